@@ -1,0 +1,88 @@
+# jetcl. `make help` lists the targets. Sources are found by wildcard; config.mak comes from ./configure.
+.DEFAULT_GOAL := all
+MAKEFLAGS += --no-builtin-rules
+ifeq ($(filter help clean size layers,$(MAKECMDGOALS)),)
+include config.mak
+endif
+
+# As root the missing packages are installed, else configure prints the one line to run.
+config.mak: configure
+	@./configure $$([ "$$(id -u)" = 0 ] && echo --install-deps)
+
+B        ?= build
+STD      := -std=c11 -D_GNU_SOURCE
+WARN     := -Wall -Wextra -Wno-missing-field-initializers -Wno-override-init -Wstrict-prototypes -Wvla
+COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. $(LIB_CFLAGS) -MMD -MP
+SOURCES  := $(wildcard core/*/*.c data/*.c)
+OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o
+LIBRARY  := $(filter-out $(B)/core/cli/main.o,$(OBJECTS))
+KERNELS  := $(wildcard cl/*.cl cl/*.h cl/cpu/*.cl cl/gpu/*.cl)
+TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
+T        ?=
+
+all: $(B)/jetcl                              ## build the program
+$(B)/jetcl: $(OBJECTS)
+	$(CC) $(CFLAGS) $(SAN) -o $@ $^ $(LIBS)
+$(B)/%.o: %.c config.mak
+	@mkdir -p $(@D)
+	$(COMPILE) -c -o $@ $<
+$(B)/gen/%.o: $(B)/gen/%.c
+	$(COMPILE) -c -o $@ $<
+$(B)/libjetcl.a: $(LIBRARY)
+	@rm -f $@
+	ar rcs $@ $^
+$(B)/tests/%: tests/%.c $(B)/libjetcl.a
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests -o $@ $< $(B)/libjetcl.a $(TEST_LIBS) $(LIBS)
+
+# Kernel text becomes C strings, one per line; source.c puts a #line before each file.
+$(B)/gen/kernels.c: $(KERNELS) Makefile
+	@mkdir -p $(@D)
+	@{ echo '#include "dev/source.h"'; echo 'const struct source_file source_files[] = {'; \
+	   for f in $(KERNELS); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/  "/; s/$$/\\n"/' $$f; echo '},'; done; \
+	   echo '{ 0, 0 } };'; } > $@
+$(B)/gen/version.c: FORCE
+	@mkdir -p $(@D)
+	@v=$$(git describe --always --dirty 2>/dev/null || echo release); \
+	 echo "const char jetcl_git[] = \"$$v\";" > $@.new; cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
+FORCE:
+
+demo: $(B)/jetcl                             ## the whole pipeline in three minutes
+	$(B)/jetcl table experiments/tables/demo.yaml
+
+test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a user runs it; T=ops runs test_ops only
+	@sh tests/run.sh $(B) $(T)
+tests: $(TESTS)
+
+asan:                                        ## unit tests under address and undefined-behaviour sanitizers
+	$(MAKE) B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests build/asan/jetcl
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
+
+check-cl:                                    ## syntax of every kernel, with clang alone
+	@for f in $(filter %.cl,$(KERNELS)); do \
+	   clang -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -fsyntax-only -Wall -Icl -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
+
+# A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
+LAYERS := base spec ckpt dev data graph op autograd nn model recycle train cli
+layers:                                      ## no include runs up the layers
+	@fail=0; seen=; for layer in $(LAYERS); do seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
+	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|})/"); \
+	   [ -z "$$bad" ] || { echo "$$bad"; fail=1; }; done; \
+	 bad=$$(grep -ln 'CL/cl' core/*/*.[ch] data/*.[ch] | grep -v core/dev/); [ -z "$$bad" ] || { echo "OpenCL outside core/dev: $$bad"; fail=1; }; \
+	 [ $$fail = 0 ] && echo "layers: ok"
+
+lint:                                        ## both compilers, warnings as errors
+	$(MAKE) B=build/lint-gcc CC=gcc CFLAGS="-O2 -Werror" build/lint-gcc/jetcl tests
+	$(MAKE) B=build/lint-clang CC=clang CFLAGS="-O1 -Werror" build/lint-clang/jetcl tests
+bench: $(B)/jetcl                            ## kernels and whole steps; T=matmul for some
+	$(B)/jetcl bench $(T)
+size:                                        ## lines per folder
+	@for d in core/* cl data tests; do printf '%7d %s\n' $$(cat $$(find $$d -name '*.[chl]*' -type f) /dev/null | wc -l) $$d; done
+install: $(B)/jetcl                          ## into prefix/bin
+	install -D $(B)/jetcl $(DESTDIR)$(prefix)/bin/jetcl
+clean:                                       ## remove build/
+	rm -rf build
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+.PHONY: all demo test tests asan check-cl layers lint bench size install clean help FORCE
+-include $(OBJECTS:.o=.d) $(TESTS:=.d)

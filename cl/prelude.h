@@ -1,0 +1,1 @@
+/* prelude.h: put before every kernel file. */

@@ -1,0 +1,142 @@
+/* file.c: whole files, read by mapping and replaced atomically. */
+#include "base/base.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+int file_map(const char *path, struct file_map *m)
+{
+    *m = (struct file_map){ 0 };
+    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    struct stat st;
+    if (fd < 0 || fstat(fd, &st)) {
+        fail(FAULT_DATA, "%s: %s", path, strerror(errno));
+        goto done;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        fail(FAULT_DATA, "%s: not a regular file", path);
+        goto done;
+    }
+    rc = 0;
+    if (!st.st_size)
+        goto done;
+    void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (p == MAP_FAILED)
+        rc = fail(FAULT_DATA, "%s: cannot map: %s", path, strerror(errno));
+    else
+        *m = (struct file_map){ p, (u64)st.st_size };
+done:
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
+void file_unmap(struct file_map *m)
+{
+    if (m->p)
+        munmap((void *)m->p, m->n);
+    *m = (struct file_map){ 0 };
+}
+
+char *file_text(arena *a, const char *path, size_t *n)
+{
+    struct file_map m;
+    if (file_map(path, &m))
+        return NULL;
+    char *text = arena_copy(a, m.p, m.n);
+    if (n)
+        *n = m.n;
+    file_unmap(&m);
+    return text;
+}
+
+bool file_exists(const char *path) { return access(path, F_OK) == 0; }
+
+int file_mkdirs(const char *path)
+{
+    char p[4096];
+    if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p)
+        return fail(FAULT_RUN, "%s: path too long", path);
+    for (char *s = p + 1;; s++) {
+        if (*s && *s != '/')
+            continue;
+        char c = *s;
+        *s = 0;
+        struct stat st;
+        if (mkdir(p, 0777) && (stat(p, &st) || !S_ISDIR(st.st_mode)))
+            return fail(FAULT_RUN, "%s: cannot make the folder: %s", p, strerror(errno));
+        if (!c)
+            return 0;
+        *s = c;
+    }
+}
+
+int file_begin(struct file_out *o, const char *path)
+{
+    *o = (struct file_out){ .path = path };
+    if (snprintf(o->tmp, sizeof o->tmp, "%s.%d.tmp", path, (int)getpid()) >= (int)sizeof o->tmp)
+        return fail(FAULT_RUN, "%s: path too long", path);
+    o->f = fopen(o->tmp, "wb");
+    return o->f ? 0 : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+}
+
+void file_abort(struct file_out *o)
+{
+    if (o->f)
+        fclose(o->f);
+    o->f = NULL;
+    unlink(o->tmp);
+}
+
+/* The rename is on disk only when its folder is. */
+static void sync_folder(const char *path)
+{
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd >= 0) {
+        fsync(fd);
+        close(fd);
+    }
+}
+
+int file_commit(struct file_out *o)
+{
+    bool bad = fflush(o->f) || ferror(o->f) || fsync(fileno(o->f));
+    int err = errno;
+    bad |= fclose(o->f) && !bad && (err = errno, true);
+    o->f = NULL;
+    if (!bad && rename(o->tmp, o->path)) {
+        bad = true;
+        err = errno;
+    }
+    if (bad) {
+        unlink(o->tmp);
+        return fail(FAULT_RUN, "%s: cannot write: %s", o->path, strerror(err));
+    }
+    sync_folder(o->path);
+    return 0;
+}
+
+int file_save(const char *path, const void *bytes, size_t n)
+{
+    struct file_out o;
+    if (file_begin(&o, path))
+        return -1;
+    if (n)
+        fwrite(bytes, 1, n, o.f);                 // a short write shows in file_commit's ferror
+    return file_commit(&o);
+}
+
+f64 clock_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (f64)t.tv_sec + 1e-9 * (f64)t.tv_nsec;
+}

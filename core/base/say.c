@@ -1,0 +1,136 @@
+/* say.c: everything a person reads on stderr. Messages and the progress line share one lock, so that threads may talk. */
+#include "base/base.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct say_options opt = { SAY_NORMAL, -1, false };
+static pthread_mutex_t    lock = PTHREAD_MUTEX_INITIALIZER;
+static FILE              *log_file;
+static bool               line_shown;
+static f64                line_time;
+
+void say_setup(struct say_options o) { opt = o; }
+
+int say_log(const char *path)
+{
+    pthread_mutex_lock(&lock);
+    if (log_file)
+        fclose(log_file);
+    log_file = path ? fopen(path, "a") : NULL;
+    pthread_mutex_unlock(&lock);
+    return path && !log_file ? fail(FAULT_RUN, "%s: %s", path, strerror(errno)) : 0;
+}
+
+static bool dumb(void)
+{
+    const char *term = getenv("TERM");
+    return !term || !strcmp(term, "dumb");
+}
+
+bool say_live(void) { return !opt.no_progress && opt.level >= SAY_NORMAL && isatty(2) && !dumb(); }
+
+int say_width(void)
+{
+    struct winsize w;
+    return ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+}
+
+static void erase_line(void)
+{
+    if (line_shown)
+        fputs("\r\033[K", stderr);
+    line_shown = false;
+}
+
+static void emit(const char *prefix, const char *fmt, va_list ap)
+{
+    char text[4096];
+    vsnprintf(text, sizeof text, fmt, ap);
+    pthread_mutex_lock(&lock);
+    erase_line();
+    fprintf(stderr, "%s%s\n", prefix, text);
+    if (log_file) {
+        fprintf(log_file, "%s%s\n", prefix, text);
+        fflush(log_file);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void say(enum say_level level, const char *fmt, ...)
+{
+    if ((int)level > opt.level)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    emit("", fmt, ap);
+    va_end(ap);
+}
+
+void warn(const char *fmt, ...)
+{
+    if (opt.level < SAY_NORMAL)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    emit("warning: ", fmt, ap);
+    va_end(ap);
+}
+
+void progress(const char *fmt, ...)
+{
+    if (!say_live() || clock_now() - line_time < 0.1)
+        return;
+    char text[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    text[MIN(sizeof text - 1, (size_t)MAX(1, say_width() - 1))] = 0;
+    pthread_mutex_lock(&lock);
+    fprintf(stderr, "\r%s\033[K", text);
+    fflush(stderr);
+    line_shown = true;
+    line_time = clock_now();
+    pthread_mutex_unlock(&lock);
+}
+
+void progress_done(void)
+{
+    pthread_mutex_lock(&lock);
+    erase_line();
+    line_time = 0;
+    pthread_mutex_unlock(&lock);
+}
+
+const char *say_bar(char *out, int width, double fraction)
+{
+    int inner = width - 2, full = (int)(MIN(1, MAX(0, fraction)) * inner);
+    out[0] = '[';
+    for (int i = 0; i < inner; i++)
+        out[1 + i] = i < full ? '=' : i == full ? '>' : ' ';
+    out[1 + inner] = ']';
+    out[2 + inner] = 0;
+    return out;
+}
+
+static bool colored(int fd)
+{
+    const char *force = getenv("FORCE_COLOR"), *no = getenv("NO_COLOR");
+    if (opt.color >= 0)
+        return opt.color;
+    if (force && *force)
+        return true;
+    if (no && *no)
+        return false;
+    return isatty(fd) && !dumb();
+}
+
+const char *say_bold(int fd)  { return colored(fd) ? "\033[1m" : ""; }
+const char *say_red(int fd)   { return colored(fd) ? "\033[31m" : ""; }
+const char *say_green(int fd) { return colored(fd) ? "\033[32m" : ""; }
+const char *say_dim(int fd)   { return colored(fd) ? "\033[2m" : ""; }
+const char *say_plain(int fd) { return colored(fd) ? "\033[0m" : ""; }

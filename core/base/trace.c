@@ -1,0 +1,67 @@
+/* trace.c: JETCL_TRACE=graph,no_plan,file:/tmp/log ; dashes and underscores are the same. */
+#include "base/base.h"
+#include <pthread.h>
+#include <stdlib.h>
+
+static const char *const names[] = {
+#define TRACE(name, help) #name,
+#include "base/trace.def"
+#undef TRACE
+};
+static bool  on[TRACE_COUNT];
+static FILE *out;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void enable(char *word)
+{
+    if (text_starts(word, "file:")) {
+        FILE *f = fopen(word + 5, "a");
+        if (f)
+            out = f;
+        else
+            warn("JETCL_TRACE: cannot write %s", word + 5);
+        return;
+    }
+    for (char *p = word; *p; p++)
+        if (*p == '-')
+            *p = '_';
+    for (int i = 0; i < countof(names); i++)
+        if (!strcmp(names[i], word)) {
+            on[i] = true;
+            return;
+        }
+    const char *near = text_nearest(word, names, countof(names));
+    warn("JETCL_TRACE: no channel '%s'%s%s%s", word, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
+void trace_set(const char *list)
+{
+    char text[512];
+    snprintf(text, sizeof text, "%s", list);
+    memset(on, 0, sizeof on);
+    char *save = NULL;
+    for (char *w = strtok_r(text, ",", &save); w; w = strtok_r(NULL, ",", &save))
+        enable(w);
+}
+
+static void setup(void)
+{
+    const char *list = getenv("JETCL_TRACE");
+    if (list)
+        trace_set(list);
+}
+
+bool  trace_on(enum trace_channel c) { pthread_once(&once, setup); return on[c]; }
+FILE *trace_file(void)               { return out ? out : stderr; }
+
+void trace(enum trace_channel c, const char *fmt, ...)
+{
+    if (!trace_on(c))
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    fprintf(trace_file(), "[%s] ", names[c]);
+    vfprintf(trace_file(), fmt, ap);
+    fputc('\n', trace_file());
+    va_end(ap);
+}

@@ -1,0 +1,140 @@
+/* dev.h: one OpenCL device: memory, programs and launch lists. Only core/dev includes CL/cl.h.
+ *
+ *     dev *d = dev_open("auto");                                       // NULL: fail_message() says why
+ *     mem *m = mem_new(d, 1 << 20, "demo");
+ *     launches *l = launches_new(d, "demo");
+ *     launch_add(l, &(launch){ .file = "softmax", .kernel = "softmax_rows", .global = { 64 }, .local = { 1 },
+ *                              .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_INT(64), ARG_INT(10) } });
+ *     launches_compile(l);  launches_run(l);  dev_finish(d);
+ */
+#ifndef JETCL_DEV_H
+#define JETCL_DEV_H
+#include "base/base.h"
+
+typedef struct dev dev;
+typedef struct mem mem;
+typedef struct launches launches;
+
+/* ---- device.c ------------------------------------------------------------------------------------------------- */
+
+/* A class says which shape of kernel a device wants (opencl-devices: cl/cpu and cl/gpu override cl/). */
+enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
+
+struct dev_info {
+    char name[128], vendor[128], driver[128], version[128], platform[128];
+    char spec[64];                       /* "platform:device", as clinfo -l counts */
+    char uuid[40], pci[16];              /* "" when the device does not say */
+    enum dev_class class;
+    bool cpu_kind, gpu_kind, accelerator_kind;
+    u64  global_mem, max_alloc, local_mem;
+    u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
+    u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
+    bool fp16, fp64, subgroups, little_endian;
+};
+
+/* All devices of all platforms that have any. Returns how many; 0 when there is no OpenCL at all. */
+int dev_list(arena *a, struct dev_info **out);
+
+/* spec as conventions 1.6: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null.
+ * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line at SAY_NORMAL which device `auto` took. */
+dev                   *dev_open(const char *spec);
+void                   dev_close(dev *d);
+const struct dev_info *dev_info(const dev *d);
+enum dev_class         dev_class(const dev *d);   /* after JETCL_TRACE=no_class: still the device's own class */
+const char            *dev_cache_dir(void);       /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl */
+void                   dev_set_cache_dir(const char *path);     /* --cache-dir */
+
+/* Waits for everything enqueued. The place where OpenCL's errors come out: 0, or -1 + fail(FAULT_DEVICE). */
+int  dev_finish(dev *d);
+void dev_flush(dev *d);
+
+/* A point in the queue; waiting for it does not wait for what came later. fence 0 is already reached. */
+typedef u64 fence;
+fence dev_fence(dev *d);
+int   dev_wait(dev *d, fence f);
+
+/* ---- buffer.c ------------------------------------------------------------------------------------------------- */
+
+/* One allocation, at most max_alloc bytes. NULL + fail(FAULT_DEVICE) naming `what`, the size and the limit.
+ * Contents are undefined (the null device keeps none). */
+mem *mem_new(dev *d, u64 bytes, const char *what);
+void mem_free(mem *m);
+u64  mem_bytes(const mem *m);
+
+/* Part of a mem. off must be a multiple of dev_info()->align. */
+typedef struct { mem *mem; u64 off, bytes; } range;
+#define RANGE_NONE ((range){ 0 })
+
+/* A growing list of mems that hands out aligned ranges; for parameters, optimiser state, inputs. */
+typedef struct pool pool;
+pool *pool_new(dev *d, const char *what);
+void  pool_free(pool *p);
+/* A new range of `bytes` rounded up to the alignment. Ranges lie one behind the other inside a mem in the order they are
+ * asked for. pool_reserve first tells the total, so that one mem (or as few as max_alloc allows) serves all.
+ * mem == NULL in the result: fail() says why. */
+int   pool_reserve(pool *p, u64 bytes);
+range pool_take(pool *p, u64 bytes);
+u64   pool_total(const pool *p);
+
+int mem_write(dev *d, range r, const void *src);        /* blocking: src may go when it returns */
+int mem_read(dev *d, range r, void *dst);               /* blocking; waits for the queue */
+int mem_write_later(dev *d, range r, const void *src);  /* src must stay until a later fence is reached */
+int mem_read_later(dev *d, range r, void *dst);         /* dst is filled when a later fence is reached */
+int mem_fill(dev *d, range r, u32 pattern);             /* enqueued */
+int mem_copy(dev *d, range dst, range src);             /* enqueued */
+u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
+u64 dev_mem_peak(const dev *d);
+
+/* ---- launch.c ------------------------------------------------------------------------------------------------- */
+
+enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL };
+typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l; f32 f; u64 bytes; }; } arg;
+#define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
+#define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
+#define ARG_LONG(x)  { .kind = ARG_KIND_LONG,  .l = (i64)(x) }
+#define ARG_REAL(x)  { .kind = ARG_KIND_REAL,  .f = (f32)(x) }
+#define ARG_LOCAL(n) { .kind = ARG_KIND_LOCAL, .bytes = (n) }         /* n bytes of __local memory */
+#define MAX_ARGS 24
+
+typedef struct {
+    const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl; prelude.h goes before it */
+    const char *kernel;
+    const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
+    const char *source;        /* generated text instead of a file: then `file` names its group, and all launches of a
+                                  list with the same group and defs are built as one program (one copy per kernel name) */
+    u64         global[3], local[3];     /* items, not groups; zeros mean 1; local always given (reproducible, one build) */
+    arg         args[MAX_ARGS];          /* up to the first ARG_END */
+    const char *label;         /* node it belongs to, for messages, traces and timing */
+    f64         flops, bytes;  /* what it must do and move, for bench and --time */
+} launch;
+
+launches *launches_new(dev *d, const char *name);
+void      launches_free(launches *l);
+void      launch_add(launches *l, const launch *k);     /* copies k and the strings it points to */
+dev      *launches_dev(const launches *l);
+int       launches_count(const launches *l);
+const launch *launches_at(const launches *l, int i);
+/* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE) with the
+ * kernel and the build log, whose lines read cl/FILE.cl:LINE. */
+int       launches_compile(launches *l);
+/* Enqueues everything, in order, without waiting. No allocation, no clSetKernelArg. */
+int       launches_run(launches *l);
+int       launches_run_part(launches *l, int from, int to);     /* launches [from, to) */
+/* Runs once with profiling and waits: seconds[i] of each launch from device events. */
+int       launches_time(launches *l, f64 *seconds);
+
+/* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row of class
+ * `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
+i32 dev_tune(const dev *d, const char *kernel, const char *macro);
+/* Is there cl/<class>/<file>.cl for this device (and not switched off by no_class)? */
+bool dev_has_override(const dev *d, const char *file);
+
+/* ---- blas.c --------------------------------------------------------------------------------------------------- */
+
+/* C = alpha A B + beta C through CLBlast as one entry of the list, row-major, batched by strides in elements.
+ * dev_blas() says whether CLBlast is wanted here (GPU class, not switched off, passed its self-check). */
+struct gemm { bool ta, tb; i64 m, n, k, lda, ldb, ldc, batch, sa, sb, sc; range a, b, c; f32 alpha, beta; };
+bool dev_blas(const dev *d);
+void launch_gemm(launches *l, const struct gemm *g, const char *label);
+
+#endif

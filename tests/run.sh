@@ -1,0 +1,27 @@
+#!/bin/sh
+# run.sh BUILD [NAME...]: runs every test binary and every test_*.sh, prints what failed, ends in "N passed, N failed".
+# A script prints "ok NAME", "not ok NAME" or "skip NAME why" per check; binaries print cmocka's lines.
+build=$1; shift
+here=$(dirname "$0")
+export JETCL_BUILD="$build" POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
+mkdir -p "$POCL_CACHE_DIR" "$build/log"
+passed=0 failed=0 skipped=0
+count() { grep -c "$1" "$2"; }
+for t in "$build"/tests/test_* "$here"/test_*.sh; do
+    [ -f "$t" ] || continue
+    name=$(basename "${t%.sh}" | sed 's/^test_//')
+    case "$name" in *.d|*.o) continue ;; esac
+    if [ $# -gt 0 ]; then case " $* " in *" $name "*) ;; *) continue ;; esac; fi
+    log="$build/log/$name.txt"
+    case "$t" in *.sh) sh "$t" >"$log" 2>&1 </dev/null ;; *) "$t" >"$log" 2>&1 </dev/null ;; esac
+    rc=$?
+    p=$(count '^\[       OK \]\|^ok ' "$log") f=$(count '^\[  FAILED  \] [^0-9]\|^not ok ' "$log") s=$(count '^\[  SKIPPED \] [^0-9]\|^skip ' "$log")
+    [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1                # a crash counts
+    [ $((p + f + s)) -eq 0 ] && { echo "$name: no check ran"; f=1; }
+    printf '%-12s %4d passed, %d failed, %d skipped\n' "$name" "$p" "$f" "$s"
+    grep '^skip ' "$log"
+    if [ "$f" -gt 0 ]; then grep -v '^\[ RUN\|^\[       OK\|^ok ' "$log" | tail -n 40; echo "   (whole log: $log, exit $rc)"; fi
+    passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
