@@ -1,0 +1,38 @@
+/* product.h: the matrix product and its fused epilogue as launches; the one door to every matmul kernel.
+ *
+ *     struct product p = { .m = b * n, .n = d_out, .k = d_in, .outer = 1, .inner = 1, .tb = true, .alpha = 1,
+ *                          .a = { .r = x, .row = d_in }, .b = { .r = weight, .row = d_in }, .c = { .r = y, .row = d_out },
+ *                          .bias = { .r = bias } };
+ *     p.scratch = ...;                                // product_scratch(d, &p) bytes, may be used again by the next launch
+ *     product_emit(l, &p, "blocks.3.mlp.fc1");
+ */
+#ifndef JETCL_PRODUCT_H
+#define JETCL_PRODUCT_H
+#include "dev/dev.h"
+
+/* Where an operand lies: element `at + outer * o + inner * i + row * r + c` of the range is row r, column c of batch (o, i).
+ * Strides in elements; 0 shares one matrix among batches. Columns are contiguous. No alignment is asked of `at`. */
+struct operand { range r; i64 at, row, outer, inner; };
+
+enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
+
+/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + residual[z] (+ C[z]) for every batch z = (outer, inner).
+ * All sizes at least 1. C may not overlap A or B; residual may be C itself. NaN and infinities propagate; C is not read
+ * unless `accumulate`. The order of every sum depends on the sizes and the device class only. */
+struct product {
+    i64 m, n, k, outer, inner;
+    bool ta, tb;                     /* A is stored (k m) instead of (m k); B is stored (n k) instead of (k n) */
+    struct operand a, b, c;
+    struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
+    enum product_act act;            /* GELU with the exact erf */
+    struct operand pre;              /* laid out as C: the value before `act`, for the backward pass; r.mem NULL: not kept */
+    struct operand residual;         /* laid out as it likes; added after act; r.mem NULL: none */
+    bool accumulate;                 /* C += instead of C = */
+    f32 alpha;
+    range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
+};
+
+u64  product_scratch(const dev *d, const struct product *p);          /* bytes, 0 when none; scratch itself is not looked at */
+void product_emit(launches *l, const struct product *p, const char *label);
+
+#endif
