@@ -20,7 +20,7 @@ KERNELS  := $(wildcard cl/*.cl cl/*.h cl/cpu/*.cl cl/gpu/*.cl)
 TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 T        ?=
 
-all: $(B)/jetcl                              ## build the program
+all: $(if $(wildcard core/cli/main.c),$(B)/jetcl,$(B)/libjetcl.a)   ## build the program
 $(B)/jetcl: $(OBJECTS)
 	$(CC) $(CFLAGS) $(SAN) -o $@ $^ $(LIBS)
 $(B)/%.o: %.c config.mak

@@ -1,0 +1,12 @@
+/* copy: y = a x, the plainest kernel there is: what core/dev's own tests launch.
+ * One item per element; groups of WG. Bound: 8 bytes an element. */
+#ifndef WG
+#define WG 64
+#endif
+
+__kernel void copy_scaled(__global const float *x, __global float *y, const int n, const float a)
+{
+    int i = get_global_id(0);
+    if (i < n)
+        y[i] = a * x[i];
+}

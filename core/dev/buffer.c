@@ -1,0 +1,204 @@
+/* buffer.c: device memory. A mem is one allocation; launches bind ranges of it as sub-buffers, made once per (offset,
+ * length) and kept. Ranges may overlap: the queue is in order.
+ *
+ *     mem   [........................................]
+ *     range      [off ....... bytes]      off a multiple of the device's alignment
+ */
+#include "dev/ocl.h"
+
+struct sub { struct sub *next; u64 off, bytes; cl_mem cl; };
+
+/* CPU devices under-report what they have (PoCL takes two GiB off, and guesses on virtual machines): only a warning. */
+static int fits(dev *d, u64 bytes, const char *what)
+{
+    char a[24], b[24], c[24];
+    text_bytes(a, (f64)bytes);
+    if (bytes > d->info.max_alloc)
+        return fail(FAULT_DEVICE, "%s: %s wanted in one piece; %s allows %s", what, a, d->info.name,
+                    text_bytes(b, (f64)d->info.max_alloc));
+    if (d->used + bytes <= d->info.global_mem)
+        return 0;
+    text_bytes(b, (f64)d->used);
+    text_bytes(c, (f64)d->info.global_mem);
+    if (!d->info.cpu_kind)
+        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch needs less)", what,
+                    a, d->info.name, c, b);
+    if (!d->warned_full)
+        warn("%s: %s wanted with %s taken; %s reports %s and may start to swap", what, a, b, d->info.name, c);
+    d->warned_full = true;
+    return 0;
+}
+
+mem *mem_new(dev *d, u64 bytes, const char *what)
+{
+    bytes = ROUND_UP(MAX(bytes, 1), d->info.align);
+    if (fits(d, bytes, what))
+        return NULL;
+    cl_int e = 0;
+    cl_mem cl = d->queue ? clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &e) : NULL;
+    if (ocl_check(what, e, "clCreateBuffer"))
+        return NULL;
+    arena *a = arena_open("mem");
+    mem *m = arena_one(a, mem);
+    *m = (mem){ .a = a, .d = d, .cl = cl, .bytes = bytes, .what = arena_printf(a, "%s", what) };
+    d->used += bytes;
+    d->peak = MAX(d->peak, d->used);
+    return m;
+}
+
+void mem_free(mem *m)
+{
+    if (!m)
+        return;
+    for (int i = 0; i < countof(m->subs); i++)
+        for (struct sub *s = m->subs[i]; s; s = s->next)
+            clReleaseMemObject(s->cl);
+    if (m->cl)
+        clReleaseMemObject(m->cl);
+    m->d->used -= m->bytes;
+    arena_close(m->a);
+}
+
+u64 mem_bytes(const mem *m)        { return m->bytes; }
+u64 dev_mem_used(const dev *d)     { return d->used; }
+u64 dev_mem_peak(const dev *d)     { return d->peak; }
+
+static void check_range(range r)
+{
+    check(r.mem, "range without memory, %llu bytes at %llu", (unsigned long long)r.bytes, (unsigned long long)r.off);
+    check(r.off <= r.mem->bytes && r.bytes <= r.mem->bytes - r.off, "%s: %llu bytes at %llu of %llu", r.mem->what,
+          (unsigned long long)r.bytes, (unsigned long long)r.off, (unsigned long long)r.mem->bytes);
+}
+
+cl_mem mem_bind(range r)
+{
+    mem *m = r.mem;
+    check_range(r);
+    check(r.off % m->d->info.align == 0, "%s: offset %llu is not a multiple of %u", m->what, (unsigned long long)r.off,
+          m->d->info.align);
+    if (!m->cl || (r.off == 0 && r.bytes == m->bytes))
+        return m->cl;
+    struct sub **slot = &m->subs[(r.off / m->d->info.align * 31 + r.bytes / 4) % countof(m->subs)];
+    for (struct sub *s = *slot; s; s = s->next)
+        if (s->off == r.off && s->bytes == r.bytes)
+            return s->cl;
+    cl_int e;
+    cl_buffer_region region = { r.off, r.bytes };
+    cl_mem cl = clCreateSubBuffer(m->cl, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &region, &e);
+    if (ocl_check(m->what, e, "clCreateSubBuffer"))
+        return NULL;
+    struct sub *s = arena_one(m->a, struct sub);
+    *s = (struct sub){ *slot, r.off, r.bytes, cl };
+    *slot = s;
+    return cl;
+}
+
+/* ---- transfers -------------------------------------------------------------------------------------------------- */
+
+static int write(dev *d, range r, const void *src, cl_bool wait)
+{
+    check_range(r);
+    if (!d->queue || !r.bytes)
+        return 0;
+    return OCL(r.mem->what, clEnqueueWriteBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, src, 0, NULL, NULL));
+}
+
+static int read(dev *d, range r, void *dst, cl_bool wait)
+{
+    check_range(r);
+    if (!r.bytes)
+        return 0;
+    if (!d->queue) {
+        memset(dst, 0, r.bytes);
+        return 0;
+    }
+    return OCL(r.mem->what, clEnqueueReadBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, dst, 0, NULL, NULL));
+}
+
+int mem_write(dev *d, range r, const void *src)       { return write(d, r, src, CL_TRUE); }
+int mem_read(dev *d, range r, void *dst)              { return read(d, r, dst, CL_TRUE); }
+int mem_write_later(dev *d, range r, const void *src) { return write(d, r, src, CL_FALSE); }
+int mem_read_later(dev *d, range r, void *dst)        { return read(d, r, dst, CL_FALSE); }
+
+int mem_fill(dev *d, range r, u32 pattern)
+{
+    check_range(r);
+    check(r.off % 4 == 0 && r.bytes % 4 == 0, "%s: fill of %llu bytes", r.mem->what, (unsigned long long)r.bytes);
+    if (!d->queue || !r.bytes)
+        return 0;
+    return OCL(r.mem->what, clEnqueueFillBuffer(d->queue, r.mem->cl, &pattern, 4, r.off, r.bytes, 0, NULL, NULL));
+}
+
+int mem_copy(dev *d, range dst, range src)
+{
+    check_range(dst);
+    check_range(src);
+    check(dst.bytes == src.bytes, "copy of %llu bytes to %llu", (unsigned long long)src.bytes, (unsigned long long)dst.bytes);
+    if (!d->queue || !src.bytes)
+        return 0;
+    return OCL(dst.mem->what, clEnqueueCopyBuffer(d->queue, src.mem->cl, dst.mem->cl, src.off, dst.off, src.bytes, 0, NULL,
+                                                  NULL));
+}
+
+/* ---- pools ------------------------------------------------------------------------------------------------------ */
+
+struct pool {
+    arena      *a;
+    dev        *d;
+    const char *what;
+    mem       **mems;
+    size_t      n, cap;
+    u64         used, promised, total;       /* in the newest mem; reserved but in no mem yet; in all mems */
+};
+
+pool *pool_new(dev *d, const char *what)
+{
+    arena *a = arena_open("pool");
+    pool *p = arena_one(a, pool);
+    *p = (pool){ .a = a, .d = d, .what = arena_printf(a, "%s", what) };
+    return p;
+}
+
+void pool_free(pool *p)
+{
+    if (!p)
+        return;
+    for (size_t i = 0; i < p->n; i++)
+        mem_free(p->mems[i]);
+    arena_close(p->a);
+}
+
+static u64 largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
+
+/* A new mem with room for `bytes`, and for as much of what was promised as one allocation holds. */
+static int grow(pool *p, u64 bytes)
+{
+    u64 size = MAX(bytes, MIN(MAX(p->promised, MIN(p->total, (u64)64 << 20)), largest(p)));
+    mem *m = mem_new(p->d, size, p->what);
+    if (!m)
+        return -1;
+    *arena_push(p->a, p->mems, p->n, p->cap) = m;
+    p->promised -= MIN(p->promised, size);
+    p->total += m->bytes;
+    p->used = 0;
+    return 0;
+}
+
+int pool_reserve(pool *p, u64 bytes)
+{
+    p->promised += bytes;
+    u64 left = p->n ? p->mems[p->n - 1]->bytes - p->used : 0;
+    return left >= bytes ? (p->promised -= bytes, 0) : grow(p, MIN(bytes, largest(p)));
+}
+
+range pool_take(pool *p, u64 bytes)
+{
+    u64 size = ROUND_UP(MAX(bytes, 1), p->d->info.align);
+    if ((!p->n || size > p->mems[p->n - 1]->bytes - p->used) && grow(p, size))
+        return RANGE_NONE;
+    range r = { p->mems[p->n - 1], p->used, bytes };
+    p->used += size;
+    return r;
+}
+
+u64 pool_total(const pool *p) { return p->total; }

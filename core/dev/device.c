@@ -1,0 +1,382 @@
+/* device.c: finds the device a spec means, and says what it can do. The rest of the program asks dev_info() and
+ * dev_class(), never the driver. */
+#include "dev/ocl.h"
+#include <ctype.h>
+#include <stdlib.h>
+
+/* What newer headers or vendors call these; asked for and done without when the driver does not know them. */
+enum { DEVICE_UUID = 0x106A, DEVICE_PCI_KHR = 0x410F, DEVICE_LANES = 0x1067, NV_PCI_BUS = 0x4008, NV_PCI_SLOT = 0x4009,
+       NV_WARP = 0x4003, AMD_WAVEFRONT = 0x4043, PLATFORM_NOT_FOUND = -1001 };
+
+const char *ocl_name(cl_int code)
+{
+    static const struct { cl_int code; const char *name; } names[] = {
+#define NAME(x) { x, #x }
+        NAME(CL_DEVICE_NOT_FOUND), NAME(CL_DEVICE_NOT_AVAILABLE), NAME(CL_COMPILER_NOT_AVAILABLE),
+        NAME(CL_MEM_OBJECT_ALLOCATION_FAILURE), NAME(CL_OUT_OF_RESOURCES), NAME(CL_OUT_OF_HOST_MEMORY),
+        NAME(CL_PROFILING_INFO_NOT_AVAILABLE), NAME(CL_MEM_COPY_OVERLAP), NAME(CL_BUILD_PROGRAM_FAILURE),
+        NAME(CL_MAP_FAILURE), NAME(CL_MISALIGNED_SUB_BUFFER_OFFSET),
+        NAME(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST), NAME(CL_COMPILE_PROGRAM_FAILURE),
+        NAME(CL_LINKER_NOT_AVAILABLE), NAME(CL_LINK_PROGRAM_FAILURE), NAME(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
+        NAME(CL_INVALID_VALUE), NAME(CL_INVALID_DEVICE), NAME(CL_INVALID_CONTEXT), NAME(CL_INVALID_QUEUE_PROPERTIES),
+        NAME(CL_INVALID_COMMAND_QUEUE), NAME(CL_INVALID_MEM_OBJECT), NAME(CL_INVALID_BINARY),
+        NAME(CL_INVALID_BUILD_OPTIONS), NAME(CL_INVALID_PROGRAM), NAME(CL_INVALID_PROGRAM_EXECUTABLE),
+        NAME(CL_INVALID_KERNEL_NAME), NAME(CL_INVALID_KERNEL_DEFINITION), NAME(CL_INVALID_KERNEL),
+        NAME(CL_INVALID_ARG_INDEX), NAME(CL_INVALID_ARG_VALUE), NAME(CL_INVALID_ARG_SIZE), NAME(CL_INVALID_KERNEL_ARGS),
+        NAME(CL_INVALID_WORK_DIMENSION), NAME(CL_INVALID_WORK_GROUP_SIZE), NAME(CL_INVALID_WORK_ITEM_SIZE),
+        NAME(CL_INVALID_GLOBAL_OFFSET), NAME(CL_INVALID_EVENT_WAIT_LIST), NAME(CL_INVALID_EVENT),
+        NAME(CL_INVALID_OPERATION), NAME(CL_INVALID_BUFFER_SIZE), NAME(CL_INVALID_GLOBAL_WORK_SIZE),
+#undef NAME
+    };
+    static _Thread_local char number[32];
+    for (int i = 0; i < countof(names); i++)
+        if (names[i].code == code)
+            return names[i].name;
+    snprintf(number, sizeof number, "OpenCL error %d", code);
+    return number;
+}
+
+int ocl_check(const char *what, cl_int code, const char *call)
+{
+    if (!code)
+        return 0;
+    const char *hint = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES ||
+                       code == CL_OUT_OF_HOST_MEMORY ? " (device memory may be full: a smaller train.batch needs less)" : "";
+    return fail(FAULT_DEVICE, "%s: %.*s: %s%s", what, (int)strcspn(call, "("), call, ocl_name(code), hint);
+}
+
+/* ---- what a device says about itself -------------------------------------------------------------------------- */
+
+static bool ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
+{
+    size_t n = 0;
+    return !clGetDeviceInfo(id, what, bytes, out, &n) && n == bytes;
+}
+
+static void ask_text(cl_device_id id, cl_device_info what, char *out, size_t size)
+{
+    char text[4096] = "";
+    if (clGetDeviceInfo(id, what, sizeof text, text, NULL))
+        text[0] = 0;
+    text[sizeof text - 1] = 0;
+    const char *p = text;
+    while (isspace((u8)*p))
+        p++;
+    size_t n = strlen(p);
+    while (n && isspace((u8)p[n - 1]))
+        n--;
+    snprintf(out, size, "%.*s", (int)n, p);
+}
+
+static u64 ask_number(cl_device_id id, cl_device_info what)      /* of 4 or 8 bytes; 0 when the driver does not know */
+{
+    union { u32 small; u64 large; } v = { .large = 0 };
+    size_t n = 0;
+    if (clGetDeviceInfo(id, what, sizeof v, &v, &n))
+        return 0;
+    return n == 4 ? v.small : v.large;
+}
+
+static void identity(cl_device_id id, struct dev_info *i)
+{
+    u8 uuid[16];
+    if (ask(id, DEVICE_UUID, uuid, sizeof uuid))
+        for (int k = 0, at = 0; k < 16; k++)
+            at += snprintf(i->uuid + at, sizeof i->uuid - (size_t)at, "%s%02x", k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "",
+                           uuid[k]);
+    u32 pci[4] = { 0 };                           // domain, bus, device, function
+    u32 slot = 0;
+    if (ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
+        pci[2] = slot >> 3;
+        pci[3] = slot & 7;
+    } else if (!ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
+        return;
+    }
+    snprintf(i->pci, sizeof i->pci, "%02x:%02x.%x", pci[1] & 0xff, pci[2] & 0xff, pci[3] & 0xf);
+}
+
+/* The one place where class and capabilities are decided. */
+static void capabilities(cl_device_id id, struct dev_info *i)
+{
+    u64 type = ask_number(id, CL_DEVICE_TYPE);
+    i->cpu_kind = type & CL_DEVICE_TYPE_CPU;
+    i->gpu_kind = type & CL_DEVICE_TYPE_GPU;
+    i->accelerator_kind = type & CL_DEVICE_TYPE_ACCELERATOR;
+    i->class = i->cpu_kind ? DEV_CPU : DEV_GPU;
+    i->global_mem = ask_number(id, CL_DEVICE_GLOBAL_MEM_SIZE);
+    i->max_alloc = ask_number(id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
+    i->local_mem = ask_number(id, CL_DEVICE_LOCAL_MEM_SIZE);
+    i->compute_units = (u32)ask_number(id, CL_DEVICE_MAX_COMPUTE_UNITS);
+    i->max_group = (u32)ask_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
+    i->align = MAX(64, (u32)ask_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
+    i->little_endian = ask_number(id, CL_DEVICE_ENDIAN_LITTLE);
+    char ext[4096];
+    ask_text(id, CL_DEVICE_EXTENSIONS, ext, sizeof ext);
+    i->fp16 = strstr(ext, "cl_khr_fp16");
+    i->fp64 = strstr(ext, "cl_khr_fp64");
+    i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
+    if (i->class == DEV_CPU) {
+        i->simd = MAX(4, (u32)ask_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
+        return;
+    }
+    const cl_device_info lanes[] = { NV_WARP, AMD_WAVEFRONT, DEVICE_LANES };
+    for (int k = 0; k < countof(lanes) && !i->simd; k++)
+        i->simd = (u32)ask_number(id, lanes[k]);
+    i->simd = i->simd ? MIN(MAX(i->simd, 4), 128) : 32;
+}
+
+static void describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)
+{
+    char text[4096] = "";
+    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text, text, NULL);
+    snprintf(i->platform, sizeof i->platform, "%.127s", text);
+    ask_text(id, CL_DEVICE_NAME, i->name, sizeof i->name);
+    ask_text(id, CL_DEVICE_VENDOR, i->vendor, sizeof i->vendor);
+    ask_text(id, CL_DRIVER_VERSION, i->driver, sizeof i->driver);
+    ask_text(id, CL_DEVICE_VERSION, i->version, sizeof i->version);
+    snprintf(i->spec, sizeof i->spec, "%d:%d", p, k);
+    identity(id, i);
+    capabilities(id, i);
+}
+
+/* ---- all devices ---------------------------------------------------------------------------------------------- */
+
+struct found { cl_platform_id platform; cl_device_id id; struct dev_info info; };
+
+/* Platforms without devices are passed over (Clover installs an empty one); their number still counts in P:D. */
+static int find(arena *a, struct found **out)
+{
+    cl_platform_id platforms[32];
+    cl_uint np = 0, nd;
+    size_t n = 0, cap = 0;
+    *out = NULL;
+    if (clGetPlatformIDs(countof(platforms), platforms, &np))
+        return 0;
+    for (cl_uint p = 0; p < MIN(np, (cl_uint)countof(platforms)); p++) {
+        cl_device_id ids[64];
+        if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, countof(ids), ids, &nd))
+            continue;
+        for (cl_uint k = 0; k < MIN(nd, (cl_uint)countof(ids)); k++) {
+            struct found *f = arena_push(a, *out, n, cap);
+            *f = (struct found){ .platform = platforms[p], .id = ids[k] };
+            describe(platforms[p], ids[k], (int)p, (int)k, &f->info);
+        }
+    }
+    return (int)n;
+}
+
+int dev_list(arena *a, struct dev_info **out)
+{
+    struct found *all;
+    int n = find(a, &all);
+    *out = arena_array(a, struct dev_info, MAX(n, 1));
+    for (int i = 0; i < n; i++)
+        (*out)[i] = all[i].info;
+    return n;
+}
+
+/* ---- choosing one --------------------------------------------------------------------------------------------- */
+
+static bool is_gpu(const struct dev_info *i)         { return i->gpu_kind; }
+static bool is_cpu(const struct dev_info *i)         { return i->cpu_kind; }
+static bool is_accelerator(const struct dev_info *i) { return i->accelerator_kind; }
+
+static struct found *first(struct found *all, int n, bool (*kind)(const struct dev_info *))
+{
+    for (int i = 0; i < n; i++)
+        if (kind(&all[i].info))
+            return &all[i];
+    return NULL;
+}
+
+static bool matches(const struct dev_info *i, const char *spec)
+{
+    if (text_starts(spec, "uuid:"))
+        return *i->uuid && !strcasecmp(i->uuid, spec + 5);
+    if (text_starts(spec, "pci:"))
+        return *i->pci && (!strcasecmp(i->pci, spec + 4) || text_ends(spec, i->pci));
+    return !strcmp(i->spec, spec) || strcasestr(i->name, spec) || strcasestr(i->platform, spec);
+}
+
+static const char *listing(arena *a, struct found *all, int n)
+{
+    char *s = "";
+    for (int i = 0; i < n; i++)
+        s = arena_printf(a, "%s%s%s (%s)", s, i ? ", " : "", all[i].info.spec, all[i].info.name);
+    return s;
+}
+
+static struct found *choose(arena *a, const char *spec, struct found *all, int n)
+{
+    if (!n) {
+        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's OpenCL driver, or "
+                           "pocl-opencl-icd to run on the CPU");
+        return NULL;
+    }
+    if (!strcmp(spec, "auto")) {
+        struct found *f = first(all, n, is_gpu);
+        f = f ? f : first(all, n, is_cpu);
+        return f ? f : all;
+    }
+    static const struct { const char *word; bool (*kind)(const struct dev_info *); } kinds[] =
+        { { "gpu", is_gpu }, { "cpu", is_cpu }, { "accelerator", is_accelerator } };
+    for (int k = 0; k < countof(kinds); k++)
+        if (!strcmp(spec, kinds[k].word)) {
+            struct found *f = first(all, n, kinds[k].kind);
+            if (!f)
+                fail(FAULT_DEVICE, "no %s here; devices: %s", spec, listing(a, all, n));
+            return f;
+        }
+    struct found *hits = arena_array(a, struct found, n);
+    int nhits = 0;
+    for (int i = 0; i < n; i++)
+        if (!strcmp(all[i].info.spec, spec) || !strcasecmp(all[i].info.name, spec))
+            return &all[i];
+        else if (matches(&all[i].info, spec))
+            hits[nhits++] = all[i];
+    if (nhits == 1)
+        return hits;
+    if (nhits)
+        fail(FAULT_DEVICE, "device '%s' fits more than one: %s", spec, listing(a, hits, nhits));
+    else
+        fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
+    return NULL;
+}
+
+/* ---- open and close ------------------------------------------------------------------------------------------- */
+
+static int connect(dev *d, const struct found *f)
+{
+    cl_int e;
+    cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
+    u64 config = ask_number(f->id, CL_DEVICE_SINGLE_FP_CONFIG);
+    d->id = f->id;
+    d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
+    if (ocl_check(f->info.name, e, "clCreateContext"))
+        return -1;
+    d->queue = clCreateCommandQueue(d->context, f->id, 0, &e);
+    return ocl_check(f->info.name, e, "clCreateCommandQueue");
+}
+
+dev *dev_open(const char *spec)
+{
+    if (!spec)
+        spec = getenv("JETCL_DEVICE");
+    spec = spec && *spec ? spec : "auto";
+    if (!strcmp(spec, "null"))
+        return null_open();
+    arena *a = arena_open("device");
+    struct found *all;
+    int n = find(a, &all);
+    struct found *f = choose(a, spec, all, n);
+    if (!f) {
+        arena_close(a);
+        return NULL;
+    }
+    dev *d = arena_one(a, dev);
+    *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
+    if (connect(d, f)) {
+        dev_close(d);
+        return NULL;
+    }
+    const char *class = getenv("JETCL_CLASS");
+    if (class && *class)
+        dev_force_class(d, strcmp(class, "cpu") ? DEV_GPU : DEV_CPU);
+    if (!strcmp(spec, "auto"))
+        say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);
+    return d;
+}
+
+void dev_close(dev *d)
+{
+    if (!d)
+        return;
+    if (d->queue)
+        dev_finish(d);
+    programs_close(d);
+    if (d->timed)
+        clReleaseCommandQueue(d->timed);
+    if (d->queue)
+        clReleaseCommandQueue(d->queue);
+    if (d->context)
+        clReleaseContext(d->context);
+    arena_close(d->a);
+}
+
+const struct dev_info *dev_info(const dev *d)  { return &d->info; }
+enum dev_class         dev_class(const dev *d) { return d->class; }
+
+void dev_force_class(dev *d, enum dev_class class)
+{
+    check(class == DEV_CPU || class == DEV_GPU, "class %d for %s", class, d->info.name);
+    d->class = class;
+}
+
+void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
+
+static char cache_dir[4096];
+
+void dev_set_cache_dir(const char *path) { snprintf(cache_dir, sizeof cache_dir, "%s", path); }
+
+const char *dev_cache_dir(void)
+{
+    const char *own = getenv("JETCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (*cache_dir)
+        return cache_dir;
+    if (own && *own)
+        dev_set_cache_dir(own);
+    else if (xdg && *xdg)
+        snprintf(cache_dir, sizeof cache_dir, "%s/jetcl", xdg);
+    else
+        snprintf(cache_dir, sizeof cache_dir, "%s/.cache/jetcl", home && *home ? home : ".");
+    return cache_dir;
+}
+
+/* ---- waiting --------------------------------------------------------------------------------------------------- */
+
+static void reached(dev *d, fence f)
+{
+    for (; d->reached < f; d->reached++)
+        clReleaseEvent(d->fences[(d->reached + 1) % MAX_FENCES]);
+}
+
+int dev_finish(dev *d)
+{
+    if (!d->queue)
+        return 0;
+    int rc = OCL(d->info.name, clFinish(d->queue));
+    reached(d, d->last);
+    if (!rc)
+        programs_save(d);
+    return rc;
+}
+
+void dev_flush(dev *d)
+{
+    if (d->queue)
+        clFlush(d->queue);
+}
+
+fence dev_fence(dev *d)
+{
+    if (!d->queue)
+        return 0;
+    if (d->last - d->reached == MAX_FENCES)       // nobody waits for one this old any more
+        dev_wait(d, d->reached + 1);
+    cl_event e;
+    if (OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &e)))
+        return d->last;                           // the queue is broken: the next dev_wait or dev_finish says so
+    d->fences[++d->last % MAX_FENCES] = e;
+    return d->last;
+}
+
+int dev_wait(dev *d, fence f)
+{
+    check(f <= d->last, "fence %llu of %llu", (unsigned long long)f, (unsigned long long)d->last);
+    if (f <= d->reached)
+        return 0;
+    int rc = OCL(d->info.name, clWaitForEvents(1, &d->fences[f % MAX_FENCES]));
+    reached(d, f);
+    return rc;
+}

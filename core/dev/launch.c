@@ -1,0 +1,398 @@
+/* launch.c: launch lists. Compiling finds each launch its program, gives it a cl_kernel of its own and binds the
+ * arguments once; running is one enqueue per launch and nothing else.
+ *
+ *     launch_add ... -> launches_compile -> launches_run, launches_run, ...
+ */
+#include "dev/ocl.h"
+#include <stdlib.h>
+
+struct entry {
+    launch         k;
+    struct kernel *kernel;
+    cl_kernel      cl;                       /* NULL: nothing to do (empty grid, null device, or a gemm) */
+    size_t         global[3], local[3];
+    struct gemm   *gemm;
+};
+
+struct launches {
+    arena        *a;
+    dev          *d;
+    const char   *name;
+    struct entry *e;
+    size_t        n, cap;
+    size_t        compiled;                  /* entries before this one are ready */
+    bool          noted;                     /* shapes are recorded for the binary cache */
+};
+
+/* Kernels of generated text that are in some program of this device already, whichever list they came from. */
+struct generated { struct generated *next; u64 text; struct kernel *kernel; };
+
+launches *launches_new(dev *d, const char *name)
+{
+    arena *a = arena_open("launches");
+    launches *l = arena_one(a, launches);
+    *l = (launches){ .a = a, .d = d, .name = arena_printf(a, "%s", name) };
+    return l;
+}
+
+void launches_free(launches *l)
+{
+    if (!l)
+        return;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->e[i].cl)
+            clReleaseKernel(l->e[i].cl);
+    arena_close(l->a);
+}
+
+dev          *launches_dev(const launches *l)       { return l->d; }
+int           launches_count(const launches *l)     { return (int)l->n; }
+const launch *launches_at(const launches *l, int i) { return &l->e[i].k; }
+
+static const char *keep(launches *l, const char *s) { return s ? arena_printf(l->a, "%s", s) : NULL; }
+
+static struct entry *add(launches *l, const launch *k)
+{
+    struct entry *e = arena_push(l->a, l->e, l->n, l->cap);
+    *e = (struct entry){ .k = *k };
+    e->k.file = keep(l, k->file);
+    e->k.kernel = keep(l, k->kernel);
+    e->k.defs = keep(l, k->defs);
+    e->k.source = keep(l, k->source);
+    e->k.label = keep(l, k->label);
+    l->noted = false;
+    return e;
+}
+
+void launch_add(launches *l, const launch *k)
+{
+    check(k->file && k->kernel, "launch without file or kernel in %s", l->name);
+    struct entry *e = add(l, k);
+    for (int i = 0; i < 3; i++) {
+        e->global[i] = i && !k->global[i] ? 1 : k->global[i];
+        e->local[i] = k->local[i] ? k->local[i] : 1;
+        check(e->global[i] % e->local[i] == 0, "%s: global size %zu of axis %d is no multiple of %zu", k->kernel,
+              e->global[i], i, e->local[i]);
+    }
+}
+
+void launch_gemm(launches *l, const struct gemm *g, const char *label)
+{
+    f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
+    struct entry *e = add(l, &(launch){ .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk });
+    e->gemm = arena_one(l->a, struct gemm);
+    *e->gemm = *g;
+}
+
+/* ---- compiling ---------------------------------------------------------------------------------------------------- */
+
+static const char *where(const struct entry *e)
+{
+    static _Thread_local char text[256];
+    snprintf(text, sizeof text, "%s%s%s%s", e->k.kernel, e->k.label ? " (" : "", e->k.label ? e->k.label : "",
+             e->k.label ? ")" : "");
+    return text;
+}
+
+static u64 hash(u64 h, const char *s)              // Fowler, Noll and Vo's 1a, 64 bits, NUL included
+{
+    do
+        h = (h ^ (u8)*s) * 0x100000001B3u;
+    while (*s++);
+    return h;
+}
+
+static bool same(const char *a, const char *b) { return !strcmp(a ? a : "", b ? b : ""); }
+
+/* All launches of the list from the same file with the same defs share the program found for the first of them. */
+static int find_file(launches *l, size_t i)
+{
+    struct entry *e = &l->e[i];
+    const char *path;
+    arena *a = arena_open("text");
+    const char *text = source_text(a, l->d, e->k.file, &path);
+    struct program *p = NULL;
+    if (text)
+        p = program_get(l->d, arena_printf(a, "%s%s%s", path, e->k.defs ? " " : "", e->k.defs ? e->k.defs : ""), text,
+                        program_options(a, l->d, e->k.defs));
+    arena_close(a);
+    if (!p)
+        return -1;
+    for (size_t j = i; j < l->n; j++) {
+        struct entry *o = &l->e[j];
+        if (!o->kernel && !o->gemm && !o->k.source && same(o->k.file, e->k.file) && same(o->k.defs, e->k.defs))
+            if (!(o->kernel = program_kernel(l->d, p, o->k.kernel)))
+                return -1;
+    }
+    return 0;
+}
+
+static u64 text_hash(launches *l, const launch *k)
+{
+    arena *a = arena_open("hash");
+    u64 h = hash(hash(hash(0xCBF29CE484222325u, k->source), k->kernel), program_options(a, l->d, k->defs));
+    arena_close(a);
+    return h;
+}
+
+static struct kernel *known(dev *d, u64 text)
+{
+    for (struct generated *g = d->generated; g; g = g->next)
+        if (g->text == text)
+            return g->kernel;
+    return NULL;
+}
+
+/* Generated kernels of e's group that no earlier list built become one program, one copy each. */
+static int find_group(launches *l, size_t i)
+{
+    struct entry *e = &l->e[i];
+    arena *a = arena_open("generated");
+    size_t n = 0, cap = 0, *list = NULL;
+    u64 *texts = NULL;
+    size_t ntexts = 0, texts_cap = 0;
+    int rc = -1;
+    char *source = "";
+    for (size_t j = i; j < l->n; j++) {
+        struct entry *o = &l->e[j];
+        if (o->kernel || o->gemm || !o->k.source || !same(o->k.file, e->k.file) || !same(o->k.defs, e->k.defs))
+            continue;
+        u64 h = text_hash(l, &o->k);
+        if ((o->kernel = known(l->d, h)))
+            continue;
+        size_t twin = 0;
+        while (twin < ntexts && texts[twin] != h)
+            twin++;
+        if (twin == ntexts) {
+            *arena_push(a, texts, ntexts, texts_cap) = h;
+            source = arena_printf(a, "%s%s\n", source, o->k.source);
+        }
+        *arena_push(a, list, n, cap) = j;
+    }
+    const char *text = n ? source_wrap(a, e->k.file, source) : NULL;
+    struct program *p = text ? program_get(l->d, e->k.file, text, program_options(a, l->d, e->k.defs)) : NULL;
+    if (n && !p)
+        goto done;
+    for (size_t k = 0; k < n; k++) {
+        struct entry *o = &l->e[list[k]];
+        if (!(o->kernel = program_kernel(l->d, p, o->k.kernel)))
+            goto done;
+        u64 h = text_hash(l, &o->k);
+        if (known(l->d, h))
+            continue;
+        struct generated *g = arena_one(l->d->a, struct generated);
+        *g = (struct generated){ l->d->generated, h, o->kernel };
+        l->d->generated = g;
+    }
+    rc = 0;
+done:
+    arena_close(a);
+    return rc;
+}
+
+static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory" };
+
+static void check_args(const struct entry *e)
+{
+    const struct kernel *k = e->kernel;
+    int n = 0;
+    while (n < MAX_ARGS && e->k.args[n].kind != ARG_END)
+        n++;
+    check(n == k->args, "%s takes %d arguments, the launch gives %d", where(e), k->args, n);
+    for (int i = 0; i < n; i++)
+        check(!k->kinds[i] || k->kinds[i] == e->k.args[i].kind, "%s: argument %d is %s, the launch gives %s", where(e), i,
+              kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
+    for (int i = 0; i < 3; i++)
+        check(!k->required[0] || k->required[i] == e->local[i], "%s: needs groups of %zu x %zu x %zu", where(e),
+              k->required[0], k->required[1], k->required[2]);
+}
+
+static int check_limits(const dev *d, const struct entry *e)
+{
+    size_t group = e->local[0] * e->local[1] * e->local[2];
+    u64 local = e->kernel->local_mem;
+    for (int i = 0; i < e->kernel->args; i++)
+        local += e->k.args[i].kind == ARG_KIND_LOCAL ? e->k.args[i].bytes : 0;
+    if (group > e->kernel->max_group)
+        return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel", where(e), group,
+                    d->info.name, e->kernel->max_group);
+    if (local > d->info.local_mem)
+        return fail(FAULT_DEVICE, "%s: needs %llu bytes of local memory; %s has %llu", where(e), (unsigned long long)local,
+                    d->info.name, (unsigned long long)d->info.local_mem);
+    return 0;
+}
+
+static int bind_arg(struct entry *e, int i)
+{
+    const arg *v = &e->k.args[i];
+    cl_mem m = NULL;
+    if (v->kind == ARG_KIND_RANGE && v->r.mem && v->r.bytes && !(m = mem_bind(v->r)))
+        return fail_in("%s: argument %d", where(e), i);
+    const struct { const void *value; size_t size; } as[] = {
+        [ARG_KIND_RANGE] = { &m, sizeof m },       [ARG_KIND_INT] = { &v->i, sizeof v->i },
+        [ARG_KIND_LONG] = { &v->l, sizeof v->l },  [ARG_KIND_REAL] = { &v->f, sizeof v->f },
+        [ARG_KIND_LOCAL] = { NULL, v->bytes },
+    };
+    return OCL(where(e), clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value));
+}
+
+static int bind(launches *l, struct entry *e)
+{
+    cl_int code;
+    check_args(e);
+    if (check_limits(l->d, e))
+        return -1;
+    if (!(e->global[0] && e->global[1] && e->global[2]))
+        return 0;
+    e->cl = clCreateKernel(e->kernel->program->cl, e->kernel->name, &code);
+    if (ocl_check(where(e), code, "clCreateKernel"))
+        return -1;
+    for (int i = 0; i < e->kernel->args; i++)
+        if (bind_arg(e, i))
+            return -1;
+    trace(TRACE_launch, "%s %s: %s, %zu x %zu x %zu by %zu x %zu x %zu", l->name, where(e), e->kernel->program->label,
+          e->global[0], e->global[1], e->global[2], e->local[0], e->local[1], e->local[2]);
+    return 0;
+}
+
+int launches_compile(launches *l)
+{
+    for (size_t i = l->compiled; l->d->queue && i < l->n; i++) {
+        struct entry *e = &l->e[i];
+        if (e->gemm ? gemm_check(e->gemm) : e->kernel ? 0 : e->k.source ? find_group(l, i) : find_file(l, i))
+            return fail_in("%s", where(e));
+        if (!e->gemm && bind(l, e))
+            return -1;
+    }
+    l->compiled = l->n;
+    return 0;
+}
+
+/* ---- running ------------------------------------------------------------------------------------------------------ */
+
+static int enqueue(struct entry *e, cl_command_queue queue, cl_event *event)
+{
+    if (e->gemm)
+        return gemm_run(e->gemm, queue);
+    if (!e->cl)
+        return 0;
+    cl_int code = clEnqueueNDRangeKernel(queue, e->cl, 3, NULL, e->global, e->local, 0, NULL, event);
+    return code ? ocl_check(where(e), code, "clEnqueueNDRangeKernel") : 0;
+}
+
+/* The list's end is enqueued for the first time: what the next dev_finish may write to disk. */
+static void note(launches *l)
+{
+    for (size_t i = 0; i < l->n; i++)
+        if (l->e[i].cl)
+            program_launched(l->e[i].kernel->program, l->e[i].kernel->name, l->e[i].global, l->e[i].local);
+    l->noted = true;
+}
+
+static int run_traced(launches *l, int from, int to);
+
+int launches_run_part(launches *l, int from, int to)
+{
+    check(l->compiled == l->n, "%s is not compiled", l->name);
+    check(0 <= from && from <= to && to <= (int)l->n, "launches %d to %d of %zu", from, to, l->n);
+    if (!l->d->queue)
+        return 0;
+    if (!l->noted && to == (int)l->n)
+        note(l);
+    if (trace_on(TRACE_time))
+        return run_traced(l, from, to);
+    for (int i = from; i < to; i++)
+        if (enqueue(&l->e[i], l->d->queue, NULL))
+            return -1;
+    return 0;
+}
+
+int launches_run(launches *l) { return launches_run_part(l, 0, (int)l->n); }
+
+/* ---- timing ------------------------------------------------------------------------------------------------------- */
+
+static cl_command_queue timed_queue(dev *d)
+{
+    cl_int e = 0;
+    if (!d->timed)
+        d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &e);
+    return ocl_check(d->info.name, e, "clCreateCommandQueue") ? NULL : d->timed;
+}
+
+/* A gemm is several kernels of CLBlast's own: timed by the host's clock around it. */
+static int time_gemm(struct entry *e, cl_command_queue q, f64 *seconds)
+{
+    if (OCL(where(e), clFinish(q)))
+        return -1;
+    f64 start = clock_now();
+    if (enqueue(e, q, NULL) || OCL(where(e), clFinish(q)))
+        return -1;
+    *seconds = clock_now() - start;
+    return 0;
+}
+
+static int time_part(launches *l, int from, int to, f64 *seconds)
+{
+    arena *a = arena_open("events");
+    cl_event *events = arena_array(a, cl_event, MAX(to - from, 1));
+    cl_command_queue q = timed_queue(l->d);
+    int rc = !q || dev_finish(l->d) ? -1 : 0;
+    for (int i = from; i < to && !rc; i++)
+        rc = l->e[i].gemm ? time_gemm(&l->e[i], q, &seconds[i - from])
+                          : enqueue(&l->e[i], q, l->e[i].cl ? &events[i - from] : NULL);
+    if (q && OCL(l->name, clFinish(q)))
+        rc = -1;
+    for (int i = 0; i < to - from; i++) {
+        cl_ulong start = 0, end = 0;
+        if (!events[i])
+            continue;
+        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+        seconds[i] = 1e-9 * (f64)(end - start);
+        clReleaseEvent(events[i]);
+    }
+    arena_close(a);
+    return rc;
+}
+
+int launches_time(launches *l, f64 *seconds)
+{
+    check(l->compiled == l->n, "%s is not compiled", l->name);
+    memset(seconds, 0, l->n * sizeof *seconds);
+    return l->d->queue ? time_part(l, 0, (int)l->n, seconds) : 0;
+}
+
+struct total { const char *kernel; int calls; f64 seconds, flops, bytes; };
+
+static int slower(const void *a, const void *b)
+{
+    f64 x = ((const struct total *)a)->seconds, y = ((const struct total *)b)->seconds;
+    return (x < y) - (x > y);
+}
+
+/* JETCL_TRACE=time: one line per kernel, the slowest first. */
+static int run_traced(launches *l, int from, int to)
+{
+    arena *a = arena_open("times");
+    f64 *seconds = arena_array(a, f64, to - from + 1), sum = 0;
+    struct total *totals = arena_array(a, struct total, to - from + 1);
+    int n = 0, rc = time_part(l, from, to, seconds);
+    for (int i = from; i < to; i++) {
+        const launch *k = &l->e[i].k;
+        int t = 0;
+        while (t < n && strcmp(totals[t].kernel, k->kernel))
+            t++;
+        n = MAX(n, t + 1);
+        totals[t] = (struct total){ k->kernel, totals[t].calls + 1, totals[t].seconds + seconds[i - from],
+                                    totals[t].flops + k->flops, totals[t].bytes + k->bytes };
+        sum += seconds[i - from];
+    }
+    qsort(totals, (size_t)n, sizeof *totals, slower);
+    trace(TRACE_time, "%s: %.2f ms in %d launches", l->name, 1e3 * sum, to - from);
+    for (int i = 0; i < n; i++)
+        trace(TRACE_time, "%9.3f ms %5.1f %% %5d x %-32s %7.1f GFLOP/s %6.1f GB/s", 1e3 * totals[i].seconds,
+              100 * totals[i].seconds / MAX(sum, 1e-9), totals[i].calls, totals[i].kernel,
+              1e-9 * totals[i].flops / MAX(totals[i].seconds, 1e-9), 1e-9 * totals[i].bytes / MAX(totals[i].seconds, 1e-9));
+    arena_close(a);
+    return rc;
+}

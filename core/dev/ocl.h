@@ -1,0 +1,90 @@
+/* ocl.h: what the files of core/dev share: the OpenCL handles, and the macro every OpenCL call goes through.
+ *
+ *     if (OCL(m->what, clEnqueueFillBuffer(...)))      // "activations: clEnqueueFillBuffer: CL_OUT_OF_RESOURCES"
+ *         return -1;
+ */
+#ifndef JETCL_DEV_OCL_H
+#define JETCL_DEV_OCL_H
+#define CL_TARGET_OPENCL_VERSION 120
+#include <CL/cl.h>
+#include "dev/dev.h"
+
+#define MAX_FENCES 64
+
+struct dev {
+    arena           *a;
+    struct dev_info  info;
+    enum dev_class   class;                  /* info.class unless forced */
+    bool             rounded;                /* correctly rounded division and square root can be asked for */
+    cl_device_id     id;
+    cl_context       context;
+    cl_command_queue queue, timed;           /* queue == NULL: the null device; timed: made by the first launches_time */
+    u64              used, peak;
+    bool             warned_full, warned_cache;
+    struct program  *programs;               /* newest first */
+    struct generated *generated;             /* launch.c: kernels of generated text that are built already */
+    cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */
+    fence            last, reached;
+    int              blas;                   /* 0 not asked yet, 1 yes, -1 no */
+};
+
+/* One allocation and the sub-buffers that launches have bound of it. */
+struct mem {
+    arena      *a;
+    dev        *d;
+    cl_mem      cl;
+    u64         bytes;
+    const char *what;
+    struct sub *subs[256];
+};
+
+/* ---- device.c */
+const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
+int         ocl_check(const char *what, cl_int code, const char *call);     /* 0, or fail(FAULT_DEVICE) */
+#define OCL(what, call) ocl_check(what, (call), #call)
+
+/* ---- null.c */
+dev *null_open(void);
+
+/* ---- buffer.c */
+cl_mem mem_bind(range r);                                   /* the buffer or sub-buffer to give a kernel; NULL + fail */
+
+/* ---- source.c */
+/* The whole text of kernel file `file` for d's class: prelude, then the file, each behind a #line. *path: "cl/cpu/x.cl".
+ * NULL + fail(FAULT_DEVICE) when there is none. */
+const char *source_text(arena *a, const dev *d, const char *file, const char **path);
+/* The same around generated text, whose lines read "GROUP:LINE" in build logs. */
+const char *source_wrap(arena *a, const char *group, const char *text);
+
+/* ---- program.c: built once per device, text and options, and kept on disk */
+struct kernel {                              /* one entry point of a program, looked at when first asked for */
+    struct kernel  *next;
+    struct program *program;
+    const char     *name;
+    int             args;
+    u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver does not say */
+    u64             local_mem;               /* its own __local arrays */
+    size_t          max_group, required[3];  /* required: reqd_work_group_size, or zeros */
+};
+struct program {
+    struct program *next;
+    const char     *label, *path;            /* "cl/softmax.cl -DROWS=4"; where its binary is kept */
+    u8              key[32];
+    cl_program      cl;
+    struct kernel  *kernels;
+    const char     *shapes;                  /* "\nkernel 1 1 1 0\n...": local sizes launched so far. Drivers may compile */
+    bool            dirty;                   /* per local size; dirty when the kept binary lacks some */
+    arena          *a;                       /* its strings and kernels */
+};
+/* Options as the compiler sees them: class and capabilities, then defs (may be NULL). */
+const char     *program_options(arena *a, const dev *d, const char *defs);
+struct program *program_get(dev *d, const char *label, const char *text, const char *options);  /* NULL + fail */
+struct kernel  *program_kernel(dev *d, struct program *p, const char *name);                    /* NULL + fail */
+void            program_launched(struct program *p, const char *kernel, const size_t global[3], const size_t local[3]);
+void            programs_save(dev *d);       /* writes the binaries of dirty programs; failing is only a warning */
+void            programs_close(dev *d);
+
+/* ---- blas.c */
+int gemm_check(const struct gemm *g);
+int gemm_run(const struct gemm *g, cl_command_queue queue);
+#endif

@@ -1,0 +1,230 @@
+/* program.c: programs are built once per (text, options) and kept on disk as the driver's binaries.
+ *
+ *     cache/kernels/KEY.bin    "jetcl binary 1\n\0" | sha256 of the rest | u64 n | n bytes of shapes | binary
+ *
+ * KEY is a hash of everything the binary depends on. PoCL compiles for a local size when it is first launched, and its
+ * binaries hold what exists by then; so binaries are written after the first runs, and again when new shapes appeared.
+ */
+#include "dev/ocl.h"
+#include <openssl/evp.h>
+
+static const char magic[16] = "jetcl binary 1\n";
+#define HEAD (sizeof magic + 32 + sizeof(u64))
+
+static void sha256(const void *p, size_t n, u8 out[32])
+{
+    check(EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL), "sha256 of %zu bytes", n);
+}
+
+const char *program_options(arena *a, const dev *d, const char *defs)
+{
+    static const char *const class[] = { " -DCLASS_CPU=1", " -DCLASS_GPU=1", "" };
+    const struct dev_info *i = &d->info;
+    return arena_printf(a, "-cl-std=CL1.2 -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s%s",
+                        d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
+                        trace_on(TRACE_no_class) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
+                        i->fp16 ? " -DHAVE_FP16=1" : "", i->fp64 ? " -DHAVE_FP64=1" : "",
+                        i->subgroups ? " -DHAVE_SUBGROUPS=1" : "", defs && *defs ? " " : "", defs ? defs : "");
+}
+
+static void make_key(const dev *d, const char *text, const char *options, u8 key[32])
+{
+    const struct dev_info *i = &d->info;
+    arena *a = arena_open("key");
+    char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name, i->vendor, i->driver,
+                             i->version, options, text);
+    sha256(all, strlen(all), key);
+    arena_close(a);
+}
+
+/* ---- building ----------------------------------------------------------------------------------------------------- */
+
+static int build_failed(const dev *d, cl_program cl, const char *label, cl_int code)
+{
+    arena *a = arena_open("build log");
+    size_t n = 0;
+    clGetProgramBuildInfo(cl, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &n);
+    char *log = arena_array(a, char, n + 1);
+    clGetProgramBuildInfo(cl, d->id, CL_PROGRAM_BUILD_LOG, n, log, NULL);
+    fail(FAULT_DEVICE, "%s: clBuildProgram: %s on %s:\n%.1600s", label, ocl_name(code), d->info.name, log);
+    arena_close(a);
+    return -1;
+}
+
+static cl_program build(const dev *d, const char *label, const char *text, const char *options)
+{
+    cl_int e;
+    cl_program cl = clCreateProgramWithSource(d->context, 1, &text, NULL, &e);
+    if (ocl_check(label, e, "clCreateProgramWithSource"))
+        return NULL;
+    if ((e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL))) {
+        build_failed(d, cl, label, e);
+        clReleaseProgram(cl);
+        return NULL;
+    }
+    return cl;
+}
+
+/* The binary at p->path as a built program, or NULL: none there, damaged, or refused by the driver. */
+static cl_program load(const dev *d, struct program *p, const char *options)
+{
+    struct file_map m;
+    cl_program cl = NULL;
+    if (!file_exists(p->path) || file_map(p->path, &m))
+        return NULL;
+    u8 sum[32];
+    u64 n = 0;
+    if (m.n < HEAD || memcmp(m.p, magic, sizeof magic))
+        goto done;
+    sha256(m.p + sizeof magic + 32, m.n - sizeof magic - 32, sum);
+    memcpy(&n, m.p + HEAD - sizeof n, sizeof n);
+    if (memcmp(sum, m.p + sizeof magic, 32) || n > m.n - HEAD)
+        goto done;
+    const u8 *binary = m.p + HEAD + n;
+    size_t size = m.n - HEAD - n;
+    cl_int e, status;
+    cl = clCreateProgramWithBinary(d->context, 1, &d->id, &size, &binary, &status, &e);
+    if (cl && !e && (e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL))) {
+        clReleaseProgram(cl);
+        cl = NULL;
+    }
+    if (cl)
+        p->shapes = arena_copy(p->a, m.p + HEAD, n);
+done:
+    file_unmap(&m);
+    return cl;
+}
+
+struct program *program_get(dev *d, const char *label, const char *text, const char *options)
+{
+    u8 key[32];
+    make_key(d, text, options, key);
+    for (struct program *p = d->programs; p; p = p->next)
+        if (!memcmp(p->key, key, sizeof key))
+            return p;
+    arena *a = arena_open("program");
+    struct program *p = arena_one(a, struct program);
+    char name[65];
+    for (int i = 0; i < 32; i++)
+        snprintf(name + 2 * i, 3, "%02x", key[i]);
+    *p = (struct program){ .next = d->programs, .a = a, .label = arena_printf(a, "%s", label), .shapes = "\n",
+                           .path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name) };
+    memcpy(p->key, key, sizeof key);
+    f64 start = clock_now();
+    bool found = (p->cl = load(d, p, options));
+    if (!found && !(p->cl = build(d, label, text, options))) {
+        arena_close(a);
+        return NULL;
+    }
+    trace(TRACE_kernel, "%s %s in %.0f ms", found ? "loaded" : "built", label, 1e3 * (clock_now() - start));
+    return d->programs = p;
+}
+
+/* ---- entry points ------------------------------------------------------------------------------------------------- */
+
+static enum arg_kind kind_of(cl_kernel cl, int i)
+{
+    cl_kernel_arg_address_qualifier where;
+    char type[64] = "";
+    if (clGetKernelArgInfo(cl, (cl_uint)i, CL_KERNEL_ARG_ADDRESS_QUALIFIER, sizeof where, &where, NULL))
+        return ARG_END;
+    if (where != CL_KERNEL_ARG_ADDRESS_PRIVATE)
+        return where == CL_KERNEL_ARG_ADDRESS_LOCAL ? ARG_KIND_LOCAL : ARG_KIND_RANGE;
+    if (clGetKernelArgInfo(cl, (cl_uint)i, CL_KERNEL_ARG_TYPE_NAME, sizeof type, type, NULL))
+        return ARG_END;
+    const char *name = type + (*type == 'u');
+    return !strcmp(name, "int") ? ARG_KIND_INT : !strcmp(name, "long") ? ARG_KIND_LONG :
+           !strcmp(name, "float") ? ARG_KIND_REAL : ARG_END;
+}
+
+struct kernel *program_kernel(dev *d, struct program *p, const char *name)
+{
+    for (struct kernel *k = p->kernels; k; k = k->next)
+        if (!strcmp(k->name, name))
+            return k;
+    cl_int e;
+    cl_uint args = 0;
+    cl_ulong local = 0;
+    cl_kernel cl = clCreateKernel(p->cl, name, &e);
+    check(e != CL_INVALID_KERNEL_NAME, "%s has no kernel %s", p->label, name);
+    if (ocl_check(name, e, "clCreateKernel"))
+        return NULL;
+    struct kernel *k = arena_one(p->a, struct kernel);
+    *k = (struct kernel){ .next = p->kernels, .program = p, .name = arena_printf(p->a, "%s", name) };
+    clGetKernelInfo(cl, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
+    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group, &k->max_group, NULL);
+    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required, NULL);
+    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    k->args = (int)args;
+    k->local_mem = local;
+    check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args, MAX_ARGS);
+    for (int i = 0; i < k->args; i++)
+        k->kinds[i] = (u8)kind_of(cl, i);
+    clReleaseKernel(cl);
+    return p->kernels = k;
+}
+
+/* ---- keeping binaries ------------------------------------------------------------------------------------------- */
+
+void program_launched(struct program *p, const char *kernel, const size_t global[3], const size_t local[3])
+{
+    bool wide = MAX(MAX(global[0], global[1]), global[2]) > 0xFFFF;          // PoCL compiles these apart
+    char line[256];
+    snprintf(line, sizeof line, "\n%s %zu %zu %zu %d\n", kernel, local[0], local[1], local[2], wide);
+    if (strstr(p->shapes, line))
+        return;
+    p->shapes = arena_printf(p->a, "%s%s", p->shapes, line + 1);
+    p->dirty = true;
+}
+
+static int save(const struct program *p)
+{
+    arena *a = arena_open("binary");
+    size_t size = 0;
+    u64 n = strlen(p->shapes);
+    int rc = 0;
+    if (clGetProgramInfo(p->cl, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
+        goto done;                                // a driver without binaries: everything is built each time
+    size_t total = HEAD + n + size;
+    u8 *file = arena_array(a, u8, total), *binary = file + HEAD + n;
+    if (clGetProgramInfo(p->cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
+        goto done;
+    memcpy(file, magic, sizeof magic);
+    memcpy(file + HEAD - sizeof n, &n, sizeof n);
+    memcpy(file + HEAD, p->shapes, n);
+    sha256(file + sizeof magic + 32, total - sizeof magic - 32, file + sizeof magic);
+    rc = file_save(p->path, file, total);
+    trace(TRACE_kernel, "kept %s, %zu bytes", p->label, total);
+done:
+    arena_close(a);
+    return rc;
+}
+
+void programs_save(dev *d)
+{
+    arena *a = arena_open("path");
+    const char *folder = arena_printf(a, "%s/kernels", dev_cache_dir());
+    bool ready = false;
+    for (struct program *p = d->programs; p && !d->warned_cache; p = p->next) {
+        if (!p->dirty)
+            continue;
+        p->dirty = false;
+        if ((!ready && file_mkdirs(folder)) || save(p)) {
+            warn("kernels are not kept for the next start: %s", fail_message());
+            fail_clear();
+            d->warned_cache = true;
+        }
+        ready = true;
+    }
+    arena_close(a);
+}
+
+void programs_close(dev *d)
+{
+    for (struct program *p = d->programs, *next; p; p = next) {
+        next = p->next;
+        clReleaseProgram(p->cl);
+        arena_close(p->a);
+    }
+    d->programs = NULL;
+}

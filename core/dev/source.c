@@ -1,0 +1,95 @@
+/* source.c: kernel text. The build embeds cl/; JETCL_CL=folder reads that folder instead. A file of the device's class
+ * (cl/cpu/x.cl) replaces the generic one whole, and `#include "x.h"` is resolved here, since no folder exists at run time.
+ * Every piece stands behind a #line, so that build logs say cl/softmax.cl:17.
+ */
+#include "dev/source.h"
+#include "dev/ocl.h"
+#include <stdlib.h>
+
+/* path: "cl/...", as embedded. NULL when there is no such file. */
+static const char *load(arena *a, const char *path)
+{
+    const char *folder = getenv("JETCL_CL");
+    if (folder && *folder) {
+        char *own = arena_printf(a, "%s/%s", folder, path + 3);
+        return file_exists(own) ? file_text(a, own, NULL) : NULL;
+    }
+    for (const struct source_file *f = source_files; f->path; f++)
+        if (!strcmp(f->path, path))
+            return f->text;
+    return NULL;
+}
+
+static const char *class_path(arena *a, const dev *d, const char *file)
+{
+    static const char *const folder[] = { "cpu", "gpu" };
+    if (trace_on(TRACE_no_class) || d->class == DEV_NULL)
+        return NULL;
+    return arena_printf(a, "cl/%s/%s.cl", folder[d->class], file);
+}
+
+bool dev_has_override(const dev *d, const char *file)
+{
+    arena *a = arena_open("source");
+    const char *path = class_path(a, d, file);
+    bool found = path && load(a, path);
+    arena_close(a);
+    return found;
+}
+
+/* Text with its includes put in, each file behind its #line. NULL + fail when an included file does not exist. */
+static const char *expand(arena *a, const char *path, const char *text, int depth)
+{
+    static const char word[] = "#include \"";
+    char *out = arena_printf(a, "#line 1 \"%s\"\n", path);
+    check(depth < 8, "%s: includes itself", path);
+    int line = 1;
+    for (const char *p = text, *from = text; *p; line++) {
+        const char *end = p + strcspn(p, "\n"), *next = end + (*end == '\n');
+        if (text_starts(p, word)) {
+            const char *name = p + sizeof word - 1;
+            const char *inner = arena_printf(a, "cl/%.*s", (int)strcspn(name, "\"\n"), name), *body = load(a, inner);
+            if (!body) {
+                fail(FAULT_DEVICE, "%s:%d: no kernel file %s", path, line, inner);
+                return NULL;
+            }
+            if (!(body = expand(a, inner, body, depth + 1)))
+                return NULL;
+            out = arena_printf(a, "%s%.*s%s\n#line %d \"%s\"\n", out, (int)(p - from), from, body, line + 1, path);
+            from = next;
+        }
+        if (!*next)
+            return arena_printf(a, "%s%s", out, from);
+        p = next;
+    }
+    return out;
+}
+
+static const char *with_prelude(arena *a, const char *path, const char *text)
+{
+    const char *prelude = load(a, "cl/prelude.h");
+    if (!prelude) {
+        fail(FAULT_DEVICE, "no prelude.h among the kernels (JETCL_CL=%s)", getenv("JETCL_CL") ? getenv("JETCL_CL") : "");
+        return NULL;
+    }
+    prelude = expand(a, "cl/prelude.h", prelude, 0);
+    text = prelude ? expand(a, path, text, 0) : NULL;
+    return text ? arena_printf(a, "%s\n%s", prelude, text) : NULL;
+}
+
+const char *source_text(arena *a, const dev *d, const char *file, const char **path)
+{
+    *path = class_path(a, d, file);
+    const char *text = *path ? load(a, *path) : NULL;
+    if (!text) {
+        *path = arena_printf(a, "cl/%s.cl", file);
+        text = load(a, *path);
+    }
+    if (!text) {
+        fail(FAULT_DEVICE, "no kernel file %s", *path);
+        return NULL;
+    }
+    return with_prelude(a, *path, text);
+}
+
+const char *source_wrap(arena *a, const char *group, const char *text) { return with_prelude(a, group, text); }
