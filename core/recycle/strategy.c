@@ -1,0 +1,57 @@
+/* strategy.c: the table of strategies and what all of them may rely on. */
+#include "recycle/recycle.h"
+#include <math.h>
+
+#define STRATEGY(name) extern const strategy name##_strategy;
+#include "recycle/strategies.def"
+#undef STRATEGY
+
+const strategy *const strategies[] = {
+#define STRATEGY(name) &name##_strategy,
+#include "recycle/strategies.def"
+#undef STRATEGY
+    NULL
+};
+
+const strategy *strategy_find(const char *name)
+{
+    const char *names[countof(strategies)];
+    int n = 0;
+    for (; strategies[n]; n++) {
+        names[n] = strategies[n]->name;
+        if (!strcmp(name, names[n]))
+            return strategies[n];
+    }
+    const char *near = text_nearest(name, names, n);
+    fail(FAULT_USAGE, "unknown recycling strategy '%s'%s%s%s", name, near ? " (did you mean '" : "", near ? near : "",
+         near ? "'?)" : "");
+    return NULL;
+}
+
+/* Sums catch every NaN and infinity in one pass. */
+static int measured(const struct choice *c)
+{
+    f64 sum = 0;
+    for (int i = 0; c->score && i < c->total; i++)
+        sum += c->score[i];
+    for (i64 i = 0; c->together && i < (i64)c->total * c->total; i++)
+        sum += c->together[i];
+    return isfinite(sum) ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself "
+                                    "compute finite values on these images?", c->what);
+}
+
+int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
+{
+    check(c->total > 0 && c->subset > 0 && c->sets > 0, "%d of %d, %d times", c->subset, c->total, c->sets);
+    check(!(s->needs & NEEDS_SCORE) || c->score, "%s without scores for %s", s->name, c->what);
+    check(!(s->needs & NEEDS_TOGETHER) || c->together, "%s without co-activation for %s", s->name, c->what);
+    if (c->subset > c->total)
+        return fail(FAULT_DATA, "%s has %d units, the successor wants %d: the predecessor must be at least as wide as the "
+                    "successor", c->what, c->total, c->subset);
+    if (s->needs && measured(c))
+        return -1;
+    arena_mark m = arena_save(c->scratch);
+    int rc = s->choose(c, out);
+    arena_restore(c->scratch, m);
+    return rc;
+}
