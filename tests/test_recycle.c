@@ -1,8 +1,7 @@
 /* test_recycle.c: strategies on small made-up layers: exact indices, exact probabilities, planted communities. */
+#include "unit.h"
 #include "recycle/recycle.h"
 #include <math.h>
-#include <setjmp.h>
-#include <cmocka.h>
 
 static arena *a;
 
