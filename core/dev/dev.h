@@ -41,10 +41,11 @@ dev                   *dev_open(const char *spec);
 void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);   /* after JETCL_TRACE=no_class: still the device's own class */
-/* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the same), and a
- * smaller largest allocation than the device's own. */
+/* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the same), a smaller
+ * largest allocation than the device's own, and a binary cache where the driver's own would do. */
 void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
+void                   dev_keep_binaries(dev *d);
 const char            *dev_cache_dir(void);       /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl */
 void                   dev_set_cache_dir(const char *path);     /* --cache-dir */
 

@@ -251,6 +251,7 @@ static int connect(dev *d, const struct found *f)
     cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
     u64 config = ask_number(f->id, CL_DEVICE_SINGLE_FP_CONFIG);
     d->id = f->id;
+    d->keep = !strstr(f->info.version, "PoCL");            // program.c says why
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
     if (ocl_check(f->info.name, e, "clCreateContext"))
@@ -314,6 +315,7 @@ void dev_force_class(dev *d, enum dev_class class)
 }
 
 void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
+void dev_keep_binaries(dev *d)          { d->keep = d->queue; }
 
 static char cache_dir[4096];
 
@@ -347,8 +349,6 @@ int dev_finish(dev *d)
         return 0;
     int rc = OCL(d->info.name, clFinish(d->queue));
     reached(d, d->last);
-    if (!rc)
-        programs_save(d);
     return rc;
 }
 

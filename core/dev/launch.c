@@ -21,7 +21,6 @@ struct launches {
     struct entry *e;
     size_t        n, cap;
     size_t        compiled;                  /* entries before this one are ready */
-    bool          noted;                     /* shapes are recorded for the binary cache */
 };
 
 /* Kernels of generated text that are in some program of this device already, whichever list they came from. */
@@ -60,7 +59,6 @@ static struct entry *add(launches *l, const launch *k)
     e->k.defs = keep(l, k->defs);
     e->k.source = keep(l, k->source);
     e->k.label = keep(l, k->label);
-    l->noted = false;
     return e;
 }
 
@@ -280,15 +278,6 @@ static int enqueue(struct entry *e, cl_command_queue queue, cl_event *event)
     return code ? ocl_check(where(e), code, "clEnqueueNDRangeKernel") : 0;
 }
 
-/* The list's end is enqueued for the first time: what the next dev_finish may write to disk. */
-static void note(launches *l)
-{
-    for (size_t i = 0; i < l->n; i++)
-        if (l->e[i].cl)
-            program_launched(l->e[i].kernel->program, l->e[i].kernel->name, l->e[i].global, l->e[i].local);
-    l->noted = true;
-}
-
 static int run_traced(launches *l, int from, int to);
 
 int launches_run_part(launches *l, int from, int to)
@@ -297,8 +286,6 @@ int launches_run_part(launches *l, int from, int to)
     check(0 <= from && from <= to && to <= (int)l->n, "launches %d to %d of %zu", from, to, l->n);
     if (!l->d->queue)
         return 0;
-    if (!l->noted && to == (int)l->n)
-        note(l);
     if (trace_on(TRACE_time))
         return run_traced(l, from, to);
     for (int i = from; i < to; i++)

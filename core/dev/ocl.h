@@ -20,7 +20,8 @@ struct dev {
     cl_context       context;
     cl_command_queue queue, timed;           /* queue == NULL: the null device; timed: made by the first launches_time */
     u64              used, peak;
-    bool             warned_full, warned_cache;
+    bool             warned_full;
+    bool             keep;                   /* binaries go to dev_cache_dir() */
     struct program  *programs;               /* newest first */
     struct generated *generated;             /* launch.c: kernels of generated text that are built already */
     cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */
@@ -68,20 +69,16 @@ struct kernel {                              /* one entry point of a program, lo
 };
 struct program {
     struct program *next;
-    const char     *label, *path;            /* "cl/softmax.cl -DROWS=4"; where its binary is kept */
+    const char     *label;                   /* "cl/softmax.cl -DROWS=4" */
     u8              key[32];
     cl_program      cl;
     struct kernel  *kernels;
-    const char     *shapes;                  /* "\nkernel 1 1 1 0\n...": local sizes launched so far. Drivers may compile */
-    bool            dirty;                   /* per local size; dirty when the kept binary lacks some */
     arena          *a;                       /* its strings and kernels */
 };
 /* Options as the compiler sees them: class and capabilities, then defs (may be NULL). */
 const char     *program_options(arena *a, const dev *d, const char *defs);
 struct program *program_get(dev *d, const char *label, const char *text, const char *options);  /* NULL + fail */
 struct kernel  *program_kernel(dev *d, struct program *p, const char *name);                    /* NULL + fail */
-void            program_launched(struct program *p, const char *kernel, const size_t global[3], const size_t local[3]);
-void            programs_save(dev *d);       /* writes the binaries of dirty programs; failing is only a warning */
 void            programs_close(dev *d);
 
 /* ---- blas.c */

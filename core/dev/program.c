@@ -1,15 +1,16 @@
 /* program.c: programs are built once per (text, options) and kept on disk as the driver's binaries.
  *
- *     cache/kernels/KEY.bin    "jetcl binary 1\n\0" | sha256 of the rest | u64 n | n bytes of shapes | binary
+ *     cache/kernels/KEY.bin      "jetcl binary 1\n\0" | sha256 of the rest | binary
  *
- * KEY is a hash of everything the binary depends on. PoCL compiles for a local size when it is first launched, and its
- * binaries hold what exists by then; so binaries are written after the first runs, and again when new shapes appeared.
+ * KEY is a hash of everything the binary depends on. PoCL keeps its own cache of compiled kernels, and asking it for a
+ * binary makes it compile every kernel of the program again for any local size (50 ms and more each, against 17 ms that a
+ * start saves later); so programs are not kept there.
  */
 #include "dev/ocl.h"
 #include <openssl/evp.h>
 
 static const char magic[16] = "jetcl binary 1\n";
-#define HEAD (sizeof magic + 32 + sizeof(u64))
+#define HEAD (sizeof magic + 32)
 
 static void sha256(const void *p, size_t n, u8 out[32])
 {
@@ -65,34 +66,54 @@ static cl_program build(const dev *d, const char *label, const char *text, const
     return cl;
 }
 
-/* The binary at p->path as a built program, or NULL: none there, damaged, or refused by the driver. */
-static cl_program load(const dev *d, struct program *p, const char *options)
+/* The binary at path as a built program, or NULL: none there, damaged, or refused by the driver. */
+static cl_program load(const dev *d, const char *path, const char *options)
 {
     struct file_map m;
     cl_program cl = NULL;
-    if (!file_exists(p->path) || file_map(p->path, &m))
+    if (!file_exists(path) || file_map(path, &m))
         return NULL;
     u8 sum[32];
-    u64 n = 0;
-    if (m.n < HEAD || memcmp(m.p, magic, sizeof magic))
+    if (m.n <= HEAD || memcmp(m.p, magic, sizeof magic))
         goto done;
-    sha256(m.p + sizeof magic + 32, m.n - sizeof magic - 32, sum);
-    memcpy(&n, m.p + HEAD - sizeof n, sizeof n);
-    if (memcmp(sum, m.p + sizeof magic, 32) || n > m.n - HEAD)
+    sha256(m.p + HEAD, m.n - HEAD, sum);
+    if (memcmp(sum, m.p + sizeof magic, 32))
         goto done;
-    const u8 *binary = m.p + HEAD + n;
-    size_t size = m.n - HEAD - n;
+    const u8 *binary = m.p + HEAD;
+    size_t size = m.n - HEAD;
     cl_int e, status;
     cl = clCreateProgramWithBinary(d->context, 1, &d->id, &size, &binary, &status, &e);
-    if (cl && !e && (e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL))) {
+    if (cl && clBuildProgram(cl, 1, &d->id, options, NULL, NULL)) {
         clReleaseProgram(cl);
         cl = NULL;
     }
-    if (cl)
-        p->shapes = arena_copy(p->a, m.p + HEAD, n);
 done:
     file_unmap(&m);
     return cl;
+}
+
+static int save(arena *a, cl_program cl, const char *path)
+{
+    size_t size = 0;
+    if (clGetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
+        return 0;                                 // a driver without binaries builds each time
+    u8 *file = arena_array(a, u8, HEAD + size), *binary = file + HEAD;
+    if (clGetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
+        return 0;
+    memcpy(file, magic, sizeof magic);
+    sha256(binary, size, file + sizeof magic);
+    return file_mkdirs(arena_printf(a, "%s/kernels", dev_cache_dir())) || file_save(path, file, HEAD + size) ? -1 : 0;
+}
+
+static void keep(dev *d, cl_program cl, const char *path)
+{
+    arena *a = arena_open("binary");
+    if (d->keep && save(a, cl, path)) {
+        warn("kernels are not kept for the next start: %s", fail_message());
+        fail_clear();
+        d->keep = false;
+    }
+    arena_close(a);
 }
 
 struct program *program_get(dev *d, const char *label, const char *text, const char *options)
@@ -103,20 +124,22 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
         if (!memcmp(p->key, key, sizeof key))
             return p;
     arena *a = arena_open("program");
-    struct program *p = arena_one(a, struct program);
     char name[65];
     for (int i = 0; i < 32; i++)
         snprintf(name + 2 * i, 3, "%02x", key[i]);
-    *p = (struct program){ .next = d->programs, .a = a, .label = arena_printf(a, "%s", label), .shapes = "\n",
-                           .path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name) };
-    memcpy(p->key, key, sizeof key);
+    const char *path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name);
     f64 start = clock_now();
-    bool found = (p->cl = load(d, p, options));
-    if (!found && !(p->cl = build(d, label, text, options))) {
+    cl_program cl = d->keep ? load(d, path, options) : NULL, kept = cl;
+    if (!cl && !(cl = build(d, label, text, options))) {
         arena_close(a);
         return NULL;
     }
-    trace(TRACE_kernel, "%s %s in %.0f ms", found ? "loaded" : "built", label, 1e3 * (clock_now() - start));
+    trace(TRACE_kernel, "%s %s in %.0f ms", kept ? "loaded" : "built", label, 1e3 * (clock_now() - start));
+    if (!kept)
+        keep(d, cl, path);
+    struct program *p = arena_one(a, struct program);
+    *p = (struct program){ .next = d->programs, .a = a, .label = arena_printf(a, "%s", label), .cl = cl };
+    memcpy(p->key, key, sizeof key);
     return d->programs = p;
 }
 
@@ -162,61 +185,6 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
         k->kinds[i] = (u8)kind_of(cl, i);
     clReleaseKernel(cl);
     return p->kernels = k;
-}
-
-/* ---- keeping binaries ------------------------------------------------------------------------------------------- */
-
-void program_launched(struct program *p, const char *kernel, const size_t global[3], const size_t local[3])
-{
-    bool wide = MAX(MAX(global[0], global[1]), global[2]) > 0xFFFF;          // PoCL compiles these apart
-    char line[256];
-    snprintf(line, sizeof line, "\n%s %zu %zu %zu %d\n", kernel, local[0], local[1], local[2], wide);
-    if (strstr(p->shapes, line))
-        return;
-    p->shapes = arena_printf(p->a, "%s%s", p->shapes, line + 1);
-    p->dirty = true;
-}
-
-static int save(const struct program *p)
-{
-    arena *a = arena_open("binary");
-    size_t size = 0;
-    u64 n = strlen(p->shapes);
-    int rc = 0;
-    if (clGetProgramInfo(p->cl, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
-        goto done;                                // a driver without binaries: everything is built each time
-    size_t total = HEAD + n + size;
-    u8 *file = arena_array(a, u8, total), *binary = file + HEAD + n;
-    if (clGetProgramInfo(p->cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
-        goto done;
-    memcpy(file, magic, sizeof magic);
-    memcpy(file + HEAD - sizeof n, &n, sizeof n);
-    memcpy(file + HEAD, p->shapes, n);
-    sha256(file + sizeof magic + 32, total - sizeof magic - 32, file + sizeof magic);
-    rc = file_save(p->path, file, total);
-    trace(TRACE_kernel, "kept %s, %zu bytes", p->label, total);
-done:
-    arena_close(a);
-    return rc;
-}
-
-void programs_save(dev *d)
-{
-    arena *a = arena_open("path");
-    const char *folder = arena_printf(a, "%s/kernels", dev_cache_dir());
-    bool ready = false;
-    for (struct program *p = d->programs; p && !d->warned_cache; p = p->next) {
-        if (!p->dirty)
-            continue;
-        p->dirty = false;
-        if ((!ready && file_mkdirs(folder)) || save(p)) {
-            warn("kernels are not kept for the next start: %s", fail_message());
-            fail_clear();
-            d->warned_cache = true;
-        }
-        ready = true;
-    }
-    arena_close(a);
 }
 
 void programs_close(dev *d)
