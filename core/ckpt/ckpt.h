@@ -1,0 +1,82 @@
+/* ckpt.h: checkpoints of any framework as named tensors. Nothing in a file is executed, no length in it is trusted.
+ *
+ *     ckpt *c = ckpt_open("vit.pth");                              // by content: safetensors, torch, npz
+ *     const tensor *t = ckpt_find(c, "head.weight");               // name, type, shape; nothing is read yet
+ *     if (tensor_to_f32(t, w)) return fail_in("head");             // any real type
+ *     ckpt_close(c);
+ *
+ *     ckpt *out = ckpt_new();                                      // the other way round
+ *     ckpt_add(out, "head.weight", CKPT_F32, 2, (i64[]){ 10, 192 }, w);
+ *     rc = ckpt_save(out, "head.safetensors");                     // format by suffix; the old file survives a failure
+ */
+#ifndef JETCL_CKPT_H
+#define JETCL_CKPT_H
+
+#include "base/base.h"
+
+#define CKPT_DIMS 8
+
+enum ckpt_type {
+#define CKPT_TYPE(name, bytes, unit, safetensors, npy, storage, dtype) CKPT_##name,
+#include "ckpt/types.def"
+#undef CKPT_TYPE
+    CKPT_TYPES
+};
+const char *ckpt_type_name(enum ckpt_type t);       /* "F32" */
+int         ckpt_type_bytes(enum ckpt_type t);
+
+typedef struct ckpt ckpt;
+typedef struct {
+    const char    *name;
+    enum ckpt_type type;
+    int            nd;                               /* 0: a scalar */
+    i64            shape[CKPT_DIMS];
+    u64            count, bytes;                     /* elements; bytes when contiguous */
+    ckpt          *in;
+} tensor;
+
+/* ---- reading: ckpt.c and one file per format ------------------------------------------------------------------- */
+
+/* Opens by content, whatever the suffix. NULL + fail(FAULT_DATA) with the path in the message. */
+ckpt         *ckpt_open(const char *path);
+/* The same for bytes in memory, borrowed until ckpt_close; label stands for the path in messages. */
+ckpt         *ckpt_open_bytes(const void *bytes, size_t n, const char *label);
+void          ckpt_close(ckpt *c);                   /* NULL is fine */
+int           ckpt_count(const ckpt *c);
+const tensor *ckpt_at(const ckpt *c, int i);         /* in the file's order */
+const tensor *ckpt_find(const ckpt *c, const char *name);        /* NULL when absent (no fail) */
+const char   *ckpt_meta(const ckpt *c, const char *key);         /* NULL when absent */
+int           ckpt_meta_count(const ckpt *c);
+const char   *ckpt_meta_at(const ckpt *c, int i, const char **value);      /* the i-th key */
+const char   *ckpt_format(const ckpt *c);            /* "safetensors", "torch zip", ..., "memory" */
+const char   *ckpt_path(const ckpt *c);
+
+/* The elements: contiguous, C order, little endian, aligned to their type. Read at the first call (mapped files are not
+ * copied) and valid until tensor_drop or ckpt_close; so a loader that drops holds one tensor at a time.
+ * NULL + fail(FAULT_DATA) when the file does not hold them. An empty tensor gives some non-NULL pointer. */
+const void   *tensor_data(const tensor *t);
+void          tensor_drop(const tensor *t);
+/* out[count] = the elements as f32 (rounded to nearest even); -1 + fail for complex types. Drops nothing. */
+int           tensor_to_f32(const tensor *t, f32 *out);
+/* The same elements as doubles: exact but for 64-bit integers beyond 2^53. */
+int           tensor_to_f64(const tensor *t, f64 *out);
+bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
+const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
+
+/* ---- writing ------------------------------------------------------------------------------------------------------ */
+
+ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
+/* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
+void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
+void  ckpt_set_meta(ckpt *c, const char *key, const char *value);          /* copied; replaces an earlier value */
+/* .safetensors, .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, an opened one too (that is how
+ * convert works). Written beside, fsynced, renamed: on failure the old file is intact. -1 + fail. */
+int   ckpt_save(ckpt *c, const char *path);
+/* Would ckpt_save know the suffix? For commands that want to complain before they work. 0, or -1 + fail(FAULT_USAGE). */
+int   ckpt_can_save(const char *path);
+
+/* SHA-256 of a whole file in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
+int   file_sha256(const char *path, char hex[65]);
+void  bytes_sha256(const void *p, size_t n, char hex[65]);
+
+#endif

@@ -1,0 +1,73 @@
+/* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
+ *
+ *     ckpt -> entry, entry, ...        names and shapes, found when opening
+ *               | data                 NULL until tensor_data asks the format's read()
+ *               ` arena held           the bytes read, where they are not simply mapped
+ */
+#ifndef JETCL_CKPT_FORMAT_H
+#define JETCL_CKPT_FORMAT_H
+
+#include "ckpt/ckpt.h"
+
+/* A checkpoint stays far below these; a hostile file must not get more memory than them out of a few bytes. */
+enum {
+    MAX_TENSORS = 65536,
+    MAX_NAME    = 1024,                              /* bytes in a tensor's name */
+    MAX_TEXT    = 24 << 20,                          /* bytes of names and metadata together */
+    MAX_SLACK   = 16 << 20                           /* bytes data may grow beyond its file when unpacked */
+};
+
+typedef struct {
+    tensor      t;
+    const void *data;                                /* NULL: not read yet */
+    arena      *held;                                /* what data lies in, unless mapped or borrowed */
+    u64         at;                                  /* format's own: an offset, an index */
+    const void *src;                                 /* format's own */
+} entry;
+
+struct format {
+    const char *name, *suffixes;                     /* suffixes that save() answers to; "" for none */
+    bool        (*knows)(const struct file_map *m);  /* by the first bytes */
+    int         (*open)(ckpt *c);                    /* entries and metadata from c->map */
+    const void *(*read)(ckpt *c, entry *e, arena *a);        /* bytes of e, in the map or in a; NULL + fail */
+    void        (*close)(ckpt *c);
+    int         (*save)(ckpt *c, struct file_out *o);        /* all of it into o; -1 + fail without the path */
+};
+
+struct ckpt {
+    arena              *mem;
+    const char         *path;                        /* or label */
+    struct file_map     map;
+    bool                mapped;                      /* map is ours to unmap */
+    const struct format *format;
+    void               *state;                       /* format's own */
+    entry             **list;
+    size_t              n, cap;
+    entry             **sorted;                      /* by name; NULL: to be made again */
+    struct meta        *meta;
+    size_t              nmeta, meta_cap, text;       /* text: bytes of names and metadata so far */
+};
+struct meta { const char *key, *value; };
+
+/* A new entry after checking name and shape as the world's. NULL + fail without the path. */
+entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape);
+/* A metadata string; -1 + fail when there is too much text. */
+int    ckpt_note(ckpt *c, slice key, slice value);
+/* The file's words in a message: controls escaped, cut after some sixty bytes. Four calls may be alive at once. */
+const char *ckpt_quote(slice s);
+bool   ckpt_is_utf8(slice s);
+/* One row of types.def. */
+struct type_row { const char *name; int bytes, unit; const char *safetensors, *npy, *storage, *dtype; };
+extern const struct type_row types[CKPT_TYPES];
+/* The type called s by a format, e.g. type_of(s, offsetof(struct type_row, npy)); CKPT_TYPES when there is none. */
+enum ckpt_type type_of(slice s, size_t column);
+/* Writes the tensor's elements to f; drops them again if it was this call that read them. -1 + fail(FAULT_RUN). */
+int    entry_write(entry *e, FILE *f);
+void   json_string(FILE *f, const char *s);          /* quoted and escaped */
+void ckpt_swap(void *p, u64 bytes, int unit);        /* reverses the bytes of every unit */
+
+#define FORMAT(name) extern const struct format name##_format;
+#include "ckpt/formats.def"
+#undef FORMAT
+
+#endif

@@ -1,0 +1,110 @@
+/* value.c: element types, their names in each format, and their values as f32 and f64. */
+#include "ckpt/format.h"
+#include <math.h>
+
+const struct type_row types[CKPT_TYPES] = {
+#define CKPT_TYPE(name, ...) { #name, __VA_ARGS__ },
+#include "ckpt/types.def"
+#undef CKPT_TYPE
+};
+
+const char *ckpt_type_name(enum ckpt_type t)  { return types[t].name; }
+int         ckpt_type_bytes(enum ckpt_type t) { return types[t].bytes; }
+
+enum ckpt_type type_of(slice s, size_t column)
+{
+    int i = 0;
+    while (i < CKPT_TYPES && !(s.n && slice_eq(s, *(const char *const *)((const char *)&types[i] + column))))
+        i++;
+    return (enum ckpt_type)i;
+}
+
+void ckpt_swap(void *p, u64 bytes, int unit)
+{
+    u8 *b = p;
+    for (u64 at = 0; unit > 1 && at + (u64)unit <= bytes; at += (u64)unit)
+        for (int i = 0; i < unit / 2; i++) {
+            u8 keep = b[at + (u64)i];
+            b[at + (u64)i] = b[at + (u64)(unit - 1 - i)];
+            b[at + (u64)(unit - 1 - i)] = keep;
+        }
+}
+
+static f32 bits_to_f32(u32 bits)
+{
+    f32 v;
+    memcpy(&v, &bits, 4);
+    return v;
+}
+
+/* A small float of e exponent and m mantissa bits, as IEEE lays them out (sign, exponent, mantissa). E4M3 has no
+ * infinity: only all ones is special there, a NaN. */
+static f32 small_float(u32 bits, int e, int m, bool has_inf)
+{
+    u32 sign = bits >> (e + m) & 1, exp = bits >> m & ((1u << e) - 1), mant = bits & ((1u << m) - 1);
+    u32 top = (1u << e) - 1, bias = (1u << (e - 1)) - 1;
+    if (exp == top && (has_inf || mant == (1u << m) - 1))
+        return bits_to_f32(sign << 31 | 255u << 23 | mant << (23 - m));
+    if (exp)
+        return bits_to_f32(sign << 31 | (exp + 127 - bias) << 23 | mant << (23 - m));
+    f32 v = ldexpf((f32)mant, 1 - (int)bias - m);
+    return sign ? -v : v;
+}
+
+static int no_reals(const tensor *t)
+{
+    return fail(FAULT_DATA, "%s: %s holds complex numbers", t->in->path, t->name);
+}
+
+#define EACH(ctype, value) do { const ctype *v = p; for (u64 i = 0; i < t->count; i++) out[i] = (value); } while (0)
+#define EACH_TYPE(real) \
+    switch (t->type) { \
+    case CKPT_F64:     EACH(f64, (real)v[i]); return 0; \
+    case CKPT_F32:     EACH(f32, v[i]); return 0; \
+    case CKPT_F16:     EACH(u16, small_float(v[i], 5, 10, true)); return 0; \
+    case CKPT_BF16:    EACH(u16, bits_to_f32((u32)v[i] << 16)); return 0; \
+    case CKPT_F8_E4M3: EACH(u8, small_float(v[i], 4, 3, false)); return 0; \
+    case CKPT_F8_E5M2: EACH(u8, small_float(v[i], 5, 2, true)); return 0; \
+    case CKPT_I64:     EACH(i64, (real)v[i]); return 0; \
+    case CKPT_I32:     EACH(i32, (real)v[i]); return 0; \
+    case CKPT_I16:     EACH(int16_t, v[i]); return 0; \
+    case CKPT_I8:      EACH(int8_t, v[i]); return 0; \
+    case CKPT_U64:     EACH(u64, (real)v[i]); return 0; \
+    case CKPT_U32:     EACH(u32, (real)v[i]); return 0; \
+    case CKPT_U16:     EACH(u16, v[i]); return 0; \
+    case CKPT_U8:      EACH(u8, v[i]); return 0; \
+    case CKPT_BOOL:    EACH(u8, v[i] != 0); return 0; \
+    default:           return no_reals(t); \
+    }
+
+int tensor_to_f32(const tensor *t, f32 *out)
+{
+    const void *p = tensor_data(t);
+    if (!p)
+        return -1;
+    EACH_TYPE(f32)
+}
+
+int tensor_to_f64(const tensor *t, f64 *out)
+{
+    const void *p = tensor_data(t);
+    if (!p)
+        return -1;
+    EACH_TYPE(f64)
+}
+
+bool tensor_shape_is(const tensor *t, int nd, const i64 *shape)
+{
+    return t->nd == nd && (!nd || !memcmp(t->shape, shape, (size_t)nd * sizeof *shape));
+}
+
+const char *tensor_shape_text(char out[200], int nd, const i64 *shape)
+{
+    int at = 0;
+    out[at++] = '[';
+    for (int i = 0; i < nd; i++)
+        at += snprintf(out + at, 199 - (size_t)at, i ? " %lld" : "%lld", (long long)shape[i]);
+    out[at++] = ']';
+    out[at] = 0;
+    return out;
+}
