@@ -218,7 +218,7 @@ static void golden_file_is_read(void **state)
         skip();
     ckpt *c = ckpt_open(path);
     assert_non_null(c);
-    assert_int_equal(ckpt_count(c), 18);
+    assert_int_equal(ckpt_count(c), 14);
     ckpt_close(c);
 }
 
