@@ -1,0 +1,277 @@
+/* decode.c: bytes to pixels. The first bytes choose the format, never the file's name. Sizes and orientation are read by a
+ * walk over the markers, so that a caller can choose its crop before anything is decoded. */
+#include "data/formats.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_PIXELS = 1 << 27 };
+
+const char *image_kind_name(enum image_kind k)
+{
+    static const char *const names[] = { "unknown", "JPEG", "PNG", "GIF" };
+    return names[k];
+}
+
+static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
+static u32 be32(const u8 *p) { return be16(p) << 16 | be16(p + 2); }
+
+/* TIFF: "II*\0" or "MM\0*", offset of a directory of 12-byte entries {tag, type, count, value}; tag 0x112 is the turn. */
+int exif_turn(const u8 *t, size_t n)
+{
+    if (n < 8 || (memcmp(t, "II*\0", 4) && memcmp(t, "MM\0*", 4)))
+        return 1;
+    bool big = *t == 'M';
+#define GET16(p) (big ? be16(p) : (u32)(p)[0] | (u32)(p)[1] << 8)
+    u64 at = big ? be32(t + 4) : GET16(t + 4) | GET16(t + 6) << 16;
+    if (at + 2 > n)
+        return 1;
+    u32 entries = GET16(t + at);
+    for (at += 2; entries-- && at + 12 <= n; at += 12)
+        if (GET16(t + at) == 0x112) {
+            u32 turn = GET16(t + at + 8);
+            return turn >= 1 && turn <= 8 ? (int)turn : 1;
+        }
+#undef GET16
+    return 1;
+}
+
+/* Marker segments up to the frame header: FF, marker, 16-bit length, payload. */
+static int peek_jpeg(const u8 *p, size_t n, struct image_info *out)
+{
+    size_t at = 2;
+    while (at + 4 <= n) {
+        if (p[at] != 0xFF) {
+            at++;                                 // libjpeg skips such bytes too
+            continue;
+        }
+        u8 m = p[at + 1];
+        if (m == 0xFF || m == 0 || m == 1 || (m >= 0xD0 && m <= 0xD8)) {
+            at += m == 0xFF ? 1 : 2;
+            continue;
+        }
+        size_t len = be16(p + at + 2);
+        if (m == 0xD9 || m == 0xDA || len < 2 || at + 2 + len > n)
+            break;
+        const u8 *body = p + at + 4;
+        if (m >= 0xC0 && m <= 0xCF && m != 0xC4 && m != 0xC8 && m != 0xCC) {
+            if (len < 8)
+                break;
+            out->h = (int)be16(body + 1);
+            out->w = (int)be16(body + 3);
+            return 0;
+        }
+        if (m == 0xE1 && len >= 8 && !memcmp(body, "Exif\0\0", 6))
+            out->turn = exif_turn(body + 6, len - 8);
+        at += 2 + len;
+    }
+    return fail(FAULT_DATA, "damaged JPEG: no frame header");
+}
+
+/* Signature, then chunks: 32-bit length, type, payload, CRC. IHDR comes first; eXIf may come before the data. */
+static int peek_png(const u8 *p, size_t n, struct image_info *out)
+{
+    if (n < 33 || memcmp(p + 12, "IHDR", 4))
+        return fail(FAULT_DATA, "damaged PNG: no header");
+    u32 w = be32(p + 16), h = be32(p + 20);
+    if (w > INT32_MAX || h > INT32_MAX)
+        return fail(FAULT_DATA, "damaged PNG: %u x %u pixels", w, h);
+    out->w = (int)w;
+    out->h = (int)h;
+    for (u64 at = 8; at + 12 <= n; at += 12 + (u64)be32(p + at)) {
+        u64 len = be32(p + at);
+        if (at + 12 + len > n || !memcmp(p + at + 4, "IDAT", 4))
+            break;
+        if (!memcmp(p + at + 4, "eXIf", 4))
+            out->turn = exif_turn(p + at + 8, len);
+    }
+    return 0;
+}
+
+static int peek_gif(const u8 *p, size_t n, struct image_info *out)
+{
+    if (n < 13)
+        return fail(FAULT_DATA, "damaged GIF: no header");
+    out->w = p[6] | p[7] << 8;
+    out->h = p[8] | p[9] << 8;
+    return 0;
+}
+
+static int peek_unknown(const u8 *p, size_t n)
+{
+    if (!n)
+        return fail(FAULT_DATA, "empty file");
+    char hex[32] = "";
+    for (size_t i = 0; i < MIN(n, 8); i++)
+        snprintf(hex + 3 * i, 4, "%02x ", p[i]);
+    return fail(FAULT_DATA, "not a JPEG, PNG or GIF image (starts with %s)", hex);
+}
+
+int image_peek(const u8 *p, size_t n, bool exif, struct image_info *out)
+{
+    *out = (struct image_info){ .turn = 1 };
+    int rc;
+    if (n >= 3 && !memcmp(p, "\xFF\xD8\xFF", 3)) {
+        out->kind = IMAGE_JPEG;
+        rc = peek_jpeg(p, n, out);
+    } else if (n >= 8 && !memcmp(p, "\x89PNG\r\n\x1A\n", 8)) {
+        out->kind = IMAGE_PNG;
+        rc = peek_png(p, n, out);
+    } else if (n >= 6 && (!memcmp(p, "GIF87a", 6) || !memcmp(p, "GIF89a", 6))) {
+        out->kind = IMAGE_GIF;
+        rc = peek_gif(p, n, out);
+    } else
+        return peek_unknown(p, n);
+    if (rc)
+        return rc;
+    if (!exif)
+        out->turn = 1;
+    if (out->w <= 0 || out->h <= 0 || (i64)out->w * out->h > MOST_PIXELS)
+        return fail(FAULT_DATA, "%s of %d x %d pixels (1 to %d are read)", image_kind_name(out->kind), out->w, out->h, MOST_PIXELS);
+    return 0;
+}
+
+void image_turned_size(const struct image_info *info, int *w, int *h)
+{
+    *w = info->turn >= 5 ? info->h : info->w;
+    *h = info->turn >= 5 ? info->w : info->h;
+}
+
+/* EXIF orientations as a map from turned (x, y) to stored (x, y) of a W x H stored picture:
+ *   1 x,y   2 W-1-x,y   3 W-1-x,H-1-y   4 x,H-1-y   5 y,x   6 y,H-1-x   7 W-1-y,H-1-x   8 W-1-y,x                       */
+static struct window stored_window(int turn, int W, int H, struct window w)
+{
+    struct window s = turn >= 5 ? (struct window){ w.y, w.x, w.h, w.w } : w;
+    if (turn == 2 || turn == 3 || turn == 7 || turn == 8)
+        s.x = W - s.x - s.w;
+    if (turn == 3 || turn == 4 || turn == 6 || turn == 7)
+        s.y = H - s.y - s.h;
+    return s;
+}
+
+static void turn_pixels(int turn, const struct image *m, struct image *out)
+{
+    i64 dx = 3, dy = 3 * (i64)m->w, at = 0;                   // steps through m for one step of x, y in out
+    if (turn == 2 || turn == 3 || turn == 7 || turn == 8) {
+        at += 3 * (i64)(m->w - 1);
+        dx = -3;
+    }
+    if (turn == 3 || turn == 4 || turn == 6 || turn == 7) {
+        at += 3 * (i64)m->w * (m->h - 1);
+        dy = -dy;
+    }
+    i64 sx = turn >= 5 ? dy : dx, sy = turn >= 5 ? dx : dy;
+    u8 *to = out->rgb;
+    for (int y = 0; y < out->h; y++)
+        for (int x = 0; x < out->w; x++, to += 3)
+            memcpy(to, m->rgb + at + x * sx + y * sy, 3);
+}
+
+static int decode_stored(struct decoder *d, const u8 *p, size_t n, const struct image_info *info, struct window want,
+                         int halvings, struct image *out)
+{
+    arena_mark mark = arena_save(d->a);
+    int rc = info->kind == IMAGE_JPEG ? jpeg_decode(p, n, info, want, halvings, d->a, out)
+           : info->kind == IMAGE_PNG  ? png_decode(p, n, info, want, d->a, out) : gif_decode(p, n, info, want, out);
+    arena_restore(d->a, mark);
+    return rc;
+}
+
+int image_decode(struct decoder *d, const u8 *p, size_t n, const struct image_info *info, const struct window *want,
+                 int halvings, struct image *out)
+{
+    check(!halvings || info->kind == IMAGE_JPEG, "%d halvings of a %s", halvings, image_kind_name(info->kind));
+    int W = CEIL_DIV(info->w, 1 << halvings), H = CEIL_DIV(info->h, 1 << halvings);
+    struct window all = { 0, 0, info->turn >= 5 ? H : W, info->turn >= 5 ? W : H };
+    struct window w = want ? *want : all, s = stored_window(info->turn, W, H, w);
+    if (image_room(d->a, out, w.w, w.h))
+        return -1;
+    if (info->turn == 1)
+        return decode_stored(d, p, n, info, s, halvings, out);
+    if (image_room(d->a, &d->raw, s.w, s.h) || decode_stored(d, p, n, info, s, halvings, &d->raw))
+        return -1;
+    turn_pixels(info->turn, &d->raw, out);
+    return 0;
+}
+
+static int read_open(struct decoder *d, int fd, size_t *n)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return fail(FAULT_DATA, "%s", strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fail(FAULT_DATA, "not a regular file");
+    if (st.st_size > 1 << 30)
+        return fail(FAULT_DATA, "larger than an image can be (%ld bytes)", (long)st.st_size);
+    size_t size = (size_t)st.st_size;
+    if (size > d->file_room || !d->file) {
+        u8 *p = arena_try(d->a, size + size / 4 + IMAGE_SLACK, 64);
+        if (!p)
+            return -1;
+        d->file = p;
+        d->file_room = size + size / 4;
+    }
+    for (*n = 0; *n < size;) {
+        ssize_t got = read(fd, d->file + *n, size - *n);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return fail(FAULT_DATA, "%s", strerror(errno));
+        if (!got)
+            break;
+        *n += (size_t)got;
+    }
+    return 0;
+}
+
+int image_read_file(struct decoder *d, const char *path, size_t *n)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);   // a FIFO among the images must not block
+    if (fd < 0)
+        return fail(FAULT_DATA, "%s", strerror(errno));
+    int rc = read_open(d, fd, n);
+    close(fd);
+    return rc;
+}
+
+int image_load(arena *a, const char *path, bool exif, struct image *out)
+{
+    struct decoder d = { a };
+    struct image_info info;
+    size_t n;
+    char shown[512];
+    if (image_read_file(&d, path, &n) || image_peek(d.file, n, exif, &info) || image_decode(&d, d.file, n, &info, NULL, 0, out))
+        return fail_in("%s", path_shown(shown, path));
+    return 0;
+}
+
+/* Length of a well-formed UTF-8 sequence at s, 0 when it is none (overlong forms and surrogates included). */
+static int utf8_length(const u8 *s)
+{
+    if (s[0] < 0x80)
+        return 1;
+    int n = s[0] >= 0xF0 && s[0] <= 0xF4 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+    for (int i = 1; i < n; i++)
+        if ((s[i] & 0xC0) != 0x80)
+            return 0;
+    bool bad = (s[0] == 0xE0 && s[1] < 0xA0) || (s[0] == 0xED && s[1] > 0x9F) || (s[0] == 0xF0 && s[1] < 0x90)
+            || (s[0] == 0xF4 && s[1] > 0x8F);
+    return bad ? 0 : n;
+}
+
+const char *path_shown(char out[512], const char *path)
+{
+    int at = 0;
+    for (const u8 *s = (const u8 *)path; *s && at < 500;) {
+        int n = utf8_length(s);
+        if (n == 0 || (n == 1 && (*s < 32 || *s == 127))) {
+            at += snprintf(out + at, 6, *s == '\n' ? "\\n" : "\\x%02x", *s);
+            s++;
+        } else
+            for (; n; n--)
+                out[at++] = (char)*s++;
+    }
+    out[at] = 0;
+    return out;
+}

@@ -1,0 +1,419 @@
+/* loader.c: worker threads fill batches ahead of the consumer. A batch goes round in one of a few slots:
+ *
+ *     FREE -> LOADING (samples decoded and augmented, any order) -> MIXING (mixed, normalised, laid out) -> READY -> HELD -> FREE
+ *
+ * Workers take the oldest batch first and a few samples of it at a time. Mixing waits for the whole batch because an image's
+ * partner may be any other. What is in a batch depends on (seed, epoch, batch number) only; the threads decide just when.
+ */
+#include "data/set.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+enum phase { FREE, LOADING, MIXING, READY, HELD };
+enum { LEAST_SLOTS = 4, MOST_SLOTS = 8, SLOT_MEMORY = 256 << 20, MOST_SUBSTITUTES = 100 };
+
+struct slot {
+    struct batch batch;                           /* first: a batch pointer is its slot's */
+    enum phase phase;
+    i64 number;
+    int claimed, done;                            /* samples of this phase handed out, finished */
+    u8 *pixels;                                   /* n side side 3 */
+    i32 *place;                                   /* where sample k's pixels are, after the damaged ones are left out */
+    bool *damaged;
+    struct mix mix;
+    int fault_at;                                 /* first sample that failed, or -1 */
+    enum fault fault;
+    char message[2048];
+};
+
+struct loader {
+    arena *a;
+    dataset *d;
+    struct data_options o;
+    int classes, slots, workers, chunk;
+    struct slot slot[MOST_SLOTS];
+    pthread_t *thread;
+    pthread_mutex_t lock;
+    pthread_cond_t work, ready, idle;
+    bool quit;
+    int active;                                   /* workers inside a task */
+    i64 epoch, scheduled, taken;                  /* next batch number to prepare, to hand out */
+    i32 *order;                                   /* train: the epoch's permutation */
+    f64 waited, busy;
+    i64 images;
+    bool *skipped;                                /* per sample, reported already */
+    const char **messages;
+    size_t n_messages, messages_cap;
+};
+
+i64 loader_batches(const loader *l)
+{
+    i64 n = data_count(l->d), b = l->o.batch;
+    return l->o.train ? n / b : CEIL_DIV(n, b);
+}
+
+/* ---- filling a slot --------------------------------------------------------------------------------------------- */
+
+static i64 sample_of(const loader *l, i64 position) { return l->order ? l->order[position] : position; }
+
+static void schedule(loader *l, struct slot *s)
+{
+    s->phase = FREE;
+    if (l->scheduled >= loader_batches(l))
+        return;
+    s->number = l->scheduled++;
+    i64 first = s->number * l->o.batch;
+    s->batch.n = (int)MIN(l->o.batch, data_count(l->d) - first);
+    for (int k = 0; k < s->batch.n; k++)
+        s->batch.index[k] = sample_of(l, first + k);
+    s->claimed = s->done = 0;
+    s->fault_at = -1;
+    s->phase = LOADING;
+    pthread_cond_broadcast(&l->work);
+}
+
+static void note_skipped(loader *l, i64 i)
+{
+    pthread_mutex_lock(&l->lock);
+    if (!l->skipped[i]) {
+        l->skipped[i] = true;
+        *arena_push(l->a, l->messages, l->n_messages, l->messages_cap) = arena_printf(l->a, "%s", fail_message());
+        warn("skipped: %s", fail_message());
+    }
+    pthread_mutex_unlock(&l->lock);
+    fail_clear();
+}
+
+static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to)
+{
+    char path[4096], shown[512];
+    if (!sample_prepare(w, l->d, &l->o, l->epoch, i, to))
+        return 0;
+    return fail_in("%s", path_shown(shown, data_path(l->d, i, path)));
+}
+
+/* Sample k of the slot. A damaged file that may be skipped gives way to the next sample in training, and leaves a gap in
+ * evaluation. */
+static void load(loader *l, struct slot *s, struct worker_space *w, int k)
+{
+    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
+    s->damaged[k] = false;
+    for (int tries = 1;; tries++) {
+        if (!prepare(l, w, s->batch.index[k], s->pixels + (size_t)k * size))
+            return;
+        if (!l->o.skip_errors || fail_fault() != FAULT_DATA)
+            break;
+        if (tries == MOST_SUBSTITUTES) {
+            fail_in("%d damaged samples in a row, the last", tries);
+            break;
+        }
+        note_skipped(l, s->batch.index[k]);
+        s->damaged[k] = !l->o.train;
+        if (!l->o.train)
+            return;
+        s->batch.index[k] = (s->batch.index[k] + 1) % data_count(l->d);
+    }
+    pthread_mutex_lock(&l->lock);
+    if (s->fault_at < 0 || k < s->fault_at) {
+        s->fault_at = k;
+        s->fault = fail_fault();
+        snprintf(s->message, sizeof s->message, "%s", fail_message());
+    }
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* All samples are there: close the gaps and choose the mixing. */
+static void loaded(loader *l, struct slot *s)
+{
+    int n = 0;
+    for (int k = 0; k < s->batch.n; k++)
+        if (!s->damaged[k]) {
+            s->place[n] = k;
+            s->batch.index[n] = s->batch.index[k];
+            s->batch.labels[n] = data_label(l->d, s->batch.index[k]);
+            n++;
+        }
+    s->batch.n = n;
+    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch, s->number, n, l->o.image);
+    s->claimed = s->done = 0;
+    s->phase = n && s->fault_at < 0 ? MIXING : READY;
+}
+
+static void mix(loader *l, struct slot *s, int k)
+{
+    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
+    int p = s->mix.partner[k];
+    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size, l->o.image, l->o.mean,
+              l->o.std, s->batch.images + (size_t)k * size);
+    mix_label(&s->mix, s->batch.labels[k], s->batch.labels[p], l->classes, s->batch.soft_labels + (size_t)k * l->classes);
+}
+
+/* ---- threads ------------------------------------------------------------------------------------------------------ */
+
+static struct slot *oldest_with_work(loader *l)
+{
+    struct slot *best = NULL;
+    for (struct slot *s = l->slot; s < l->slot + l->slots; s++)
+        if ((s->phase == LOADING || s->phase == MIXING) && s->claimed < s->batch.n && (!best || s->number < best->number))
+            best = s;
+    return best;
+}
+
+static f64 thread_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (f64)t.tv_sec + 1e-9 * (f64)t.tv_nsec;
+}
+
+/* Called and returns with the lock held; works without it. */
+static void run_task(loader *l, struct slot *s, struct worker_space *w)
+{
+    int from = s->claimed, to = MIN(s->batch.n, from + l->chunk);
+    bool loading = s->phase == LOADING;
+    s->claimed = to;
+    l->active++;
+    pthread_mutex_unlock(&l->lock);
+    f64 start = thread_seconds();
+    for (int k = from; k < to; k++)
+        if (loading)
+            load(l, s, w, k);
+        else
+            mix(l, s, k);
+    f64 spent = thread_seconds() - start;
+    pthread_mutex_lock(&l->lock);
+    l->busy += spent;
+    l->images += loading ? 0 : to - from;
+    l->active--;
+    s->done += to - from;
+    if (s->phase == FREE || s->done < s->batch.n)
+        return;
+    if (loading)
+        loaded(l, s);
+    else
+        s->phase = READY;
+    pthread_cond_broadcast(s->phase == READY ? &l->ready : &l->work);
+}
+
+static void *worker(void *arg)
+{
+    loader *l = arg;
+    struct worker_space w = { .decoder.a = arena_open("data worker") };
+    w.resizer.a = w.decoder.a;
+    pthread_mutex_lock(&l->lock);
+    while (!l->quit) {
+        struct slot *s = oldest_with_work(l);
+        if (s)
+            run_task(l, s, &w);
+        else
+            pthread_cond_wait(&l->work, &l->lock);
+        if (!l->active)
+            pthread_cond_signal(&l->idle);
+    }
+    pthread_mutex_unlock(&l->lock);
+    arena_close(w.decoder.a);
+    return NULL;
+}
+
+/* Threads leave signals to the program's own. */
+static int start_threads(loader *l, int n)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    l->thread = arena_array(l->a, pthread_t, n);
+    int rc = 0;
+    for (; l->workers < n && !rc; l->workers += !rc)
+        rc = pthread_create(&l->thread[l->workers], NULL, worker, l);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return l->workers ? 0 : fail(FAULT_RUN, "cannot start data threads: %s", strerror(rc));
+}
+
+/* ---- the consumer's side -------------------------------------------------------------------------------------------- */
+
+static int slot_memory(loader *l, struct slot *s, size_t n, size_t size)
+{
+    s->pixels = arena_try(l->a, n * size + IMAGE_SLACK, 64);
+    s->batch.images = arena_try(l->a, n * size * sizeof(f32), 64);
+    s->batch.soft_labels = arena_try(l->a, n * (size_t)l->classes * sizeof(f32), 64);
+    s->batch.labels = arena_array(l->a, i32, n);
+    s->batch.index = arena_array(l->a, i64, n);
+    s->place = arena_array(l->a, i32, n);
+    s->damaged = arena_array(l->a, bool, n);
+    s->mix.partner = arena_array(l->a, i32, n);
+    return s->pixels && s->batch.images && s->batch.soft_labels ? 0 : -1;
+}
+
+static int check_options(const dataset *d, const struct data_options *o)
+{
+    if (o->image < 1 || o->image > 8192)
+        return fail(FAULT_USAGE, "image size %d is outside 1..8192", o->image);
+    if (o->batch < 1 || o->batch > 1 << 20)
+        return fail(FAULT_USAGE, "batch %d is outside 1..%d", o->batch, 1 << 20);
+    if (o->eval_short && o->eval_short < o->image)
+        return fail(FAULT_USAGE, "a short edge of %d is too small to crop %d from", o->eval_short, o->image);
+    if (o->train && o->batch > data_count(d))
+        return fail(FAULT_USAGE, "a batch of %d is larger than the whole split '%s' of %d images", o->batch, d->split, data_count(d));
+    return 0;
+}
+
+static int open_slots(loader *l)
+{
+    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3, bytes = size * 5 * (size_t)l->o.batch;
+    l->slots = (int)MIN(MOST_SLOTS, MAX(LEAST_SLOTS, SLOT_MEMORY / bytes));
+    for (int i = 0; i < l->slots; i++)
+        if (slot_memory(l, &l->slot[i], (size_t)l->o.batch, size))
+            return -1;
+    l->skipped = arena_array(l->a, bool, data_count(l->d));
+    if (l->o.train)
+        l->order = arena_array(l->a, i32, data_count(l->d));
+    l->taken = l->scheduled = loader_batches(l);  // nothing to do before loader_start
+    int n = l->o.workers > 0 ? l->o.workers : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    l->chunk = l->o.image <= 64 ? MAX(1, MIN(16, l->o.batch / (4 * n))) : 1;
+    return start_threads(l, MIN(n, 256));
+}
+
+loader *loader_open(dataset *d, const struct data_options *o)
+{
+    if (check_options(d, o))
+        return NULL;
+    arena *a = arena_open("loader");
+    loader *l = arena_one(a, loader);
+    *l = (loader){ .a = a, .d = d, .o = *o, .classes = data_classes(d) };
+    data_mean_std(d, l->o.mean, l->o.std);
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->work, NULL);
+    pthread_cond_init(&l->ready, NULL);
+    pthread_cond_init(&l->idle, NULL);
+    if (open_slots(l)) {
+        loader_close(l);
+        return NULL;
+    }
+    return l;
+}
+
+void loader_close(loader *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_lock(&l->lock);
+    l->quit = true;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    for (int i = 0; i < l->workers; i++)
+        pthread_join(l->thread[i], NULL);
+    pthread_cond_destroy(&l->work);
+    pthread_cond_destroy(&l->ready);
+    pthread_cond_destroy(&l->idle);
+    pthread_mutex_destroy(&l->lock);
+    arena_close(l->a);
+}
+
+void loader_start(loader *l, i64 epoch, i64 from_batch)
+{
+    check(from_batch >= 0 && from_batch <= loader_batches(l), "batch %ld of %ld", (long)from_batch, (long)loader_batches(l));
+    pthread_mutex_lock(&l->lock);
+    for (int i = 0; i < l->slots; i++) {
+        check(l->slot[i].phase != HELD, "an epoch starts while batch %ld is held", (long)l->slot[i].number);
+        l->slot[i].phase = FREE;
+    }
+    while (l->active)
+        pthread_cond_wait(&l->idle, &l->lock);
+    l->epoch = epoch;
+    l->scheduled = l->taken = from_batch;
+    for (i64 i = 0; l->order && i < data_count(l->d); i++)
+        l->order[i] = (i32)i;
+    rng r = rng_at(l->o.seed, RNG_SHUFFLE, (u64)epoch, 0);
+    if (l->order)
+        rng_shuffle(&r, l->order, data_count(l->d));
+    for (int i = 0; i < l->slots; i++)
+        schedule(l, &l->slot[i]);
+    pthread_mutex_unlock(&l->lock);
+}
+
+static struct slot *slot_of(loader *l, i64 number)
+{
+    for (int i = 0; i < l->slots; i++)
+        if (l->slot[i].phase != FREE && l->slot[i].number == number)
+            return &l->slot[i];
+    check(false, "batch %ld is not under way: more than two batches held?", (long)number);
+}
+
+/* Waits for batch l->taken and takes it; NULL at the end. */
+static struct slot *take(loader *l)
+{
+    if (l->taken >= loader_batches(l))
+        return NULL;
+    struct slot *s = slot_of(l, l->taken);
+    f64 start = clock_now();
+    while (s->phase != READY)
+        pthread_cond_wait(&l->ready, &l->lock);
+    f64 waited = clock_now() - start;
+    trace(TRACE_data, "epoch %ld batch %ld: %d images after %.2f ms, %ld ahead", (long)l->epoch, (long)s->number, s->batch.n,
+          1e3 * waited, (long)(l->scheduled - l->taken - 1));
+    l->waited += waited;
+    l->taken++;
+    s->phase = HELD;
+    return s;
+}
+
+const struct batch *loader_next(loader *l)
+{
+    fail_clear();
+    pthread_mutex_lock(&l->lock);
+    struct slot *s = take(l);
+    while (s && s->fault_at < 0 && !s->batch.n) {             // every sample of it was skipped
+        schedule(l, s);
+        s = take(l);
+    }
+    if (s && s->fault_at >= 0) {
+        fail(s->fault, "%s", s->message);
+        l->taken = l->scheduled = loader_batches(l);
+        s->phase = FREE;
+        s = NULL;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return s ? &s->batch : NULL;
+}
+
+void loader_release(loader *l, const struct batch *b)
+{
+    struct slot *s = (struct slot *)b;
+    pthread_mutex_lock(&l->lock);
+    check(s->phase == HELD, "batch %ld was not held", (long)s->number);
+    schedule(l, s);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* ---- what it did ----------------------------------------------------------------------------------------------------- */
+
+static f64 locked_real(const loader *l, const f64 *v)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&l->lock;
+    pthread_mutex_lock(lock);
+    f64 x = *v;
+    pthread_mutex_unlock(lock);
+    return x;
+}
+
+f64 loader_wait_seconds(const loader *l) { return locked_real(l, &l->waited); }
+f64 loader_busy_seconds(const loader *l) { return locked_real(l, &l->busy); }
+
+i64 loader_images(const loader *l)
+{
+    pthread_mutex_lock((pthread_mutex_t *)&l->lock);
+    i64 n = l->images;
+    pthread_mutex_unlock((pthread_mutex_t *)&l->lock);
+    return n;
+}
+
+int loader_skipped(const loader *l, const char *const **messages)
+{
+    pthread_mutex_lock((pthread_mutex_t *)&l->lock);
+    int n = (int)l->n_messages;
+    *messages = l->messages;
+    pthread_mutex_unlock((pthread_mutex_t *)&l->lock);
+    return n;
+}

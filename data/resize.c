@@ -1,0 +1,208 @@
+/* resize.c: Pillow's resampling (Image.resize), bit for bit: two one-dimensional passes, first across then down, each an
+ * antialiased filter whose width grows with the reduction, weights in 22-bit fixed point, 8-bit pixels between the passes.
+ * A pass whose size does not change is left out. Every output pixel depends on its own weights alone, so a part of the
+ * result is computed from a part of the source.
+ *
+ *     source rows that matter --across--> rows of the wanted columns --down--> wanted part
+ */
+#include "data/image.h"
+#include <math.h>
+
+enum { BITS = 32 - 8 - 2 };
+
+typedef u8  u8x4  __attribute__((vector_size(4)));
+typedef u8  u8x16 __attribute__((vector_size(16)));
+typedef i32 i32x4 __attribute__((vector_size(16)));
+typedef i32 i32x16 __attribute__((vector_size(64)));
+
+/* The weights of one axis: output i is the sum over k < taps of weight[i*taps + k] * in[first[i] + k]. */
+struct axis { int taps, n; i32 *weight, *first; };
+
+static f64 bicubic(f64 x)
+{
+    x = fabs(x);                                  // Keys 1981, a = -1/2
+    return x < 1 ? ((1.5 * x) - 2.5) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
+}
+
+static f64 bilinear(f64 x)
+{
+    x = fabs(x);
+    return x < 1 ? 1 - x : 0;
+}
+
+static f64 radius(enum filter f) { return f == FILTER_BICUBIC ? 2 : 1; }
+
+/* One axis of a scaling: [start, start + length) of `in` inputs become `out` outputs, of which [at, at + n) are wanted. */
+struct span { enum filter filter; int in, out, at, n; f64 start, length; };
+
+static struct span span_of(const struct scaling *s, bool down)
+{
+    bool boxed = s->box.w > 0, parted = s->part.w > 0;
+    if (down)
+        return (struct span){ s->filter, s->in_h, s->out_h, parted ? s->part.y : 0, parted ? s->part.h : s->out_h,
+                              boxed ? s->box.y : 0, boxed ? s->box.h : s->in_h };
+    return (struct span){ s->filter, s->in_w, s->out_w, parted ? s->part.x : 0, parted ? s->part.w : s->out_w,
+                          boxed ? s->box.x : 0, boxed ? s->box.w : s->in_w };
+}
+
+static bool changes(const struct span *s) { return s->in != s->out || s->start != 0 || s->length != s->in; }
+
+/* Inputs [*from, *to) under output `at`. */
+static void reach(const struct span *s, int at, int *from, int *to)
+{
+    f64 scale = s->length / s->out, support = radius(s->filter) * MAX(scale, 1), center = s->start + (at + 0.5) * scale;
+    *from = MAX(0, (int)(center - support + 0.5));
+    *to = MIN(s->in, (int)(center + support + 0.5));
+}
+
+static void needs(const struct span *s, int *from, int *to)
+{
+    int unused;
+    *from = s->at;
+    *to = s->at + s->n;
+    if (changes(s)) {
+        reach(s, s->at, from, &unused);
+        reach(s, s->at + s->n - 1, &unused, to);
+    }
+}
+
+struct window scaling_needs(const struct scaling *s)
+{
+    struct span x = span_of(s, false), y = span_of(s, true);
+    int x0, x1, y0, y1;
+    needs(&x, &x0, &x1);
+    needs(&y, &y0, &y1);
+    return (struct window){ x0, y0, x1 - x0, y1 - y0 };
+}
+
+/* Makes *p hold `need` items; what was in it is gone. */
+static int room(arena *a, void *p, size_t *have, size_t need, size_t item)
+{
+    if (need <= *have)
+        return 0;
+    void *more = arena_try(a, need * 2 * item, 64);
+    if (!more)
+        return -1;
+    memcpy(p, &more, sizeof more);
+    *have = need * 2;
+    return 0;
+}
+
+/* Weights of the wanted outputs; x->first counts from `offset` on. */
+static int weigh(struct resizer *r, int which, const struct span *s, int offset, struct axis *x)
+{
+    f64 scale = s->length / s->out, squeeze = 1 / MAX(scale, 1);
+    int taps = (int)ceil(radius(s->filter) * MAX(scale, 1)) * 2 + 1;
+    if (room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64)) || room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
+        || room(r->a, &r->first[which], &r->first_room[which], (size_t)s->n, sizeof(i32)))
+        return -1;
+    *x = (struct axis){ taps, s->n, r->weights[which], r->first[which] };
+    for (int i = 0; i < s->n; i++) {
+        i32 *w = x->weight + (size_t)i * taps;
+        f64 center = s->start + (s->at + i + 0.5) * scale, sum = 0, *e = r->exact;
+        int from, to;
+        reach(s, s->at + i, &from, &to);
+        for (int k = 0; k < to - from; k++)
+            sum += e[k] = (s->filter == FILTER_BICUBIC ? bicubic : bilinear)((k + from - center + 0.5) * squeeze);
+        for (int k = 0; k < taps; k++) {
+            f64 v = k < to - from ? (sum != 0 ? e[k] / sum : e[k]) * (1 << BITS) : 0;
+            w[k] = (i32)(v < 0 ? v - 0.5 : v + 0.5);
+        }
+        x->first[i] = from - offset;
+    }
+    return 0;
+}
+
+static u8 clip(i32 v)
+{
+    v >>= BITS;
+    return (u8)(v < 0 ? 0 : v > 255 ? 255 : v);
+}
+
+/* One row: output i from inputs x->first[i].. ; the fourth lane is the next pixel's red and is overwritten by it. */
+static void row_across(const u8 *in, const struct axis *x, int last, u8 *out)
+{
+    for (int i = 0; i < x->n; i++) {
+        const i32 *w = x->weight + (size_t)i * x->taps;
+        const u8 *p = in + 3 * (size_t)x->first[i];
+        i32x4 sum = { 1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1), 0 };
+        int taps = MIN(x->taps, last - x->first[i]);
+        for (int k = 0; k < taps; k++) {
+            u8x4 v;
+            memcpy(&v, p + 3 * k, 4);
+            sum += __builtin_convertvector(v, i32x4) * w[k];
+        }
+        out[3 * i + 0] = clip(sum[0]);
+        out[3 * i + 1] = clip(sum[1]);
+        out[3 * i + 2] = clip(sum[2]);
+    }
+}
+
+/* One output row of n bytes: a weighted sum of `taps` input rows. */
+static void row_down(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out)
+{
+    for (size_t at = 0; at < n; at += 16) {
+        i32x16 sum = (i32x16){ 0 } + (1 << (BITS - 1));
+        for (int k = 0; k < taps; k++) {
+            u8x16 v;
+            memcpy(&v, in + (size_t)k * stride + at, 16);
+            sum += __builtin_convertvector(v, i32x16) * w[k];
+        }
+        sum >>= BITS;
+        sum &= sum >= 0;
+        sum = (sum & (sum <= 255)) | ((sum > 255) & 255);
+        u8x16 v = __builtin_convertvector(sum, u8x16);
+        memcpy(out + at, &v, MIN(16, n - at));
+    }
+}
+
+/* Columns of m's rows [top, top + rows), filtered across, into r->across; m begins at column mx of the source. */
+static int pass_across(struct resizer *r, const struct span *s, const struct image *m, int mx, int top, int rows)
+{
+    struct axis x;
+    if (image_room(r->a, &r->across, s->n, rows))
+        return -1;
+    if (!changes(s)) {
+        image_crop(m, (struct window){ s->at - mx, top, s->n, rows }, &r->across);
+        return 0;
+    }
+    if (weigh(r, 0, s, mx, &x))
+        return -1;
+    for (int y = 0; y < rows; y++)
+        row_across(m->rgb + (size_t)(top + y) * m->w * 3, &x, m->w, r->across.rgb + (size_t)y * s->n * 3);
+    return 0;
+}
+
+/* r->across, whose first row is row `top` of the source, filtered down into out. */
+static int pass_down(struct resizer *r, const struct span *s, int top, struct image *out)
+{
+    struct axis y;
+    size_t stride = (size_t)out->w * 3;
+    if (!changes(s)) {
+        memcpy(out->rgb, r->across.rgb, image_bytes(out));
+        return 0;
+    }
+    if (weigh(r, 1, s, top, &y))
+        return -1;
+    for (int i = 0; i < s->n; i++)
+        row_down(r->across.rgb + (size_t)y.first[i] * stride, stride, y.weight + (size_t)i * y.taps,
+                 MIN(y.taps, r->across.h - y.first[i]), stride, out->rgb + (size_t)i * stride);
+    return 0;
+}
+
+int image_scale(struct resizer *r, const struct scaling *s, const struct image *m, int x, int y, struct image *out)
+{
+    struct span across = span_of(s, false), down = span_of(s, true);
+    struct window need = scaling_needs(s);
+    check(need.x >= x && need.y >= y && need.x + need.w <= x + m->w && need.y + need.h <= y + m->h,
+          "scaling needs %d,%d %dx%d, has %d,%d %dx%d", need.x, need.y, need.w, need.h, x, y, m->w, m->h);
+    if (image_room(r->a, out, across.n, down.n) || pass_across(r, &across, m, x, need.y - y, need.h))
+        return -1;
+    return pass_down(r, &down, need.y, out);
+}
+
+int image_resize(arena *a, const struct image *m, enum filter f, int w, int h, struct image *out)
+{
+    struct resizer r = { .a = a };
+    return image_scale(&r, &(struct scaling){ f, m->w, m->h, w, h }, m, 0, 0, out);
+}

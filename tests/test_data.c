@@ -1,0 +1,187 @@
+/* test_data.c: pixels. Against the golden file (Pillow's bits) where it is at hand, and against whole decodes for windows. */
+#include "data_help.h"
+#include "ckpt/ckpt.h"
+#include "data/set.h"
+
+/* ---- golden ---------------------------------------------------------------------------------------------------- */
+
+static ckpt *golden;
+
+static int golden_open(void **state)
+{
+    const char *dir = getenv("JETCL_GOLDEN");
+    char path[4096];
+    snprintf(path, sizeof path, "%s/preprocess.safetensors", dir ? dir : "../shared/golden");
+    golden = file_exists(path) ? ckpt_open(path) : NULL;
+    return memory_open(state);
+}
+
+static int golden_close(void **state)
+{
+    ckpt_close(golden);
+    return memory_close(state);
+}
+
+#define NEEDS_GOLDEN() do { if (!golden) skip(); } while (0)
+
+static const tensor *want(const char *name)
+{
+    const tensor *t = ckpt_find(golden, name);
+    if (!t)
+        fail_msg("no %s in the golden file", name);
+    return t;
+}
+
+static struct image stored(const char *name)
+{
+    const tensor *t = want(name);
+    struct image m = { 0 };
+    image_room(mem, &m, (int)t->shape[1], (int)t->shape[0]);
+    memcpy(m.rgb, tensor_data(t), image_bytes(&m));
+    return m;
+}
+
+static void same(const struct image *m, const char *name)
+{
+    const tensor *t = want(name);
+    assert_pixels(m, (int)t->shape[1], (int)t->shape[0], tensor_data(t), 0, name);
+}
+
+static const char *const filters[] = { "bicubic", "bilinear" };
+
+static void resizes_as_pillow(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    static const struct { const char *name, *from; int w, h; } row[] = {
+        { "resize_short36", "img_a_47x61", 46, 36 }, { "upscale_48", "img_b_20x30", 48, 48 },
+        { "upscale_short48", "img_b_20x30", 72, 48 }, { "down_7x9", "img_a_47x61", 9, 7 },
+    };
+    for (int i = 0; i < countof(row); i++)
+        for (int f = 0; f < 2; f++) {
+            struct image m = stored(row[i].from), out = { 0 };
+            assert_int_equal(image_resize(mem, &m, f, row[i].w, row[i].h, &out), 0);
+            same(&out, arena_printf(mem, "%s.%s", row[i].name, filters[f]));
+        }
+}
+
+static void crops_as_the_reference(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    struct image m = stored("img_a_47x61");
+    struct resizer r = { .a = mem };
+    const i32 *box = tensor_data(want("rrc32.boxes_tlhw"));
+    for (int f = 0; f < 2; f++) {
+        struct image out = { 0 };
+        image_scale(&r, &(struct scaling){ f, 61, 47, 46, 36, .part = { 7, 2, 32, 32 } }, &m, 0, 0, &out);
+        same(&out, arena_printf(mem, "resize_short36_crop32.%s", filters[f]));
+        const u8 *squares = tensor_data(want(arena_printf(mem, "rrc32.%s", filters[f])));
+        for (int k = 0; k < 4; k++) {
+            const i32 *b = box + 4 * k;
+            struct image crop = { 0 };
+            image_room(mem, &crop, b[3], b[2]);
+            image_crop(&m, (struct window){ b[1], b[0], b[3], b[2] }, &crop);
+            image_scale(&r, &(struct scaling){ f, b[3], b[2], 32, 32 }, &crop, 0, 0, &out);
+            assert_pixels(&out, 32, 32, squares + k * 32 * 32 * 3, 0, "rrc32");
+        }
+    }
+    const tensor *t = want("center_crop.offsets");
+    const i32 *row = tensor_data(t);
+    for (int i = 0; i < t->shape[0]; i++)
+        assert_int_equal((int)nearbyint((row[3 * i] - row[3 * i + 1]) / 2.0), row[3 * i + 2]);
+    image_flip(&m);
+    same(&m, "hflip");
+}
+
+/* "aug.OP.VALUE" -> the operation on img_c. */
+static bool apply(const char *op, f64 v, struct image *m, struct image *out)
+{
+    const u8 *fill = tensor_data(want("pad_rgb"));
+    image_room(mem, out, m->w, m->h);
+#define BESIDE(name, call) if (!strcmp(op, name)) { call; return true; }
+#define IN_PLACE(name, call) if (!strcmp(op, name)) { call; *out = *m; return true; }
+    IN_PLACE("autocontrast", image_autocontrast(m))
+    IN_PLACE("equalize", image_equalize(m))
+    IN_PLACE("invert", image_invert(m))
+    IN_PLACE("posterize", image_posterize(m, (int)v))
+    IN_PLACE("solarize", image_solarize(m, v))
+    IN_PLACE("solarize_add", image_solarize_add(m, v))
+    IN_PLACE("color", image_color(m, v))
+    IN_PLACE("contrast", image_contrast(m, v))
+    IN_PLACE("brightness", image_brightness(m, v))
+    BESIDE("sharpness", image_sharpness(m, v, out))
+    BESIDE("rotate_bicubic", image_rotate(m, v, FILTER_BICUBIC, fill, out))
+    BESIDE("rotate_bilinear", image_rotate(m, v, FILTER_BILINEAR, fill, out))
+    BESIDE("shear_x_bicubic", image_affine(m, (f64[6]){ 1, v, 0, 0, 1, 0 }, FILTER_BICUBIC, fill, out))
+    BESIDE("shear_y_bicubic", image_affine(m, (f64[6]){ 1, 0, 0, v, 1, 0 }, FILTER_BICUBIC, fill, out))
+    BESIDE("translate_x_bicubic", image_affine(m, (f64[6]){ 1, 0, v * m->w, 0, 1, 0 }, FILTER_BICUBIC, fill, out))
+    BESIDE("translate_y_bicubic", image_affine(m, (f64[6]){ 1, 0, 0, 0, 1, v * m->h }, FILTER_BICUBIC, fill, out))
+    return false;
+}
+
+static void operations_as_pillow(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    int checked = 0;
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const char *name = ckpt_at(golden, i)->name;
+        char op[64];
+        if (!text_starts(name, "aug.") && !text_starts(name, "mmcv."))
+            continue;
+        const char *first = strchr(name, '.') + 1, *dot = strchr(first, '.');
+        snprintf(op, sizeof op, "%.*s", (int)(dot - first), first);
+        struct image m = stored("img_c_33x41"), out = { 0 };
+        assert_true(apply(op, strtod(dot + 1, NULL), &m, &out));
+        same(&out, name);
+        checked++;
+    }
+    assert_true(checked > 60);
+}
+
+static void close_to(const f32 *got, const tensor *t, f64 rtol, const char *name)
+{
+    const f32 *w = tensor_data(t);
+    f32 top = 0;
+    for (u64 i = 0; i < t->count; i++)
+        top = fmaxf(top, fabsf(w[i]));
+    for (u64 i = 0; i < t->count; i++)
+        if (!(fabs((f64)got[i] - w[i]) <= rtol * top + 1e-6))
+            fail_msg("%s[%lu]: %g, wanted %g", name, (long)i, got[i], w[i]);
+}
+
+static void normalises(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    struct image m = stored("normalize.in");
+    f32 out[3 * 16 * 16];
+    mix_image(&(struct mix){ .lambda = 1 }, m.rgb, m.rgb, 16, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f }, out);
+    close_to(out, want("normalize.imagenet"), 1e-6, "normalize.imagenet");
+    mix_image(&(struct mix){ .lambda = 1 }, m.rgb, m.rgb, 16, (f32[]){ 127.5f, 127.5f, 127.5f }, (f32[]){ 127.5f, 127.5f, 127.5f }, out);
+    close_to(out, want("normalize.half"), 1e-6, "normalize.half");
+}
+
+static void erases(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    struct image m = stored("img_a_47x61");
+    const i32 *b = tensor_data(want("erase.box_tlhw"));
+    const f32 *z = tensor_data(want("erase.noise_std_normal"));
+    erase_with(&m, (struct window){ b[1], b[0], b[3], b[2] }, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f }, z);
+    same(&m, "erase.out_rand");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(resizes_as_pillow, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(crops_as_the_reference, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(operations_as_pillow, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(normalises, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(erases, golden_open, golden_close),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
