@@ -92,13 +92,14 @@ u64 dev_mem_peak(const dev *d);
 
 /* ---- launch.c ------------------------------------------------------------------------------------------------- */
 
-enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL };
-typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l; f32 f; u64 bytes; }; } arg;
+enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL, ARG_KIND_LONG4 };
+typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
 #define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
 #define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
 #define ARG_LONG(x)  { .kind = ARG_KIND_LONG,  .l = (i64)(x) }
 #define ARG_REAL(x)  { .kind = ARG_KIND_REAL,  .f = (f32)(x) }
 #define ARG_LOCAL(n) { .kind = ARG_KIND_LOCAL, .bytes = (n) }         /* n bytes of __local memory */
+#define ARG_LONG4(x, y, z, w) { .kind = ARG_KIND_LONG4, .l4 = { (x), (y), (z), (w) } }   /* a long4: strides, sizes */
 #define MAX_ARGS 24
 
 typedef struct {

@@ -188,7 +188,8 @@ done:
     return rc;
 }
 
-static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory" };
+static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory",
+                                          "a long4" };
 
 static void check_args(const struct entry *e)
 {
@@ -229,7 +230,7 @@ static int bind_arg(struct entry *e, int i)
     const struct { const void *value; size_t size; } as[] = {
         [ARG_KIND_RANGE] = { &m, sizeof m },       [ARG_KIND_INT] = { &v->i, sizeof v->i },
         [ARG_KIND_LONG] = { &v->l, sizeof v->l },  [ARG_KIND_REAL] = { &v->f, sizeof v->f },
-        [ARG_KIND_LOCAL] = { NULL, v->bytes },
+        [ARG_KIND_LOCAL] = { NULL, v->bytes },   [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
     };
     return OCL(where(e), clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value));
 }
