@@ -40,4 +40,21 @@ static inline void store_16(float16 x, __global float *p, long n)
     for (int i = 0; i < n; i++)
         p[i] = v[i];
 }
+
+/* The lanes' sum and maximum, halving: a fixed order. */
+static inline float sum_16(float16 v)
+{
+    const float8 a = v.lo + v.hi;
+    const float4 b = a.lo + a.hi;
+    const float2 c = b.lo + b.hi;
+    return c.lo + c.hi;
+}
+
+static inline float max_16(float16 v)
+{
+    const float8 a = fmax(v.lo, v.hi);
+    const float4 b = fmax(a.lo, a.hi);
+    const float2 c = fmax(b.lo, b.hi);
+    return fmax(c.lo, c.hi);
+}
 #endif
