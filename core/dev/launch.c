@@ -76,6 +76,7 @@ void launch_add(launches *l, const launch *k)
 
 void launch_gemm(launches *l, const struct gemm *g, const char *label)
 {
+    gemm_check(g);
     f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
     struct entry *e = add(l, &(launch){ .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk });
     e->gemm = arena_one(l->a, struct gemm);
@@ -258,9 +259,11 @@ int launches_compile(launches *l)
 {
     for (size_t i = l->compiled; l->d->queue && i < l->n; i++) {
         struct entry *e = &l->e[i];
-        if (e->gemm ? gemm_check(e->gemm) : e->kernel ? 0 : e->k.source ? find_group(l, i) : find_file(l, i))
+        if (e->gemm)
+            continue;
+        if (!e->kernel && (e->k.source ? find_group(l, i) : find_file(l, i)))
             return fail_in("%s", where(e));
-        if (!e->gemm && bind(l, e))
+        if (bind(l, e))
             return -1;
     }
     l->compiled = l->n;
