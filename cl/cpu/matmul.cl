@@ -150,6 +150,7 @@ kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     for (int n = n0; n < n1; n += np)
     for (int k = k0; k < k1; k += kb) {
         const int kk = min(kb, k1 - k), end = min(n + np, n1), rest = flags & (k + kb < k1 ? 0 : ~0);
+        const bool plain = alpha == 1 && !(rest & (GELU | PRE | RESIDUAL | ADD));
         for (int j = n; j < end; j += W) {
             local float16 *panel = pack + (j - n) / W * kk * NV;
             if (turn_b)
@@ -161,11 +162,17 @@ kernel void matmul(PRODUCT_ARGS, local float16 *pack)
         const int more_k = k + kb < k1, more_n = n + np < n1;
         global const float *ahead = more_k ? bz + n * bn + (k + kb) * bk :
                                     (more_n ? bz + (n + np) * bn : after + n0 * bn) + k0 * bk;
-        const int run = turn_b ? kk / 16 + 1 : kk;
-        int left = run, lines = more_k || more_n || alone ? run * (turn_b ? end - n : (end - n) / 16 + 1) : 0;
+        int run = turn_b ? kk / 16 + 1 : kk, left = run, lines = more_k || more_n || alone ? run * (turn_b ? end - n : (end - n) / 16 + 1) : 0;
         long step = turn_b ? 16 : lb.y, jump = turn_b ? lb.y - 16 * run : 16 - lb.y * run;
 
         for (int i = m0; i < m1; i += MR) {
+            if (lines <= 0) {                               // then the rows of A that come next
+                ahead = a + min(i + MR, m1 - 1) * ai + k * ak;
+                left = run = turn_a ? kk : kk / 16 + 1;
+                lines = turn_a ? run : run * MR;
+                step = turn_a ? la.y : 16;
+                jump = turn_a ? 0 : la.y - 16 * run;
+            }
 #define POINT(r) global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
             ROWS(POINT)
             for (int j = n; j < end; j += W) {
@@ -188,6 +195,20 @@ kernel void matmul(PRODUCT_ARGS, local float16 *pack)
                         ahead += jump;
                     }
                     ROWS(MAD_ROW)
+                }
+                if (plain && end - j >= W && i + MR <= m1) {
+#define BIAS_OF(r, v) const float16 t##v = rest & BIAS ? vload16(v, bias + j) : 0;
+#define PUT(r, v) vstore16(c##r##v + t##v, v, to);
+#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, to) + t##v, v, to);
+#define PUT_ROW(r) { global float *to = c + (i + r) * lc.y + j; COLUMNS(PUT, r) }
+#define PUT_ROW_ONTO(r) { global float *to = c + (i + r) * lc.y + j; COLUMNS(PUT_ONTO, r) }
+                    COLUMNS(BIAS_OF, )
+                    if (k > k0 || flags & ONTO) {
+                        ROWS(PUT_ROW_ONTO)
+                    } else {
+                        ROWS(PUT_ROW)
+                    }
+                    continue;
                 }
                 float16 sums[MR * NV];
 #define KEEP(r, v) sums[r * NV + v] = c##r##v;

@@ -62,7 +62,7 @@ static void choose_groups(const dev *d, const struct product *p, i64 want, struc
     f64 best = 0;
     for (i64 gm = 1; gm <= MIN(each, most_m); gm++) {
         i64 gn = MIN(CEIL_DIV(each, gm), most_n);
-        i64 mb = even(p->m, CEIL_DIV(p->m, gm), c->mr), nb = even(p->n, CEIL_DIV(p->n, gn), w);
+        i64 mb = ROUND_UP(CEIL_DIV(p->m, gm), c->mr), nb = ROUND_UP(CEIL_DIV(p->n, gn), w);
         i64 groups = CEIL_DIV(p->m, mb) * CEIL_DIV(p->n, nb) * batches(p) * c->parts;
         f64 cost = ((f64)mb * (f64)nb + 8 * (f64)nb + 10 * (f64)mb) * (f64)CEIL_DIV(groups, (i64)dev_info(d)->compute_units);
         if (!best || cost < best) {
