@@ -53,6 +53,9 @@ void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
 const char *data_set_name(int i), *data_set_help(int i);
 
+/* Draws the demo's two sets into the folder, unless they are there. A run that is broken off leaves no half set behind. */
+int         render_demo(const char *folder);
+
 /* ---- loader.c ------------------------------------------------------------------------------------------------ */
 
 /* images: n 3 h w, normalised. soft_labels: n k, mixed by Mixup or CutMix. labels: the unmixed class. index: sample numbers. */

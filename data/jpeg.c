@@ -3,6 +3,7 @@
  * is decoded with a margin and its pixels are exactly those of a whole decode. */
 #include "data/formats.h"
 #include <setjmp.h>
+#include <stdio.h>
 #include <jpeglib.h>
 #include <jerror.h>
 
@@ -112,5 +113,34 @@ int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct win
     decode_window(&c, want, row, out);
     jpeg_abort_decompress(&c);
     jpeg_destroy_decompress(&c);
+    return 0;
+}
+
+int jpeg_write(FILE *f, const struct image *m, int quality)
+{
+    struct jpeg_compress_struct c;
+    struct trouble t;
+    c.err = jpeg_std_error(&t.mgr);
+    t.mgr.error_exit = on_error;
+    t.mgr.output_message = on_output;
+    if (setjmp(t.out)) {
+        jpeg_destroy_compress(&c);
+        return -1;
+    }
+    jpeg_create_compress(&c);
+    jpeg_stdio_dest(&c, f);
+    c.image_width = (JDIMENSION)m->w;
+    c.image_height = (JDIMENSION)m->h;
+    c.input_components = 3;
+    c.in_color_space = JCS_RGB;
+    jpeg_set_defaults(&c);
+    jpeg_set_quality(&c, quality, TRUE);
+    jpeg_start_compress(&c, TRUE);
+    while (c.next_scanline < c.image_height) {
+        JSAMPROW row = m->rgb + (size_t)c.next_scanline * m->w * 3;
+        jpeg_write_scanlines(&c, &row, 1);
+    }
+    jpeg_finish_compress(&c);
+    jpeg_destroy_compress(&c);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* png.c: libpng, whole pictures (its rows depend on those above). Palette, grey and 16-bit files become 8-bit RGB; alpha and
- * transparency are dropped, not blended. Also the one writer: PNG for contact sheets and the rendered sets. */
+ * transparency are dropped, not blended. Also writes them, for contact sheets and the drawn sets. */
 #include "data/formats.h"
 #include <png.h>
 #include <errno.h>
@@ -73,12 +73,16 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
     return 0;
 }
 
-static void write_all(png_structp png, struct file_out *o, const struct image *m)
+int png_write(FILE *f, const struct image *m)
 {
-    png_infop info = png_create_info_struct(png);
-    if (!info)
-        png_error(png, "out of memory");
-    png_init_io(png, o->f);
+    struct source s = { 0 };
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning);
+    png_infop info = png ? png_create_info_struct(png) : NULL;
+    if (!info || setjmp(png_jmpbuf(png))) {
+        png_destroy_write_struct(&png, &info);
+        return -1;
+    }
+    png_init_io(png, f);
     png_set_IHDR(png, info, (u32)m->w, (u32)m->h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
                  PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
@@ -86,6 +90,7 @@ static void write_all(png_structp png, struct file_out *o, const struct image *m
         png_write_row(png, m->rgb + (size_t)y * m->w * 3);
     png_write_end(png, info);
     png_destroy_write_struct(&png, &info);
+    return 0;
 }
 
 int image_save_png(const char *path, const struct image *m)
@@ -93,14 +98,9 @@ int image_save_png(const char *path, const struct image *m)
     struct file_out o;
     if (file_begin(&o, path))
         return -1;
-    struct source s = { 0 };
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning);
-    check(png, "out of memory for writing %s", path);
-    if (setjmp(png_jmpbuf(png))) {
-        png_destroy_write_struct(&png, NULL);
-        file_abort(&o);
-        return fail(FAULT_RUN, "%s: cannot write: %s", path, s.text);
-    }
-    write_all(png, &o, m);
-    return file_commit(&o);
+    if (!png_write(o.f, m))
+        return file_commit(&o);
+    int err = errno;
+    file_abort(&o);
+    return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(err));
 }

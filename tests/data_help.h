@@ -102,6 +102,8 @@ SOME u8 *jpeg_bytes(const struct image *m, struct jpeg_how how, size_t *n)
     if (how.form == JPEG_PLAIN_CMYK)
         c.write_Adobe_marker = FALSE;
     jpeg_set_quality(&c, how.quality ? how.quality : 90, TRUE);
+    for (int i = 0; how.quality == 100 && i < c.num_components; i++)
+        c.comp_info[i].h_samp_factor = c.comp_info[i].v_samp_factor = 1;
     if (how.form <= JPEG_440) {
         c.comp_info[0].h_samp_factor = how.form == JPEG_422 || how.form == JPEG_420 ? 2 : 1;
         c.comp_info[0].v_samp_factor = how.form == JPEG_420 || how.form == JPEG_440 ? 2 : 1;

@@ -1,0 +1,401 @@
+/* render.c: the demo's two image sets, drawn by the program. A class is (shape, texture, layout); colour, pose, background,
+ * clutter, lighting and noise are drawn anew for every picture and say nothing about it. No shape, texture or layout belongs
+ * to one class alone, so none of them decides by itself. Set b, for pre-training, has more classes, of other shapes.
+ *
+ *     demo/a/train/disc-stripes-one/0000.jpg ...    demo/b/test/...    demo/rendered.txt (last: present means complete)
+ */
+#include "data/formats.h"
+#include "data/set.h"
+#include <dirent.h>
+#include <errno.h>
+#include <ftw.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MARK "jetcl demo set, version 1\n"
+enum { SEED = 20240 };
+static const f32 PI = 3.14159265f;
+
+enum shape   { DISC, TRIANGLE, STAR, CROSS, MOON, SQUARE, HEXAGON, RING, ARROW, DROP, HALF, BAR, SHAPES };
+enum texture { PLAIN, STRIPES, CHECKER, DOTS, RINGS, TEXTURES };
+enum layout  { ONE, PAIR, ROW, CIRCLE, GRID, LAYOUTS };
+
+static const char *const shape_names[]   = { "disc", "triangle", "star", "cross", "moon", "square", "hexagon", "ring", "arrow", "drop", "half", "bar" };
+static const char *const texture_names[] = { "plain", "stripes", "checker", "dots", "rings" };
+static const char *const layout_names[]  = { "one", "pair", "row", "circle", "grid" };
+
+struct kind { u8 shape, texture, layout; };
+struct set  { const char *name; const struct kind *kinds; int n, train, test; };
+
+static const struct kind kinds_a[] = {
+    { DISC, STRIPES, ONE },    { DISC, CHECKER, PAIR },  { TRIANGLE, STRIPES, CIRCLE }, { TRIANGLE, PLAIN, ONE },
+    { STAR, DOTS, ONE },       { STAR, STRIPES, PAIR },  { CROSS, CHECKER, ROW },       { CROSS, DOTS, PAIR },
+    { MOON, PLAIN, PAIR },     { MOON, CHECKER, ONE },
+};
+static const struct kind kinds_b[] = {
+    { SQUARE, STRIPES, ONE },  { SQUARE, CHECKER, PAIR }, { SQUARE, DOTS, ROW },      { HEXAGON, PLAIN, ONE },
+    { HEXAGON, STRIPES, PAIR }, { HEXAGON, RINGS, GRID }, { RING, PLAIN, PAIR },      { RING, CHECKER, ONE },
+    { RING, STRIPES, CIRCLE }, { ARROW, PLAIN, ROW },     { ARROW, DOTS, ONE },       { ARROW, STRIPES, GRID },
+    { DROP, CHECKER, PAIR },   { DROP, PLAIN, CIRCLE },   { DROP, DOTS, ONE },        { HALF, STRIPES, ROW },
+    { HALF, RINGS, ONE },      { HALF, CHECKER, CIRCLE }, { BAR, PLAIN, GRID },       { BAR, RINGS, PAIR },
+};
+static const struct set demo_sets[] = { { "a", kinds_a, countof(kinds_a), 180, 60 }, { "b", kinds_b, countof(kinds_b), 150, 25 } };
+
+/* ---- shapes: signed distance (about) to the outline of a shape of radius 1, negative inside ----------------------------- */
+
+static f32 polygon(f32 x, f32 y, int corners, f32 inner)
+{
+    f32 turn = 2 * PI / corners, a = atan2f(x, y), r = hypotf(x, y);
+    a = fabsf(a - turn * roundf(a / turn));                   // fold into half of one corner's sector
+    return r * cosf(turn / 2 - a) - inner;
+}
+
+static f32 star(f32 x, f32 y)
+{
+    f32 turn = 2 * PI / 5, a = atan2f(x, y), r = hypotf(x, y);
+    a = fabsf(a - turn * roundf(a / turn));
+    f32 px = r * sinf(a), py = r * cosf(a);                   // edge from the tip (0,1) to the notch
+    f32 nx = 0.42f * sinf(turn / 2), ny = 0.42f * cosf(turn / 2), dx = nx, dy = ny - 1, len = hypotf(dx, dy);
+    return (px * -dy + (py - 1) * dx) / len;
+}
+
+static f32 box(f32 x, f32 y, f32 w, f32 h) { return fmaxf(fabsf(x) - w, fabsf(y) - h); }
+
+static f32 outline(enum shape s, f32 x, f32 y)
+{
+    f32 r = hypotf(x, y);
+    switch (s) {
+    case DISC:     return r - 0.9f;
+    case TRIANGLE: return polygon(x, y, 3, 0.5f);
+    case STAR:     return star(x, y);
+    case CROSS:    return fminf(box(x, y, 0.95f, 0.33f), box(x, y, 0.33f, 0.95f));
+    case MOON:     return fmaxf(r - 0.95f, 0.75f - hypotf(x - 0.5f, y));
+    case SQUARE:   return box(x, y, 0.8f, 0.8f);
+    case HEXAGON:  return polygon(x, y, 6, 0.82f);
+    case RING:     return fabsf(r - 0.7f) - 0.25f;
+    case ARROW:    return fminf(fmaxf(polygon(x, y - 0.35f, 3, 0.42f), -0.2f - y), box(x, y + 0.5f, 0.25f, 0.45f));
+    case DROP:     return y > 0 ? fmaxf(fabsf(x) * 0.87f + y * 0.5f - 0.55f, -y) : hypotf(x, y) - 0.63f;
+    case HALF:     return fmaxf(hypotf(x, y + 0.35f) - 0.95f, -(y + 0.35f));
+    default:       return box(x, y, 0.95f, 0.38f);
+    }
+}
+
+/* ---- one picture -------------------------------------------------------------------------------------------------------- */
+
+struct color { f32 v[3]; };
+struct thing { enum shape shape; enum texture texture; f32 x, y, size, turn, period, phase; struct color ink, second; f32 opacity; };
+struct scene { struct thing things[16]; int n; struct color near, far; f32 slope, wave[4], noise, gain, lift; bool grey; };
+
+static f32 between(rng *r, f64 lo, f64 hi) { return (f32)(lo + (hi - lo) * rng_unit(r)); }
+
+/* A colour of any hue whose brightest channel is `value`. */
+static struct color color_of(rng *r, f32 value)
+{
+    struct color c = { { between(r, 0.1, 1), between(r, 0.1, 1), between(r, 0.1, 1) } };
+    f32 top = fmaxf(c.v[0], fmaxf(c.v[1], c.v[2]));
+    for (int i = 0; i < 3; i++)
+        c.v[i] *= value / top;
+    return c;
+}
+
+/* Centres and radius of a layout's things, in a picture that spans -1..1. */
+static int place(enum layout l, f32 at[8][2], f32 *radius)
+{
+    static const struct { int n; f32 radius, spread; } row[LAYOUTS] = { { 1, 0.62f, 0 }, { 2, 0.42f, 0.46f }, { 3, 0.3f, 0.62f }, { 5, 0.27f, 0.62f }, { 4, 0.36f, 0.44f } };
+    int n = row[l].n;
+    f32 s = row[l].spread;
+    *radius = row[l].radius;
+    for (int k = 0; k < n; k++) {
+        f32 a = 2 * PI * k / n;
+        at[k][0] = l == CIRCLE ? s * sinf(a) : l == GRID ? (k & 1 ? s : -s) : l == ONE ? 0 : s * (2.0f * k / (n - 1) - 1);
+        at[k][1] = l == CIRCLE ? s * cosf(a) : l == GRID ? (k & 2 ? s : -s) : 0;
+    }
+    return n;
+}
+
+static void add_things(struct scene *s, struct kind k, rng *r)
+{
+    f32 at[8][2], radius, zoom = between(r, 0.85, 1.15), turn = between(r, -0.35, 0.35), dx = between(r, -0.12, 0.12), dy = between(r, -0.12, 0.12);
+    int n = place(k.layout, at, &radius);
+    struct color ink = color_of(r, between(r, 200, 255)), second = color_of(r, between(r, 10, 70));
+    f32 period = between(r, 0.34, 0.44), phase = between(r, 0, 6.28), own = between(r, -0.4, 0.4);
+    for (int i = 0; i < n; i++) {
+        f32 x = zoom * (at[i][0] * cosf(turn) - at[i][1] * sinf(turn)) + dx, y = zoom * (at[i][0] * sinf(turn) + at[i][1] * cosf(turn)) + dy;
+        s->things[s->n++] = (struct thing){ k.shape, k.texture, x + between(r, -0.04, 0.04), y + between(r, -0.04, 0.04),
+            radius * zoom * between(r, 0.9, 1.1), own + between(r, -0.2, 0.2), period, phase, ink, second, 1 };
+    }
+}
+
+/* Faint small things of any shape and texture, behind the ones that count. */
+static void add_clutter(struct scene *s, rng *r)
+{
+    for (int n = (int)rng_below(r, 4); n; n--)
+        s->things[s->n++] = (struct thing){ rng_below(r, SHAPES), rng_below(r, TEXTURES), between(r, -1.1, 1.1), between(r, -1.1, 1.1),
+            between(r, 0.1, 0.28), between(r, 0, 6.28), between(r, 0.15, 0.3), between(r, 0, 6.28), color_of(r, 150), color_of(r, 60), between(r, 0.3, 0.7) };
+}
+
+static struct scene compose(struct kind k, rng *r)
+{
+    struct scene s = { .near = color_of(r, between(r, 60, 140)), .slope = between(r, 0, 6.28), .noise = between(r, 4, 18), .gain = between(r, 0.7, 1.1), .lift = between(r, -10, 30) };
+    s.far = color_of(r, between(r, 60, 140));
+    for (int c = 0; c < 3; c++)
+        s.far.v[c] = 0.5f * (s.far.v[c] + s.near.v[c]);
+    for (int i = 0; i < 4; i++)
+        s.wave[i] = between(r, -6, 6);
+    s.grey = rng_below(r, 16) == 0;
+    add_clutter(&s, r);
+    add_things(&s, k, r);
+    return s;
+}
+
+/* How much of the second colour a thing shows at (u, v): its texture, in units of its size. */
+static f32 second_share(const struct thing *t, f32 u, f32 v)
+{
+    f32 k = 2 * PI / t->period, a = sinf(k * u * t->size + t->phase), b = sinf(k * v * t->size + 2 * t->phase), x;
+    switch (t->texture) {
+    case STRIPES: x = a; break;
+    case CHECKER: x = 2.5f * a * b; break;
+    case DOTS:    x = 1.6f * (a * a * b * b) * 2 - 1; break;
+    case RINGS:   x = sinf(k * hypotf(u, v) * t->size + t->phase); break;
+    default:      return 0;
+    }
+    return fminf(1, fmaxf(0, 0.5f + 1.5f * x));
+}
+
+static void paint(struct color *to, const struct thing *t, f32 x, f32 y, f32 pixels)
+{
+    f32 dx = (x - t->x) / t->size, dy = (y - t->y) / t->size;
+    if (dx * dx + dy * dy > 4)
+        return;
+    f32 c = cosf(t->turn), s = sinf(t->turn), u = dx * c + dy * s, v = -dx * s + dy * c;
+    f32 cover = t->opacity * fminf(1, fmaxf(0, 0.5f - outline(t->shape, u, v) * t->size * pixels));
+    if (cover <= 0)
+        return;
+    f32 share = second_share(t, u, v);
+    for (int i = 0; i < 3; i++)
+        to->v[i] += cover * (t->ink.v[i] + share * (t->second.v[i] - t->ink.v[i]) - to->v[i]);
+}
+
+static struct color background(const struct scene *s, f32 x, f32 y)
+{
+    struct color c;
+    f32 t = 0.5f + 0.35f * (x * cosf(s->slope) + y * sinf(s->slope)) + 0.2f * sinf(s->wave[0] * x + s->wave[1] * y) * sinf(s->wave[2] * x + s->wave[3] * y);
+    for (int i = 0; i < 3; i++)
+        c.v[i] = s->near.v[i] + t * (s->far.v[i] - s->near.v[i]);
+    return c;
+}
+
+static void draw(const struct scene *s, rng *r, struct image *m)
+{
+    f32 pixels = 0.5f * (f32)MIN(m->w, m->h);
+    for (int y = 0; y < m->h; y++)
+        for (int x = 0; x < m->w; x++) {
+            f32 px = (x + 0.5f - 0.5f * (f32)m->w) / pixels, py = (y + 0.5f - 0.5f * (f32)m->h) / pixels;
+            struct color c = background(s, px, py);
+            for (int i = 0; i < s->n; i++)
+                paint(&c, &s->things[i], px, py, pixels);
+            f32 grey = 0.299f * c.v[0] + 0.587f * c.v[1] + 0.114f * c.v[2];
+            for (int i = 0; i < 3; i++) {
+                f32 v = (s->grey ? grey : c.v[i]) * s->gain + s->lift + s->noise * rng_unit_to_normal(rng_unit(r));
+                m->rgb[((size_t)y * m->w + x) * 3 + i] = (u8)fminf(255, fmaxf(0, v + 0.5f));
+            }
+        }
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------------ */
+
+/* Picture i of a class: an uneven size, JPEG of some quality or PNG. */
+static int render_one(arena *a, const char *folder, const struct set *set, int split, int kind, int i)
+{
+    rng r = rng_at(SEED, RNG_RENDER, (u64)(set - demo_sets) << 40 | (u64)split << 32 | (u64)kind << 16 | (u64)i, 0);
+    struct image m = { 0 };
+    int w = 36 + (int)rng_below(&r, 13), h = 36 + (int)rng_below(&r, 13), quality = 80 + (int)rng_below(&r, 16);
+    bool png = rng_below(&r, 4) == 0;
+    if (image_room(a, &m, w, h))
+        return -1;
+    struct scene s = compose(set->kinds[kind], &r);
+    draw(&s, &r, &m);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%04d.%s", folder, i, png ? "png" : "jpg");
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+    int bad = png ? png_write(f, &m) : jpeg_write(f, &m, quality);
+    if (fclose(f) || bad)
+        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+    return 0;
+}
+
+/* The classes of both sets and splits, drawn by a few threads. */
+struct drawing {
+    const char *folder;
+    struct { const struct set *set; int split, kind; } job[128];
+    int jobs, next, done, all;                    /* done, all: images */
+    pthread_mutex_t lock;
+    bool failed;
+    enum fault fault;
+    char message[2048];
+};
+
+static int render_class(struct drawing *d, arena *a, const struct set *set, int split, int kind)
+{
+    struct kind k = set->kinds[kind];
+    char bar[32];
+    const char *path = arena_printf(a, "%s/%s/%s/%s-%s-%s", d->folder, set->name, split ? "test" : "train", shape_names[k.shape],
+                                    texture_names[k.texture], layout_names[k.layout]);
+    if (file_mkdirs(path))
+        return -1;
+    for (int i = 0; i < (split ? set->test : set->train); i++) {
+        arena_mark mark = arena_save(a);
+        int rc = render_one(a, path, set, split, kind, i);
+        arena_restore(a, mark);
+        if (rc)
+            return -1;
+        int done = __atomic_add_fetch(&d->done, 1, __ATOMIC_RELAXED);
+        progress("drawing the demo's images  %d/%d  %s", done, d->all, say_bar(bar, 24, (f64)done / d->all));
+    }
+    return 0;
+}
+
+static void *draw_classes(void *arg)
+{
+    struct drawing *d = arg;
+    arena *a = arena_open("drawing");
+    pthread_mutex_lock(&d->lock);
+    while (d->next < d->jobs && !d->failed) {
+        int j = d->next++;
+        pthread_mutex_unlock(&d->lock);
+        int rc = render_class(d, a, d->job[j].set, d->job[j].split, d->job[j].kind);
+        pthread_mutex_lock(&d->lock);
+        if (rc && !d->failed) {
+            d->failed = true;
+            d->fault = fail_fault();
+            snprintf(d->message, sizeof d->message, "%s", fail_message());
+        }
+    }
+    pthread_mutex_unlock(&d->lock);
+    arena_close(a);
+    return NULL;
+}
+
+static int render_all(arena *a, const char *folder)
+{
+    struct drawing *d = arena_one(a, struct drawing);
+    d->folder = folder;
+    pthread_mutex_init(&d->lock, NULL);
+    for (const struct set *s = demo_sets; s < demo_sets + countof(demo_sets); s++)
+        for (int i = 0; i < 2 * s->n; i++, d->jobs++) {
+            d->job[d->jobs].set = s;
+            d->job[d->jobs].split = i & 1;
+            d->job[d->jobs].kind = i / 2;
+            d->all += i & 1 ? s->test : s->train;
+        }
+    say(SAY_NORMAL, "drawing the demo's %d images", d->all);
+    pthread_t other;
+    bool two = !pthread_create(&other, NULL, draw_classes, d);
+    draw_classes(d);
+    if (two)
+        pthread_join(other, NULL);
+    progress_done();
+    pthread_mutex_destroy(&d->lock);
+    return d->failed ? fail(d->fault, "%s", d->message) : file_save(arena_printf(a, "%s/rendered.txt", folder), MARK, sizeof MARK - 1);
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
+static void remove_tree(const char *path) { nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+
+/* Removes what a run that was killed left beside the folder: FOLDER.PID.tmp of a process that is gone. */
+static void sweep(arena *a, const char *folder)
+{
+    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
+    const char *parent = slash ? arena_printf(a, "%.*s", (int)MAX(1, slash - folder), folder) : ".";
+    DIR *dir = opendir(parent);
+    for (const struct dirent *e; dir && (e = readdir(dir));) {
+        int pid, end = 0;
+        if (text_starts(e->d_name, name) && sscanf(e->d_name + strlen(name), ".%d.tmp%n", &pid, &end) == 1 && end
+            && !e->d_name[strlen(name) + (size_t)end] && pid > 0 && kill(pid, 0) && errno == ESRCH)
+            remove_tree(arena_printf(a, "%s/%s", parent, e->d_name));
+    }
+    if (dir)
+        closedir(dir);
+}
+
+enum found { NOTHING, OURS, OURS_OTHER, FOREIGN };
+
+/* What lies at `folder`. Its mark is written last, so a folder of ours without one was left by a broken copy. */
+static enum found look(arena *a, const char *folder)
+{
+    const char *mark = arena_printf(a, "%s/rendered.txt", folder), *text = file_exists(mark) ? file_text(a, mark, NULL) : NULL;
+    if (text)
+        return !strcmp(text, MARK) ? OURS : text_starts(text, "jetcl demo set") ? OURS_OTHER : FOREIGN;
+    if (!file_exists(folder) || !rmdir(folder))               // an empty folder goes
+        return NOTHING;
+    return FOREIGN;
+}
+
+static int render_beside(arena *a, const char *folder, enum found found)
+{
+    const char *fresh = arena_printf(a, "%s.%d.tmp", folder, (int)getpid()), *old = arena_printf(a, "%s.%d.old", folder, (int)getpid());
+    sweep(a, folder);
+    remove_tree(fresh);
+    if (file_mkdirs(fresh) || render_all(a, fresh)) {
+        remove_tree(fresh);
+        return -1;
+    }
+    if (found == OURS_OTHER && !rename(folder, old))
+        remove_tree(old);
+    if (!rename(fresh, folder))
+        return 0;
+    int err = errno;
+    remove_tree(fresh);
+    return look(a, folder) == OURS ? 0 : fail(FAULT_RUN, "%s: cannot put the rendered set there: %s", folder, strerror(err));
+}
+
+int render_demo(const char *folder)
+{
+    arena *a = arena_open("demo set");
+    enum found found = look(a, folder);
+    int rc = found == OURS ? 0 : found == FOREIGN
+        ? fail(FAULT_DATA, "%s: holds something else than the demo's images; move it away, or set data.root to another place", folder)
+        : render_beside(a, folder, found);
+    arena_close(a);
+    return rc;
+}
+
+/* How many images a split like "a/train" has when complete; 0 when there is no such split. */
+static int split_size(const char *split)
+{
+    for (const struct set *s = demo_sets; s < demo_sets + countof(demo_sets); s++)
+        for (int test = 0; test < 2; test++) {
+            char name[16];
+            snprintf(name, sizeof name, "%s/%s", s->name, test ? "test" : "train");
+            if (!strcmp(name, split))
+                return s->n * (test ? s->test : s->train);
+        }
+    return 0;
+}
+
+static int open_demo(dataset *d, const struct data_options *o)
+{
+    int size = split_size(d->split);
+    if (!size)
+        return set_no_split(d, "a/train, a/test, b/train, b/test");
+    d->root = arena_printf(d->a, "%s/demo", d->root);
+    if (render_demo(d->root) || folder_set.open(d, o))
+        return -1;
+    if (d->n != size)
+        return fail(FAULT_DATA, "%s/%s: %ld of %d images are left; delete %s and it is drawn again", d->root, d->split, (long)d->n, size, d->root);
+    return 0;
+}
+
+const struct data_set demo_set = {
+    .name = "demo", .help = "drawn by this program: a/train, a/test (10 classes), b/train, b/test (20, for pre-training)", .open = open_demo,
+    .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f },
+};
