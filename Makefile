@@ -44,7 +44,7 @@ $(B)/gen/kernels.c: $(KERNELS) Makefile
 $(B)/gen/version.c: FORCE
 	@mkdir -p $(@D)
 	@v=$$(git describe --always --dirty 2>/dev/null || echo release); \
-	 echo "const char jetcl_git[] = \"$$v\";" > $@.new; cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
+	 echo "const char jetcl_git[] = \"$$v\", jetcl_libraries[] = \"$(LIBRARIES)\";" > $@.new; cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
 FORCE:
 
 demo: $(B)/jetcl                             ## the whole pipeline in three minutes

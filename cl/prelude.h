@@ -1,1 +1,60 @@
-/* prelude.h: put before every kernel file. */
+/* prelude.h: put before every kernel file and all generated text. Kept short, since every program pays for it; what only
+ * some kernels need stands in headers of its own: #include "special.h" (exp, erf, gelu), #include "random.h" (draws).
+ *
+ * From the build: CLASS_CPU or CLASS_GPU (neither under JETCL_TRACE=no_class), SIMD (lanes: vector width of a CPU, warp of
+ * a GPU), LOCAL_BYTES, and HAVE_FP16, HAVE_FP64, HAVE_SUBGROUPS where the device has them.
+ */
+#ifndef PRELUDE_H
+#define PRELUDE_H
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b)  JOIN_(a, b)
+#define FN(name)       JOIN(name##_, W)              /* exp_16, where W is 16 */
+#define TO(how, type)  JOIN(how##_, type)            /* convert_int16, where the macro `type` is int16 */
+
+#define SQRT1_2   0.70710678f
+#define RSQRT_2PI 0.39894228f
+
+/* One work-item is a whole group: what cl/cpu kernels are. */
+#define ALONE __attribute__((reqd_work_group_size(1, 1, 1)))
+
+/* The first n of 16 floats at p; the other lanes are `fill`. Full vectors cost one comparison. */
+static inline float16 load_16(__global const float *p, long n, float fill)
+{
+    if (n >= 16)
+        return vload16(0, p);
+    float v[16];
+    for (int i = 0; i < 16; i++)
+        v[i] = i < n ? p[i] : fill;
+    return vload16(0, v);
+}
+
+static inline void store_16(float16 x, __global float *p, long n)
+{
+    if (n >= 16) {
+        vstore16(x, 0, p);
+        return;
+    }
+    float v[16];
+    vstore16(x, 0, v);
+    for (int i = 0; i < n; i++)
+        p[i] = v[i];
+}
+
+/* The lanes' sum and maximum, halving: a fixed order. */
+static inline float sum_16(float16 v)
+{
+    const float8 a = v.lo + v.hi;
+    const float4 b = a.lo + a.hi;
+    const float2 c = b.lo + b.hi;
+    return c.lo + c.hi;
+}
+
+static inline float max_16(float16 v)
+{
+    const float8 a = fmax(v.lo, v.hi);
+    const float4 b = fmax(a.lo, a.hi);
+    const float2 c = fmax(b.lo, b.hi);
+    return fmax(c.lo, c.hi);
+}
+#endif

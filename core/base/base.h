@@ -76,6 +76,13 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* as arena_byte
 #define arena_push(a, list, n, cap) \
     ((list) = (n) < (cap) ? (list) : arena_grow(a, list, n, &(cap), sizeof *(list)), &(list)[(n)++])
 
+/* ---- stop.c: being asked to end ------------------------------------------------------------------------------- */
+
+/* From now on these signals ("INT", "TERM", "USR1", "USR2", "HUP") set a flag that long loops look at once per step; what then
+ * was saved ends with fail(FAULT_STOPPED). Before this call, and at a second SIGINT, they end the program as usual. */
+void stop_catch(const char *const *names, int n);
+bool stop_requested(void);
+
 /* ---- trace.c ------------------------------------------------------------------------------------------------- */
 
 enum trace_channel {

@@ -63,5 +63,6 @@ void trace(enum trace_channel c, const char *fmt, ...)
     fprintf(trace_file(), "[%s] ", names[c]);
     vfprintf(trace_file(), fmt, ap);
     fputc('\n', trace_file());
+    fflush(trace_file());
     va_end(ap);
 }

@@ -150,16 +150,33 @@ void ckpt_set_meta(ckpt *c, const char *key, const char *value)
     check(!ckpt_note(c, slice_of(key), slice_of(value)), "%s", fail_message());
 }
 
+int ckpt_skip(ckpt *c, slice name, const char *what)
+{
+    if (!c->skipped++)
+        c->skipped_first = arena_printf(c->mem, "%s, %s", ckpt_quote(name), what);
+    return 0;
+}
+
+int ckpt_skipped(const ckpt *c, const char **example)
+{
+    *example = c->skipped_first;
+    return c->skipped;
+}
+
 /* ---- opening ---------------------------------------------------------------------------------------------------------- */
 
 static int open_as(ckpt *c)
 {
-    for (int i = 0; i < countof(formats) && !c->format; i++)
-        if (formats[i]->knows(&c->map))
-            c->format = formats[i];
-    if (!c->format)
-        return fail(FAULT_DATA, "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)");
-    return c->format->open(c) ? -1 : sort_names(c);
+    for (int i = 0; i < countof(formats); i++) {
+        if (!formats[i]->knows(&c->map))
+            continue;
+        c->format = formats[i];
+        int rc = formats[i]->open(c);
+        if (rc != NOT_MINE)
+            return rc ? rc : sort_names(c);
+    }
+    c->format = NULL;
+    return fail(FAULT_DATA, "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)");
 }
 
 static ckpt *open_map(const char *path, struct file_map m, bool mapped)
@@ -230,6 +247,8 @@ void tensor_drop(const tensor *t)
         return;
     if (t->in->mapped)
         file_forget(&t->in->map, e->data, t->bytes);
+    if (t->in->format->drop)
+        t->in->format->drop(t->in, e);
     arena_close(e->held);
     e->held = NULL;
     e->data = NULL;

@@ -51,6 +51,9 @@ const char   *ckpt_meta_at(const ckpt *c, int i, const char **value);      /* th
 const char   *ckpt_format(const ckpt *c);            /* "safetensors", "torch zip", ..., "memory" */
 const char   *ckpt_path(const ckpt *c);
 
+/* How many things in the file were passed over because they are no tensors, and one of them in words. */
+int           ckpt_skipped(const ckpt *c, const char **example);
+
 /* The elements: contiguous, C order, little endian, aligned to their type. Read at the first call (mapped files are not
  * copied) and valid until tensor_drop or ckpt_close; so a loader that drops holds one tensor at a time.
  * NULL + fail(FAULT_DATA) when the file does not hold them. An empty tensor gives some non-NULL pointer. */
@@ -62,6 +65,39 @@ int           tensor_to_f32(const tensor *t, f32 *out);
 int           tensor_to_f64(const tensor *t, f64 *out);
 bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
 const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
+
+/* ---- names.c, load.c: a model's parameters out of anybody's file ------------------------------------------------------ */
+
+/* The model in c under timm's names: state_dict/model nests opened (ema: the averaged weights instead), prefixes module.,
+ * model., backbone. taken off, Google's npz (augreg, big-vision) and Facebook's ConvNeXt translated, optimiser state and
+ * the like left out. Nothing is read or copied yet. Takes over c, also on failure. NULL + fail(FAULT_DATA). */
+ckpt *ckpt_model(ckpt *c, bool ema);
+/* ckpt_open, then ckpt_model. */
+ckpt *ckpt_open_model(const char *path, bool ema);
+
+enum got { GOT_NOTHING, GOT_LOADED, GOT_RESIZED };   /* NOTHING: data is as it was */
+struct want { const char *name; int nd; i64 shape[CKPT_DIMS]; f32 *data; enum got got; };
+struct load_options {
+    bool norm_to_fc_norm;                            /* a token-pooled file's norm serves as our fc_norm; off: it is lost */
+    int  grid[2];                                    /* our patch grid (rows, columns), to resize pos_embed; 0: square */
+    int  prefix;                                     /* tokens before the grid: 1 with a class token */
+    bool strict;                                     /* unexplained differences are an error */
+};
+struct load_report {
+    int  loaded, resized, fresh, missing, unexpected;        /* fresh: a head or final norm that keeps its initial values */
+    int  nlines;
+    struct load_line { char kind; const char *text; } *line;     /* r, f, m, u as counted above; one for each but loaded */
+};
+/* Fills every want whose parameter the file has; the others keep their values. A head of another size, a head or norm
+ * the file lacks or has too much are explained differences (fresh); others are missing, unexpected or, when the shape is
+ * another, an error under strict. c is what ckpt_model gave. Report lines lie in a. 0, or -1 + fail. */
+int  ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_options *o, struct load_report *r);
+/* On stderr: counts, then what is resized and fresh; every line with -v. */
+void load_report_say(const struct load_report *r, const char *path);
+
+/* Position embeddings [h0 w0 d] -> [h w d] as timm resamples them: antialiased bicubic (a = -0.5) for PyTorch's files,
+ * plain bilinear for Google's. */
+void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear);
 
 /* ---- writing ------------------------------------------------------------------------------------------------------ */
 

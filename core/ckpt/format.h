@@ -23,14 +23,18 @@ typedef struct {
     arena      *held;                                /* what data lies in, unless mapped or borrowed */
     u64         at;                                  /* format's own: an offset, an index */
     const void *src;                                 /* format's own */
+    bool        used;                                /* load.c: some parameter took it */
 } entry;
+
+enum { NOT_MINE = 1 };                               /* the first bytes looked right, but it is another format */
 
 struct format {
     const char *name, *suffixes;                     /* suffixes that save() answers to; "" for none */
     bool        (*knows)(const struct file_map *m);  /* by the first bytes */
-    int         (*open)(ckpt *c);                    /* entries and metadata from c->map */
+    int         (*open)(ckpt *c);                    /* entries and metadata from c->map; 0, -1 + fail, or NOT_MINE */
     const void *(*read)(ckpt *c, entry *e, arena *a);        /* bytes of e, in the map or in a; NULL + fail */
     void        (*close)(ckpt *c);
+    void        (*drop)(ckpt *c, entry *e);          /* when e's data goes; NULL mostly */
     int         (*save)(ckpt *c, struct file_out *o);        /* all of it into o; -1 + fail without the path */
 };
 
@@ -40,12 +44,15 @@ struct ckpt {
     struct file_map     map;
     bool                mapped;                      /* map is ours to unmap */
     const struct format *format;
+    bool                google;                      /* a model whose position embeddings want bilinear resizing */
     void               *state;                       /* format's own */
     entry             **list;
     size_t              n, cap;
     entry             **sorted;                      /* by name; NULL: to be made again */
     struct meta        *meta;
     size_t              nmeta, meta_cap, text;       /* text: bytes of names and metadata so far */
+    int                 skipped;                     /* things in the file that are no tensors ... */
+    const char         *skipped_first;               /* ... and one of them, for the curious */
 };
 struct meta { const char *key, *value; };
 
@@ -53,6 +60,10 @@ struct meta { const char *key, *value; };
 entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape);
 /* A metadata string; -1 + fail when there is too much text. */
 int    ckpt_note(ckpt *c, slice key, slice value);
+/* The same for each member of a JSON object of strings. */
+int    ckpt_notes_json(ckpt *c, const void *text, size_t n);
+/* Something that is no tensor was passed over; always 0. */
+int    ckpt_skip(ckpt *c, slice name, const char *what);
 /* The file's words in a message: controls escaped, cut after some sixty bytes. Four calls may be alive at once. */
 const char *ckpt_quote(slice s);
 bool   ckpt_is_utf8(slice s);
@@ -64,7 +75,9 @@ enum ckpt_type type_of(slice s, size_t column);
 /* Writes the tensor's elements to f; drops them again if it was this call that read them. -1 + fail(FAULT_RUN). */
 int    entry_write(entry *e, FILE *f);
 void   json_string(FILE *f, const char *s);          /* quoted and escaped */
-void ckpt_swap(void *p, u64 bytes, int unit);        /* reverses the bytes of every unit */
+/* Copies elements of `size` bytes from a strided array (strides in elements) to a contiguous one in C order. */
+void   ckpt_gather(void *to, const void *from, int size, int nd, const i64 *shape, const i64 *stride);
+void   ckpt_swap(void *p, u64 bytes, int unit);          /* reverses the bytes of every unit */
 
 #define FORMAT(name) extern const struct format name##_format;
 #include "ckpt/formats.def"

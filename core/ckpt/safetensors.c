@@ -210,6 +210,17 @@ static int header_member(struct scan *s, slice name, void *arg)
     return 0;
 }
 
+int ckpt_notes_json(ckpt *c, const void *text, size_t n)
+{
+    arena *scratch = arena_open("metadata");
+    struct scan s = { c, text, (const u8 *)text + n, text, scratch };
+    int rc = object(&s, note_member, NULL);
+    if (!rc && peek(&s) != -1)
+        rc = wrong(&s, "text after the end");
+    arena_close(scratch);
+    return rc ? fail_in("metadata") : 0;
+}
+
 /* ---- opening ------------------------------------------------------------------------------------------------------------ */
 
 static int by_offset(const void *a, const void *b)
@@ -332,4 +343,4 @@ static int save(ckpt *c, struct file_out *o)
     return 0;
 }
 
-const struct format safetensors_format = { "safetensors", ".safetensors", knows, open_file, read_tensor, NULL, save };
+const struct format safetensors_format = { "safetensors", ".safetensors", knows, open_file, read_tensor, .save = save };

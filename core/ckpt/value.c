@@ -30,6 +30,41 @@ void ckpt_swap(void *p, u64 bytes, int unit)
         }
 }
 
+/* memcpy of a constant size: a plain move that may be unaligned. */
+#define ROW(unit) \
+    for (i64 k = 0; k < n; k++) \
+        memcpy((u8 *)to + k * (i64)sizeof(unit), (const u8 *)from + k * step * (i64)sizeof(unit), sizeof(unit))
+
+static void gather_row(void *to, const void *from, int size, i64 n, i64 step)
+{
+    switch (size) {
+    case 1:  ROW(u8); break;
+    case 2:  ROW(u16); break;
+    case 4:  ROW(u32); break;
+    case 8:  ROW(u64); break;
+    default: ROW(u64[2]); break;
+    }
+}
+
+void ckpt_gather(void *to, const void *from, int size, int nd, const i64 *shape, const i64 *stride)
+{
+    i64 at[CKPT_DIMS] = { 0 }, offset = 0, one = 1, n = nd ? shape[nd - 1] : one;
+    for (int i = 0; i < nd; i++)
+        if (!shape[i])
+            return;
+    for (;; to = (u8 *)to + n * size) {
+        gather_row(to, (const u8 *)from + offset * size, size, n, nd ? stride[nd - 1] : one);
+        int i = nd - 2;
+        for (; i >= 0 && ++at[i] == shape[i]; i--) {         // an odometer over all but the last dimension
+            offset -= stride[i] * (shape[i] - 1);
+            at[i] = 0;
+        }
+        if (i < 0)
+            return;
+        offset += stride[i];
+    }
+}
+
 static f32 bits_to_f32(u32 bits)
 {
     f32 v;

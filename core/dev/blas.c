@@ -1,24 +1,41 @@
-/* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class wants it, and
- * only after a small product came out right: some versions are wrong on some devices. */
+/* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class wants it, and only
+ * after a few small products came out right: some versions are wrong on some devices. */
 #include "dev/ocl.h"
 #include <clblast_c.h>
 #include <math.h>
 
-int gemm_check(const struct gemm *g)
+/* The last element a matrix of rows x cols reaches, in elements behind the range's start. */
+static i64 extent(i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 {
-    check(g->batch >= 1 && g->m > 0 && g->n > 0 && g->k > 0, "gemm of %lld x %lld x %lld, batch %lld", (long long)g->m,
+    return (rows - 1) * ld + cols + (batch - 1) * stride;
+}
+
+static void check_matrix(char name, range r, i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
+{
+    i64 n = extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / 4);
+    check(r.mem && r.off % 4 == 0 && ld >= cols && stride >= 0 && n <= has,
+          "gemm: %c is %lld x %lld, row step %lld, batch %lld by %lld: %lld elements of %lld", name, (long long)rows,
+          (long long)cols, (long long)ld, (long long)batch, (long long)stride, (long long)n, (long long)has);
+}
+
+void gemm_check(const struct gemm *g)
+{
+    check(g->batch >= 1 && g->m >= 1 && g->n >= 1 && g->k >= 1, "gemm of %lld x %lld x %lld, batch %lld", (long long)g->m,
           (long long)g->n, (long long)g->k, (long long)g->batch);
     check(g->batch == 1 || g->sc, "gemm: %lld products into one result", (long long)g->batch);
-    return 0;
+    check_matrix('A', g->a, g->ta ? g->k : g->m, g->ta ? g->m : g->k, g->lda, g->batch, g->sa);
+    check_matrix('B', g->b, g->tb ? g->n : g->k, g->tb ? g->k : g->n, g->ldb, g->batch, g->sb);
+    check_matrix('C', g->c, g->m, g->n, g->ldc, g->batch, g->sc);
 }
 
 int gemm_run(const struct gemm *g, cl_command_queue queue)
 {
-    CLBlastTranspose ta = g->ta ? CLBlastTransposeYes : CLBlastTransposeNo, tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
+    CLBlastTranspose ta = g->ta ? CLBlastTransposeYes : CLBlastTransposeNo;
+    CLBlastTranspose tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
     size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
-    cl_mem a = g->a.mem->cl, b = g->b.mem->cl, c = g->c.mem->cl;
-    size_t a0 = g->a.off / 4, b0 = g->b.off / 4, c0 = g->c.off / 4;
     size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
+    size_t a0 = g->a.off / 4, b0 = g->b.off / 4, c0 = g->c.off / 4;
+    cl_mem a = g->a.mem->cl, b = g->b.mem->cl, c = g->c.mem->cl;
     CLBlastStatusCode s = g->batch == 1
         ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb, g->beta, c, c0, ldc, &queue,
                        NULL)
@@ -27,7 +44,71 @@ int gemm_run(const struct gemm *g, cl_command_queue queue)
     return s ? fail(FAULT_DEVICE, "gemm %zu x %zu x %zu: CLBlast: %s", m, n, k, ocl_name((cl_int)s)) : 0;
 }
 
-bool dev_blas(const dev *d)
+/* ---- self-check ----------------------------------------------------------------------------------------------------- */
+
+enum { TRY_M = 19, TRY_N = 33, TRY_K = 21, TRY_BATCH = 3, TRY_SIZE = 2304 };
+
+static f32 value(int which, i64 i) { return (f32)((i * 37 + which * 11) % 17 - 8); }       // small integers: sums are exact
+
+static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
 {
-    return d->queue && d->class == DEV_GPU && d->info.gpu_kind && !trace_on(TRACE_no_blas);
+    f64 sum = 0;
+    for (i64 k = 0; k < g->k; k++)
+        sum += (f64)value(0, batch * g->sa + (g->ta ? k * g->lda + i : i * g->lda + k)) *
+               (f64)value(1, batch * g->sb + (g->tb ? j * g->ldb + k : k * g->ldb + j));
+    return g->alpha * sum + (g->beta != 0 ? g->beta * (f64)value(2, batch * g->sc + i * g->ldc + j) : 0);
+}
+
+/* One product on the device against the loop above. C starts as NaN where it must not be read. */
+static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
+{
+    for (int i = 0; i < TRY_SIZE; i++)
+        host[i] = value(0, i);
+    int rc = mem_write(d, g->a, host);
+    for (int i = 0; i < TRY_SIZE; i++)
+        host[i] = value(1, i);
+    rc |= mem_write(d, g->b, host);
+    for (int i = 0; i < TRY_SIZE; i++)
+        host[i] = g->beta != 0 ? value(2, i) : NAN;
+    if (rc | mem_write(d, g->c, host) || gemm_run(g, d->queue) || mem_read(d, g->c, host))
+        return false;
+    for (i64 b = 0; b < g->batch; b++)
+        for (i64 i = 0; i < g->m; i++)
+            for (i64 j = 0; j < g->n; j++)
+                if (!(fabs(host[b * g->sc + i * g->ldc + j] - element(g, b, i, j)) < 0.5))
+                    return false;
+    return true;
+}
+
+static bool self_check(dev *d)
+{
+    arena *a = arena_open("gemm check");
+    mem *m = mem_new(d, 12 * TRY_SIZE, "gemm check");
+    bool right = m;
+    for (int t = 0; t < 8 && right; t++) {                       // every transpose, with and without batch and beta
+        bool ta = t & 1, tb = t & 2, batched = t & 4;
+        struct gemm g = { .ta = ta, .tb = tb, .m = TRY_M, .n = TRY_N, .k = TRY_K, .lda = ta ? TRY_M : TRY_K,
+                          .ldb = tb ? TRY_K : TRY_N, .ldc = TRY_N, .batch = batched ? TRY_BATCH : 1, .sb = TRY_N * TRY_K,
+                          .sa = batched && ta ? 0 : TRY_M * TRY_K, .sc = TRY_M * TRY_N, .alpha = 2, .beta = ta ? 1 : 0,
+                          .a = { m, 0, 4 * TRY_SIZE }, .b = { m, 4 * TRY_SIZE, 4 * TRY_SIZE },
+                          .c = { m, 8 * TRY_SIZE, 4 * TRY_SIZE } };
+        gemm_check(&g);
+        right = comes_out_right(d, &g, arena_array(a, f32, TRY_SIZE));
+    }
+    mem_free(m);
+    arena_close(a);
+    return right;
+}
+
+bool dev_blas(dev *d)
+{
+    if (!d->queue || trace_on(TRACE_no_blas) || !((d->class == DEV_GPU && d->info.gpu_kind) || d->blas_anywhere))
+        return false;
+    if (d->blas == BLAS_UNKNOWN) {
+        d->blas = self_check(d) ? BLAS_RIGHT : BLAS_WRONG;
+        if (d->blas == BLAS_WRONG)
+            say(SAY_NORMAL, "CLBlast gives wrong products on %s: our own kernels take its place", d->info.name);
+        fail_clear();
+    }
+    return d->blas == BLAS_RIGHT;
 }

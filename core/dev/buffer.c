@@ -170,10 +170,11 @@ void pool_free(pool *p)
 
 static u64 largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
 
-/* A new mem with room for `bytes`, and for as much of what was promised as one allocation holds. */
+/* A new mem with room for `bytes`: for as much of what was promised as one allocation holds; unasked, as much again. */
 static int grow(pool *p, u64 bytes)
 {
-    u64 size = MAX(bytes, MIN(MAX(p->promised, MIN(p->total, (u64)64 << 20)), largest(p)));
+    u64 want = p->promised ? p->promised : MIN(p->total, (u64)64 << 20);
+    u64 size = MAX(bytes, MIN(want, largest(p)));
     mem *m = mem_new(p->d, size, p->what);
     if (!m)
         return -1;

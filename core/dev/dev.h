@@ -42,10 +42,11 @@ void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);   /* after JETCL_TRACE=no_class: still the device's own class */
 /* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the same), a smaller
- * largest allocation than the device's own, and a binary cache where the driver's own would do. */
+ * largest allocation than the device's own, a binary cache where the driver's own would do, CLBlast though it is no GPU. */
 void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
 void                   dev_keep_binaries(dev *d);
+void                   dev_want_blas(dev *d);
 const char            *dev_cache_dir(void);       /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl */
 void                   dev_set_cache_dir(const char *path);     /* --cache-dir */
 
@@ -75,8 +76,8 @@ typedef struct pool pool;
 pool *pool_new(dev *d, const char *what);
 void  pool_free(pool *p);
 /* A new range of `bytes` rounded up to the alignment. Ranges lie one behind the other inside a mem in the order they are
- * asked for. pool_reserve first tells the total, so that one mem (or as few as max_alloc allows) serves all.
- * mem == NULL in the result: fail() says why. */
+ * asked for. pool_reserve first tells the total (of sizes rounded up), so that one mem (or as few as max_alloc allows) serves
+ * all. mem == NULL in the result: fail() says why. */
 int   pool_reserve(pool *p, u64 bytes);
 range pool_take(pool *p, u64 bytes);
 u64   pool_total(const pool *p);
@@ -92,22 +93,23 @@ u64 dev_mem_peak(const dev *d);
 
 /* ---- launch.c ------------------------------------------------------------------------------------------------- */
 
-enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL };
-typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l; f32 f; u64 bytes; }; } arg;
+enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL, ARG_KIND_LONG4 };
+typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
 #define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
 #define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
 #define ARG_LONG(x)  { .kind = ARG_KIND_LONG,  .l = (i64)(x) }
 #define ARG_REAL(x)  { .kind = ARG_KIND_REAL,  .f = (f32)(x) }
 #define ARG_LOCAL(n) { .kind = ARG_KIND_LOCAL, .bytes = (n) }         /* n bytes of __local memory */
+#define ARG_LONG4(x, y, z, w) { .kind = ARG_KIND_LONG4, .l4 = { (x), (y), (z), (w) } }   /* a long4: strides, sizes */
 #define MAX_ARGS 24
 
 typedef struct {
     const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl; prelude.h goes before it */
     const char *kernel;
     const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
-    const char *source;        /* generated text instead of a file: then `file` names its group, and all launches of a
-                                  list with the same group and defs are built as one program (one copy per kernel name) */
-    u64         global[3], local[3];     /* items, not groups; zeros mean 1; local always given (reproducible, one build) */
+    const char *source;        /* generated text instead of a file (it may #include "special.h"): `file` names its group, and
+                                  a list's launches of one group and defs become one program (one copy per kernel name) */
+    u64         global[3], local[3];     /* items, not groups; 0 means 1, except that global[0] = 0 is an empty launch */
     arg         args[MAX_ARGS];          /* up to the first ARG_END */
     const char *label;         /* node it belongs to, for messages, traces and timing */
     f64         flops, bytes;  /* what it must do and move, for bench and --time */
@@ -139,7 +141,7 @@ bool dev_has_override(const dev *d, const char *file);
 /* C = alpha A B + beta C through CLBlast as one entry of the list, row-major, batched by strides in elements.
  * dev_blas() says whether CLBlast is wanted here (GPU class, not switched off, passed its self-check). */
 struct gemm { bool ta, tb; i64 m, n, k, lda, ldb, ldc, batch, sa, sb, sc; range a, b, c; f32 alpha, beta; };
-bool dev_blas(const dev *d);
+bool dev_blas(dev *d);
 void launch_gemm(launches *l, const struct gemm *g, const char *label);
 
 #endif

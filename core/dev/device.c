@@ -245,6 +245,20 @@ static struct found *choose(arena *a, const char *spec, struct found *all, int n
 
 /* ---- open and close ------------------------------------------------------------------------------------------- */
 
+/* JETCL_CLASS and JETCL_CL, for those who work on kernels. */
+static int overrides(dev *d)
+{
+    const char *class = getenv("JETCL_CLASS"), *folder = getenv("JETCL_CL");
+    if (folder && *folder && !file_exists(folder))
+        return fail(FAULT_USAGE, "JETCL_CL=%s: no such folder", folder);
+    if (!class || !*class)
+        return 0;
+    if (strcmp(class, "cpu") && strcmp(class, "gpu"))
+        return fail(FAULT_USAGE, "JETCL_CLASS=%s: cpu or gpu", class);
+    dev_force_class(d, *class == 'c' ? DEV_CPU : DEV_GPU);
+    return 0;
+}
+
 static int connect(dev *d, const struct found *f)
 {
     cl_int e;
@@ -277,13 +291,10 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (connect(d, f)) {
+    if (overrides(d) || connect(d, f)) {
         dev_close(d);
         return NULL;
     }
-    const char *class = getenv("JETCL_CLASS");
-    if (class && *class)
-        dev_force_class(d, strcmp(class, "cpu") ? DEV_GPU : DEV_CPU);
     if (!strcmp(spec, "auto"))
         say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);
     return d;
@@ -316,6 +327,7 @@ void dev_force_class(dev *d, enum dev_class class)
 
 void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
 void dev_keep_binaries(dev *d)          { d->keep = d->queue; }
+void dev_want_blas(dev *d)              { d->blas_anywhere = true; }
 
 static char cache_dir[4096];
 

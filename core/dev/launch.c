@@ -76,6 +76,7 @@ void launch_add(launches *l, const launch *k)
 
 void launch_gemm(launches *l, const struct gemm *g, const char *label)
 {
+    gemm_check(g);
     f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
     struct entry *e = add(l, &(launch){ .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk });
     e->gemm = arena_one(l->a, struct gemm);
@@ -188,7 +189,8 @@ done:
     return rc;
 }
 
-static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory" };
+static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory",
+                                          "a long4" };
 
 static void check_args(const struct entry *e)
 {
@@ -229,7 +231,7 @@ static int bind_arg(struct entry *e, int i)
     const struct { const void *value; size_t size; } as[] = {
         [ARG_KIND_RANGE] = { &m, sizeof m },       [ARG_KIND_INT] = { &v->i, sizeof v->i },
         [ARG_KIND_LONG] = { &v->l, sizeof v->l },  [ARG_KIND_REAL] = { &v->f, sizeof v->f },
-        [ARG_KIND_LOCAL] = { NULL, v->bytes },
+        [ARG_KIND_LOCAL] = { NULL, v->bytes },   [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
     };
     return OCL(where(e), clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value));
 }
@@ -257,9 +259,11 @@ int launches_compile(launches *l)
 {
     for (size_t i = l->compiled; l->d->queue && i < l->n; i++) {
         struct entry *e = &l->e[i];
-        if (e->gemm ? gemm_check(e->gemm) : e->kernel ? 0 : e->k.source ? find_group(l, i) : find_file(l, i))
+        if (e->gemm)
+            continue;
+        if (!e->kernel && (e->k.source ? find_group(l, i) : find_file(l, i)))
             return fail_in("%s", where(e));
-        if (!e->gemm && bind(l, e))
+        if (bind(l, e))
             return -1;
     }
     l->compiled = l->n;

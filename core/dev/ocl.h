@@ -26,7 +26,8 @@ struct dev {
     struct generated *generated;             /* launch.c: kernels of generated text that are built already */
     cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */
     fence            last, reached;
-    int              blas;                   /* 0 not asked yet, 1 yes, -1 no */
+    enum { BLAS_UNKNOWN, BLAS_RIGHT, BLAS_WRONG } blas;
+    bool             blas_anywhere;          /* dev_want_blas */
 };
 
 /* One allocation and the sub-buffers that launches have bound of it. */
@@ -82,6 +83,6 @@ struct kernel  *program_kernel(dev *d, struct program *p, const char *name);    
 void            programs_close(dev *d);
 
 /* ---- blas.c */
-int gemm_check(const struct gemm *g);
-int gemm_run(const struct gemm *g, cl_command_queue queue);
+void gemm_check(const struct gemm *g);                      /* sizes make sense and stay inside their ranges */
+int  gemm_run(const struct gemm *g, cl_command_queue queue);
 #endif

@@ -157,7 +157,7 @@ static enum arg_kind kind_of(cl_kernel cl, int i)
         return ARG_END;
     const char *name = type + (*type == 'u');
     return !strcmp(name, "int") ? ARG_KIND_INT : !strcmp(name, "long") ? ARG_KIND_LONG :
-           !strcmp(name, "float") ? ARG_KIND_REAL : ARG_END;
+           !strcmp(name, "long4") ? ARG_KIND_LONG4 : !strcmp(name, "float") ? ARG_KIND_REAL : ARG_END;
 }
 
 struct kernel *program_kernel(dev *d, struct program *p, const char *name)

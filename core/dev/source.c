@@ -1,6 +1,6 @@
-/* source.c: kernel text. The build embeds cl/; JETCL_CL=folder reads that folder instead. A file of the device's class
- * (cl/cpu/x.cl) replaces the generic one whole, and `#include "x.h"` is resolved here, since no folder exists at run time.
- * Every piece stands behind a #line, so that build logs say cl/softmax.cl:17.
+/* source.c: kernel text. The build embeds cl/; files in the folder JETCL_CL names come before those (edit, rerun, no rebuild).
+ * A file of the device's class (cl/cpu/x.cl) replaces the generic one whole, and `#include "x.h"` is resolved here, since no
+ * folder exists at run time. Every piece stands behind a #line, so that build logs say cl/softmax.cl:17.
  */
 #include "dev/source.h"
 #include "dev/ocl.h"
@@ -10,10 +10,9 @@
 static const char *load(arena *a, const char *path)
 {
     const char *folder = getenv("JETCL_CL");
-    if (folder && *folder) {
-        char *own = arena_printf(a, "%s/%s", folder, path + 3);
-        return file_exists(own) ? file_text(a, own, NULL) : NULL;
-    }
+    char *own = folder && *folder ? arena_printf(a, "%s/%s", folder, path + 3) : NULL;
+    if (own && file_exists(own))
+        return file_text(a, own, NULL);
     for (const struct source_file *f = source_files; f->path; f++)
         if (!strcmp(f->path, path))
             return f->text;
@@ -68,10 +67,7 @@ static const char *expand(arena *a, const char *path, const char *text, int dept
 static const char *with_prelude(arena *a, const char *path, const char *text)
 {
     const char *prelude = load(a, "cl/prelude.h");
-    if (!prelude) {
-        fail(FAULT_DEVICE, "no prelude.h among the kernels (JETCL_CL=%s)", getenv("JETCL_CL") ? getenv("JETCL_CL") : "");
-        return NULL;
-    }
+    check(prelude, "no cl/prelude.h in this program");
     prelude = expand(a, "cl/prelude.h", prelude, 0);
     text = prelude ? expand(a, path, text, 0) : NULL;
     return text ? arena_printf(a, "%s\n%s", prelude, text) : NULL;

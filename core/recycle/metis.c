@@ -1,19 +1,29 @@
 /* metis.c: METIS on a dense co-activation matrix. Its weights are 32-bit integers whose sums must stay in range, and a
- * weight of zero makes it hang or crash; so the matrix is scaled to a fixed sum and every existing edge is at least 1. */
+ * weight of zero makes it hang or crash; so the matrix is scaled to a fixed sum and every existing edge is at least 1.
+ *
+ * Recursive bisection, the best of several seeds: on these dense graphs it cuts less than METIS's k-way method (32 parts of
+ * 256 units: half as much again saved from the cut), and takes a tenth of a second where statistics take minutes. */
 #include "recycle/recycle.h"
 #include <math.h>
 #include <metis.h>
 
-static int run(idx_t n, idx_t *start, idx_t *to, idx_t *weight, idx_t parts, u64 seed, idx_t *part)
+#define RUNS 8
+
+static int run(idx_t n, idx_t *start, idx_t *to, idx_t *weight, idx_t parts, u64 seed, idx_t *part, arena *scratch)
 {
-    idx_t options[METIS_NOPTIONS], one = 1, edgecut;
+    idx_t options[METIS_NOPTIONS], one = 1, *mine = arena_array(scratch, idx_t, n);
     METIS_SetDefaultOptions(options);
-    options[METIS_OPTION_SEED] = (idx_t)(seed % INT32_MAX);
-    options[METIS_OPTION_NUMBERING] = 0;
-    // Recursive bisection cuts better for few parts; the manual's own limit is eight.
-    int rc = (parts <= 8 ? METIS_PartGraphRecursive : METIS_PartGraphKway)(&n, &one, start, to, NULL, NULL, weight, &parts,
-                                                                           NULL, NULL, options, &edgecut, part);
-    return rc == METIS_OK ? 0 : fail(FAULT_RUN, "METIS gave up on %d units in %d parts (its code %d)", (int)n, (int)parts, rc);
+    for (idx_t i = 0, cut, least = -1; i < RUNS; i++) {
+        options[METIS_OPTION_SEED] = (idx_t)((seed + (u64)i) % INT32_MAX);
+        int rc = METIS_PartGraphRecursive(&n, &one, start, to, NULL, NULL, weight, &parts, NULL, NULL, options, &cut, mine);
+        if (rc != METIS_OK)
+            return fail(FAULT_RUN, "METIS gave up on %d units in %d parts (its code %d)", (int)n, (int)parts, rc);
+        if (least >= 0 && cut >= least)
+            continue;
+        least = cut;
+        memcpy(part, mine, sizeof *part * (size_t)n);
+    }
+    return 0;
 }
 
 int metis_cut(const f32 *together, int n, int parts, bool unweighted, u64 seed, i32 *part, arena *scratch)
@@ -46,5 +56,5 @@ int metis_cut(const f32 *together, int n, int parts, bool unweighted, u64 seed, 
         }
         start[i + 1] = at;
     }
-    return run(n, start, to, weight, parts, seed, part);
+    return run(n, start, to, weight, parts, seed, part, scratch);
 }

@@ -8,6 +8,8 @@
 #ifndef JETCL_RECYCLE_H
 #define JETCL_RECYCLE_H
 #include "base/base.h"
+#include "ckpt/ckpt.h"
+#include "spec/spec.h"
 
 /* ---- strategies: which of a layer's units a smaller layer keeps ------------------------------------------------- */
 
@@ -28,7 +30,7 @@ struct choice {
     enum spacing spacing;
     enum graph_cutter cutter;
     int         parts;                  /* METIS: how many */
-    f64         resolution;             /* Louvain: weight of inner edges; more gives larger parts, as python-louvain */
+    f64         resolution;             /* Louvain: more gives smaller parts; 1 is plain modularity */
     bool        unweighted;             /* METIS sees which units fire together, but not how often */
     bool        prefix;                 /* graph: the last part of an expert is cut in index order, not by co-activation */
     i32        *part;                   /* [total] or NULL: graph strategies leave each unit's part here */
@@ -84,5 +86,98 @@ int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int
 /* Quality of a cut: weight between parts, weight of all edges (each once), and Newman's modularity at resolution 1. */
 struct cut_quality { f64 cut, total, modularity; };
 struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, arena *scratch);
+
+/* ---- anatomy.c: what cutting has to know of a network ------------------------------------------------------------ */
+
+struct block_shape {
+    int stage, index;                   /* index: within the stage. A ViT has one stage */
+    int dim, hidden;                    /* channels; neurons of the MLP, or of a core expert */
+    int core, universal, narrow;        /* experts (0 and 0: dense); neurons of a universal expert */
+};
+struct anatomy { bool convnext; int stages, depth, heads, classes; struct block_shape *block; };      /* heads: 0 when not known */
+
+/* The network an experiment describes. */
+void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out);
+/* A dense checkpoint's, from names and shapes. -1 + fail(FAULT_DATA) when it is not one. */
+int  anatomy_of_ckpt(const ckpt *c, arena *a, struct anatomy *out);
+bool block_moe(const struct block_shape *b);
+int  anatomy_stage_dim(const struct anatomy *n, int stage);
+/* "blocks.3" or "stages.2.blocks.0". */
+const char *anatomy_block_name(char out[64], const struct anatomy *n, int block);
+
+/* ---- statistics.c ------------------------------------------------------------------------------------------------- */
+
+/* Where activations are measured: behind the MLP's activation function (neurons), before the attention's output projection
+ * (attention channels), behind the norm in front of the MLP (channels). */
+enum site { SITE_HIDDEN, SITE_ATTN, SITE_CHANNEL, SITES };
+extern const char *const site_names[SITES];         /* "mlp.act", "attn.proj", "norm2" */
+
+/* Of one layer; arrays of `width`, together of width x width or NULL. width 0: the network has no such layer. */
+struct activity { int width; f64 *l1, *l2, *count; f32 *together; };
+struct statistics { int depth; struct activity *of[SITES]; };      /* of[site][block] */
+
+/* The vector that recycle.metric asks for. */
+const f64 *activity_score(const struct spec *s, const struct activity *x);
+
+/* What statistics depend on: kept with them, and compared before they are used again. */
+struct provenance {
+    char predecessor[65], image_hash[65];           /* SHA-256 */
+    i64  images;
+    int  batch;                                     /* images per batch where that counts; 0: averaged over all */
+    char threshold[32];                             /* "zero", "percentile 90", "mean + std" */
+};
+int statistics_save(const struct statistics *st, const struct provenance *w, const char *path);
+/* Arrays in a. -1 + fail(FAULT_DATA) naming the first thing that differs from w. */
+int statistics_load(const char *path, const struct provenance *w, arena *a, struct statistics *out);
+
+/* ---- picks.c: which of the predecessor's units go where --------------------------------------------------------- */
+
+#define MAX_STAGES 8
+struct block_picks {
+    int from;                           /* the predecessor's block */
+    const i32 *attn, *hidden;           /* dense parts: [dim] attention channels, [hidden] neurons */
+    const i32 *expert_channel;          /* [experts][dim], channels an expert reads and writes */
+    const i32 *expert_hidden;           /* [experts][hidden], universal experts too: they take `narrow` of these */
+    const i32 *narrow;                  /* [narrow] positions in a list of expert_hidden */
+    const i32 *dense_hidden;            /* [universal][narrow] of the dense predecessor, or NULL */
+    i32       *part;                    /* graph strategies: the part of each of the layer's neurons; NULL otherwise */
+};
+struct picks { const i32 *channel[MAX_STAGES]; struct block_picks *block; };
+
+/* Chooses everything s->recycle asks for. st may be NULL for strategies that need no statistics. 0, or -1 + fail. */
+int picks_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
+               arena *a, struct picks *out);
+
+/* ---- graft.c -------------------------------------------------------------------------------------------------------- */
+
+/* Cuts `experts` by the picks into out: experts, and where dense is NULL everything else that the table cuts.def knows.
+ * Dense parts come whole from `dense` otherwise, a checkpoint of the successor's own widths. Arrays lie in a, which must
+ * live as long as out. What the predecessors lack is left out (the model keeps its initial values there). 0, or -1 + fail. */
+int recycle_graft(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct anatomy *from,
+                  const struct anatomy *to, const struct picks *p, arena *a, ckpt *out);
+
+/* ---- report.c: what a recycling did ------------------------------------------------------------------------------- */
+
+/* Shares are of 1; NAN where there is nothing to say (no statistics, one expert, no graph). */
+struct layer_report {
+    int block;
+    f64 mass_core, mass_universal;      /* share of the layer's importance an expert holds, on average */
+    f64 overlap_core, overlap_universal;        /* mean Jaccard index of two experts' neurons */
+    f64 coverage;                       /* share of the layer's neurons that some expert holds */
+    int parts;                          /* graph: how many, the share of co-activation cut, modularity */
+    f64 cut, modularity;
+};
+struct recycle_report {
+    const char *strategy, *metric;
+    f64 channel_mass;                   /* share of importance in the channels kept; the mean over stages */
+    int layers;
+    struct layer_report *layer;
+    f64 distance, agreement;            /* logits against the predecessor's before any training: relative L2 distance, share
+                                           of images with the same first class; NAN: not measured */
+};
+void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
+                 const struct picks *p, arena *a, struct recycle_report *out);
+void report_text(FILE *f, const struct recycle_report *r);
+char *report_json(arena *a, const struct recycle_report *r);
 
 #endif

@@ -50,6 +50,11 @@ int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
                     "successor", c->what, c->total, c->subset);
     if (s->needs && measured(c))
         return -1;
+    if (c->subset == c->total) {                  // nothing to choose, dead units or not
+        for (i64 i = 0; i < (i64)c->sets * c->subset; i++)
+            out[i] = (i32)(i % c->subset);
+        return 0;
+    }
     arena_mark m = arena_save(c->scratch);
     int rc = s->choose(c, out);
     arena_restore(c->scratch, m);

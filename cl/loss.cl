@@ -1,0 +1,45 @@
+/* loss.cl: cross-entropy of row i with soft labels and smoothing s, and its gradient g_i (softmax(z) - t'). One item a row;
+ * a few thousand values in all. */
+#include "special.h"
+
+/* max z, log sum exp(z - max z) */
+static inline float2 log_sum(__global const float *z, long cols)
+{
+    float16 m = -INFINITY, s = 0;
+    for (long j = 0; j < cols; j += 16)
+        m = fmax(m, load_16(z + j, cols - j, -INFINITY));
+    const float top = max_16(m);
+    for (long j = 0; j < cols; j += 16)
+        s += exp_16(load_16(z + j, cols - j, -INFINITY) - top);
+    return (float2)(top, log(sum_16(s)));
+}
+
+__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target, __global float *loss, long cols,
+                                  float smoothing)
+{
+    const long i = get_global_id(0);
+    __global const float *z = logits + i * cols, *t = target + i * cols;
+    const float2 top = log_sum(z, cols);
+    const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    float16 s = 0;
+    for (long j = 0; j < cols; j += 16) {
+        const float16 soft = fma(load_16(t + j, cols - j, 0), 1 - smoothing, smoothing / cols);
+        const float16 term = soft * (top.x + top.y - load_16(z + j, cols - j, 0));
+        s += select((float16)0, term, lane < (int)min(cols - j, 16L));
+    }
+    loss[i] = sum_16(s);
+}
+
+__kernel ALONE void cross_entropy_grad(__global const float *logits, __global const float *target, __global const float *g,
+                                       __global float *dz, long cols, float smoothing)
+{
+    const long i = get_global_id(0);
+    __global const float *z = logits + i * cols, *t = target + i * cols;
+    const float2 top = log_sum(z, cols);
+    for (long j = 0; j < cols; j += 16) {
+        const long left = cols - j;
+        const float16 p = exp_16(load_16(z + j, left, 0) - top.x - top.y);
+        const float16 soft = fma(load_16(t + j, left, 0), 1 - smoothing, smoothing / cols);
+        store_16((p - soft) * g[i], dz + i * cols + j, left);
+    }
+}

@@ -1,0 +1,29 @@
+/* matmul: C[z] = act(alpha A[z] B[z] + bias[z]) + residual[z] on any device: the reference for the other classes.
+ * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches decide. */
+#include "product.h"
+
+kernel void matmul(PRODUCT_ARGS, local float *unused)
+{
+    const int j = get_global_id(0), i = get_global_id(1), z = get_global_id(2);
+    if (j >= size.y || i >= size.x)
+        return;
+    a += place(la, z, size.w) + (flags & TURN_A ? i : i * la.y);
+    b += place(lb, z, size.w) + (flags & TURN_B ? j * lb.y : j);
+    const long sa = flags & TURN_A ? la.y : 1, sb = flags & TURN_B ? 1 : lb.y;
+    float y = 0;
+    for (long k = 0; k < size.z; k++)
+        y = fma(a[k * sa], b[k * sb], y);
+    y *= alpha;
+    c += place(lc, z, size.w) + i * lc.y + j;
+    if (flags & ONTO)
+        y += *c;
+    if (flags & BIAS)
+        y += bias[place(lbias, z, size.w) + j];
+    if (flags & PRE)
+        pre[place(lpre, z, size.w) + i * lpre.y + j] = y;
+    if (flags & GELU)
+        y = 0.5f * y * (1 + erf(y * M_SQRT1_2_F));
+    if (flags & RESIDUAL)
+        y += residual[place(lresidual, z, size.w) + i * lresidual.y + j];
+    *c = flags & ADD ? y + *c : y;
+}

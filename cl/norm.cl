@@ -1,0 +1,144 @@
+/* norm.cl: layernorm and l2norm of rows, and their gradients. An item takes `block` rows, float16 along the row; a row
+ * stays in L1 between the passes (mean, variance, result), so memory sees each value once. Bound by memory.
+ */
+static inline float row_sum(__global const float *x, long cols)
+{
+    float16 s = 0;
+    for (long j = 0; j < cols; j += 16)
+        s += load_16(x + j, cols - j, 0);
+    return sum_16(s);
+}
+
+/* mean, 1 / sqrt(var + eps) */
+static inline float2 statistics(__global const float *x, long cols, float eps)
+{
+    const float mean = row_sum(x, cols) / cols;
+    float16 s = 0;
+    for (long j = 0; j < cols; j += 16) {
+        const float16 d = load_16(x + j, cols - j, mean) - mean;
+        s = fma(d, d, s);
+    }
+    return (float2)(mean, 1.0f / sqrt(sum_16(s) / cols + eps));
+}
+
+#define ROWS(i) \
+    const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
+    for (long i = get_group_id(0) * block; i < last_; i++)
+
+__kernel ALONE void layernorm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    ROWS(i) {
+        const float2 s = statistics(x + i * cols, cols, eps);
+        for (long j = 0; j < cols; j += 16)
+            store_16((load_16(x + i * cols + j, cols - j, 0) - s.x) * s.y, y + i * cols + j, cols - j);
+    }
+}
+
+__kernel ALONE void layernorm_affine(__global const float *x, __global const float *w, __global const float *b,
+                                     __global float *y, long rows, long cols, long block, float eps)
+{
+    ROWS(i) {
+        const float2 s = statistics(x + i * cols, cols, eps);
+        for (long j = 0; j < cols; j += 16) {
+            const long left = cols - j;
+            const float16 n = (load_16(x + i * cols + j, left, 0) - s.x) * s.y;
+            store_16(fma(n, load_16(w + j, left, 0), load_16(b + j, left, 0)), y + i * cols + j, left);
+        }
+    }
+}
+
+/* With n = (x - mean) r and h = g w:  dx = r (h - mean(h) - n mean(h n));  dw = sum_rows g n, db = sum_rows g, summed over
+ * the block's rows into out[parts + 2 cols block_number ..]. */
+__kernel ALONE void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
+                                   __global float *out, long rows, long cols, long block, float eps, long parts)
+{
+    __global float *dw = out + parts + get_group_id(0) * 2 * cols, *db = dw + cols;
+    for (long j = 0; j < 2 * cols; j++)
+        dw[j] = 0;
+    ROWS(i) {
+        __global const float *xi = x + i * cols, *gi = g + i * cols;
+        const float2 s = statistics(xi, cols, eps);
+        float16 h1 = 0, h2 = 0;
+        for (long j = 0; j < cols; j += 16) {
+            const long left = cols - j;
+            const float16 n = (load_16(xi + j, left, 0) - s.x) * s.y, gj = load_16(gi + j, left, 0);
+            const float16 h = gj * load_16(w + j, left, 0);
+            h1 += h;
+            h2 = fma(h, n, h2);
+            store_16(fma(gj, n, load_16(dw + j, left, 0)), dw + j, left);
+            store_16(gj + load_16(db + j, left, 0), db + j, left);
+        }
+        const float m1 = sum_16(h1) / cols, m2 = sum_16(h2) / cols;
+        for (long j = 0; j < cols; j += 16) {
+            const long left = cols - j;
+            const float16 n = (load_16(xi + j, left, 0) - s.x) * s.y;
+            const float16 h = load_16(gi + j, left, 0) * load_16(w + j, left, 0);
+            store_16(s.y * (h - m1 - n * m2), out + i * cols + j, left);
+        }
+    }
+}
+
+static inline float row_square(__global const float *x, long cols)
+{
+    float16 s = 0;
+    for (long j = 0; j < cols; j += 16) {
+        const float16 v = load_16(x + j, cols - j, 0);
+        s = fma(v, v, s);
+    }
+    return sum_16(s);
+}
+
+static inline void scale_row(__global const float *x, __global float *y, long cols, float c)
+{
+    for (long j = 0; j < cols; j += 16)
+        store_16(load_16(x + j, cols - j, 0) * c, y + j, cols - j);
+}
+
+__kernel ALONE void l2norm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    ROWS(i)
+        scale_row(x + i * cols, y + i * cols, cols, 1.0f / (sqrt(row_square(x + i * cols, cols)) + eps));
+}
+
+__kernel ALONE void l2norm_inside(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    ROWS(i)
+        scale_row(x + i * cols, y + i * cols, cols, 1.0f / sqrt(row_square(x + i * cols, cols) + eps));
+}
+
+/* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
+static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx, long cols, float c,
+                                   float slope)
+{
+    for (long j = 0; j < cols; j += 16) {
+        const long left = cols - j;
+        store_16(fma(load_16(x + j, left, 0), slope, load_16(g + j, left, 0) * c), dx + j, left);
+    }
+}
+
+static inline float row_dot(__global const float *x, __global const float *g, long cols)
+{
+    float16 s = 0;
+    for (long j = 0; j < cols; j += 16)
+        s = fma(load_16(x + j, cols - j, 0), load_16(g + j, cols - j, 0), s);
+    return sum_16(s);
+}
+
+/* At a zero row the derivative of |x| is taken as 0: dx = g / eps (the reference gives NaN). */
+__kernel ALONE void l2norm_grad(__global const float *x, __global const float *g, __global float *dx, long rows, long cols,
+                                long block, float eps)
+{
+    ROWS(i) {
+        const float r = sqrt(row_square(x + i * cols, cols)), c = 1.0f / (r + eps), dot = row_dot(x + i * cols, g + i * cols, cols);
+        l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, cols, c, r == 0 ? 0.0f : -dot * c * c / r);
+    }
+}
+
+__kernel ALONE void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx, long rows,
+                                       long cols, long block, float eps)
+{
+    ROWS(i) {
+        const float c = 1.0f / sqrt(row_square(x + i * cols, cols) + eps), dot = row_dot(x + i * cols, g + i * cols, cols);
+        l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, cols, c, -dot * c * c * c);
+    }
+}

@@ -1,0 +1,26 @@
+/* autograd.h: passes that build or rewrite nodes; the graph below knows none of them.
+ *
+ *     node *grads[2];
+ *     grad_build(loss, (node *[]){ w, b }, 2, grads);        // d loss / d w, d loss / d b as nodes
+ *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient arena
+ *     simplify_graph(g);                                     // drop, fuse, join: before graph_compile
+ */
+#ifndef JETCL_AUTOGRAD_H
+#define JETCL_AUTOGRAD_H
+#include "op/op.h"
+
+/* Appends the reverse sweep of a scalar loss; out[i] has wrt[i]'s shape, or is NULL when the loss does not depend on it.
+ * An op without vjp on the way is a complaint that names it. */
+void grad_build(node *loss, node *const *wrt, int n, node **out);
+
+/* The sweep from any node with a given adjoint of its shape. */
+void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out);
+
+/* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
+node *simplify_place(node *n, range home);
+
+/* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into it, joins
+ * pointwise chains. JETCL_TRACE=no_join leaves the latter two out. Node ids change; order stays valid. */
+void simplify_graph(graph *g);
+
+#endif

@@ -1,0 +1,63 @@
+/* grad.c: the reverse sweep. Nodes are visited from last to first; each passes its adjoint to its operands by op->vjp,
+ * contributions are added, and an adjoint of a broadcast shape is summed to its operand's shape, here for all ops. */
+#include "autograd/autograd.h"
+
+struct sweep { graph *g; node **adjoint; bool *wanted; size_t n; };
+
+/* Which nodes lie on a way from something in wrt? */
+static void mark(struct sweep *s, node *const *wrt, int n)
+{
+    for (int i = 0; i < n; i++)
+        s->wanted[wrt[i]->id] = true;
+    for (size_t i = 0; i < s->n; i++)
+        for (int k = 0; k < s->g->nodes[i]->n_in; k++)
+            s->wanted[i] |= s->wanted[s->g->nodes[i]->in[k]->id];
+}
+
+static void contribute(struct sweep *s, node *x, node *dx)
+{
+    if (!dx || !s->wanted[x->id])
+        return;
+    if (!shape_equal(dx->shape, x->shape))
+        dx = op_sum_to(dx, x->shape);
+    node **sum = &s->adjoint[x->id];
+    *sum = *sum ? op_add(*sum, dx) : dx;
+}
+
+static void pass(struct sweep *s, node *n)
+{
+    node *dx[MAX_IN] = { NULL };
+    if (n->op->flags & OP_LEAF)
+        return;
+    if (!n->op->vjp) {
+        graph_complain(s->g, "%s: no gradient passes through %s", n->name, n->op->name);
+        return;
+    }
+    const char *old = s->g->scope;
+    s->g->scope = arena_printf(s->g->a, "%s'", n->name);
+    n->op->vjp(n, s->adjoint[n->id], dx);
+    for (int k = 0; k < n->n_in; k++)
+        contribute(s, n->in[k], dx[k]);
+    graph_pop(s->g, old);
+}
+
+void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out)
+{
+    graph *g = y->g;
+    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n };
+    mark(&s, wrt, n);
+    s.adjoint[y->id] = adjoint;
+    for (size_t i = s.n; i-- > 0 && !g->complaint;)
+        if (s.adjoint[i] && s.wanted[i])
+            pass(&s, g->nodes[i]);
+    for (int i = 0; i < n; i++)
+        out[i] = g->complaint ? wrt[i] : s.adjoint[wrt[i]->id];
+}
+
+void grad_build(node *loss, node *const *wrt, int n, node **out)
+{
+    if (node_count(loss) != 1)
+        graph_complain(loss->g, "gradient of %s, which is no scalar", shape_text(loss->g->a, loss->shape));
+    node *one = op_offset(op_scale(loss, 0), 1);  // 1, and NaN when the loss is NaN or infinite
+    grad_build_from(loss, one, wrt, n, out);
+}

@@ -1,0 +1,71 @@
+/* resize.c: position embeddings for another grid. Both filters are separable: each output row is a weighted sum of a few
+ * input rows, then each output column likewise; weights as PyTorch's interpolate(align_corners=False) has them. */
+#include "ckpt/ckpt.h"
+#include <math.h>
+
+struct tap { int from, n; f64 *weight; };            /* out = sum over i < n of weight[i] * in[from + i] */
+
+/* Keys (1981), a = -0.5: what Pillow and PyTorch's antialiased mode use; PyTorch's plain bicubic has a = -0.75. */
+static f64 cubic(f64 x)
+{
+    const f64 a = -0.5;
+    x = fabs(x);
+    return x < 1 ? ((a + 2) * x - (a + 3)) * x * x + 1 : x < 2 ? ((x - 5) * x + 8) * x * a - 4 * a : 0;
+}
+
+/* Shrinking widens the filter by the scale, so that no input is passed over. */
+static void cubic_tap(arena *a, struct tap *t, int i, int in, int out)
+{
+    f64 scale = (f64)in / out, stretch = MAX(scale, 1), center = scale * (i + 0.5), sum = 0;
+    t->from = MAX((int)(center - 2 * stretch + 0.5), 0);
+    t->n = MIN((int)(center + 2 * stretch + 0.5), in) - t->from;
+    t->weight = arena_array(a, f64, t->n);
+    for (int k = 0; k < t->n; k++)
+        sum += t->weight[k] = cubic((k + t->from - center + 0.5) / stretch);
+    for (int k = 0; k < t->n; k++)
+        t->weight[k] /= sum;
+}
+
+static void linear_tap(arena *a, struct tap *t, int i, int in, int out)
+{
+    f64 at = MAX(((f64)in / out) * (i + 0.5) - 0.5, 0);
+    t->from = MIN((int)at, in - 1);
+    t->n = MIN(2, in - t->from);
+    t->weight = arena_array(a, f64, 2);
+    t->weight[1] = at - t->from;
+    t->weight[0] = t->n == 2 ? 1 - t->weight[1] : 1;
+}
+
+static struct tap *taps(arena *a, int in, int out, bool bilinear)
+{
+    struct tap *t = arena_array(a, struct tap, out);
+    for (int i = 0; i < out; i++)
+        (bilinear ? linear_tap : cubic_tap)(a, &t[i], i, in, out);
+    return t;
+}
+
+/* [rows in cols] -> [rows out cols] along the middle axis */
+static void resample(const f64 *from, f64 *to, const struct tap *t, int rows, int in, int out, i64 cols)
+{
+    for (int r = 0; r < rows; r++)
+        for (int o = 0; o < out; o++, to += cols)
+            for (int k = 0; k < t[o].n; k++) {
+                const f64 *row = from + ((i64)r * in + t[o].from + k) * cols;
+                for (i64 c = 0; c < cols; c++)
+                    to[c] += t[o].weight[k] * row[c];
+            }
+}
+
+void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear)
+{
+    arena *a = arena_open("position embeddings");
+    f64 *in = arena_array(a, f64, (i64)h0 * w0 * d), *wide = arena_array(a, f64, (i64)h0 * w * d);
+    f64 *out = arena_array(a, f64, (i64)h * w * d);
+    for (i64 i = 0; i < (i64)h0 * w0 * d; i++)
+        in[i] = from[i];
+    resample(in, wide, taps(a, w0, w, bilinear), h0, w0, w, d);
+    resample(wide, out, taps(a, h0, h, bilinear), 1, h0, h, (i64)w * d);
+    for (i64 i = 0; i < (i64)h * w * d; i++)
+        to[i] = (f32)out[i];
+    arena_close(a);
+}

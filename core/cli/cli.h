@@ -1,0 +1,63 @@
+/* cli.h: a command is one constant descriptor and one word in commands.def. main.c reads the options, shared ones included.
+ *
+ *     static const struct cli_option options[] = { { "images", "N", "how many" }, { "grid", NULL, "as a sheet" }, { 0 } };
+ *     static int run(struct cli *c) { struct spec s; if (cli_experiment(c, &s)) return -1; ... puts(cli_value(c, "images")); }
+ *     const struct command show_cmd = { "show", "what the network sees", "show EXP.yaml [options]",
+ *                                       { "jetcl show experiments/demo.yaml" }, options, TAKES_JSON, run };
+ */
+#ifndef JETCL_CLI_H
+#define JETCL_CLI_H
+#include "base/base.h"
+#include "spec/spec.h"
+
+struct cli;
+/* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume, --resume=X). */
+struct cli_option { const char *name, *value, *help; };
+
+/* Shared options a command may ask for besides those every command has. */
+enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8 };
+
+struct command {
+    const char *name, *summary, *usage;    /* usage: "train EXP.yaml [options]" */
+    const char *examples[2];
+    const struct cli_option *options;      /* its own; ends in an empty row; NULL for none */
+    int         takes;
+    int       (*run)(struct cli *c);       /* 0, or -1 with fail() set: main prints the message, the fault is the exit code */
+};
+#define COMMAND(name) extern const struct command name##_cmd;
+#include "cli/commands.def"
+#undef COMMAND
+extern const struct command *const cli_commands[];
+extern const int                   cli_command_count;
+
+struct cli_given { const char *name, *value; };
+struct cli {
+    const struct command *command;
+    arena       *arena;                    /* lives as long as the program */
+    int          n;                        /* operands: what is left without the options */
+    char       **operands;
+    int          argc;                     /* the whole command line, for env.json */
+    char       **argv;
+    bool         json, dry_run, force;
+    const char  *out;                      /* --out, or NULL */
+    const char  *resume;                   /* NULL: not asked; "": the newest; else a checkpoint or run folder */
+    struct spec_set  *sets;                /* --set, --device, --seed, --threads in this order of strength */
+    int               n_sets;
+    struct cli_given *given;               /* the command's own options */
+    int               n_given;
+};
+
+/* Was the option given? The value of its last use; "" for a switch, NULL when not given. Only names the command declares. */
+bool        cli_given(const struct cli *c, const char *name);
+const char *cli_value(const struct cli *c, const char *name);
+/* Its value as a whole number in [lo, hi]; `*out` stays when it was not given. 0, or -1 + fail(FAULT_USAGE). */
+int         cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out);
+
+/* The experiment of operand 0, with --set and the shared options over it. 0, or -1 + fail(FAULT_USAGE). */
+int cli_experiment(struct cli *c, struct spec *s);
+/* The same where a file is no must: path NULL gives the defaults. For commands that only want --device and the like. */
+int cli_spec(struct cli *c, const char *path, struct spec *s);
+/* -1 + fail(FAULT_USAGE) unless there are lo to hi operands. */
+int cli_operands(const struct cli *c, int lo, int hi);
+
+#endif

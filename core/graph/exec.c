@@ -1,0 +1,100 @@
+/* exec.c: nodes -> launch list, once; a step then only enqueues it. */
+#include "graph/graph.h"
+#include <math.h>
+
+static int allocate(graph *g)
+{
+    struct plan *p = g->plan;
+    g->slabs = arena_array(g->a, mem *, p->n_slabs + 1);
+    for (int s = 0; s < p->n_slabs; s++)
+        if (!(g->slabs[s] = mem_new(g->d, p->slab_bytes[s], "activations")))
+            return -1;
+    return 0;
+}
+
+static range in_block(graph *g, const struct block *b, u64 offset, u64 bytes)
+{
+    return (range){ g->slabs[b->slab], b->at + offset, bytes };
+}
+
+static void set_homes(graph *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i], *r = n->plan.root;
+        if (n->fixed)
+            continue;
+        if (r->fixed)
+            n->home = (range){ r->home.mem, r->home.off + n->plan.offset, node_bytes(n) };
+        else
+            n->home = in_block(g, &g->plan->blocks[r->plan.block], n->plan.offset, node_bytes(n));
+    }
+    for (int i = 0; i < g->plan->n; i++)
+        if (g->plan->blocks[i].work)
+            g->plan->blocks[i].owner->work = in_block(g, &g->plan->blocks[i], 0, g->plan->blocks[i].bytes);
+}
+
+int graph_compile(graph *g)
+{
+    if (g->complaint)
+        return fail(FAULT_USAGE, "%s", g->complaint);
+    if (trace_on(TRACE_graph))
+        graph_dump(g, trace_file());
+    plan_build(g);
+    if (allocate(g))
+        return -1;
+    set_homes(g);
+    g->list = launches_new(g->d, "graph");
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        n->list.from = launches_count(g->list);
+        if (!(n->op->flags & OP_LEAF) && !n->maker && !plan_aliased(n))
+            n->op->emit(n, g->list);
+        n->list.to = launches_count(g->list);
+    }
+    return g->complaint ? fail(FAULT_USAGE, "%s", g->complaint) : launches_compile(g->list);
+}
+
+int graph_run(graph *g)
+{
+    if (launches_run(g->list))
+        return -1;
+    return trace_on(TRACE_nan) ? graph_find_nan(g) : 0;
+}
+
+int graph_set_step(graph *g, const step_words *w)
+{
+    return g->step ? mem_write_later(g->d, g->step->home, w) : 0;
+}
+
+int node_write(node *n, const void *host) { return mem_write(n->g->d, n->home, host); }
+int node_read(const node *n, void *host)  { return mem_read(n->g->d, n->home, host); }
+
+static bool bad(graph *g, const node *n, i64 *where)
+{
+    arena_mark m = arena_save(g->a);
+    f32 *v = arena_array(g->a, f32, node_count(n));
+    bool found = false;
+    if (!node_read(n, v))
+        for (i64 i = 0; i < node_count(n) && !found; i++)
+            if (!isfinite(v[i]))
+                found = true, *where = i;
+    arena_restore(g->a, m);
+    return found;
+}
+
+/* Memory is reused during a run, so the list is run again, one node at a time. */
+int graph_find_nan(graph *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        const node *n = g->nodes[i];
+        i64 where;
+        if (n->list.from == n->list.to)
+            continue;
+        if (launches_run_part(g->list, n->list.from, n->list.to))
+            return -1;
+        if (n->type == F32 && node_bytes(n) <= n->home.bytes && bad(g, n, &where))
+            return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
+                        shape_text(g->a, n->shape), (long long)where);
+    }
+    return 0;
+}

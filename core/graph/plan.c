@@ -1,0 +1,198 @@
+/* plan.c: liveness -> offsets. Nodes that may share memory (views, in-place results, parts of a concatenation) get one
+ * root; each root is a block alive from its first writer to its last reader; blocks are placed largest first at the
+ * lowest offset where nothing alive at the same time lies.
+ *
+ *     time ->   [---- a ----]
+ *                     [---- b ----]        c may lie where a lay
+ *                                 [-- c --]
+ *
+ * JETCL_TRACE=no_plan gives every node a block alive all the time, and no sharing but views.
+ */
+#include "graph/graph.h"
+#include <stdlib.h>
+
+static u64 alignment(const graph *g) { return g->d ? MAX(dev_info(g->d)->align, 64) : 128; }
+
+static u64 view_offset(const node *n) { return n->op->offset ? 4 * (u64)n->op->offset(n) : 0; }
+
+bool plan_aliased(const node *n) { return n->op->flags & OP_ALIAS && n->plan.root != n; }
+
+/* A node's launches run at its own place, or at its maker's. */
+static int written_at(const node *n) { return n->maker ? n->maker->id : n->id; }
+
+static node *root_of(const node *n) { return n->plan.root; }
+
+/* Moves everything rooted at `from` to lie `offset` bytes into `to`. */
+static void reroot(graph *g, node *from, node *to, u64 offset)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (g->nodes[i]->plan.root == from) {
+            g->nodes[i]->plan.root = to;
+            g->nodes[i]->plan.offset += offset;
+        }
+}
+
+static void share_views(graph *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        n->plan.root = n;
+        n->plan.offset = 0;
+        if (!(n->op->flags & OP_ALIAS) || n->fixed || n->maker)
+            continue;
+        u64 at = n->in[0]->plan.offset + view_offset(n);
+        if (view_offset(n) % alignment(g) == 0 && !(n->in[0]->fixed && at % alignment(g))) {
+            n->plan.root = n->in[0]->plan.root;
+            n->plan.offset = at;
+        }
+    }
+}
+
+/* Operands of a concatenation along its outermost axis are computed where they will lie. */
+static void share_gathers(graph *g)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (!(n->op->flags & OP_GATHER) || n->fixed)
+            continue;
+        u64 at = 0;
+        for (int k = 0; k < n->n_in; at += node_bytes(n->in[k++])) {
+            node *x = n->in[k];
+            bool own = root_of(x) == x && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
+            if (own && at % alignment(g) == 0)
+                reroot(g, x, n, at);
+        }
+    }
+}
+
+static void find_lives(graph *g, int *from, int *to)
+{
+    for (size_t i = 0; i < g->n; i++)
+        from[i] = (int)g->n, to[i] = -1;
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i], *r = root_of(n);
+        int at = written_at(n);
+        if (!plan_aliased(n))
+            from[r->id] = MIN(from[r->id], at);
+        to[r->id] = MAX(to[r->id], n->keep ? (int)g->n : at);
+        for (int k = 0; k < n->n_in; k++) {
+            node *rk = root_of(n->in[k]);
+            to[rk->id] = MAX(to[rk->id], at);
+        }
+    }
+}
+
+/* n may write over an operand of its own size that nobody reads later. */
+static void share_inplace(graph *g, int *from, int *to)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (!(n->op->flags & OP_INPLACE) || n->fixed || n->maker || root_of(n) != n)
+            continue;
+        for (int k = 0; k < n->n_in && root_of(n) == n; k++) {
+            node *x = n->in[k], *r = root_of(x);
+            if (r->fixed || r->keep || to[r->id] != n->id || x->plan.offset || node_bytes(r) != node_bytes(n)
+                || node_bytes(x) != node_bytes(n) || !shape_equal(x->shape, n->shape))
+                continue;
+            int last = to[n->id];
+            reroot(g, n, r, 0);
+            to[r->id] = MAX(to[r->id], last);
+            from[n->id] = (int)g->n;
+            to[n->id] = -1;
+        }
+    }
+}
+
+static void add_block(graph *g, node *owner, bool work, u64 bytes, int from, int to)
+{
+    struct plan *p = g->plan;
+    u64 size = ROUND_UP(MAX(bytes, 4), alignment(g));
+    p->unplanned += size;
+    if (!work)
+        owner->plan.block = p->n;
+    p->blocks[p->n++] = (struct block){ owner, work, from, to, size, 0, 0 };
+}
+
+static void find_blocks(graph *g, const int *from, const int *to)
+{
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (root_of(n) == n && !n->fixed && !(n->op->flags & OP_LEAF))
+            add_block(g, n, false, node_bytes(n), from[i], to[i]);
+        u64 work = n->op->scratch && !n->maker ? n->op->scratch(n) : 0;
+        if (work)
+            add_block(g, n, true, work, n->id, n->id);
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->from != y->from ? x->from - y->from : x < y ? -1 : 1;
+}
+
+static int by_offset(const void *a, const void *b)
+{
+    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
+    return x->at != y->at ? (x->at < y->at ? -1 : 1) : x < y ? -1 : x > y;
+}
+
+/* The lowest gap in slab s that holds b, among the blocks already placed there and alive with b; -1: none. */
+static i64 find_gap(struct block **placed, int n, const struct block *b, int s, u64 limit, struct block **near)
+{
+    int m = 0;
+    for (int i = 0; i < n; i++)
+        if (placed[i]->slab == s && placed[i]->from <= b->to && b->from <= placed[i]->to)
+            near[m++] = placed[i];
+    qsort(near, (size_t)m, sizeof *near, by_offset);
+    u64 at = 0;
+    for (int i = 0; i < m && near[i]->at < at + b->bytes; i++)
+        at = MAX(at, near[i]->at + near[i]->bytes);
+    return at + b->bytes <= limit ? (i64)at : -1;
+}
+
+static void place_blocks(graph *g)
+{
+    struct plan *p = g->plan;
+    u64 limit = g->d && dev_info(g->d)->max_alloc ? dev_info(g->d)->max_alloc : (u64)1 << 62;
+    struct block **order = arena_array(g->a, struct block *, p->n), **near = arena_array(g->a, struct block *, p->n);
+    for (int i = 0; i < p->n; i++)
+        order[i] = &p->blocks[i];
+    qsort(order, (size_t)p->n, sizeof *order, by_size);
+    for (int i = 0; i < p->n; i++) {
+        struct block *b = order[i];
+        i64 at = -1;
+        for (int s = 0; at < 0; s++) {
+            if (s == p->n_slabs)
+                p->n_slabs++;
+            at = find_gap(order, i, b, s, MAX(limit, b->bytes), near);
+            b->slab = s;
+        }
+        b->at = (u64)at;
+        p->slab_bytes[b->slab] = MAX(p->slab_bytes[b->slab], b->at + b->bytes);
+    }
+    for (int s = 0; s < p->n_slabs; s++)
+        p->planned += p->slab_bytes[s];
+}
+
+void plan_build(graph *g)
+{
+    struct plan *p = g->plan = arena_one(g->a, struct plan);
+    p->blocks = arena_array(g->a, struct block, 2 * g->n + 1);
+    p->slab_bytes = arena_array(g->a, u64, 2 * g->n + 1);
+    int *from = arena_array(g->a, int, g->n + 1), *to = arena_array(g->a, int, g->n + 1);
+    bool share = !trace_on(TRACE_no_plan);
+    share_views(g);
+    if (share)
+        share_gathers(g);
+    find_lives(g, from, to);
+    if (share)
+        share_inplace(g, from, to);
+    else
+        for (size_t i = 0; i < g->n; i++)
+            from[i] = 0, to[i] = (int)g->n;
+    find_blocks(g, from, to);
+    place_blocks(g);
+    if (trace_on(TRACE_plan))
+        graph_dump_plan(g, trace_file());
+}

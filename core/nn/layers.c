@@ -1,0 +1,110 @@
+/* layers.c: the layers models are made of. Each names its parameters as the checkpoints do. */
+#include "nn/nn.h"
+#include <math.h>
+
+static const char *scoped(graph *g, const char *name)
+{
+    return *g->scope ? arena_printf(g->a, "%s.%s", g->scope, name) : arena_printf(g->a, "%s", name);
+}
+
+node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
+{
+    const char *full = scoped(m->g, name);
+    struct param *x = params_find(m->p, full);
+    if (!x) {
+        check(!m->p->d, "parameter %s was not there when memory was taken", full);
+        x = arena_push(m->p->a, m->p->list, m->p->n, m->p->cap);
+        *x = (struct param){ .name = arena_printf(m->p->a, "%s", full), .shape = s, .init = init };
+        m->p->total += shape_count(s);
+    }
+    check(shape_equal(x->shape, s), "parameter %s has two shapes", full);
+    for (size_t i = 0; i < m->g->n; i++)          // one node per graph, also for shared layers
+        if (m->g->nodes[i]->fixed && !strcmp(m->g->nodes[i]->name, full))
+            return m->g->nodes[i];
+    return graph_fixed(m->g, full, F32, s, x->value);
+}
+
+node *nn_tap(struct nn *m, node *n, const char *name)
+{
+    *arena_push(m->g->a, m->taps, m->n_taps, m->cap_taps) = (struct tap){ scoped(m->g, name), n };
+    return n;
+}
+
+node *nn_find_tap(const struct nn *m, const char *name)
+{
+    for (size_t i = 0; i < m->n_taps; i++)
+        if (!strcmp(m->taps[i].name, name))
+            return m->taps[i].n;
+    return NULL;
+}
+
+node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias)
+{
+    const char *old = graph_push(m->g, "%s", name);
+    node *w = nn_param(m, "weight", SHAPE(out, node_dim(x, -1)), (struct init){ INIT_TRUNC_NORMAL, .02f });
+    node *y = op_matmul(x, w, TRANS_B);
+    if (bias)
+        y = op_add(y, nn_param(m, "bias", SHAPE(out), (struct init){ INIT_CONSTANT, 0 }));
+    graph_pop(m->g, old);
+    return y;
+}
+
+node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps)
+{
+    const char *old = graph_push(m->g, "%s", name);
+    struct shape s = SHAPE(node_dim(x, -1));
+    node *w = nn_param(m, "weight", s, (struct init){ INIT_CONSTANT, 1 });
+    node *b = nn_param(m, "bias", s, (struct init){ INIT_CONSTANT, 0 });
+    node *y = op_layernorm(x, w, b, eps);
+    graph_pop(m->g, old);
+    return y;
+}
+
+node *nn_dropout(struct nn *m, node *x, f32 rate)
+{
+    return m->train && rate > 0 ? op_mul(x, op_keep_mask(m->g, x->shape, 1 - rate)) : x;
+}
+
+node *nn_drop_path(struct nn *m, node *x, f32 rate)
+{
+    struct shape s = x->shape;
+    for (int i = 1; i < s.nd; i++)
+        s.d[i] = 1;
+    return m->train && rate > 0 ? op_mul(x, op_keep_mask(m->g, s, 1 - rate)) : x;
+}
+
+node *nn_scale(struct nn *m, node *x, const char *name, f32 start)
+{
+    return op_mul(x, nn_param(m, name, SHAPE(node_dim(x, -1)), (struct init){ INIT_CONSTANT, start }));
+}
+
+node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias)
+{
+    i64 d = node_dim(x, -1);
+    node *qkv = nn_linear(m, x, "qkv", 3 * d, qkv_bias);                               /* b n (3 h d)                   */
+    node *y = nn_tap(m, op_attention(qkv, heads), "proj.in");                          /* b n (h d)                     */
+    return nn_linear(m, y, "proj", d, true);                                           /* b n d                         */
+}
+
+node *nn_mlp(struct nn *m, node *x, i64 hidden)
+{
+    i64 d = node_dim(x, -1);
+    node *h = nn_tap(m, op_gelu(nn_linear(m, x, "fc1", hidden, true)), "act");
+    return nn_linear(m, h, "fc2", d, true);
+}
+
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim)
+{
+    const char *old = graph_push(m->g, "%s", name);
+    i64 b = node_dim(images, 0), c = node_dim(images, 1), h = node_dim(images, 2) / patch, w = node_dim(images, 3) / patch;
+    i64 inside = c * patch * patch;
+    node *weight = nn_param(m, "weight", SHAPE(dim, c, patch, patch), (struct init){ INIT_UNIFORM, 1 / sqrtf((f32)inside) });
+    node *bias = nn_param(m, "bias", SHAPE(dim), (struct init){ INIT_UNIFORM, 1 / sqrtf((f32)inside) });
+    if (h * patch != node_dim(images, 2) || w * patch != node_dim(images, 3))
+        graph_complain(m->g, "patches of %d do not tile %s", patch, shape_text(m->g->a, images->shape));
+    node *rows = op_reshape(images, SHAPE(b, c, h, patch, w, patch));                  /* b c h p w q                   */
+    rows = op_reshape(op_transpose(rows, 0, 2, 4, 1, 3, 5), SHAPE(b, h * w, inside));  /* b (h w) (c p q)               */
+    node *y = op_add(op_matmul(rows, op_reshape(weight, SHAPE(dim, inside)), TRANS_B), bias);
+    graph_pop(m->g, old);
+    return y;
+}

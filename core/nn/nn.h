@@ -1,0 +1,87 @@
+/* nn.h: named parameters and the layers models are made of.
+ *
+ *     params *p = params_new();
+ *     struct nn m = { graph_new(NULL), p };                  // first without a device: parameters register themselves
+ *     model_build(&m, spec, batch);  params_open(p, d, PARAMS_TRAIN);  params_init(p, seed);
+ *     struct nn t = { graph_new(d), p, .train = true };      // then as many graphs as wanted, on the same parameters
+ *     node *y = nn_linear(&t, x, "fc1", 768, true);          // parameters "<scope>.fc1.weight" and ".bias"
+ *
+ * A parameter's name is its checkpoint key, verbatim: the graph's scope plus its own. Weights are (out, in), as in torch.
+ */
+#ifndef JETCL_NN_H
+#define JETCL_NN_H
+#include "autograd/autograd.h"
+#include "ckpt/ckpt.h"
+
+/* ---- params.c ------------------------------------------------------------------------------------------------------- */
+
+/* How a parameter starts; `scale` is the standard deviation, the bound or the constant. */
+enum init_kind { INIT_CONSTANT, INIT_NORMAL, INIT_TRUNC_NORMAL /* cut at 2 units, as timm */, INIT_UNIFORM, INIT_ORTHOGONAL };
+struct init { enum init_kind kind; f32 scale; };
+
+struct param {
+    const char  *name;
+    struct shape shape;
+    struct init  init;
+    i64          offset;                          /* elements from the start of its slab; a multiple of ADAMW_BLOCK */
+    int          slab;
+    range        value, grad;
+    bool         loaded;                          /* came from a checkpoint */
+};
+
+/* Parameters lie one behind the other in as few slabs as allocations allow; gradients and moments alike. */
+struct param_slab { i64 count; range value, grad, m, v; };
+
+typedef struct {
+    arena        *a;
+    struct param *list;
+    size_t        n, cap;
+    i64           total;                          /* elements of all parameters */
+    dev          *d;                              /* NULL until params_open */
+    struct param_slab *slabs;
+    int           n_slabs;
+    pool         *values, *grads, *ms, *vs;
+} params;
+
+enum params_use { PARAMS_FORWARD, PARAMS_GRAD, PARAMS_TRAIN /* with moments, zeroed */ };
+
+params *params_new(void);
+void    params_free(params *p);
+int     params_open(params *p, dev *d, enum params_use use);       /* takes device memory; 0 or -1 + fail */
+/* Memory params_open would take. */
+u64     params_bytes(const params *p, enum params_use use);
+/* Random start of every parameter: a function of (seed, its name), whatever the order. 0 or -1. */
+int     params_init(params *p, u64 seed);
+struct param *params_find(const params *p, const char *name);      /* NULL when absent */
+int     params_read(const params *p, const struct param *x, f32 *out);
+int     params_write(params *p, struct param *x, const f32 *values);
+/* Adds every parameter to a checkpoint, under prefix + name; the values are read into `a` and live as long. */
+int     params_save(const params *p, ckpt *c, arena *a, const char *prefix);
+
+/* ---- layers.c ---------------------------------------------------------------------------------------------------------- */
+
+struct tap { const char *name; node *n; };
+struct nn {
+    graph      *g;
+    params     *p;
+    bool        train;                            /* dropout, noise and drop path are drawn */
+    struct tap *taps;                             /* named activations, for probe, recycling and analysis */
+    size_t      n_taps, cap_taps;
+};
+
+node *nn_param(struct nn *m, const char *name, struct shape s, struct init init);
+/* Records n under "<scope>.<name>" and returns it. */
+node *nn_tap(struct nn *m, node *n, const char *name);
+node *nn_find_tap(const struct nn *m, const char *name);           /* NULL when absent */
+
+node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);          /* (... in) -> (... out) */
+node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
+node *nn_dropout(struct nn *m, node *x, f32 rate);                 /* each element; nothing unless training */
+node *nn_drop_path(struct nn *m, node *x, f32 rate);               /* whole samples (axis 0) (Huang et al. 2016) */
+node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                    /* x * gamma, per channel */
+node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);                   /* qkv, heads, proj */
+node *nn_mlp(struct nn *m, node *x, i64 hidden);                   /* fc1, gelu, fc2; tap "act" */
+/* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. */
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim);
+
+#endif

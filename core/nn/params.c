@@ -1,0 +1,132 @@
+/* params.c: named parameters in device arenas. Each starts on a block of ADAMW_BLOCK elements, so that one launch per slab
+ * serves the optimiser, and what lies between two parameters is zero in all four arenas and stays so.
+ *
+ *     value  [cls_token ..][pos_embed ..][blocks.0.norm1.weight ..] ...
+ *     grad, m, v           at the same offsets
+ */
+#include "nn/nn.h"
+#include <math.h>
+
+params *params_new(void)
+{
+    arena *a = arena_open("parameters");
+    params *p = arena_one(a, params);
+    p->a = a;
+    return p;
+}
+
+void params_free(params *p)
+{
+    if (!p)
+        return;
+    pool *pools[] = { p->values, p->grads, p->ms, p->vs };
+    for (int i = 0; i < 4; i++)
+        if (pools[i])
+            pool_free(pools[i]);
+    arena_close(p->a);
+}
+
+struct param *params_find(const params *p, const char *name)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (!strcmp(p->list[i].name, name))
+            return &p->list[i];
+    return NULL;
+}
+
+static u64 padded(const struct param *x) { return ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4; }
+
+u64 params_bytes(const params *p, enum params_use use)
+{
+    u64 one = 0;
+    for (size_t i = 0; i < p->n; i++)
+        one += padded(&p->list[i]);
+    return one * (use == PARAMS_TRAIN ? 4 : use == PARAMS_GRAD ? 2 : 1);
+}
+
+/* A pool with the list's layout; every pool of the same device splits it alike. */
+static pool *take_all(params *p, const char *what, range *out)
+{
+    pool *pool = pool_new(p->d, what);
+    if (pool_reserve(pool, params_bytes(p, PARAMS_FORWARD)))
+        return NULL;
+    for (size_t i = 0; i < p->n; i++)
+        if (!(out[i] = pool_take(pool, padded(&p->list[i]))).mem)
+            return NULL;
+    return pool;
+}
+
+static int fill_zero(params *p, const range *r)
+{
+    for (size_t i = 0; i < p->n; i++)
+        if (mem_fill(p->d, r[i], 0))
+            return -1;
+    return 0;
+}
+
+/* Neighbours in one allocation form a slab. */
+static void find_slabs(params *p, const range *v)
+{
+    p->slabs = arena_array(p->a, struct param_slab, p->n + 1);
+    for (size_t i = 0; i < p->n; i++) {
+        struct param_slab *s = p->n_slabs ? &p->slabs[p->n_slabs - 1] : NULL;
+        if (!s || s->value.mem != v[i].mem) {
+            s = &p->slabs[p->n_slabs++];
+            s->value = v[i];
+        }
+        s->value.bytes = v[i].off + v[i].bytes - s->value.off;
+        s->count = (i64)s->value.bytes / 4;
+        p->list[i].slab = p->n_slabs - 1;
+        p->list[i].offset = (i64)(v[i].off - s->value.off) / 4;
+        p->list[i].value = (range){ v[i].mem, v[i].off, 4 * (u64)shape_count(p->list[i].shape) };
+    }
+}
+
+static range alike(const struct param_slab *s, const range *r, size_t first)
+{
+    return (range){ r[first].mem, r[first].off, s->value.bytes };
+}
+
+static int open_more(params *p, range *r, pool **pool, const char *what, size_t which)
+{
+    if (!(*pool = take_all(p, what, r)) || fill_zero(p, r))
+        return -1;
+    for (size_t i = 0, s = 0; i < p->n; i++)
+        if (i == 0 || p->list[i].slab != p->list[i - 1].slab)
+            *(range *)((char *)&p->slabs[s] + which) = alike(&p->slabs[s], r, i), s++;
+    return 0;
+}
+
+int params_open(params *p, dev *d, enum params_use use)
+{
+    p->d = d;
+    range *r = arena_array(p->a, range, p->n + 1);
+    if (!(p->values = take_all(p, "parameters", r)) || fill_zero(p, r))
+        return -1;
+    find_slabs(p, r);
+    if (use >= PARAMS_GRAD) {
+        if (open_more(p, r, &p->grads, "gradients", offsetof(struct param_slab, grad)))
+            return -1;
+        for (size_t i = 0; i < p->n; i++)
+            p->list[i].grad = (range){ r[i].mem, r[i].off, p->list[i].value.bytes };
+    }
+    if (use >= PARAMS_TRAIN && (open_more(p, r, &p->ms, "first moments", offsetof(struct param_slab, m))
+                                || open_more(p, r, &p->vs, "second moments", offsetof(struct param_slab, v))))
+        return -1;
+    return 0;
+}
+
+int params_read(const params *p, const struct param *x, f32 *out)      { return mem_read(p->d, x->value, out); }
+int params_write(params *p, struct param *x, const f32 *values)        { return mem_write(p->d, x->value, values); }
+
+int params_save(const params *p, ckpt *c, arena *a, const char *prefix)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const struct param *x = &p->list[i];
+        f32 *v = arena_array(a, f32, shape_count(x->shape));
+        if (params_read(p, x, v))
+            return -1;
+        ckpt_add(c, arena_printf(a, "%s%s", prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, v);
+    }
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* adamw.c: the optimiser's step over whole arenas: a launch per arena instead of one per parameter. Learning rate scale and
+ * weight decay stand in a table with a row per block of ADAMW_BLOCK elements; parameters start on blocks.
+ *
+ *     p *= 1 - lr wd;   m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
+ *     p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)                     (Loshchilov and Hutter 2019)
+ */
+#include "op/op.h"
+
+static const char *scalar_shape(const node *n, struct shape *out)
+{
+    (void)n;
+    *out = SCALAR;
+    return NULL;
+}
+
+/* ---- sum of squares ------------------------------------------------------------------------------------------------- */
+
+struct arena_args { range x, sum; i64 count; };
+
+#define SQUARE_PART 65536
+static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_PART); }
+
+static void square_emit(const node *n, launches *l)
+{
+    const struct arena_args *s = n->args;
+    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name, .global = { (u64)parts_of(s) }, .local = { 1 },
+                     .bytes = 4.0 * (f64)s->count,
+                     .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count), ARG_LONG(SQUARE_PART) } };
+    launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name, .global = { 1 }, .local = { 1 },
+                      .args = { ARG_RANGE(n->work), ARG_RANGE(n->home), ARG_LONG(parts_of(s)) } };
+    launch_add(l, &first);
+    launch_add(l, &second);
+}
+
+static u64 square_scratch(const node *n) { return 4 * (u64)parts_of(n->args); }
+
+const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape, .emit = square_emit,
+                           .scratch = square_scratch };
+
+node *op_square_sum(graph *g, range x, i64 count)
+{
+    return node_make(g, &square_sum_op, &(struct arena_args){ .x = x, .count = count }, NULL, 0);
+}
+
+/* ---- sum += x ------------------------------------------------------------------------------------------------------------ */
+
+static void add_into_emit(const node *n, launches *l)
+{
+    const struct arena_args *s = n->args;
+    launch k = { .file = "adamw", .kernel = "add_into", .label = n->name, .local = { 1 }, .bytes = 12.0 * (f64)s->count,
+                 .global = { (u64)CEIL_DIV(s->count, (i64)SQUARE_PART) },
+                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART) } };
+    launch_add(l, &k);
+}
+
+const op add_into_op = { "add_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT, .shape = scalar_shape,
+                         .emit = add_into_emit };
+
+void op_add_into(graph *g, range sum, range x, i64 count)
+{
+    node_make(g, &add_into_op, &(struct arena_args){ x, sum, count }, NULL, 0);
+}
+
+/* ---- AdamW ------------------------------------------------------------------------------------------------------------------ */
+
+static void adamw_emit(const node *n, launches *l)
+{
+    const struct adamw_args *a = n->args;
+    i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = 16;
+    launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .local = { 1 }, .bytes = 28.0 * (f64)a->count,
+                 .global = { (u64)CEIL_DIV(blocks, share) },
+                 .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v), ARG_RANGE(a->groups),
+                           ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_LONG(a->count), ARG_LONG(share),
+                           ARG_REAL(a->beta1), ARG_REAL(a->beta2), ARG_REAL(a->eps), ARG_REAL(a->clip) } };
+    launch_add(l, &k);
+}
+
+const op adamw_op = { "adamw", .args = sizeof(struct adamw_args), .flags = OP_EFFECT, .shape = scalar_shape, .emit = adamw_emit };
+
+void op_adamw(node *square_sum, const struct adamw_args *a)
+{
+    node_new(&adamw_op, a, square_sum, graph_step(square_sum->g));
+}

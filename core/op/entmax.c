@@ -1,0 +1,35 @@
+/* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with z = (x - max x)/2
+ * and tau such that p sums to 1. Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
+#include "op/op.h"
+
+static const char *shape(const node *n, struct shape *out)
+{
+    *out = n->in[0]->shape;
+    return out->nd ? NULL : "needs an axis";
+}
+
+static void launch_rows(const node *n, launches *l, const char *kernel)
+{
+    i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = MAX(CEIL_DIV(rows, (i64)1024), MAX(1, 2048 / cols));
+    launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .local = { 1 }, .global = { (u64)CEIL_DIV(rows, block) },
+                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+    int c = 0;
+    for (int i = 0; i < n->n_in; i++)
+        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
+    k.args[c++] = (arg)ARG_RANGE(n->home);
+    k.args[c++] = (arg)ARG_LONG(rows);
+    k.args[c++] = (arg)ARG_LONG(cols);
+    k.args[c++] = (arg)ARG_LONG(block);
+    launch_add(l, &k);
+}
+
+static void emit(const node *n, launches *l)      { launch_rows(n, l, "entmax15"); }
+static void grad_emit(const node *n, launches *l) { launch_rows(n, l, "entmax15_grad"); }
+
+const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = shape, .emit = grad_emit };
+
+static void vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&entmax_grad_op, NULL, n, g); }
+
+const op entmax_op = { "entmax", .flags = OP_INPLACE, .shape = shape, .emit = emit, .vjp = vjp };
+
+node *op_entmax15(node *x) { return node_new(&entmax_op, NULL, x); }

@@ -1,0 +1,52 @@
+/* loss.c: cross-entropy with soft labels: -sum_k t'_k log softmax(z)_k, t' = t (1 - s) + s / k: label smoothing s as
+ * mmpretrain's LabelSmoothLoss 'original'. Rows of t sum to 1, so that d/dz = softmax(z) - t'. */
+#include "op/op.h"
+
+struct loss_args { f32 smoothing; };
+
+static const char *shape(const node *n, struct shape *out)
+{
+    const node *z = n->in[0], *t = n->in[1];
+    if (z->shape.nd != 2 || !shape_equal(z->shape, t->shape))
+        return "logits and targets must both be (b k)";
+    *out = SHAPE(z->shape.d[0]);
+    return NULL;
+}
+
+static void launch_loss(const node *n, launches *l, const char *kernel)
+{
+    i64 rows = node_dim(n->in[0], 0), cols = node_dim(n->in[0], 1);
+    launch k = { .file = "loss", .kernel = kernel, .label = n->name, .local = { 1 }, .global = { (u64)rows },
+                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
+    int c = 0;
+    for (int i = 0; i < n->n_in; i++)
+        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
+    k.args[c++] = (arg)ARG_RANGE(n->home);
+    k.args[c++] = (arg)ARG_LONG(cols);
+    k.args[c++] = (arg)ARG_REAL(((const struct loss_args *)n->args)->smoothing);
+    launch_add(l, &k);
+}
+
+static void emit(const node *n, launches *l)      { launch_loss(n, l, "cross_entropy"); }
+static void grad_emit(const node *n, launches *l) { launch_loss(n, l, "cross_entropy_grad"); }
+
+static const char *grad_shape(const node *n, struct shape *out)
+{
+    *out = n->in[0]->shape;
+    return NULL;
+}
+
+static const op cross_entropy_grad_op = { "cross_entropy_grad", .args = sizeof(struct loss_args), .shape = grad_shape,
+                                          .emit = grad_emit };
+
+static void vjp(node *n, node *g, node *dx[])
+{
+    dx[0] = node_new(&cross_entropy_grad_op, n->args, n->in[0], n->in[1], g);
+}
+
+const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = shape, .emit = emit, .vjp = vjp };
+
+node *op_cross_entropy(node *logits, node *target, f32 smoothing)
+{
+    return node_new(&cross_entropy_op, (&(struct loss_args){ smoothing }), logits, target);
+}

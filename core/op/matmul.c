@@ -1,0 +1,114 @@
+/* matmul.c: (... m k) x (... k n). The product itself, and which kernel computes it, is product.c's. */
+#include "op/op.h"
+#include "op/product.h"
+
+struct sizes { i64 m, n, k, batch; bool flat; /* a's leading axes are rows of one product */ };
+
+static bool shared(const node *x) { return x->shape.nd == 2; }
+
+static bool equal_batches(const node *a, const node *b)
+{
+    return a->shape.nd == b->shape.nd && !memcmp(a->shape.d, b->shape.d, sizeof(i64) * (size_t)(a->shape.nd - 2));
+}
+
+static struct sizes sizes_of(const node *n)
+{
+    const node *a = n->in[0], *b = n->in[1];
+    int trans = ((const struct matmul_args *)n->args)->trans;
+    bool ta = trans & TRANS_A, tb = trans & TRANS_B;
+    struct sizes s = { node_dim(a, ta ? -1 : -2), node_dim(b, tb ? -2 : -1), node_dim(a, ta ? -2 : -1), 1, false };
+    s.batch = (shared(a) ? node_count(b) / (s.k * s.n) : node_count(a) / (s.m * s.k));
+    s.flat = shared(b) && !shared(a) && !ta;
+    if (s.flat) {
+        s.m *= s.batch;
+        s.batch = 1;
+    }
+    return s;
+}
+
+static const char *shape(const node *n, struct shape *out)
+{
+    const node *a = n->in[0], *b = n->in[1];
+    int trans = ((const struct matmul_args *)n->args)->trans;
+    if (a->shape.nd < 2 || b->shape.nd < 2)
+        return "operands need two axes at least";
+    if (node_dim(a, trans & TRANS_A ? -2 : -1) != node_dim(b, trans & TRANS_B ? -1 : -2))
+        return "inner axes differ";
+    if (!shared(a) && !shared(b) && !equal_batches(a, b))
+        return "batch axes differ";
+    *out = shared(a) ? b->shape : a->shape;
+    out->d[out->nd - 2] = node_dim(a, trans & TRANS_A ? -1 : -2);
+    out->d[out->nd - 1] = node_dim(b, trans & TRANS_B ? -2 : -1);
+    return NULL;
+}
+
+node *op_matmul(node *a, node *b, int trans)
+{
+    return node_new(&matmul_op, (&(struct matmul_args){ .trans = trans, .alpha = 1 }), a, b);
+}
+
+/* C = op(A) op(B):  dA = dC op(B)^T, dB = op(A)^T dC, each transposed when its operand is stored so. */
+static void vjp(node *n, node *g, node *dx[])
+{
+    const struct matmul_args *m = n->args;
+    node *a = n->in[0], *b = n->in[1];
+    bool ta = m->trans & TRANS_A, tb = m->trans & TRANS_B;
+    dx[0] = ta ? op_matmul(b, g, TRANS_B | (tb ? TRANS_A : 0)) : op_matmul(g, b, tb ? 0 : TRANS_B);
+    if (sizes_of(n).flat) {
+        a = op_reshape(a, SHAPE(-1, node_dim(a, -1)));
+        g = op_reshape(g, SHAPE(-1, node_dim(g, -1)));
+    }
+    dx[1] = tb ? op_matmul(g, a, TRANS_A | (ta ? TRANS_B : 0)) : op_matmul(a, g, ta ? 0 : TRANS_A);
+}
+
+static struct operand operand_of(const node *x, bool one)
+{
+    i64 row = node_dim(x, -1), matrix = row * node_dim(x, -2);
+    return (struct operand){ .r = x->home, .row = row, .outer = one || shared(x) ? 0 : matrix };
+}
+
+static struct product product_of(const node *n)
+{
+    const struct matmul_args *m = n->args;
+    struct sizes s = sizes_of(n);
+    struct product p = { .m = s.m, .n = s.n, .k = s.k, .outer = s.batch, .inner = 1, .alpha = m->alpha,
+                         .ta = m->trans & TRANS_A, .tb = m->trans & TRANS_B,
+                         .a = operand_of(n->in[0], s.flat), .b = operand_of(n->in[1], s.flat),
+                         .c = { .r = n->home, .row = s.n, .outer = s.m * s.n }, .scratch = n->work };
+    if (m->bias)                                  // (n), or (batch.. n): one row per batch
+        p.bias = (struct operand){ .r = n->in[m->bias]->home, .outer = node_count(n->in[m->bias]) > s.n ? s.n : 0 };
+    if (m->residual) {
+        p.residual = p.c;
+        p.residual.r = n->in[m->residual]->home;
+    }
+    if (m->gelu)
+        p.act = PRODUCT_GELU;
+    if (m->pre) {
+        p.pre = p.c;
+        p.pre.r = m->pre->home;
+    }
+    return p;
+}
+
+static void emit(const node *n, launches *l)
+{
+    struct product p = product_of(n);
+    product_emit(l, &p, n->name);
+}
+
+static u64 scratch(const node *n)
+{
+    if (!n->g->d)
+        return 0;
+    struct product p = product_of(n);
+    return product_scratch(n->g->d, &p);
+}
+
+static f64 macs(const node *n)
+{
+    struct sizes s = sizes_of(n);
+    return (f64)s.m * (f64)s.n * (f64)s.k * (f64)s.batch;
+}
+
+const op matmul_op = { "matmul", .args = sizeof(struct matmul_args), .shape = shape, .emit = emit, .vjp = vjp,
+                       .scratch = scratch, .macs = macs };

@@ -1,0 +1,311 @@
+/* move.c: the same values in another place: views, permutations, slices, padding, concatenation. Everything but permute is
+ * a copy of one block between two arrays seen as (a r b):
+ *
+ *     dst[a, dst_from + r, b] = src[a, src_from + r, b]        r < count
+ */
+#include "op/op.h"
+
+/* ---- view, reshape ----------------------------------------------------------------------------------------------------- */
+
+struct view_args { i64 offset; struct shape shape; };
+
+static const char *view_shape(const node *n, struct shape *out)
+{
+    const struct view_args *v = n->args;
+    *out = v->shape;
+    return v->offset < 0 || v->offset + shape_count(v->shape) > node_count(n->in[0]) ? "view beyond the end" : NULL;
+}
+
+static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 count, i64 b, i64 src_r, i64 src_from,
+                       i64 dst_r, i64 dst_from)
+{
+    i64 run = count * b, share = dev_tune(launches_dev(l), "move", "SHARE");
+    i64 parts = MAX(1, MIN(256, run / share)), part = ROUND_UP(CEIL_DIV(run, parts), (i64)16);
+    i64 rows = MAX(1, MIN(a, share / MAX(1, run)));
+    launch k = { .file = "move", .kernel = "copy_block", .label = n->name, .bytes = 8.0 * (f64)(a * run),
+                 .global = { (u64)CEIL_DIV(run, part), (u64)CEIL_DIV(a, rows) }, .local = { 1, 1 },
+                 .args = { ARG_RANGE(src->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(run), ARG_LONG(src_r * b),
+                           ARG_LONG(src_from * b), ARG_LONG(dst_r * b), ARG_LONG(dst_from * b), ARG_LONG(part), ARG_LONG(rows) } };
+    launch_add(l, &k);
+}
+
+static void view_emit(const node *n, launches *l)
+{
+    const struct view_args *v = n->args;
+    emit_block(n, l, n->in[0], 1, node_count(n), 1, node_count(n->in[0]), v->offset, node_count(n), 0);
+}
+
+static i64 view_offset(const node *n) { return ((const struct view_args *)n->args)->offset; }
+
+static void view_vjp(node *n, node *g, node *dx[])
+{
+    i64 total = node_count(n->in[0]), offset = view_offset(n);
+    node *flat = op_reshape(g, SHAPE(-1));
+    dx[0] = op_reshape(offset || total != node_count(n) ? op_pad(flat, 0, offset, total) : flat, n->in[0]->shape);
+}
+
+const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape, .emit = view_emit,
+                     .vjp = view_vjp, .offset = view_offset };
+
+node *op_view(node *x, i64 offset, struct shape s)
+{
+    return node_new(&view_op, (&(struct view_args){ offset, s }), x);
+}
+
+node *op_reshape(node *x, struct shape s)
+{
+    i64 known = 1, have = node_count(x);
+    int open = -1;
+    for (int i = 0; i < s.nd; i++)
+        if (s.d[i] < 0)
+            open = i;
+        else
+            known *= s.d[i];
+    if (open >= 0)
+        s.d[open] = known ? have / known : 0;
+    if (shape_count(s) != have)
+        graph_complain(x->g, "reshape: %s does not fill %s", shape_text(x->g->a, x->shape), shape_text(x->g->a, s));
+    return shape_equal(s, x->shape) ? x : op_view(x, 0, s);
+}
+
+/* ---- slice, pad ----------------------------------------------------------------------------------------------------------- */
+
+struct part_args { int axis; i64 from, extent; };
+
+static i64 before(const node *n, int axis)
+{
+    i64 a = 1;
+    for (int i = 0; i < axis; i++)
+        a *= n->shape.d[i];
+    return a;
+}
+
+static i64 behind(const node *n, int axis) { return node_count(n) / MAX(1, before(n, axis) * n->shape.d[axis]); }
+
+static int axis_of(const node *x, int axis) { return axis < 0 ? axis + x->shape.nd : axis; }
+
+static const char *slice_shape(const node *n, struct shape *out)
+{
+    const struct part_args *p = n->args;
+    if (p->axis < 0 || p->axis >= n->in[0]->shape.nd || p->from < 0 || p->from + p->extent > n->in[0]->shape.d[p->axis])
+        return "slice beyond the end";
+    *out = n->in[0]->shape;
+    out->d[p->axis] = p->extent;
+    return NULL;
+}
+
+static void slice_emit(const node *n, launches *l)
+{
+    const struct part_args *p = n->args;
+    emit_block(n, l, n->in[0], before(n, p->axis), p->extent, behind(n, p->axis), n->in[0]->shape.d[p->axis], p->from,
+               p->extent, 0);
+}
+
+static void slice_vjp(node *n, node *g, node *dx[])
+{
+    const struct part_args *p = n->args;
+    dx[0] = op_pad(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
+}
+
+const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_shape, .emit = slice_emit, .vjp = slice_vjp };
+
+node *op_slice(node *x, int axis, i64 from, i64 count)
+{
+    axis = axis_of(x, axis);
+    if (before(x, axis) == 1) {                   // contiguous: no copy
+        struct shape s = x->shape;
+        s.d[axis] = count;
+        return op_view(x, from * behind(x, axis), s);
+    }
+    return node_new(&slice_op, (&(struct part_args){ axis, from, count }), x);
+}
+
+static const char *pad_shape(const node *n, struct shape *out)
+{
+    const struct part_args *p = n->args;
+    if (p->axis < 0 || p->axis >= n->in[0]->shape.nd || p->from < 0 || p->from + n->in[0]->shape.d[p->axis] > p->extent)
+        return "does not fit";
+    *out = n->in[0]->shape;
+    out->d[p->axis] = p->extent;
+    return NULL;
+}
+
+static void pad_emit(const node *n, launches *l)
+{
+    const struct part_args *p = n->args;
+    i64 a = before(n, p->axis), b = behind(n, p->axis), count = n->in[0]->shape.d[p->axis];
+    launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .bytes = 4.0 * (f64)(node_count(n) + node_count(n->in[0])),
+                 .global = { (u64)CEIL_DIV(p->extent * b, (i64)4096), (u64)a }, .local = { 1, 1 },
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(count * b), ARG_LONG(p->from * b),
+                           ARG_LONG(p->extent * b) } };
+    launch_add(l, &k);
+}
+
+static void pad_vjp(node *n, node *g, node *dx[])
+{
+    const struct part_args *p = n->args;
+    dx[0] = op_slice(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
+}
+
+const op pad_op = { "pad", .args = sizeof(struct part_args), .shape = pad_shape, .emit = pad_emit, .vjp = pad_vjp };
+
+node *op_pad(node *x, int axis, i64 from, i64 total)
+{
+    return node_new(&pad_op, (&(struct part_args){ axis_of(x, axis), from, total }), x);
+}
+
+/* ---- concat ------------------------------------------------------------------------------------------------------------------ */
+
+struct axis_args { int axis; };
+
+static const char *concat_shape(const node *n, struct shape *out)
+{
+    int axis = ((const struct axis_args *)n->args)->axis;
+    struct shape a = n->in[0]->shape, b = n->in[1]->shape;
+    if (axis < 0 || axis >= a.nd || a.nd != b.nd)
+        return "no such axis";
+    i64 both = a.d[axis] + b.d[axis];
+    a.d[axis] = b.d[axis] = both;
+    *out = a;
+    return shape_equal(a, b) ? NULL : "the other axes differ";
+}
+
+/* Operands that were computed in place (plan.c) are there already. */
+static void concat_emit(const node *n, launches *l)
+{
+    int axis = ((const struct axis_args *)n->args)->axis;
+    i64 at = 0;
+    for (int i = 0; i < 2; i++) {
+        const node *x = n->in[i];
+        if (x->plan.root != n)
+            emit_block(n, l, x, before(n, axis), x->shape.d[axis], behind(n, axis), x->shape.d[axis], 0, n->shape.d[axis], at);
+        at += x->shape.d[axis];
+    }
+}
+
+static void concat_vjp(node *n, node *g, node *dx[])
+{
+    int axis = ((const struct axis_args *)n->args)->axis;
+    i64 first = n->in[0]->shape.d[axis];
+    dx[0] = op_slice(g, axis, 0, first);
+    dx[1] = op_slice(g, axis, first, n->in[1]->shape.d[axis]);
+}
+
+/* Along the outermost axis the operands lie one behind the other, so the planner may let them be computed there. */
+const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit, .vjp = concat_vjp };
+const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape, .emit = concat_emit,
+                     .vjp = concat_vjp };
+
+node *op_concat(node *a, node *b, int axis)
+{
+    axis = axis_of(a, axis);
+    bool outer = axis >= 0 && axis < a->shape.nd && before(a, axis) == 1;
+    return node_new(outer ? &join_op : &concat_op, (&(struct axis_args){ axis }), a, b);
+}
+
+bool op_become_join(node *at, node *a, node *b)
+{
+    const struct part_args *pa = a->args, *pb = b->args;
+    if (pa->from > pb->from)
+        return op_become_join(at, b, a);
+    i64 first = node_count(a->in[0]);
+    if (pa->extent != pb->extent || pa->from || pb->from != first || first + node_count(b->in[0]) != pa->extent)
+        return false;
+    node *parts[2] = { a->in[0], b->in[0] };
+    at->op = &join_op;
+    at->args = memset(arena_bytes(at->g->a, sizeof(struct axis_args), 16), 0, sizeof(struct axis_args));
+    memcpy(at->in, parts, sizeof parts);
+    at->n_in = 2;
+    return true;
+}
+
+void op_become_view(node *n, node *x)
+{
+    struct view_args v = { 0, n->shape };
+    n->op = &view_op;
+    n->args = memcpy(arena_bytes(n->g->a, sizeof v, 16), &v, sizeof v);
+    n->in[0] = x;
+    n->n_in = 1;
+}
+
+/* ---- permute ------------------------------------------------------------------------------------------------------------------ */
+
+struct permute_args { int order[MAX_DIM]; };
+
+static const char *permute_shape(const node *n, struct shape *out)
+{
+    const struct permute_args *p = n->args;
+    u32 seen = 0;
+    *out = n->in[0]->shape;
+    for (int i = 0; i < out->nd; i++) {
+        if (p->order[i] < 0 || p->order[i] >= out->nd || seen >> p->order[i] & 1)
+            return "not a permutation";
+        seen |= 1u << p->order[i];
+        out->d[i] = n->in[0]->shape.d[p->order[i]];
+    }
+    return NULL;
+}
+
+struct strided { int n; i64 extent[MAX_DIM], stride[MAX_DIM]; };
+
+/* Axes of the result with their strides in the source; neighbours that lie side by side in both are one. */
+static struct strided strides_of(const node *n)
+{
+    const struct permute_args *p = n->args;
+    const struct shape *s = &n->in[0]->shape;
+    struct strided r = { 0 };
+    for (int i = 0; i < s->nd; i++) {
+        i64 extent = n->shape.d[i], stride = 1;
+        for (int k = p->order[i] + 1; k < s->nd; k++)
+            stride *= s->d[k];
+        if (extent == 1)
+            continue;
+        if (r.n && r.stride[r.n - 1] == stride * extent) {
+            r.extent[r.n - 1] *= extent;
+            r.stride[r.n - 1] = stride;
+        } else {
+            r.extent[r.n] = extent;
+            r.stride[r.n++] = stride;
+        }
+    }
+    return r;
+}
+
+static void permute_emit(const node *n, launches *l)
+{
+    struct strided s = strides_of(n);
+    i64 e[MAX_DIM], st[MAX_DIM];
+    for (int i = 0; i < MAX_DIM; i++) {           // aligned at the last axis, ones in front
+        int k = i - (MAX_DIM - s.n);
+        e[i] = k < 0 ? 1 : s.extent[k];
+        st[i] = k < 0 ? 0 : s.stride[k];
+    }
+    i64 rows = node_count(n) / e[5], share = dev_tune(launches_dev(l), "move", "SHARE");
+    i64 block = MAX(CEIL_DIV(rows, (i64)1024), MAX(1, share / e[5]));
+    launch k = { .file = "move", .kernel = s.n && st[5] == 1 ? "permute_rows" : "permute_items", .label = n->name,
+                 .bytes = 8.0 * (f64)node_count(n), .global = { (u64)CEIL_DIV(rows, block) }, .local = { 1 },
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(block),
+                           ARG_LONG(e[1]), ARG_LONG(e[2]), ARG_LONG(e[3]), ARG_LONG(e[4]), ARG_LONG(e[5]),
+                           ARG_LONG(st[0]), ARG_LONG(st[1]), ARG_LONG(st[2]), ARG_LONG(st[3]), ARG_LONG(st[4]), ARG_LONG(st[5]) } };
+    launch_add(l, &k);
+}
+
+static void permute_vjp(node *n, node *g, node *dx[])
+{
+    const struct permute_args *p = n->args;
+    int back[MAX_DIM] = { 0 };
+    for (int i = 0; i < n->shape.nd; i++)
+        back[p->order[i]] = i;
+    dx[0] = op_permute(g, back);
+}
+
+const op permute_op = { "permute", .args = sizeof(struct permute_args), .shape = permute_shape, .emit = permute_emit,
+                        .vjp = permute_vjp };
+
+node *op_permute(node *x, const int *order)
+{
+    struct permute_args p = { { 0 } };
+    for (int i = 0; i < x->shape.nd; i++)
+        p.order[i] = order[i];
+    return node_new(&permute_op, &p, x);
+}

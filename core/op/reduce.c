@@ -1,0 +1,95 @@
+/* reduce.c: sums over axes. One launch sums the middle axis of (a r b); long sums are cut into parts whose number depends
+ * on the shape only, and a second launch adds the parts in order: the same bits on every run.
+ *
+ *     (a r b) -> parts (a s b) -> (a b)
+ */
+#include "op/op.h"
+
+struct sum_args { int axis, count; };             /* axes [axis, axis + count) become 1 */
+
+struct split { i64 a, r, b, parts, part; };
+
+static struct split split_of(const node *n)
+{
+    const struct sum_args *s = n->args;
+    const struct shape *x = &n->in[0]->shape;
+    struct split t = { 1, 1, 1, 1, 0 };
+    for (int i = 0; i < x->nd; i++)
+        *(i < s->axis ? &t.a : i < s->axis + s->count ? &t.r : &t.b) *= x->d[i];
+    i64 wide = t.b == 1 ? 4096 : 64;              // elements or rows worth a part of their own
+    if (t.r >= 2 * wide && t.a * CEIL_DIV(t.b, (i64)256) < 64)
+        t.parts = MIN(64, t.r / wide);
+    t.part = CEIL_DIV(t.r, t.parts);
+    if (t.b == 1)
+        t.part = ROUND_UP(t.part, (i64)16);
+    t.parts = CEIL_DIV(t.r, t.part);
+    return t;
+}
+
+static const char *shape(const node *n, struct shape *out)
+{
+    const struct sum_args *s = n->args;
+    *out = n->in[0]->shape;
+    if (s->axis < 0 || s->count < 1 || s->axis + s->count > out->nd)
+        return "no such axis";
+    for (int i = 0; i < s->count; i++)
+        out->d[s->axis + i] = 1;
+    return NULL;
+}
+
+static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b, i64 parts, i64 part)
+{
+    bool rows = b == 1;
+    i64 block = rows ? MAX(1, MIN(CEIL_DIV(a, (i64)16), 16384 / MAX(1, part))) : 256;
+    launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name,
+                 .bytes = 4.0 * (f64)(a * b) * (f64)(r + parts), .local = { 1, 1, 1 },
+                 .global = { (u64)(rows ? CEIL_DIV(a, block) : CEIL_DIV(b, block)), (u64)parts, rows ? 1 : (u64)a },
+                 .args = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b), ARG_LONG(part), ARG_LONG(block) } };
+    launch_add(l, &k);
+}
+
+static void emit(const node *n, launches *l)
+{
+    struct split s = split_of(n);
+    launch_sum(n, l, n->in[0]->home, s.parts > 1 ? n->work : n->home, s.a, s.r, s.b, s.parts, s.part);
+    if (s.parts > 1)
+        launch_sum(n, l, n->work, n->home, s.a, s.parts, s.b, 1, s.parts);
+}
+
+static u64 scratch(const node *n)
+{
+    struct split s = split_of(n);
+    return s.parts > 1 ? 4 * (u64)(s.a * s.parts * s.b) : 0;
+}
+
+static void vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
+
+const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = shape, .emit = emit, .vjp = vjp, .scratch = scratch };
+
+static node *sum_axes(node *x, int axis, int count)
+{
+    return node_new(&sum_op, (&(struct sum_args){ axis, count }), x);
+}
+
+node *op_sum(node *x, int axis) { return sum_axes(x, axis < 0 ? axis + x->shape.nd : axis, 1); }
+
+node *op_sum_to(node *x, struct shape s)
+{
+    int front = x->shape.nd - s.nd;
+    for (int i = x->shape.nd; i-- > 0;) {         // runs of summed axes, innermost first
+        int from = i;
+        for (; from >= 0 && x->shape.d[from] != 1 && (from < front || s.d[from - front] == 1); from--)
+            ;
+        if (from < i) {
+            x = sum_axes(x, from + 1, i - from);
+            i = from + 1;
+        }
+    }
+    return op_reshape(x, s);
+}
+
+node *op_mean(node *x)
+{
+    f32 share = 1.0f / (f32)node_count(x);
+    return op_scale(op_sum_to(x, SCALAR), share);
+}

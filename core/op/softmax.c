@@ -1,0 +1,52 @@
+/* softmax.c: y_i = exp(x_i - max x) / sum_j exp(x_j - max x), along one axis. The array is seen as (a r b), r the axis:
+ * rows when b is 1, columns otherwise. */
+#include "op/op.h"
+
+struct softmax_args { int axis; };
+
+static const char *shape(const node *n, struct shape *out)
+{
+    int axis = ((const struct softmax_args *)n->args)->axis;
+    *out = n->in[0]->shape;
+    return axis < 0 || axis >= out->nd ? "no such axis" : NULL;
+}
+
+static void launch_softmax(const node *n, launches *l, const char *rows, const char *columns)
+{
+    int axis = ((const struct softmax_args *)n->args)->axis;
+    i64 a = 1, r = n->shape.d[axis], b = 1;
+    for (int i = 0; i < n->shape.nd; i++)
+        if (i != axis)
+            *(i < axis ? &a : &b) *= n->shape.d[i];
+    i64 block = b == 1 ? MAX(CEIL_DIV(a, (i64)1024), MAX(1, 4096 / r)) : 64;
+    launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
+                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in), .local = { 1, 1 },
+                 .global = { (u64)CEIL_DIV(b == 1 ? a : b, block), b == 1 ? 1 : (u64)a } };
+    int c = 0;
+    for (int i = 0; i < n->n_in; i++)
+        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
+    k.args[c++] = (arg)ARG_RANGE(n->home);
+    k.args[c++] = (arg)ARG_LONG(a);
+    k.args[c++] = (arg)ARG_LONG(r);
+    k.args[c++] = (arg)ARG_LONG(b);
+    k.args[c++] = (arg)ARG_LONG(block);
+    launch_add(l, &k);
+}
+
+static void emit(const node *n, launches *l) { launch_softmax(n, l, "softmax_rows", "softmax_columns"); }
+
+static void grad_emit(const node *n, launches *l) { launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns"); }
+
+/* dx = y (g - sum(g y)) */
+const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape,
+                             .emit = grad_emit };
+
+static void vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
+
+const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape, .emit = emit,
+                        .vjp = vjp };
+
+node *op_softmax(node *x, int axis)
+{
+    return node_new(&softmax_op, (&(struct softmax_args){ axis < 0 ? axis + x->shape.nd : axis }), x);
+}

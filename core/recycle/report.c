@@ -1,0 +1,175 @@
+/* report.c: how much of the predecessor the experts hold, how far they differ, how well the graph was cut. Neurons are sets
+ * of bits here: an expert's set has one word per 64 neurons. */
+#include "recycle/recycle.h"
+#include <jansson.h>
+#include <math.h>
+
+struct sets { int n, words, total; u64 *bits; };
+
+/* The neurons of experts [first, first + n): whole lists, or their narrow share. */
+static struct sets sets_of(const struct block_shape *to, const struct block_picks *b, int first, int n, int total, arena *a)
+{
+    struct sets s = { n, CEIL_DIV(total, 64), total, NULL };
+    s.bits = arena_array(a, u64, (size_t)n * s.words);
+    for (int e = 0; e < n; e++) {
+        bool narrow = first + e >= to->core;
+        const i32 *list = b->expert_hidden + (size_t)(first + e) * to->hidden;
+        for (int i = 0; i < (narrow ? to->narrow : to->hidden); i++) {
+            i32 unit = list[narrow ? b->narrow[i] : i];
+            s.bits[(size_t)e * s.words + unit / 64] |= (u64)1 << unit % 64;
+        }
+    }
+    return s;
+}
+
+static f64 overlap(const struct sets *s)
+{
+    f64 sum = 0;
+    for (int x = 0; x < s->n; x++)
+        for (int y = 0; y < x; y++) {
+            i64 both = 0, any = 0;
+            for (int w = 0; w < s->words; w++) {
+                u64 p = s->bits[(size_t)x * s->words + w], q = s->bits[(size_t)y * s->words + w];
+                both += __builtin_popcountll(p & q);
+                any += __builtin_popcountll(p | q);
+            }
+            sum += (f64)both / (f64)any;
+        }
+    return s->n > 1 ? sum / (s->n * (s->n - 1) / 2) : NAN;
+}
+
+static f64 mass(const struct sets *s, const f64 *score)
+{
+    f64 all = 0, held = 0;
+    for (int i = 0; score && i < s->total; i++) {
+        all += score[i];
+        for (int e = 0; e < s->n; e++)
+            held += s->bits[(size_t)e * s->words + i / 64] >> i % 64 & 1 ? score[i] : 0;
+    }
+    return score && s->n && all > 0 ? held / all / s->n : NAN;
+}
+
+static void cover(const struct sets *s, u64 *any)
+{
+    for (int e = 0; e < s->n; e++)
+        for (int w = 0; w < s->words; w++)
+            any[w] |= s->bits[(size_t)e * s->words + w];
+}
+
+static struct layer_report layer(const struct spec *s, const struct block_shape *to, const struct block_picks *b, int total,
+                                 const struct activity *x, arena *a)
+{
+    arena_mark m = arena_save(a);
+    const f64 *score = x ? activity_score(s, x) : NULL;
+    // Universal experts drawn from a second predecessor hold none of this one's neurons.
+    struct sets core = sets_of(to, b, 0, to->core, total, a);
+    struct sets universal = sets_of(to, b, to->core, b->dense_hidden ? 0 : to->universal, total, a);
+    struct layer_report r = { .mass_core = mass(&core, score), .mass_universal = mass(&universal, score),
+                              .overlap_core = overlap(&core), .overlap_universal = overlap(&universal),
+                              .cut = NAN, .modularity = NAN };
+    u64 *any = arena_array(a, u64, core.words);
+    cover(&core, any);
+    cover(&universal, any);
+    i64 covered = 0;
+    for (int w = 0; w < core.words; w++)
+        covered += __builtin_popcountll(any[w]);
+    r.coverage = (f64)covered / total;
+    if (b->part && x && x->together) {
+        struct cut_quality q = cut_measure(x->together, total, b->part, a);
+        r.parts = parts_read(x->together, total, b->part, a).count;
+        r.cut = q.total > 0 ? q.cut / q.total : NAN;
+        r.modularity = q.modularity;
+    }
+    arena_restore(a, m);
+    return r;
+}
+
+static f64 channel_mass(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
+                        const struct picks *p)
+{
+    f64 sum = 0;
+    for (int stage = 0; stage < to->stages; stage++) {
+        f64 all = 0, held = 0;
+        for (int l = 0; l < from->depth; l++) {
+            if (from->block[l].stage != stage)
+                continue;
+            const f64 *score = activity_score(s, &st->of[SITE_CHANNEL][l]);
+            for (int i = 0; i < from->block[l].dim; i++)
+                all += score[i];
+            for (int i = 0; i < anatomy_stage_dim(to, stage); i++)
+                held += score[p->channel[stage][i]];
+        }
+        sum += held / all / to->stages;
+    }
+    return sum;
+}
+
+void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
+                 const struct picks *p, arena *a, struct recycle_report *out)
+{
+    *out = (struct recycle_report){ .strategy = s->recycle.strategy, .channel_mass = st ? channel_mass(s, from, to, st, p) : NAN,
+                                    .metric = (const char *[]){ "l1", "l2", "count" }[s->recycle.metric],
+                                    .layer = arena_array(a, struct layer_report, to->depth), .distance = NAN, .agreement = NAN };
+    for (int l = 0; l < to->depth; l++) {
+        const struct block_picks *b = &p->block[l];
+        if (!block_moe(&to->block[l]))
+            continue;
+        struct layer_report *r = &out->layer[out->layers++];
+        *r = layer(s, &to->block[l], b, from->block[b->from].hidden, st ? &st->of[SITE_HIDDEN][b->from] : NULL, a);
+        r->block = l;
+    }
+}
+
+/* ---- writing it down ------------------------------------------------------------------------------------------------ */
+
+static const char *percent(char out[16], f64 share)
+{
+    snprintf(out, 16, isnan(share) ? "-" : "%.1f", 100 * share);
+    return out;
+}
+
+void report_text(FILE *f, const struct recycle_report *r)
+{
+    char c[7][16];
+    fprintf(f, "strategy %s", r->strategy);
+    if (!isnan(r->channel_mass))
+        fprintf(f, "; the channels kept hold %.1f %% of the importance (%s)", 100 * r->channel_mass, r->metric);
+    fprintf(f, "\n%-6s %22s %24s %10s %8s %8s %12s\n", "", "importance held, %", "overlap (Jaccard), %", "neurons", "", "cut", "");
+    fprintf(f, "%-6s %10s %11s %12s %11s %10s %8s %8s %12s\n", "block", "core", "universal", "core", "universal", "used, %", "parts",
+            "edges, %", "modularity");
+    for (int i = 0; i < r->layers; i++) {
+        const struct layer_report *l = &r->layer[i];
+        fprintf(f, "%-6d %10s %11s %12s %11s %10s", l->block, percent(c[0], l->mass_core), percent(c[1], l->mass_universal),
+                percent(c[2], l->overlap_core), percent(c[3], l->overlap_universal), percent(c[4], l->coverage));
+        if (l->parts)
+            fprintf(f, " %8d %8s %12.4f", l->parts, percent(c[5], l->cut), l->modularity);
+        fprintf(f, "\n");
+    }
+    if (!isnan(r->distance))
+        fprintf(f, "before training: logits differ from the predecessor's by %.1f %% of their length, the first class agrees on "
+                "%.1f %% of the images\n", 100 * r->distance, 100 * r->agreement);
+}
+
+static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }
+
+char *report_json(arena *a, const struct recycle_report *r)
+{
+    json_t *layers = json_array();
+    for (int i = 0; i < r->layers; i++) {
+        const struct layer_report *l = &r->layer[i];
+        json_t *row = json_pack("{s:i, s:{s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
+            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal),
+            "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal), "coverage", number(l->coverage));
+        if (l->parts)
+            json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut", number(l->cut),
+                                                  "modularity", number(l->modularity)));
+        json_array_append_new(layers, row);
+    }
+    json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:o, s:o}}", "strategy", r->strategy, "metric", r->metric,
+        "channel_importance", number(r->channel_mass), "layers", layers,
+        "logits", "distance", number(r->distance), "agreement", number(r->agreement));
+    char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6)), *copy = arena_copy(a, text, strlen(text));
+    free(text);
+    json_decref(all);
+    return copy;
+}

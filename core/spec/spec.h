@@ -1,0 +1,91 @@
+/* spec.h: the experiment file as a struct. Every key is one row of keys.def, which makes its field.
+ *
+ *     struct spec s;                                     // strings and lists live in the arena
+ *     if (spec_load(&s, a, "experiments/demo.yaml", sets, n)) return -1;      // fail_message(): file:line:column and a caret
+ *     for (int i = 0; i < s.model.moe.layers.n; i++) moe_block(s.model.moe.layers.v[i], list_at(s.model.moe.core, stage));
+ *     if (!found) return spec_fail(&s, "data.set", "unknown data set '%s'", s.data.set);
+ */
+#ifndef JETCL_SPEC_H
+#define JETCL_SPEC_H
+#include "base/base.h"
+
+typedef struct { int n; const int *v; }         counts;
+typedef struct { int n; const f64 *v; }         reals;
+typedef struct { int n; const char *const *v; } texts;
+
+/* Value i of a list that may be shorter: the last one stands for all behind it (`core: 98`, `core: [98, 24]`). */
+#define list_at(list, i) ((list).v[MIN(i, (list).n - 1)])
+
+/* ---- the struct: nested as the sections of keys.def are ------------------------------------------------------- */
+
+#define FIELD_count  int
+#define FIELD_whole  i64
+#define FIELD_real   f64
+#define FIELD_text   const char *          /* never NULL: "" when not given */
+#define FIELD_path   const char *          /* absolute, or relative to the working folder; "" when not given */
+#define FIELD_flag   bool
+#define FIELD_counts counts
+#define FIELD_reals  reals
+#define FIELD_texts  texts
+
+/* WORDS(m, p, a, b, c) is m(p, a) m(p, b) m(p, c): up to eight words of a CHOICE. */
+#define WORDS_1(m, p, a)      m(p, a)
+#define WORDS_2(m, p, a, ...) m(p, a) WORDS_1(m, p, __VA_ARGS__)
+#define WORDS_3(m, p, a, ...) m(p, a) WORDS_2(m, p, __VA_ARGS__)
+#define WORDS_4(m, p, a, ...) m(p, a) WORDS_3(m, p, __VA_ARGS__)
+#define WORDS_5(m, p, a, ...) m(p, a) WORDS_4(m, p, __VA_ARGS__)
+#define WORDS_6(m, p, a, ...) m(p, a) WORDS_5(m, p, __VA_ARGS__)
+#define WORDS_7(m, p, a, ...) m(p, a) WORDS_6(m, p, __VA_ARGS__)
+#define WORDS_8(m, p, a, ...) m(p, a) WORDS_7(m, p, __VA_ARGS__)
+#define WORDS_PICK(a, b, c, d, e, f, g, h, n, ...) n
+#define WORDS(m, p, ...) WORDS_PICK(__VA_ARGS__, WORDS_8, WORDS_7, WORDS_6, WORDS_5, WORDS_4, WORDS_3, WORDS_2, WORDS_1, )(m, p, __VA_ARGS__)
+
+#define WORD_ENUM(p, w) p##_##w,
+struct spec_origin;
+struct spec {
+#define SECTION(name, help) struct {
+#define END(name) } name;
+#define KEY(section, type, name, def, checks, help) FIELD_##type name;
+#define CHOICE(section, prefix, name, def, help, ...) enum { WORDS(WORD_ENUM, prefix, __VA_ARGS__) } name;
+#include "spec/keys.def"
+#undef SECTION
+#undef END
+#undef KEY
+#undef CHOICE
+    const char         *file;              /* the experiment file, "" for defaults alone */
+    struct spec_origin *origin;            /* who wrote each key; for spec_fail() */
+    arena              *arena;
+};
+
+#define NOISE_ONE_OVER_E (-1.0)            /* model.moe.noise: 1/E */
+
+/* ---- reading -------------------------------------------------------------------------------------------------- */
+
+/* One value from outside the file, `text` as after --set: "optim.lr=1e-3". `by` is what the user wrote it with: "--set",
+ * "--device", "JETCL_DEVICE"; messages begin with it. */
+struct spec_set { const char *by, *text; };
+
+/* Reads path with its `base:` files over the defaults, the user's file, then JETCL_DEVICE and JETCL_DATA, then the n sets in
+ * order, then fills in presets, then checks keys against each other. path NULL: no file. 0, or -1 + fail(FAULT_USAGE). */
+int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set *sets, int n);
+/* The same for text that has no file of its own; `name` stands for it in messages. */
+int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets, int n);
+/* fail(FAULT_USAGE) at the place where the key was written, with the source line and a caret. Returns -1. */
+int spec_fail(const struct spec *s, const char *key, const char *fmt, ...) PRINTF(3, 4);
+/* Did a file, the environment or --set write this key (rather than a default or preset)? */
+bool spec_written(const struct spec *s, const char *key);
+
+/* ---- writing -------------------------------------------------------------------------------------------------- */
+
+/* The complete experiment, itself a valid file that loads to the same values. */
+void spec_write(FILE *f, const struct spec *s);
+/* Value of one key as it would be written; NULL for an unknown key. */
+const char *spec_value(arena *a, const struct spec *s, const char *key);
+/* Every row: type, default, meaning; as text for a terminal or as Markdown. */
+void spec_list(FILE *f, bool markdown);
+/* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
+int  spec_help(FILE *f, const char *key);
+/* Equal for experiments that compute the same: leaves out name, device, threads, workers, data.root, log, keep, signal. */
+u64  spec_hash(const struct spec *s);
+
+#endif

@@ -1,0 +1,153 @@
+/* write.c: the resolved experiment as YAML, its hash, and the key table as help. */
+#include "spec/key.h"
+#include <ctype.h>
+
+void spec_write(FILE *f, const struct spec *s)
+{
+    int depth = 0;
+    arena_mark mark = arena_save(s->arena);
+    for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
+        if (k->type == TYPE_end)
+            depth--;
+        else if (k->type == TYPE_section)
+            fprintf(f, "%*s%s:\n", 2 * depth++, "", k->path);
+        else
+            fprintf(f, "%*s%s: %s\n", 2 * depth, "", key_leaf(k), value_text(s->arena, k, key_field(k, s)));
+    }
+    arena_restore(s->arena, mark);
+}
+
+/* Keys that change where or how fast something is computed, but not what. */
+static bool outside_hash(const char *path)
+{
+    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root", "log.", "keep.", "signal." };
+    for (int i = 0; i < countof(outside); i++)
+        if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))
+            return true;
+    return false;
+}
+
+u64 spec_hash(const struct spec *s)
+{
+    u64 h = 14695981039346656037u;                         // FNV-1a
+    arena_mark mark = arena_save(s->arena);
+    for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
+        if (k->type <= TYPE_end || outside_hash(k->path))
+            continue;
+        const char *line = arena_printf(s->arena, "%s=%s\n", k->path, value_text(s->arena, k, key_field(k, s)));
+        for (; *line; line++)
+            h = (h ^ (u8)*line) * 1099511628211u;
+    }
+    arena_restore(s->arena, mark);
+    return h;
+}
+
+/* ---- help ------------------------------------------------------------------------------------------------------------ */
+
+/* Calls with the full path of each section too; sections come before their keys. */
+struct row { const struct key *key; const char *path; bool section; };
+
+static int all_rows(arena *a, struct row *rows)
+{
+    const char *stack[8] = { "" };
+    int n = 0, depth = 0;
+    for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
+        if (k->type == TYPE_end)
+            depth--;
+        else if (k->type == TYPE_section) {
+            const char *path = depth ? arena_printf(a, "%s.%s", stack[depth], k->path) : k->path;
+            stack[++depth] = path;
+            rows[n++] = (struct row){ k, path, true };
+        } else
+            rows[n++] = (struct row){ k, k->path, false };
+    }
+    return n;
+}
+
+static const char *shown_default(const struct key *k) { return k->def[0] ? k->def : "none"; }
+
+static void list_row(FILE *f, arena *a, struct row r)
+{
+    if (r.section)
+        fprintf(f, "\n%s%s%s: %s\n", say_bold(1), r.path, say_plain(1), r.key->help);
+    else
+        fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s %s\n", r.path, shown_default(r.key), say_dim(1), value_wants(a, r.key), say_plain(1),
+                "", r.key->help);
+}
+
+/* `|` would end a table cell. */
+static void cell(FILE *f, const char *text)
+{
+    for (; *text; text++)
+        fprintf(f, *text == '|' ? "\\|" : "%c", *text);
+}
+
+static void markdown_row(FILE *f, arena *a, struct row r)
+{
+    if (r.section)
+        fprintf(f, "\n### %s\n\n%s\n\n| key | default | value | meaning |\n|---|---|---|---|\n", r.path, r.key->help);
+    else {
+        fprintf(f, "| `%s` | `%s` | ", r.path, shown_default(r.key));
+        cell(f, value_wants(a, r.key));
+        fputs(" | ", f);
+        cell(f, r.key->help);
+        fputs(" |\n", f);
+    }
+}
+
+void spec_list(FILE *f, bool markdown)
+{
+    arena *a = arena_open("help");
+    struct row *rows = arena_array(a, struct row, spec_key_count);
+    int n = all_rows(a, rows);
+    if (markdown)
+        fputs("### top level\n\n| key | default | value | meaning |\n|---|---|---|---|\n", f);
+    for (int i = 0; i < n; i++)
+        (markdown ? markdown_row : list_row)(f, a, rows[i]);
+    arena_close(a);
+}
+
+static void help_key(FILE *f, arena *a, const struct key *k)
+{
+    fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path, say_plain(1), k->help,
+            value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
+    bool any = false;
+    for (int i = 0; i < spec_preset_count; i++)
+        if (!strcmp(spec_presets[i].key, k->path)) {
+            fprintf(f, "%s    %-24s %s\n", any ? "" : "  sets these defaults:\n", spec_presets[i].value, spec_presets[i].text);
+            any = true;
+        }
+}
+
+static int no_such_key(const char *key, const struct row *rows, const char **names, int n)
+{
+    for (int i = 0; i < n; i++)
+        names[i] = rows[i].path;
+    const char *near = text_nearest(key, names, n);
+    for (int i = 0; i < n; i++)
+        names[i] = key_leaf(rows[i].key);
+    if (!near)
+        near = text_nearest(key, names, n);
+    return near ? fail(FAULT_USAGE, "no command or key '%s' (did you mean '%s'?)", key, near)
+                : fail(FAULT_USAGE, "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)", key);
+}
+
+int spec_help(FILE *f, const char *key)
+{
+    arena *a = arena_open("help");
+    struct row *rows = arena_array(a, struct row, spec_key_count);
+    int n = all_rows(a, rows), found = 0;
+    size_t length = strlen(key);
+    for (int i = 0; i < n; i++) {
+        bool same = !strcmp(rows[i].path, key), leaf = !rows[i].section && !strcmp(key_leaf(rows[i].key), key);
+        bool inside = !strncmp(rows[i].path, key, length) && rows[i].path[length] == '.';
+        if (leaf || (same && !rows[i].section))
+            help_key(f, a, rows[i].key);
+        else if (same || inside)
+            list_row(f, a, rows[i]);
+        found += same || inside || leaf;
+    }
+    int rc = found ? 0 : no_such_key(key, rows, arena_array(a, const char *, n), n);
+    arena_close(a);
+    return rc;
+}

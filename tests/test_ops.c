@@ -1,0 +1,456 @@
+/* test_ops.c: every op against plain C loops in double, at nasty sizes; its gradient along a random direction against
+ * central differences of those loops; the same planned and unplanned, joined and unjoined, override and generic kernels.
+ * Outputs are poisoned with NaN first. Cases: ops_cases.def. */
+#include "unit.h"
+#include "autograd/autograd.h"
+#include <math.h>
+#include <stdlib.h>
+
+static dev *device;
+
+/* ---- plain loops: x[i] of shape s[i] -> y ------------------------------------------------------------------------------ */
+
+typedef const f64 *const *in;
+#define LOOP(i, n)  for (i64 i = 0; i < (n); i++)
+#define PLAIN(name) static void plain_##name(in x, const struct shape *s, f64 *y)
+#define A(k)  s[0].d[k]
+#define N(k)  shape_count(s[k])
+
+static f64 plain_phi(f64 x) { return 0.5 * x * (1 + erf(x / sqrt(2))); }
+
+PLAIN(add)        { LOOP(i, N(0)) y[i] = x[0][i] + x[1][i]; }
+PLAIN(add_row)    { LOOP(i, N(0)) y[i] = x[0][i] + x[1][i % A(2)]; }
+PLAIN(mul_column) { LOOP(i, N(0)) y[i] = x[0][i] * x[1][i / (3 * A(2))]; }
+PLAIN(mul_middle) { LOOP(i, N(0)) y[i] = x[0][i] * x[1][i / (2 * A(3)) % A(1) * A(3) + i % A(3)]; }
+PLAIN(div_scalar) { LOOP(i, N(0)) y[i] = x[0][i] / (x[1][0] * x[1][0] + 1); }
+PLAIN(gelu)       { LOOP(i, N(0)) y[i] = plain_phi(x[0][i]); }
+PLAIN(chain)      { LOOP(i, N(0)) y[i] = tanh((x[0][i] - x[1][i]) * exp(.3 * x[1][i])); }
+
+/* y (m n) = op(a) op(b) */
+static void product(const f64 *a, const f64 *b, f64 *y, i64 m, i64 n, i64 k, bool ta, bool tb)
+{
+    LOOP(i, m) LOOP(j, n) {
+        f64 sum = 0;
+        LOOP(l, k) sum += (ta ? a[l * m + i] : a[i * k + l]) * (tb ? b[j * k + l] : b[l * n + j]);
+        y[i * n + j] = sum;
+    }
+}
+PLAIN(matmul)      { product(x[0], x[1], y, A(0), 7, A(1), false, false); }
+PLAIN(matmul_ta)   { product(x[0], x[1], y, A(1), 7, A(0), true, false); }
+PLAIN(matmul_tb)   { product(x[0], x[1], y, A(0), 7, A(1), false, true); }
+PLAIN(matmul_tab)  { product(x[0], x[1], y, A(1), 7, A(0), true, true); }
+PLAIN(batched)     { LOOP(b, 3) product(x[0] + b * A(1) * A(2), x[1] + b * 5 * A(2), y + b * A(1) * 5, A(1), 5, A(2), false, true); }
+PLAIN(shared_left) { LOOP(b, 3) product(x[0], x[1] + b * 5 * A(1), y + b * A(0) * 5, A(0), 5, A(1), false, false); }
+PLAIN(linear_gelu) { product(x[0], x[1], y, 2 * A(1), 9, A(2), false, true); LOOP(i, 2 * A(1) * 9) y[i] = plain_phi(y[i] + x[2][i % 9]); }
+PLAIN(residual)
+{
+    product(x[0], x[1], y, 2 * A(1), A(2), A(2), false, true);
+    LOOP(i, N(0)) y[i] += x[2][i % A(2)] + x[0][i];
+}
+
+static void softmax(const f64 *x, f64 *y, i64 n, i64 step)
+{
+    f64 top = -INFINITY, sum = 0;
+    LOOP(i, n) top = fmax(top, x[i * step]);
+    LOOP(i, n) sum += exp(x[i * step] - top);
+    LOOP(i, n) y[i * step] = exp(x[i * step] - top) / sum;
+}
+PLAIN(softmax)      { LOOP(i, A(0)) softmax(x[0] + i * A(1), y + i * A(1), A(1), 1); }
+PLAIN(softmax_axis) { LOOP(b, 2) LOOP(j, A(2)) softmax(x[0] + b * A(1) * A(2) + j, y + b * A(1) * A(2) + j, A(1), A(2)); }
+
+/* The threshold by bisection: another way than the kernel's. */
+PLAIN(entmax)
+{
+    LOOP(r, A(0)) {
+        const f64 *z = x[0] + r * A(1);
+        f64 top = -INFINITY, lo = -1, hi = 0;
+        LOOP(i, A(1)) top = fmax(top, .75 * z[i]);
+        LOOP(round, 100) {
+            f64 mid = (lo + hi) / 2, sum = 0;
+            LOOP(i, A(1)) sum += pow(fmax(.75 * z[i] - top - mid, 0), 2);
+            *(sum > 1 ? &lo : &hi) = mid;
+        }
+        LOOP(i, A(1)) y[r * A(1) + i] = pow(fmax(.75 * z[i] - top - lo, 0), 2);
+    }
+}
+
+static void layernorm(const f64 *x, f64 *y, i64 n)
+{
+    f64 mean = 0, var = 0;
+    LOOP(i, n) mean += x[i] / (f64)n;
+    LOOP(i, n) var += (x[i] - mean) * (x[i] - mean) / (f64)n;
+    LOOP(i, n) y[i] = (x[i] - mean) / sqrt(var + (f64)1e-2f);
+}
+PLAIN(layernorm_plain) { LOOP(r, A(0)) layernorm(x[0] + r * A(1), y + r * A(1), A(1)); }
+PLAIN(layernorm)
+{
+    plain_layernorm_plain(x, s, y);
+    LOOP(i, N(0)) y[i] = y[i] * x[1][i % A(1)] + x[2][i % A(1)];
+}
+
+static void l2norm(const f64 *x, const struct shape *s, f64 *y, f64 outside, f64 inside)
+{
+    LOOP(r, A(0)) {
+        f64 sum = inside;
+        LOOP(i, A(1)) sum += x[r * A(1) + i] * x[r * A(1) + i];
+        LOOP(i, A(1)) y[r * A(1) + i] = x[r * A(1) + i] / (sqrt(sum) + outside);
+    }
+}
+PLAIN(l2norm)        { l2norm(x[0], s, y, 1e-6, 0); }
+PLAIN(l2norm_inside) { l2norm(x[0], s, y, 0, (f64)1e-2f); }
+
+PLAIN(sum_rows)    { LOOP(i, A(0)) { y[i] = 0; LOOP(j, A(1)) y[i] += x[0][i * A(1) + j]; } }
+PLAIN(sum_columns) { LOOP(j, A(1)) { y[j] = 0; LOOP(i, A(0)) y[j] += x[0][i * A(1) + j]; } }
+PLAIN(sum_ends)    { LOOP(j, A(1)) { y[j] = 0; LOOP(i, A(0)) LOOP(k, 3) y[j] += x[0][(i * A(1) + j) * 3 + k]; } }
+PLAIN(mean)        { y[0] = 0; LOOP(i, N(0)) y[0] += x[0][i] / (f64)N(0); }
+
+PLAIN(view)   { LOOP(i, A(1) * A(2)) y[i] = x[0][A(1) * A(2) + i]; }
+PLAIN(slice)  { LOOP(i, A(0)) LOOP(j, 2) LOOP(k, A(2)) y[(i * 2 + j) * A(2) + k] = x[0][(i * 3 + j + 1) * A(2) + k]; }
+PLAIN(pad)    { LOOP(i, A(0)) LOOP(j, 4) LOOP(k, A(2)) y[(i * 4 + j) * A(2) + k] = j == 1 || j == 2 ? x[0][(i * 2 + j - 1) * A(2) + k] : 0; }
+PLAIN(concat) { LOOP(i, A(0)) LOOP(j, 3) LOOP(k, A(2)) y[(i * 3 + j) * A(2) + k] = j < 2 ? x[0][(i * 2 + j) * A(2) + k] : x[1][i * A(2) + k]; }
+PLAIN(join)   { LOOP(i, N(0)) y[i] = x[0][i]; LOOP(i, N(1)) y[N(0) + i] = x[1][i]; }
+PLAIN(split_join) { LOOP(i, N(0)) y[i] = x[0][i] * (i < A(1) * A(2) ? 2 : 3); }
+PLAIN(permute)
+{
+    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3)) y[((c * 2 + a) * A(3) + d) * A(1) + b] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
+}
+PLAIN(permute_rows)
+{
+    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3)) y[((b * 3 + c) * 2 + a) * A(3) + d] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
+}
+PLAIN(cross_entropy)                              // targets are uniform, whatever the smoothing
+{
+    LOOP(i, A(0)) {
+        const f64 *z = x[0] + i * A(1);
+        f64 top = -INFINITY, sum = 0, mean = 0;
+        LOOP(j, A(1)) top = fmax(top, z[j]);
+        LOOP(j, A(1)) sum += exp(z[j] - top);
+        LOOP(j, A(1)) mean += (top + log(sum) - z[j]) / (f64)A(1);
+        y[i] = mean;
+    }
+}
+
+/* ---- running a case ------------------------------------------------------------------------------------------------------ */
+
+struct test_case {
+    const char *op, *name;
+    int  (*shapes)(i64 r, i64 c, struct shape *s);
+    node *(*build)(node **x, i64 r, i64 c);
+    void (*plain)(in x, const struct shape *s, f64 *y);
+    f64  tolerance, grad_tolerance;
+};
+
+#define SHAPES(...) \
+    memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); return countof(((struct shape[]){ __VA_ARGS__ }))
+#define CASE(op, name, shapes, expr, plain, tol, gtol) \
+    static int shapes_##name(i64 r, i64 c, struct shape *s) { (void)r, (void)c; shapes; } \
+    static node *build_##name(node **x, i64 r, i64 c) { (void)r, (void)c; return expr; }
+#define NO_CASE(op, why)
+#include "ops_cases.def"
+#undef CASE
+#undef NO_CASE
+
+static const struct test_case cases[] = {
+#define CASE(op, name, shapes, expr, plain, tol, gtol) { #op, #name, shapes_##name, build_##name, plain, tol, gtol },
+#define NO_CASE(op, why) { #op, NULL },
+#include "ops_cases.def"
+#undef CASE
+#undef NO_CASE
+};
+
+static void close_to(const f32 *got, const f64 *want, i64 n, f64 tolerance, const char *what, i64 r, i64 c)
+{
+    f64 top = 0;
+    LOOP(i, n) top = fmax(top, fabs(want[i]));
+    LOOP(i, n)
+        if (!(fabs((f64)got[i] - want[i]) <= tolerance * top + (tolerance > 0 ? 1e-6 : 0)))
+            fail_msg("%s, r %d c %d: element %d of %d: got %.9g, want %.9g (largest %.3g)", what, (int)r, (int)c, (int)i, (int)n,
+                     (f64)got[i], want[i], top);
+}
+
+static f64 dot_plain(const struct test_case *t, f64 *const *x, const struct shape *s, const f64 *cot, i64 n, f64 *y)
+{
+    f64 sum = 0;
+    t->plain((in)x, s, y);
+    LOOP(i, n) sum += y[i] * cot[i];
+    return sum;
+}
+
+static void run_case(const struct test_case *t, i64 r, i64 c)
+{
+    arena *a = arena_open("case");
+    struct shape s[4];
+    int n = t->shapes(r, c, s);
+    graph *g = graph_new(device);
+    node *x[4], *grad[4];
+    f64 *v[4], *dir[4];
+    rng random = rng_at((u64)(r * 1000 + c), RNG_TEST, 0, 0);
+    for (int k = 0; k < n; k++)
+        x[k] = graph_input(g, "x", F32, s[k]);
+    node *y = node_keep(t->build(x, r, c));
+    node *cot = graph_input(g, "cot", F32, y->shape);
+    i64 count = node_count(y);
+    if (count > 0)
+        grad_build_from(y, cot, x, n, grad);
+    for (int k = 0; k < n; k++)
+        grad[k] = grad[k]->fixed ? node_keep(op_copy(grad[k])) : node_keep(grad[k]);
+    simplify_graph(g);
+    if (graph_compile(g))
+        fail_msg("%s r %d c %d: %s", t->name, (int)r, (int)c, fail_message());
+
+    f32 *host = arena_array(a, f32, 1 << 20);
+    f64 *want = arena_array(a, f64, count), *cotangent = arena_array(a, f64, count), expect = 0, got = 0, scale = 0;
+    for (int s_ = 0; s_ < g->plan->n_slabs; s_++)
+        mem_fill(device, (range){ g->slabs[s_], 0, mem_bytes(g->slabs[s_]) }, 0x7fc00000);      // NaN
+    for (int k = 0; k <= n; k++) {
+        i64 size = k < n ? N(k) : count;
+        check(size <= 1 << 20, "test too large: %d", (int)size);
+        f64 *into = k < n ? (v[k] = arena_array(a, f64, size)) : cotangent;
+        LOOP(i, size) into[i] = host[i] = (f32)rng_normal(&random);
+        node_write(k < n ? x[k] : cot, host);
+    }
+    if (graph_run(g) || node_read(y, host))
+        fail_msg("%s: %s", t->name, fail_message());
+    t->plain((in)v, s, want);
+    close_to(host, want, count, t->tolerance, t->name, r, c);
+
+    const f64 h = 1e-5;
+    for (int k = 0; k < n; k++) {
+        dir[k] = arena_array(a, f64, N(k));
+        node_read(grad[k], host);
+        f64 part = 0;
+        LOOP(i, N(k)) {
+            dir[k][i] = rng_normal(&random);
+            part += dir[k][i] * (f64)host[i];
+            scale += fabs(dir[k][i] * (f64)host[i]);
+        }
+        got += part;
+    }
+    for (int sign = -1; sign <= 1; sign += 2) {
+        for (int k = 0; k < n; k++)
+            LOOP(i, N(k)) v[k][i] += sign * h * dir[k][i] * (sign > 0 ? 2 : 1);
+        expect += sign * dot_plain(t, v, s, cotangent, count, want) / (2 * h);
+    }
+    if (!(fabs(got - expect) <= t->grad_tolerance * fmax(scale, fabs(expect)) + 1e-5))
+        fail_msg("%s, r %d c %d: directional derivative %.9g, want %.9g (sum of magnitudes %.3g)", t->name, (int)r, (int)c, got,
+                 expect, scale);
+    graph_free(g);
+    arena_close(a);
+}
+
+static const i64 sizes[] = { 1, 2, 31, 32, 33, 63, 64, 65, 37 };
+
+static void run_all(const struct test_case *t)
+{
+    for (int i = 0; i < countof(sizes); i++) {
+        run_case(t, sizes[i], sizes[(i * 5 + 3) % countof(sizes)]);
+        run_case(t, sizes[(i * 4 + 1) % countof(sizes)], sizes[i]);
+    }
+    run_case(t, 5, 331);
+}
+
+static void test_case_plain(void **state)   { run_all(*state); }
+
+static void with_trace(const char *trace, const struct test_case *t)
+{
+    trace_set(trace);
+    run_case(t, 33, 65);
+    run_case(t, 7, 17);
+    trace_set("");
+}
+static void test_no_plan(void **state)  { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_plan", &cases[i]); (void)state; }
+static void test_no_join(void **state)  { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_join", &cases[i]); (void)state; }
+static void test_no_class(void **state) { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_class", &cases[i]); (void)state; }
+
+static void other_class(enum dev_class class)
+{
+    dev *usual = device;
+    device = dev_open(NULL);
+    assert_non_null(device);
+    dev_force_class(device, class);
+    for (int i = 0; i < countof(cases); i++)
+        if (cases[i].name) {
+            run_case(&cases[i], 33, 65);
+            run_case(&cases[i], 5, 131);
+        }
+    dev_close(device);
+    device = usual;
+}
+static void test_gpu_class(void **state) { (void)state; other_class(DEV_GPU); }
+static void test_cpu_class(void **state) { (void)state; other_class(DEV_CPU); }
+
+static void test_every_op_has_a_case(void **state)
+{
+    (void)state;
+    for (int i = 0; i < op_count; i++) {
+        bool found = false;
+        for (int k = 0; k < countof(cases); k++)
+            found |= !strcmp(cases[k].op, op_list[i]->name);
+        if (!found)
+            fail_msg("op %s has no row in ops_cases.def", op_list[i]->name);
+    }
+}
+
+/* Every row of map.def as C, against the device; the derivative text against central differences of the first. */
+#define gelu plain_phi
+static f64 gelu_grad(f64 x) { return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI); }
+static f64 sign(f64 x) { return (x > 0) - (x < 0); }
+#define MAP0(name, y)
+#define MAP1(name, f, dx) \
+    static f64 f_##name(f64 x, f64 c) { (void)c, (void)x; return f; } \
+    static f64 d_##name(f64 x, f64 y, f64 c) { f64 dy = 1; (void)c, (void)x, (void)y, (void)dy; return dx; }
+#define MAP2(name, f, da, db) \
+    static f64 f_##name(f64 a, f64 b) { return f; } \
+    static f64 da_##name(f64 a, f64 b, f64 y) { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return da; } \
+    static f64 db_##name(f64 a, f64 b, f64 y) { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return db; }
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP2
+
+static void near_derivative(const char *name, f64 got, f64 up, f64 down)
+{
+    f64 want = (up - down) / 2e-6;
+    if (!(fabs(got - want) <= 1e-6 * (1 + fabs(want))))
+        fail_msg("map.def: derivative of %s is %.9g, want %.9g", name, got, want);
+}
+
+static void test_map_rows(void **state)
+{
+    (void)state;
+    for (f64 x = 0.3; x < 3; x += 0.37) {
+        f64 b = 1.7 - x * 0.4, h = 1e-6;
+        (void)b;
+#define MAP0(name, y)
+#define MAP1(name, f, dx) near_derivative(#name, d_##name(x, f_##name(x, .7), .7), f_##name(x + h, .7), f_##name(x - h, .7));
+#define MAP2(name, f, da, db) \
+        near_derivative(#name, da_##name(x, b, f_##name(x, b)), f_##name(x + h, b), f_##name(x - h, b)); \
+        near_derivative(#name, db_##name(x, b, f_##name(x, b)), f_##name(x, b + h), f_##name(x, b - h));
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP2
+    }
+}
+
+/* Random values: those of rng.c, wherever they are drawn; and a gradient sees the mask that the result saw. */
+static void test_random(void **state)
+{
+    (void)state;
+    static f32 mask[6 * 37], y[6 * 37], dx[6 * 37], x[6 * 37], drop[6];
+    static step_words step = { .u = { [STEP_NUMBER] = 5, [STEP_SEED_LO] = 77, [STEP_SEED_HI] = 3 } };
+    graph *g = graph_new(device);
+    node *in = graph_input(g, "x", F32, SHAPE(2, 3, 37)), *one = graph_input(g, "dy", F32, SHAPE(2, 3, 37)), *grad;
+    node *keep = op_keep_mask(g, in->shape, .6f), *path = op_keep_mask(g, SHAPE(2, 3, 1), .5f);
+    node *out = op_mul(op_mul(in, keep), path);
+    grad_build_from(out, one, &in, 1, &grad);
+    node_keep(out), node_keep(grad);
+    node *seen = node_keep(op_mul(keep, op_offset(op_scale(in, 0), 1))), *rows = node_keep(path);
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    LOOP(i, 6 * 37) x[i] = 1 + (f32)i, y[i] = 1;
+    node_write(in, x), node_write(one, y);
+    assert_int_equal(graph_set_step(g, &step), 0);
+    assert_int_equal(graph_run(g), 0);
+    node_read(seen, mask), node_read(rows, drop), node_read(out, y), node_read(grad, dx);
+    LOOP(i, 6 * 37) {
+        i64 at = i / 37 * 48 + i % 37;            // rows start blocks of 16
+        f32 want = floorf(.6f + rng_element_unit((u64)3 << 32 | 77, RNG_NODE, 5, (u64)at)) / .6f;
+        assert_true(mask[i] == want);
+        f32 row = floorf(.5f + rng_element_unit((u64)3 << 32 | 77, RNG_NODE + 1, 5, (u64)(i / 37 * 16))) / .5f;
+        assert_true(drop[i / 37] == row);
+        assert_true(dx[i] == want * row);
+        assert_true(fabsf(y[i] - x[i] * want * row) <= 1e-6f * x[i] * 4);
+    }
+    graph_free(g);
+}
+
+/* A builder's mistake is one complaint with the place, both shapes and what is wrong; nothing runs. */
+static void test_complaints(void **state)
+{
+    (void)state;
+    graph *g = graph_new(device);
+    const char *old = graph_push(g, "blocks.3");
+    node *a = graph_input(g, "a", F32, SHAPE(4, 5)), *b = graph_input(g, "b", F32, SHAPE(4, 7));
+    op_softmax(op_matmul(a, b, 0), 9);
+    graph_pop(g, old);
+    assert_int_equal(graph_compile(g), -1);
+    assert_string_equal(fail_message(), "blocks.3: matmul: inner axes differ: [4 5] x [4 7]");
+    graph_free(g);
+}
+
+static void test_adamw(void **state)
+{
+    (void)state;
+    enum { N_ = 3000 };
+    static f32 p[N_], gr[N_], m[N_], v[N_], got[N_];
+    static f32 groups[6] = { 1, .05f, .5f, 0, .25f, .1f };
+    pool *pool = pool_new(device, "test");
+    range rp = pool_take(pool, 4 * N_), rg = pool_take(pool, 4 * N_), rm = pool_take(pool, 4 * N_), rv = pool_take(pool, 4 * N_),
+          rt = pool_take(pool, sizeof groups);
+    rng r = rng_at(9, RNG_TEST, 0, 0);
+    f64 square = 0, q[N_], mm[N_], vv[N_];
+    LOOP(i, N_) {
+        q[i] = p[i] = (f32)rng_normal(&r), gr[i] = (f32)rng_normal(&r);
+        mm[i] = m[i] = (f32)rng_normal(&r), vv[i] = v[i] = (f32)rng_unit(&r);
+        square += (f64)gr[i] * (f64)gr[i];
+    }
+    mem_write(device, rp, p), mem_write(device, rg, gr), mem_write(device, rm, m), mem_write(device, rv, v), mem_write(device, rt, groups);
+    graph *g = graph_new(device);
+    node *sum = node_keep(op_square_sum(g, rg, N_));
+    op_adamw(sum, &(struct adamw_args){ rp, rg, rm, rv, rt, N_, .9f, .999f, 1e-8f, 5 });
+    op_add_into(g, rm, rv, N_);
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    step_words w = { .f = { [STEP_LR] = .1f, [STEP_BIAS1] = 1 - .729f, [STEP_BIAS2] = 1 - .997f, [STEP_GRAD_SCALE] = .5f } };
+    graph_set_step(g, &w);
+    assert_int_equal(graph_run(g), 0);
+    f32 total;
+    node_read(sum, &total);
+    assert_true(fabs(total - square) < 1e-5 * square);
+    f64 coef = .5 * fmin(1, 5 / (.5 * sqrt(square) + 1e-6));
+    LOOP(i, N_) {
+        f64 lr = (f64).1f * groups[i / 1024 * 2], wd = groups[i / 1024 * 2 + 1], gg = gr[i] * coef;
+        mm[i] = .9 * mm[i] + .1 * gg;
+        vv[i] = .999 * vv[i] + .001 * gg * gg;
+        q[i] = q[i] * (1 - lr * wd) - lr / (1 - .729) * mm[i] / (sqrt(vv[i]) / sqrt(1 - .997) + 1e-8);
+        mm[i] += vv[i];
+    }
+    mem_read(device, rp, got);
+    close_to(got, q, N_, 5e-6, "adamw p", 0, 0);
+    mem_read(device, rv, got);
+    close_to(got, vv, N_, 2e-6, "adamw v", 0, 0);
+    mem_read(device, rm, got);
+    close_to(got, mm, N_, 2e-6, "adamw m + v", 0, 0);
+    graph_free(g);
+    pool_free(pool);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    device = dev_open(NULL);
+    if (!device)
+        fprintf(stderr, "%s\n", fail_message());
+    return device ? 0 : -1;
+}
+static int teardown(void **state) { (void)state; dev_close(device); return 0; }
+
+int main(void)
+{
+    static struct CMUnitTest tests[countof(cases) + 16];
+    int n = 0;
+    say_setup((struct say_options){ SAY_QUIET, 0, true });
+    const char *only = getenv("ONLY");            // one case, for debugging
+    for (int i = 0; i < countof(cases); i++)
+        if (cases[i].name && (!only || !strcmp(only, cases[i].name)))
+            tests[n++] = (struct CMUnitTest){ cases[i].name, test_case_plain, NULL, NULL, (void *)&cases[i] };
+    const struct CMUnitTest others[] = {
+        cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class), cmocka_unit_test(test_gpu_class),
+        cmocka_unit_test(test_cpu_class) };
+    for (int i = 0; i < countof(others) && !only; i++)
+        tests[n++] = others[i];
+    return _cmocka_run_group_tests("ops", tests, (size_t)n, setup, teardown);
+}

@@ -1,0 +1,284 @@
+/* test_product.c: every matmul kernel family against a loop in double, at sizes around tile edges. Each case draws its
+ * transposes, strides, batches and epilogue; C is NaN before (unless it is added to), and must stay NaN between its rows and around. */
+#include "unit.h"
+#include "op/product.h"
+#include <math.h>
+
+enum { SPACE = 12 << 20 };                           /* values a case may use; A, B, C, bias, pre, residual, scratch */
+
+struct bench {                                       /* a device, and host copies of what lies in its memory */
+    dev   *d;
+    mem   *m;
+    arena *a;
+    f32   *in, *out;
+    u64    used;
+    rng    r;
+};
+
+static void open_bench(struct bench *b, const char *class)
+{
+    trace_set(strcmp(class, "generic") ? "" : "no_class");
+    *b = (struct bench){ .d = dev_open(NULL), .a = arena_open("product"), .r = rng_at(5, RNG_TEST, 0, 0) };
+    assert_non_null(b->d);
+    if (strcmp(class, "generic"))
+        dev_force_class(b->d, strcmp(class, "cpu") ? DEV_GPU : DEV_CPU);
+    b->m = mem_new(b->d, 4ull * SPACE, "test");
+    assert_non_null(b->m);
+    b->in = arena_array(b->a, f32, SPACE);
+    b->out = arena_array(b->a, f32, SPACE);
+}
+
+static void close_bench(struct bench *b)
+{
+    mem_free(b->m);
+    dev_close(b->d);
+    arena_close(b->a);
+    trace_set("");
+}
+
+/* Room for an operand of rows x columns a batch: padded rows, gaps between batches, an odd first element. */
+static struct operand lay(struct bench *b, const struct product *p, i64 rows, i64 columns, bool shared)
+{
+    struct operand o = { .at = rng_below(&b->r, 3) ? 0 : 1 + rng_below(&b->r, 20) };
+    o.row = columns + (rng_below(&b->r, 2) ? rng_below(&b->r, 19) : 0);
+    i64 one = rows * o.row + (rng_below(&b->r, 2) ? rng_below(&b->r, 9) : 0);
+    bool swap = rng_below(&b->r, 2);                 // which batch axis is the slow one
+    o.inner = shared ? 0 : swap ? one * p->outer : one;
+    o.outer = shared ? 0 : swap ? one : one * p->inner;
+    u64 n = (u64)(o.at + one * (shared ? 1 : p->outer * p->inner) + 16), unit = dev_info(b->d)->align / 4;
+    o.r = (range){ b->m, 4 * b->used, 4 * n };
+    b->used = ROUND_UP(b->used + n, unit);
+    assert_true(b->used <= SPACE);
+    return o;
+}
+
+static f32 *cell(f32 *base, const struct operand *o, i64 z0, i64 z1, i64 row, i64 column)
+{
+    return base + o->r.off / 4 + o->at + z0 * o->outer + z1 * o->inner + row * o->row + column;
+}
+
+struct want { f64 value, pre, size; };               /* size: what rounding is measured against */
+
+static struct want expected(struct bench *b, const struct product *p, i64 z0, i64 z1, i64 i, i64 j)
+{
+    struct want w = { 0 };
+    for (i64 k = 0; k < p->k; k++) {
+        f64 x = *cell(b->in, &p->a, z0, z1, p->ta ? k : i, p->ta ? i : k);
+        f64 y = *cell(b->in, &p->b, z0, z1, p->tb ? j : k, p->tb ? k : j);
+        w.pre += x * y;
+        w.size += fabs(x * y);
+    }
+    w.pre *= p->alpha;
+    w.size *= fabs(p->alpha);
+    if (p->bias.r.mem)
+        w.pre += *cell(b->in, &p->bias, z0, z1, 0, j);
+    w.value = p->act == PRODUCT_GELU ? 0.5 * w.pre * (1 + erf(w.pre * sqrt(0.5))) : w.pre;
+    if (p->residual.r.mem)
+        w.value += *cell(b->in, &p->residual, z0, z1, i, j);
+    if (p->accumulate)
+        w.value += *cell(b->in, &p->c, z0, z1, i, j);
+    w.size += fabs(w.value) + 1;
+    return w;
+}
+
+static bool near(f64 got, f64 want, f64 size)
+{
+    return isnan(want) ? isnan(got) : isinf(want) ? got == want : fabs(got - want) <= 1e-6 * size;
+}
+
+static void verify(struct bench *b, const struct product *p, const char *what)
+{
+    // Cells are turned to NaN once looked at, so that in the end C's range must be NaN throughout.
+    for (i64 z0 = 0; z0 < p->outer; z0++)
+        for (i64 z1 = 0; z1 < p->inner; z1++)
+            for (i64 i = 0; i < p->m; i++)
+                for (i64 j = 0; j < p->n; j++) {
+                    struct want w = expected(b, p, z0, z1, i, j);
+                    f32 *got = cell(b->out, &p->c, z0, z1, i, j), *pre = cell(b->out, &p->pre, z0, z1, i, j);
+                    if (!near(*got, w.value, w.size))
+                        fail_msg("%s: C(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1, (int)i, (int)j, *got, w.value);
+                    *got = NAN;
+                    if (!p->pre.r.mem)
+                        continue;
+                    if (!near(*pre, w.pre, w.size))
+                        fail_msg("%s: pre(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1, (int)i, (int)j, *pre, w.pre);
+                    *pre = NAN;
+                }
+    const struct operand *written[] = { &p->c, &p->pre };
+    for (int o = 0; o < 2; o++)
+        for (u64 i = 0; written[o]->r.mem && i < written[o]->r.bytes / 4; i++)
+            if (!isnan(b->out[written[o]->r.off / 4 + i]))
+                fail_msg("%s: %s written out of bounds at %d", what, o ? "pre" : "C", (int)i);
+}
+
+static void poison(struct bench *b, const struct operand *o, const struct product *p, bool keep)
+{
+    arena_mark mark = arena_save(b->a);
+    u64 n = o->r.bytes / 4;
+    f32 *old = arena_array(b->a, f32, n);
+    memcpy(old, b->in + o->r.off / 4, n * 4);
+    for (u64 i = 0; i < n; i++)
+        b->in[o->r.off / 4 + i] = NAN;
+    for (i64 z = 0; keep && z < p->outer * p->inner; z++)
+        for (i64 i = 0; i < p->m; i++)
+            for (i64 j = 0; j < p->n; j++) {
+                f32 *to = cell(b->in, o, z / p->inner, z % p->inner, i, j);
+                *to = old[to - (b->in + o->r.off / 4)];
+            }
+    arena_restore(b->a, mark);
+}
+
+static void run(struct bench *b, const struct product *p, const char *what)
+{
+    launches *l = launches_new(b->d, "product");
+    range all = { b->m, 0, 4ull * SPACE };
+    all.bytes = 4 * b->used;
+    product_emit(l, p, what);
+    if (launches_compile(l))
+        fail_msg("%s: %s", what, fail_message());
+    f32 *again = arena_array(b->a, f32, b->used);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(mem_write(b->d, all, b->in), 0);
+        assert_int_equal(launches_run(l), 0);
+        assert_int_equal(mem_read(b->d, all, k ? again : b->out), 0);
+    }
+    assert_int_equal(dev_finish(b->d), 0);
+    u64 end = p->scratch.mem ? p->scratch.off / 4 : b->used;
+    if (memcmp(again, b->out, end * 4))
+        fail_msg("%s: two runs differ", what);
+    launches_free(l);
+}
+
+/* Fills in what p leaves open (operands, scratch), draws the numbers, runs twice and compares. */
+static void try(struct bench *b, struct product p, bool bias, bool pre, bool residual)
+{
+    arena_mark mark = arena_save(b->a);
+    b->used = 0;
+    i64 z = p.outer * p.inner;
+    p.a = p.ta ? lay(b, &p, p.k, p.m, z > 1 && !rng_below(&b->r, 4)) : lay(b, &p, p.m, p.k, z > 1 && !rng_below(&b->r, 4));
+    p.b = p.tb ? lay(b, &p, p.n, p.k, z > 1 && !rng_below(&b->r, 4)) : lay(b, &p, p.k, p.n, z > 1 && !rng_below(&b->r, 4));
+    p.c = lay(b, &p, p.m, p.n, false);
+    p.bias = bias ? lay(b, &p, 1, p.n, !rng_below(&b->r, 2)) : p.bias;
+    p.pre = pre ? lay(b, &p, p.m, p.n, false) : p.pre;
+    p.residual = residual ? lay(b, &p, p.m, p.n, false) : p.residual;
+    for (u64 i = 0; i < b->used; i++)
+        b->in[i] = (f32)(2 * rng_unit(&b->r) - 1);
+    poison(b, &p.c, &p, p.accumulate);
+    if (pre)
+        poison(b, &p.pre, &p, false);
+    u64 scratch = product_scratch(b->d, &p);
+    if (scratch) {
+        p.scratch = (range){ b->m, 4 * b->used, scratch };
+        for (u64 i = 0; i < scratch / 4; i++)
+            b->in[b->used + i] = NAN;
+        b->used += scratch / 4;
+        assert_true(b->used <= SPACE);
+    }
+    const char *what = arena_printf(b->a, "%dx%dx%d batch %dx%d%s%s%s%s%s%s%s%s", (int)p.m, (int)p.n, (int)p.k, (int)p.outer,
+                                    (int)p.inner, p.ta ? " ta" : "", p.tb ? " tb" : "", p.act ? " gelu" : "", bias ? " bias" : "",
+                                    pre ? " pre" : "", residual ? " residual" : "", p.accumulate ? " onto" : "",
+                                    scratch ? " parts" : "");
+    run(b, &p, what);
+    verify(b, &p, what);
+    arena_restore(b->a, mark);
+}
+
+static const int sizes[] = { 1, 2, 3, 15, 16, 17, 31, 33, 64, 65, 97, 131 };
+
+static void draw(struct bench *b, i64 m, i64 n, i64 k)
+{
+    bool many = m * n * k < 40000;
+    struct product p = { .m = m, .n = n, .k = k, .outer = many ? 1 + rng_below(&b->r, 3) : 1, .inner = many ? 1 + rng_below(&b->r, 3) : 1,
+                         .ta = rng_below(&b->r, 2), .tb = rng_below(&b->r, 2), .act = rng_below(&b->r, 2) ? PRODUCT_GELU : PRODUCT_LINEAR,
+                         .accumulate = !rng_below(&b->r, 3), .alpha = rng_below(&b->r, 2) ? 1 : 0.125f };
+    bool bias = rng_below(&b->r, 2), pre = p.act && rng_below(&b->r, 2), residual = !rng_below(&b->r, 3);
+    try(b, p, bias, pre, residual);
+}
+
+static void test_sizes(const char *class)
+{
+    struct bench b;
+    open_bench(&b, class);
+    for (int i = 0; i < countof(sizes); i++)
+        for (int j = 0; j < countof(sizes); j++)
+            for (int k = 0; k < 4; k++)              // every pair of m and n with a third of the ks, all triples over the seeds
+                draw(&b, sizes[i], sizes[j], sizes[(i + j + 3 * k) % countof(sizes)]);
+    close_bench(&b);
+}
+
+/* Long k (blocks and parts), wide n, many rows, in all four transposes. */
+static void test_blocks(const char *class)
+{
+    static const int shapes[][4] = { { 97, 131, 1500, 1 }, { 5, 17, 3000, 1 }, { 64, 900, 600, 1 }, { 700, 33, 65, 1 },
+                                     { 230, 460, 300, 1 }, { 1, 1, 5000, 1 }, { 96, 96, 2100, 1 }, { 10, 192, 777, 2 },
+                                     { 2, 2000, 7, 1 }, { 2000, 3, 4, 3 }, { 20, 30, 2500, 3 }, { 40, 60, 70, 30 } };
+    struct bench b;
+    open_bench(&b, class);
+    for (int s = 0; s < countof(shapes); s++)
+        for (int t = 0; t < 4; t++) {
+            struct product p = { .m = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2], .outer = shapes[s][3], .inner = 1 + shapes[s][3] % 2,
+                                 .ta = t & 1, .tb = t & 2, .alpha = 1, .accumulate = (s + t) & 1,
+                                 .act = (s ^ t) & 2 ? PRODUCT_GELU : PRODUCT_LINEAR };
+            try(&b, p, s & 1, p.act && t & 1, s & 2);
+        }
+    close_bench(&b);
+}
+
+/* x += x W in place: the residual is C itself. */
+static void test_onto_itself(const char *class)
+{
+    struct bench b;
+    open_bench(&b, class);
+    struct product p = { .m = 50, .n = 70, .k = 600, .outer = 1, .inner = 1, .tb = true, .alpha = 1 };
+    p.a = lay(&b, &p, p.m, p.k, false);
+    p.b = lay(&b, &p, p.n, p.k, false);
+    p.c = lay(&b, &p, p.m, p.n, false);
+    for (u64 i = 0; i < b.used; i++)
+        b.in[i] = (f32)(2 * rng_unit(&b.r) - 1);
+    poison(&b, &p.c, &p, true);
+    p.residual = p.c;
+    u64 scratch = product_scratch(b.d, &p);
+    p.scratch = scratch ? (range){ b.m, 4 * b.used, scratch } : RANGE_NONE;
+    b.used += scratch / 4;
+    run(&b, &p, "onto itself");
+    verify(&b, &p, "onto itself");
+    close_bench(&b);
+}
+
+/* A NaN or an infinity in A or B reaches the row or column it belongs to, and no other. */
+static void test_not_finite(const char *class)
+{
+    struct bench b;
+    open_bench(&b, class);
+    struct product p = { .m = 33, .n = 70, .k = 20, .outer = 1, .inner = 1, .alpha = 1 };
+    p.a = lay(&b, &p, p.m, p.k, false);
+    p.b = lay(&b, &p, p.k, p.n, false);
+    p.c = lay(&b, &p, p.m, p.n, false);
+    for (u64 i = 0; i < b.used; i++)
+        b.in[i] = (f32)(2 * rng_unit(&b.r) - 1);
+    *cell(b.in, &p.a, 0, 0, 7, 3) = NAN;
+    *cell(b.in, &p.a, 0, 0, 32, 19) = INFINITY;
+    *cell(b.in, &p.b, 0, 0, 5, 69) = -INFINITY;
+    *cell(b.in, &p.b, 0, 0, 0, 0) = NAN;
+    poison(&b, &p.c, &p, false);
+    run(&b, &p, "not finite");
+    verify(&b, &p, "not finite");
+    close_bench(&b);
+}
+
+#define FAMILY(class)                                                                                       \
+    static void class##_sizes(void **state)      { (void)state; test_sizes(#class); }                      \
+    static void class##_blocks(void **state)     { (void)state; test_blocks(#class); }                     \
+    static void class##_itself(void **state)     { (void)state; test_onto_itself(#class); }                \
+    static void class##_not_finite(void **state) { (void)state; test_not_finite(#class); }
+FAMILY(generic)
+FAMILY(cpu)
+FAMILY(gpu)
+#define TESTS(class) cmocka_unit_test(class##_sizes), cmocka_unit_test(class##_blocks), cmocka_unit_test(class##_itself), \
+                     cmocka_unit_test(class##_not_finite)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(gpu) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,334 @@
+/* test_recycle_golden.c: recycling against the released scripts' own numbers. Reads recycle.safetensors and
+ * recycle_metis.json in $JETCL_GOLDEN, else ../shared/golden; without them every test is skipped. */
+#include "unit.h"
+#include "recycle/recycle.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+static arena *a;
+static ckpt *golden;
+
+static const char *path_of(const char *file)
+{
+    const char *dir = getenv("JETCL_GOLDEN");
+    return arena_printf(a, "%s/%s", dir ? dir : "../shared/golden", file);
+}
+
+static int open_golden(void **state)
+{
+    (void)state;
+    a = arena_open("test");
+    const char *path = path_of("recycle.safetensors");
+    golden = file_exists(path) ? ckpt_open(path) : NULL;
+    return 0;
+}
+
+static int close_golden(void **state)
+{
+    (void)state;
+    ckpt_close(golden);
+    arena_close(a);
+    return 0;
+}
+
+#define NEED_GOLDEN() do { (void)state; if (!golden) skip(); } while (0)
+
+static const tensor *get(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    const char *name = arena_vprintf(a, fmt, ap);
+    va_end(ap);
+    const tensor *t = ckpt_find(golden, name);
+    if (!t)
+        fail_msg("no %s", name);
+    return t;
+}
+
+static const i32 *ints(const tensor *t)
+{
+    assert_int_equal(t->type, CKPT_I32);
+    return tensor_data(t);
+}
+
+static const f32 *reals_of(const tensor *t)
+{
+    assert_int_equal(t->type, CKPT_F32);
+    return tensor_data(t);
+}
+
+static f64 *doubles(const tensor *t)
+{
+    f64 *v = arena_array(a, f64, t->count);
+    assert_int_equal(tensor_to_f64(t, v), 0);
+    return v;
+}
+
+static void same_ints(const char *what, const i32 *got, const i32 *want, u64 n)
+{
+    for (u64 i = 0; i < n; i++)
+        if (got[i] != want[i])
+            fail_msg("%s: %d at %lu, expected %d", what, got[i], (unsigned long)i, want[i]);
+}
+
+/* ---- strategies ------------------------------------------------------------------------------------------------------- */
+
+static void uniform_lists(void **state)
+{
+    NEED_GOLDEN();
+    int lists = 0;
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const tensor *t = ckpt_at(golden, i);
+        bool simple = text_starts(t->name, "uniform.simple.");
+        int total, subset;
+        if (!text_starts(t->name, "uniform.") || sscanf(strrchr(t->name, '.'), ".%dto%d", &total, &subset) != 2)
+            continue;
+        i32 *got = arena_array(a, i32, subset);
+        assert_int_equal((int)t->count, subset);
+        uniform_fill(total, subset, simple ? SPACING_TRUNCATE : SPACING_ROUND, got);
+        same_ints(t->name, got, ints(t), t->count);
+        lists++;
+    }
+    assert_int_equal(lists, 16);
+}
+
+static void shared_channels_are_the_top(void **state)
+{
+    NEED_GOLDEN();
+    const char *metrics[] = { "L1", "L2", "act_patrn" };
+    for (int m = 0; m < countof(metrics); m++) {
+        f64 sum[64] = { 0 };
+        i32 got[32];
+        for (int l = 0; l < 4; l++) {
+            const f64 *x = doubles(get("stats.norm2.%d.%s", l, metrics[m]));
+            for (int i = 0; i < 64; i++)
+                sum[i] += x[i];
+        }
+        struct choice c = { .what = "norm2", .total = 64, .subset = 32, .sets = 1, .best = true, .score = sum, .scratch = a };
+        assert_int_equal(recycle_choose(strategy_find("importance"), &c, got), 0);
+        same_ints(metrics[m], got, ints(get("topk.norm2.%s", metrics[m])), 32);
+    }
+}
+
+static void graph_selection_with_the_given_partition(void **state)
+{
+    NEED_GOLDEN();
+    const f32 *together = reals_of(get("stats.mlp.act.2.co_act"));
+    const i32 *drawn = ints(get("graph.drawn_positions"));
+    const f32 *want = reals_of(get("graph.prob"));
+    struct parts p = parts_read(together, 256, ints(get("graph.partition")), a);
+    assert_int_equal(p.count, 32);
+    const i32 *ids = ints(get("graph.cluster_ids"));
+    for (int i = 0; i < 256; i++)
+        assert_int_equal(ids[p.of[i]], ints(get("graph.partition"))[i]);
+    f64 sum = 0;
+    for (int k = 0; k < 32; k++)
+        sum += p.inside[k];
+    for (int k = 0; k < 32; k++)
+        assert_true(fabs(p.inside[k] / sum - want[k]) <= 1e-6);
+    for (int e = 0; e < 3; e++) {
+        i32 got[128];
+        assert_int_equal(parts_fill(&p, together, drawn + 17 * e, 17, 128, NULL, got, a), 128);
+        same_ints("graph.selected", got, ints(get("graph.selected")) + 128 * e, 128);
+    }
+}
+
+static bool same_cut(const i32 *x, const i32 *y, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++)
+            if ((x[i] == x[j]) != (y[i] == y[j]))
+                return false;
+    return true;
+}
+
+static void louvain_as_good_as_the_script(void **state)
+{
+    NEED_GOLDEN();
+    const char *cases[] = { "planted", "planted_r1p1", "attn.proj", "attn.proj_r1" };
+    for (int i = 0; i < countof(cases); i++) {
+        bool made = text_starts(cases[i], "planted");
+        const f64 *want = doubles(get("louvain.%s.resolution_modularity", cases[i]));
+        const f32 *w = reals_of(get(made ? "louvain.planted.matrix" : "simple.stats.attn.proj.2.co_act"));
+        for (u64 seed = 0; seed < 8; seed++) {
+            i32 part[64];
+            louvain_cut(w, 64, want[0], seed, part, a);
+            struct cut_quality q = cut_measure(w, 64, part, a);
+            if (getenv("SHOW"))
+                printf("%s seed %d: Q %.5f, script %.5f\n", cases[i], (int)seed, q.modularity, want[1]);
+            if (made)
+                assert_true(same_cut(part, ints(get("louvain.planted.truth")), 64));
+            assert_true(q.modularity >= want[1] - 1e-6);
+        }
+        f64 stored = cut_measure(w, 64, ints(get("louvain.%s.partition", cases[i])), a).modularity;
+        assert_true(fabs(stored - want[1]) < 1e-6);
+    }
+}
+
+static void metis_as_good_as_pymetis(void **state)
+{
+    NEED_GOLDEN();
+    json_t *bar = json_load_file(path_of("recycle_metis.json"), 0, NULL);
+    if (!bar)
+        skip();
+    const struct { const char *key, *matrix; int n, k; f64 scale; } cases[] = {
+        { "planted_x64_k4", "louvain.planted.matrix", 64, 4, 64 },
+        { "planted_x64_k5", "louvain.planted.matrix", 64, 5, 64 },
+        { "attn.proj.2_k8", "stats.attn.proj.2.co_act", 64, 8, 2 },
+        { "attn.proj.2_k12", "stats.attn.proj.2.co_act", 64, 12, 2 },
+        { "mlp.act.2_k32", "stats.mlp.act.2.co_act", 256, 32, 2 },
+    };
+    for (int i = 0; i < countof(cases); i++) {
+        json_t *row = json_object_get(bar, cases[i].key);
+        f64 want = json_number_value(json_object_get(row, "weighted_cut"));
+        f64 any = json_number_value(json_object_get(row, "random_same_sizes_cut"));
+        int n = cases[i].n;
+        f32 *w = arena_array(a, f32, n * n);
+        for (int j = 0; j < n * n; j++)
+            w[j] = floorf(reals_of(get("%s", cases[i].matrix))[j] * (f32)cases[i].scale);
+        i32 part[256];
+        for (u64 seed = 0; seed < 4; seed++) {
+            assert_int_equal(metis_cut(w, n, cases[i].k, false, seed, part, a), 0);
+            f64 cut = cut_measure(w, n, part, a).cut;
+            int size[32] = { 0 };
+            for (int j = 0; j < n; j++)
+                size[part[j]]++;
+            if (getenv("SHOW"))
+                printf("%s seed %d: cut %.0f, pymetis %.0f, random %.0f\n", cases[i].key, (int)seed, cut, want, any);
+            assert_true(cut <= 1.03 * want && cut < any);
+            for (int k = 0; k < cases[i].k; k++)
+                assert_in_range(size[k], n / cases[i].k - 2, CEIL_DIV(n, cases[i].k) + 2);
+        }
+    }
+    json_decref(bar);
+}
+
+/* ---- grafting: the indices as the script drew them ---------------------------------------------------------------------- */
+
+/* The tensors called prefix... as a checkpoint of their own. */
+static ckpt *part_of_golden(const char *prefix)
+{
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const tensor *t = ckpt_at(golden, i);
+        if (text_starts(t->name, prefix))
+            ckpt_add(c, t->name + strlen(prefix), t->type, t->nd, t->shape, tensor_data(t));
+    }
+    return c;
+}
+
+static struct spec student(bool dual)
+{
+    static const int layers[] = { 2, 3 }, core[] = { 2 }, universal[] = { 4 }, all[] = { 6 }, none[] = { 0 };
+    struct spec s = { 0 };
+    s.model.family = "vit";
+    s.model.dim = 32;
+    s.model.depth = 4;
+    s.model.heads = 2;
+    s.model.mlp_ratio = 4;
+    s.model.moe.layers = (counts){ 2, layers };
+    s.model.moe.kind = dual ? MOE_sphero : MOE_soft;
+    s.model.moe.core = (counts){ 1, dual ? core : all };
+    s.model.moe.universal = (counts){ 1, dual ? universal : none };
+    s.model.moe.universal_ratio = 0.25;
+    s.recycle.cut = CUT_released;
+    return s;
+}
+
+static struct picks given_picks(void)
+{
+    struct picks p = { .channel = { ints(get("idx.dense_channel_idx")) }, .block = arena_array(a, struct block_picks, 4) };
+    for (int l = 0; l < 4; l++) {
+        p.block[l] = (struct block_picks){ .from = l, .attn = ints(get("idx.dense_attn_idx")) + 32 * l,
+                                           .hidden = ints(get("idx.dense_mlp_idx")) + 128 * l };
+        if (l < 2)
+            continue;
+        p.block[l].expert_channel = ints(get("idx.moe_channel_idx")) + (l - 2) * 6 * 32;
+        p.block[l].expert_hidden = ints(get("idx.moe_mlp_idx")) + (l - 2) * 6 * 128;
+        p.block[l].narrow = ints(get("uniform.gen.128to32"));
+    }
+    return p;
+}
+
+static ckpt *graft(bool dual, const ckpt *dense)
+{
+    struct spec s = student(dual);
+    struct anatomy from, to;
+    struct picks p = given_picks();
+    ckpt *teacher = part_of_golden("teacher."), *out = ckpt_new();
+    assert_int_equal(anatomy_of_ckpt(teacher, a, &from), 0);
+    anatomy_of_spec(&s, a, &to);
+    assert_true(from.depth == 4 && from.block[3].dim == 64 && from.block[3].hidden == 256 && to.block[2].narrow == 32);
+    if (recycle_graft(&s, teacher, dense, &from, &to, &p, a, out))
+        fail_msg("%s", fail_message());
+    ckpt_close(teacher);
+    return out;
+}
+
+static void same_tensor(const ckpt *c, const char *name, const tensor *want)
+{
+    const tensor *t = ckpt_find(c, name);
+    if (!t)
+        fail_msg("no %s", name);
+    if (!tensor_shape_is(t, want->nd, want->shape) || memcmp(tensor_data(t), tensor_data(want), want->bytes))
+        fail_msg("%s differs", name);
+}
+
+static void selected_weights(void **state)
+{
+    NEED_GOLDEN();
+    ckpt *out = graft(false, NULL);
+    int n = 0, block3 = 0;
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const tensor *t = ckpt_at(golden, i);
+        if (!text_starts(t->name, "selected."))
+            continue;
+        same_tensor(out, t->name + strlen("selected."), t);
+        n++;
+    }
+    for (int i = 0; i < ckpt_count(out); i++)
+        block3 += text_starts(ckpt_at(out, i)->name, "blocks.3.mlp.experts.");     // the file holds block 2's only
+    assert_int_equal(block3, 4);
+    assert_int_equal(ckpt_count(out), n + block3);
+    ckpt_close(out);
+}
+
+static void dual_path_and_stitching(void **state)
+{
+    NEED_GOLDEN();
+    ckpt *dense = part_of_golden("dense_student."), *out = graft(true, dense);
+    int experts = 0, copied = 0;
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const tensor *t = ckpt_at(golden, i);
+        if (!text_starts(t->name, "final.") || !strstr(t->name, "_experts."))
+            continue;
+        same_tensor(out, t->name + strlen("final."), t);
+        experts++;
+    }
+    json_t *names = json_loads(ckpt_meta(golden, "final_equals_dense_student"), 0, NULL), *name;
+    size_t i;
+    json_array_foreach(names, i, name) {
+        same_tensor(out, json_string_value(name), ckpt_find(dense, json_string_value(name)));
+        copied++;
+    }
+    assert_int_equal(experts, 16);
+    for (int k = 0; k < ckpt_count(out); k++)
+        if (!text_starts(ckpt_at(out, k)->name, "norm."))          // the student has none and will say so
+            copied--;
+    assert_int_equal(copied, -experts);
+    json_decref(names);
+    ckpt_close(dense);
+    ckpt_close(out);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(uniform_lists), cmocka_unit_test(shared_channels_are_the_top),
+        cmocka_unit_test(graph_selection_with_the_given_partition), cmocka_unit_test(louvain_as_good_as_the_script),
+        cmocka_unit_test(metis_as_good_as_pymetis),
+        cmocka_unit_test(selected_weights), cmocka_unit_test(dual_path_and_stitching),
+    };
+    return cmocka_run_group_tests(tests, open_golden, close_golden);
+}
