@@ -2,12 +2,7 @@
 #ifndef JETCL_TEST_CKPT_HELP_H
 #define JETCL_TEST_CKPT_HELP_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#undef fail                                          // ours takes arguments
+#include "unit.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +10,6 @@
 #include "ckpt/ckpt.h"
 
 #define MAX_TENSORS_FOR_TEST 65536
-#define complain(...) do { print_error(__VA_ARGS__); print_error("\n"); _fail(__FILE__, __LINE__); } while (0)
 #define SOME __attribute__((unused)) static
 
 SOME const char *scratch_dir(void)
@@ -93,15 +87,26 @@ SOME void assert_same(const ckpt *a, const ckpt *b)
     for (int i = 0; i < ckpt_count(a); i++) {
         const tensor *x = ckpt_at(a, i), *y = ckpt_find(b, x->name);
         if (!y)
-            complain("%s is missing", x->name);
+            fail_msg("%s is missing", x->name);
         if (x->type != y->type || !tensor_shape_is(y, x->nd, x->shape))
-            complain("%s: %s and %s, or another shape", x->name, ckpt_type_name(x->type), ckpt_type_name(y->type));
+            fail_msg("%s: %s and %s, or another shape", x->name, ckpt_type_name(x->type), ckpt_type_name(y->type));
         const void *p = tensor_data(x), *q = tensor_data(y);
         if (!p || !q)
-            complain("%s", fail_message());
+            fail_msg("%s", fail_message());
         if (x->bytes && memcmp(p, q, x->bytes))
-            complain("%s: other bits", x->name);
+            fail_msg("%s: other bits", x->name);
     }
+}
+
+/* |got - want| <= rtol * max|want| + atol, NaN never. */
+SOME void assert_near(const f32 *got, const f32 *want, u64 n, f64 rtol, f64 atol)
+{
+    f64 most = 0;
+    for (u64 i = 0; i < n; i++)
+        most = MAX(most, fabs(want[i]));
+    for (u64 i = 0; i < n; i++)
+        if (!(fabs((f64)got[i] - want[i]) <= rtol * most + atol))
+            fail_msg("element %llu: %.9g, not %.9g", (unsigned long long)i, got[i], want[i]);
 }
 
 SOME void assert_file(const char *path, const void *bytes, size_t n)
@@ -138,10 +143,10 @@ SOME void assert_refused(const void *p, size_t n, const char *says)
     }
     ckpt_close(c);
     if (ok)
-        complain("%zu bytes accepted, but they should say '%s'", n, says);
+        fail_msg("%zu bytes accepted, but they should say '%s'", n, says);
     if (fail_fault() != FAULT_DATA || strncmp(fail_message(), "x: ", 3) || strchr(fail_message(), '\n') ||
         !strstr(fail_message(), says))
-        complain("'%s' wanted, got %d '%s'", says, fail_fault(), fail_message());
+        fail_msg("'%s' wanted, got %d '%s'", says, fail_fault(), fail_message());
 }
 
 #endif

@@ -1,0 +1,278 @@
+/* test_ckpt_names.c: other people's names, position embeddings of another grid, and loading into a model. */
+#include "ckpt_help.h"
+
+/* ---- position embeddings ------------------------------------------------------------------------------------------------- */
+
+static void resize_matches_golden(void **state)
+{
+    (void)state;
+    char path[4096], name[64];
+    if (!golden_path(path, "ops.safetensors"))
+        skip();
+    ckpt *c = ckpt_open(path);
+    assert_non_null(c);
+    for (int k = 0; k < 4; k++) {
+        int side = k & 1 ? 9 : 4;
+        bool bilinear = k & 2;
+        snprintf(name, sizeof name, "posembed_%s_6to%d.in.pos", bilinear ? "bilinear_noaa" : "bicubic_aa", side);
+        const tensor *in = ckpt_find(c, name);
+        if (!in)
+            fail_msg("%s is missing", name);
+        snprintf(name, sizeof name, "posembed_%s_6to%d.out", bilinear ? "bilinear_noaa" : "bicubic_aa", side);
+        const tensor *out = ckpt_find(c, name);
+        assert_non_null(out);
+        int d = (int)in->shape[2];
+        f32 *got = calloc(out->count, 4);
+        const f32 *from = tensor_data(in), *want = tensor_data(out);
+        memcpy(got, from, (size_t)d * 4);
+        posembed_resize(from + d, 6, 6, got + d, side, side, d, bilinear);
+        assert_near(got, want, out->count, 5e-6, 0);
+        free(got);
+    }
+    ckpt_close(c);
+}
+
+static void resize_of_the_same_grid_is_the_identity(void **state)
+{
+    (void)state;
+    f32 in[3 * 5 * 2], out[3 * 5 * 2];
+    for (int i = 0; i < countof(in); i++)
+        in[i] = (f32)(i * 7 % 11) - 4.5f;
+    for (int bilinear = 0; bilinear < 2; bilinear++) {
+        posembed_resize(in, 3, 5, out, 3, 5, 2, bilinear);
+        assert_near(out, in, countof(in), 1e-7, 0);
+        posembed_resize(in, 1, 1, out, 3, 5, 2, bilinear);
+        for (int i = 0; i < countof(out); i++)
+            assert_float_equal(out[i], in[i % 2], 1e-6);
+    }
+}
+
+/* ---- names ----------------------------------------------------------------------------------------------------------------- */
+
+static void golden_files_are_their_twins(void **state)
+{
+    (void)state;
+    static const char *const pair[][2] = {
+        { "tiny_augreg.npz", "tiny_augreg" }, { "tiny_augreg_optprefix.npz", "tiny_augreg_optprefix" },
+        { "tiny_bigvision.npz", "tiny_bigvision" }, { "tiny_vit.safetensors", "tiny_vit" },
+    };
+    char path[4096];
+    if (!golden_path(path, "tiny_vit.safetensors"))
+        skip();
+    for (int i = 0; i < countof(pair); i++) {
+        golden_path(path, pair[i][0]);
+        ckpt *c = ckpt_open_model(path, false);
+        if (!c)
+            fail_msg("%s", fail_message());
+        char twin[64];
+        snprintf(twin, sizeof twin, "%s.safetensors", pair[i][1]);
+        golden_path(path, twin);
+        ckpt *t = ckpt_open(path);
+        assert_non_null(t);
+        assert_same(t, c);
+        ckpt_close(t);
+        ckpt_close(c);
+    }
+}
+
+/* A file of one-element tensors with these names. */
+static ckpt *names_new(const char *const *name, int n)
+{
+    static const f32 v[16] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < n; i++)
+        ckpt_add(c, name[i], CKPT_F32, 1, (i64[]){ 1 }, v + i);
+    return c;
+}
+
+static void nests_and_prefixes_come_off(void **state)
+{
+    (void)state;
+    static const struct { const char *in[4], *out; bool ema; } row[] = {
+        { { "head.bias" }, "head.bias" },
+        { { "optimizer.x", "state_dict.model.head.bias", "message_hub.y" }, "head.bias" },
+        { { "model.head.bias", "optimizer.state.0.exp_avg" }, "head.bias" },
+        { { "module.backbone.head.bias" }, "head.bias" },
+        { { "state_dict.module.head.bias", "model_ema.head.bias" }, "head.bias" },
+        { { "epoch", "ema_state_dict.module.model.head.bias", "ema_state_dict.steps" }, "head.bias", true },
+        { { "head.bias", "ema.head.bias" }, "head.bias" },
+        { { "x", "ema.head.bias" }, "head.bias", true },
+        { { "blocks.2.mlp.phi", "moe_layers_dict.a.phi" }, "blocks.2.mlp.phi" },
+        { { "model.blocks.6.mlp.core_experts.vit_fc1.weight" }, "blocks.6.mlp.core_experts.vit_fc1.weight" },
+        { { "downsample_layers.0.1.bias" }, "stem.1.bias" },
+        { { "model.downsample_layers.2.0.weight" }, "stages.2.downsample.0.weight" },
+        { { "stages.1.2.dwconv.bias", "downsample_layers.0.0.bias" }, "stages.1.blocks.2.conv_dw.bias" },
+        { { "stages.0.0.pwconv2.weight", "downsample_layers.0.0.bias" }, "stages.0.blocks.0.mlp.fc2.weight" },
+        { { "stages.0.0.gamma", "downsample_layers.0.0.bias" }, "stages.0.blocks.0.gamma" },
+        { { "norm.weight", "downsample_layers.0.0.bias" }, "head.norm.weight" },
+        { { "head.weight", "downsample_layers.0.0.bias" }, "head.fc.weight" },
+    };
+    for (int i = 0; i < countof(row); i++) {
+        int n = 0;
+        while (n < 4 && row[i].in[n])
+            n++;
+        ckpt *c = ckpt_model(names_new(row[i].in, n), row[i].ema);
+        if (!c)
+            fail_msg("%s: %s", row[i].out, fail_message());
+        if (!ckpt_find(c, row[i].out))
+            fail_msg("no %s, but %s", row[i].out, ckpt_at(c, 0)->name);
+        ckpt_close(c);
+    }
+}
+
+static void names_that_meet_are_refused(void **state)
+{
+    (void)state;
+    static const char *const both[] = { "head.bias", "backbone.head.bias" };
+    static const char *const none[] = { "optimizer.state" };
+    assert_null(ckpt_model(names_new(both, 2), false));
+    assert_non_null(strstr(fail_message(), "doubled"));
+    assert_null(ckpt_model(names_new(none, 1), false));
+    assert_non_null(strstr(fail_message(), "no weights"));
+    assert_null(ckpt_model(names_new(both, 1), true));
+    assert_non_null(strstr(fail_message(), "EMA"));
+    assert_null(ckpt_model(ckpt_new(), false));
+}
+
+/* big-vision's newer files hold all layers of a kind in one array; query, key and value become one. */
+static void stacked_layers_come_apart(void **state)
+{
+    (void)state;
+    static const char *const part[] = { "query", "key", "value" };
+    enum { L = 2, D = 4, H = 2, K = 2 };
+    static f32 w[3][L][D][H][K], scale[L][D];
+    for (int i = 0; i < (int)(sizeof w / 4); i++)
+        (&w[0][0][0][0][0])[i] = (f32)i;
+    for (int i = 0; i < L * D; i++)
+        (&scale[0][0])[i] = (f32)i;
+    ckpt *c = ckpt_new();
+    char name[3][100];
+    for (int p = 0; p < 3; p++) {
+        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel", part[p]);
+        ckpt_add(c, name[p], CKPT_F32, 4, (i64[]){ L, D, H, K }, w[p]);
+    }
+    ckpt_add(c, "params/img/embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
+    ckpt_add(c, "params/img/Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ L, D }, scale);
+    ckpt_add(c, "params/txt/other", CKPT_F32, 0, NULL, w);
+    c = ckpt_model(c, false);
+    assert_non_null(c);
+    assert_int_equal(ckpt_count(c), 5);
+    const tensor *t = ckpt_find(c, "blocks.1.attn.qkv.weight");
+    assert_true(t && tensor_shape_is(t, 2, (i64[]){ 3 * D, D }));
+    const f32 *got = tensor_data(t);
+    for (int p = 0; p < 3; p++)
+        for (int hk = 0; hk < H * K; hk++)
+            for (int d = 0; d < D; d++)
+                assert_float_equal(got[(p * D + hk) * D + d], w[p][1][d][hk / K][hk % K], 0);
+    assert_float_equal(((const f32 *)tensor_data(ckpt_find(c, "blocks.1.norm1.weight")))[2], 6, 0);
+    ckpt_close(c);
+}
+
+/* ---- loading ---------------------------------------------------------------------------------------------------------------- */
+
+static const f32 ramp[64] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
+
+static void report_counts_what_happened(void **state)
+{
+    (void)state;
+    ckpt *c = ckpt_new();
+    ckpt_add(c, "cls_token", CKPT_F32, 3, (i64[]){ 1, 1, 2 }, ramp);
+    ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, 5, 2 }, ramp);
+    ckpt_add(c, "norm.weight", CKPT_F32, 1, (i64[]){ 2 }, ramp + 2);
+    ckpt_add(c, "head.weight", CKPT_F32, 2, (i64[]){ 3, 2 }, ramp);
+    ckpt_add(c, "blocks.9.norm1.bias", CKPT_F32, 1, (i64[]){ 2 }, ramp);
+    c = ckpt_model(c, false);
+    f32 cls[2], pos[20], norm[2] = { -1, -1 }, head[4] = { -1, -1, -1, -1 }, phi[2] = { -1, -1 };
+    struct want w[] = {
+        { "cls_token", 1, { 2 }, cls }, { "pos_embed", 3, { 1, 10, 2 }, pos }, { "fc_norm.weight", 1, { 2 }, norm },
+        { "head.weight", 2, { 2, 2 }, head }, { "blocks.0.mlp.phi", 1, { 2 }, phi },
+    };
+    struct load_options o = { .grid = { 3, 3 }, .prefix = 1 };
+    struct load_report r;
+    arena *a = arena_open("test");
+    assert_int_equal(ckpt_load(a, c, w, countof(w), &o, &r), 0);
+    assert_int_equal(r.loaded, 1);
+    assert_int_equal(r.resized, 1);
+    assert_int_equal(r.fresh, 2);
+    assert_int_equal(r.missing, 1);
+    assert_int_equal(r.unexpected, 2);
+    assert_int_equal(r.nlines, 6);
+    assert_true(w[0].got == GOT_LOADED && w[1].got == GOT_RESIZED && w[2].got == GOT_NOTHING);
+    assert_true(norm[0] == -1 && head[3] == -1 && phi[0] == -1);
+    assert_true(pos[0] == 0 && pos[1] == 1);                          // the class token's row is kept
+    assert_float_equal(pos[2 + 4 * 2], (2 + 4 + 6 + 8) / 4.0, 1e-6);  // the centre of 2 x 2
+    o.norm_to_fc_norm = true;
+    assert_int_equal(ckpt_load(a, c, w, countof(w), &o, &r), 0);
+    assert_true(r.loaded == 2 && norm[0] == 2 && norm[1] == 3);
+    o.strict = true;
+    assert_int_equal(ckpt_load(a, c, w, countof(w), &o, &r), -1);
+    assert_int_equal(fail_fault(), FAULT_DATA);
+    assert_non_null(strstr(fail_message(), "blocks.0.mlp.phi"));
+    assert_non_null(strstr(fail_message(), "1 more"));
+    arena_close(a);
+    ckpt_close(c);
+}
+
+static void position_grids_need_not_be_square(void **state)
+{
+    (void)state;
+    static const struct { const char *grid; i64 tokens; int rows, columns; i64 want; bool ok, resized; } row[] = {
+        { NULL, 5, 2, 3, 7, true, true }, { NULL, 4, 2, 3, 7, true, true }, { NULL, 7, 2, 3, 7, true, false },
+        { "2 3", 7, 3, 2, 7, true, true }, { "2 3", 7, 2, 3, 7, true, false }, { "2 3", 6, 3, 3, 10, true, true },
+        { NULL, 8, 3, 3, 10, true, true }, { "99999999 9", 7, 3, 3, 10, true, true }, { NULL, 5, 3, 4, 10, false, false },
+    };
+    for (int i = 0; i < countof(row); i++) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, row[i].tokens, 2 }, ramp);
+        if (row[i].grid)
+            ckpt_set_meta(c, "grid", row[i].grid);
+        c = ckpt_model(c, false);
+        f32 out[32];
+        struct want w = { "pos_embed", 3, { 1, row[i].want, 2 }, out };
+        struct load_report r;
+        arena *a = arena_open("test");
+        int rc = ckpt_load(a, c, &w, 1, &(struct load_options){ .grid = { row[i].rows, row[i].columns }, .prefix = 1 }, &r);
+        if (rc != (row[i].ok ? 0 : -1) || (row[i].ok && w.got != (row[i].resized ? GOT_RESIZED : GOT_LOADED)))
+            fail_msg("case %d: %d %d %s", i, rc, w.got, fail_message());
+        arena_close(a);
+        ckpt_close(c);
+    }
+}
+
+static void golden_npz_is_resized(void **state)
+{
+    (void)state;
+    char path[4096];
+    if (!golden_path(path, "tiny_augreg_pos4.npz"))
+        skip();
+    ckpt *c = ckpt_open_model(path, false);
+    golden_path(path, "tiny_augreg_pos4.safetensors");
+    ckpt *twin = ckpt_open(path);
+    assert_true(c && twin);
+    f32 out[5 * 8];
+    struct want w = { "pos_embed", 3, { 1, 5, 8 }, out };
+    struct load_report r;
+    arena *a = arena_open("test");
+    assert_int_equal(ckpt_load(a, c, &w, 1, &(struct load_options){ .grid = { 2, 2 }, .prefix = 1 }, &r), 0);
+    assert_int_equal(r.resized, 1);
+    assert_near(out, tensor_data(ckpt_find(twin, "pos_embed")), countof(out), 5e-6, 0);
+    arena_close(a);
+    ckpt_close(twin);
+    ckpt_close(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(resize_matches_golden),
+        cmocka_unit_test(resize_of_the_same_grid_is_the_identity),
+        cmocka_unit_test(golden_files_are_their_twins),
+        cmocka_unit_test(nests_and_prefixes_come_off),
+        cmocka_unit_test(names_that_meet_are_refused),
+        cmocka_unit_test(stacked_layers_come_apart),
+        cmocka_unit_test(report_counts_what_happened),
+        cmocka_unit_test(position_grids_need_not_be_square),
+        cmocka_unit_test(golden_npz_is_resized),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

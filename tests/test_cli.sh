@@ -1,0 +1,63 @@
+#!/bin/sh
+# test_cli.sh: the program as a user runs it: what it prints, where, and the exit code.
+jetcl=${JETCL_BUILD:-build}/jetcl
+case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+export XDG_CONFIG_HOME="$dir/config" NO_COLOR=1
+unset JETCL_DEVICE JETCL_DATA JETCL_LOG FORCE_COLOR
+
+# try CODE 'stdout has' 'stderr has' arguments...: patterns are fixed strings, "" for nothing at all, - for anything.
+try() {
+    want=$1 out=$2 err=$3; shift 3
+    "$jetcl" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    rc=$?
+    has() { case $1 in -) ;; '') [ ! -s "$2" ] ;; *) grep -qF -- "$1" "$2" ;; esac; }
+    if [ $rc = "$want" ] && has "$out" "$dir/out" && has "$err" "$dir/err"; then
+        echo "ok jetcl $*"
+    else
+        echo "not ok jetcl $*"; echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"; echo "  stderr: $(head -c 400 "$dir/err")"
+    fi
+}
+same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+
+# help and version
+try 0 'jetcl COMMAND' ''
+try 0 'jetcl COMMAND' '' --help
+try 0 'jetcl config [EXP.yaml]' '' help config
+try 0 'jetcl config [EXP.yaml]' '' config --help
+try 0 'peak learning rate' '' help optim.lr
+try 0 'CLBlast' '' --version
+try 2 '' "unknown command 'confg' (did you mean 'config'?)" confg
+try 2 '' "no command or key 'metrc' (did you mean 'metric'?)" help metrc
+try 2 '' "before a command" -v config
+
+# options
+try 2 '' 'unknown option --lst (did you mean --list?)' config --lst
+try 2 '' 'unknown option -z' config -z
+try 2 '' 'option --seed wants a value' config --seed
+try 2 '' 'option --check takes no value' config --check=1
+try 2 '' '--color wants auto, always or never' config --color blue
+try 2 '' '--seed x: seed:' config --seed x
+try 2 '' 'too many arguments' config a b
+try 0 'device: "a,b"' '' config -d a --device=b
+try 0 'seed: 5' '' config --seed 5
+try 0 '| `optim.lr` |' '' config --markdown
+
+# experiment files: the message, the line and the caret
+printf 'name: x\nschedule:\n  warmup_epoch: 3\n' >"$dir/bad.yaml"
+try 2 '' "bad.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)" config "$dir/bad.yaml"
+same 'caret below the key' "$(tail -n 2 "$dir/err")" "      warmup_epoch: 3
+      ^"
+try 2 '' 'No such file' config "$dir/none.yaml"
+try 2 '' "there is no section 'modle'" config --set modle.dim=3
+try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=5
+"$jetcl" config --set variant=paper --set optim.lr=1e-3 >"$dir/once.yaml"
+"$jetcl" config "$dir/once.yaml" | sed 's/^name: once$/name: ""/' >"$dir/twice.yaml"
+same 'config prints a file that reads back equal' "$(cmp "$dir/once.yaml" "$dir/twice.yaml" 2>&1)" ''
+for f in $(find experiments -name '*.yaml' -not -path '*/tables/*' 2>/dev/null | sort); do try 0 '' '' config --check "$f"; done
+
+# streams
+same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''
+"$jetcl" config >/dev/full 2>"$dir/err"
+same 'a full disk is one' "$? $(grep -c 'cannot write the results' "$dir/err")" '1 1'

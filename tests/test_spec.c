@@ -1,0 +1,312 @@
+/* test_spec.c: experiment files: defaults, layers, presets, round trip, and the messages for what is wrong with one. */
+#include "unit.h"
+#include <dirent.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "spec/spec.h"
+#include "spec/yaml.h"
+
+static arena *a;
+static char   folder[64];
+
+static int begin(void **state)
+{
+    (void)state;
+    a = arena_open("test");
+    snprintf(folder, sizeof folder, "/tmp/jetcl-spec-XXXXXX");
+    unsetenv("JETCL_DEVICE");
+    unsetenv("JETCL_DATA");
+    return !mkdtemp(folder) || setenv("XDG_CONFIG_HOME", folder, 1);
+}
+
+static int end(void **state)
+{
+    (void)state;
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d));)
+        unlink(arena_printf(a, "%s/%s", folder, e->d_name));
+    closedir(d);
+    rmdir(folder);
+    arena_close(a);
+    return 0;
+}
+
+static const char *file(const char *name, const char *text)
+{
+    const char *path = arena_printf(a, "%s/%s", folder, name);
+    assert_int_equal(file_save(path, text, strlen(text)), 0);
+    return path;
+}
+
+static struct spec parsed(const char *text)
+{
+    struct spec s;
+    if (spec_parse(&s, a, "x.yaml", text, NULL, 0))
+        fail_msg("%s", fail_message());
+    return s;
+}
+
+static struct spec with_sets(const char *path, int n, const char *const *texts)
+{
+    struct spec s;
+    struct spec_set sets[8];
+    for (int i = 0; i < n; i++)
+        sets[i] = (struct spec_set){ "--set", texts[i] };
+    if (spec_load(&s, a, path, sets, n))
+        fail_msg("%s", fail_message());
+    return s;
+}
+
+static void refused(const char *text, const char *message)
+{
+    struct spec s;
+    fail_clear();
+    assert_int_equal(spec_parse(&s, a, "x.yaml", text, NULL, 0), -1);
+    assert_int_equal(fail_fault(), FAULT_USAGE);
+    if (strncmp(fail_message(), message, strlen(message)))
+        fail_msg("for <%s>\n got <%s>\nwant <%s>", text, fail_message(), message);
+}
+
+/* ---- values ------------------------------------------------------------------------------------------------------- */
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    struct spec s = with_sets(NULL, 0, NULL);
+    assert_int_equal(s.seed, 3407);
+    assert_int_equal(s.variant, VARIANT_released);
+    assert_true(s.optim.lr == 4e-3 && s.optim.betas.n == 2 && s.optim.betas.v[1] == 0.999);
+    assert_int_equal(s.model.moe.layers.n, 0);
+    assert_true(s.model.moe.noise == NOISE_ONE_OVER_E);
+    assert_int_equal(s.model.image.n, 1);
+    assert_string_equal(s.data.root, "");
+    assert_int_equal(s.signal.save_on.n, 3);
+    assert_false(spec_written(&s, "optim.lr"));
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    struct spec s = parsed("{name: é x, train: {accumulate: auto, ema: off, clip_norm: 2}, data: {exif: false, mean: 3},\n"
+                           " model: {image: [32, 64], patch: 8, moe: {layers: [3, 1], core: 5, universal: [9], noise: 0.25}}, seed: 9007199254740993}");
+    assert_string_equal(s.name, "é x");
+    assert_int_equal(s.train.accumulate, 0);
+    assert_true(s.train.ema == 0 && s.train.clip_norm == 2 && !s.data.exif);
+    assert_true(s.data.mean.n == 1 && s.data.mean.v[0] == 3);
+    assert_true(s.model.image.n == 2 && s.model.image.v[1] == 64);
+    assert_true(s.model.moe.layers.v[0] == 3 && s.model.moe.layers.v[1] == 1);
+    assert_true(list_at(s.model.moe.core, 7) == 5 && s.model.moe.noise == 0.25);
+    assert_true(s.seed == 9007199254740993);
+    s = parsed("augment: {randaugment: off}\nmodel: {moe: {noise: off}}");
+    assert_true(s.augment.randaugment.n == 0 && s.model.moe.noise == 0);
+}
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    refused("name: x\nschedule:\n  warmup_epoch: 3\n",
+            "x.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)\n      warmup_epoch: 3\n      ^");
+    refused("train: {epochs: 1, epochs: 2}", "x.yaml:1:20: 'epochs' a second time (first in line 1)");
+    refused("train: {epochs: 1}\ntrain: {batch: 2}", "x.yaml:2:1: 'train' a second time (first in line 1)");
+    refused("train: {epochs: -1}", "x.yaml:1:17: train.epochs: '-1' is not a whole number, 0 to 1000000");
+    refused("train: {epochs: 1.5}", "x.yaml:1:17: train.epochs: '1.5' is not");
+    refused("optim: {lr: nan}", "x.yaml:1:13: optim.lr: 'nan' is not a number, at least 0");
+    refused("optim: {lr: 1e999}", "x.yaml:1:13: optim.lr: '1e999' is not");
+    refused("seed: 99999999999999999999", "x.yaml:1:7: seed: ");
+    refused("data: {exif: yes}", "x.yaml:1:14: data.exif: 'yes' is not true, false, on or off");
+    refused("variant: papper", "x.yaml:1:10: variant: 'papper' is not released or paper (did you mean 'paper'?)");
+    refused("train: {lr: 1}", "x.yaml:1:9: unknown key 'lr' in train (did you mean 'optim.lr'?)");
+    refused("train: 5", "x.yaml:1:8: train is a section");
+    refused("optim: {betas: [0.9]}", "x.yaml:1:9: optim.betas wants 2 numbers");
+    refused("model: {moe: {layers: [1, 1]}}", "x.yaml:1:27: model.moe.layers: 1 a second time");
+    refused("model: {arch: vit_tinny_patch16_224}", "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' (did you mean 'vit_tiny_patch16_224'?)");
+    refused("signal: {save_on: [KILL]}", "x.yaml:1:10: 'KILL' is not INT");
+}
+
+static void test_combinations(void **state)
+{
+    (void)state;
+    refused("model: {heads: 5}", "x.yaml:1:16: 5 heads do not divide model.dim 192");
+    refused("model: {dim: 100}", "x.yaml: model.heads: 3 heads do not divide model.dim 100 (heads is 3, from model.arch: vit_tiny_patch16_224)");
+    refused("model: {image: 225}", "x.yaml:1:16: an image side of 225 is no multiple of model.patch 16");
+    refused("model: {moe: {layers: [12]}}", "x.yaml:1:15: layer 12 of a model with 12 blocks");
+    refused("model: {moe: {layers: [1], core: [1, 2]}}", "x.yaml:1:28: 2 values, but MoE blocks lie in 1 stage");
+    refused("model: {moe: {layers: [1], core: 0, universal: 0}}", "x.yaml:1:34: no experts at all");
+    refused("model: {moe: {kind: soft, layers: [1], universal: 3}}", "x.yaml:1:51: universal experts belong to kind: sphero");
+    refused("model: {arch: convnext_f, depths: [1, 2]}", "x.yaml:1:27: 2 depths but 4 dims");
+    refused("model: {pool: token, class_token: off}", "x.yaml:1:15: pool: token needs");
+    refused("recycle: {from: {dense: a.npz}}", "x.yaml:1:25: nothing is recycled");
+    parsed("model: {arch: convnext, image: 64, depths: [1, 1, 2, 1], dims: [16, 32, 64, 128], moe: {layers: [3, 4], core: [2, 1], universal: [4, 2]}}");
+}
+
+static void test_bombs(void **state)
+{
+    (void)state;
+    refused("a: &a [1]\nb: [*a, *a]", "x.yaml:1:1: anchors and aliases");
+    refused("name: !evil x", "x.yaml:1:1: tags");
+    refused("a: 1\n---\nb: 2", "x.yaml: more than one document");
+    refused("? [1]\n: 2", "x.yaml:1:1: keys are plain words");
+    refused("%YAML 1.2\n---\nname: x", "x.yaml:1:1: directives");
+    refused("name: \xff", "x.yaml:1:7: byte 0xff is not UTF-8");
+    refused("name: \xc0\x80", "x.yaml:1:7: byte 0xc0 is not UTF-8");
+    refused("name: \x1b[31m", "x.yaml:1:7: a control character (0x1b)");
+    refused("train: [", "x.yaml:");
+    refused("train:\n\tepochs: 1", "x.yaml:2:1: ");
+    char *deep = arena_bytes(a, 5001, 1);
+    memset(deep, '[', 5000);
+    refused(deep, "x.yaml:1:");
+    char *wide = arena_bytes(a, 400001, 1), *p = wide;
+    for (int i = 0; i < 40000; i++)
+        p += sprintf(p, "k%d: 1\n", i);
+    refused(wide, "x.yaml:1:1: more than 1000 keys");
+    struct spec s;
+    char *big = arena_bytes(a, 2 << 20, 1);
+    memset(big, ' ', (2 << 20) - 1);
+    assert_int_equal(spec_load(&s, a, file("big.yaml", big), NULL, 0), -1);
+    assert_int_equal(spec_load(&s, a, folder, NULL, 0), -1);
+    assert_int_equal(fail_fault(), FAULT_USAGE);
+}
+
+/* ---- layers -------------------------------------------------------------------------------------------------------- */
+
+static void test_base(void **state)
+{
+    (void)state;
+    file("one.yaml", "optim: {lr: 1, eps: 1}\ndata: {root: here}\n");
+    file("two.yaml", "optim: {lr: 2}\nmodel: {moe: {layers: [1, 2, 3]}}");
+    struct spec s = with_sets(file("top.yaml", "base: [one.yaml, two.yaml]\nmodel: {moe: {layers: [4]}}"), 0, NULL);
+    assert_true(s.optim.lr == 2 && s.optim.eps == 1);
+    assert_true(s.model.moe.layers.n == 1 && s.model.moe.layers.v[0] == 4);
+    assert_string_equal(s.data.root, arena_printf(a, "%s/here", folder));
+    assert_string_equal(s.name, "top");
+    struct spec t;
+    file("loop.yaml", "base: pool.yaml");
+    assert_int_equal(spec_load(&t, a, file("pool.yaml", "base: loop.yaml"), NULL, 0), -1);
+    assert_non_null(strstr(fail_message(), "leads back to itself"));
+    assert_int_equal(spec_load(&t, a, file("lost.yaml", "base: gone.yaml"), NULL, 0), -1);
+    assert_non_null(strstr(fail_message(), "lost.yaml:1:7: "));
+}
+
+static void test_precedence(void **state)
+{
+    (void)state;
+    const char *path = file("p.yaml", "device: from-file\noptim: {lr: 1}\n");
+    mkdir(arena_printf(a, "%s/jetcl", folder), 0777);
+    file("jetcl/config.yaml", "device: from-user\nthreads: 7\n");
+    struct spec s = with_sets(path, 0, NULL);
+    assert_string_equal(s.device, "from-file");
+    assert_int_equal(s.threads, 7);
+    setenv("JETCL_DEVICE", "from: [environment", 1);
+    s = with_sets(path, 0, NULL);
+    assert_string_equal(s.device, "from: [environment");
+    const char *const sets[] = { "device=from=set", "optim.lr=3", "model.moe.layers=[1, 2]", "train={epochs: 4, batch: 8}" };
+    s = with_sets(path, 4, sets);
+    assert_string_equal(s.device, "from=set");
+    assert_true(s.optim.lr == 3 && s.model.moe.layers.n == 2 && s.train.epochs == 4 && s.train.batch == 8);
+    unsetenv("JETCL_DEVICE");
+    struct spec t;
+    file("jetcl/config.yaml", "optim: {lr: 5}\n");
+    assert_int_equal(spec_load(&t, a, path, NULL, 0), -1);
+    assert_non_null(strstr(fail_message(), "config.yaml:1:9: optim.lr belongs in an experiment file"));
+    unlink(arena_printf(a, "%s/jetcl/config.yaml", folder));
+    rmdir(arena_printf(a, "%s/jetcl", folder));
+    struct spec_set bad[] = { { "--set", "optim.lrr=1" }, { "--seed", "seed=x" }, { "--set", "lr" }, { "--set", "modle.x=1" } };
+    const char *const said[] = { "--set optim.lrr=1: unknown key 'lrr' in optim (did you mean 'lr'?)", "--seed x: seed: 'x' is not",
+                                 "--set lr: wants key=value", "--set modle.x=1: there is no section 'modle'" };
+    for (int i = 0; i < countof(bad); i++) {
+        assert_int_equal(spec_load(&t, a, path, &bad[i], 1), -1);
+        assert_memory_equal(fail_message(), said[i], strlen(said[i]));
+    }
+}
+
+static void test_presets(void **state)
+{
+    (void)state;
+    struct spec s = parsed("model: {arch: vit_small_patch16_224.augreg_in21k, depth: 5}");
+    assert_true(s.model.dim == 384 && s.model.heads == 6 && s.model.depth == 5);
+    s = parsed("variant: paper\nmodel: {moe: {noise_when: always}}");
+    assert_true(s.model.moe.combine == COMBINE_softmax && s.model.moe.noise_when == NOISE_always && s.recycle.cut == CUT_paper);
+    s = parsed("model: {moe: {kind: soft, layers: [6]}}");
+    assert_true(s.model.moe.core.v[0] == 197 && s.model.moe.universal.v[0] == 0 && s.model.moe.combine == COMBINE_softmax);
+    s = parsed("model: {arch: convnext_f}");
+    assert_string_equal(s.model.family, "convnext");
+    assert_true(s.model.dims.n == 4 && s.model.dims.v[3] == 384 && s.model.layer_scale == 1e-6);
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------------------- */
+
+static char *written(const struct spec *s)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    spec_write(f, s);
+    fclose(f);
+    char *copy = arena_copy(a, text, n);
+    free(text);
+    return copy;
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    struct spec s = parsed("name: \"a: \\\"b\\\" # \\x07 é\"\nvariant: paper\ndata: {root: /data/x y, classes: [a b, 'null', \"#\"]}\n"
+                           "optim: {lr: 0.1, eps: 1.0000000000000002e-8}\nmodel: {moe: {layers: [1, 5], noise: 1/E}}\naugment: {randaugment: off}");
+    const char *once = written(&s);
+    struct spec t = parsed(once);
+    assert_string_equal(once, written(&t));
+    assert_string_equal(t.name, s.name);
+    assert_string_equal(t.data.classes.v[1], "null");
+    assert_true(t.optim.eps == 1.0000000000000002e-8);
+    assert_true(spec_hash(&s) == spec_hash(&t));
+    t = parsed("name: other\ndevice: gpu\nkeep: {every: 9}");
+    assert_true(spec_hash(&t) == spec_hash(&(struct spec[]){ parsed("") }[0]));
+    t = parsed("optim: {lr: 5e-3}");
+    assert_true(spec_hash(&t) != spec_hash(&(struct spec[]){ parsed("") }[0]));
+}
+
+static void test_help(void **state)
+{
+    (void)state;
+    FILE *f = fopen("/dev/null", "w");
+    assert_int_equal(spec_help(f, "model.moe.noise"), 0);
+    assert_int_equal(spec_help(f, "lr"), 0);
+    assert_int_equal(spec_help(f, "recycle.from"), 0);
+    assert_int_equal(spec_help(f, "model.moe.noize"), -1);
+    assert_non_null(strstr(fail_message(), "'model.moe.noise'"));
+    spec_list(f, true);
+    spec_list(f, false);
+    fclose(f);
+}
+
+/* Damaged files are refused or read, never more: cut short at every byte, and with one byte changed. */
+static void test_damage(void **state)
+{
+    (void)state;
+    const char *text = "base: [a.yaml]\nname: \"x\\n\"\nmodel: {moe: {layers: [1, 2], noise: 1/E}, image: [32, 32]}\noptim:\n  lr: 1e-3\n  betas:\n    - 0.9\n    - 0.99\n";
+    size_t n = strlen(text);
+    rng r = rng_at(1, RNG_TEST, 0, 0);
+    for (int i = 0; i < 4000; i++) {
+        arena *b = arena_open("damage");
+        char *copy = arena_copy(b, text, n);
+        if (i < (int)n)
+            copy[i] = 0;
+        else
+            for (int j = 0; j < 3; j++)
+                copy[rng_below(&r, (u32)n)] = (char)(1 + rng_below(&r, 255));
+        struct spec s;
+        spec_parse(&s, b, "x.yaml", copy, NULL, 0);
+        arena_close(b);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals), cmocka_unit_test(test_combinations),
+        cmocka_unit_test(test_bombs), cmocka_unit_test(test_base), cmocka_unit_test(test_precedence), cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_help), cmocka_unit_test(test_damage),
+    };
+    return cmocka_run_group_tests(tests, begin, end);
+}
