@@ -101,9 +101,12 @@ void  trace_set(const char *list);               /* for tests: as if JETCL_TRACE
 enum say_level { SAY_QUIET = -1, SAY_NORMAL = 0, SAY_VERBOSE = 1, SAY_DEBUG = 2 };
 struct say_options { int level; int color; /* -1 auto, 0, 1 */ bool no_progress; };
 void say_setup(struct say_options o);
-int  say_log(const char *path);                   /* also append every message (not progress) to this file; NULL stops */
+/* Also append every message (not progress) to a file: the one the user asked for, and the run's own. NULL stops. */
+enum say_sink { SAY_LOG_FILE, SAY_RUN_LOG };
+int  say_log(enum say_sink sink, const char *path);
 void say(enum say_level level, const char *fmt, ...) PRINTF(2, 3);      /* shown when level <= the chosen one */
 void warn(const char *fmt, ...) PRINTF(1, 2);     /* "warning: ..." unless quiet; thread-safe like say() */
+void say_error(const char *fmt, ...) PRINTF(1, 2);      /* shown always: main's last line */
 bool say_live(void);                              /* is there a terminal to redraw a line on? */
 /* Redraws the progress line, at most ten times a second; nothing without a terminal. Cleared before any message. */
 void progress(const char *fmt, ...) PRINTF(1, 2);

@@ -9,20 +9,20 @@
 
 static struct say_options opt = { SAY_NORMAL, -1, false };
 static pthread_mutex_t    lock = PTHREAD_MUTEX_INITIALIZER;
-static FILE              *log_file;
+static FILE              *logs[2];
 static bool               line_shown;
 static f64                line_time;
 
 void say_setup(struct say_options o) { opt = o; }
 
-int say_log(const char *path)
+int say_log(enum say_sink sink, const char *path)
 {
     pthread_mutex_lock(&lock);
-    if (log_file)
-        fclose(log_file);
-    log_file = path ? fopen(path, "a") : NULL;
+    if (logs[sink])
+        fclose(logs[sink]);
+    logs[sink] = path ? fopen(path, "a") : NULL;
     pthread_mutex_unlock(&lock);
-    return path && !log_file ? fail(FAULT_RUN, "%s: %s", path, strerror(errno)) : 0;
+    return path && !logs[sink] ? fail(FAULT_RUN, "%s: %s", path, strerror(errno)) : 0;
 }
 
 static bool dumb(void)
@@ -53,10 +53,11 @@ static void emit(const char *prefix, const char *fmt, va_list ap)
     pthread_mutex_lock(&lock);
     erase_line();
     fprintf(stderr, "%s%s\n", prefix, text);
-    if (log_file) {
-        fprintf(log_file, "%s%s\n", prefix, text);
-        fflush(log_file);
-    }
+    for (int i = 0; i < countof(logs); i++)
+        if (logs[i]) {
+            fprintf(logs[i], "%s%s\n", prefix, text);
+            fflush(logs[i]);
+        }
     pthread_mutex_unlock(&lock);
 }
 
@@ -77,6 +78,14 @@ void warn(const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     emit("warning: ", fmt, ap);
+    va_end(ap);
+}
+
+void say_error(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    emit("", fmt, ap);
     va_end(ap);
 }
 

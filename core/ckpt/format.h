@@ -74,7 +74,7 @@ extern const struct type_row types[CKPT_TYPES];
 enum ckpt_type type_of(slice s, size_t column);
 /* Writes the tensor's elements to f; drops them again if it was this call that read them. -1 + fail(FAULT_RUN). */
 int    entry_write(entry *e, FILE *f);
-void   json_string(FILE *f, const char *s);          /* quoted and escaped */
+void   words_json(FILE *f, const char *s);           /* quoted and escaped */
 /* Copies elements of `size` bytes from a strided array (strides in elements) to a contiguous one in C order. */
 void   ckpt_gather(void *to, const void *from, int size, int nd, const i64 *shape, const i64 *stride);
 void   ckpt_swap(void *p, u64 bytes, int unit);          /* reverses the bytes of every unit */

@@ -289,9 +289,9 @@ static const char *notes_text(ckpt *c, arena *a, u64 *n)
     check(f, "open_memstream");
     for (size_t i = 0; i < c->nmeta; i++) {
         fputs(i ? ",\n" : "{", f);
-        json_string(f, c->meta[i].key);
+        words_json(f, c->meta[i].key);
         fputs(": ", f);
-        json_string(f, c->meta[i].value);
+        words_json(f, c->meta[i].value);
     }
     fputs("}\n", f);
     fclose(f);

@@ -289,9 +289,9 @@ static void write_notes(const ckpt *c, FILE *f)
 {
     for (size_t i = 0; i < c->nmeta; i++) {
         fputs(i ? "," : "\"__metadata__\":{", f);
-        json_string(f, c->meta[i].key);
+        words_json(f, c->meta[i].key);
         fputc(':', f);
-        json_string(f, c->meta[i].value);
+        words_json(f, c->meta[i].value);
     }
     if (c->nmeta)
         fputs(c->n ? "}," : "}", f);
@@ -299,7 +299,7 @@ static void write_notes(const ckpt *c, FILE *f)
 
 static void write_row(const entry *e, u64 at, FILE *f)
 {
-    json_string(f, e->t.name);
+    words_json(f, e->t.name);
     fprintf(f, ":{\"dtype\":\"%s\",\"shape\":[", types[e->t.type].safetensors);
     for (int i = 0; i < e->t.nd; i++)
         fprintf(f, i ? ",%lld" : "%lld", (long long)e->t.shape[i]);

@@ -48,7 +48,7 @@ bool ckpt_is_utf8(slice s)
     return true;
 }
 
-void json_string(FILE *f, const char *s)
+void words_json(FILE *f, const char *s)
 {
     fputc('"', f);
     for (; *s; s++)

@@ -173,7 +173,7 @@ static int take_shared(struct cli *c, struct loose *l, const char *name, const c
     else if (!strcmp(name, "quiet"))       l->say.level = SAY_QUIET;
     else if (!strcmp(name, "color"))       return color_of(value, &l->say.color);
     else if (!strcmp(name, "no-progress")) l->say.no_progress = true;
-    else if (!strcmp(name, "log-file"))    return say_log(value);
+    else if (!strcmp(name, "log-file"))    return say_log(SAY_LOG_FILE, value);
     else if (!strcmp(name, "cache-dir"))   setenv("JETCL_CACHE_DIR", value, 1);
     else if (!strcmp(name, "help"))        l->help = true;
     return 0;
@@ -310,6 +310,6 @@ int main(int argc, char **argv)
     if (!rc)
         return 0;
     fflush(stdout);
-    fprintf(stderr, "jetcl: %s%s%s\n", c.command ? c.command->name : "", c.command ? ": " : "", fail_message());
+    say_error("jetcl: %s%s%s", c.command ? c.command->name : "", c.command ? ": " : "", fail_message());
     return fail_fault() ? (int)fail_fault() : FAULT_RUN;
 }

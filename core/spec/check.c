@@ -74,10 +74,6 @@ static int check_recipe(const struct spec *s)
 {
     if (s->train.accumulate > s->train.batch)
         return spec_fail(s, "train.accumulate", "a batch of %d cannot be split in %d", s->train.batch, s->train.accumulate);
-    if (s->augment.scale.v[0] > s->augment.scale.v[1])
-        return spec_fail(s, "augment.scale", "the smaller one first");
-    if (s->augment.ratio.v[0] > s->augment.ratio.v[1])
-        return spec_fail(s, "augment.ratio", "the smaller one first");
     if (s->augment.randaugment.n && s->augment.randaugment.n != 3)
         return spec_fail(s, "augment.randaugment", "wants [operations, magnitude, its standard deviation] or off");
     if (s->data.mean.n == 2 || s->data.std.n == 2)

@@ -42,6 +42,19 @@ u64 spec_hash(const struct spec *s)
     return h;
 }
 
+const char *spec_changes(arena *a, const struct spec *from, const struct spec *to)
+{
+    const char *list = "";
+    for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
+        if (k->type <= TYPE_end || outside_hash(k->path))
+            continue;
+        const char *old = value_text(a, k, key_field(k, from)), *new = value_text(a, k, key_field(k, to));
+        if (strcmp(old, new))
+            list = arena_printf(a, "%s%s%s %s -> %s", list, list[0] ? ", " : "", k->path, old, new);
+    }
+    return list;
+}
+
 /* ---- help ------------------------------------------------------------------------------------------------------------ */
 
 /* Calls with the full path of each section too; sections come before their keys. */

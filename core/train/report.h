@@ -1,0 +1,21 @@
+/* report.h: the parts of a run folder. Private to report.c, folder.c and tensorboard.c. */
+#ifndef JETCL_REPORT_H
+#define JETCL_REPORT_H
+#include "train/train.h"
+#include <jansson.h>
+
+/* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with. NULL + fail. */
+const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed);
+int         folder_describe(const char *dir, const struct spec *s, const struct run_options *o, const struct dev_info *device);
+void        folder_latest(const char *dir);                     /* the link beside it */
+
+json_t *json_number(f64 v);                                     /* null for what JSON has no number for */
+int     json_save(const char *path, json_t *j);                 /* atomically; takes over j */
+
+/* Event files of TensorBoard: scalars only. open gives NULL + fail. */
+typedef struct tensorboard tensorboard;
+tensorboard *tensorboard_open(arena *a, const char *dir);
+int          tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value);
+void         tensorboard_close(tensorboard *t);
+
+#endif
