@@ -55,6 +55,8 @@ static void golden_files_are_their_twins(void **state)
     static const char *const pair[][2] = {
         { "tiny_augreg.npz", "tiny_augreg" }, { "tiny_augreg_optprefix.npz", "tiny_augreg_optprefix" },
         { "tiny_bigvision.npz", "tiny_bigvision" }, { "tiny_vit.safetensors", "tiny_vit" },
+        { "tiny_vit.pth", "tiny_vit" }, { "tiny_vit_legacy.pth", "tiny_vit" }, { "tiny_vit_nested.pth", "tiny_vit" },
+        { "tiny_vit_mmengine.pth", "tiny_vit" }, { "tiny_edge.pth", "tiny_edge" }, { "tiny_edge_legacy.pth", "tiny_edge" },
     };
     char path[4096];
     if (!golden_path(path, "tiny_vit.safetensors"))

@@ -113,6 +113,12 @@ u64 archive_size(zip_t *z, int i)
     return zip_stat_index(z, (zip_uint64_t)i, 0, &st) ? 0 : st.size;
 }
 
+bool archive_deflated(zip_t *z, int i)
+{
+    zip_stat_t st;
+    return !zip_stat_index(z, (zip_uint64_t)i, 0, &st) && st.comp_method != ZIP_CM_STORE;
+}
+
 zip_file_t *archive_begin(zip_t *z, int i)
 {
     zip_file_t *f = zip_fopen_index(z, (zip_uint64_t)i, 0);

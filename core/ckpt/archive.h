@@ -12,6 +12,7 @@ zip_t *archive_open(ckpt *c);
 int         archive_count(zip_t *z);
 const char *archive_name(zip_t *z, int i);           /* as stored; valid while z is open */
 u64         archive_size(zip_t *z, int i);           /* unpacked, as declared */
+bool        archive_deflated(zip_t *z, int i);
 /* An entry from its start; read() gives exactly n bytes or fails; finish() also checks that nothing follows (when all
  * was read: that the CRC is right) and closes. */
 zip_file_t *archive_begin(zip_t *z, int i);

@@ -13,7 +13,7 @@
 enum {
     MAX_TENSORS = 65536,
     MAX_NAME    = 1024,                              /* bytes in a tensor's name */
-    MAX_TEXT    = 24 << 20,                          /* bytes of names and metadata together */
+    MAX_TEXT    = 8 << 20,                           /* bytes of names and metadata together */
     MAX_SLACK   = 16 << 20                           /* bytes data may grow beyond its file when unpacked */
 };
 
