@@ -551,7 +551,7 @@ static void test_gemm(void **state)
         assert_false(dev_blas(d));
     if (dev_class(d) != DEV_NULL) {
         dev_want_blas(d);
-        assert_true(dev_blas(d));                            // every transpose, batch and beta, against plain loops
+        assert_true(dev_blas(d));                            // its self-check, against plain loops
         trace_set("no_blas");
         assert_false(dev_blas(d));
         trace_set("");
