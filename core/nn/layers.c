@@ -24,18 +24,44 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
     return graph_fixed(m->g, full, F32, s, x->value);
 }
 
+static node *find(const struct tap *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(list[i].name, name))
+            return list[i].n;
+    return NULL;
+}
+
 node *nn_tap(struct nn *m, node *n, const char *name)
 {
     *arena_push(m->g->a, m->taps, m->n_taps, m->cap_taps) = (struct tap){ scoped(m->g, name), n };
     return n;
 }
 
-node *nn_find_tap(const struct nn *m, const char *name)
+node *nn_find_tap(const struct nn *m, const char *name) { return find(m->taps, m->n_taps, name); }
+
+void nn_give(struct nn *m, const char *name, node *n)
 {
-    for (size_t i = 0; i < m->n_taps; i++)
-        if (!strcmp(m->taps[i].name, name))
-            return m->taps[i].n;
-    return NULL;
+    *arena_push(m->g->a, m->given, m->n_given, m->cap_given) = (struct tap){ arena_printf(m->g->a, "%s", name), n };
+}
+
+static node *given(const struct nn *m, const char *name)
+{
+    return m->n_given ? find(m->given, m->n_given, scoped(m->g, name)) : NULL;
+}
+
+node *nn_mask(struct nn *m, const char *name, struct shape s, f32 rate)
+{
+    node *mask = given(m, name);
+    return mask || !m->train || rate <= 0 ? mask : op_keep_mask(m->g, s, 1 - rate);
+}
+
+node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool always)
+{
+    node *noise = given(m, name);
+    if (noise)
+        return op_scale(noise, std);
+    return std > 0 && (m->train || always) ? op_normal(m->g, s, std) : NULL;
 }
 
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias)
@@ -60,17 +86,19 @@ node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps)
     return y;
 }
 
-node *nn_dropout(struct nn *m, node *x, f32 rate)
+node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate)
 {
-    return m->train && rate > 0 ? op_mul(x, op_keep_mask(m->g, x->shape, 1 - rate)) : x;
+    node *mask = nn_mask(m, name, x->shape, rate);
+    return mask ? op_mul(x, mask) : x;
 }
 
-node *nn_drop_path(struct nn *m, node *x, f32 rate)
+node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate)
 {
     struct shape s = x->shape;
     for (int i = 1; i < s.nd; i++)
         s.d[i] = 1;
-    return m->train && rate > 0 ? op_mul(x, op_keep_mask(m->g, s, 1 - rate)) : x;
+    node *mask = nn_mask(m, name, s, rate);
+    return mask ? op_mul(x, mask) : x;
 }
 
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start)

@@ -67,6 +67,8 @@ struct nn {
     bool        train;                            /* dropout, noise and drop path are drawn */
     struct tap *taps;                             /* named activations, for probe, recycling and analysis */
     size_t      n_taps, cap_taps;
+    struct tap *given;                            /* nn_give's */
+    size_t      n_given, cap_given;
 };
 
 node *nn_param(struct nn *m, const char *name, struct shape s, struct init init);
@@ -74,12 +76,19 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
 node *nn_tap(struct nn *m, node *n, const char *name);
 node *nn_find_tap(const struct nn *m, const char *name);           /* NULL when absent */
 
+/* The random tensor of that full name is n instead of a drawn one: noise of standard deviation 1, or a mask that is
+ * divided by its keep already. So the draws of another framework can be injected. Before the model is built. */
+void  nn_give(struct nn *m, const char *name, node *n);
+/* The random tensor "<scope>.<name>": what was given, else drawn; NULL when neither (rate 0, or not training). */
+node *nn_mask(struct nn *m, const char *name, struct shape s, f32 rate);               /* 1/(1-rate) or 0 */
+node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool always);  /* N(0, std^2) */
+
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);          /* (... in) -> (... out) */
 node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
-node *nn_dropout(struct nn *m, node *x, f32 rate);                 /* each element; nothing unless training */
-node *nn_drop_path(struct nn *m, node *x, f32 rate);               /* whole samples (axis 0) (Huang et al. 2016) */
+node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);           /* each element; nothing unless training */
+node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);         /* whole samples (axis 0) (Huang et al. 2016) */
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                    /* x * gamma, per channel */
-node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);                   /* qkv, heads, proj */
+node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);                   /* qkv, heads, proj; tap "proj.in" */
 node *nn_mlp(struct nn *m, node *x, i64 hidden);                   /* fc1, gelu, fc2; tap "act" */
 /* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. */
 node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim);

@@ -1,0 +1,61 @@
+/* model.c: the list of families, and opening a network's parameters. */
+#include "model/model.h"
+
+static const struct model *const models[] = {
+#define MODEL(name) &name##_model,
+#include "model/models.def"
+#undef MODEL
+};
+
+struct shape model_images(const struct spec *s, i64 batch)
+{
+    return SHAPE(batch, 3, list_at(s->model.image, 0), list_at(s->model.image, 1));
+}
+
+static int depth(const struct spec *s)
+{
+    int n = 0;
+    if (strcmp(s->model.family, "convnext"))
+        return s->model.depth;
+    for (int i = 0; i < s->model.depths.n; i++)
+        n += s->model.depths.v[i];
+    return n;
+}
+
+f32 model_rate(const struct spec *s, f64 last, int block) { return (f32)(last * block / MAX(depth(s) - 1, 1)); }
+
+node *model_build(struct nn *m, const struct spec *s, node *images)
+{
+    check(s->model.classes > 0, "model.classes is still auto");
+    for (int i = 0; i < countof(models); i++)
+        if (!strcmp(models[i]->name, s->model.family))
+            return models[i]->build(m, s, images);
+    graph_complain(m->g, "model.family '%s' is not built in", s->model.family);
+    return images;
+}
+
+params *model_params(const struct spec *s)
+{
+    struct nn m = { graph_new(NULL), params_new() };
+    model_build(&m, s, graph_input(m.g, "images", F32, model_images(s, 1)));
+    if (m.g->complaint) {
+        fail(FAULT_USAGE, "%s", m.g->complaint);
+        params_free(m.p);
+        m.p = NULL;
+    }
+    graph_free(m.g);
+    return m.p;
+}
+
+params *model_open(dev *d, const struct spec *s, enum params_use use)
+{
+    params *p = model_params(s);
+    if (!p)
+        return NULL;
+    if (params_open(p, d, use) || params_init(p, (u64)s->seed)
+        || (s->model.init[0] && model_load(p, s, s->model.init, s->model.init_ema))) {
+        params_free(p);
+        return NULL;
+    }
+    return p;
+}

@@ -1,0 +1,63 @@
+/* model.h: the networks an experiment can name, built from nn's layers. One builder serves counting, training and evaluation.
+ *
+ *     params *p = model_open(d, &spec, PARAMS_TRAIN);                   // named, random; spec.model.init is loaded over it
+ *     struct nn m = { graph_new(d), p, .train = true };
+ *     node *images = graph_input(m.g, "images", F32, model_images(&spec, 32));
+ *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
+ *     model_save(p, &spec, "last.safetensors", &(struct model_about){ .classes = names, .n_classes = n });
+ *
+ * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n tokens, d channels,
+ * h heads, e experts, s slots per expert.
+ */
+#ifndef JETCL_MODEL_H
+#define JETCL_MODEL_H
+#include "nn/nn.h"
+#include "spec/spec.h"
+
+/* A family of networks: (b 3 h w) -> logits (b classes). */
+struct model { const char *name; node *(*build)(struct nn *m, const struct spec *s, node *images); };
+#define MODEL(name) extern const struct model name##_model;
+#include "model/models.def"
+#undef MODEL
+
+/* ---- model.c ------------------------------------------------------------------------------------------------------------- */
+
+struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height width) */
+
+/* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): "block.<i>" for what
+ * block i gives, "<block>.attn.proj.in", "<block>.norm2" and "<block>.mlp.act" for recycling, and of MoE layers "<block>.mlp",
+ * "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
+node *model_build(struct nn *m, const struct spec *s, node *images);
+
+/* The parameters of s->model by name and shape, no memory taken. NULL + fail(FAULT_USAGE) when it cannot be built. */
+params *model_params(const struct spec *s);
+/* The same with memory on d and random values from s->seed, then s->model.init loaded over them where it is given. */
+params *model_open(dev *d, const struct spec *s, enum params_use use);
+
+/* The block counts through all stages from 0; its rate rises linearly to `last` at the last block. */
+f32 model_rate(const struct spec *s, f64 last, int block);
+
+/* ---- weights.c ------------------------------------------------------------------------------------------------------------- */
+
+/* Fills p from any checkpoint (ckpt.h) and says on stderr what became of it. 0, or -1 + fail(FAULT_DATA). */
+int model_load(params *p, const struct spec *s, const char *path, bool ema);
+
+/* What a checkpoint tells besides its weights. `more`: further key, value, ..., NULL; NULL for none. */
+struct model_about { const char *const *classes; int n_classes; const f64 *mean, *std; const char *const *more; };
+/* p as a checkpoint in memory, to be saved (or filled further); values are read into a and live as long. NULL + fail. */
+ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about);
+int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
+/* Class names in index order out of a checkpoint's metadata: how many, 0 when it names none. */
+int   model_classes(const ckpt *c, arena *a, const char *const **names);
+
+/* ---- spheromoe.c ----------------------------------------------------------------------------------------------------------- */
+
+/* How one MoE layer differs from its sisters; everything else stands in spec.model.moe. */
+struct moe { int core, universal, heads; f32 expert_drop; const char *experts; /* scope they are under; NULL: this one */ };
+/* What the experiment says of a block, counted through all stages; false: a dense one. */
+bool  moe_of_block(struct nn *m, const struct spec *s, int block, struct moe *out);
+/* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and behind
+ * "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
+node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
+
+#endif

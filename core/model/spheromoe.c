@@ -1,0 +1,273 @@
+/* spheromoe.c: the mixture-of-experts layers. Routing is soft: every slot reads a mean of tokens, every token a mean of
+ * slots, so nothing is sorted and every expert is used.
+ *
+ *   SpheroMoE (Zhu et al. 2024)      cosine routing, two temperatures that divide, entmax combine, core and universal experts
+ *   Soft MoE as the reference has it one scale that multiplies, softmax both ways, one kind of expert
+ *   Soft MoE (Puigcerver et al. 2024) the original: queries `mu` (d e s), epsilon inside the root
+ *
+ * Experts work in layout (e (b s) d): each sees all its slots of a batch as the rows of one matrix, and all experts of a kind
+ * are one batched product. Along e, cutting in core and universal and joining again costs no copy.
+ */
+#include "model/model.h"
+#include <math.h>
+
+#define NORM_EPS 1e-6f
+#define SLOT_EPS 1e-5f                            /* unlike every other layer norm of the model */
+
+struct sizes { i64 b, n, d, h, k /* d of one head */, e, s; };
+
+/* ---- which blocks ------------------------------------------------------------------------------------------------------ */
+
+static bool listed(counts list, int x)
+{
+    for (int i = 0; i < list.n; i++)
+        if (list.v[i] == x)
+            return true;
+    return false;
+}
+
+struct stage { int index, first, count; };
+
+static struct stage stage_of(const struct spec *s, int block)
+{
+    if (strcmp(s->model.family, "convnext"))
+        return (struct stage){ 0, 0, s->model.depth };
+    struct stage g = { 0, 0, s->model.depths.v[0] };
+    while (block >= g.first + g.count)
+        g = (struct stage){ g.index + 1, g.first + g.count, s->model.depths.v[g.index + 1] };
+    return g;
+}
+
+static bool holds_moe(const struct spec *s, struct stage g)
+{
+    for (int i = g.first; i < g.first + g.count; i++)
+        if (listed(s->model.moe.layers, i))
+            return true;
+    return false;
+}
+
+/* The block whose experts this one uses: the first of every `share` MoE layers of a stage. */
+static int owner_of(const struct spec *s, struct stage g, int block)
+{
+    int owner = block, n = 0;
+    for (int i = g.first; i <= block; i++)
+        if (listed(s->model.moe.layers, i) && n++ % s->model.moe.share == 0)
+            owner = i;
+    return owner;
+}
+
+bool moe_of_block(struct nn *m, const struct spec *s, int block, struct moe *out)
+{
+    struct stage g = stage_of(s, block);
+    int with_moe = 0;                             // lists count the stages that hold MoE layers
+    if (!listed(s->model.moe.layers, block))
+        return false;
+    for (int b = 0; b < g.first;) {
+        struct stage before = stage_of(s, b);
+        with_moe += holds_moe(s, before);
+        b = before.first + before.count;
+    }
+    int owner = owner_of(s, g, block) - g.first;
+    *out = (struct moe){ .core = list_at(s->model.moe.core, with_moe), .universal = list_at(s->model.moe.universal, with_moe),
+                         .heads = s->model.moe.multi_head ? s->model.heads : 1,
+                         .expert_drop = model_rate(s, s->model.moe.expert_drop, block) };
+    if (owner != block - g.first)
+        out->experts = strcmp(s->model.family, "convnext") ? arena_printf(m->g->a, "blocks.%d.mlp", owner)
+                                                           : arena_printf(m->g->a, "stages.%d.blocks.%d.mlp", g.index, owner);
+    return true;
+}
+
+/* ---- experts ------------------------------------------------------------------------------------------------------------ */
+
+/* A parameter of the experts: the layer's own, or of the layer that shares its experts with this one. */
+static node *expert_param(struct nn *m, const struct moe *l, const char *name, struct shape shape, struct init init)
+{
+    const char *own = m->g->scope;                // blocks.7.mlp.core_experts.vit_fc1
+    if (l->experts)
+        m->g->scope = arena_printf(m->g->a, "%s%s", l->experts, strstr(own, ".mlp.") + strlen(".mlp"));
+    node *n = nn_param(m, name, shape, init);
+    m->g->scope = own;
+    return n;
+}
+
+/* (e rows in) -> (e rows out), each expert with a matrix of its own. */
+static node *expert_linear(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name, i64 out)
+{
+    const char *old = graph_push(m->g, "%s", name);
+    i64 e = node_dim(x, 0), in = node_dim(x, 2);
+    f64 fan = s->model.moe.init == EXPERT_INIT_released ? (f64)in * (f64)out : (f64)in;
+    node *w = expert_param(m, l, "weight", SHAPE(e, out, in), (struct init){ INIT_UNIFORM, (f32)(1 / sqrt(fan)) });
+    node *b = expert_param(m, l, "bias", SHAPE(e, out), (struct init){ INIT_CONSTANT, 0 });
+    node *y = op_add(op_matmul(x, w, TRANS_B), op_reshape(b, SHAPE(e, 1, out)));
+    graph_pop(m->g, old);
+    return y;
+}
+
+/* x gamma + beta, per channel. */
+static node *scale_offset(struct nn *m, const struct moe *l, node *x, const char *name)
+{
+    const char *old = graph_push(m->g, "%s", name);
+    struct shape d = SHAPE(node_dim(x, -1));
+    x = op_mul(x, expert_param(m, l, "gamma", d, (struct init){ INIT_CONSTANT, 1 }));
+    x = op_add(x, expert_param(m, l, "beta", d, (struct init){ INIT_CONSTANT, 0 }));
+    graph_pop(m->g, old);
+    return x;
+}
+
+static node *experts(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name, i64 hidden)
+{
+    f32 rate = (f32)s->model.moe.dropout, rate_act = s->model.moe.dropout_act < 0 ? rate : (f32)s->model.moe.dropout_act;
+    const char *old = graph_push(m->g, "%s", name);
+    i64 d = node_dim(x, -1);
+    if (s->model.moe.layer_scale)
+        x = scale_offset(m, l, x, "scale_in");
+    node *h = op_gelu(expert_linear(m, s, l, x, "vit_fc1", hidden));                    /* e (b s) hidden                */
+    h = nn_dropout(m, h, "drop1", rate_act);
+    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", rate);    /* e (b s) d                     */
+    if (s->model.moe.layer_scale)
+        y = scale_offset(m, l, y, "scale_out");
+    graph_pop(m->g, old);
+    return y;
+}
+
+/* Core experts first, then the universal ones: the order of phi's rows. (e (b s) d) -> the same. */
+static node *all_experts(struct nn *m, const struct spec *s, const struct moe *l, node *x)
+{
+    i64 hidden = (i64)((f64)node_dim(x, -1) * s->model.mlp_ratio), narrow = (i64)((f64)hidden * s->model.moe.universal_ratio);
+    if (s->model.moe.kind != MOE_sphero)
+        return experts(m, s, l, x, "experts", hidden);
+    node *core = NULL, *univ = NULL;
+    if (l->core)
+        core = experts(m, s, l, op_slice(x, 0, 0, l->core), "core_experts", hidden);    /* few and wide                  */
+    if (l->universal)
+        univ = experts(m, s, l, op_slice(x, 0, l->core, l->universal), "univ_experts", narrow); /* many and narrow       */
+    return !univ ? core : !core ? univ : op_concat(core, univ, 0);
+}
+
+/* Stochastic depth of the experts: of all at once for a sample, as released, or of each, as the paper draws it. */
+static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l, node *y, struct sizes z)
+{
+    struct shape per = SHAPE(s->model.moe.expert_drop_per == DROP_sample ? 1 : z.e, z.b, 1);
+    node *mask = nn_mask(m, "expert_drop", per, l->expert_drop);
+    if (!mask)
+        return y;
+    return op_reshape(op_mul(op_reshape(y, SHAPE(z.e, z.b, z.s * z.d)), mask), y->shape);
+}
+
+/* ---- routing ------------------------------------------------------------------------------------------------------------ */
+
+/* Heads apart: (b n (h k)) -> ((h b) n k), and back. One head: nothing moves. */
+static node *split_heads(node *x, struct sizes z)
+{
+    if (z.h == 1)
+        return x;
+    return op_reshape(op_transpose(op_reshape(x, SHAPE(z.b, z.n, z.h, z.k)), 2, 0, 1, 3), SHAPE(z.h * z.b, z.n, z.k));
+}
+
+static node *merge_heads(node *x, struct sizes z)
+{
+    if (z.h == 1)
+        return x;
+    return op_reshape(op_transpose(op_reshape(x, SHAPE(z.h, z.b, z.n, z.k)), 1, 2, 0, 3), SHAPE(z.b, z.n, z.d));
+}
+
+/* The reference's Soft MoE with a slot norm leaves both sides at the length they have. */
+static bool on_sphere(const struct spec *s) { return s->model.moe.kind == MOE_sphero || !s->model.moe.slot_norm; }
+
+/* What tokens are compared by: ((h b) n k). */
+static node *keys(struct nn *m, const struct spec *s, node *x)
+{
+    if (s->model.moe.key_proj)
+        x = scale_offset(m, &(struct moe){ 0 }, x, "phi_key_proj");
+    bool original = s->model.moe.kind == MOE_vmoe;
+    return s->model.moe.key_norm && on_sphere(s) ? op_l2norm(x, NORM_EPS, original) : x;
+}
+
+/* What slots are compared by: (h (e s) k), or ((e s) d) for one head. */
+static node *queries(struct nn *m, const struct spec *s, struct sizes z)
+{
+    struct shape rows = z.h == 1 ? SHAPE(z.e * z.s, z.d) : SHAPE(z.e * z.s, z.h, z.k);
+    struct init normal = { INIT_NORMAL, (f32)(1 / sqrt((f64)z.d)) }, orthogonal = { INIT_ORTHOGONAL, 1 };
+    if (s->model.moe.kind == MOE_vmoe) {
+        node *mu = op_reshape(nn_param(m, "mu", SHAPE(z.d, z.e, z.s), normal), SHAPE(z.d, z.e * z.s));
+        return op_l2norm(op_transpose(mu, 1, 0), NORM_EPS, true);
+    }
+    node *phi = nn_param(m, "phi", SHAPE(z.e, z.s, z.d), s->model.moe.kind == MOE_sphero ? orthogonal : normal);
+    phi = op_reshape(phi, rows);
+    if (s->model.moe.query_proj)
+        phi = scale_offset(m, &(struct moe){ 0 }, phi, "phi_query_proj");
+    if (s->model.moe.slot_norm)
+        phi = nn_layernorm(m, phi, "slot_norm", SLOT_EPS);
+    if (on_sphere(s))
+        phi = op_l2norm(phi, NORM_EPS, false);
+    return z.h == 1 ? phi : op_transpose(phi, 1, 0, 2);
+}
+
+static node *scalar(struct nn *m, const struct spec *s, const char *name)
+{
+    return nn_param(m, name, SCALAR, (struct init){ INIT_CONSTANT, (f32)s->model.moe.temperature });
+}
+
+/* Similarities over the temperature `name`, plus the noise that both sides share. */
+static node *heated(struct nn *m, const struct spec *s, node *logits, node *noise, const char *name)
+{
+    if (s->model.moe.kind == MOE_sphero)
+        logits = op_div(logits, scalar(m, s, name));
+    return noise ? op_add(logits, noise) : logits;
+}
+
+/* How alike tokens and slots are: ((h b) n (e s)), the cosine where both lie on the sphere. */
+static node *similarity(struct nn *m, const struct spec *s, node *x, struct sizes z)
+{
+    node *key = keys(m, s, x), *query = queries(m, s, z);
+    if (s->model.moe.kind != MOE_sphero)
+        query = op_mul(query, scalar(m, s, "scale"));
+    if (z.h == 1)
+        return op_matmul(key, query, TRANS_B);
+    node *logits = op_matmul(op_reshape(key, SHAPE(z.h, z.b * z.n, z.k)), query, TRANS_B);
+    return op_reshape(logits, SHAPE(z.h * z.b, z.n, z.e * z.s));
+}
+
+/* A routing weight for whoever looks: (b n ..) or (b h n ..), as the last axes say. */
+static void tap_weights(struct nn *m, node *w, const char *name, struct sizes z, i64 e, i64 s)
+{
+    node *seen = op_reshape(w, SHAPE(z.h, z.b, z.n, e * s));
+    seen = z.h == 1 ? seen : op_transpose(seen, 1, 0, 2, 3);
+    struct shape one = SHAPE(z.b, z.n, e, s), many = SHAPE(z.b, z.h, z.n, e, s);
+    if (e == 1) {
+        one = SHAPE(z.b, z.n, s);
+        many = SHAPE(z.b, z.h, z.n, s);
+    }
+    nn_tap(m, op_reshape(seen, z.h == 1 ? one : many), name);
+}
+
+static struct sizes sizes_of(const struct spec *s, const struct moe *l, const node *x)
+{
+    struct sizes z = { node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), l->heads, 0, l->core + l->universal, s->model.moe.slots };
+    z.k = z.d / z.h;
+    if (z.k * z.h != z.d)
+        graph_complain(x->g, "%lld heads do not divide %lld channels", (long long)z.h, (long long)z.d);
+    return z;
+}
+
+node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x)
+{
+    struct sizes z = sizes_of(s, l, x);
+    f64 std = s->model.moe.noise == NOISE_ONE_OVER_E ? 1 / (f64)z.e : s->model.moe.noise;
+    node *token = split_heads(x, z);                                                    /* (h b) n k                     */
+    node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)                 */
+    node *noise = nn_noise(m, "noise", logits->shape, (f32)std, s->model.moe.noise_when == NOISE_always);
+    node *disp = op_softmax(heated(m, s, logits, noise, "scales.0"), 1);                /* over tokens                   */
+    node *comb = heated(m, s, logits, noise, s->model.moe.shared_temperature ? "scales.0" : "scales.1");
+    comb = s->model.moe.combine == COMBINE_entmax15 ? op_entmax15(comb) : op_softmax(comb, 2);      /* over slots        */
+    tap_weights(m, disp, "dispatch", z, z.e, z.s);
+    tap_weights(m, comb, "combine", z, 1, z.e * z.s);
+
+    node *slot = op_matmul(disp, token, TRANS_A);                                       /* (h b) (e s) k                 */
+    slot = op_transpose(op_reshape(slot, SHAPE(z.h, z.b, z.e, z.s, z.k)), 2, 1, 3, 0, 4);           /* e b s h k         */
+    slot = op_reshape(slot, SHAPE(z.e, z.b * z.s, z.d));
+    node *y = expert_drop(m, s, l, all_experts(m, s, l, slot), z);                      /* e (b s) d                     */
+    y = op_transpose(op_reshape(y, SHAPE(z.e, z.b, z.s, z.h, z.k)), 3, 1, 0, 2, 4);                 /* h b e s k         */
+    y = op_matmul(comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);            /* (h b) n k                     */
+    return merge_heads(y, z);
+}

@@ -1,0 +1,146 @@
+/* weights.c: a network's parameters out of a checkpoint and into one, with what a checkpoint should tell besides. */
+#include "model/model.h"
+#include <jansson.h>
+
+/* ---- reading ---------------------------------------------------------------------------------------------------------------- */
+
+static struct load_options options_of(const struct spec *s)
+{
+    bool vit = !strcmp(s->model.family, "vit");
+    struct shape image = model_images(s, 1);
+    struct load_options o = { .strict = s->model.strict, .prefix = s->model.class_token };
+    if (vit) {
+        // The released scripts lose a token model's final norm; the paper's variant keeps it.
+        o.norm_to_fc_norm = s->model.pool == POOL_avg && s->variant == VARIANT_paper;
+        o.grid[0] = (int)(image.d[2] / s->model.patch);
+        o.grid[1] = (int)(image.d[3] / s->model.patch);
+    }
+    return o;
+}
+
+static struct want want_of(const struct param *x, arena *a)
+{
+    struct want w = { .name = x->name, .nd = x->shape.nd, .data = arena_array(a, f32, shape_count(x->shape)) };
+    for (int i = 0; i < w.nd; i++)
+        w.shape[i] = x->shape.d[i];
+    return w;
+}
+
+int model_load(params *p, const struct spec *s, const char *path, bool ema)
+{
+    ckpt *c = ckpt_open_model(path, ema);
+    if (!c)
+        return -1;
+    arena *a = arena_open("checkpoint");
+    struct want *w = arena_array(a, struct want, p->n);
+    struct load_options o = options_of(s);
+    struct load_report report = { 0 };
+    for (size_t i = 0; i < p->n; i++)
+        w[i] = want_of(&p->list[i], a);
+    int rc = ckpt_load(a, c, w, (int)p->n, &o, &report);
+    for (size_t i = 0; i < p->n && !rc; i++)
+        if (w[i].got) {
+            p->list[i].loaded = true;
+            rc = params_write(p, &p->list[i], w[i].data);
+        }
+    if (!rc)
+        load_report_say(&report, path);
+    ckpt_close(c);
+    arena_close(a);
+    return rc;
+}
+
+int model_classes(const ckpt *c, arena *a, const char *const **names)
+{
+    const char *text = ckpt_meta(c, "classes");
+    json_t *list = text ? json_loads(text, 0, NULL) : NULL;
+    int n = list && json_is_array(list) ? (int)json_array_size(list) : 0;
+    const char **out = arena_array(a, const char *, n + 1);
+    for (int i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(list, (size_t)i));
+        out[i] = arena_printf(a, "%s", name ? name : "");
+    }
+    json_decref(list);
+    *names = out;
+    return n;
+}
+
+/* ---- writing ---------------------------------------------------------------------------------------------------------------- */
+
+static const char *numbers(arena *a, const f64 *v, int n)
+{
+    const char *text = "";
+    for (int i = 0; i < n; i++)
+        text = arena_printf(a, "%s%s%.9g", text, i ? " " : "", v[i]);
+    return text;
+}
+
+static const char *class_list(arena *a, const struct model_about *about)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < about->n_classes; i++)
+        json_array_append_new(list, json_string(about->classes[i]));
+    char *text = json_dumps(list, JSON_COMPACT);
+    const char *copy = arena_printf(a, "%s", text ? text : "[]");
+    free(text);
+    json_decref(list);
+    return copy;
+}
+
+/* The complete experiment as text. */
+static const char *recipe(arena *a, const struct spec *s)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    check(f, "no memory stream");
+    spec_write(f, s);
+    fclose(f);
+    const char *copy = arena_copy(a, text, n);
+    free(text);
+    return copy;
+}
+
+static void set_meta(ckpt *c, const struct spec *s, arena *a, const struct model_about *about)
+{
+    struct shape image = model_images(s, 1);
+    ckpt_set_meta(c, "format", "jetcl 1");
+    ckpt_set_meta(c, "version", JETCL_VERSION);
+    ckpt_set_meta(c, "arch", s->model.arch);
+    ckpt_set_meta(c, "family", s->model.family);
+    ckpt_set_meta(c, "image", arena_printf(a, "%d %d", (int)image.d[2], (int)image.d[3]));
+    if (!strcmp(s->model.family, "vit")) {
+        ckpt_set_meta(c, "heads", arena_printf(a, "%d", s->model.heads));
+        ckpt_set_meta(c, "grid", arena_printf(a, "%d %d", (int)image.d[2] / s->model.patch, (int)image.d[3] / s->model.patch));
+    }
+    ckpt_set_meta(c, "interpolation", s->data.interpolation == INTERPOLATION_bicubic ? "bicubic" : "bilinear");
+    ckpt_set_meta(c, "recipe", recipe(a, s));
+    if (about && about->n_classes)
+        ckpt_set_meta(c, "classes", class_list(a, about));
+    if (about && about->mean)
+        ckpt_set_meta(c, "mean", numbers(a, about->mean, 3));
+    if (about && about->std)
+        ckpt_set_meta(c, "std", numbers(a, about->std, 3));
+    for (const char *const *m = about ? about->more : NULL; m && m[0]; m += 2)
+        ckpt_set_meta(c, m[0], m[1]);
+}
+
+ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about)
+{
+    ckpt *c = ckpt_new();
+    set_meta(c, s, a, about);
+    if (!params_save(p, c, a, ""))
+        return c;
+    ckpt_close(c);
+    return NULL;
+}
+
+int model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about)
+{
+    arena *a = arena_open("checkpoint");
+    ckpt *c = model_ckpt(p, s, a, about);
+    int rc = c ? ckpt_save(c, path) : -1;
+    ckpt_close(c);
+    arena_close(a);
+    return rc;
+}
