@@ -57,6 +57,19 @@ try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=
 same 'config prints a file that reads back equal' "$(cmp "$dir/once.yaml" "$dir/twice.yaml" 2>&1)" ''
 for f in $(find experiments -name '*.yaml' -not -path '*/tables/*' 2>/dev/null | sort); do try 0 '' '' config --check "$f"; done
 
+# devices; what the list holds depends on the machine
+if "$jetcl" devices >/dev/null 2>&1; then
+    try 0 '0:0' '' devices
+    try 0 '"max_alloc": ' '' devices --json
+    try 0 ', chosen' '' devices --device 0:0
+    try 0 '"chosen": false' '' devices --device null --json
+    try 4 '0:0' "no device 'abacus'; devices: 0:0" devices --device abacus
+else
+    try 4 '' 'no OpenCL device' devices
+fi
+(export OCL_ICD_VENDORS=/nonexistent; try 4 '' 'pocl-opencl-icd' devices)
+try 2 '' 'too many arguments' devices x
+
 # streams
 same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''
 "$jetcl" config >/dev/full 2>"$dir/err"

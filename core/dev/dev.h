@@ -35,7 +35,10 @@ struct dev_info {
 /* All devices of all platforms that have any. Returns how many; 0 when there is no OpenCL at all. */
 int dev_list(arena *a, struct dev_info **out);
 
-/* spec as conventions 1.6: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null.
+/* The device a spec means, without opening it. 0, or -1 + fail(FAULT_DEVICE) as dev_open. */
+int dev_find(const char *spec, struct dev_info *out);
+
+/* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto.
  * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line at SAY_NORMAL which device `auto` took. */
 dev                   *dev_open(const char *spec);
 void                   dev_close(dev *d);

@@ -53,19 +53,25 @@ static bool ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
     return !clGetDeviceInfo(id, what, bytes, out, &n) && n == bytes;
 }
 
+/* Without the blanks around it, in plain ASCII. */
+static void clean(const char *text, char *out, size_t size)
+{
+    while (isspace((u8)*text))
+        text++;
+    size_t n = strlen(text);
+    while (n && isspace((u8)text[n - 1]))
+        n--;
+    snprintf(out, size, "%.*s", (int)n, text);
+    for (char *p = out; *p; p++)
+        *p = isprint((u8)*p) ? *p : '?';
+}
+
 static void ask_text(cl_device_id id, cl_device_info what, char *out, size_t size)
 {
-    char text[4096] = "";
-    if (clGetDeviceInfo(id, what, sizeof text, text, NULL))
+    char text[8192] = "";
+    if (clGetDeviceInfo(id, what, sizeof text - 1, text, NULL))
         text[0] = 0;
-    text[sizeof text - 1] = 0;
-    const char *p = text;
-    while (isspace((u8)*p))
-        p++;
-    size_t n = strlen(p);
-    while (n && isspace((u8)p[n - 1]))
-        n--;
-    snprintf(out, size, "%.*s", (int)n, p);
+    clean(text, out, size);
 }
 
 static u64 ask_number(cl_device_id id, cl_device_info what)      /* of 4 or 8 bytes; 0 when the driver does not know */
@@ -110,7 +116,7 @@ static void capabilities(cl_device_id id, struct dev_info *i)
     i->max_group = (u32)ask_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     i->align = MAX(64, (u32)ask_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
     i->little_endian = ask_number(id, CL_DEVICE_ENDIAN_LITTLE);
-    char ext[4096];
+    char ext[8192];
     ask_text(id, CL_DEVICE_EXTENSIONS, ext, sizeof ext);
     i->fp16 = strstr(ext, "cl_khr_fp16");
     i->fp64 = strstr(ext, "cl_khr_fp64");
@@ -128,8 +134,8 @@ static void capabilities(cl_device_id id, struct dev_info *i)
 static void describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)
 {
     char text[4096] = "";
-    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text, text, NULL);
-    snprintf(i->platform, sizeof i->platform, "%.127s", text);
+    clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text - 1, text, NULL);
+    clean(text, i->platform, sizeof i->platform);
     ask_text(id, CL_DEVICE_NAME, i->name, sizeof i->name);
     ask_text(id, CL_DEVICE_VENDOR, i->vendor, sizeof i->vendor);
     ask_text(id, CL_DRIVER_VERSION, i->driver, sizeof i->driver);
@@ -206,8 +212,11 @@ static const char *listing(arena *a, struct found *all, int n)
     return s;
 }
 
-static struct found *choose(arena *a, const char *spec, struct found *all, int n)
+/* The device a spec means; NULL + fail with those there are. */
+static struct found *choose(arena *a, const char *spec)
 {
+    struct found *all;
+    int n = find(a, &all);
     if (!n) {
         fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's OpenCL driver, or "
                            "pocl-opencl-icd to run on the CPU");
@@ -241,6 +250,17 @@ static struct found *choose(arena *a, const char *spec, struct found *all, int n
     else
         fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
     return NULL;
+}
+
+int dev_find(const char *spec, struct dev_info *out)
+{
+    arena *a = arena_open("devices");
+    bool null = !strcmp(spec, "null");
+    const struct found *f = null ? NULL : choose(a, spec);
+    if (f || null)
+        *out = f ? f->info : null_info;
+    arena_close(a);
+    return f || null ? 0 : -1;
 }
 
 /* ---- open and close ------------------------------------------------------------------------------------------- */
@@ -282,9 +302,7 @@ dev *dev_open(const char *spec)
     if (!strcmp(spec, "null"))
         return null_open();
     arena *a = arena_open("device");
-    struct found *all;
-    int n = find(a, &all);
-    struct found *f = choose(a, spec, all, n);
+    const struct found *f = choose(a, spec);
     if (!f) {
         arena_close(a);
         return NULL;

@@ -46,6 +46,7 @@ int         ocl_check(const char *what, cl_int code, const char *call);     /* 0
 #define OCL(what, call) ocl_check(what, (call), #call)
 
 /* ---- null.c */
+extern const struct dev_info null_info;
 dev *null_open(void);
 
 /* ---- buffer.c */
