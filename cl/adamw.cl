@@ -22,11 +22,11 @@ __kernel ALONE void add_parts(__global const float *parts, __global float *sum, 
     *sum = sum_16(s);
 }
 
-__kernel ALONE void add_into(__global float *sum, __global const float *x, long count, long part)
+__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long part, float keep, float share)
 {
     const long j0 = get_group_id(0) * part, j1 = min(count, j0 + part);
     for (long j = j0; j < j1; j += 16)
-        store_16(load_16(sum + j, j1 - j, 0) + load_16(x + j, j1 - j, 0), sum + j, j1 - j);
+        store_16(fma(load_16(sum + j, j1 - j, 0), keep, load_16(x + j, j1 - j, 0) * share), sum + j, j1 - j);
 }
 
 __kernel ALONE void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,

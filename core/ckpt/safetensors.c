@@ -343,4 +343,4 @@ static int save(ckpt *c, struct file_out *o)
     return 0;
 }
 
-const struct format safetensors_format = { "safetensors", ".safetensors", knows, open_file, read_tensor, .save = save };
+const struct format safetensors_format = { "safetensors", ".safetensors .state", knows, open_file, read_tensor, .save = save };

@@ -18,10 +18,16 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
         m->p->total += shape_count(s);
     }
     check(shape_equal(x->shape, s), "parameter %s has two shapes", full);
-    for (size_t i = 0; i < m->g->n; i++)          // one node per graph, also for shared layers
+    node *n = nn_node(m, full);                   // one node per graph, also for shared layers
+    return n ? n : graph_fixed(m->g, full, F32, s, x->value);
+}
+
+node *nn_node(const struct nn *m, const char *full)
+{
+    for (size_t i = 0; i < m->g->n; i++)
         if (m->g->nodes[i]->fixed && !strcmp(m->g->nodes[i]->name, full))
             return m->g->nodes[i];
-    return graph_fixed(m->g, full, F32, s, x->value);
+    return NULL;
 }
 
 static node *find(const struct tap *list, size_t n, const char *name)

@@ -72,6 +72,7 @@ struct nn {
 };
 
 node *nn_param(struct nn *m, const char *name, struct shape s, struct init init);
+node *nn_node(const struct nn *m, const char *full);               /* the parameter's node in this graph, NULL when unused */
 /* Records n under "<scope>.<name>" and returns it. */
 node *nn_tap(struct nn *m, node *n, const char *name);
 node *nn_find_tap(const struct nn *m, const char *name);           /* NULL when absent */

@@ -15,7 +15,7 @@ static const char *scalar_shape(const node *n, struct shape *out)
 
 /* ---- sum of squares ------------------------------------------------------------------------------------------------- */
 
-struct arena_args { range x, sum; i64 count; };
+struct arena_args { range x, sum; i64 count; f32 keep; };
 
 #define SQUARE_PART 65536
 static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_PART); }
@@ -42,24 +42,27 @@ node *op_square_sum(graph *g, range x, i64 count)
     return node_make(g, &square_sum_op, &(struct arena_args){ .x = x, .count = count }, NULL, 0);
 }
 
-/* ---- sum += x ------------------------------------------------------------------------------------------------------------ */
+/* ---- sum = keep sum + share x ------------------------------------------------------------------------------------------- */
 
-static void add_into_emit(const node *n, launches *l)
+static void blend_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch k = { .file = "adamw", .kernel = "add_into", .label = n->name, .local = { 1 }, .bytes = 12.0 * (f64)s->count,
+    launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .local = { 1 }, .bytes = 12.0 * (f64)s->count,
                  .global = { (u64)CEIL_DIV(s->count, (i64)SQUARE_PART) },
-                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART) } };
+                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART), ARG_REAL(s->keep),
+                           ARG_REAL(s->keep == 1 ? 1 : 1 - s->keep) } };
     launch_add(l, &k);
 }
 
-const op add_into_op = { "add_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT, .shape = scalar_shape,
-                         .emit = add_into_emit };
+const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT, .shape = scalar_shape,
+                           .emit = blend_emit };
 
-void op_add_into(graph *g, range sum, range x, i64 count)
+void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)
 {
-    node_make(g, &add_into_op, &(struct arena_args){ x, sum, count }, NULL, 0);
+    node_make(g, &blend_into_op, &(struct arena_args){ x, mean, count, keep }, NULL, 0);
 }
+
+void op_add_into(graph *g, range sum, range x, i64 count) { op_blend_into(g, sum, x, count, 1); }
 
 /* ---- AdamW ------------------------------------------------------------------------------------------------------------------ */
 

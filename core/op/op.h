@@ -99,6 +99,7 @@ node *op_square_sum(graph *g, range x, i64 count);
  * to global norm `clip` (0: off), square_sum being that of all gradients. */
 void  op_adamw(node *square_sum, const struct adamw_args *a);
 void  op_add_into(graph *g, range sum, range x, i64 count);    /* sum += x, enqueued at this place */
+void  op_blend_into(graph *g, range mean, range x, i64 count, f32 keep);      /* mean = keep mean + (1 - keep) x */
 
 /* (b h w c) with weight (c 1 kh kw) and bias (c): depthwise convolution, stride 1, zero padding of half the kernel. */
 node *op_depthwise(node *x, node *w, node *b);

@@ -279,11 +279,8 @@ void report_tick(report *r, const struct report_tick *t)
     static const int levels[] = { WITH_BAR | WITH_LR | WITH_DATA, WITH_LR | WITH_DATA, WITH_DATA, 0 };
     r->tick = *t;
     add_sample(r, t);
-    if (!say_live()) {
-        if (t->at == t->of)
-            say(SAY_NORMAL, "%s", progress_line(r, WITH_LR | WITH_DATA).text);
+    if (!say_live())
         return;
-    }
     int i = 0;
     struct line l = progress_line(r, levels[0]);
     while (l.n >= say_width() && i + 1 < countof(levels))
@@ -316,7 +313,7 @@ int report_step(report *r, const struct report_step *s)
     json_object_set_new(j, "data_s", json_number(r->tick.data_s));
     json_object_set_new(j, "mem", json_integer((json_int_t)(s->mem >> 20)));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
-    if (!say_live() && r->tick.at != r->tick.of)
+    if (!say_live())
         say(SAY_NORMAL, "%s", progress_line(r, WITH_LR | WITH_DATA).text);
     return write_line(r, j) || to_board(r, "train", s->step, "loss", s->loss) || to_board(r, "train", s->step, "lr", s->lr) ||
            to_board(r, "train", s->step, "grad_norm", s->grad_norm) ? -1 : 0;

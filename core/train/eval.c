@@ -1,0 +1,97 @@
+/* eval.c: class scores and accuracy of a model in evaluation mode. */
+#include "train/learner.h"
+#include <math.h>
+
+int evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p, int batch)
+{
+    *e = (struct evaluator){ .g = graph_new(d), .batch = batch, .classes = s->model.classes };
+    struct nn m = { .g = e->g, .p = p };
+    e->images = graph_input(e->g, "images", F32, model_images(s, batch));
+    graph_step(e->g);
+    e->logits = node_keep(model_build(&m, s, e->images));
+    simplify_graph(e->g);
+    if (graph_compile(e->g))
+        return -1;
+    step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
+    return e->g->step->home.mem ? node_write(e->g->step, &w) : 0;
+}
+
+void evaluator_close(struct evaluator *e)
+{
+    graph_free(e->g);
+    *e = (struct evaluator){ 0 };
+}
+
+/* A short batch fills the front; what is behind it is left from before and computed for nothing. */
+int evaluator_logits(struct evaluator *e, const f32 *images, int n, f32 *logits)
+{
+    range front = e->images->home, out = e->logits->home;
+    check(n > 0 && n <= e->batch, "%d images for a batch of %d", n, e->batch);
+    front.bytes = front.bytes / (u64)e->batch * (u64)n;
+    out.bytes = out.bytes / (u64)e->batch * (u64)n;
+    return mem_write(e->g->d, front, images) || graph_run(e->g) || mem_read(e->g->d, out, logits) ? -1 : 0;
+}
+
+/* How many logits are larger than the true one's: 0 is top-1. A NaN is never right. */
+static int rank(const f32 *z, int classes, int label)
+{
+    int above = 0;
+    for (int k = 0; k < classes; k++)
+        above += k != label && !(z[k] < z[label]);
+    return above;
+}
+
+static f64 cross_entropy(const f32 *z, int classes, int label)
+{
+    f64 top = -INFINITY, sum = 0;
+    for (int k = 0; k < classes; k++)
+        top = fmax(top, z[k]);
+    for (int k = 0; k < classes; k++)
+        sum += exp(z[k] - top);
+    return top + log(sum) - z[label];
+}
+
+static void count_batch(const struct evaluator *e, const struct batch *b, const f32 *logits, struct run_eval *s, i64 *confusion)
+{
+    for (int i = 0; i < b->n; i++) {
+        const f32 *z = logits + (i64)i * e->classes;
+        int label = b->labels[i], above = rank(z, e->classes, label), best = 0;
+        s->top1 += above == 0;
+        s->top5 += above < 5;
+        s->loss += cross_entropy(z, e->classes, label);
+        s->n++;
+        for (int k = 1; k < e->classes; k++)
+            best = z[k] > z[best] ? k : best;
+        if (confusion)
+            confusion[(i64)label * e->classes + best]++;
+    }
+}
+
+int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion)
+{
+    arena *a = arena_open("evaluation");
+    f32 *logits = arena_array(a, f32, (i64)e->batch * e->classes);
+    f64 start = clock_now();
+    i64 batches = loader_batches(l), done = 0;
+    int rc = 0;
+    char bar[32];
+    *out = (struct run_eval){ 0 };
+    loader_start(l, 0, 0);
+    for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
+        rc = evaluator_logits(e, b->images, b->n, logits);
+        if (!rc)
+            count_batch(e, b, logits, out, confusion);
+        progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done, (long long)batches);
+        done++;
+    }
+    arena_close(a);
+    if (rc || fail_fault() != FAULT_NONE)
+        return -1;
+    if (!out->n)
+        return fail(FAULT_DATA, "nothing to evaluate on");
+    out->top1 *= 100.0 / (f64)out->n;
+    out->top5 *= 100.0 / (f64)out->n;
+    out->loss /= (f64)out->n;
+    out->seconds = clock_now() - start;
+    return 0;
+}

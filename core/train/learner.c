@@ -1,0 +1,221 @@
+/* learner.c: one optimiser step. A batch is computed in parts that fit the device; each part's graph leaves its gradients in
+ * the gradient arena (added up when there are several), then the optimiser's graph takes one step.
+ *
+ *     upload part 0 | forward, backward | += | upload part 1 | forward, backward | += | norm, clip, AdamW | EMA
+ *
+ * Everything is enqueued; the host only waits for the step before the last one, so that it stays ahead of the device.
+ */
+#include "train/learner.h"
+#include <math.h>
+
+/* Memory a step with parts of n images takes, from a plan without a device. */
+static u64 step_memory(const struct spec *s, const params *p, int n)
+{
+    params *count = params_new();
+    struct nn m = { graph_new(NULL), count, .train = true };
+    node *images = graph_input(m.g, "images", F32, model_images(s, n));
+    node *target = graph_input(m.g, "targets", F32, SHAPE(n, s->model.classes));
+    node *loss = op_mean(op_cross_entropy(model_build(&m, s, images), target, (f32)s->augment.smoothing)), **wrt;
+    u64 bytes = 0;
+    if (!m.g->complaint) {
+        wrt = arena_array(m.g->a, node *, m.g->n);
+        int k = 0;
+        for (size_t i = 0; i < m.g->n; i++)
+            if (m.g->nodes[i]->fixed && params_find(count, m.g->nodes[i]->name))
+                wrt[k++] = m.g->nodes[i];
+        node **grads = arena_array(m.g->a, node *, k);
+        grad_build(loss, wrt, k, grads);
+        for (int i = 0; i < k; i++)
+            if (grads[i])
+                simplify_place(grads[i], RANGE_NONE);
+        simplify_graph(m.g);
+        plan_build(m.g);
+        bytes = m.g->plan->planned + node_bytes(images);
+    }
+    graph_free(m.g);
+    params_free(count);
+    return bytes + params_bytes(p, PARAMS_TRAIN);
+}
+
+/* As few parts as memory allows: on a GPU nine tenths of what it has. */
+static int choose_parts(const struct spec *s, const params *p)
+{
+    const struct dev_info *info = dev_info(p->d);
+    int batch = s->train.batch;
+    if (s->train.accumulate)
+        return MIN(s->train.accumulate, batch);
+    for (int parts = 1; parts < batch && info->global_mem; parts++)
+        if (batch % parts == 0 && step_memory(s, p, batch / parts) < info->global_mem / 10 * 9)
+            return parts;
+    return 1;
+}
+
+static range take(pool *pool, u64 bytes)
+{
+    range r = pool_take(pool, bytes);
+    r.bytes = bytes;
+    return r;
+}
+
+/* Where gradients go: their arena, or, with several parts, another one laid out alike. */
+static int gradient_homes(struct learner *l, range *home, range *slabs)
+{
+    for (size_t i = 0; i < l->p->n; i++)
+        home[i] = l->p->list[i].grad;
+    if (l->parts == 1)
+        return 0;
+    l->part_grads = pool_new(l->d, "gradients of a part");
+    if (pool_reserve(l->part_grads, params_bytes(l->p, PARAMS_FORWARD)))
+        return -1;
+    for (size_t i = 0; i < l->p->n; i++) {
+        const struct param *x = &l->p->list[i];
+        home[i] = pool_take(l->part_grads, ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4);
+        if (!home[i].mem || mem_fill(l->d, home[i], 0))
+            return -1;
+        if (!x->offset)
+            slabs[x->slab] = (range){ home[i].mem, home[i].off, l->p->slabs[x->slab].value.bytes };
+        home[i].bytes = x->grad.bytes;
+    }
+    return 0;
+}
+
+static int build(struct learner *l)
+{
+    const struct spec *s = l->s;
+    struct nn m = { l->g = graph_new(l->d), l->p, .train = true };
+    l->images = graph_input(l->g, "images", F32, model_images(s, l->part_size));
+    l->targets = graph_input(l->g, "targets", F32, SHAPE(l->part_size, s->model.classes));
+    graph_step(l->g);
+    node *loss = op_mean(op_cross_entropy(model_build(&m, s, l->images), l->targets, (f32)s->augment.smoothing));
+    node **wrt = arena_array(l->g->a, node *, l->p->n), **grads = arena_array(l->g->a, node *, l->p->n);
+    range *home = arena_array(l->g->a, range, l->p->n), *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
+    for (size_t i = 0; i < l->p->n; i++)
+        check((wrt[i] = nn_node(&m, l->p->list[i].name)), "%s is not in the model", l->p->list[i].name);
+    if (gradient_homes(l, home, slabs))
+        return -1;
+    grad_build(loss, wrt, (int)l->p->n, grads);
+    for (size_t i = 0; i < l->p->n && !l->g->complaint; i++)
+        if (grads[i])                             // a parameter the loss does not see keeps a gradient of zero
+            simplify_place(grads[i], home[i]);
+    simplify_place(loss, l->loss);
+    op_add_into(l->g, l->loss_sum, l->loss, 1);
+    for (int k = 0; k < l->p->n_slabs && l->parts > 1; k++)
+        op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
+    simplify_graph(l->g);
+    return graph_compile(l->g);
+}
+
+static int open_ema(struct learner *l)
+{
+    l->ema = pool_new(l->d, "averaged weights");
+    l->ema_slabs = arena_array(l->p->a, range, l->p->n_slabs);
+    l->ema_graph = graph_new(l->d);
+    for (int k = 0; k < l->p->n_slabs; k++) {
+        const struct param_slab *b = &l->p->slabs[k];
+        l->ema_slabs[k] = take(l->ema, b->value.bytes);
+        if (!l->ema_slabs[k].mem || mem_copy(l->d, l->ema_slabs[k], b->value))
+            return -1;
+        op_blend_into(l->ema_graph, l->ema_slabs[k], b->value, b->count, (f32)l->s->train.ema);
+    }
+    simplify_graph(l->ema_graph);
+    return graph_compile(l->ema_graph);
+}
+
+int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
+{
+    *l = (struct learner){ .s = s, .d = d, .p = p, .memory = pool_new(d, "loss") };
+    l->parts = choose_parts(s, p);
+    l->part_size = CEIL_DIV(s->train.batch, l->parts);
+    if (l->part_size * l->parts != s->train.batch)
+        return fail(FAULT_USAGE, "train.batch %d cannot be computed in %d equal parts (train.accumulate)", s->train.batch, l->parts);
+    if (l->parts > 1)
+        say(SAY_NORMAL, "each batch of %d is computed in %d parts", s->train.batch, l->parts);
+    l->loss = take(l->memory, 4);
+    l->loss_sum = take(l->memory, 4);
+    if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
+        return -1;
+    if (build(l) || optim_open(&l->optim, s, p))
+        return -1;
+    return s->train.ema > 0 ? open_ema(l) : 0;
+}
+
+void learner_close(struct learner *l)
+{
+    if (l->d)
+        dev_finish(l->d);
+    graph_free(l->g);
+    graph_free(l->ema_graph);
+    optim_close(&l->optim);
+    pool *pools[] = { l->memory, l->part_grads, l->ema };
+    for (int i = 0; i < countof(pools); i++)
+        if (pools[i])
+            pool_free(pools[i]);
+    *l = (struct learner){ 0 };
+}
+
+/* Runs a graph with its own step words; waits only when the ring comes round to words still in use. */
+static int run(struct learner *l, graph *g, const step_words *w)
+{
+    int slot = (int)(l->runs++ % STEPS_AHEAD);
+    if (l->done[slot] && dev_wait(l->d, l->done[slot]))
+        return -1;
+    l->ring[slot] = *w;
+    if (graph_set_step(g, &l->ring[slot]) || graph_run(g))
+        return -1;
+    l->done[slot] = dev_fence(l->d);
+    return 0;
+}
+
+int learner_step(struct learner *l, const f32 *images, const f32 *soft_labels, f64 lr_factor)
+{
+    const struct spec *s = l->s;
+    step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
+    if (l->parts > 1)
+        for (int k = 0; k < l->p->n_slabs; k++)
+            if (mem_fill(l->d, l->p->slabs[k].grad, 0))
+                return -1;
+    for (int part = 0; part < l->parts; part++) {
+        w.u[STEP_NUMBER] = (u32)(l->step * l->parts + part);
+        if (mem_write_later(l->d, l->images->home, images + part * node_count(l->images))
+            || mem_write_later(l->d, l->targets->home, soft_labels + part * node_count(l->targets)) || run(l, l->g, &w))
+            return -1;
+        l->summed++;
+    }
+    l->step++;
+    w.u[STEP_NUMBER] = (u32)l->step;
+    w.f[STEP_LR] = (f32)(s->optim.lr * lr_factor);
+    w.f[STEP_BIAS1] = (f32)(1 - pow(s->optim.betas.v[0], (f64)l->step));
+    w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
+    w.f[STEP_GRAD_SCALE] = 1.0f / (f32)l->parts;
+    if (run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
+        return -1;
+    l->before = l->last;
+    l->last = dev_fence(l->d);
+    dev_flush(l->d);
+    return 0;
+}
+
+int learner_wait(struct learner *l) { return l->before ? dev_wait(l->d, l->before) : 0; }
+
+int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
+{
+    f32 sum, square;
+    if (mem_read(l->d, l->loss_sum, &sum) || mem_read(l->d, l->optim.norm, &square) || mem_fill(l->d, l->loss_sum, 0))
+        return -1;
+    *loss = sum / (f64)MAX(1, l->summed);
+    *grad_norm = sqrt(square) / l->parts;
+    l->summed = 0;
+    return 0;
+}
+
+int learner_swap_ema(struct learner *l)
+{
+    for (int k = 0; l->ema && k < l->p->n_slabs; k++) {
+        const struct param_slab *b = &l->p->slabs[k];
+        range spare = b->grad;                    // free between two steps
+        if (mem_copy(l->d, spare, b->value) || mem_copy(l->d, b->value, l->ema_slabs[k]) || mem_copy(l->d, l->ema_slabs[k], spare)
+            || mem_fill(l->d, spare, 0))
+            return -1;
+    }
+    return 0;
+}

@@ -1,0 +1,151 @@
+/* optim.c: which learning rate and decay each parameter has, and the graph of the update.
+ *
+ * The rule (golden README 4): layers are counted from the embeddings (0) to head and experts (depth + 1); a parameter's
+ * rate is layer_decay^(layers above it). Names are looked at as substrings, as the released code does.
+ */
+#include "train/learner.h"
+#include <math.h>
+#include <stdlib.h>
+
+static bool has(const char *name, const char *part) { return strstr(name, part) != NULL; }
+
+/* Index behind "blocks." or "stages.", or -1. */
+static int index_behind(const char *name, const char *word)
+{
+    const char *p = strstr(name, word);
+    return p ? atoi(p + strlen(word)) : -1;
+}
+
+static bool is_moe_norm2(const struct spec *s, const char *name)
+{
+    char part[64];
+    for (int i = 0; i < s->model.moe.layers.n; i++) {
+        snprintf(part, sizeof part, "blocks.%d.norm2.", s->model.moe.layers.v[i]);
+        if (text_starts(name, part))
+            return true;
+    }
+    return false;
+}
+
+/* The released code has the blocks 6..11 of its own model written into the rule, as substrings. */
+static bool is_released_norm2(const char *name)
+{
+    char part[64];
+    for (int i = 6; i <= 11; i++) {
+        snprintf(part, sizeof part, "%d.norm2.", i);
+        if (has(name, part))
+            return true;
+    }
+    return false;
+}
+
+static bool is_top(const struct spec *s, const char *name)
+{
+    if (has(name, "phi") || has(name, "scale") || has(name, "slot") || has(name, "experts"))
+        return true;
+    return s->optim.groups == GROUPS_released ? is_released_norm2(name) : is_moe_norm2(s, name);
+}
+
+/* ConvNeXt as mmpretrain groups it: stem 0, the third stage in groups of three blocks, 12 layers (6 when it is short). */
+static int convnext_layer(const struct spec *s, const char *name, int *layers)
+{
+    int stage = index_behind(name, "stages."), block = index_behind(name, ".blocks.");
+    int third = s->model.depths.n >= 2 ? s->model.depths.v[s->model.depths.n - 2] : 0, last = third > 9 ? 12 : 6;
+    *layers = last + 2;
+    if (text_starts(name, "stem"))
+        return 0;
+    if (stage < 0)
+        return last + 1;
+    if (has(name, "downsample"))
+        return stage == 0 ? 0 : stage == 3 ? last : stage + 1;
+    return stage < 2 ? stage + 1 : stage == 2 ? 3 + block / 3 : last;
+}
+
+static int vit_layer(const struct spec *s, const char *name, int *layers)
+{
+    *layers = s->model.depth + 2;
+    int block = index_behind(name, "blocks.");
+    if (text_starts(name, "cls_token") || text_starts(name, "pos_embed") || text_starts(name, "patch_embed"))
+        return 0;
+    return block >= 0 ? block + 1 : *layers - 1;
+}
+
+static bool is_norm(const char *name, int nd)
+{
+    return nd == 1 && (has(name, "norm") || text_starts(name, "stem.1.") || has(name, "downsample.0."));
+}
+
+static f64 decay_of(const struct spec *s, const char *name, int nd)
+{
+    if (text_ends(name, "pos_embed") || has(name, "mlp.scale"))
+        return 0;
+    if (s->optim.groups == GROUPS_released && (has(name, ".mlp.slot_norm") || has(name, ".mlp.phi")))
+        return s->optim.weight_decay;             // their own rule replaces the one for norms (reference-quirks 38)
+    return is_norm(name, nd) || text_ends(name, ".bias") ? 0 : s->optim.weight_decay;
+}
+
+struct group optim_group(const struct spec *s, const char *name, int nd)
+{
+    int layers, layer = !strcmp(s->model.family, "convnext") ? convnext_layer(s, name, &layers) : vit_layer(s, name, &layers);
+    if (is_top(s, name))
+        layer = layers - 1;
+    return (struct group){ pow(s->optim.layer_decay, layers - 1 - layer), decay_of(s, name, nd), layer };
+}
+
+/* ---- the update ------------------------------------------------------------------------------------------------------- */
+
+/* A row (lr scale, weight decay) per block of every parameter of slab k. */
+static range write_table(const struct spec *s, const params *p, int k, pool *memory)
+{
+    const struct param_slab *slab = &p->slabs[k];
+    arena *a = arena_open("parameter groups");
+    i64 blocks = CEIL_DIV(slab->count, (i64)ADAMW_BLOCK);
+    f32 *table = arena_array(a, f32, 2 * blocks);
+    for (size_t i = 0; i < p->n; i++) {
+        const struct param *x = &p->list[i];
+        struct group group = optim_group(s, x->name, x->shape.nd);
+        i64 n = CEIL_DIV(shape_count(x->shape), (i64)ADAMW_BLOCK), first = x->offset / ADAMW_BLOCK;
+        for (i64 b = first; x->slab == k && b < first + n; b++) {
+            table[2 * b] = (f32)group.lr_scale;
+            table[2 * b + 1] = (f32)group.weight_decay;
+        }
+    }
+    range r = pool_take(memory, 8 * (u64)blocks);
+    if (r.mem && mem_write(p->d, (range){ r.mem, r.off, 8 * (u64)blocks }, table))
+        r = RANGE_NONE;
+    arena_close(a);
+    return r;
+}
+
+int optim_open(struct optim *o, const struct spec *s, params *p)
+{
+    *o = (struct optim){ graph_new(p->d), RANGE_NONE, pool_new(p->d, "optimiser") };
+    node *sum = NULL;
+    for (int k = 0; k < p->n_slabs; k++) {
+        node *part = op_square_sum(o->g, p->slabs[k].grad, p->slabs[k].count);
+        sum = sum ? op_add(sum, part) : part;
+    }
+    o->norm = pool_take(o->memory, 4);
+    if (!o->norm.mem)
+        return -1;
+    o->norm.bytes = 4;
+    sum = simplify_place(sum, o->norm);
+    for (int k = 0; k < p->n_slabs; k++) {
+        struct param_slab *b = &p->slabs[k];
+        range table = write_table(s, p, k, o->memory);
+        if (!table.mem)
+            return -1;
+        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count, (f32)s->optim.betas.v[0],
+                                            (f32)s->optim.betas.v[1], (f32)s->optim.eps, (f32)s->train.clip_norm });
+    }
+    simplify_graph(o->g);
+    return graph_compile(o->g);
+}
+
+void optim_close(struct optim *o)
+{
+    graph_free(o->g);
+    if (o->memory)
+        pool_free(o->memory);
+    *o = (struct optim){ 0 };
+}

@@ -1,0 +1,41 @@
+/* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder is made; stages
+ * whose result lies in the folder are not done again. */
+#include "train/learner.h"
+
+/* A finished run of the same experiment is only read. 1: it was; 0: there is work. */
+static int already_done(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+{
+    if (!o->resume || !o->out)
+        return 0;
+    int none = result_load(a, o->out, r);
+    if (none < 0)
+        return -1;
+    return none == 0 && r->hash == spec_hash(s);
+}
+
+static int write_result(struct session *e, report *rep, const char *reason, arena *a, struct run_result *r)
+{
+    report_result(rep, a, r);
+    r->reason = reason;
+    r->params = e->p->total;
+    r->memory = dev_mem_peak(e->d);
+    return report_finish(rep, r);
+}
+
+int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+{
+    struct session e = { 0 };
+    report *rep = NULL;
+    const char *reason = NULL;
+    int rc = already_done(s, o, a, r);
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    stop_catch(s->signal.save_on.v, s->signal.save_on.n);
+    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
+    if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
+        rc = -1;
+    rc = rc || train_loop(&e, rep, &reason) || write_result(&e, rep, reason, a, r) ? -1 : 0;
+    report_close(rep);
+    session_close(&e);
+    return rc;
+}

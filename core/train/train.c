@@ -1,0 +1,183 @@
+/* train.c: the training loop. The device always has a step to do: batches are prepared on threads, a step is only enqueued,
+ * and losses are read every log.every steps. */
+#include "train/learner.h"
+#include <errno.h>
+#include <math.h>
+#include <unistd.h>
+
+struct loop {
+    struct session  *e;
+    report          *r;
+    struct learner   l;
+    struct evaluator v;
+    loader          *train, *eval;
+    const struct batch *held;                     /* whose arrays the device may still read */
+    struct progress  at;
+    i64              per_epoch, last_step, done;  /* steps: of an epoch, of the run, in this process */
+};
+
+static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------------- */
+
+static int save_weights(struct loop *t, const char *name)
+{
+    return session_save(t->e, report_path(t->r, name));
+}
+
+/* epoch_NNNN files beyond keep.last go. */
+static void forget_old(struct loop *t)
+{
+    const struct spec *s = spec_of(t);
+    char name[64];
+    for (i64 e = t->at.epoch - (i64)s->keep.last * MAX(1, s->keep.every); e > 0 && e > t->at.epoch - 10000; e--) {
+        snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)e);
+        if (unlink(report_path(t->r, name)) && errno != ENOENT)
+            break;
+    }
+}
+
+static int save(struct loop *t, bool epoch_file)
+{
+    char name[64];
+    snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
+    if (learner_swap_ema(&t->l) || save_weights(t, "ckpt/last.safetensors") || (epoch_file && save_weights(t, name))
+        || learner_swap_ema(&t->l))
+        return -1;
+    forget_old(t);
+    return state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at);
+}
+
+/* ---- evaluation ---------------------------------------------------------------------------------------------------------- */
+
+static f64 merit(const struct loop *t, const struct run_eval *got)
+{
+    switch (spec_of(t)->eval.metric) {
+    case EVAL_top5: return got->top5;
+    case EVAL_loss: return -got->loss;
+    default:        return got->top1;
+    }
+}
+
+static int evaluate_now(struct loop *t)
+{
+    struct run_eval got;
+    if (learner_swap_ema(&t->l) || evaluate(&t->v, t->eval, &got, NULL))
+        return -1;
+    got.epoch = (int)t->at.epoch;
+    got.step = t->at.step;
+    bool better = !t->at.best_epoch || merit(t, &got) > t->at.best;
+    if (better) {
+        t->at.best = merit(t, &got);
+        t->at.best_epoch = t->at.epoch;
+    }
+    t->at.since_best = better ? 0 : t->at.since_best + 1;
+    if (better && spec_of(t)->keep.best && save_weights(t, "ckpt/best.safetensors"))
+        return -1;
+    return learner_swap_ema(&t->l) || report_eval(t->r, &got) ? -1 : 0;
+}
+
+/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+
+static int report_now(struct loop *t, f64 lr)
+{
+    struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr, .mem = dev_mem_peak(t->e->d) };
+    if (learner_read(&t->l, &s.loss, &s.grad_norm) || report_step(t->r, &s))
+        return -1;
+    if (!isfinite(s.loss) || !isfinite(s.grad_norm))
+        return fail(FAULT_NUMBERS, "step %lld: the loss is %g and the gradient's norm %g: lower optim.lr, or find where it began "
+                    "with JETCL_TRACE=nan", (long long)s.step, s.loss, s.grad_norm);
+    return 0;
+}
+
+static int one_step(struct loop *t, const struct batch *b, i64 at)
+{
+    const struct spec *s = spec_of(t);
+    f64 factor = schedule_factor(s, t->at.step, t->per_epoch);
+    if (learner_step(&t->l, b->images, b->soft_labels, factor) || learner_wait(&t->l))
+        return -1;
+    if (t->held)
+        loader_release(t->train, t->held);        // the step before is done
+    t->held = b;
+    t->at.step++;
+    t->done++;
+    report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch, t->done * s->train.batch,
+                                             loader_wait_seconds(t->train) });
+    bool due = t->at.step % s->log.every == 0 || at + 1 == t->per_epoch || t->at.step == t->last_step;
+    return due ? report_now(t, s->optim.lr * factor) : 0;
+}
+
+static int release_held(struct loop *t)
+{
+    int rc = dev_finish(t->e->d);
+    if (t->held)
+        loader_release(t->train, t->held);
+    t->held = NULL;
+    return rc;
+}
+
+static int one_epoch(struct loop *t)
+{
+    i64 at = t->at.step - t->at.epoch * t->per_epoch;
+    int rc = 0;
+    const struct batch *b;
+    loader_start(t->train, t->at.epoch, at);
+    while (!rc && t->at.step < t->last_step && !stop_requested() && (b = loader_next(t->train)))
+        rc = one_step(t, b, at++);
+    bool faulty = rc || fail_fault() != FAULT_NONE;
+    if (release_held(t) || faulty)
+        return -1;
+    if (stop_requested() && t->at.step < t->last_step) {
+        if (save(t, false))
+            return -1;
+        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on", (long long)t->at.step);
+    }
+    t->at.epoch++;
+    return 0;
+}
+
+static int after_epoch(struct loop *t, bool *enough)
+{
+    const struct spec *s = spec_of(t);
+    bool last = t->at.step >= t->last_step;
+    if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g && evaluate_now(t))
+        return -1;
+    *enough = s->eval.patience && t->at.since_best >= s->eval.patience;
+    bool keep = s->keep.every && t->at.epoch % s->keep.every == 0;
+    return last || keep || *enough ? save(t, keep && s->keep.last) : 0;
+}
+
+static int open_loop(struct loop *t)
+{
+    struct session *e = t->e;
+    t->train = loader_open(e->train, &e->train_options);
+    t->eval = t->train ? loader_open(e->eval, &e->eval_options) : NULL;
+    if (!t->eval || learner_open(&t->l, &e->s, e->d, e->p) || evaluator_open(&t->v, &e->s, e->d, e->p, e->eval_options.batch))
+        return -1;
+    t->per_epoch = loader_batches(t->train);
+    t->last_step = e->s.train.steps ? MIN((i64)e->s.train.steps, e->s.train.epochs * t->per_epoch) : e->s.train.epochs * t->per_epoch;
+    if (!file_exists(report_path(t->r, "ckpt/last.state")))
+        return 0;
+    if (state_load(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))
+        return -1;
+    say(SAY_NORMAL, "going on after step %lld", (long long)t->at.step);
+    return report_event(t->r, "resume", t->at.step);
+}
+
+int train_loop(struct session *e, report *r, const char **reason)
+{
+    struct loop t = { .e = e, .r = r };
+    bool enough = false;
+    fail_clear();
+    int rc = open_loop(&t);
+    while (!rc && !enough && t.at.step < t.last_step)
+        rc = one_epoch(&t) || after_epoch(&t, &enough) ? -1 : 0;
+    *reason = enough ? "patience" : "done";
+    learner_close(&t.l);
+    evaluator_close(&t.v);
+    if (t.train)
+        loader_close(t.train);
+    if (t.eval)
+        loader_close(t.eval);
+    return rc;
+}
