@@ -1,40 +1,28 @@
 /* matmul on CPUs with wide vectors: one item is one group, and owns mb x nb of one C.
  *
  *     for np columns, for kb of k:                      np and kb so that the packed part of B stays in the second cache
- *         pack B[k.. k+kb][n.. n+np] into local memory:  panels of W = 16 NV columns, each [k][W], zeros past the edge
- *         for MR rows, for each panel:                   MR x W sums in registers
+ *         pack B[k.. k+kb][n.. n+np] into local memory:  panels of WIDE = 16 NV columns, each [k][WIDE]
+ *         for MR rows, for each panel:                   MR x WIDE sums in registers
  *             for k:  NV loads of B, MR broadcasts of A, MR NV multiply-adds
- *             sums -> C, row by row, with the epilogue after the last k
+ *             sums -> C, with the epilogue after the last k
  *
- *          n ->   W     W    (edge)
- *        +-----+-----+-----+--              A is read where it lies: row pointers past the edge repeat the last row
- *     MR | sum | sum | sum |                and their sums are not stored, so one inner loop serves every size.
- *        +-----+-----+-----+--              B is packed even for few rows: packing reads it as memory likes it, and
- *                                           the lines of the next part are prefetched during the multiply-adds.
+ *          n ->  WIDE  WIDE  edge       A is read where it lies: row pointers past the edge repeat the last row, and their
+ *        +-----+-----+-----+--          sums are not stored. The last panel computes only the vectors it has. So one text
+ *     MR | sum | sum | su  |            serves every size, and every transpose, as strides.
+ *        +-----+-----+-----+--
  *
- * Sums are named scalars, not arrays, so that no compiler puts them into memory. Tiles (MR, NV) keep 24 of AVX-512's 32
- * registers, 12 of AVX's 16 (a float16 is two there). Bound: multiply-adds; for few rows the bytes of B.
+ * B is packed even for few rows: packing reads it as memory likes it, and the lines of the part packed next are prefetched
+ * during the multiply-adds, then those of A's next rows. Sums are named scalars, not arrays, so that no compiler puts them
+ * into memory. A tile keeps 24 of AVX-512's 32 registers, 12 of AVX's 16 (where a float16 is two). Bound: multiply-adds; for
+ * few rows the bytes of B.
  */
 #include "product.h"
+#include "special.h"
 #ifndef MR
-#define MR 8
-#define NV 3
+#define MR 8                                  // rows of a tile: 3, 6 or 8
+#define NV 3                                  // vectors of a tile: 1 or 3
 #endif
-#define W (16 * NV)
-
-#define ROWS_1(X)  X(0)
-#define ROWS_3(X)  ROWS_1(X) X(1) X(2)
-#define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
-#define ROWS_8(X)  ROWS_6(X) X(6) X(7)
-#define ROWS_12(X) ROWS_8(X) X(8) X(9) X(10) X(11)
-#define COLUMNS_1(X, r) X(r, 0)
-#define COLUMNS_2(X, r) COLUMNS_1(X, r) X(r, 1)
-#define COLUMNS_3(X, r) COLUMNS_2(X, r) X(r, 2)
-#define COLUMNS_4(X, r) COLUMNS_3(X, r) X(r, 3)
-#define PASTE(a, b) a##b
-#define EXPAND(a, b) PASTE(a, b)
-#define ROWS EXPAND(ROWS_, MR)
-#define COLUMNS EXPAND(COLUMNS_, NV)
+#define WIDE (16 * NV)
 
 // PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
@@ -43,55 +31,25 @@
 #define PREFETCH(p) (void)(p)
 #endif
 
-/* The first `left` values at p; the rest 0. */
-static float16 some(global const float *p, const int left)
-{
-    if (left >= 16)
-        return vload16(0, p);
-    float t[16];
-    for (int j = 0; j < 16; j++)
-        t[j] = j < left ? p[j] : 0;
-    return vload16(0, t);
-}
+#define ROWS_3(X)  X(0) X(1) X(2)
+#define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
+#define ROWS_8(X)  ROWS_6(X) X(6) X(7)
+#define ROWS(X)    JOIN(ROWS_, MR)(X)
+#define VECTORS_1(X, r) X(r, 0)
+#define VECTORS_2(X, r) X(r, 0) X(r, 1)
+#define VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
+#define VECTORS(X, r)   JOIN(VECTORS_, NV)(X, r)
 
-static void put(const float16 v, global float *p, const int left)
-{
-    if (left >= 16) {
-        vstore16(v, 0, p);
-        return;
-    }
-    float t[16];
-    vstore16(v, 0, t);
-    for (int j = 0; j < left; j++)
-        p[j] = t[j];
-}
-
-static void finish(float16 y, const int left, const int flags, global float *c, global const float *bias,
-                   global float *pre, global const float *residual)
-{
-    if (flags & BIAS)
-        y += some(bias, left);
-    if (flags & PRE)
-        put(y, pre, left);
-    if (flags & GELU)
-        y = 0.5f * y * (1 + erf(y * M_SQRT1_2_F));
-    if (flags & RESIDUAL)
-        y += some(residual, left);
-    if (flags & ADD)
-        y += some(c, left);
-    put(y, c, left);
-}
-
-/* ---- packing: one panel, kk x W, of which nn columns exist -------------------------------------------------------- */
+/* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------------------ */
 
 static void pack_plain(local float16 *to, global const float *b, const long row, const int kk, const int nn)
 {
 #define COPY(r, v) to[v] = vload16(v, b);
-#define COPY_SOME(r, v) to[v] = some(b + 16 * v, nn - 16 * v);
-    if (nn >= W)
-        for (int k = 0; k < kk; k++, b += row, to += NV) { COLUMNS(COPY, ) }
+#define COPY_SOME(r, v) to[v] = load_16(b + 16 * v, nn - 16 * v, 0);
+    if (nn >= WIDE)
+        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY, ) }
     else
-        for (int k = 0; k < kk; k++, b += row, to += NV) { COLUMNS(COPY_SOME, ) }
+        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY_SOME, ) }
 }
 
 /* 16 x 16 values turned in registers: each round interleaves rows i and i+8 into rows 2i and 2i+1; four rounds turn. */
@@ -103,34 +61,121 @@ static void pack_plain(local float16 *to, global const float *b, const long row,
 
 static void pack_turned(local float16 *to, global const float *b, const long row, const int kk, const int nn)
 {
-    for (int v = 0; v < NV; v++) {
+    for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
         const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
-        if (last < 0) {
-            for (int k = 0; k < kk; k++)
-                to[k * NV + v] = 0;
-            continue;
-        }
-        global const float *from = b + 16 * v * row;
         for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
-            const int k = min(k0, kk - 16);                 // the last block overlaps the one before
-#define LOAD(i) float16 x##i = vload16(0, from + min(i, last) * row + k), y##i;
+            const int k = min(k0, kk - 16);                 // the last square overlaps the one before
+#define LOAD(i) float16 x##i = vload16(0, b + min(i, last) * row + k), y##i;
 #define STORE(i) to[(k + i) * NV + v] = x##i;
             SIXTEEN(LOAD) ROUND(x, y) ROUND(y, x) ROUND(x, y) ROUND(y, x) SIXTEEN(STORE)
         }
         for (int k = 0; k < kk && kk < 16; k++) {
             float t[16];
             for (int j = 0; j < 16; j++)
-                t[j] = from[min(j, last) * row + k];
+                t[j] = b[min(j, last) * row + k];
             to[k * NV + v] = vload16(0, t);
         }
     }
 }
 
+/* ---- the epilogue ------------------------------------------------------------------------------------------------- */
+
+/* Where sums go: row strides, and what is done to them (flags of product.h). */
+struct target {
+    global float *c, *pre;
+    global const float *bias, *residual;
+    long row, pre_row, residual_row;
+    int flags;
+    float alpha;
+};
+
+static struct target target_of(EPILOGUE_ARGS, const int z)
+{
+    const struct target t = { c + place(lc, z, size.w), pre + place(lpre, z, size.w), bias + place(lbias, z, size.w),
+                              residual + place(lresidual, z, size.w), lc.y, lpre.y, lresidual.y, flags, alpha };
+    return t;
+}
+
+/* The sums y of columns j.. of row i, of which n exist. */
+static void finish(float16 y, const struct target *t, const long i, const int j, const int n)
+{
+    global float *c = t->c + i * t->row + j;
+    y *= t->alpha;
+    if (t->flags & ONTO)
+        y += load_16(c, n, 0);
+    if (t->flags & BIAS)
+        y += load_16(t->bias + j, n, 0);
+    if (t->flags & PRE)
+        store_16(y, t->pre + i * t->pre_row + j, n);
+    if (t->flags & GELU)
+        y = gelu_16(y);
+    if (t->flags & RESIDUAL)
+        y += load_16(t->residual + i * t->residual_row + j, n, 0);
+    if (t->flags & ADD)
+        y += load_16(c, n, 0);
+    store_16(y, c, n);
+}
+
 /* ---- the product -------------------------------------------------------------------------------------------------- */
 
+/* What is prefetched: runs of cache lines, `step` floats from line to line, `jump` more from run to run. */
+struct ahead { global const float *p; int run, left, lines; long step, jump; };
+
+static void aim(struct ahead *f, global const float *p, const int lines, const int run, const long step, const long next)
+{
+    const struct ahead to = { p, run, run, lines, step, next - step * run };
+    *f = to;
+}
+
+// A tile of nv vectors, over kk of k. a0.. are the rows of A, `panel` is B, c00.. are the sums.
+#define ROW_OF_A(r) global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
+#define ZERO(r, v) float16 c##r##v = 0;
+#define ZEROS(r) VECTORS(ZERO, r)
+#define LOAD_B(r, v) const float16 b##v = panel[v];
+#define MAD(r, v) c##r##v = fma(x, b##v, c##r##v);
+#define MADS_1(r) { const float16 x = a##r[p]; VECTORS_1(MAD, r) }
+#define MADS_2(r) { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
+#define MADS_3(r) { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
+#define MULTIPLY(nv)                                                        \
+    for (long p = 0, stop = kk * ak; p < stop; p += ak, panel += NV) {      \
+        VECTORS_##nv(LOAD_B, )                                              \
+        PREFETCH(f.p);                                                      \
+        f.p += f.step;                                                      \
+        if (--f.left == 0) {                                                \
+            f.left = f.run;                                                 \
+            f.p += f.jump;                                                  \
+        }                                                                   \
+        ROWS(MADS_##nv)                                                     \
+    }
+
+// Whole tiles with nothing but a bias to add go from the registers to C.
+#define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? vload16(v, to.bias + j) : 0;
+#define PUT(r, v)      vstore16(c##r##v + t##v, v, row);
+#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, row) + t##v, v, row);
+#define PUT_1(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_1(PUT, r) }
+#define PUT_2(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_2(PUT, r) }
+#define PUT_3(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_3(PUT, r) }
+#define PUT_ONTO_1(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_1(PUT_ONTO, r) }
+#define PUT_ONTO_2(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_2(PUT_ONTO, r) }
+#define PUT_ONTO_3(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_3(PUT_ONTO, r) }
+#define TILE(nv)                                    \
+    {                                               \
+        MULTIPLY(nv)                                \
+        if (quick && end - j >= 16 * nv) {          \
+            VECTORS_##nv(LOAD_BIAS, )               \
+            if (to.flags & ONTO) {                  \
+                ROWS(PUT_ONTO_##nv)                 \
+            } else {                                \
+                ROWS(PUT_##nv)                      \
+            }                                       \
+            continue;                               \
+        }                                           \
+    }
+#define KEEP(r, v) sums[r * NV + v] = c##r##v;
+#define KEEPS(r) VECTORS(KEEP, r)
+
 /* block: mb, nb, kb, np */
-__attribute__((reqd_work_group_size(1, 1, 1)))
-kernel void matmul(PRODUCT_ARGS, local float16 *pack)
+ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
 {
     const int z = get_group_id(2) % batches, part = get_group_id(2) / batches;
     const int m0 = get_group_id(0) * (int)block.x, m1 = min(m0 + (int)block.x, (int)size.x);
@@ -138,118 +183,74 @@ kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
     const int turn_a = flags & TURN_A, turn_b = flags & TURN_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
-    a += place(la, z, size.w);
-    c += place(lc, z, size.w) + part * (size.x * size.y * batches);
-    bias += place(lbias, z, size.w);
-    pre += place(lpre, z, size.w);
-    residual += place(lresidual, z, size.w);
-    global const float *bz = b + place(lb, z, size.w);
     const bool alone = get_num_groups(0) == 1 && get_num_groups(1) == 1 && z + 1 < batches;
-    global const float *after = alone ? b + place(lb, z + 1, size.w) : bz;      // what the next group begins with
+    struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z);
+    struct ahead f;
+    to.c += part * (size.x * size.y * batches);
+    a += place(la, z, size.w);
+    b += place(lb, z, size.w);
+    const long next_group = alone ? place(lb, z + 1, size.w) - place(lb, z, size.w) : 0;
 
     for (int n = n0; n < n1; n += np)
     for (int k = k0; k < k1; k += kb) {
-        const int kk = min(kb, k1 - k), end = min(n + np, n1), rest = flags & (k + kb < k1 ? 0 : ~0);
-        const bool plain = alpha == 1 && !(rest & (GELU | PRE | RESIDUAL | ADD));
-        for (int j = n; j < end; j += W) {
-            local float16 *panel = pack + (j - n) / W * kk * NV;
+        const int kk = min(kb, k1 - k), end = min(n + np, n1), more_k = k + kb < k1, more_n = n + np < n1;
+        const int first = k > k0 ? ONTO : flags & ONTO;
+        to.flags = first | (more_k ? 0 : flags & (BIAS | PRE | GELU | RESIDUAL | ADD));
+        const bool simple = alpha == 1 && !(to.flags & (PRE | GELU | RESIDUAL | ADD));
+        for (int j = n; j < end; j += WIDE) {
+            local float16 *panel = pack + (j - n) / WIDE * kk * NV;
             if (turn_b)
-                pack_turned(panel, bz + j * bn + k * bk, lb.y, kk, end - j);
+                pack_turned(panel, b + j * bn + k * bk, lb.y, kk, end - j);
             else
-                pack_plain(panel, bz + j * bn + k * bk, lb.y, kk, end - j);
+                pack_plain(panel, b + j * bn + k * bk, lb.y, kk, end - j);
         }
-        // The part packed next, as runs of cache lines: rows of B, or (plain) columns 16 wide.
-        const int more_k = k + kb < k1, more_n = n + np < n1;
-        global const float *ahead = more_k ? bz + n * bn + (k + kb) * bk :
-                                    (more_n ? bz + (n + np) * bn : after + n0 * bn) + k0 * bk;
-        int run = turn_b ? kk / 16 + 1 : kk, left = run, lines = more_k || more_n || alone ? run * (turn_b ? end - n : (end - n) / 16 + 1) : 0;
-        long step = turn_b ? 16 : lb.y, jump = turn_b ? lb.y - 16 * run : 16 - lb.y * run;
+        // The part packed next lies in runs of lines: rows of B, or (plain) columns 16 wide.
+        global const float *next = more_k ? b + n * bn + (k + kb) * bk :
+                                   b + (more_n ? (n + np) * bn : next_group + n0 * bn) + k0 * bk;
+        const int run = turn_b ? kk / 16 + 1 : kk, runs = turn_b ? end - n : (end - n) / 16 + 1;
+        aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, turn_b ? 16 : lb.y, turn_b ? lb.y : 16);
 
         for (int i = m0; i < m1; i += MR) {
-            if (lines <= 0) {                               // then the rows of A that come next
-                ahead = a + min(i + MR, m1 - 1) * ai + k * ak;
-                left = run = turn_a ? kk : kk / 16 + 1;
-                lines = turn_a ? run : run * MR;
-                step = turn_a ? la.y : 16;
-                jump = turn_a ? 0 : la.y - 16 * run;
+            if (f.lines <= 0) {                             // then the rows of A that come next, or columns MR wide
+                const int line = turn_a ? kk : kk / 16 + 1;
+                aim(&f, a + min(turn_a ? i + 2 * MR - 1 : i + MR, m1 - 1) * ai + k * ak, turn_a ? line : line * MR, line,
+                    turn_a ? la.y : 16, la.y);
             }
-#define POINT(r) global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
-            ROWS(POINT)
-            for (int j = n; j < end; j += W) {
-                local const float16 *panel = pack + (j - n) / W * kk * NV;
-                if (lines <= 0)
-                    step = jump = 0;
-                lines -= kk;
-#define ZERO(r, v) float16 c##r##v = 0;
-#define ZERO_ROW(r) COLUMNS(ZERO, r)
-                ROWS(ZERO_ROW)
-                for (long p = 0, stop = kk * ak; p < stop; p += ak, panel += NV) {
-#define GET(r, v) const float16 b##v = panel[v];
-#define MAD(r, v) c##r##v = fma(x, b##v, c##r##v);
-#define MAD_ROW(r) { const float16 x = a##r[p]; COLUMNS(MAD, r) }
-                    COLUMNS(GET, )
-                    PREFETCH(ahead);
-                    ahead += step;
-                    if (--left == 0) {
-                        left = run;
-                        ahead += jump;
-                    }
-                    ROWS(MAD_ROW)
-                }
-                if (plain && end - j >= W && i + MR <= m1) {
-#define BIAS_OF(r, v) const float16 t##v = rest & BIAS ? vload16(v, bias + j) : 0;
-#define PUT(r, v) vstore16(c##r##v + t##v, v, to);
-#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, to) + t##v, v, to);
-#define PUT_ROW(r) { global float *to = c + (i + r) * lc.y + j; COLUMNS(PUT, r) }
-#define PUT_ROW_ONTO(r) { global float *to = c + (i + r) * lc.y + j; COLUMNS(PUT_ONTO, r) }
-                    COLUMNS(BIAS_OF, )
-                    if (k > k0 || flags & ONTO) {
-                        ROWS(PUT_ROW_ONTO)
-                    } else {
-                        ROWS(PUT_ROW)
-                    }
-                    continue;
-                }
+            const bool quick = simple && i + MR <= m1;
+            ROWS(ROW_OF_A)
+            for (int j = n; j < end; j += WIDE) {
+                local const float16 *panel = pack + (j - n) / WIDE * kk * NV;
+                if (f.lines <= 0)
+                    f.step = f.jump = 0;
+                f.lines -= kk;
+                ROWS(ZEROS)
+#if NV == 3
+                if (end - j <= 16) TILE(1) else if (end - j <= 32) TILE(2) else TILE(3)
+#else
+                TILE(1)
+#endif
                 float16 sums[MR * NV];
-#define KEEP(r, v) sums[r * NV + v] = c##r##v;
-#define KEEP_ROW(r) COLUMNS(KEEP, r)
-                ROWS(KEEP_ROW)
-                for (int r = 0; r < MR && i + r < m1; r++)
-                    for (int v = 0; v < NV && j + 16 * v < end; v++) {
-                        const int col = j + 16 * v;
-                        const long row = i + r;
-                        global float *to = c + row * lc.y + col;
-                        float16 y = sums[r * NV + v] * alpha;
-                        if (k > k0 || flags & ONTO)
-                            y += some(to, end - col);
-                        finish(y, end - col, rest, to, bias + col, pre + row * lpre.y + col,
-                               residual + row * lresidual.y + col);
-                    }
+                ROWS(KEEPS)
+                for (int r = 0; r < min(MR, m1 - i); r++)
+                    for (int v = 0; 16 * v < min(WIDE, end - j); v++)
+                        finish(sums[r * NV + v], &to, i + r, j + 16 * v, end - j - 16 * v);
             }
         }
     }
 }
 
-/* C = epilogue(alpha * the sum of all parts' slabs): one item takes `rows` rows of one batch. */
-__attribute__((reqd_work_group_size(1, 1, 1)))
-kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS, const int rows)
+/* C = epilogue(sum of all parts' slabs): one item takes `rows` rows of one batch. */
+ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS, const int rows)
 {
     const int z = get_group_id(1), m0 = get_group_id(0) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
     const long apart = size.x * size.y * batches;
+    const struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z);
     slab += z * size.x * size.y;
-    c += place(lc, z, size.w);
-    bias += place(lbias, z, size.w);
-    pre += place(lpre, z, size.w);
-    residual += place(lresidual, z, size.w);
     for (long i = m0; i < m1; i++)
         for (int j = 0; j < n; j += 16) {
-            const int left = n - j;
             float16 y = 0;
             for (int p = 0; p < parts; p++)
-                y += some(slab + p * apart + i * n + j, left);
-            y *= alpha;
-            if (flags & ONTO)
-                y += some(c + i * lc.y + j, left);
-            finish(y, left, flags, c + i * lc.y + j, bias + j, pre + i * lpre.y + j, residual + i * lresidual.y + j);
+                y += load_16(slab + p * apart + i * n + j, n - j, 0);
+            finish(y, &to, i, j, n - j);
         }
 }

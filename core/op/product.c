@@ -35,23 +35,12 @@ static i64 even(i64 n, i64 most, i64 unit)
 
 /* ---- cpu ---------------------------------------------------------------------------------------------------------- */
 
-/* The widest tile that the registers hold; among equals the one that pads n least. */
-static void choose_tile(const dev *d, const struct product *p, struct cut *c)
+/* One tile per vector width; the last panel of columns is as narrow as it needs to be, so none pads n much. */
+static void choose_tile(const dev *d, struct cut *c)
 {
-    static const struct { u32 simd; int mr, nv; } tiles[] = { { 16, 8, 3 }, { 16, 6, 4 }, { 16, 12, 2 }, { 8, 6, 1 }, { 4, 3, 1 } };
-    u32 simd = dev_info(d)->simd >= 16 ? 16 : dev_info(d)->simd >= 8 ? 8 : 4;
-    f64 best = 0, work = 2.0 * (f64)p->m * (f64)p->k * (f64)batches(p);
-    for (int i = 0; i < countof(tiles); i++) {
-        // A tile of its own costs a second to compile: narrow ones are for products that take long enough to gain from it.
-        if (tiles[i].simd != simd || (tiles[i].nv == 2 && work * (f64)p->n < 4e7))
-            continue;
-        f64 padded = (f64)ROUND_UP(p->n, 16 * tiles[i].nv) * (1 + 0.02 * i);
-        if (!best || padded < best) {
-            best = padded;
-            c->mr = tiles[i].mr;
-            c->nv = tiles[i].nv;
-        }
-    }
+    u32 simd = dev_info(d)->simd;
+    c->mr = simd >= 16 ? 8 : simd >= 8 ? 6 : 3;
+    c->nv = simd >= 16 ? 3 : 1;
 }
 
 /* Rows and columns of a group: of all cuts into at least `want` groups the cheapest by a model in units of one tile
@@ -76,11 +65,11 @@ static void choose_groups(const dev *d, const struct product *p, i64 want, struc
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
     struct cut c = { .parts = 1 };
-    choose_tile(d, p, &c);
+    choose_tile(d, &c);
     i64 w = 16 * c.nv, room = (i64)dev_info(d)->local_mem / 4;
     i64 most_k = MIN(dev_tune(d, "matmul", "KB"), room / w), blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * batches(p);
     if (blocks < dev_tune(d, "matmul", "BLOCKS"))
-        c.parts = MIN(CEIL_DIV(dev_tune(d, "matmul", "BLOCKS"), blocks), MAX(p->k / dev_tune(d, "matmul", "PART"), 1));
+        c.parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / dev_tune(d, "matmul", "PART"), 1));
     if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
         c.parts = MAX(c.parts, 2);               // the old value may not mix with the sums before the activation
     c.share = ROUND_UP(CEIL_DIV(p->k, c.parts), 16);
@@ -88,7 +77,9 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     c.share = c.parts == 1 ? p->k : c.share;
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     choose_groups(d, p, (i64)dev_info(d)->compute_units * dev_tune(d, "matmul", "GROUPS"), &c);
-    c.np = c.mb < dev_tune(d, "matmul", "FEW") ? w : even(c.nb, MIN(dev_tune(d, "matmul", "NP"), room / c.kb), w);
+    // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
+    i64 most_n = c.mb < dev_tune(d, "matmul", "FEW") ? 12288 / c.kb : dev_tune(d, "matmul", "NP");
+    c.np = even(c.nb, MIN(most_n, room / c.kb), w);
     return c;
 }
 
