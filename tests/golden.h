@@ -1,0 +1,157 @@
+/* golden.h: comparing a graph with a golden file: tensors `<case>.in.x`, `<case>.param.w`, `<case>.out`, `<case>.grad.x`.
+ *
+ *     struct golden k = golden_begin(d, c, "linear.");
+ *     node *y = ...golden_in(&k, "x")...;                  // uploaded before the run
+ *     golden_expect(&k, y, "out", FORWARD);                // compared after it
+ *     golden_end(&k);
+ */
+#ifndef JETCL_GOLDEN_H
+#define JETCL_GOLDEN_H
+#include "unit.h"
+#include "model/model.h"
+#include <math.h>
+#include <stdlib.h>
+
+/* |got - want| <= rtol max|want| + atol */
+struct tolerance { f64 rtol, atol; };
+struct golden_input { node *n; const char *name; bool one_hot; };
+struct golden_check { node *n; range home; const char *name; struct tolerance t; };
+struct golden {
+    arena *a;
+    ckpt  *c;
+    graph *g;
+    const char *prefix;
+    struct golden_input input[64];
+    struct golden_check check[512];
+    int n_in, n_check;
+};
+
+static struct golden golden_begin(dev *d, ckpt *c, const char *prefix)
+{
+    return (struct golden){ .a = arena_open("golden"), .c = c, .g = graph_new(d), .prefix = prefix };
+}
+
+static inline const char *golden_name(const struct golden *k, const char *name)
+{
+    return arena_printf(k->a, "%s%s", k->prefix, name);
+}
+
+static const tensor *golden_find(const struct golden *k, const char *name) { return ckpt_find(k->c, golden_name(k, name)); }
+
+static const tensor *golden_get(const struct golden *k, const char *name)
+{
+    const tensor *t = golden_find(k, name);
+    if (!t)
+        fail_msg("%s: no %s%s", ckpt_path(k->c), k->prefix, name);
+    return t;
+}
+
+static struct shape golden_shape(const tensor *t)
+{
+    struct shape s = { t->nd };
+    for (int i = 0; i < t->nd; i++)
+        s.d[i] = t->shape[i];
+    return s;
+}
+
+static const f32 *golden_reals(const struct golden *k, const tensor *t)
+{
+    f32 *v = arena_array(k->a, f32, t->count + 1);
+    assert_int_equal(tensor_to_f32(t, v), 0);
+    return v;
+}
+
+/* An input with the values of that tensor. */
+static node *golden_in(struct golden *k, const char *name)
+{
+    node *n = graph_input(k->g, name, F32, golden_shape(golden_get(k, name)));
+    k->input[k->n_in++] = (struct golden_input){ n, name };
+    return n;
+}
+
+/* Labels (b) as rows of `classes` with a one each. */
+static inline node *golden_labels(struct golden *k, const char *name, i64 classes)
+{
+    node *n = graph_input(k->g, name, F32, SHAPE(golden_get(k, name)->shape[0], classes));
+    k->input[k->n_in++] = (struct golden_input){ n, name, true };
+    return n;
+}
+
+static void golden_expect(struct golden *k, node *n, const char *name, struct tolerance t)
+{
+    n = node_keep(n->fixed || n->op->flags & (OP_LEAF | OP_ALIAS) ? op_copy(n) : n);
+    k->check[k->n_check++] = (struct golden_check){ .n = n, .name = name, .t = t };
+}
+
+/* The same for values that lie in `home` after the run. */
+static inline void golden_expect_at(struct golden *k, range home, const char *name, struct tolerance t)
+{
+    k->check[k->n_check++] = (struct golden_check){ .home = home, .name = name, .t = t };
+}
+
+static f64 golden_top(const f32 *v, i64 n)
+{
+    f64 top = 0;
+    for (i64 i = 0; i < n; i++)
+        top = fmax(top, fabs((f64)v[i]));
+    return top;
+}
+
+static void golden_compare(const char *name, const f32 *got, const f32 *want, i64 n, struct tolerance t)
+{
+    f64 top = golden_top(want, n);
+    for (i64 i = 0; i < n; i++)
+        if (!(fabs((f64)got[i] - (f64)want[i]) <= t.rtol * top + t.atol))
+            fail_msg("%s: element %lld of %lld: got %.9g, want %.9g (largest %.3g)", name, (long long)i, (long long)n, (f64)got[i],
+                     (f64)want[i], top);
+}
+
+static void golden_upload(struct golden *k)
+{
+    for (int i = 0; i < k->n_in; i++) {
+        const tensor *t = golden_get(k, k->input[i].name);
+        node *n = k->input[i].n;
+        if (!k->input[i].one_hot) {
+            assert_int_equal(node_write(n, golden_reals(k, t)), 0);
+            continue;
+        }
+        f32 *rows = arena_array(k->a, f32, node_count(n));
+        const f32 *label = golden_reals(k, t);
+        for (i64 r = 0; r < node_dim(n, 0); r++)
+            rows[r * node_dim(n, 1) + (i64)label[r]] = 1;
+        assert_int_equal(node_write(n, rows), 0);
+    }
+}
+
+/* Runs what was built and compares what was expected. */
+static void golden_end(struct golden *k)
+{
+    simplify_graph(k->g);
+    if (graph_compile(k->g))
+        fail_msg("%s: %s", k->prefix, fail_message());
+    golden_upload(k);
+    assert_int_equal(graph_set_step(k->g, &(step_words){ { 0 } }), 0);
+    if (graph_run(k->g) || dev_finish(k->g->d))
+        fail_msg("%s: %s", k->prefix, fail_message());
+    for (int i = 0; i < k->n_check; i++) {
+        const struct golden_check *x = &k->check[i];
+        const tensor *t = golden_get(k, x->name);
+        f32 *got = arena_array(k->a, f32, t->count + 1);
+        if (x->n)
+            assert_int_equal(node_count(x->n), (i64)t->count);
+        assert_int_equal(x->n ? node_read(x->n, got) : mem_read(k->g->d, x->home, got), 0);
+        golden_compare(golden_name(k, x->name), got, golden_reals(k, t), (i64)t->count, x->t);
+    }
+    graph_free(k->g);
+    arena_close(k->a);
+}
+
+/* A golden file by name: in $JETCL_GOLDEN, else ../shared/golden; NULL when it is not there. */
+static inline ckpt *golden_open(const char *file)
+{
+    char path[4096];
+    const char *dir = getenv("JETCL_GOLDEN");
+    snprintf(path, sizeof path, "%s/%s.safetensors", dir ? dir : "../shared/golden", file);
+    return file_exists(path) ? ckpt_open(path) : NULL;
+}
+#endif
