@@ -40,7 +40,10 @@ static node *find(const struct tap *list, size_t n, const char *name)
 
 node *nn_tap(struct nn *m, node *n, const char *name)
 {
-    *arena_push(m->g->a, m->taps, m->n_taps, m->cap_taps) = (struct tap){ scoped(m->g, name), n };
+    struct tap *t = arena_push(m->g->a, m->taps, m->n_taps, m->cap_taps);
+    *t = (struct tap){ scoped(m->g, name), n };
+    if (m->on_tap)
+        m->on_tap(m->who, t->name, n);
     return n;
 }
 

@@ -69,6 +69,9 @@ struct nn {
     size_t      n_taps, cap_taps;
     struct tap *given;                            /* nn_give's */
     size_t      n_given, cap_given;
+    /* Told of each tap while its neighbours are built, for nodes that must run there (recycling's statistics). */
+    void      (*on_tap)(void *who, const char *name, node *n);
+    void       *who;
 };
 
 node *nn_param(struct nn *m, const char *name, struct shape s, struct init init);
