@@ -10,7 +10,7 @@ config.mak: configure
 	@./configure $$([ "$$(id -u)" = 0 ] && echo --install-deps)
 
 B        ?= build
-STD      := -std=c11 -D_GNU_SOURCE
+STD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off
 WARN     := -Wall -Wextra -Wno-missing-field-initializers -Wno-override-init -Wstrict-prototypes -Wvla
 COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. $(LIB_CFLAGS) -MMD -MP
 SOURCES  := $(wildcard core/*/*.c data/*.c)

@@ -57,7 +57,15 @@ enum filter { FILTER_BICUBIC /* a = -1/2 */, FILTER_BILINEAR };
 /* One scaling: a source of in_w x in_h, of which the box (all of it where w is 0) becomes out_w x out_h; of that `part` is
  * wanted (all where w is 0). Only the source pixels under the part matter: an image may hold those alone. */
 struct scaling { enum filter filter; int in_w, in_h, out_w, out_h; struct { f64 x, y, w, h; } box; struct window part; };
-struct resizer { arena *a; struct image across; i32 *weights[2], *first[2]; f64 *exact; size_t room[2], first_room[2], exact_room; };
+/* Memory that scaling reuses from picture to picture; zeroed, with an arena, it is ready. */
+struct resizer {
+    arena *a;
+    struct image across;                          /* between the passes */
+    i32 *weights[2], *first[2];
+    f64 *exact;
+    u8 *tall, *wide;
+    size_t room[2], first_room[2], exact_room, tall_room, wide_room;
+};
 
 /* The source pixels that the part depends on. */
 struct window scaling_needs(const struct scaling *s);

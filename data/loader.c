@@ -136,7 +136,8 @@ static void loaded(loader *l, struct slot *s)
             n++;
         }
     s->batch.n = n;
-    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch, s->number, n, l->o.image);
+    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch, s->number, n, l->o.image,
+               l->o.mean, l->o.std);
     s->claimed = s->done = 0;
     s->phase = n && s->fault_at < 0 ? MIXING : READY;
 }
@@ -145,8 +146,8 @@ static void mix(loader *l, struct slot *s, int k)
 {
     size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
     int p = s->mix.partner[k];
-    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size, l->o.image, l->o.mean,
-              l->o.std, s->batch.images + (size_t)k * size);
+    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size, l->o.image,
+              s->batch.images + (size_t)k * size);
     mix_label(&s->mix, s->batch.labels[k], s->batch.labels[p], l->classes, s->batch.soft_labels + (size_t)k * l->classes);
 }
 

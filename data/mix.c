@@ -36,7 +36,19 @@ void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int 
     *area_lambda = 1 - (f64)((*y2 - *y1) * (*x2 - *x1)) / ((f64)h * w);
 }
 
-void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side)
+/* Pixels become numbers by table, the weights of Mixup included. */
+static void make_tables(struct mix *m, const f32 mean[3], const f32 std[3])
+{
+    f32 weight = m->mixup ? (f32)m->lambda : 1, rest = m->mixup ? 1 - weight : 1;
+    for (int c = 0; c < 3; c++)
+        for (int i = 0; i < 256; i++) {
+            f32 v = ((f32)i - mean[c]) / std[c];
+            m->own[c][i] = weight * v;
+            m->other[c][i] = rest * v;
+        }
+}
+
+static void choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side)
 {
     rng r = rng_at(seed, RNG_MIX, (u64)epoch << 32 | (u64)(u32)batch, 0);
     bool first = rng_u32(&r) & 1;
@@ -55,34 +67,43 @@ void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 ep
     }
 }
 
-static void normalise_row(const u8 *rgb, int n, int c, f32 mean, f32 std, f32 *out)
+void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side, const f32 mean[3], const f32 std[3])
 {
-    for (int i = 0; i < n; i++)
-        out[i] = ((f32)rgb[3 * i + c] - mean) / std;
+    choose(m, a, seed, epoch, batch, n, side);
+    make_tables(m, mean, std);
 }
 
-static void mix_row(const u8 *a, const u8 *b, int n, int c, f32 mean, f32 std, f32 weight, f32 *out)
+static void convert(const u8 *p, int n, f32 table[3][256], f32 *r, f32 *g, f32 *b)
 {
-    for (int i = 0; i < n; i++) {
-        f32 x = ((f32)a[3 * i + c] - mean) / std, y = ((f32)b[3 * i + c] - mean) / std;
-        out[i] = weight * x + (1 - weight) * y;
+    for (int i = 0; i < n; i++, p += 3) {
+        r[i] = table[0][p[0]];
+        g[i] = table[1][p[1]];
+        b[i] = table[2][p[2]];
     }
 }
 
-void mix_image(const struct mix *m, const u8 *rgb, const u8 *partner, int side, const f32 mean[3], const f32 std[3], f32 *planes)
+static void convert_mixed(const u8 *p, const u8 *q, int n, struct mix *m, f32 *r, f32 *g, f32 *b)
 {
-    for (int c = 0; c < 3; c++)
-        for (int y = 0; y < side; y++) {
-            const u8 *a = rgb + (size_t)y * side * 3, *b = partner + (size_t)y * side * 3;
-            f32 *out = planes + ((size_t)c * side + y) * side;
-            if (m->mixup) {
-                mix_row(a, b, side, c, mean[c], std[c], (f32)m->lambda, out);
-                continue;
-            }
-            normalise_row(a, side, c, mean[c], std[c], out);
-            if (m->cutmix && y >= m->y1 && y < m->y2)
-                normalise_row(b + 3 * m->x1, m->x2 - m->x1, c, mean[c], std[c], out + m->x1);
-        }
+    for (int i = 0; i < n; i++, p += 3, q += 3) {
+        r[i] = m->own[0][p[0]] + m->other[0][q[0]];
+        g[i] = m->own[1][p[1]] + m->other[1][q[1]];
+        b[i] = m->own[2][p[2]] + m->other[2][q[2]];
+    }
+}
+
+void mix_image(struct mix *m, const u8 *rgb, const u8 *partner, int side, f32 *planes)
+{
+    size_t plane = (size_t)side * (size_t)side;
+    f32 *r = planes, *g = planes + plane, *b = planes + 2 * plane;
+    if (m->mixup) {
+        convert_mixed(rgb, partner, side * side, m, r, g, b);
+        return;
+    }
+    convert(rgb, side * side, m->own, r, g, b);
+    for (int y = m->y1; m->cutmix && y < m->y2; y++) {
+        size_t at = (size_t)y * (size_t)side + (size_t)m->x1;
+        convert(partner + 3 * at, m->x2 - m->x1, m->other, r + at, g + at, b + at);
+    }
 }
 
 void mix_label(const struct mix *m, int label, int partner, int classes, f32 *soft)

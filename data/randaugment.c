@@ -78,12 +78,27 @@ void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 s
         erase_row(m, w, row, mean, std, z + (size_t)row * w.w * 3);
 }
 
+/* Normal numbers by table: the quantiles of 2^16 equal shares. The noise ends up in 8 bits; 4.3 sigma is far enough. */
+static f32 quantile[1 << 16];
+
+static void make_quantiles(void)
+{
+    for (int i = 0; i < countof(quantile); i++)
+        quantile[i] = rng_unit_to_normal(((f32)i + 0.5f) * 0x1p-16f);
+}
+
 void image_erase(struct image *m, struct window w, const f32 mean[3], const f32 std[3], u64 noise_seed)
 {
-    f32 z[3 * 8192];
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_quantiles);
+    u32 key[2] = { (u32)noise_seed, (u32)(noise_seed >> 32) }, bits[4];
+    f32 z[3 * 8192 + 8];
     for (int row = 0; row < w.h; row++) {
-        for (int i = 0; i < 3 * w.w; i++)
-            z[i] = rng_element_normal(noise_seed, RNG_AUGMENT, (u32)row, (u64)i);
+        for (int i = 0; i < 3 * w.w; i += 8) {
+            rng_philox(key, (u32[4]){ (u32)i, (u32)row, 0, RNG_AUGMENT }, bits);
+            for (int k = 0; k < 8; k++)
+                z[i + k] = quantile[bits[k / 2] >> 16 * (k & 1) & 0xFFFF];
+        }
         erase_row(m, w, row, mean, std, z);
     }
 }

@@ -5,15 +5,11 @@
  *
  *     source rows that matter --across--> rows of the wanted columns --down--> wanted part
  */
+#include "data/simd.h"
 #include "data/image.h"
 #include <math.h>
 
 enum { BITS = 32 - 8 - 2 };
-
-typedef u8  u8x4  __attribute__((vector_size(4)));
-typedef u8  u8x16 __attribute__((vector_size(16)));
-typedef i32 i32x4 __attribute__((vector_size(16)));
-typedef i32 i32x16 __attribute__((vector_size(64)));
 
 /* The weights of one axis: output i is the sum over k < taps of weight[i*taps + k] * in[first[i] + k]. */
 struct axis { int taps, n; i32 *weight, *first; };
@@ -113,46 +109,76 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
     return 0;
 }
 
-static u8 clip(i32 v)
-{
-    v >>= BITS;
-    return (u8)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
+/* out[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, clipped. */
+#define WEIGHTED_SUM(in, step, w, taps, out) do { \
+    i32x4 a_ = (i32x4){ 0 } + (1 << (BITS - 1)), b_ = a_, c_ = a_, d_ = a_; \
+    for (int k_ = 0; k_ < (taps); k_++) { \
+        u8x16 v_; \
+        i32x4 x0_, x1_, x2_, x3_, w_ = (i32x4){ 0 } + (w)[k_]; \
+        memcpy(&v_, (in) + (size_t)k_ * (step), 16); \
+        WIDEN16(v_, x0_, x1_, x2_, x3_); \
+        a_ += x0_ * w_; \
+        b_ += x1_ * w_; \
+        c_ += x2_ * w_; \
+        d_ += x3_ * w_; \
+    } \
+    a_ >>= BITS; \
+    b_ >>= BITS; \
+    c_ >>= BITS; \
+    d_ >>= BITS; \
+    CLIP255(a_); \
+    CLIP255(b_); \
+    CLIP255(c_); \
+    CLIP255(d_); \
+    (out) = NARROW16(a_, b_, c_, d_); \
+} while (0)
 
-/* One row: output i from inputs x->first[i].. ; the fourth lane is the next pixel's red and is overwritten by it. */
-static void row_across(const u8 *in, const struct axis *x, int last, u8 *out)
+/* One output row of n bytes: a weighted sum of `taps` input rows. */
+CLONES static void row_down(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out)
 {
-    for (int i = 0; i < x->n; i++) {
-        const i32 *w = x->weight + (size_t)i * x->taps;
-        const u8 *p = in + 3 * (size_t)x->first[i];
-        i32x4 sum = { 1 << (BITS - 1), 1 << (BITS - 1), 1 << (BITS - 1), 0 };
-        int taps = MIN(x->taps, last - x->first[i]);
-        for (int k = 0; k < taps; k++) {
-            u8x4 v;
-            memcpy(&v, p + 3 * k, 4);
-            sum += __builtin_convertvector(v, i32x4) * w[k];
-        }
-        out[3 * i + 0] = clip(sum[0]);
-        out[3 * i + 1] = clip(sum[1]);
-        out[3 * i + 2] = clip(sum[2]);
+    for (size_t at = 0; at < n; at += 16) {
+        u8x16 v;
+        WEIGHTED_SUM(in + at, stride, w, taps, v);
+        memcpy(out + at, &v, MIN(16, n - at));
     }
 }
 
-/* One output row of n bytes: a weighted sum of `taps` input rows. */
-static void row_down(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out)
+/* Sixteen rows at a time, stood on end, so that a vector holds one byte of each and taps are whole vectors apart:
+ *
+ *     rows -> tall: in[x][c][16 rows] -> weighted sums: out[x][c][16 rows] -> rows                                       */
+CLONES static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
 {
     for (size_t at = 0; at < n; at += 16) {
-        i32x16 sum = (i32x16){ 0 } + (1 << (BITS - 1));
-        for (int k = 0; k < taps; k++) {
+        u8x16 v[16];
+        for (int i = 0; i < 16; i++)
+            memcpy(&v[i], row[i] + at, 16);
+        TRANSPOSE16(v);
+        memcpy(tall + at * 16, v, sizeof v);
+    }
+}
+
+CLONES static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
+{
+    for (size_t at = 0; at < n; at += 16) {
+        u8x16 v[16];
+        memcpy(v, tall + at * 16, sizeof v);
+        TRANSPOSE16(v);
+        for (int i = 0; i < rows; i++)
+            memcpy(out + (size_t)i * stride + at, &v[i], MIN(16, n - at));
+    }
+}
+
+CLONES static void sums_across(const u8 *tall, const struct axis *x, int columns, u8 *out)
+{
+    for (int i = 0; i < x->n; i++) {
+        const i32 *w = x->weight + (size_t)i * x->taps;
+        const u8 *in = tall + (size_t)x->first[i] * 48;
+        int taps = MIN(x->taps, columns - x->first[i]);
+        for (int c = 0; c < 3; c++) {
             u8x16 v;
-            memcpy(&v, in + (size_t)k * stride + at, 16);
-            sum += __builtin_convertvector(v, i32x16) * w[k];
+            WEIGHTED_SUM(in + 16 * c, 48, w, taps, v);
+            memcpy(out + (size_t)(3 * i + c) * 16, &v, 16);
         }
-        sum >>= BITS;
-        sum &= sum >= 0;
-        sum = (sum & (sum <= 255)) | ((sum > 255) & 255);
-        u8x16 v = __builtin_convertvector(sum, u8x16);
-        memcpy(out + at, &v, MIN(16, n - at));
     }
 }
 
@@ -168,8 +194,17 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
     }
     if (weigh(r, 0, s, mx, &x))
         return -1;
-    for (int y = 0; y < rows; y++)
-        row_across(m->rgb + (size_t)(top + y) * m->w * 3, &x, m->w, r->across.rgb + (size_t)y * s->n * 3);
+    size_t n = (size_t)m->w * 3, out = (size_t)s->n * 3;
+    if (room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1) || room(r->a, &r->wide, &r->wide_room, ROUND_UP(out, 16) * 16, 1))
+        return -1;
+    for (int y = 0; y < rows; y += 16) {
+        const u8 *row[16];
+        for (int i = 0; i < 16; i++)
+            row[i] = m->rgb + (size_t)(top + MIN(y + i, rows - 1)) * n;
+        stand_up(row, n, r->tall);
+        sums_across(r->tall, &x, m->w, r->wide);
+        lay_down(r->wide, out, MIN(16, rows - y), out, r->across.rgb + (size_t)y * out);
+    }
     return 0;
 }
 

@@ -62,12 +62,14 @@ void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 s
 
 /* ---- mix.c: between samples --------------------------------------------------------------------------------------- */
 
-/* How one batch is mixed: every image with that of partner[], by weight (Mixup) or in a rectangle (CutMix). */
-struct mix { bool mixup, cutmix; f64 lambda; int y1, y2, x1, x2; i32 *partner; };
-void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side);
+/* How one batch is mixed: every image with that of partner[], by weight (Mixup) or in a rectangle (CutMix). own, other: what
+ * a channel's byte counts, normalised and weighted, in the image itself and in its partner. */
+struct mix { bool mixup, cutmix; f64 lambda; int y1, y2, x1, x2; i32 *partner; f32 own[3][256], other[3][256]; };
+void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side,
+                const f32 mean[3], const f32 std[3]);
 void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2, f64 *area_lambda);
 /* Image of the batch from the pixels of itself and its partner: normalised planes. */
-void mix_image(const struct mix *m, const u8 *rgb, const u8 *partner, int side, const f32 mean[3], const f32 std[3], f32 *planes);
+void mix_image(struct mix *m, const u8 *rgb, const u8 *partner, int side, f32 *planes);
 void mix_label(const struct mix *m, int label, int partner, int classes, f32 *soft);
 
 #endif

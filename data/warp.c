@@ -1,6 +1,7 @@
 /* warp.c: rotate, shear and translate with Pillow's transform filters: every output pixel is sampled where the inverse map
  * sends its centre, in double, without antialiasing. Its cubic has a = -1 (its resize has -1/2). */
 #include "data/image.h"
+#include "data/simd.h"
 #include <math.h>
 
 /* Weights of samples -1, 0, 1, 2 around a point d past sample 0, nested as Pillow evaluates them. */
@@ -48,19 +49,102 @@ static void sample_linear(const struct image *m, f64 fx, f64 fy, u8 *to)
     }
 }
 
+/* The cubic where all sixteen samples exist, the channels side by side in a vector (the fourth is the next pixel's). Same
+ * operations in the same order as sample_cubic; an offset of exactly 0 leaves sample 0, which shears and shifts make common. */
+#define PIXEL(p, out) do { \
+    u8x16 v_ = { 0 }; \
+    i32x4 a_, b_, c_, d_; \
+    memcpy(&v_, (p), 4); \
+    WIDEN16(v_, a_, b_, c_, d_); \
+    (void)b_, (void)c_, (void)d_; \
+    (out) = __builtin_convertvector(a_, f64x4); \
+} while (0)
+#define CUBIC(v0, v1, v2, v3, d, out) do { \
+    f64x4 p2_ = -(v0) + (v2), p3_ = 2 * ((v0) - (v1)) + (v2) - (v3), p4_ = -(v0) + (v1) - (v2) + (v3); \
+    (out) = (v1) + (d) * (p2_ + (d) * (p3_ + (d) * p4_)); \
+} while (0)
+#define ROW(p, dx, out) do { \
+    PIXEL((p), out); \
+    if ((dx) != 0) { \
+        f64x4 r0_, r2_, r3_; \
+        PIXEL((p) - 3, r0_); \
+        PIXEL((p) + 3, r2_); \
+        PIXEL((p) + 6, r3_); \
+        CUBIC(r0_, out, r2_, r3_, dx, out); \
+    } \
+} while (0)
+
+/* p: sample 0 of both directions. Writes a fourth byte, which the next pixel (or the slack) takes. */
+static inline __attribute__((always_inline)) void sample_inside(const u8 *p, size_t stride, f64 dx, f64 dy, u8 *to)
+{
+    f64x4 v;
+    ROW(p, dx, v);
+    if (dy != 0) {
+        f64x4 above, below, last;
+        ROW(p - stride, dx, above);
+        ROW(p + stride, dx, below);
+        ROW(p + 2 * stride, dx, last);
+        CUBIC(above, v, below, last, dy, v);
+    }
+    i32x4 x = __builtin_convertvector(v, i32x4);
+    CLIP255(x);
+    u8x16 bytes = NARROW16(x, x, x, x);
+    memcpy(to, &bytes, 4);
+}
+
+/* The source point of output x in a row: a (x + 1/2) + b + c, b holding the row's share; summed in Pillow's order. */
+struct line { f64 ax, bx, cx, ay, by, cy; };
+#define SOURCE_X(l, x) ((l)->ax * ((x) + 0.5) + (l)->bx + (l)->cx)
+#define SOURCE_Y(l, x) ((l)->ay * ((x) + 0.5) + (l)->by + (l)->cy)
+
+static bool all_samples_exist(const struct image *m, const struct line *l, int x)
+{
+    f64 fx = SOURCE_X(l, x) - 0.5, fy = SOURCE_Y(l, x) - 0.5;
+    return fx >= 1 && fx < m->w - 2 && fy >= 1 && fy < m->h - 2;
+}
+
+static void affine_some(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int from, int to, u8 *out)
+{
+    for (int x = from; x < to; x++) {
+        f64 sx = SOURCE_X(l, x), sy = SOURCE_Y(l, x);
+        if (!(sx >= 0 && sx < m->w && sy >= 0 && sy < m->h))
+            memcpy(out + 3 * x, fill, 3);
+        else
+            (f == FILTER_BICUBIC ? sample_cubic : sample_linear)(m, sx - 0.5, sy - 0.5, out + 3 * x);
+    }
+}
+
+CLONES static void affine_inside(const struct image *m, const struct line *line, int from, int to, u8 *out)
+{
+    struct line l = *line;
+    const u8 *p = m->rgb;
+    size_t stride = (size_t)m->w * 3;
+    for (int x = from; x < to; x++) {
+        f64 fx = SOURCE_X(&l, x) - 0.5, fy = SOURCE_Y(&l, x) - 0.5;
+        int ix = (int)fx, iy = (int)fy;
+        sample_inside(p + (size_t)iy * stride + 3 * (size_t)ix, stride, fx - ix, fy - iy, out + 3 * x);
+    }
+}
+
+/* The points whose samples all exist follow each other; those before and after take the careful way. */
+static void affine_row(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int n, u8 *out)
+{
+    int from = 0, to = n;
+    while (from < n && (f == FILTER_BILINEAR || !all_samples_exist(m, l, from)))
+        from++;
+    while (to > from && !all_samples_exist(m, l, to - 1))
+        to--;
+    affine_some(m, l, f, fill, 0, from, out);
+    affine_inside(m, l, from, to, out);
+    affine_some(m, l, f, fill, to, n, out);       // last: affine_inside writes a byte too many
+}
+
 void image_affine(const struct image *m, const f64 M[6], enum filter f, const u8 fill[3], struct image *out)
 {
-    u8 *to = out->rgb;
-    for (int y = 0; y < out->h; y++)
-        for (int x = 0; x < out->w; x++, to += 3) {
-            f64 sx = M[0] * (x + 0.5) + M[1] * (y + 0.5) + M[2], sy = M[3] * (x + 0.5) + M[4] * (y + 0.5) + M[5];
-            if (!(sx >= 0 && sx < m->w && sy >= 0 && sy < m->h))
-                memcpy(to, fill, 3);
-            else if (f == FILTER_BICUBIC)
-                sample_cubic(m, sx - 0.5, sy - 0.5, to);
-            else
-                sample_linear(m, sx - 0.5, sy - 0.5, to);
-        }
+    for (int y = 0; y < out->h; y++) {
+        struct line l = { M[0], M[1] * (y + 0.5), M[2], M[3], M[4] * (y + 0.5), M[5] };
+        affine_row(m, &l, f, fill, out->w, out->rgb + (size_t)y * out->w * 3);
+    }
 }
 
 /* Counter-clockwise about the centre; Pillow rounds the matrix to 15 decimals. */

@@ -157,10 +157,72 @@ static void normalises(void **state)
     NEEDS_GOLDEN();
     struct image m = stored("normalize.in");
     f32 out[3 * 16 * 16];
-    mix_image(&(struct mix){ .lambda = 1 }, m.rgb, m.rgb, 16, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f }, out);
+    struct mix mix = { .partner = (i32[1]){ 0 } };
+    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f });
+    mix_image(&mix, m.rgb, m.rgb, 16, out);
     close_to(out, want("normalize.imagenet"), 1e-6, "normalize.imagenet");
-    mix_image(&(struct mix){ .lambda = 1 }, m.rgb, m.rgb, 16, (f32[]){ 127.5f, 127.5f, 127.5f }, (f32[]){ 127.5f, 127.5f, 127.5f }, out);
+    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 127.5f, 127.5f, 127.5f }, (f32[]){ 127.5f, 127.5f, 127.5f });
+    mix_image(&mix, m.rgb, m.rgb, 16, out);
     close_to(out, want("normalize.half"), 1e-6, "normalize.half");
+}
+
+/* Rectangles from the reference's own function, and labels. */
+static void mixes(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    const tensor *t = want("cutmix.bbox_table");
+    const f64 *row = tensor_data(t);
+    for (int i = 0; i < t->shape[0]; i++, row += 10) {
+        int y1, y2, x1, x2;
+        f64 lambda;
+        cutmix_box(row[2], (int)row[0], (int)row[1], (int)row[3], (int)row[4], &y1, &y2, &x1, &x2, &lambda);
+        assert_true(y1 == row[5] && y2 == row[6] && x1 == row[7] && x2 == row[8] && fabs(lambda - row[9]) < 1e-12);
+    }
+    const i32 *perm = tensor_data(want("mix.in.perm"));
+    const f32 *hot = tensor_data(want("mix.in.onehot"));
+    const f64 lambda[2] = { *(const f64 *)tensor_data(want("mixup.lam")), ((const f64 *)tensor_data(want("cutmix.bbox_table")))[9] };
+    for (int which = 0; which < 2; which++) {
+        f32 soft[4 * 6];
+        for (int i = 0; i < 4; i++) {
+            int own = 0, other = 0;
+            for (int k = 0; k < 6; k++) {
+                own = hot[6 * i + k] > 0 ? k : own;
+                other = hot[6 * perm[i] + k] > 0 ? k : other;
+            }
+            mix_label(&(struct mix){ .lambda = lambda[which] }, own, other, 6, soft + 6 * i);
+        }
+        close_to(soft, want(which ? "cutmix.out.labels" : "mixup.out.labels"), 1e-6, "labels");
+    }
+}
+
+/* The pixels: lambda x + (1 - lambda) x[partner], or the partner's in the rectangle, of normalised values. */
+static void mixes_pixels(void **state)
+{
+    (void)state;
+    enum { SIDE = 37 };
+    const f32 mean[3] = { 120, 110, 100 }, std[3] = { 58, 57, 56 };
+    struct image a = picture(SIDE, SIDE, 1), b = picture(SIDE, SIDE, 2);
+    int seen[2] = { 0 };
+    for (int batch = 0; batch < 20; batch++) {
+        i32 partner[2];
+        f32 out[3 * SIDE * SIDE], plain[2][3 * SIDE * SIDE];
+        struct mix m = { .partner = partner };
+        mix_choose(&m, &(struct augment_options){ 0 }, 3, 1, batch, 2, SIDE, mean, std);
+        mix_image(&m, a.rgb, a.rgb, SIDE, plain[0]);
+        mix_image(&m, b.rgb, b.rgb, SIDE, plain[1]);
+        mix_choose(&m, &(struct augment_options){ .mixup = 0.8, .cutmix = 1 }, 3, 1, batch, 2, SIDE, mean, std);
+        assert_true(m.mixup != m.cutmix && m.lambda >= 0 && m.lambda <= 1);
+        mix_image(&m, a.rgb, b.rgb, SIDE, out);
+        seen[m.cutmix]++;
+        for (int i = 0; i < 3 * SIDE * SIDE; i++) {
+            int y = i / SIDE % SIDE, x = i % SIDE;
+            bool in = y >= m.y1 && y < m.y2 && x >= m.x1 && x < m.x2;
+            f64 want = m.mixup ? m.lambda * plain[0][i] + (1 - m.lambda) * plain[1][i] : plain[in][i];
+            assert_true(fabs(out[i] - want) < 1e-6);
+        }
+    }
+    assert_true(seen[0] > 4 && seen[1] > 4);
 }
 
 static void erases(void **state)
@@ -181,6 +243,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(crops_as_the_reference, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(operations_as_pillow, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(normalises, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(mixes, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(mixes_pixels, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(erases, golden_open, golden_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
