@@ -58,6 +58,18 @@ asan:                                        ## unit tests under address and und
 	$(MAKE) B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests build/asan/jetcl
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
+FUZZ_TARGETS = safetensors archive npy pickle legacy
+FUZZ_TIME   ?= 600
+fuzz:                                        ## the checkpoint readers under libFuzzer; T=pickle for one, FUZZ_TIME=seconds each
+	@mkdir -p build/fuzz
+	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore $(LIB_CFLAGS) -fno-sanitize-recover=undefined \
+	  -fsanitize=fuzzer,address,undefined -o build/fuzz/fuzz tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c) $(LIBS)
+	@for t in $(or $(T),$(FUZZ_TARGETS)); do mkdir -p build/fuzz/$$t; tar xf tests/fuzz/corpus/$$t.tar -C build/fuzz/$$t || exit 1; \
+	   echo "fuzz: $$t for $(FUZZ_TIME) s"; \
+	   FUZZ_TARGET=$$t build/fuzz/fuzz build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+	     -artifact_prefix=build/fuzz/$$t- >build/fuzz/$$t.log 2>&1 || { tail -n 60 build/fuzz/$$t.log; exit 1; }; \
+	   grep 'number_of_executed_units\|peak_rss' build/fuzz/$$t.log; done
+
 check-cl:                                    ## syntax of every kernel, with clang alone
 	@for f in $(filter %.cl,$(KERNELS)); do \
 	   clang -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -fsyntax-only -Wall -Icl -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
@@ -84,5 +96,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan check-cl layers lint bench size install clean help FORCE
+.PHONY: all demo test tests asan fuzz check-cl layers lint bench size install clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

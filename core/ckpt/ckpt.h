@@ -61,8 +61,8 @@ const void   *tensor_data(const tensor *t);
 void          tensor_drop(const tensor *t);
 /* out[count] = the elements as f32 (rounded to nearest even); -1 + fail for complex types. Drops nothing. */
 int           tensor_to_f32(const tensor *t, f32 *out);
-/* The same elements as doubles: exact but for 64-bit integers beyond 2^53. */
-int           tensor_to_f64(const tensor *t, f64 *out);
+/* Elements [from, from + n) as doubles: exact but for 64-bit integers beyond 2^53. */
+int           tensor_to_f64(const tensor *t, u64 from, u64 n, f64 *out);
 bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
 const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
 

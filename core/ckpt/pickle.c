@@ -435,6 +435,7 @@ static int step(struct pickle *p, int op)
 void pickle_init(struct pickle *p, const void *bytes, u64 n)
 {
     *p = (struct pickle){ .mem = arena_open("pickle"), .start = bytes, .at = bytes, .end = (const u8 *)bytes + n };
+    p->stack = arena_array(p->mem, value, p->stack_cap = 64);
 }
 
 int pickle_read(struct pickle *p, value *root)

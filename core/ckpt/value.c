@@ -91,7 +91,7 @@ static int no_reals(const tensor *t)
     return fail(FAULT_DATA, "%s: %s holds complex numbers", t->in->path, t->name);
 }
 
-#define EACH(ctype, value) do { const ctype *v = p; for (u64 i = 0; i < t->count; i++) out[i] = (value); } while (0)
+#define EACH(ctype, value) do { const ctype *v = (const ctype *)p + from; for (u64 i = 0; i < n; i++) out[i] = (value); } while (0)
 #define EACH_TYPE(real) \
     switch (t->type) { \
     case CKPT_F64:     EACH(f64, (real)v[i]); return 0; \
@@ -115,14 +115,17 @@ static int no_reals(const tensor *t)
 int tensor_to_f32(const tensor *t, f32 *out)
 {
     const void *p = tensor_data(t);
+    u64 from = 0, n = t->count;
     if (!p)
         return -1;
     EACH_TYPE(f32)
 }
 
-int tensor_to_f64(const tensor *t, f64 *out)
+int tensor_to_f64(const tensor *t, u64 from, u64 n, f64 *out)
 {
     const void *p = tensor_data(t);
+    check(from <= t->count && n <= t->count - from, "elements %llu + %llu of %llu", (unsigned long long)from,
+          (unsigned long long)n, (unsigned long long)t->count);
     if (!p)
         return -1;
     EACH_TYPE(f64)

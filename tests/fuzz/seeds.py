@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Writes the first inputs of the fuzzers into FOLDER/TARGET/: seeds.py FOLDER. Needs NumPy and PyTorch; run by hand."""
+import io, os, struct, sys, zipfile
+from collections import OrderedDict, defaultdict
+import numpy as np
+import torch
+
+root = sys.argv[1]
+
+
+def save(target, name, data):
+    os.makedirs(f"{root}/{target}", exist_ok=True)
+    with open(f"{root}/{target}/{name}", "wb") as f:
+        f.write(data)
+
+
+def torch_bytes(value, **options):
+    f = io.BytesIO()
+    torch.save(value, f, **options)
+    return f.getvalue()
+
+
+def npy(array, **options):
+    f = io.BytesIO()
+    np.lib.format.write_array(f, array, **options)
+    return f.getvalue()
+
+
+base = torch.arange(12, dtype=torch.float32)
+values = {
+    "state": OrderedDict(w=base.reshape(3, 4), b=base[2:5]),
+    "views": [base.reshape(3, 4).t(), base[::2], base.expand(2, 12), torch.zeros(0, 3), torch.tensor(5)],
+    "types": {str(t): torch.ones(2, dtype=t) for t in (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint16,
+                                                       torch.float8_e5m2, torch.complex64)},
+    "nested": {"meta": {"epoch": 3, "name": "x", "lr": 0.5, "none": None}, "state_dict": {"model.head.bias": base[:2]},
+               "optimizer": {"param_groups": [{"params": [0, 1], "betas": (0.9, 0.999)}]}, "hist": defaultdict(list)},
+    "parameter": torch.nn.Parameter(base[:4]),
+    "module": torch.nn.Linear(2, 3),
+    "numpy": {"a": np.arange(3), "s": np.float64(2), "set": {1, 2}, "big": 1 << 100, "bytes": b"abc"},
+    "size": base.reshape(3, 4).shape,
+    "pos": {"pos_embed": torch.zeros(1, 5, 8), "norm.weight": torch.zeros(8)},
+}
+for name, value in values.items():
+    for protocol in (2, 4):
+        archive = torch_bytes(value, pickle_protocol=protocol)
+        save("pickle", f"{name}{protocol}", zipfile.ZipFile(io.BytesIO(archive)).read("archive/data.pkl"))
+    save("archive", name, torch_bytes(value))
+    legacy = torch_bytes(value, _use_new_zipfile_serialization=False)
+    save("legacy", name, legacy[21:])
+save("pickle", "system", b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.")
+save("pickle", "text", b"(dp0\nS'a'\np1\nI01\nsV\xe9\nL5L\ns(lF1.5\nag1\na.")
+
+arrays = {"f4": np.ones((2, 3), "<f4"), "be": np.ones((2, 3), ">f8"), "fortran": np.asfortranarray(np.ones((2, 3, 4), "<i2")),
+          "bool": np.ones(3, "?"), "scalar": np.array(1.5), "text": np.array(["ab"]), "record": np.zeros(2, [("a", "<f4")]),
+          "bf16": np.zeros(2, "V2"), "complex": np.ones(2, "c16"), "empty": np.zeros((0, 4), "f2")}
+for name, array in arrays.items():
+    save("npy", name, npy(array))
+save("npy", "version3", npy(arrays["f4"], version=(3, 0)))
+for deflate in (False, True):
+    f = io.BytesIO()
+    (np.savez_compressed if deflate else np.savez)(f, **{k: v for k, v in arrays.items() if k not in ("text", "record")})
+    save("archive", f"npz{int(deflate)}", f.getvalue())
+f = io.BytesIO()
+names = ["embedding/kernel", "Transformer/encoderblock_0/LayerNorm_0/scale", "cls"]
+heads = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/"
+np.savez(f, **{names[0]: np.zeros((1, 1, 3, 2), "f4"), names[1]: np.zeros(2, "f4"), names[2]: np.zeros((1, 1, 2), "f4"),
+               **{heads + k + "/kernel": np.zeros((2, 1, 2), "f4") for k in ("query", "key", "value")}})
+save("archive", "google", f.getvalue())
+
+headers = ['{}', '{"__metadata__":{"a":"b"}}',
+           '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}',
+           '{"\\u00e9\\ud83d\\ude00":{"shape":[0,3],"dtype":"BF16","data_offsets":[0,0]}}',
+           '{"pos_embed":{"dtype":"F32","shape":[1,5,8],"data_offsets":[0,160]}}',
+           '{"model.head.bias":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}']
+for i, header in enumerate(headers):
+    data = bytes({2: 9, 4: 160, 5: 8}.get(i, 0))
+    save("safetensors", f"h{i}", header.encode() + data)
+    save("archive", f"safetensors{i}", struct.pack("<Q", len(header.encode())) + header.encode() + data)
