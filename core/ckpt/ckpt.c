@@ -93,7 +93,7 @@ static int sort_names(ckpt *c)
 }
 
 int           ckpt_count(const ckpt *c)  { return (int)c->n; }
-const char   *ckpt_format(const ckpt *c) { return c->format ? c->format->name : "memory"; }
+const char   *ckpt_format(const ckpt *c) { return c->inner ? ckpt_format(c->inner) : c->format ? c->format->name : "memory"; }
 const char   *ckpt_path(const ckpt *c)   { return c->path; }
 
 const tensor *ckpt_at(const ckpt *c, int i)

@@ -61,8 +61,9 @@ const void   *tensor_data(const tensor *t);
 void          tensor_drop(const tensor *t);
 /* out[count] = the elements as f32 (rounded to nearest even); -1 + fail for complex types. Drops nothing. */
 int           tensor_to_f32(const tensor *t, f32 *out);
-/* Elements [from, from + n) as doubles: exact but for 64-bit integers beyond 2^53. */
-int           tensor_to_f64(const tensor *t, u64 from, u64 n, f64 *out);
+/* The same as doubles, exact but for 64-bit integers beyond 2^53; and elements [from, from + n) only. */
+int           tensor_to_f64(const tensor *t, f64 *out);
+int           tensor_range(const tensor *t, u64 from, u64 n, f64 *out);
 bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
 const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
 
@@ -104,7 +105,10 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
 void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
-void  ckpt_set_meta(ckpt *c, const char *key, const char *value);          /* copied; replaces an earlier value */
+/* Copied; replaces an earlier value. Keys in what we write: format_version, arch, classes (one name a line, in order of
+ * their index), image, grid ("rows columns" of pos_embed), mean, std, interpolation, heads, parents (name and SHA-256 of
+ * each, one a line), recipe, version. */
+void  ckpt_set_meta(ckpt *c, const char *key, const char *value);
 /* .safetensors, .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, an opened one too (that is how
  * convert works). Written beside, fsynced, renamed: on failure the old file is intact. -1 + fail. */
 int   ckpt_save(ckpt *c, const char *path);

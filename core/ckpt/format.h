@@ -44,6 +44,7 @@ struct ckpt {
     struct file_map     map;
     bool                mapped;                      /* map is ours to unmap */
     const struct format *format;
+    ckpt               *inner;                       /* of a view (names.c): the file it shows */
     bool                google;                      /* a model whose position embeddings want bilinear resizing */
     void               *state;                       /* format's own */
     entry             **list;

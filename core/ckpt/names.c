@@ -377,7 +377,7 @@ static void drop_view(ckpt *view, entry *e)
         tensor_drop(r->part[0]->source);
 }
 
-static void close_view(ckpt *view) { ckpt_close(view->state); }
+static void close_view(ckpt *view) { ckpt_close(view->inner); }
 
 static const struct format view_format = { "model", "", .read = read_view, .drop = drop_view, .close = close_view };
 
@@ -387,7 +387,7 @@ ckpt *ckpt_model(ckpt *c, bool ema)
     struct parts all = { 0 };
     view->path = arena_copy(view->mem, c->path, strlen(c->path));
     view->format = &view_format;
-    view->state = c;
+    view->inner = c;
     for (size_t i = 0; i < c->nmeta; i++)
         ckpt_set_meta(view, c->meta[i].key, c->meta[i].value);
     if (!collect(view, c, ema, &all) && !build(view, &all))

@@ -121,7 +121,7 @@ int tensor_to_f32(const tensor *t, f32 *out)
     EACH_TYPE(f32)
 }
 
-int tensor_to_f64(const tensor *t, u64 from, u64 n, f64 *out)
+int tensor_range(const tensor *t, u64 from, u64 n, f64 *out)
 {
     const void *p = tensor_data(t);
     check(from <= t->count && n <= t->count - from, "elements %llu + %llu of %llu", (unsigned long long)from,
@@ -130,6 +130,8 @@ int tensor_to_f64(const tensor *t, u64 from, u64 n, f64 *out)
         return -1;
     EACH_TYPE(f64)
 }
+
+int tensor_to_f64(const tensor *t, f64 *out) { return tensor_range(t, 0, t->count, out); }
 
 bool tensor_shape_is(const tensor *t, int nd, const i64 *shape)
 {
