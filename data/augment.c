@@ -179,7 +179,7 @@ static const struct image *kept_image(struct worker_space *w, dataset *d, const 
 static int fetch(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i)
 {
     if (d->kind->pixels) {
-        d->kind->pixels(d, i, &w->spare);
+        d->kind->pixels(d, d->place ? d->place[i] : i, &w->spare);
         return from_image(w, o, epoch, i, &w->spare);
     }
     if (d->kept) {

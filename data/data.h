@@ -24,6 +24,7 @@ struct augment_options {
 /* What the caller wants; strings stay the caller's and must outlive the dataset. Zero is a usable default everywhere. */
 struct data_options {
     const char *set, *root, *split;
+    const char *const *only; int n_only;          /* these classes alone, numbered in this order; n_only 0: all */
     int  image, workers, batch;                   /* side of the square; threads (0: one per CPU); images per batch */
     bool train;                                   /* shuffled, augmented, last short batch dropped; else in order, all */
     u64  seed;
@@ -43,6 +44,9 @@ typedef struct loader  loader;
 /* ---- dataset.c ----------------------------------------------------------------------------------------------- */
 
 dataset    *data_open(const struct data_options *o);    /* NULL + fail(FAULT_DATA or FAULT_USAGE) */
+/* Pictures by name, and those below named folders, without labels (one class), for prediction. o->set and split are not
+ * looked at. */
+dataset    *data_open_files(const char *const *paths, int n, const struct data_options *o);
 void        data_close(dataset *d);
 int         data_count(const dataset *d), data_classes(const dataset *d);
 const char *data_class_name(const dataset *d, int class);     /* printable UTF-8 */

@@ -1,5 +1,7 @@
 /* dataset.c: opening a set by name, and what all sets share: the sample list, classes, where the root is. */
 #include "data/set.h"
+#include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 static const struct data_set *const sets[] = {
@@ -79,10 +81,49 @@ int set_no_split(const dataset *d, const char *known)
     return fail(FAULT_USAGE, "data set %s has no split '%s'; it has %s", d->kind->name, d->split, known);
 }
 
-static int open_kind(dataset *d, const struct data_options *o)
+/* The class that o->only[k] names: its number, or -1 + fail. */
+static int class_named(const dataset *d, const char *name)
 {
-    if (d->kind->open(d, o))
-        return -1;
+    for (int i = 0; i < d->classes; i++)
+        if (!strcmp(d->class_name[i], name))
+            return i;
+    const char *near = text_nearest(name, d->class_name, d->classes);
+    return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s%s%s", d->kind->name, name, near ? " (did you mean '" : "",
+                near ? near : "", near ? "'?)" : "");
+}
+
+/* Leaves the samples of the wanted classes, relabelled in their order. Not for record files, whose samples are places. */
+static int keep_classes(dataset *d, const struct data_options *o)
+{
+    i32 *to = arena_array(d->a, i32, d->classes + 1);
+    const char **names = arena_array(d->a, const char *, o->n_only);
+    for (int i = 0; i < d->classes; i++)
+        to[i] = -1;
+    for (int k = 0; k < o->n_only; k++) {
+        int c = class_named(d, o->only[k]);
+        if (c < 0)
+            return -1;
+        to[c] = k;
+        names[k] = d->class_name[c];
+    }
+    i64 kept = 0;
+    d->place = d->kind->pixels ? arena_array(d->a, i64, d->n) : NULL;
+    for (i64 i = 0; i < d->n; i++)
+        if (to[d->label[i]] >= 0) {
+            if (d->place)
+                d->place[kept] = i;
+            else
+                d->path[kept] = d->path[i];
+            d->label[kept++] = to[d->label[i]];
+        }
+    d->n = kept;
+    d->class_name = names;
+    d->classes = o->n_only;
+    return 0;
+}
+
+static int finish_open(dataset *d, const struct data_options *o)
+{
     if (!d->n)
         return fail(FAULT_DATA, "%s: split '%s' holds no image", d->root, d->split);
     if (d->n > INT32_MAX)
@@ -95,21 +136,51 @@ static int open_kind(dataset *d, const struct data_options *o)
     return 0;
 }
 
+static int open_kind(dataset *d, const struct data_options *o)
+{
+    return d->kind->open(d, o) || (o->n_only && keep_classes(d, o)) || finish_open(d, o) ? -1 : 0;
+}
+
+static dataset *new_dataset(const struct data_set *kind)
+{
+    arena *a = arena_open("data set");
+    dataset *d = arena_one(a, dataset);
+    *d = (dataset){ .a = a, .kind = kind };
+    pthread_mutex_init(&d->lock, NULL);
+    return d;
+}
+
+static dataset *checked(dataset *d, int rc)
+{
+    if (rc)
+        data_close(d);
+    return rc ? NULL : d;
+}
+
 dataset *data_open(const struct data_options *o)
 {
     const struct data_set *kind = find(o->set);
     if (!kind)
         return NULL;
-    arena *a = arena_open("data set");
-    dataset *d = arena_one(a, dataset);
-    *d = (dataset){ .a = a, .kind = kind, .split = o->split && *o->split ? o->split : o->train ? "train" : "test" };
-    d->root = o->root && *o->root ? expand_home(a, o->root) : default_root(a);
-    pthread_mutex_init(&d->lock, NULL);
-    if (open_kind(d, o)) {
-        data_close(d);
-        return NULL;
+    dataset *d = new_dataset(kind);
+    d->split = o->split && *o->split ? o->split : o->train ? "train" : "test";
+    d->root = o->root && *o->root ? expand_home(d->a, o->root) : default_root(d->a);
+    return checked(d, open_kind(d, o));
+}
+
+dataset *data_open_files(const char *const *paths, int n, const struct data_options *o)
+{
+    dataset *d = new_dataset(&folder_set);
+    d->split = "";
+    d->root = "";                                 // paths are absolute, without the first slash
+    set_classes(d, (const char *const[]){ "any" }, 1);
+    int rc = 0;
+    for (int i = 0; i < n && !rc; i++) {
+        char full[PATH_MAX];
+        rc = realpath(paths[i], full) ? folder_add_below(d, arena_printf(d->a, "%s", full + 1))
+                                      : fail(FAULT_DATA, "%s: %s", paths[i], strerror(errno));
     }
-    return d;
+    return checked(d, rc || finish_open(d, o) ? -1 : 0);
 }
 
 void data_close(dataset *d)
@@ -140,7 +211,7 @@ i32 data_label(const dataset *d, i64 i)
 const char *data_path(const dataset *d, i64 i, char out[4096])
 {
     if (d->kind->pixels)
-        snprintf(out, 4096, "%s/%s[%ld]", d->root, d->split, (long)i);
+        snprintf(out, 4096, "%s/%s[%ld]", d->root, d->split, (long)(d->place ? d->place[i] : i));
     else
         snprintf(out, 4096, "%s/%s", d->root, d->path[i]);
     return out;

@@ -162,6 +162,22 @@ static int add_class(dataset *d, const struct names *classes, const char *name, 
     return 0;
 }
 
+int folder_add_below(dataset *d, const char *path)
+{
+    struct walk w = { .d = d };
+    struct stat st;
+    if (stat(arena_printf(d->a, "%s/%s", d->root, path), &st))
+        return fail(FAULT_DATA, "%s/%s: %s", d->root, path, strerror(errno));
+    if (!S_ISDIR(st.st_mode))
+        return set_add(d, path, 0), 0;
+    if (walk_folder(&w, path, 0))
+        return -1;
+    sort(&w.files);
+    for (size_t i = 0; i < w.files.n; i++)
+        set_add(d, w.files.v[i], 0);
+    return 0;
+}
+
 static int open_folder(dataset *d, const struct data_options *o)
 {
     struct names classes = { 0 }, here = { 0 };

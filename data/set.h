@@ -22,6 +22,7 @@ struct dataset {
     i64 n, cap;
     i32 *label;
     const char **path;                            /* below root; NULL for record files */
+    i64 *place;                                   /* record files of which some classes are used: a sample's place; else NULL */
     int classes;
     const char **class_name;
     f32 mean[3], std[3];
@@ -38,6 +39,7 @@ struct dataset {
 
 void set_add(dataset *d, const char *path, i32 label);
 void set_classes(dataset *d, const char *const *names, int n);   /* copied, made printable */
+int  folder_add_below(dataset *d, const char *path);             /* root/path itself, or all pictures below it; label 0 */
 int  set_no_split(const dataset *d, const char *known);          /* fail(FAULT_USAGE): "known" lists the splits */
 
 /* ---- augment.c: the random choices ------------------------------------------------------------------------------- */

@@ -9,11 +9,12 @@ static void copy3(f32 *to, reals from)
         to[i] = (f32)list_at(from, i);
 }
 
-static struct data_options data_options_of(const struct spec *s, bool train)
+struct data_options session_data_options(const struct spec *s, bool train)
 {
     int side = s->model.image.v[0], cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
     struct data_options o = {
-        .set = s->data.set, .root = s->data.root, .split = train ? s->data.train : s->data.eval, .image = side,
+        .set = s->data.set, .root = s->data.root, .split = train ? s->data.train : s->data.eval,
+        .only = s->data.classes.v, .n_only = s->data.classes.n, .image = side,
         .workers = s->data.workers ? s->data.workers : s->threads ? s->threads : MAX(1, cores), .train = train,
         .batch = train ? s->train.batch : s->eval.batch ? s->eval.batch : MIN(64, s->train.batch), .seed = (u64)s->seed,
         .eval_short = (int)(side / s->eval.crop + 0.5), .fold = s->data.fold, .bilinear = s->data.interpolation == INTERPOLATION_bilinear,
@@ -35,7 +36,7 @@ static int open_split(struct session *e, bool train)
 {
     struct data_options *o = train ? &e->train_options : &e->eval_options;
     dataset **d = train ? &e->train : &e->eval;
-    *o = data_options_of(&e->s, train);
+    *o = session_data_options(&e->s, train);
     if (!*e->s.data.set)
         return fail(FAULT_USAGE, "data.set is not given: which images? (--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))

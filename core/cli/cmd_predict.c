@@ -1,0 +1,158 @@
+/* cmd_predict.c: classes and probabilities for images or folders, as CSV or JSON lines. Class names and normalisation are the
+ * checkpoint's. */
+#include "cli/cli.h"
+#include "train/learner.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+struct prediction {
+    struct cli       *c;
+    struct session    e;
+    struct evaluator  v;
+    dataset          *files;
+    loader           *l;
+    const char *const *names;                     /* of the classes; NULL: numbers */
+    int               top;
+    char              here[4096];                 /* prefix that paths below the working folder lose */
+};
+
+static void softmax(f32 *z, int n)
+{
+    f64 top = -INFINITY, sum = 0;
+    for (int k = 0; k < n; k++)
+        top = fmax(top, z[k]);
+    for (int k = 0; k < n; k++)
+        sum += exp(z[k] - top);
+    for (int k = 0; k < n; k++)
+        z[k] = (f32)(exp(z[k] - top) / sum);
+}
+
+/* The k likeliest classes, likeliest first; equal ones by number. */
+static void likeliest(const f32 *p, int n, int *best, int k)
+{
+    for (int i = 0; i < k; i++) {
+        best[i] = -1;
+        for (int j = 0; j < n; j++) {
+            bool taken = false;
+            for (int t = 0; t < i; t++)
+                taken |= best[t] == j;
+            if (!taken && (best[i] < 0 || p[j] > p[best[i]]))
+                best[i] = j;
+        }
+    }
+}
+
+static const char *class_name(const struct prediction *t, int k, char number[16])
+{
+    snprintf(number, 16, "%d", k);
+    return t->names ? t->names[k] : number;
+}
+
+static void print_csv(const struct prediction *t, const char *path, const int *best, const f32 *p)
+{
+    char number[16];
+    for (int i = 0; i < t->top; i++) {
+        putchar('"');
+        for (const char *s = path; *s; s++)
+            *s == '"' ? fputs("\"\"", stdout) : putchar(*s);
+        printf("\",%d,%d,\"%s\",%.6f\n", i + 1, best[i], class_name(t, best[i], number), (f64)p[best[i]]);
+    }
+}
+
+static void print_json(const struct prediction *t, const char *path, const int *best, const f32 *p)
+{
+    json_t *list = json_array();
+    char number[16];
+    for (int i = 0; i < t->top; i++)
+        json_array_append_new(list, json_pack("{s:i, s:s, s:f}", "class", best[i], "name", class_name(t, best[i], number), "p",
+                                              (f64)p[best[i]]));
+    json_t *line = json_pack("{s:s, s:o}", "image", path, "top", list);
+    char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6));
+    puts(text ? text : "{}");
+    free(text);
+    json_decref(line);
+}
+
+static int predict_all(struct prediction *t)
+{
+    int classes = t->e.s.model.classes, *best = arena_array(t->c->arena, int, t->top), rc = 0;
+    f32 *logits = arena_array(t->c->arena, f32, (i64)t->v.batch * classes);
+    size_t skip = strlen(t->here);
+    loader_start(t->l, 0, 0);
+    if (!t->c->json)
+        puts("image,rank,class,name,probability");
+    for (const struct batch *b; !rc && (b = loader_next(t->l)); loader_release(t->l, b)) {
+        rc = evaluator_logits(&t->v, b->images, b->n, logits);
+        for (int i = 0; i < b->n && !rc; i++) {
+            char path[4096], shown[512];
+            f32 *p = logits + (i64)i * classes;
+            data_path(t->files, b->index[i], path);
+            softmax(p, classes);
+            likeliest(p, classes, best, t->top);
+            const char *name = path_shown(shown, strncmp(path, t->here, skip) ? path : path + skip);
+            t->c->json ? print_json(t, name, best, p) : print_csv(t, name, best, p);
+        }
+    }
+    return rc || fail_fault() != FAULT_NONE ? -1 : 0;
+}
+
+/* Classes and their names are the checkpoint's where it tells them. */
+static int read_about(struct prediction *t, const char *weights)
+{
+    ckpt *k = ckpt_open(weights);
+    if (!k)
+        return -1;
+    int n = model_classes(k, t->c->arena, &t->names);
+    ckpt_close(k);
+    if (!t->e.s.model.classes)
+        t->e.s.model.classes = n;
+    if (!t->e.s.model.classes)
+        return fail(FAULT_USAGE, "%s does not say how many classes it has: --set model.classes=N", weights);
+    if (n != t->e.s.model.classes)
+        t->names = NULL;
+    return 0;
+}
+
+static int open_all(struct prediction *t, const char *weights)
+{
+    struct cli *c = t->c;
+    i64 top = 1;
+    if (read_about(t, weights) || cli_count(c, "top", 1, t->e.s.model.classes, &top))
+        return -1;
+    struct spec s = t->e.s;
+    t->top = (int)top;
+    struct data_options o = session_data_options(&s, false);
+    o.n_only = 0;
+    o.keep_decoded = false;
+    if (!(t->files = data_open_files((const char *const *)c->operands + 2, c->n - 2, &o)) || session_open(&t->e, &s, 0, weights)
+        || evaluator_open(&t->v, &t->e.s, t->e.d, t->e.p, o.batch))
+        return -1;
+    t->l = loader_open(t->files, &o);
+    return t->l ? 0 : -1;
+}
+
+static int run(struct cli *c)
+{
+    struct prediction t = { .c = c };
+    if (cli_operands(c, 3, 1 << 20) || cli_experiment(c, &t.e.s))
+        return -1;
+    if (getcwd(t.here, sizeof t.here - 1))
+        strcat(t.here, "/");
+    fail_clear();
+    int rc = open_all(&t, c->operands[1]) || predict_all(&t) ? -1 : 0;
+    if (t.l)
+        loader_close(t.l);
+    evaluator_close(&t.v);
+    data_close(t.files);
+    session_close(&t.e);
+    return rc;
+}
+
+static const struct cli_option options[] = { { "top", "K", "the K likeliest classes of each image (1)" }, { 0 } };
+const struct command predict_cmd = { "predict", "class and probability for images or folders",
+                                     "predict EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
+                                     { "jetcl predict runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors cat.jpg",
+                                       "jetcl predict exp.yaml best.safetensors photos/ --top 5 --json" },
+                                     options, TAKES_JSON, run };
