@@ -83,26 +83,37 @@ static u64 ask_number(cl_device_id id, cl_device_info what)      /* of 4 or 8 by
     return n == 4 ? v.small : v.large;
 }
 
-static void identity(cl_device_id id, struct dev_info *i)
+/* Only what the device's list of extensions says it knows: a question too many is an error to some drivers and checkers. */
+static void identity(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u8 uuid[16];
-    if (ask(id, DEVICE_UUID, uuid, sizeof uuid))
+    if (strstr(ext, "cl_khr_device_uuid") && ask(id, DEVICE_UUID, uuid, sizeof uuid))
         for (int k = 0, at = 0; k < 16; k++)
             at += snprintf(i->uuid + at, sizeof i->uuid - (size_t)at, "%s%02x", k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "",
                            uuid[k]);
-    u32 pci[4] = { 0 };                           // domain, bus, device, function
-    u32 slot = 0;
-    if (ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
+    u32 pci[4] = { 0 }, slot = 0;                 // domain, bus, device, function
+    if (strstr(ext, "cl_nv_device_attribute_query") && ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
         pci[2] = slot >> 3;
         pci[3] = slot & 7;
-    } else if (!ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
+    } else if (!strstr(ext, "cl_khr_pci_bus_info") || !ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
         return;
     }
     snprintf(i->pci, sizeof i->pci, "%02x:%02x.%x", pci[1] & 0xff, pci[2] & 0xff, pci[3] & 0xf);
 }
 
+/* How many items run in step: vector width of a CPU, warp of a GPU. */
+static u32 lanes(cl_device_id id, const char *ext, const struct dev_info *i)
+{
+    if (i->class == DEV_CPU)
+        return MAX(4, (u32)ask_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
+    u32 n = strstr(ext, "cl_nv_device_attribute_query")    ? (u32)ask_number(id, NV_WARP)
+            : strstr(ext, "cl_amd_device_attribute_query") ? (u32)ask_number(id, AMD_WAVEFRONT)
+            : text_starts(i->version, "OpenCL 3")          ? (u32)ask_number(id, DEVICE_LANES) : 0;
+    return n ? MIN(MAX(n, 4), 128) : 32;
+}
+
 /* The one place where class and capabilities are decided. */
-static void capabilities(cl_device_id id, struct dev_info *i)
+static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u64 type = ask_number(id, CL_DEVICE_TYPE);
     i->cpu_kind = type & CL_DEVICE_TYPE_CPU;
@@ -116,24 +127,15 @@ static void capabilities(cl_device_id id, struct dev_info *i)
     i->max_group = (u32)ask_number(id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     i->align = MAX(64, (u32)ask_number(id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8);
     i->little_endian = ask_number(id, CL_DEVICE_ENDIAN_LITTLE);
-    char ext[8192];
-    ask_text(id, CL_DEVICE_EXTENSIONS, ext, sizeof ext);
     i->fp16 = strstr(ext, "cl_khr_fp16");
     i->fp64 = strstr(ext, "cl_khr_fp64");
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
-    if (i->class == DEV_CPU) {
-        i->simd = MAX(4, (u32)ask_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
-        return;
-    }
-    const cl_device_info lanes[] = { NV_WARP, AMD_WAVEFRONT, DEVICE_LANES };
-    for (int k = 0; k < countof(lanes) && !i->simd; k++)
-        i->simd = (u32)ask_number(id, lanes[k]);
-    i->simd = i->simd ? MIN(MAX(i->simd, 4), 128) : 32;
+    i->simd = lanes(id, ext, i);
 }
 
 static void describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)
 {
-    char text[4096] = "";
+    char text[1024] = "", ext[8192];
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text - 1, text, NULL);
     clean(text, i->platform, sizeof i->platform);
     ask_text(id, CL_DEVICE_NAME, i->name, sizeof i->name);
@@ -141,8 +143,9 @@ static void describe(cl_platform_id platform, cl_device_id id, int p, int k, str
     ask_text(id, CL_DRIVER_VERSION, i->driver, sizeof i->driver);
     ask_text(id, CL_DEVICE_VERSION, i->version, sizeof i->version);
     snprintf(i->spec, sizeof i->spec, "%d:%d", p, k);
-    identity(id, i);
-    capabilities(id, i);
+    ask_text(id, CL_DEVICE_EXTENSIONS, ext, sizeof ext);
+    identity(id, ext, i);
+    capabilities(id, ext, i);
 }
 
 /* ---- all devices ---------------------------------------------------------------------------------------------- */
