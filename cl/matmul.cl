@@ -4,7 +4,7 @@
 
 kernel void matmul(PRODUCT_ARGS, local float *unused)
 {
-    const int j = get_global_id(0), i = get_global_id(1), z = get_global_id(2);
+    const int i = get_group_id(0) * 4 + get_local_id(1), j = get_group_id(1) * 16 + get_local_id(0), z = get_global_id(2);
     if (j >= size.y || i >= size.x)
         return;
     a += place(la, z, size.w) + (flags & TURN_A ? i : i * la.y);

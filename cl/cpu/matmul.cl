@@ -242,7 +242,7 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
 /* C = epilogue(sum of all parts' slabs): one item takes `rows` rows of one batch. */
 ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS, const int rows)
 {
-    const int z = get_group_id(1), m0 = get_group_id(0) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
+    const int z = get_group_id(2), m0 = get_group_id(1) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
     const long apart = size.x * size.y * batches;
     const struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z);
     slab += z * size.x * size.y;

@@ -1,10 +1,10 @@
 /* product.c: chooses kernel, tile and blocks for one matrix product, and appends its launches.
  *
- * The kernel takes sizes and strides as arguments, so that one compiled variant serves every shape; a variant is a tile
- * (MR rows by NV vectors of 16 columns on CPUs). What is cut how, `struct cut`, is decided here:
+ * Kernels take sizes and strides as arguments, so that one compiled variant serves every shape. What is cut how, `struct
+ * cut`, is decided here:
  *
  *     sizes, class ----> tile, kb, parts      these fix the order of sums, so neither load nor core count enters
- *     compute units ---> mb, nb               who computes which rows and columns: no effect on any value
+ *     compute units ---> mb, nb, np (CPUs)    who computes which rows and columns: no effect on any value
  */
 #include "op/product.h"
 
@@ -12,48 +12,53 @@
 enum { TURN_A = 1, TURN_B = 2, GELU = 4, BIAS = 8, PRE = 16, RESIDUAL = 32, ONTO = 64, ADD = 128 };
 
 struct cut {
-    int mr, nv;                      /* tile of sums: mr x 16 nv */
-    i64 mb, nb;                      /* rows and columns of one group */
-    i64 kb, np;                      /* of k and of the columns, what is packed at a time */
-    i64 share, parts;                /* k of one part, and how many parts */
+    char defs[64];                   /* the compiled variant */
+    u64  items[2];                   /* of a group */
+    i64  mb, nb;                     /* rows and columns of a group */
+    i64  kb, np;                     /* of k and of the columns, what a CPU packs at a time */
+    i64  share, parts;               /* k of one part, and how many parts */
+    i64  local;                      /* floats of local memory */
 };
 
 static i64 batches(const struct product *p) { return p->outer * p->inner; }
 
-static bool same_place(const struct operand *a, const struct operand *b)
-{
-    return a->r.mem == b->r.mem && a->r.off == b->r.off && a->at == b->at && a->row == b->row && a->outer == b->outer &&
-           a->inner == b->inner;
-}
-
-/* Equal shares of n, each a multiple of `unit` and at most `most`. */
+/* The least number n can be cut into pieces of, all but the last equal, multiples of `unit`, and of at most `most`. */
 static i64 even(i64 n, i64 most, i64 unit)
 {
     i64 pieces = CEIL_DIV(n, MAX(most / unit, 1) * unit);
     return ROUND_UP(CEIL_DIV(n, pieces), unit);
 }
 
-/* ---- cpu ---------------------------------------------------------------------------------------------------------- */
-
-/* One tile per vector width; the last panel of columns is as narrow as it needs to be, so none pads n much. */
-static void choose_tile(const dev *d, struct cut *c)
+static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
 {
-    u32 simd = dev_info(d)->simd;
-    c->mr = simd >= 16 ? 8 : simd >= 8 ? 6 : 3;
-    c->nv = simd >= 16 ? 3 : 1;
+    c->share = parts > 1 ? ROUND_UP(CEIL_DIV(p->k, parts), unit) : p->k;
+    c->parts = CEIL_DIV(p->k, c->share);
 }
 
-/* Rows and columns of a group: of all cuts into at least `want` groups the cheapest by a model in units of one tile
- * column: multiply-adds, packing of B, reading of A. */
-static void choose_groups(const dev *d, const struct product *p, i64 want, struct cut *c)
+/* ---- cpu ---------------------------------------------------------------------------------------------------------- */
+
+/* k is cut where C is small: its few blocks would neither occupy many cores nor read A and B only once. */
+static i64 parts_cpu(const dev *d, const struct product *p, i64 most_k)
 {
-    i64 w = 16 * c->nv, most_m = CEIL_DIV(p->m, c->mr), most_n = CEIL_DIV(p->n, w), each = CEIL_DIV(want, batches(p) * c->parts);
+    i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * batches(p), parts = 1;
+    if (blocks < dev_tune(d, "matmul", "BLOCKS"))
+        parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / dev_tune(d, "matmul", "PART"), 1));
+    if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
+        parts = MAX(parts, 2);                   // the old value may not mix with the sums before the activation
+    return parts;
+}
+
+/* Rows and columns of a group: of all cuts into about `want` groups the cheapest by a model in units of one row and
+ * column: multiply-adds, packing of B, reading of A; and on average the last group is waited for by a quarter of its time. */
+static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, i64 wide, struct cut *c)
+{
+    i64 others = batches(p) * c->parts, each = CEIL_DIV(want, others);
     f64 best = 0;
-    for (i64 gm = 1; gm <= MIN(each, most_m); gm++) {
-        i64 gn = MIN(CEIL_DIV(each, gm), most_n);
-        i64 mb = ROUND_UP(CEIL_DIV(p->m, gm), c->mr), nb = ROUND_UP(CEIL_DIV(p->n, gn), w);
-        i64 groups = CEIL_DIV(p->m, mb) * CEIL_DIV(p->n, nb) * batches(p) * c->parts;
-        f64 cost = ((f64)mb * (f64)nb + 8 * (f64)nb + 10 * (f64)mb) * (f64)CEIL_DIV(groups, (i64)dev_info(d)->compute_units);
+    for (i64 gm = 1; gm <= MIN(each, CEIL_DIV(p->m, mr)); gm++) {
+        i64 gn = MIN(CEIL_DIV(each, gm), CEIL_DIV(p->n, wide));
+        i64 mb = ROUND_UP(CEIL_DIV(p->m, gm), mr), nb = ROUND_UP(CEIL_DIV(p->n, gn), wide);
+        f64 rounds = (f64)CEIL_DIV(CEIL_DIV(p->m, mb) * CEIL_DIV(p->n, nb) * others, units) + 0.25;
+        f64 cost = ((f64)mb * (f64)nb + 8 * (f64)nb + 10 * (f64)mb) * rounds;
         if (!best || cost < best) {
             best = cost;
             c->mb = mb;
@@ -64,30 +69,55 @@ static void choose_groups(const dev *d, const struct product *p, i64 want, struc
 
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
-    struct cut c = { .parts = 1 };
-    choose_tile(d, &c);
-    i64 w = 16 * c.nv, room = (i64)dev_info(d)->local_mem / 4;
-    i64 most_k = MIN(dev_tune(d, "matmul", "KB"), room / w), blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * batches(p);
-    if (blocks < dev_tune(d, "matmul", "BLOCKS"))
-        c.parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / dev_tune(d, "matmul", "PART"), 1));
-    if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
-        c.parts = MAX(c.parts, 2);               // the old value may not mix with the sums before the activation
-    c.share = ROUND_UP(CEIL_DIV(p->k, c.parts), 16);
-    c.parts = CEIL_DIV(p->k, c.share);
-    c.share = c.parts == 1 ? p->k : c.share;
+    const struct dev_info *info = dev_info(d);
+    struct cut c = { .items = { 1, 1 } };
+    int mr = info->simd >= 16 ? 8 : info->simd >= 8 ? 6 : 3, nv = info->simd >= 16 ? 3 : 1;
+    i64 wide = 16 * nv, room = (i64)info->local_mem / 4, units = info->compute_units;
+    i64 most_k = MIN(dev_tune(d, "matmul", "KB"), room / wide);
+    snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", mr, nv);
+    cut_k(p, parts_cpu(d, p, most_k), 16, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
-    choose_groups(d, p, (i64)dev_info(d)->compute_units * dev_tune(d, "matmul", "GROUPS"), &c);
+    choose_groups(p, units, units * dev_tune(d, "matmul", "GROUPS"), mr, wide, &c);
     // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
     i64 most_n = c.mb < dev_tune(d, "matmul", "FEW") ? 12288 / c.kb : dev_tune(d, "matmul", "NP");
-    c.np = even(c.nb, MIN(most_n, room / c.kb), w);
+    c.np = even(c.nb, MIN(most_n, room / c.kb), wide);
+    c.local = c.kb * c.np;
     return c;
+}
+
+/* ---- gpu ---------------------------------------------------------------------------------------------------------- */
+
+/* The largest tile of which C has enough to occupy a large device; k is cut when even small ones are few. */
+static struct cut cut_gpu(const dev *d, const struct product *p)
+{
+    static const struct { i64 gx, gy, rm, rn; } tiles[] = { { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 },
+                                                               { 8, 8, 4, 4 } };
+    enum { BIG, MIDDLE, FLAT, SMALL, DEPTH = 16 };
+    i64 want = dev_tune(d, "matmul", "GROUPS"), part = dev_tune(d, "matmul", "PART");
+    i64 big = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * batches(p);
+    bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
+    int t = small ? SMALL : p->m <= 32 ? FLAT : p->m >= 96 && p->n >= 96 && big * CEIL_DIV(p->k, part) >= want ? BIG : MIDDLE;
+    struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm, .nb = tiles[t].gx * tiles[t].rn };
+    i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p);
+    cut_k(p, groups < want ? MIN(CEIL_DIV(want, groups), MAX(p->k / part, 1)) : 1, DEPTH, &c);
+    c.local = DEPTH * (c.mb + c.nb + 8);
+    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d", (int)tiles[t].gx, (int)tiles[t].gy, (int)tiles[t].rm,
+             (int)tiles[t].rn);
+    return c;
+}
+
+/* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
+static bool wants_blas(dev *d, const struct product *p)
+{
+    return dev_class(d) == DEV_GPU && MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && batches(p) == 1 &&
+           !p->bias.r.mem && !p->residual.r.mem && p->act == PRODUCT_LINEAR && dev_blas(d);
 }
 
 static struct cut cut_for(const dev *d, const struct product *p)
 {
-    if (dev_class(d) == DEV_CPU && dev_has_override(d, "matmul"))
-        return cut_cpu(d, p);
-    return (struct cut){ .share = p->k, .parts = 1 };
+    if (!dev_has_override(d, "matmul"))
+        return (struct cut){ .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k, .parts = 1, .local = 1 };
+    return dev_class(d) == DEV_CPU ? cut_cpu(d, p) : cut_gpu(d, p);
 }
 
 u64 product_scratch(const dev *d, const struct product *p)
@@ -121,17 +151,17 @@ static int flags_of(const struct product *p)
 
 static void check_product(const dev *d, const struct product *p)
 {
-    check(p->m > 0 && p->n > 0 && p->k > 0 && p->outer > 0 && p->inner > 0, "product of %lld x %lld x %lld, %lld x %lld times",
-          (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->outer, (long long)p->inner);
-    check(MAX(MAX(p->m, p->n), MAX(p->k, batches(p))) < INT32_MAX / 2, "product of %lld x %lld x %lld, %lld x %lld times: too long",
-          (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->outer, (long long)p->inner);
+    i64 longest = MAX(MAX(p->m, p->n), MAX(p->k, batches(p)));
+    check(p->m > 0 && p->n > 0 && p->k > 0 && p->outer > 0 && p->inner > 0 && longest < INT32_MAX / 2,
+          "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n, (long long)p->k,
+          (long long)p->outer, (long long)p->inner);
     check(!p->pre.r.mem || p->act != PRODUCT_LINEAR, "product keeps the value before no activation (%d)", (int)p->act);
     u64 need = product_scratch(d, p);
     check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu", (unsigned long long)p->scratch.bytes,
           (unsigned long long)need);
 }
 
-/* What a group of the kernel computes when k is cut into parts: a plain product into its part's slab. */
+/* What the kernel computes when k is cut into parts: a plain product into each part's slab. */
 static struct product partial(const struct product *p)
 {
     struct product q = *p;
@@ -143,62 +173,73 @@ static struct product partial(const struct product *p)
     return q;
 }
 
-#define EPILOGUE(p)                                                                                                 \
+#define EPILOGUE(p)                                                                                                     \
     ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias), ARG_RANGE((p)->pre.r), PLACE((p)->pre), \
-    ARG_RANGE((p)->residual.r), PLACE((p)->residual), ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner),                 \
+    ARG_RANGE((p)->residual.r), PLACE((p)->residual), ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner),                     \
     ARG_INT(batches(p)), ARG_INT(flags_of(p)), ARG_REAL((p)->alpha)
 
 static void emit_product(launches *l, const struct product *p, const struct cut *c, const char *label)
 {
-    char defs[64];
-    bool tiled = c->mr;
-    snprintf(defs, sizeof defs, "-DMR=%d -DNV=%d", c->mr, c->nv);
-    launch k = {
-        .file = "matmul", .kernel = "matmul", .label = label, .defs = tiled ? defs : NULL,
+    launch_add(l, &(launch){
+        .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
         .flops = 2.0 * (f64)p->m * (f64)p->n * (f64)p->k * (f64)batches(p), .bytes = bytes_moved(p),
+        .global = { (u64)CEIL_DIV(p->m, c->mb) * c->items[0], (u64)CEIL_DIV(p->n, c->nb) * c->items[1], (u64)(batches(p) * c->parts) },
+        .local = { c->items[0], c->items[1], 1 },
         .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
-                  ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share), ARG_LOCAL(tiled ? (u64)(c->kb * c->np * 4) : 4) },
-    };
-    u64 grid[3] = { (u64)p->n, (u64)p->m, (u64)batches(p) }, group[3] = { 16, 4, 1 };
-    if (tiled)
-        memcpy(grid, (u64[]){ (u64)CEIL_DIV(p->m, c->mb), (u64)CEIL_DIV(p->n, c->nb), (u64)(batches(p) * c->parts) }, sizeof grid);
-    for (int i = 0; i < 3; i++) {
-        k.local[i] = tiled ? 1 : group[i];
-        k.global[i] = ROUND_UP(grid[i], k.local[i]);
-    }
-    launch_add(l, &k);
+                  ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share), ARG_LOCAL(4 * (u64)c->local) },
+    });
 }
 
 static void emit_sum(launches *l, const struct product *p, const struct cut *c, const char *label)
 {
-    i64 rows = MAX(CEIL_DIV(p->m * batches(p), (i64)dev_info(launches_dev(l))->compute_units * 4 * batches(p)), 1);
-    launch k = {
-        .file = "matmul", .kernel = "matmul_sum", .label = label, .global = { (u64)CEIL_DIV(p->m, rows), (u64)batches(p) },
-        .local = { 1, 1 }, .flops = (f64)c->parts * (f64)p->m * (f64)p->n, .bytes = 4.0 * (f64)(c->parts + 1) * (f64)(p->m * p->n),
+    // On CPUs a group of one item takes some rows; else an item takes four values.
+    bool alone = c->items[0] == 1;
+    i64 rows = alone ? CEIL_DIV(p->m, MAX(4 * (i64)dev_info(launches_dev(l))->compute_units / batches(p), 1)) : 1;
+    launch_add(l, &(launch){
+        .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
+        .flops = (f64)c->parts * (f64)(p->m * p->n * batches(p)), .bytes = 4 * (f64)(c->parts + 1) * (f64)(p->m * p->n * batches(p)),
+        .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows), (u64)batches(p) },
+        .local = { alone ? 1 : 64, 1, 1 },
         .args = { ARG_RANGE(p->scratch), ARG_INT(c->parts), EPILOGUE(p), ARG_INT(rows) },
-    };
-    char defs[64];
-    snprintf(defs, sizeof defs, "-DMR=%d -DNV=%d", c->mr, c->nv);
-    k.defs = defs;
-    launch_add(l, &k);
+    });
+}
+
+static range from(const struct operand *o)
+{
+    return (range){ o->r.mem, o->r.off + 4 * (u64)o->at, o->r.bytes - 4 * (u64)o->at };
+}
+
+static void emit_blas(launches *l, const struct product *p, const char *label)
+{
+    launch_gemm(l, &(struct gemm){ .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = p->a.row, .ldb = p->b.row,
+                                   .ldc = p->c.row, .batch = 1, .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
+                                   .alpha = p->alpha, .beta = p->accumulate ? 1 : 0 }, label);
+}
+
+static bool same_place(const struct operand *a, const struct operand *b)
+{
+    return a->r.mem == b->r.mem && a->r.off == b->r.off && a->at == b->at && a->row == b->row && a->outer == b->outer &&
+           a->inner == b->inner;
 }
 
 void product_emit(launches *l, const struct product *given, const char *label)
 {
-    const dev *d = launches_dev(l);
+    dev *d = launches_dev(l);
     struct product p = *given;
     if (p.residual.r.mem && same_place(&p.residual, &p.c)) {
         check(p.act == PRODUCT_LINEAR && !p.accumulate, "%s: product onto its own result after an activation", label);
-        p.accumulate = true;                     // the same sum, and the only form that may be cut along k
+        p.accumulate = true;                     // the same sum, in the form that may be cut along k
         p.residual = (struct operand){ 0 };
     }
     check_product(d, &p);
     struct cut c = cut_for(d, &p);
-    if (c.parts == 1) {
+    if (wants_blas(d, &p)) {
+        emit_blas(l, &p, label);
+    } else if (c.parts == 1) {
         emit_product(l, &p, &c, label);
-        return;
+    } else {
+        struct product q = partial(&p);
+        emit_product(l, &q, &c, label);
+        emit_sum(l, &p, &c, label);
     }
-    struct product q = partial(&p);
-    emit_product(l, &q, &c, label);
-    emit_sum(l, &p, &c, label);
 }
