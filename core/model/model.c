@@ -12,7 +12,7 @@ struct shape model_images(const struct spec *s, i64 batch)
     return SHAPE(batch, 3, list_at(s->model.image, 0), list_at(s->model.image, 1));
 }
 
-static int depth(const struct spec *s)
+int model_depth(const struct spec *s)
 {
     int n = 0;
     if (strcmp(s->model.family, "convnext"))
@@ -22,7 +22,17 @@ static int depth(const struct spec *s)
     return n;
 }
 
-f32 model_rate(const struct spec *s, f64 last, int block) { return (f32)(last * block / MAX(depth(s) - 1, 1)); }
+const char *model_block(arena *a, const struct spec *s, int block)
+{
+    int stage = 0;
+    if (strcmp(s->model.family, "convnext"))
+        return arena_printf(a, "blocks.%d", block);
+    while (block >= s->model.depths.v[stage])
+        block -= s->model.depths.v[stage++];
+    return arena_printf(a, "stages.%d.blocks.%d", stage, block);
+}
+
+f32 model_rate(const struct spec *s, f64 last, int block) { return (f32)(last * block / MAX(model_depth(s) - 1, 1)); }
 
 node *model_build(struct nn *m, const struct spec *s, node *images)
 {

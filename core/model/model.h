@@ -34,8 +34,11 @@ params *model_params(const struct spec *s);
 /* The same with memory on d and random values from s->seed, then s->model.init loaded over them where it is given. */
 params *model_open(dev *d, const struct spec *s, enum params_use use);
 
-/* The block counts through all stages from 0; its rate rises linearly to `last` at the last block. */
-f32 model_rate(const struct spec *s, f64 last, int block);
+/* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
+int         model_depth(const struct spec *s);
+const char *model_block(arena *a, const struct spec *s, int block);
+/* A rate that rises linearly from 0 at the first block to `last` at the last one. */
+f32         model_rate(const struct spec *s, f64 last, int block);
 
 /* ---- weights.c ------------------------------------------------------------------------------------------------------------- */
 
@@ -55,9 +58,31 @@ int   model_classes(const ckpt *c, arena *a, const char *const **names);
 /* How one MoE layer differs from its sisters; everything else stands in spec.model.moe. */
 struct moe { int core, universal, heads; f32 expert_drop; const char *experts; /* scope they are under; NULL: this one */ };
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
-bool  moe_of_block(struct nn *m, const struct spec *s, int block, struct moe *out);
+bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
 /* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and behind
  * "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
+
+/* ---- count.c --------------------------------------------------------------------------------------------------------------- */
+
+/* One layer: a block, or what stands before and behind them. Multiply-adds are for one image. */
+struct model_layer {
+    const char *name, *experts;                   /* "98 + 196", NULL for a dense one */
+    i64 params;                                   /* its own: experts shared with an earlier layer are counted there */
+    f64 macs, attention;                          /* all multiply-adds; those of attention's two products */
+    u64 eval_bytes;                               /* most activation memory while it computes, evaluating */
+    u64 kept_bytes;                               /* what it leaves for the backward pass, training */
+};
+struct model_count {
+    int n;
+    struct model_layer *layer;
+    i64 params;
+    f64 macs, paper_macs;                         /* all multiply-adds; without attention's products, as the paper counts */
+    int eval_batch, train_batch;                  /* images that are in memory at once */
+    u64 eval_bytes, train_bytes;                  /* activations and input, as planned for them */
+    u64 weight_bytes, state_bytes;                /* weights; weights, gradients and both moments */
+};
+/* Without a device, from the same graphs that would run. 0, or -1 + fail(FAULT_USAGE). */
+int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch, struct model_count *out);
 
 #endif

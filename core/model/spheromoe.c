@@ -56,7 +56,7 @@ static int owner_of(const struct spec *s, struct stage g, int block)
     return owner;
 }
 
-bool moe_of_block(struct nn *m, const struct spec *s, int block, struct moe *out)
+bool moe_of_block(arena *a, const struct spec *s, int block, struct moe *out)
 {
     struct stage g = stage_of(s, block);
     int with_moe = 0;                             // lists count the stages that hold MoE layers
@@ -67,13 +67,12 @@ bool moe_of_block(struct nn *m, const struct spec *s, int block, struct moe *out
         with_moe += holds_moe(s, before);
         b = before.first + before.count;
     }
-    int owner = owner_of(s, g, block) - g.first;
+    int owner = owner_of(s, g, block);
     *out = (struct moe){ .core = list_at(s->model.moe.core, with_moe), .universal = list_at(s->model.moe.universal, with_moe),
                          .heads = s->model.moe.multi_head ? s->model.heads : 1,
                          .expert_drop = model_rate(s, s->model.moe.expert_drop, block) };
-    if (owner != block - g.first)
-        out->experts = strcmp(s->model.family, "convnext") ? arena_printf(m->g->a, "blocks.%d.mlp", owner)
-                                                           : arena_printf(m->g->a, "stages.%d.blocks.%d.mlp", g.index, owner);
+    if (owner != block)
+        out->experts = arena_printf(a, "%s.mlp", model_block(a, s, owner));
     return true;
 }
 

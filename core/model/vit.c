@@ -26,7 +26,7 @@ static node *block(struct nn *m, const struct spec *s, node *x, int i)
     struct moe l;
     y = nn_tap(m, nn_layernorm(m, x, "norm2", EPS), "norm2");
     inner = graph_push(m->g, "mlp");
-    y = moe_of_block(m, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, (i64)((f64)s->model.dim * s->model.mlp_ratio));
+    y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, (i64)((f64)s->model.dim * s->model.mlp_ratio));
     graph_pop(m->g, inner);
     y = nn_tap(m, y, "mlp");
     x = op_add(x, branch(m, s, y, i, 2));
