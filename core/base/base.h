@@ -111,7 +111,8 @@ bool say_live(void);                              /* is there a terminal to redr
 /* Redraws the progress line, at most ten times a second; nothing without a terminal. Cleared before any message. */
 void progress(const char *fmt, ...) PRINTF(1, 2);
 void progress_done(void);
-int  say_width(void);                             /* columns of the terminal, 80 when unknown */
+void progress_label(const char *label);           /* stands before every progress line: "[2/8] "; "" for none */
+int  say_width(void);                             /* columns of the terminal left for a line, 80 when unknown */
 const char *say_bar(char *out, int width, double fraction);             /* "[====>    ]" into out[width+1] */
 /* Colour codes, or "" when colour is off for that stream (1 stdout, 2 stderr). */
 const char *say_bold(int fd), *say_red(int fd), *say_green(int fd), *say_dim(int fd), *say_plain(int fd);

@@ -12,6 +12,7 @@ static pthread_mutex_t    lock = PTHREAD_MUTEX_INITIALIZER;
 static FILE              *logs[2];
 static bool               line_shown;
 static f64                line_time;
+static char               label[64];
 
 void say_setup(struct say_options o) { opt = o; }
 
@@ -36,7 +37,7 @@ bool say_live(void) { return !opt.no_progress && opt.level >= SAY_NORMAL && isat
 int say_width(void)
 {
     struct winsize w;
-    return ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+    return MAX(1, (ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80) - (int)strlen(label));
 }
 
 static void erase_line(void)
@@ -100,10 +101,17 @@ void progress(const char *fmt, ...)
     va_end(ap);
     text[MIN(sizeof text - 1, (size_t)MAX(1, say_width() - 1))] = 0;
     pthread_mutex_lock(&lock);
-    fprintf(stderr, "\r%s\033[K", text);
+    fprintf(stderr, "\r%s%s\033[K", label, text);
     fflush(stderr);
     line_shown = true;
     line_time = clock_now();
+    pthread_mutex_unlock(&lock);
+}
+
+void progress_label(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    snprintf(label, sizeof label, "%s", text);
     pthread_mutex_unlock(&lock);
 }
 

@@ -209,6 +209,8 @@ static int apply_user_file(struct spec *s)
 /* "a.b.c=value" as the tree {a: {b: {c: value}}}; text is taken as it stands, so that no quoting is needed. */
 static int apply_set(struct spec *s, const struct spec_set *set)
 {
+    if (set->tree)
+        return apply(s, set->tree, "", (struct layer){ BY_WRITTEN });
     const char *eq = strchr(set->text, '=');
     if (!eq || eq == set->text)
         return fail(FAULT_USAGE, "%s %s: wants key=value", set->by, set->text);

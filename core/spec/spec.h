@@ -63,7 +63,8 @@ struct spec {
 
 /* One value from outside the file, `text` as after --set: "optim.lr=1e-3". `by` is what the user wrote it with: "--set",
  * "--device", "JETCL_DEVICE"; messages begin with it. */
-struct spec_set { const char *by, *text; };
+struct yaml;
+struct spec_set { const char *by, *text; const struct yaml *tree; };       /* tree: a map from a YAML file, in place of text */
 
 /* Reads path with its `base:` files over the defaults, the user's file, then JETCL_DEVICE and JETCL_DATA, then the n sets in
  * order, then fills in presets, then checks keys against each other. path NULL: no file. 0, or -1 + fail(FAULT_USAGE). */
@@ -87,7 +88,8 @@ const char *spec_changes(arena *a, const struct spec *from, const struct spec *t
 void spec_list(FILE *f, bool markdown);
 /* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
 int  spec_help(FILE *f, const char *key);
-/* Equal for experiments that compute the same: leaves out name, device, threads, workers, data.root, log, keep, signal. */
+/* Equal for experiments that compute the same: leaves out name, device, threads, data.workers, data.root,
+ * recycle.statistics, log, keep, signal; paths count as seen from the working folder. */
 u64  spec_hash(const struct spec *s);
 
 #endif

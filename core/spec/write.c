@@ -1,6 +1,6 @@
 /* write.c: the resolved experiment as YAML, its hash, and the key table as help. */
 #include "spec/key.h"
-#include <ctype.h>
+#include <unistd.h>
 
 void spec_write(FILE *f, const struct spec *s)
 {
@@ -20,11 +20,42 @@ void spec_write(FILE *f, const struct spec *s)
 /* Keys that change where or how fast something is computed, but not what. */
 static bool outside_hash(const char *path)
 {
-    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root", "log.", "keep.", "signal." };
+    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
+                                          "log.", "keep.", "signal." };
     for (int i = 0; i < countof(outside); i++)
         if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))
             return true;
     return false;
+}
+
+/* A path without `.`, `x/..` and the working folder in front: however it was reached, the same file hashes the same. */
+static const char *plain_path(arena *a, const char *path)
+{
+    char here[4096] = "", *out;
+    if (!path[0] || !getcwd(here, sizeof here))
+        return path;
+    char *full = arena_printf(a, "%s%s%s", path[0] == '/' ? "" : here, path[0] == '/' ? "" : "/", path);
+    out = full;
+    for (const char *p = full; *p;) {
+        size_t n = strcspn(p + 1, "/") + 1;                // "/name"
+        if (n == 3 && !strncmp(p, "/..", 3))
+            while (out > full && *--out != '/')
+                ;
+        else if (n > 1 && !(n == 2 && p[1] == '.')) {
+            memmove(out, p, n);
+            out += n;
+        }
+        p += n;
+    }
+    *out = 0;
+    size_t n = strlen(here);
+    return !strncmp(full, here, n) && full[n] == '/' ? full + n + 1 : full;
+}
+
+static const char *hashed_value(arena *a, const struct spec *s, const struct key *k)
+{
+    const void *field = key_field(k, s);
+    return k->type == TYPE_path ? plain_path(a, *(const char *const *)field) : value_text(a, k, field);
 }
 
 u64 spec_hash(const struct spec *s)
@@ -34,7 +65,7 @@ u64 spec_hash(const struct spec *s)
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
         if (k->type <= TYPE_end || outside_hash(k->path))
             continue;
-        const char *line = arena_printf(s->arena, "%s=%s\n", k->path, value_text(s->arena, k, key_field(k, s)));
+        const char *line = arena_printf(s->arena, "%s=%s\n", k->path, hashed_value(s->arena, s, k));
         for (; *line; line++)
             h = (h ^ (u8)*line) * 1099511628211u;
     }
@@ -48,7 +79,7 @@ const char *spec_changes(arena *a, const struct spec *from, const struct spec *t
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
         if (k->type <= TYPE_end || outside_hash(k->path))
             continue;
-        const char *old = value_text(a, k, key_field(k, from)), *new = value_text(a, k, key_field(k, to));
+        const char *old = hashed_value(a, from, k), *new = hashed_value(a, to, k);
         if (strcmp(old, new))
             list = arena_printf(a, "%s%s%s %s -> %s", list, list[0] ? ", " : "", k->path, old, new);
     }

@@ -121,6 +121,8 @@ static int convert_map(struct reader *r, struct fy_node *f, int depth, struct ya
     for (struct fy_node_pair *pair; (pair = fy_node_mapping_iterate(f, &it)); y->n++)
         if (convert_pair(r, pair, depth, y, &y->items[y->n]))
             return -1;
+    if (!y->key && y->n)                                   // an item of a list, the whole file: it is where it begins
+        y->at = y->items[0].key_at;
     return 0;
 }
 

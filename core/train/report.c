@@ -1,5 +1,6 @@
 /* report.c: what a run says while it goes: metrics.jsonl, the progress line, and at the end result.json. Speed is always that
- * of the last few seconds, waiting included; the first step (which builds kernels) and evaluations stay out of it. */
+ * of the last few seconds, waiting included; the first steps (drivers build kernels at their first use) and evaluations stay
+ * out of it. */
 #include "train/report.h"
 #include <errno.h>
 #include <math.h>
@@ -7,7 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WINDOW = 32 };                                      /* samples kept, at least a quarter second apart */
+enum { WINDOW = 32,                                        /* samples kept, at least a quarter second apart */
+       START = 6 };                                        /* steps until everything was used once, run ahead of included */
 struct sample { f64 time, data_s; i64 images, steps; };
 
 struct report {
@@ -20,7 +22,7 @@ struct report {
     u64           hash;
     f64           started, earlier;                        /* clock at the start; seconds of the parts before a resume */
     struct sample window[WINDOW];
-    int           samples;                                 /* put into the window since it was emptied */
+    int           ticks, samples;                          /* so far; put into the window since it was emptied */
     struct sample last;                                    /* of the last tick; time 0: none to measure from */
     f64           train_seconds;                           /* between ticks, for train_images */
     i64           train_images;
@@ -180,6 +182,8 @@ void report_close(report *r)
 
 static void add_sample(report *r, const struct report_tick *t)
 {
+    if (++r->ticks < START)
+        return;
     struct sample now = { clock_now(), t->data_s, t->images, (i64)(t->epoch - 1) * t->of + t->at };
     if (r->last.time > 0) {
         r->train_seconds += now.time - r->last.time;

@@ -1,0 +1,373 @@
+/* table.c: reads a table file, finds or makes the experiments of its cells, runs what is missing. */
+#include "train/table.h"
+#include "model/model.h"
+#include <math.h>
+
+const char *const metric_names[METRICS] = {
+#define METRIC(name, kind, value, help) #name,
+#include "train/metrics.def"
+#undef METRIC
+};
+
+/* ---- small readers ------------------------------------------------------------------------------------------------------- */
+
+static int only_keys(const struct yaml *y, const char *what, const char *const *known, int n)
+{
+    if (y->kind != YAML_MAP)
+        return yaml_fail(y, "%s is made of `key: value` pairs", what);
+    for (int i = 0; i < y->n; i++) {
+        const char *key = y->items[i].key, *near;
+        bool found = false;
+        for (int j = 0; j < n; j++)
+            found |= !strcmp(key, known[j]);
+        if (found)
+            continue;
+        near = text_nearest(key, known, n);
+        return place_fail(y->items[i].key_at, "unknown key '%s' in %s%s%s%s", key, what, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    }
+    return 0;
+}
+
+/* Text below a key; fallback when it is absent. NULL + fail for anything else, or when it is absent without a fallback. */
+static const char *text_at(const struct yaml *y, const char *key, const char *fallback)
+{
+    const struct yaml *v = yaml_get(y, key);
+    if (v && v->kind == YAML_TEXT && v->text[0])
+        return v->text;
+    if (!v && fallback)
+        return fallback;
+    return yaml_fail(v ? v : y, "%s wants a text", key), NULL;
+}
+
+/* The list below a key; *n is 0 when it is absent. */
+static int list_below(const struct yaml *y, const char *key, const struct yaml **items, int *n)
+{
+    const struct yaml *v = yaml_get(y, key);
+    *items = v ? v->items : NULL;
+    *n = v ? v->n : 0;
+    return v && v->kind != YAML_LIST ? yaml_fail(v, "%s wants a list", key) : 0;
+}
+
+static int read_metric(const struct yaml *y, const char *name, enum metric *out)
+{
+    for (int i = 0; i < METRICS; i++)
+        if (!strcmp(metric_names[i], name)) {
+            *out = (enum metric)i;
+            return 0;
+        }
+    const char *near = text_nearest(name, metric_names, METRICS), *list = "";
+    char all[512] = "";
+    for (int i = 0; i < METRICS; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", metric_names[i]);
+    list = near ? near : all;
+    return yaml_fail(y, "no metric '%s' (%s%s%s", name, near ? "did you mean '" : "there are: ", list, near ? "'?)" : ")");
+}
+
+/* ---- experiments --------------------------------------------------------------------------------------------------------- */
+
+struct context {                                  /* what loading passes along */
+    struct table *t;
+    const struct yaml *root, *prepare;
+    int n_prepare;
+    int *prepared;                                /* index of each in runs */
+    const struct spec_set *sets;
+    int n_sets;
+};
+
+static const char *file_word(arena *a, const char *name)
+{
+    char *out = arena_printf(a, "%s", name);
+    for (char *p = out; *p; p++)
+        if ((u8)*p <= ' ' || strchr("/\\:*?\"<>|", *p) || (*p == '.' && p == out))
+            *p = '_';
+    return out;
+}
+
+/* The run of a resolved experiment: the one in the list that is the same, else a new one. */
+static int add_run(struct table *t, const struct spec *s, const char *name)
+{
+    u64 hash = spec_hash(s);
+    const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, file_word(t->arena, s->name), (long long)s->seed, (u32)(hash ^ hash >> 32));
+    for (size_t i = 0; i < t->n_runs; i++)
+        if (!strcmp(t->runs[i].dir, dir)) {
+            if (text_starts(name, t->runs[i].name))        // "ViT-T" by Params, now "ViT-T / CIFAR-100"
+                t->runs[i].name = name;
+            return (int)i;
+        }
+    struct table_run *r = arena_push(t->arena, t->runs, t->n_runs, t->cap_runs);
+    *r = (struct table_run){ .name = name, .dir = dir, .spec = *s };
+    int none = result_load(t->arena, dir, &r->result);
+    if (none < 0)
+        return -1;
+    r->state = !none && r->result.hash == hash ? CELL_DONE
+             : file_exists(arena_printf(t->arena, "%s/config.yaml", dir)) ? CELL_STARTED : CELL_TODO;
+    return (int)t->n_runs - 1;
+}
+
+static int prepared_at(const struct context *c, const struct yaml *y)
+{
+    const char *names[64];
+    for (int i = 0; i < c->n_prepare; i++) {
+        names[i] = text_at(&c->prepare[i], "name", "");
+        if (y->kind == YAML_TEXT && !strcmp(names[i], y->text))
+            return i;
+    }
+    const char *near = y->kind == YAML_TEXT ? text_nearest(y->text, names, c->n_prepare) : NULL;
+    return yaml_fail(y, "use: nothing called '%s' in prepare%s%s%s", y->kind == YAML_TEXT ? y->text : "", near ? " (did you mean '" : "",
+                     near ? near : "", near ? "'?)" : "");
+}
+
+/* One run of `file`: over it the table's set, the row's, the column's, `use`, the seed, and what the command line says. Returns
+ * its place in the list, or -1 + fail. */
+static int resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row, const struct table_column *column, const struct yaml *seed)
+{
+    struct spec s;
+    arena *a = c->t->arena;
+    const struct yaml *trees[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), column ? column->set : NULL }, *use = yaml_get(row, "use");
+    struct spec_set *sets = arena_array(a, struct spec_set, countof(trees) + (use ? use->n : 0) + 1 + c->n_sets);
+    int n = 0, *uses = arena_array(a, int, use ? MAX(1, use->n) : 1);
+    if (file->kind != YAML_TEXT || !file->text[0])
+        return yaml_fail(file, "wants the name of an experiment file");
+    for (int i = 0; i < countof(trees); i++)
+        if (trees[i])
+            sets[n++] = (struct spec_set){ .by = "set", .tree = trees[i] };
+    for (int i = 0; use && i < use->n; i++) {
+        int at = prepared_at(c, &use->items[i]);
+        if (at < 0)
+            return -1;
+        uses[i] = c->prepared[at];
+        sets[n++] = (struct spec_set){ "use", arena_printf(a, "%s=%s/ckpt/last.safetensors", use->items[i].key, c->t->runs[c->prepared[at]].dir), NULL };
+    }
+    if (seed)
+        sets[n++] = (struct spec_set){ "seeds", arena_printf(a, "seed=%s", seed->kind == YAML_TEXT ? seed->text : "?"), NULL };
+    for (int i = 0; i < c->n_sets; i++)
+        sets[n++] = c->sets[i];
+    const char *path = place_path(a, file->at, file->text);
+    if (!file_exists(path))
+        return yaml_fail(file, "%s: no such file", path);
+    int at = spec_load(&s, a, path, sets, n) ? -1 : add_run(c->t, &s, name);
+    if (at >= 0 && use) {
+        c->t->runs[at].uses = uses;
+        c->t->runs[at].n_uses = use->n;
+    }
+    return at;
+}
+
+static int read_prepare(struct context *c)
+{
+    static const char *const known[] = { "name", "file", "set", "use" };
+    int all;
+    if (list_below(c->root, "prepare", &c->prepare, &all))
+        return -1;
+    c->prepared = arena_array(c->t->arena, int, MAX(1, all));
+    for (; c->n_prepare < all; c->n_prepare++) {           // each may use those before it
+        const struct yaml *y = &c->prepare[c->n_prepare], *file = yaml_get(y, "file");
+        const char *name = only_keys(y, "prepare", known, countof(known)) ? NULL : text_at(y, "name", NULL);
+        if (!name)
+            return -1;
+        if (!file)
+            return yaml_fail(y, "prepare wants a name and a file");
+        int at = resolve(c, arena_printf(c->t->arena, "prepare / %s", name), file, y, NULL, NULL);
+        if (at < 0)
+            return -1;
+        c->prepared[c->n_prepare] = at;
+        c->t->runs[at].prepared = true;
+    }
+    return 0;
+}
+
+/* ---- columns and rows --------------------------------------------------------------------------------------------------------- */
+
+/* A column is a name, or a map with more. Those without a metric of their own take the rows' cells one after the other. */
+static int read_column(const struct yaml *y, enum metric metric, struct table_column *out, int *next)
+{
+    static const char *const known[] = { "name", "metric", "cell", "set", "row" };
+    const struct yaml *own = yaml_get(y, "metric"), *cell = yaml_get(y, "cell");
+    i64 at = own ? 0 : (*next)++;
+    *out = (struct table_column){ .metric = metric, .plain = !own, .row = -1, .set = yaml_get(y, "set") };
+    if (y->kind != YAML_TEXT && only_keys(y, "columns", known, countof(known)))
+        return -1;
+    out->name = y->kind == YAML_TEXT ? y->text : text_at(y, "name", NULL);
+    if (!out->name || (own && read_metric(own, own->text, &out->metric)))
+        return -1;
+    if (cell && (cell->kind != YAML_TEXT || !text_int(slice_of(cell->text), &at) || at < 0 || at > 1000))
+        return yaml_fail(cell, "cell wants a number, from 0");
+    out->cell = (int)at;
+    return 0;
+}
+
+static int read_columns(struct context *c, const char *metric_name)
+{
+    const struct yaml *items, *metric = yaml_get(c->root, "metric");
+    enum metric m = METRIC_top1;
+    int next = 0;
+    struct table *t = c->t;
+    if (read_metric(metric ? metric : c->root, metric_name, &m) || list_below(c->root, "columns", &items, &t->n_columns))
+        return -1;
+    t->columns = arena_array(t->arena, struct table_column, MAX(1, t->n_columns));
+    for (int i = 0; i < t->n_columns; i++)
+        if (read_column(&items[i], m, &t->columns[i], &next))
+            return -1;
+    return t->n_columns ? 0 : yaml_fail(c->root, "a table wants columns");
+}
+
+static int read_cell(struct context *c, const struct yaml *row, const char *name, const struct table_column *column, const struct yaml *file, struct table_cell *out)
+{
+    const struct yaml *seeds;
+    int n;
+    if (list_below(c->root, "seeds", &seeds, &n))
+        return -1;
+    out->runs = arena_array(c->t->arena, int, MAX(1, n));
+    const char *shown = column->plain ? arena_printf(c->t->arena, "%s / %s", name, column->name) : name;
+    for (int i = 0; i < MAX(1, n); i++) {
+        int at = resolve(c, shown, file, row, column, n ? &seeds[i] : NULL);
+        bool twice = false;
+        if (at < 0)
+            return -1;
+        for (int j = 0; j < out->n; j++)
+            twice |= out->runs[j] == at;                   // --seed makes all seeds one
+        if (!twice)
+            out->runs[out->n++] = at;
+    }
+    return 0;
+}
+
+static int read_paper(struct table *t, const struct yaml *row, f64 *out)
+{
+    const struct yaml *items;
+    int n;
+    if (list_below(row, "paper", &items, &n))
+        return -1;
+    if (n && n != t->n_columns)
+        return yaml_fail(yaml_get(row, "paper"), "%d numbers for %d columns", n, t->n_columns);
+    for (int i = 0; i < t->n_columns; i++) {
+        out[i] = NAN;
+        if (n && (items[i].kind != YAML_TEXT || (items[i].text[0] && !text_real(slice_of(items[i].text), &out[i]))))
+            return yaml_fail(&items[i], "paper wants numbers, or ~ for none");
+    }
+    return 0;
+}
+
+static int read_row(struct context *c, const struct yaml *y, struct table_row *out)
+{
+    static const char *const known[] = { "name", "cells", "paper", "set", "use" };
+    struct table *t = c->t;
+    const struct yaml *cells;
+    int n;
+    if (only_keys(y, "rows", known, countof(known)) || list_below(y, "cells", &cells, &n) || !(out->name = text_at(y, "name", NULL)))
+        return -1;
+    out->cells = arena_array(t->arena, struct table_cell, t->n_columns);
+    out->paper = arena_array(t->arena, f64, t->n_columns);
+    for (int i = 0; i < t->n_columns; i++) {
+        int at = n == 1 ? 0 : t->columns[i].cell;
+        if (at >= n)
+            return yaml_fail(y, "row '%s' has %d cells, but column '%s' is number %d", out->name, n, t->columns[i].name, at + 1);
+        bool none = cells[at].kind == YAML_TEXT && !cells[at].text[0];
+        if (!none && read_cell(c, y, out->name, &t->columns[i], &cells[at], &out->cells[i]))
+            return -1;
+    }
+    return read_paper(t, y, out->paper);
+}
+
+static int read_rows(struct context *c)
+{
+    struct table *t = c->t;
+    const struct yaml *items, *columns = yaml_get(c->root, "columns");
+    if (list_below(c->root, "rows", &items, &t->n_rows))
+        return -1;
+    t->rows = arena_array(t->arena, struct table_row, MAX(1, t->n_rows));
+    for (int i = 0; i < t->n_rows; i++)
+        if (read_row(c, &items[i], &t->rows[i]))
+            return -1;
+    for (int i = 0; i < t->n_columns; i++) {
+        const struct yaml *row = yaml_get(&columns->items[i], "row");
+        for (int j = 0; row && j < t->n_rows; j++)
+            if (!strcmp(row->text, t->rows[j].name))
+                t->columns[i].row = j;
+        if ((row || t->columns[i].metric == METRIC_epochs_to) && t->columns[i].row < 0)
+            return yaml_fail(row ? row : &columns->items[i], "metric epochs_to wants `row:` with the name of a row");
+    }
+    return 0;
+}
+
+int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets, int n)
+{
+    static const char *const known[] = { "title", "columns", "rows", "prepare", "seeds", "metric", "set", "transpose", "notes" };
+    const struct yaml *notes, *root = yaml_load(a, path);
+    struct context c = { .t = t, .root = root, .sets = sets, .n_sets = n };
+    *t = (struct table){ .arena = a, .out = out };
+    if (!root || only_keys(root, "a table", known, countof(known)) || !(t->title = text_at(root, "title", "")))
+        return -1;
+    const char *transpose = text_at(root, "transpose", "off"), *metric = text_at(root, "metric", "top1");
+    if (!transpose || !metric || list_below(root, "notes", &notes, &t->n_notes))
+        return -1;
+    t->transpose = !strcmp(transpose, "on") || !strcmp(transpose, "true");
+    t->notes = arena_array(a, const char *, MAX(1, t->n_notes));
+    for (int i = 0; i < t->n_notes; i++)
+        t->notes[i] = notes[i].kind == YAML_TEXT ? notes[i].text : "";
+    return read_prepare(&c) || read_columns(&c, metric) || read_rows(&c) ? -1 : 0;
+}
+
+/* ---- running -------------------------------------------------------------------------------------------------------------------- */
+
+/* Cells that `only` asks for and that are not done, and what they need. Prepared runs come first in the list, each before
+ * those that use it. Returns how many. */
+static int mark_wanted(struct table *t, const char *only)
+{
+    int n = 0;
+    for (size_t i = t->n_runs; i-- > 0;) {
+        struct table_run *r = &t->runs[i];
+        r->wanted = r->state != CELL_DONE && (r->wanted || (!r->prepared && strstr(r->name, only)));
+        n += r->wanted;
+        for (int j = 0; r->wanted && j < r->n_uses; j++)
+            t->runs[r->uses[j]].wanted = true;
+    }
+    return n;
+}
+
+/* 0, or the fault; then r->why tells. */
+static enum fault run_one(struct table *t, struct table_run *r, int number, int of, int argc, char **argv)
+{
+    struct run_options o = { .out = r->dir, .resume = "", .argc = argc, .argv = argv };
+    say(SAY_NORMAL, "%s[%d/%d] %s, seed %lld%s  (%s)", say_bold(2), number, of, r->name, (long long)r->spec.seed, say_plain(2), r->dir);
+    progress_label(arena_printf(t->arena, "[%d/%d] ", number, of));
+    int rc = run_experiment(&r->spec, &o, t->arena, &r->result);
+    progress_label("");
+    r->state = rc ? CELL_FAILED : CELL_DONE;
+    r->why = arena_printf(t->arena, "%s, seed %lld: %s", r->name, (long long)r->spec.seed, rc ? fail_message() : "");
+    return rc ? fail_fault() : FAULT_NONE;
+}
+
+int table_run(struct table *t, const char *only, int argc, char **argv)
+{
+    int todo = mark_wanted(t, only), tried = 0, failed = 0;
+    const char *why = "";
+    char took[24], left[24];
+    f64 began = clock_now();
+    enum fault first = FAULT_NONE;
+    for (size_t i = 0; i < t->n_runs; i++) {
+        struct table_run *r = &t->runs[i];
+        if (!r->wanted)
+            continue;
+        enum fault fault = run_one(t, r, ++tried, todo, argc, argv);
+        if (fault == FAULT_STOPPED)
+            return -1;
+        if (fault) {
+            warn("%s", r->why);
+            why = failed++ ? why : r->why;
+            first = first ? first : fault;
+        } else
+            say(SAY_NORMAL, "[%d/%d] top1 %.2f after %s; about %s left", tried, todo, r->result.top1, text_time(took, r->result.seconds),
+                text_time(left, (clock_now() - began) / tried * (todo - tried)));
+    }
+    return failed ? fail(first, "%d of %d experiments failed; the first: %s", failed, todo, why) : 0;
+}
+
+void table_list(FILE *f, const struct table *t)
+{
+    static const char *const words[] = { "to do", "begun", "done", "failed" };
+    for (size_t i = 0; i < t->n_runs; i++) {
+        const struct table_run *r = &t->runs[i];
+        fprintf(f, "%-6s  %-55s  %s, seed %lld\n", words[r->state], r->dir, r->name, (long long)r->spec.seed);
+    }
+}

@@ -1,0 +1,78 @@
+/* table.h: a table of results: rows of experiments, columns of data sets or metrics, several seeds; ours against the paper's.
+ *
+ *     struct table t;
+ *     if (table_load(&t, a, "experiments/tables/demo.yaml", "runs", sets, n) || table_run(&t, "", c.argc, c.argv)) return -1;
+ *     table_print(stdout, &t, TABLE_MARKDOWN);
+ *
+ * The file:
+ *     title: ...            seeds: [1, 2]           metric: top1        set: {keys of every experiment}       transpose: on
+ *     prepare: [{name: small, file: ../demo/small.yaml}]                run first, once
+ *     columns: [CIFAR-10, {name: Params, metric: params}, {name: at twice the rate, set: {optim: {lr: 2e-3}}}]
+ *     rows:
+ *       - name: MoE Jetpack
+ *         cells: [a.yaml, ~]                        a file for each column without a metric, or one for all; ~ for none
+ *         paper: [88.4, 265e6, ~]                   one number per column
+ *         set: {optim: {lr: 1e-3}}                  keys over all its cells
+ *         use: {model.init: small}                  keys that get the checkpoint a prepared experiment ends with
+ *     notes: [printed below]
+ * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a changed experiment
+ * never meets the results of the one it was.
+ */
+#ifndef JETCL_TABLE_H
+#define JETCL_TABLE_H
+#include "spec/yaml.h"
+#include "train/train.h"
+
+enum metric {
+#define METRIC(name, kind, value, help) METRIC_##name,
+#include "train/metrics.def"
+#undef METRIC
+    METRICS
+};
+
+enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };
+struct table_run {
+    const char       *name;                 /* "prepare / small", "MoE Jetpack / CIFAR-10", "MoE Jetpack": where it is needed */
+    bool              prepared, wanted;
+    int              *uses, n_uses;         /* prepared runs whose checkpoints it starts from */
+    const char       *dir;
+    struct spec       spec;
+    struct run_result result;               /* CELL_DONE */
+    enum table_state  state;
+    const char       *why;                  /* CELL_FAILED */
+};
+
+struct table_column { const char *name; enum metric metric; bool plain; int cell, row; const struct yaml *set; };
+                                            /* plain: no metric of its own; row: the one epochs_to looks at */
+struct table_cell   { int n; int *runs; };                               /* one per seed, indices into table.runs */
+struct table_row    { const char *name; struct table_cell *cells; f64 *paper; };   /* cells per column; paper NAN for none */
+struct table {
+    arena               *arena;
+    const char          *title, *out;
+    bool                 transpose;
+    int                  n_columns, n_rows, n_notes;
+    struct table_column *columns;
+    struct table_row    *rows;
+    const char         **notes;
+    struct table_run    *runs;
+    size_t               n_runs, cap_runs;
+};
+
+/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. 0, or -1 + fail(FAULT_USAGE). */
+int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets, int n);
+/* Runs what is not done and has `only` in "row / column" ("" for all), what that needs first. A failure is kept and the next one tried, but
+ * FAULT_STOPPED ends it. 0, or -1 + fail with the first failure. */
+int table_run(struct table *t, const char *only, int argc, char **argv);
+/* What is there now: mean and standard deviation over seeds. */
+enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };
+int  table_print(FILE *f, struct table *t, enum table_format format, bool best);
+/* One line per experiment: its state and its folder. */
+void table_list(FILE *f, const struct table *t);
+
+/* ---- between table.c and table_print.c ---- */
+
+/* Value of a column's metric for one run; NAN when it has none (yet). */
+f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best);
+extern const char *const metric_names[METRICS];
+
+#endif

@@ -1,0 +1,258 @@
+/* table_print.c: what a table says: mean and standard deviation over seeds, beside the paper's number. */
+#include "train/table.h"
+#include "model/model.h"
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+
+enum kind { KIND_percent, KIND_real, KIND_size, KIND_whole, KIND_time };
+static const enum kind kinds[METRICS] = {
+#define METRIC(name, kind, value, help) KIND_##kind,
+#include "train/metrics.def"
+#undef METRIC
+};
+
+/* ---- values ----------------------------------------------------------------------------------------------------------------- */
+
+static f64 some(f64 v) { return v > 0 ? v : NAN; }         // 0 of these means not known
+
+static f64 plain_value(enum metric m, const struct run_result *r)
+{
+    switch (m) {
+#define METRIC(name, kind, value, help) case METRIC_##name: return (f64)(value);
+#include "train/metrics.def"
+#undef METRIC
+    default: return NAN;
+    }
+}
+
+static f64 mean_top1(const struct table *t, const struct table_cell *c)
+{
+    f64 sum = 0;
+    int n = 0;
+    for (int i = 0; i < c->n; i++)
+        if (t->runs[c->runs[i]].state == CELL_DONE) {
+            sum += t->runs[c->runs[i]].result.top1;
+            n++;
+        }
+    return n ? sum / n : NAN;
+}
+
+static f64 epochs_to(f64 top1, const struct run_result *r)
+{
+    for (int i = 0; i < r->n_evals; i++)
+        if (r->evals[i].top1 >= top1)
+            return r->evals[i].epoch;
+    return isnan(top1) ? NAN : INFINITY;                   // never
+}
+
+/* What can be known of a model that was not run. */
+static f64 from_spec(enum metric m, const struct spec *s)
+{
+    if (m != METRIC_params || !s->model.classes)
+        return NAN;
+    params *p = model_params(s);
+    f64 total = p ? (f64)p->total : NAN;
+    params_free(p);
+    fail_clear();
+    return total;
+}
+
+f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best)
+{
+    int column = (int)(c - t->columns);
+    if (r->state != CELL_DONE)
+        return from_spec(c->metric, &r->spec);
+    if (c->metric == METRIC_epochs_to)
+        return epochs_to(mean_top1(t, &t->rows[c->row].cells[column]), &r->result);
+    return plain_value(best && c->metric == METRIC_top1 ? METRIC_best : c->metric, &r->result);
+}
+
+struct stats { int n, of; f64 mean, sd, *values; };
+
+static struct stats stats_of(struct table *t, int row, int column, bool best)
+{
+    const struct table_cell *cell = &t->rows[row].cells[column];
+    struct stats s = { .of = cell->n, .mean = NAN, .values = arena_array(t->arena, f64, MAX(1, cell->n)) };
+    f64 sum = 0, square = 0;
+    for (int i = 0; i < cell->n; i++) {
+        f64 v = table_value(t, &t->columns[column], &t->runs[cell->runs[i]], best);
+        if (isnan(v))
+            continue;
+        s.values[s.n++] = v;
+        sum += v;
+    }
+    if (s.n)
+        s.mean = sum / s.n;
+    for (int i = 0; i < s.n; i++)
+        square += (s.values[i] - s.mean) * (s.values[i] - s.mean);
+    s.sd = s.n > 1 ? sqrt(square / (s.n - 1)) : NAN;
+    return s;
+}
+
+/* ---- text --------------------------------------------------------------------------------------------------------------------- */
+
+static const char *number(arena *a, enum kind kind, f64 v)
+{
+    char text[24];
+    if (isinf(v))
+        return "never";
+    switch (kind) {
+    case KIND_percent: return arena_printf(a, "%.1f", v);
+    case KIND_real:    return arena_printf(a, "%.3f", v);
+    case KIND_size:    return arena_printf(a, "%s", text_count(text, v));
+    case KIND_time:    return arena_printf(a, "%s", text_time(text, v));
+    default:           return arena_printf(a, fabs(v) < 100 && v != rint(v) ? "%.1f" : "%.0f", v);
+    }
+}
+
+/* "88.1 ± 0.3 [2/3] (88.4)": ours, spread, how many seeds of how many, the paper's. */
+static const char *cell_text(struct table *t, int row, int column, bool best)
+{
+    arena *a = t->arena;
+    struct stats s = stats_of(t, row, column, best);
+    enum kind kind = kinds[t->columns[column].metric];
+    f64 paper = t->rows[row].paper[column];
+    const char *text = !s.of && isnan(paper) ? "" : !s.n ? "-" : number(a, kind, s.mean);
+    if (s.n > 1 && isfinite(s.sd) && s.sd > 0)
+        text = arena_printf(a, "%s ± %s", text, number(a, kind, s.sd));
+    if (s.n && s.n < s.of)
+        text = arena_printf(a, "%s [%d/%d]", text, s.n, s.of);
+    return isnan(paper) ? text : arena_printf(a, "%s (%s)", text, number(a, kind, paper));
+}
+
+static int columns_of(const char *s)
+{
+    int n = 0;
+    for (; *s; s++)
+        n += ((u8)*s & 0xc0) != 0x80;
+    return n;
+}
+
+/* `|` in a name would end the cell. */
+static const char *safe(arena *a, const char *s)
+{
+    char *out = arena_bytes(a, 2 * strlen(s) + 1, 1), *p = out;
+    for (; *s; s++) {
+        if (*s == '|')
+            *p++ = '\\';
+        *p++ = *s;
+    }
+    return out;
+}
+
+static void print_markdown(FILE *f, struct table *t, bool best)
+{
+    int rows = 1 + (t->transpose ? t->n_columns : t->n_rows), columns = 1 + (t->transpose ? t->n_rows : t->n_columns);
+    const char **text = arena_array(t->arena, const char *, rows * columns);
+    bool paper = false;
+    int most = 0;
+    for (int i = 0; i < rows * columns; i++)
+        text[i] = "";
+    for (int r = 0; r < t->n_rows; r++)
+        for (int c = 0; c < t->n_columns; c++) {
+            int at = t->transpose ? (c + 1) * columns + r + 1 : (r + 1) * columns + c + 1;
+            text[at] = cell_text(t, r, c, best);
+            text[t->transpose ? r + 1 : (r + 1) * columns] = safe(t->arena, t->rows[r].name);
+            text[t->transpose ? (c + 1) * columns : c + 1] = safe(t->arena, t->columns[c].name);
+            paper |= !isnan(t->rows[r].paper[c]);
+            most = MAX(most, t->rows[r].cells[c].n);
+        }
+    if (t->title[0])
+        fprintf(f, "**%s**\n\n", t->title);
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < columns; c++) {
+            int width = 3;
+            for (int k = 0; k < rows; k++)
+                width = MAX(width, columns_of(text[k * columns + c]));
+            fprintf(f, "| %s%*s ", text[r * columns + c], width - columns_of(text[r * columns + c]), "");
+        }
+        fputs("|\n", f);
+        for (int c = 0; r == 0 && c < columns; c++)
+            fputs(c ? "|---" : "|---", f);
+        fputs(r == 0 ? "|\n" : "", f);
+    }
+    fputs("\n", f);
+    if (most > 1 || paper)
+        fprintf(f, "%s%s%s.\n", best ? "Best epoch, chosen on the images it is reported for" : "After the last epoch", most > 1 ? "; mean ± standard deviation over the seeds" : "",
+                paper ? "; in brackets what the paper reports" : "");
+    for (int i = 0; i < t->n_notes; i++)
+        fprintf(f, "%s\n", t->notes[i]);
+}
+
+static void csv_text(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s; s++)
+        fprintf(f, *s == '"' ? "\"\"" : "%c", *s);
+    fputs("\",", f);
+}
+
+static void csv_number(FILE *f, f64 v, const char *end)
+{
+    if (!isnan(v))
+        fprintf(f, "%.10g", v);
+    fputs(end, f);
+}
+
+static void print_csv(FILE *f, struct table *t, bool best)
+{
+    fputs("row,column,metric,mean,sd,seeds,paper\n", f);
+    for (int r = 0; r < t->n_rows; r++)
+        for (int c = 0; c < t->n_columns; c++) {
+            struct stats s = stats_of(t, r, c, best);
+            csv_text(f, t->rows[r].name);
+            csv_text(f, t->columns[c].name);
+            fprintf(f, "%s,", best && t->columns[c].metric == METRIC_top1 ? "best" : metric_names[t->columns[c].metric]);
+            csv_number(f, s.mean, ",");
+            csv_number(f, s.sd, ",");
+            fprintf(f, "%d,", s.n);
+            csv_number(f, t->rows[r].paper[c], "\n");
+        }
+}
+
+static json_t *number_json(f64 v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static json_t *cell_json(struct table *t, int row, int column, bool best)
+{
+    struct stats s = stats_of(t, row, column, best);
+    const struct table_cell *cell = &t->rows[row].cells[column];
+    json_t *values = json_array(), *folders = json_array(), *failures = json_array();
+    for (int i = 0; i < s.n; i++)
+        json_array_append_new(values, number_json(s.values[i]));
+    for (int i = 0; i < cell->n; i++) {
+        json_array_append_new(folders, json_string(t->runs[cell->runs[i]].dir));
+        if (t->runs[cell->runs[i]].state == CELL_FAILED)
+            json_array_append_new(failures, json_string(t->runs[cell->runs[i]].why));
+    }
+    return json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "column", t->columns[column].name, "metric", metric_names[t->columns[column].metric],
+                     "mean", number_json(s.mean), "sd", number_json(s.sd), "seeds", s.n, "of", s.of, "paper", number_json(t->rows[row].paper[column]),
+                     "values", values, "runs", folders, "failures", failures);
+}
+
+static int print_json(FILE *f, struct table *t, bool best)
+{
+    json_t *rows = json_array();
+    for (int r = 0; r < t->n_rows; r++) {
+        json_t *cells = json_array();
+        for (int c = 0; c < t->n_columns; c++)
+            json_array_append_new(cells, cell_json(t, r, c, best));
+        json_array_append_new(rows, json_pack("{s:s, s:o}", "name", t->rows[r].name, "cells", cells));
+    }
+    json_t *j = json_pack("{s:s, s:b, s:o}", "title", t->title, "best", (int)best, "rows", rows);
+    char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) : NULL;
+    json_decref(j);
+    if (!text)
+        return fail(FAULT_RUN, "a name in the table is not UTF-8");
+    fprintf(f, "%s\n", text);
+    free(text);
+    return 0;
+}
+
+int table_print(FILE *f, struct table *t, enum table_format format, bool best)
+{
+    if (format == TABLE_JSON)
+        return print_json(f, t, best);
+    (format == TABLE_CSV ? print_csv : print_markdown)(f, t, best);
+    return 0;
+}
