@@ -233,10 +233,19 @@ static void join_chains(graph *g)
 
 /* ---- public ---------------------------------------------------------------------------------------------------------------------- */
 
+static bool placeable(const node *n)
+{
+    return !n->fixed && !n->keep && !(n->op->flags & (OP_LEAF | OP_ALIAS | OP_GATHER));
+}
+
 node *simplify_place(node *n, range home)
 {
-    bool free = !n->fixed && !n->keep && !(n->op->flags & (OP_LEAF | OP_ALIAS | OP_GATHER));
-    if (!free)
+    node *source = n;
+    while (source->op == &view_op && node_count(source) == node_count(source->in[0]))
+        source = source->in[0];                   // the same values under another shape
+    if (placeable(source))
+        n = source;
+    else if (!placeable(n))
         n = op_copy(n);
     n->fixed = true;
     n->home = home;

@@ -1,5 +1,36 @@
 /* cmd_config.c: the experiment as the program understands it. */
 #include "cli/cli.h"
+#include "train/learner.h"
+
+static bool wants_graph(const struct cli *c)
+{
+    return cli_given(c, "graph") || cli_given(c, "dot") || cli_given(c, "plan") || cli_given(c, "launches");
+}
+
+/* What a training step would run. Nodes and plan need no device; launches are those of the chosen one. */
+static int show_graph(struct cli *c, struct spec *s)
+{
+    struct learner l = { 0 };
+    if (!s->model.classes)
+        s->model.classes = 1000;
+    s->model.init = "";
+    dev *d = dev_open(cli_given(c, "launches") ? s->device : "null");
+    params *p = d ? model_open(d, s, PARAMS_TRAIN) : NULL;
+    int rc = p ? learner_open(&l, s, d, p) : -1;
+    if (!rc && cli_given(c, "graph"))
+        graph_dump(l.g, stdout);
+    if (!rc && cli_given(c, "dot"))
+        graph_dump_dot(l.g, stdout);
+    if (!rc && cli_given(c, "plan"))
+        graph_dump_plan(l.g, stdout);
+    if (!rc && cli_given(c, "launches"))
+        graph_dump_launches(l.g, stdout);
+    learner_close(&l);
+    params_free(p);
+    if (d)
+        dev_close(d);
+    return rc;
+}
 
 static int run(struct cli *c)
 {
@@ -8,6 +39,8 @@ static int run(struct cli *c)
         return spec_list(stdout, cli_given(c, "markdown")), 0;
     if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s))
         return -1;
+    if (wants_graph(c))
+        return show_graph(c, &s);
     if (!cli_given(c, "check"))
         spec_write(stdout, &s);
     return 0;
@@ -17,6 +50,10 @@ static const struct cli_option options[] = {
     { "list", NULL, "every key with its default, what it may be and what it means" },
     { "markdown", NULL, "the same list as Markdown" },
     { "check", NULL, "print nothing: only the exit code and what is wrong" },
+    { "graph", NULL, "nodes of a training step, one per line" },
+    { "dot", NULL, "the same for Graphviz" },
+    { "plan", NULL, "where each activation of a training step lies, and when" },
+    { "launches", NULL, "kernel launches of a training step on the chosen device" },
     { 0 },
 };
 const struct command config_cmd = { "config", "print the resolved experiment, check it, list every key", "config [EXP.yaml] [options]",

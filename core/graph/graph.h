@@ -66,6 +66,7 @@ struct op {
     u64         (*scratch)(const node *n);                  /* bytes of work memory, NULL: none */
     i64         (*offset)(const node *n);                   /* OP_ALIAS: elements from in[0]'s start; NULL: 0 */
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
+    const char *(*title)(const node *n);                    /* for people, when the name alone says little; NULL: name */
 };
 
 /* Words of the step buffer, the one small write per step; kernels read it, arguments never change. */
@@ -116,6 +117,7 @@ bool   shape_broadcast(struct shape a, struct shape b, struct shape *out);
 const char *shape_text(arena *a, struct shape s); /* "[64 197 192]" */
 i64    node_count(const node *n);
 u64    node_bytes(const node *n);
+const char *node_title(const node *n);
 i64    node_dim(const node *n, int i);            /* axis i; negative counts from the end; 1 beyond the first */
 
 /* ---- plan.c, exec.c, dump.c --------------------------------------------------------------------------------------- */

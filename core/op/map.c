@@ -411,4 +411,15 @@ static void emit(const node *n, launches *list)
     launch_add(list, &k);
 }
 
-const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = shape, .emit = emit, .vjp = vjp };
+/* "mul add gelu'": the steps in order. */
+static const char *title(const node *n)
+{
+    const struct map_args *m = n->args;
+    const char *text = "";
+    for (int i = 0; i < m->n; i++)
+        text = arena_printf(n->g->a, "%s%s%s%s", text, i ? " " : "", map_rows[m->step[i].row].name, m->step[i].which ? "'" : "");
+    return text;
+}
+
+const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = shape, .emit = emit, .vjp = vjp,
+                    .title = title };
