@@ -179,8 +179,7 @@ static const struct image *kept_image(struct worker_space *w, dataset *d, const 
 static int fetch(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i)
 {
     if (d->kind->pixels) {
-        d->kind->pixels(d, d->place ? d->place[i] : i, &w->spare);
-        return from_image(w, o, epoch, i, &w->spare);
+        return d->kind->pixels(d, i, w->decoder.a, &w->spare) ? -1 : from_image(w, o, epoch, i, &w->spare);
     }
     if (d->kept) {
         const struct image *m = kept_image(w, d, o, i);
@@ -215,16 +214,24 @@ static void maybe_flip(struct image *m, const struct data_options *o, i64 epoch,
         image_flip(m);
 }
 
-/* The channel means as a colour: what warps leave free, and around which erasing scatters. */
-static void fill_color(const dataset *d, u8 fill[3])
+/* What warps leave free and around which erasing scatters: the channel means. */
+struct fill { f32 mean[3], std[3]; u8 color[3]; };
+
+static struct fill fill_of(const dataset *d, const struct data_options *o)
 {
-    for (int c = 0; c < 3; c++)
-        fill[c] = (u8)nearbyint(d->mean[c]);
+    struct fill f;
+    for (int c = 0; c < 3; c++) {
+        int from = o->released && d->kind->fill_reversed ? 2 - c : c;
+        f.mean[c] = d->mean[from];
+        f.std[c] = d->std[from];
+        f.color[c] = (u8)nearbyint(f.mean[c]);
+    }
+    return f;
 }
 
 /* Random erasing (Zhong et al. 2020), fill of normal noise per pixel. The last row and column are never reached, as in the
  * reference. */
-static void maybe_erase(struct image *m, const dataset *d, const struct data_options *o, i64 epoch, i64 i)
+static void maybe_erase(struct image *m, const struct fill *f, const struct data_options *o, i64 epoch, i64 i)
 {
     rng r = draws(o, epoch, i, ERASE);
     if (rng_unit(&r) >= o->augment.erasing)
@@ -233,28 +240,30 @@ static void maybe_erase(struct image *m, const dataset *d, const struct data_opt
     int h = MIN(m->h, (int)nearbyint(sqrt(area * aspect))), w = MIN(m->w, (int)nearbyint(sqrt(area / aspect)));
     int y = m->h > h ? (int)rng_below(&r, (u32)(m->h - h)) : 0, x = m->w > w ? (int)rng_below(&r, (u32)(m->w - w)) : 0;
     u64 noise = (u64)rng_u32(&r) << 32 | rng_u32(&r);
-    image_erase(m, (struct window){ x, y, w, h }, d->mean, d->std, noise);
+    image_erase(m, (struct window){ x, y, w, h }, f->mean, f->std, noise);
+}
+
+static int augment(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch, i64 i)
+{
+    struct fill fill = fill_of(d, o);
+    rng ops = draws(o, epoch, i, OPS);
+    if (o->augment.pad && pad_and_crop(w, o, epoch, i))
+        return -1;
+    if (o->augment.flip)
+        maybe_flip(&w->out, o, epoch, i);
+    if (o->augment.ra_ops > 0 && randaugment(&w->out, &w->spare, w->decoder.a, &o->augment, fill.color, &ops))
+        return -1;
+    if (o->augment.erasing > 0)
+        maybe_erase(&w->out, &fill, o, epoch, i);
+    return 0;
 }
 
 int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i, u8 *to)
 {
     if (fetch(w, d, o, epoch, i))
         return -1;
-    if (o->train) {
-        if (o->augment.pad && pad_and_crop(w, o, epoch, i))
-            return -1;
-        if (o->augment.flip)
-            maybe_flip(&w->out, o, epoch, i);
-        if (o->augment.ra_ops > 0) {
-            rng r = draws(o, epoch, i, OPS);
-            u8 fill[3];
-            fill_color(d, fill);
-            if (randaugment(&w->out, &w->spare, w->decoder.a, &o->augment, fill, &r))
-                return -1;
-        }
-        if (o->augment.erasing > 0)
-            maybe_erase(&w->out, d, o, epoch, i);
-    }
+    if (o->train && augment(w, d, o, epoch, i))
+        return -1;
     memcpy(to, w->out.rgb, image_bytes(&w->out));
     return 0;
 }

@@ -31,6 +31,7 @@ struct data_options {
     int  eval_short;                              /* short edge before the centre crop; 0: image */
     int  fold;                                    /* dtd: which of its ten splits, 0: the first */
     bool bilinear, exif;                          /* else bicubic; EXIF rotation applied */
+    bool released;                                /* as the released code: on CIFAR, fills take the means in reversed order */
     bool skip_errors;                             /* a damaged file is replaced (train) or left out (eval), and counted */
     bool keep_decoded;                            /* hold decoded files in memory, up to 1 GiB */
     bool fast_decode;                             /* train: halve large JPEGs while decoding, where twice the crop's size is left */
@@ -51,7 +52,7 @@ void        data_close(dataset *d);
 int         data_count(const dataset *d), data_classes(const dataset *d);
 const char *data_class_name(const dataset *d, int class);     /* printable UTF-8 */
 i32         data_label(const dataset *d, i64 i);
-/* The file of sample i, or "train.bin[17]" for sets that keep many pictures in a file. Raw bytes: path_shown to print. */
+/* The file of sample i, or "train.bin, byte 3074" for sets that keep many pictures in a file. Raw bytes: path_shown to print. */
 const char *data_path(const dataset *d, i64 i, char out[4096]);
 void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */

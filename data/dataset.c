@@ -76,9 +76,46 @@ void set_classes(dataset *d, const char *const *names, int n)
     }
 }
 
-int set_no_split(const dataset *d, const char *known)
+int set_map(dataset *d, int k, const char *name)
 {
-    return fail(FAULT_USAGE, "data set %s has no split '%s'; it has %s", d->kind->name, d->split, known);
+    d->map_name[k] = name;
+    return file_map(arena_printf(d->a, "%s/%s", d->root, name), &d->map[k]);
+}
+
+static const struct data_split *find_split(const dataset *d)
+{
+    const struct data_split *s = d->kind->splits;
+    for (; s->name && strcmp(s->name, d->split); s++)
+        ;
+    return s->name ? s : NULL;
+}
+
+static int no_such_split(const dataset *d)
+{
+    char list[256] = "";
+    for (const struct data_split *s = d->kind->splits; s->name; s++)
+        snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", *list ? ", " : "", s->name);
+    return fail(FAULT_USAGE, "data set %s has no split '%s'; it has %s", d->kind->name, d->split, list);
+}
+
+/* The folder with the layout: ours, the reference's, or the root itself. */
+static int find_layout(dataset *d)
+{
+    const struct data_set *k = d->kind;
+    for (int i = 0; i < countof(k->folders); i++) {
+        const char *folder = k->folders[i] ? arena_printf(d->a, "%s/%s", d->root, k->folders[i]) : d->root;
+        for (int p = 0; p < countof(k->probe) && k->probe[p]; p++)
+            if (file_exists(arena_printf(d->a, "%s/%s", folder, k->probe[p]))) {
+                d->root = folder;
+                return 0;
+            }
+        if (!k->folders[i])
+            break;
+    }
+    if (k->mistaken && file_exists(arena_printf(d->a, "%s/%s", d->root, k->mistaken)))
+        return fail(FAULT_DATA, "%s/%s: %s", d->root, k->mistaken, k->hint);
+    return fail(FAULT_DATA, "%s: no %s there (no %s/%s)%s%s", d->root, k->name, k->folders[0], k->probe[0],
+                k->sources[0].url ? "; get it with: jetcl data fetch " : "", k->sources[0].url ? k->name : "");
 }
 
 /* The class that o->only[k] names: its number, or -1 + fail. */
@@ -92,7 +129,7 @@ static int class_named(const dataset *d, const char *name)
                 near ? near : "", near ? "'?)" : "");
 }
 
-/* Leaves the samples of the wanted classes, relabelled in their order. Not for record files, whose samples are places. */
+/* Leaves the samples of the wanted classes, relabelled in their order. */
 static int keep_classes(dataset *d, const struct data_options *o)
 {
     i32 *to = arena_array(d->a, i32, d->classes + 1);
@@ -103,17 +140,17 @@ static int keep_classes(dataset *d, const struct data_options *o)
         int c = class_named(d, o->only[k]);
         if (c < 0)
             return -1;
+        if (to[c] >= 0)
+            return fail(FAULT_USAGE, "data.classes: '%s' is named twice", o->only[k]);
         to[c] = k;
         names[k] = d->class_name[c];
     }
     i64 kept = 0;
-    d->place = d->kind->pixels ? arena_array(d->a, i64, d->n) : NULL;
     for (i64 i = 0; i < d->n; i++)
         if (to[d->label[i]] >= 0) {
-            if (d->place)
-                d->place[kept] = i;
-            else
-                d->path[kept] = d->path[i];
+            d->path[kept] = d->path[i];
+            if (d->record)
+                d->record[kept] = d->record[i];
             d->label[kept++] = to[d->label[i]];
         }
     d->n = kept;
@@ -138,7 +175,16 @@ static int finish_open(dataset *d, const struct data_options *o)
 
 static int open_kind(dataset *d, const struct data_options *o)
 {
-    return d->kind->open(d, o) || (o->n_only && keep_classes(d, o)) || finish_open(d, o) ? -1 : 0;
+    const struct data_set *k = d->kind;
+    const struct data_split *split = find_split(d);
+    if (k->splits[0].name && !split)
+        return no_such_split(d);
+    if ((k->probe[0] && find_layout(d)) || k->open(d, o))
+        return -1;
+    if (split && split->images && d->n && split->images != d->n)
+        warn("%s: split '%s' of %s has %ld images here, %ld as published (see: jetcl data verify)", d->root, d->split, k->name,
+             (long)d->n, (long)split->images);
+    return (o->n_only && keep_classes(d, o)) || finish_open(d, o) ? -1 : 0;
 }
 
 static dataset *new_dataset(const struct data_set *kind)
@@ -177,7 +223,7 @@ dataset *data_open_files(const char *const *paths, int n, const struct data_opti
     int rc = 0;
     for (int i = 0; i < n && !rc; i++) {
         char full[PATH_MAX];
-        rc = realpath(paths[i], full) ? folder_add_below(d, arena_printf(d->a, "%s", full + 1))
+        rc = realpath(paths[i], full) ? set_add_below(d, arena_printf(d->a, "%s", full + 1))
                                       : fail(FAULT_DATA, "%s: %s", paths[i], strerror(errno));
     }
     return checked(d, rc || finish_open(d, o) ? -1 : 0);
@@ -210,10 +256,14 @@ i32 data_label(const dataset *d, i64 i)
 
 const char *data_path(const dataset *d, i64 i, char out[4096])
 {
-    if (d->kind->pixels)
-        snprintf(out, 4096, "%s/%s[%ld]", d->root, d->split, (long)(d->place ? d->place[i] : i));
-    else
+    check(i >= 0 && i < d->n, "sample %ld of %ld", (long)i, (long)d->n);
+    if (d->path[i]) {
         snprintf(out, 4096, "%s/%s", d->root, d->path[i]);
+        return out;
+    }
+    for (int k = 0; k < countof(d->map); k++)
+        if (d->record[i] >= d->map[k].p && d->record[i] < d->map[k].p + d->map[k].n)
+            snprintf(out, 4096, "%s/%s, byte %ld", d->root, d->map_name[k], (long)(d->record[i] - d->map[k].p));
     return out;
 }
 

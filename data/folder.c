@@ -5,24 +5,14 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_DEPTH = 16 };
 
-struct names { const char **v; size_t n, cap; };
 struct level { dev_t dev; ino_t ino; };
 struct walk  { dataset *d; struct names files; struct level above[MOST_DEPTH]; };
-
-static int by_bytes(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
-
-static void sort(struct names *v)
-{
-    if (v->n)
-        qsort(v->v, v->n, sizeof *v->v, by_bytes);
-}
 
 static bool looks_like_image(const char *name)
 {
@@ -66,7 +56,7 @@ static int walk_entry(struct walk *w, DIR *dir, const struct dirent *e, const ch
 {
     enum sort s = entry_sort(dirfd(dir), e);
     if (s == FILE_ENTRY && (looks_like_image(e->d_name) || starts_like_image(dirfd(dir), e->d_name)))
-        *arena_push(w->d->a, w->files.v, w->files.n, w->files.cap) = arena_printf(w->d->a, "%s/%s", path, e->d_name);
+        names_add(w->d->a, &w->files, slice_of(arena_printf(w->d->a, "%s/%s", path, e->d_name)));
     if (s != FOLDER_ENTRY)
         return 0;
     return walk_folder(w, arena_printf(w->d->a, "%s/%s", path, e->d_name), depth + 1);
@@ -107,8 +97,7 @@ static int walk_folder(struct walk *w, const char *path, int depth)
     return rc;
 }
 
-/* Names of the folders in root/path. -1 + fail when it cannot be read. */
-static int folders_in(dataset *d, const char *path, struct names *out)
+int set_folders_in(dataset *d, const char *path, struct names *out)
 {
     char full[4096], shown[512];
     snprintf(full, sizeof full, "%s/%s", d->root, path);
@@ -117,9 +106,9 @@ static int folders_in(dataset *d, const char *path, struct names *out)
         return fail(FAULT_DATA, "%s: %s", path_shown(shown, full), strerror(errno));
     for (const struct dirent *e; (e = readdir(dir));)
         if (entry_sort(dirfd(dir), e) == FOLDER_ENTRY)
-            *arena_push(d->a, out->v, out->n, out->cap) = arena_printf(d->a, "%s", e->d_name);
+            names_add(d->a, out, slice_of(e->d_name));
     closedir(dir);
-    sort(out);
+    names_sort(out);
     return 0;
 }
 
@@ -135,16 +124,10 @@ static const char *numbering_split(dataset *d)
     return !stat(full, &st) && S_ISDIR(st.st_mode) ? train : d->split;
 }
 
-static int class_of(const struct names *classes, const char *name)
-{
-    const char **at = bsearch(&name, classes->v, classes->n, sizeof *classes->v, by_bytes);
-    return at ? (int)(at - classes->v) : -1;
-}
-
 static int add_class(dataset *d, const struct names *classes, const char *name, bool skip_errors)
 {
     struct walk w = { .d = d };
-    int label = class_of(classes, name);
+    int label = names_find(classes, slice_of(name));
     char shown[512];
     const char *path = arena_printf(d->a, "%s/%s", d->split, name);
     if (label < 0)
@@ -156,13 +139,13 @@ static int add_class(dataset *d, const struct names *classes, const char *name, 
                     path_shown(shown, path));
     if (!w.files.n)
         warn("%s/%s: a class without any image", d->root, path_shown(shown, path));
-    sort(&w.files);
+    names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], label);
     return 0;
 }
 
-int folder_add_below(dataset *d, const char *path)
+int set_add_below(dataset *d, const char *path)
 {
     struct walk w = { .d = d };
     struct stat st;
@@ -172,17 +155,17 @@ int folder_add_below(dataset *d, const char *path)
         return set_add(d, path, 0), 0;
     if (walk_folder(&w, path, 0))
         return -1;
-    sort(&w.files);
+    names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], 0);
     return 0;
 }
 
-static int open_folder(dataset *d, const struct data_options *o)
+int set_open_folder(dataset *d, const struct data_options *o)
 {
     struct names classes = { 0 }, here = { 0 };
     const char *numbering = numbering_split(d);
-    if (folders_in(d, d->split, &here) || folders_in(d, numbering, &classes))
+    if (set_folders_in(d, d->split, &here) || set_folders_in(d, numbering, &classes))
         return -1;
     if (!here.n)
         return fail(FAULT_DATA, "%s/%s: no class folders in it (images belong in <split>/<class>/)", d->root, d->split);
@@ -194,6 +177,5 @@ static int open_folder(dataset *d, const struct data_options *o)
 }
 
 const struct data_set folder_set = {
-    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG or GIF", .open = open_folder,
-    .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f },
+    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG or GIF", .open = set_open_folder, IMAGENET_PIXELS,
 };

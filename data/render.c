@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define MARK "jetcl demo set, version 1\n"
-enum { SEED = 20240 };
+enum { SEED = 20240, A_TRAIN = 180, A_TEST = 60, B_TRAIN = 150, B_TEST = 25 /* pictures per class */ };
 static const f32 PI = 3.14159265f;
 
 enum shape   { DISC, TRIANGLE, STAR, CROSS, MOON, SQUARE, HEXAGON, RING, ARROW, DROP, HALF, BAR, SHAPES };
@@ -42,7 +42,7 @@ static const struct kind kinds_b[] = {
     { DROP, CHECKER, PAIR },   { DROP, PLAIN, CIRCLE },   { DROP, DOTS, ONE },        { HALF, STRIPES, ROW },
     { HALF, RINGS, ONE },      { HALF, CHECKER, CIRCLE }, { BAR, PLAIN, GRID },       { BAR, RINGS, PAIR },
 };
-static const struct set demo_sets[] = { { "a", kinds_a, countof(kinds_a), 180, 60 }, { "b", kinds_b, countof(kinds_b), 150, 25 } };
+static const struct set demo_sets[] = { { "a", kinds_a, countof(kinds_a), A_TRAIN, A_TEST }, { "b", kinds_b, countof(kinds_b), B_TRAIN, B_TEST } };
 
 /* ---- shapes: signed distance (about) to the outline of a shape of radius 1, negative inside ----------------------------- */
 
@@ -369,33 +369,21 @@ int render_demo(const char *folder)
     return rc;
 }
 
-/* How many images a split like "a/train" has when complete; 0 when there is no such split. */
-static int split_size(const char *split)
-{
-    for (const struct set *s = demo_sets; s < demo_sets + countof(demo_sets); s++)
-        for (int test = 0; test < 2; test++) {
-            char name[16];
-            snprintf(name, sizeof name, "%s/%s", s->name, test ? "test" : "train");
-            if (!strcmp(name, split))
-                return s->n * (test ? s->test : s->train);
-        }
-    return 0;
-}
-
 static int open_demo(dataset *d, const struct data_options *o)
 {
-    int size = split_size(d->split);
-    if (!size)
-        return set_no_split(d, "a/train, a/test, b/train, b/test");
+    i64 size = 0;
+    for (const struct data_split *s = d->kind->splits; s->name; s++)
+        size = strcmp(s->name, d->split) ? size : s->images;
     d->root = arena_printf(d->a, "%s/demo", d->root);
-    if (render_demo(d->root) || folder_set.open(d, o))
+    if (render_demo(d->root) || set_open_folder(d, o))
         return -1;
     if (d->n != size)
-        return fail(FAULT_DATA, "%s/%s: %ld of %d images are left; delete %s and it is drawn again", d->root, d->split, (long)d->n, size, d->root);
+        return fail(FAULT_DATA, "%s/%s: %ld of %ld images are left; delete %s and it is drawn again", d->root, d->split, (long)d->n,
+                    (long)size, d->root);
     return 0;
 }
 
 const struct data_set demo_set = {
-    .name = "demo", .help = "drawn by this program: a/train, a/test (10 classes), b/train, b/test (20, for pre-training)", .open = open_demo,
-    .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f },
+    .name = "demo", .help = "drawn by this program: a (10 classes) to fine-tune on, b (20) to pre-train on", .open = open_demo, IMAGENET_PIXELS,
+    .splits = { { "a/train", 10 * A_TRAIN }, { "a/test", 10 * A_TEST }, { "b/train", 20 * B_TRAIN }, { "b/test", 20 * B_TEST } },
 };

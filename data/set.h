@@ -5,14 +5,27 @@
 #include "data/data.h"
 #include <pthread.h>
 
-/* One row of datasets.def. open() finds the files below d->root and lists the samples of d->split by set_add. */
+struct data_split  { const char *name; i64 images; };         /* images: as published; 0: any number */
+/* One file of `jetcl data fetch`: an archive, unpacked in the root's folder `into`, or (no archive suffix) a plain file. */
+struct data_source { const char *url, *md5, *sha256, *into; };
+
+/* One row of datasets.def. */
 struct data_set {
     const char *name, *help;
-    int (*open)(dataset *d, const struct data_options *o);
-    /* Pixels of sample i where a sample is not a file of its own: NULL else. */
-    void (*pixels)(const dataset *d, i64 i, struct image *out);
+    const char *folders[4];                       /* where it lies below the root, ours first; else the root itself */
+    const char *probe[2];                         /* one of these must be there */
+    const char *mistaken, *hint;                  /* a folder that people have instead, and what to say then */
+    struct data_split splits[8];                  /* none: any name */
+    int classes;                                  /* as published; 0: any number */
+    struct data_source sources[5];
     f32 mean[3], std[3];
+    bool fill_reversed;                           /* the released configuration fills with the means in reversed order */
+    /* Lists the samples of d->split, by set_add, and the classes, by set_classes. d->root is the folder found. */
+    int (*open)(dataset *d, const struct data_options *o);
+    /* Pixels of sample i, where a sample is not a file of its own; NULL else. 0 or -1 + fail. */
+    int (*pixels)(const dataset *d, i64 i, arena *a, struct image *out);
 };
+#define IMAGENET_PIXELS .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f }
 
 struct dataset {
     arena *a;
@@ -22,12 +35,12 @@ struct dataset {
     i64 n, cap;
     i32 *label;
     const char **path;                            /* below root; NULL for record files */
-    i64 *place;                                   /* record files of which some classes are used: a sample's place; else NULL */
     int classes;
     const char **class_name;
     f32 mean[3], std[3];
-    struct file_map map[5];                       /* record files */
-    void *own;                                    /* whatever else the set needs */
+    struct file_map map[5];                       /* record files, and their names */
+    const char *map_name[5];
+    const u8 **record;                            /* per sample: its bytes in one of them */
     pthread_mutex_t lock;                         /* of kept */
     struct image *kept;                           /* decoded samples, where asked for: rgb NULL until decoded */
     i64 kept_bytes;
@@ -39,8 +52,33 @@ struct dataset {
 
 void set_add(dataset *d, const char *path, i32 label);
 void set_classes(dataset *d, const char *const *names, int n);   /* copied, made printable */
-int  folder_add_below(dataset *d, const char *path);             /* root/path itself, or all pictures below it; label 0 */
-int  set_no_split(const dataset *d, const char *known);          /* fail(FAULT_USAGE): "known" lists the splits */
+int  set_add_below(dataset *d, const char *path);               /* root/path itself, or all pictures below it; label 0 */
+int  set_map(dataset *d, int k, const char *name);               /* d->map[k] = root/name */
+struct names { const char **v; size_t n, cap; };
+/* Names of the folders in root/path, sorted. */
+int  set_folders_in(dataset *d, const char *path, struct names *out);
+/* The folder's images as samples, as folder.c describes. */
+int  set_open_folder(dataset *d, const struct data_options *o);
+
+/* ---- lists.c: annotation files ------------------------------------------------------------------------------------- */
+
+/* Walks a text: *line is the next line without its end and surrounding blanks; empty ones and those from '#' are skipped. */
+bool list_line(const char **at, slice *line);
+/* The line's next word; false when none is left. */
+bool list_word(slice *line, slice *word);
+/* root/name, whole; NULL + fail. */
+char *list_text(const dataset *d, const char *name);
+/* A relative path without "..", or fail. what: the list's name. */
+int  list_path_ok(const dataset *d, const char *what, slice path);
+/* Names to be sorted by bytes, without doubles; class_of gives -1 for an unknown one. */
+void names_add(arena *a, struct names *v, slice name);
+void names_sort(struct names *v);
+int  names_find(const struct names *v, slice name);
+
+/* ---- mat.c: numeric arrays of MATLAB level-5 files ------------------------------------------------------------------- */
+
+/* Array `name` of the file as integers; NULL + fail when it is not there or not of numbers. */
+i32 *mat_integers(arena *a, const char *path, const char *name, size_t *n);
 
 /* ---- augment.c: the random choices ------------------------------------------------------------------------------- */
 

@@ -1,0 +1,53 @@
+/* stl10.c: STL-10 (Coates et al. 2011): train_X.bin and train_y.bin, test likewise. An image is 96x96 reds, greens, blues, each
+ * column by column; a label is one byte, 1..10. */
+#include "data/set.h"
+
+enum { SIDE = 96, PLANE = SIDE * SIDE };
+
+static int open_stl10(dataset *d, const struct data_options *o)
+{
+    (void)o;
+    bool test = !strcmp(d->split, "test");
+    const char *names = list_text(d, "class_names.txt"), *x = test ? "test_X.bin" : "train_X.bin", *y = test ? "test_y.bin" : "train_y.bin";
+    struct names v = { 0 };
+    slice line;
+    if (!names || set_map(d, 0, x) || set_map(d, 1, y))
+        return -1;
+    while (list_line(&names, &line))
+        names_add(d->a, &v, line);
+    if (v.n != 10)
+        return fail(FAULT_DATA, "%s/class_names.txt: %d names instead of 10", d->root, (int)v.n);
+    set_classes(d, v.v, 10);
+    u64 n = d->map[1].n;
+    if (!n || d->map[0].n != n * 3 * PLANE)
+        return fail(FAULT_DATA, "%s: %s has %lu bytes, but the %lu labels of %s want %lu", d->root, x, (unsigned long)d->map[0].n,
+                    (unsigned long)n, y, (unsigned long)(n * 3 * PLANE));
+    d->record = arena_array(d->a, const u8 *, n);
+    for (u64 i = 0; i < n; i++) {
+        int label = d->map[1].p[i];
+        if (label < 1 || label > 10)
+            return fail(FAULT_DATA, "%s/%s: label %d at byte %lu is outside 1..10", d->root, y, label, (unsigned long)i);
+        set_add(d, NULL, label - 1);
+        d->record[i] = d->map[0].p + i * 3 * PLANE;
+    }
+    return 0;
+}
+
+static int stl10_pixels(const dataset *d, i64 i, arena *a, struct image *out)
+{
+    if (image_room(a, out, SIDE, SIDE))
+        return -1;
+    for (int y = 0; y < SIDE; y++)
+        for (int x = 0; x < SIDE; x++)
+            for (int c = 0; c < 3; c++)
+                out->rgb[(y * SIDE + x) * 3 + c] = d->record[i][c * PLANE + x * SIDE + y];
+    return 0;
+}
+
+const struct data_set stl10_set = {
+    .name = "stl10", .help = "STL-10, binary version: 96x96, 10 classes", .folders = { "stl10_binary", "STL/stl10_binary" },
+    .probe = { "train_X.bin", "test_X.bin" }, .splits = { { "train", 5000 }, { "test", 8000 } }, .classes = 10, IMAGENET_PIXELS,
+    .sources = { { "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb",
+                   "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866", "" } },
+    .open = open_stl10, .pixels = stl10_pixels,
+};
