@@ -107,6 +107,18 @@ static void cifar10(void **state)
     expect(d, 3, 10, (i32[]){ 4, 5, 6 });
     data_close(d);
     check_cifar_pixels(pixels("cifar10", at("c10"), "train", 32, 7), 7);
+    struct data_options some = { .set = "cifar10", .root = at("c10"), .split = "train", .only = (const char *const[]){ "truck", "cat" }, .n_only = 2 };
+    d = data_open(&some);
+    expect(d, 2, 2, (i32[]){ 1, 0 });
+    assert_string_equal(path_of(d, 1), "c10/cifar-10-batches-bin/data_batch_5.bin, byte 3074");
+    data_close(d);
+    some.only = (const char *const[]){ "truck", "truck" };
+    assert_null(data_open(&some));
+    assert_failed(FAULT_USAGE, "data.classes: 'truck' is named twice");
+    some.only = (const char *const[]){ "truk" };
+    some.n_only = 1;
+    assert_null(data_open(&some));
+    assert_failed(FAULT_USAGE, "no class 'truk' (did you mean 'truck'?)");
     data_close(must_open("cifar10", at("c10/cifar-10-batches-bin"), "test"));       // the layout's own folder as root
     refused("cifar10", at("c10"), "val", FAULT_USAGE, "has no split 'val'; it has train, test");
     assert_int_equal(truncate(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 6000), 0);
