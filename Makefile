@@ -48,7 +48,7 @@ $(B)/gen/version.c: FORCE
 FORCE:
 
 demo: $(B)/jetcl                             ## the whole pipeline in three minutes
-	$(B)/jetcl table experiments/tables/demo.yaml
+	$(B)/jetcl table experiments/tables/demo.yaml $(DEMO_OPTIONS)
 
 test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a user runs it; T=ops runs test_ops only
 	@sh tests/run.sh $(B) $(T)
