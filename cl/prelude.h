@@ -1,8 +1,9 @@
-/* prelude.h: put before every kernel file and all generated text. Kept short, since every program pays for it; what only
- * some kernels need stands in headers of its own: #include "special.h" (exp, erf, gelu), #include "random.h" (draws).
+/* prelude.h: put before every kernel file and all generated text. Kept short, since every program pays for
+ * it; what only some kernels need stands in headers of its own: #include "special.h" (exp, erf, gelu),
+ * #include "random.h" (draws).
  *
- * From the build: CLASS_CPU or CLASS_GPU (neither under JETCL_TRACE=no_class), SIMD (lanes: vector width of a CPU, warp of
- * a GPU), LOCAL_BYTES, and HAVE_FP16, HAVE_FP64, HAVE_SUBGROUPS where the device has them.
+ * From the build: CLASS_CPU or CLASS_GPU (neither under JETCL_TRACE=no_class), SIMD (lanes: vector width of a
+ * CPU, warp of a GPU), LOCAL_BYTES, and HAVE_FP16, HAVE_FP64, HAVE_SUBGROUPS where the device has them.
  */
 #ifndef PRELUDE_H
 #define PRELUDE_H

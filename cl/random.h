@@ -1,5 +1,5 @@
-/* random.h: draws as functions of (seed, stream, step, element): Philox4x32-10 (Salmon et al. 2011), bit-equal to
- * core/base/rng.c. Masks and noise are drawn again wherever they are needed, never stored.
+/* random.h: draws as functions of (seed, stream, step, element): Philox4x32-10 (Salmon et al. 2011),
+ * bit-equal to core/base/rng.c. Masks and noise are drawn again wherever they are needed, never stored.
  *
  *     uint16 bits = random_16(seed, stream, step, g);        // elements 16 g .. 16 g + 15
  *     float16 u = unit_16(bits), z = normal_16(u);           // [0, 1) in steps of 2^-24; N(0, 1)
@@ -10,7 +10,8 @@
 #ifndef RANDOM_H
 #define RANDOM_H
 
-/* A round works on 64-bit lanes of which only the low halves count: the product of two low halves is one instruction. */
+/* A round works on 64-bit lanes of which only the low halves count: the product of two low halves is one
+ * instruction. */
 #define PHILOX_LOW(x) ((x) & 0xFFFFFFFFul)
 #define PHILOX_ROUND(k0, k1) {                                                                          \
     ulong4 p0 = PHILOX_LOW(c0) * 0xD2511F53ul, p1 = PHILOX_LOW(c2) * 0xCD9E8D57ul;                      \

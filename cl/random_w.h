@@ -1,5 +1,5 @@
-/* random_w.h: unit, ln and normal of random.h for W lanes: core/base/rng.c's polynomials to the letter. No product there
- * feeds a sum except through fma, so no compiler can contract one. */
+/* random_w.h: unit, ln and normal of random.h for W lanes: core/base/rng.c's polynomials to the letter. No
+ * product there feeds a sum except through fma, so no compiler can contract one. */
 
 static inline real FN(unit)(bits b) { return TO(convert, real)(b >> 8) * 0x1p-24f; }
 
@@ -34,7 +34,8 @@ static inline real FN(normal)(real u)
     p = fma(p, w, (real)-0.00417768164f);
     p = fma(p, w, (real)0.246640727f);
     p = fma(p, w, (real)1.50140941f);
-    real s = sqrt(y) - 3.0f, q = fma((real)-0.000200214257f, s, (real)0.000100950558f);      /* one draw in 300 */
+    real s = sqrt(y) - 3.0f;                             /* far out: one draw in 300 */
+    real q = fma((real)-0.000200214257f, s, (real)0.000100950558f);
     q = fma(q, s, (real)0.00134934322f);
     q = fma(q, s, (real)-0.00367342844f);
     q = fma(q, s, (real)0.00573950773f);

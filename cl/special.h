@@ -1,6 +1,6 @@
-/* special.h: exp, erf and gelu as polynomials, one text for one, four and sixteen lanes: exp_1 exp_4 exp_16, and so on.
- * A driver's erf(float) can be twenty times slower than its erf(float16) (PoCL calls libm lane by lane), and two drivers
- * differ in the last bits; these agree wherever fma and division round correctly.
+/* special.h: exp, erf and gelu as polynomials, one text for one, four and sixteen lanes: exp_1 exp_4 exp_16,
+ * and so on. A driver's erf(float) can be twenty times slower than its erf(float16) (PoCL calls libm lane by
+ * lane), and two drivers differ in the last bits; these agree wherever fma and division round correctly.
  *
  *     exp_N(x)         e^x
  *     erf_N(x)         2/sqrt(pi) int_0^x exp(-t^2) dt

@@ -1,7 +1,7 @@
 /* special_w.h: the functions of special.h for W lanes; real and whole are the float and int of that width.
  *
- * Coefficients are minimax fits by iterated least squares (Lawson 1961). 1 - erf(t) = exp(-t^2) k Q(k), k = 1/(1 + 0.38 t), has
- * the form Hastings used (1955).
+ * Coefficients are minimax fits by iterated least squares (Lawson 1961). 1 - erf(t) = exp(-t^2) k Q(k),
+ * k = 1/(1 + 0.38 t), has the form Hastings used (1955).
  */
 
 /* e^x = 2^n e^r, |r| <= log(2)/2. Adding 3 2^22 rounds to an integer, which then stands in the low bits. */
@@ -17,7 +17,8 @@ static inline real FN(exp)(real x)
     p = fma(p, r, (real)4.99999940e-1f);
     p = fma(p, r * r, r) + 1.0f;
     whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;
-    p = p * TO(as, real)((half_i + 127) << 23) * TO(as, real)((i - half_i + 127) << 23);     /* 2^128 needs two steps */
+    /* 2^128 and denormals need two steps */
+    p = p * TO(as, real)((half_i + 127) << 23) * TO(as, real)((i - half_i + 127) << 23);
     return select(p, (real)0.0f, x < -104.0f);
 }
 

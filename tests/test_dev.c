@@ -1,5 +1,6 @@
-/* test_dev.c: the device runtime: choosing, memory, programs and their cache, launch lists, CLBlast, the null device. Runs on
- * the device that JETCL_DEVICE chooses; PoCL is asked to show two, so that choosing between devices is tested too. */
+/* test_dev.c: the device runtime: choosing, memory, programs and their cache, launch lists, CLBlast, the null
+ * device. Runs on the device that JETCL_DEVICE chooses; PoCL is asked to show two, so that choosing between
+ * devices is tested too. */
 #include "unit.h"
 #include <math.h>
 #include <stdlib.h>
@@ -65,9 +66,10 @@ static void expect_abort(void (*fn)(dev *), const char *part)
         fail_msg("expected an abort with '%s', got status %d: %s", part, status, text);
 }
 
-/* ---- choosing ------------------------------------------------------------------------------------------------------ */
+/* ---- choosing ------------------------------------------------------------------------------------------ */
 
-/* First of all tests: the loader reads its environment once per process, so this child must be the first to ask. */
+/* First of all tests: the loader reads its environment once per process, so this child must be the first to
+ * ask. */
 static void test_no_driver(void **state)
 {
     (void)state;
@@ -127,7 +129,7 @@ static void test_choosing(void **state)
     unsetenv("JETCL_CL");
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static void test_memory(void **state)
 {
@@ -208,7 +210,7 @@ static void test_pool(void **state)
     dev_close(d);
 }
 
-/* ---- launch lists -------------------------------------------------------------------------------------------------- */
+/* ---- launch lists -------------------------------------------------------------------------------------- */
 
 static const char *const text_add =
     "__kernel void add(__global float *x, const float a, const int n)\n"
@@ -227,8 +229,8 @@ static void test_launches(void **state)
     must(mem_write(d, x, in));
     launches *l = launches_new(d, "test");
     u64 wg = (u64)dev_tune(d, "copy", "WG");
-    launch copy = { .file = "copy", .kernel = "copy_scaled", .defs = "-DWG=1", .global = { ROUND_UP(N, wg) }, .local = { wg },
-                    .label = "node 7", .bytes = 8 * N,
+    launch copy = { .file = "copy", .kernel = "copy_scaled", .defs = "-DWG=1", .label = "node 7", .bytes = 8 * N,
+                    .global = { ROUND_UP(N, wg) }, .local = { wg },
                     .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_INT(N), ARG_REAL(2) } };
     launch add = { .file = "group", .kernel = "add", .source = text_add, .global = { N },
                    .args = { ARG_RANGE(y), ARG_REAL(1), ARG_INT(N) } };
@@ -264,7 +266,8 @@ static void test_launches(void **state)
     dev_close(d);
 }
 
-/* Every kind of argument, a buffer that is not given, a local size in three axes, and a list that grows after compiling. */
+/* Every kind of argument, a buffer that is not given, a local size in three axes, and a list that grows after
+ * compiling. */
 static void test_arguments(void **state)
 {
     (void)state;
@@ -363,7 +366,7 @@ static void test_mistakes(void **state)
     expect_abort(wrong_group, "needs groups of 1 x 1 x 1");
 }
 
-/* ---- programs ------------------------------------------------------------------------------------------------------ */
+/* ---- programs ------------------------------------------------------------------------------------------ */
 
 /* Lines of the kernel trace that hold `part`, since the last call with NULL. */
 static int traced(const char *part)
@@ -443,7 +446,8 @@ static void test_build_errors(void **state)
     (void)state;
     write_file("cl/broken.cl", "/* one */\n/* two */\n__kernel void broken(__global int *y) { *y = nonsense; }\n");
     write_file("cl/inner.h", "\n\nstatic int f(void) { return missing; }\n");
-    write_file("cl/outer.cl", "/* one */\n#include \"inner.h\"\n__kernel void outer(__global int *y) { *y = absent; }\n");
+    write_file("cl/outer.cl", "/* one */\n#include \"inner.h\"\n"
+                              "__kernel void outer(__global int *y) { *y = absent; }\n");
     write_file("cl/lost.cl", "\n#include \"nowhere.h\"\n__kernel void lost(__global int *y) { }\n");
     setenv("JETCL_CL", arena_printf(scratch, "%s/cl", folder), 1);
     dev *d = open_device();
@@ -459,7 +463,8 @@ static void test_build_errors(void **state)
         expect_fail(FAULT_DEVICE, "cl/lost.cl:2: no kernel file cl/nowhere.h");
         run_constant(d, &(launch){ .file = "absent", .kernel = "absent" });
         expect_fail(FAULT_DEVICE, "no kernel file cl/absent.cl");
-        run_constant(d, &(launch){ .file = "maps", .kernel = "map", .source = "\n__kernel void map(__global int *y) { y = q; }" });
+        run_constant(d, &(launch){ .file = "maps", .kernel = "map",
+                                   .source = "\n__kernel void map(__global int *y) { y = q; }" });
         expect_fail(FAULT_DEVICE, "maps:2");
     }
     unsetenv("JETCL_CL");
@@ -472,9 +477,10 @@ static void test_sharing(void **state)
     (void)state;
     dev *d = open_device();
     trace_kernels(true, "");
-    const char *const text[] = { "__kernel void three(__global int *y) { *y = 3; }", "__kernel void four(__global int *y) { *y = 4; }" };
+    const char *const text[] = { "__kernel void three(__global int *y) { *y = 3; }",
+                                 "__kernel void four(__global int *y) { *y = 4; }" };
     mem *m = mem_new(d, 64, "out");
-    launch k = { .file = "shared", .kernel = "three", .source = text[0], .global = { 1 }, .args = { ARG_RANGE(((range){ m, 0, 4 })) } };
+    launch k = { .file = "shared", .global = { 1 }, .args = { ARG_RANGE(((range){ m, 0, 4 })) } };
     for (int round = 0; round < 2 && dev_class(d) != DEV_NULL; round++) {
         launches *l = launches_new(d, "list");
         k.kernel = "three", k.source = text[0];
@@ -505,7 +511,8 @@ static dev *cached_device(const char *cache)
 static void test_cache(void **state)
 {
     (void)state;
-    const launch k = { .file = "cached", .kernel = "seven", .source = "__kernel void seven(__global int *y) { *y = 7; }" };
+    const launch k = { .file = "cached", .kernel = "seven",
+                       .source = "__kernel void seven(__global int *y) { *y = 7; }" };
     char *cache = arena_printf(scratch, "%s/cache", folder);
     dev *d = cached_device(cache);
     if (dev_class(d) == DEV_NULL) {
@@ -543,7 +550,7 @@ static void test_cache(void **state)
     dev_set_cache_dir(cache);
 }
 
-/* ---- CLBlast --------------------------------------------------------------------------------------------------------- */
+/* ---- CLBlast ------------------------------------------------------------------------------------------- */
 
 static void test_gemm(void **state)
 {
@@ -580,7 +587,7 @@ static void test_gemm(void **state)
     dev_close(d);
 }
 
-/* ---- the null device -------------------------------------------------------------------------------------------------- */
+/* ---- the null device ----------------------------------------------------------------------------------- */
 
 static void test_null(void **state)
 {

@@ -25,7 +25,8 @@ static int mark_chosen(struct cli *c, const char *setting, const struct dev_info
 static void print(const struct dev_info *i, bool chosen)
 {
     char memory[24], piece[24], local[24];
-    printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), kind(i), chosen ? ", chosen" : "");
+    printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), kind(i),
+           chosen ? ", chosen" : "");
     printf("      platform  %s\n      driver    %s, %s\n", i->platform, i->driver, i->version);
     if (*i->uuid)
         printf("      uuid      %s\n", i->uuid);
@@ -33,19 +34,20 @@ static void print(const struct dev_info *i, bool chosen)
         printf("      pci       %s\n", i->pci);
     printf("      memory    %s, %s in one piece, %s local\n", text_bytes(memory, (f64)i->global_mem),
            text_bytes(piece, (f64)i->max_alloc), text_bytes(local, (f64)i->local_mem));
-    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n\n", i->compute_units, i->simd, i->max_group,
-           i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "", i->subgroups ? ", sub-groups" : "");
+    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n\n", i->compute_units, i->simd,
+           i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "", i->subgroups ? ", sub-groups" : "");
 }
 
 static json_t *as_json(const struct dev_info *i, bool chosen)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i, s:b, s:b, s:b, s:b}",
-                     "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform, "driver", i->driver,
-                     "version", i->version, "kind", kind(i), "uuid", i->uuid, "pci", i->pci,
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
+                     " s:b, s:b, s:b, s:b}",
+                     "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
+                     "driver", i->driver, "version", i->version, "kind", kind(i), "uuid", i->uuid, "pci", i->pci,
                      "memory", (json_int_t)i->global_mem, "max_alloc", (json_int_t)i->max_alloc,
-                     "local_memory", (json_int_t)i->local_mem, "compute_units", (int)i->compute_units, "lanes", (int)i->simd,
-                     "max_group", (int)i->max_group, "alignment", (int)i->align, "fp16", i->fp16, "fp64", i->fp64,
-                     "subgroups", i->subgroups, "chosen", chosen);
+                     "local_memory", (json_int_t)i->local_mem, "compute_units", (int)i->compute_units,
+                     "lanes", (int)i->simd, "max_group", (int)i->max_group, "alignment", (int)i->align,
+                     "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen);
 }
 
 static int run(struct cli *c)
@@ -56,7 +58,7 @@ static int run(struct cli *c)
         return -1;
     int n = dev_list(c->arena, &all);
     bool *chosen = arena_array(c->arena, bool, n + 1);
-    int rc = mark_chosen(c, s.device, all, n, chosen);           // the list is shown also where the choice is what is wrong
+    int rc = mark_chosen(c, s.device, all, n, chosen);       // a wrong setting is told after the list
     json_t *list = json_array();
     for (int i = 0; i < n; i++)
         if (c->json)

@@ -1,5 +1,5 @@
-/* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class wants it, and only
- * after a few small products came out right: some versions are wrong on some devices. */
+/* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class
+ * wants it, and only after a few small products came out right: some versions are wrong on some devices. */
 #include "dev/ocl.h"
 #include <clblast_c.h>
 #include <math.h>
@@ -14,14 +14,15 @@ static void check_matrix(char name, range r, i64 rows, i64 cols, i64 ld, i64 bat
 {
     i64 n = extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / 4);
     check(r.mem && r.off % 4 == 0 && ld >= cols && stride >= 0 && n <= has,
-          "gemm: %c is %lld x %lld, row step %lld, batch %lld by %lld: %lld elements of %lld", name, (long long)rows,
-          (long long)cols, (long long)ld, (long long)batch, (long long)stride, (long long)n, (long long)has);
+          "gemm: %c is %lld x %lld, row step %lld, batch %lld by %lld: %lld elements of %lld", name,
+          (long long)rows, (long long)cols, (long long)ld, (long long)batch, (long long)stride, (long long)n,
+          (long long)has);
 }
 
 void gemm_check(const struct gemm *g)
 {
-    check(g->batch >= 1 && g->m >= 1 && g->n >= 1 && g->k >= 1, "gemm of %lld x %lld x %lld, batch %lld", (long long)g->m,
-          (long long)g->n, (long long)g->k, (long long)g->batch);
+    check(g->batch >= 1 && g->m >= 1 && g->n >= 1 && g->k >= 1, "gemm of %lld x %lld x %lld, batch %lld",
+          (long long)g->m, (long long)g->n, (long long)g->k, (long long)g->batch);
     check(g->batch == 1 || g->sc, "gemm: %lld products into one result", (long long)g->batch);
     check_matrix('A', g->a, g->ta ? g->k : g->m, g->ta ? g->m : g->k, g->lda, g->batch, g->sa);
     check_matrix('B', g->b, g->tb ? g->n : g->k, g->tb ? g->k : g->n, g->ldb, g->batch, g->sb);
@@ -37,16 +38,18 @@ int gemm_run(const struct gemm *g, cl_command_queue queue)
     size_t a0 = g->a.off / 4, b0 = g->b.off / 4, c0 = g->c.off / 4;
     cl_mem a = g->a.mem->cl, b = g->b.mem->cl, c = g->c.mem->cl;
     CLBlastStatusCode s = g->batch == 1
-        ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb, g->beta, c, c0, ldc, &queue,
-                       NULL)
-        : CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, (size_t)g->sa, b, b0, ldb,
-                                     (size_t)g->sb, g->beta, c, c0, ldc, (size_t)g->sc, (size_t)g->batch, &queue, NULL);
+        ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb, g->beta, c, c0,
+                       ldc, &queue, NULL)
+        : CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, (size_t)g->sa,
+                                     b, b0, ldb, (size_t)g->sb, g->beta, c, c0, ldc, (size_t)g->sc,
+                                     (size_t)g->batch, &queue, NULL);
     return s ? fail(FAULT_DEVICE, "gemm %zu x %zu x %zu: CLBlast: %s", m, n, k, ocl_name((cl_int)s)) : 0;
 }
 
-/* ---- self-check ----------------------------------------------------------------------------------------------------- */
+/* ---- self-check ---------------------------------------------------------------------------------------- */
 
-static f32 value(int which, i64 i) { return (f32)((i * 37 + which * 11) % 17 - 8); }       // small integers: sums are exact
+/* Small integers, whose sums are exact. */
+static f32 value(int which, i64 i) { return (f32)((i * 37 + which * 11) % 17 - 8); }
 
 static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
 {
@@ -57,7 +60,8 @@ static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
     return g->alpha * sum + (g->beta != 0 ? g->beta * (f64)value(2, batch * g->sc + i * g->ldc + j) : 0);
 }
 
-/* One product on the device against the loop above, at a thousand places. C starts as NaN where it must not be read. */
+/* One product on the device against the loop above, at a thousand places. C starts as NaN where it must not
+ * be read. */
 static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
 {
     i64 n = (i64)g->c.bytes / 4, cells = g->m * g->n * g->batch, step = cells / 1000 + 1;
@@ -77,8 +81,9 @@ static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
     return true;
 }
 
-/* Every transpose, with and without batch and beta. CLBlast has other kernels for large matrices than for small ones; those
- * are tried where its products are meant to run (building them for a CPU takes ten seconds). */
+/* Every transpose, with and without batch and beta. CLBlast has other kernels for large matrices than for
+ * small ones; those are tried where its products are meant to run (building them for a CPU takes ten
+ * seconds). */
 static bool self_check(dev *d)
 {
     const i64 sizes[2][3] = { { 19, 33, 21 }, { 1030, 1040, 1050 } };
@@ -89,8 +94,9 @@ static bool self_check(dev *d)
         u64 bytes = 4 * (u64)(batch * n * k);                    // of B, the largest
         arena *a = arena_open("gemm check");
         mem *all = mem_new(d, 3 * bytes, "gemm check");
-        struct gemm g = { .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .lda = ta ? m : k, .ldb = tb ? k : n, .ldc = n,
-                          .batch = batch, .sa = ta ? 0 : m * k, .sb = n * k, .sc = m * n, .alpha = 2, .beta = ta ? 1 : 0,
+        struct gemm g = { .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .alpha = 2, .beta = ta ? 1 : 0,
+                          .lda = ta ? m : k, .ldb = tb ? k : n, .ldc = n,
+                          .batch = batch, .sa = ta ? 0 : m * k, .sb = n * k, .sc = m * n,
                           .a = { all, 0, bytes }, .b = { all, bytes, bytes }, .c = { all, 2 * bytes, bytes } };
         right = all && comes_out_right(d, &g, arena_array(a, f32, bytes / 4));
         mem_free(all);
@@ -101,7 +107,8 @@ static bool self_check(dev *d)
 
 bool dev_blas(dev *d)
 {
-    if (!d->queue || trace_on(TRACE_no_blas) || !((d->class == DEV_GPU && d->info.gpu_kind) || d->blas_anywhere))
+    bool wanted = (d->class == DEV_GPU && d->info.gpu_kind) || d->blas_anywhere;
+    if (!d->queue || !wanted || trace_on(TRACE_no_blas))
         return false;
     if (d->blas == BLAS_UNKNOWN) {
         d->blas = self_check(d) ? BLAS_RIGHT : BLAS_WRONG;

@@ -1,5 +1,5 @@
-/* buffer.c: device memory. A mem is one allocation; launches bind ranges of it as sub-buffers, made once per (offset,
- * length) and kept. Ranges may overlap: the queue is in order.
+/* buffer.c: device memory. A mem is one allocation; launches bind ranges of it as sub-buffers, made once per
+ * (offset, length) and kept. Ranges may overlap: the queue is in order.
  *
  *     mem   [........................................]
  *     range      [off ....... bytes]      off a multiple of the device's alignment
@@ -8,7 +8,8 @@
 
 struct sub { struct sub *next; u64 off, bytes; cl_mem cl; };
 
-/* CPU devices under-report what they have (PoCL takes two GiB off, and guesses on virtual machines): only a warning. */
+/* CPU devices under-report what they have (PoCL takes two GiB off, and guesses on virtual machines): only a
+ * warning. */
 static int fits(dev *d, u64 bytes, const char *what)
 {
     char a[24], b[24], c[24];
@@ -21,8 +22,8 @@ static int fits(dev *d, u64 bytes, const char *what)
     text_bytes(b, (f64)d->used);
     text_bytes(c, (f64)d->info.global_mem);
     if (!d->info.cpu_kind)
-        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch needs less)", what,
-                    a, d->info.name, c, b);
+        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch needs "
+                    "less)", what, a, d->info.name, c, b);
     if (!d->warned_full)
         warn("%s: %s wanted with %s taken; %s reports %s and may start to swap", what, a, b, d->info.name, c);
     d->warned_full = true;
@@ -65,17 +66,18 @@ u64 dev_mem_peak(const dev *d)     { return d->peak; }
 
 static void check_range(range r)
 {
-    check(r.mem, "range without memory, %llu bytes at %llu", (unsigned long long)r.bytes, (unsigned long long)r.off);
-    check(r.off <= r.mem->bytes && r.bytes <= r.mem->bytes - r.off, "%s: %llu bytes at %llu of %llu", r.mem->what,
-          (unsigned long long)r.bytes, (unsigned long long)r.off, (unsigned long long)r.mem->bytes);
+    unsigned long long off = r.off, bytes = r.bytes;
+    check(r.mem, "range without memory, %llu bytes at %llu", bytes, off);
+    check(off <= r.mem->bytes && bytes <= r.mem->bytes - off, "%s: %llu bytes at %llu of %llu", r.mem->what,
+          bytes, off, (unsigned long long)r.mem->bytes);
 }
 
 cl_mem mem_bind(range r)
 {
     mem *m = r.mem;
     check_range(r);
-    check(r.off % m->d->info.align == 0, "%s: offset %llu is not a multiple of %u", m->what, (unsigned long long)r.off,
-          m->d->info.align);
+    check(r.off % m->d->info.align == 0, "%s: offset %llu is not a multiple of %u", m->what,
+          (unsigned long long)r.off, m->d->info.align);
     if (!m->cl || (r.off == 0 && r.bytes == m->bytes))
         return m->cl;
     struct sub **slot = &m->subs[(r.off / m->d->info.align * 31 + r.bytes / 4) % countof(m->subs)];
@@ -93,7 +95,7 @@ cl_mem mem_bind(range r)
     return cl;
 }
 
-/* ---- transfers -------------------------------------------------------------------------------------------------- */
+/* ---- transfers ----------------------------------------------------------------------------------------- */
 
 static int write(dev *d, range r, const void *src, cl_bool wait)
 {
@@ -133,14 +135,15 @@ int mem_copy(dev *d, range dst, range src)
 {
     check_range(dst);
     check_range(src);
-    check(dst.bytes == src.bytes, "copy of %llu bytes to %llu", (unsigned long long)src.bytes, (unsigned long long)dst.bytes);
+    check(dst.bytes == src.bytes, "copy of %llu bytes to %llu", (unsigned long long)src.bytes,
+          (unsigned long long)dst.bytes);
     if (!d->queue || !src.bytes)
         return 0;
-    return OCL(dst.mem->what, clEnqueueCopyBuffer(d->queue, src.mem->cl, dst.mem->cl, src.off, dst.off, src.bytes, 0, NULL,
-                                                  NULL));
+    return OCL(dst.mem->what, clEnqueueCopyBuffer(d->queue, src.mem->cl, dst.mem->cl, src.off, dst.off,
+                                                  src.bytes, 0, NULL, NULL));
 }
 
-/* ---- pools ------------------------------------------------------------------------------------------------------ */
+/* ---- pools --------------------------------------------------------------------------------------------- */
 
 struct pool {
     arena      *a;
@@ -170,7 +173,8 @@ void pool_free(pool *p)
 
 static u64 largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
 
-/* A new mem with room for `bytes`: for as much of what was promised as one allocation holds; unasked, as much again. */
+/* A new mem with room for `bytes`: for as much of what was promised as one allocation holds; unasked, as much
+ * again. */
 static int grow(pool *p, u64 bytes)
 {
     u64 want = p->promised ? p->promised : MIN(p->total, (u64)64 << 20);

@@ -15,7 +15,7 @@ typedef struct dev dev;
 typedef struct mem mem;
 typedef struct launches launches;
 
-/* ---- device.c ------------------------------------------------------------------------------------------------- */
+/* ---- device.c ------------------------------------------------------------------------------------------ */
 
 /* A class says which shape of kernel a device wants (opencl-devices: cl/cpu and cl/gpu override cl/). */
 enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
@@ -39,19 +39,21 @@ int dev_list(arena *a, struct dev_info **out);
 int dev_find(const char *spec, struct dev_info *out);
 
 /* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto.
- * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line at SAY_NORMAL which device `auto` took. */
+ * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line which device `auto` took. */
 dev                   *dev_open(const char *spec);
 void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
-enum dev_class         dev_class(const dev *d);   /* after JETCL_TRACE=no_class: still the device's own class */
-/* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the same), a smaller
- * largest allocation than the device's own, a binary cache where the driver's own would do, CLBlast though it is no GPU. */
+enum dev_class         dev_class(const dev *d);     /* under JETCL_TRACE=no_class: still its own class */
+/* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the
+ * same), a smaller largest allocation than the device's own, a binary cache where the driver's own would do,
+ * CLBlast though it is no GPU. */
 void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
 void                   dev_keep_binaries(dev *d);
 void                   dev_want_blas(dev *d);
-const char            *dev_cache_dir(void);       /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl */
-void                   dev_set_cache_dir(const char *path);     /* --cache-dir */
+/* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
+const char            *dev_cache_dir(void);
+void                   dev_set_cache_dir(const char *path);
 
 /* Waits for everything enqueued. The place where OpenCL's errors come out: 0, or -1 + fail(FAULT_DEVICE). */
 int  dev_finish(dev *d);
@@ -62,7 +64,7 @@ typedef u64 fence;
 fence dev_fence(dev *d);
 int   dev_wait(dev *d, fence f);
 
-/* ---- buffer.c ------------------------------------------------------------------------------------------------- */
+/* ---- buffer.c ------------------------------------------------------------------------------------------ */
 
 /* One allocation, at most max_alloc bytes. NULL + fail(FAULT_DEVICE) naming `what`, the size and the limit.
  * Contents are undefined (the null device keeps none). */
@@ -78,9 +80,9 @@ typedef struct { mem *mem; u64 off, bytes; } range;
 typedef struct pool pool;
 pool *pool_new(dev *d, const char *what);
 void  pool_free(pool *p);
-/* A new range of `bytes` rounded up to the alignment. Ranges lie one behind the other inside a mem in the order they are
- * asked for. pool_reserve first tells the total (of sizes rounded up), so that one mem (or as few as max_alloc allows) serves
- * all. mem == NULL in the result: fail() says why. */
+/* A new range of `bytes` rounded up to the alignment. Ranges lie one behind the other inside a mem in the
+ * order they are asked for. pool_reserve first tells the total (of sizes rounded up), so that one mem (or as
+ * few as max_alloc allows) serves all. mem == NULL in the result: fail() says why. */
 int   pool_reserve(pool *p, u64 bytes);
 range pool_take(pool *p, u64 bytes);
 u64   pool_total(const pool *p);
@@ -94,25 +96,26 @@ int mem_copy(dev *d, range dst, range src);             /* enqueued */
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
 
-/* ---- launch.c ------------------------------------------------------------------------------------------------- */
+/* ---- launch.c ------------------------------------------------------------------------------------------ */
 
-enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL, ARG_KIND_LONG4 };
+enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL,
+                ARG_KIND_LONG4 };
 typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
 #define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
 #define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
 #define ARG_LONG(x)  { .kind = ARG_KIND_LONG,  .l = (i64)(x) }
 #define ARG_REAL(x)  { .kind = ARG_KIND_REAL,  .f = (f32)(x) }
 #define ARG_LOCAL(n) { .kind = ARG_KIND_LOCAL, .bytes = (n) }         /* n bytes of __local memory */
-#define ARG_LONG4(x, y, z, w) { .kind = ARG_KIND_LONG4, .l4 = { (x), (y), (z), (w) } }   /* a long4: strides, sizes */
+#define ARG_LONG4(x, y, z, w) { .kind = ARG_KIND_LONG4, .l4 = { (x), (y), (z), (w) } }   /* strides, sizes */
 #define MAX_ARGS 24
 
 typedef struct {
-    const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl; prelude.h goes before it */
+    const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl */
     const char *kernel;
     const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
-    const char *source;        /* generated text instead of a file (it may #include "special.h"): `file` names its group, and
-                                  a list's launches of one group and defs become one program (one copy per kernel name) */
-    u64         global[3], local[3];     /* items, not groups; 0 means 1, except that global[0] = 0 is an empty launch */
+    const char *source;        /* generated text instead of a file: then `file` names its group, and a list's
+                                  launches of one group and defs become one program, equal texts once */
+    u64         global[3], local[3];     /* items, not groups; 0 means 1, but global[0] = 0 skips the launch */
     arg         args[MAX_ARGS];          /* up to the first ARG_END */
     const char *label;         /* node it belongs to, for messages, traces and timing */
     f64         flops, bytes;  /* what it must do and move, for bench and --time */
@@ -122,10 +125,11 @@ launches *launches_new(dev *d, const char *name);
 void      launches_free(launches *l);
 void      launch_add(launches *l, const launch *k);     /* copies k and the strings it points to */
 dev      *launches_dev(const launches *l);
+const char *launches_name(const launches *l);
 int       launches_count(const launches *l);
 const launch *launches_at(const launches *l, int i);
-/* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE) with the
- * kernel and the build log, whose lines read cl/FILE.cl:LINE. */
+/* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE)
+ * with the kernel and the build log, whose lines read cl/FILE.cl:LINE. */
 int       launches_compile(launches *l);
 /* Enqueues everything, in order, without waiting. No allocation, no clSetKernelArg. */
 int       launches_run(launches *l);
@@ -133,13 +137,13 @@ int       launches_run_part(launches *l, int from, int to);     /* launches [fro
 /* Runs once with profiling and waits: seconds[i] of each launch from device events. */
 int       launches_time(launches *l, f64 *seconds);
 
-/* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row of class
- * `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
+/* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
+ * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
 i32 dev_tune(const dev *d, const char *kernel, const char *macro);
 /* Is there cl/<class>/<file>.cl for this device (and not switched off by no_class)? */
 bool dev_has_override(const dev *d, const char *file);
 
-/* ---- blas.c --------------------------------------------------------------------------------------------------- */
+/* ---- blas.c -------------------------------------------------------------------------------------------- */
 
 /* C = alpha A B + beta C through CLBlast as one entry of the list, row-major, batched by strides in elements.
  * dev_blas() says whether CLBlast is wanted here (GPU class, not switched off, passed its self-check). */

@@ -1,51 +1,14 @@
-/* device.c: finds the device a spec means, and says what it can do. The rest of the program asks dev_info() and
- * dev_class(), never the driver. */
+/* device.c: finds the device a spec means, and says what it can do. The rest of the program asks dev_info()
+ * and dev_class(), never the driver. */
 #include "dev/ocl.h"
 #include <ctype.h>
 #include <stdlib.h>
 
-/* What newer headers or vendors call these; asked for and done without when the driver does not know them. */
-enum { DEVICE_UUID = 0x106A, DEVICE_PCI_KHR = 0x410F, DEVICE_LANES = 0x1067, NV_PCI_BUS = 0x4008, NV_PCI_SLOT = 0x4009,
-       NV_WARP = 0x4003, AMD_WAVEFRONT = 0x4043, PLATFORM_NOT_FOUND = -1001 };
+/* From extensions and OpenCL 3.0, which the headers for 1.2 leave out. */
+enum { DEVICE_UUID = 0x106A, DEVICE_PCI_KHR = 0x410F, DEVICE_LANES = 0x1067, NV_PCI_BUS = 0x4008,
+       NV_PCI_SLOT = 0x4009, NV_WARP = 0x4003, AMD_WAVEFRONT = 0x4043 };
 
-const char *ocl_name(cl_int code)
-{
-    static const struct { cl_int code; const char *name; } names[] = {
-#define NAME(x) { x, #x }
-        NAME(CL_DEVICE_NOT_FOUND), NAME(CL_DEVICE_NOT_AVAILABLE), NAME(CL_COMPILER_NOT_AVAILABLE),
-        NAME(CL_MEM_OBJECT_ALLOCATION_FAILURE), NAME(CL_OUT_OF_RESOURCES), NAME(CL_OUT_OF_HOST_MEMORY),
-        NAME(CL_PROFILING_INFO_NOT_AVAILABLE), NAME(CL_MEM_COPY_OVERLAP), NAME(CL_BUILD_PROGRAM_FAILURE),
-        NAME(CL_MAP_FAILURE), NAME(CL_MISALIGNED_SUB_BUFFER_OFFSET),
-        NAME(CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST), NAME(CL_COMPILE_PROGRAM_FAILURE),
-        NAME(CL_LINKER_NOT_AVAILABLE), NAME(CL_LINK_PROGRAM_FAILURE), NAME(CL_KERNEL_ARG_INFO_NOT_AVAILABLE),
-        NAME(CL_INVALID_VALUE), NAME(CL_INVALID_DEVICE), NAME(CL_INVALID_CONTEXT), NAME(CL_INVALID_QUEUE_PROPERTIES),
-        NAME(CL_INVALID_COMMAND_QUEUE), NAME(CL_INVALID_MEM_OBJECT), NAME(CL_INVALID_BINARY),
-        NAME(CL_INVALID_BUILD_OPTIONS), NAME(CL_INVALID_PROGRAM), NAME(CL_INVALID_PROGRAM_EXECUTABLE),
-        NAME(CL_INVALID_KERNEL_NAME), NAME(CL_INVALID_KERNEL_DEFINITION), NAME(CL_INVALID_KERNEL),
-        NAME(CL_INVALID_ARG_INDEX), NAME(CL_INVALID_ARG_VALUE), NAME(CL_INVALID_ARG_SIZE), NAME(CL_INVALID_KERNEL_ARGS),
-        NAME(CL_INVALID_WORK_DIMENSION), NAME(CL_INVALID_WORK_GROUP_SIZE), NAME(CL_INVALID_WORK_ITEM_SIZE),
-        NAME(CL_INVALID_GLOBAL_OFFSET), NAME(CL_INVALID_EVENT_WAIT_LIST), NAME(CL_INVALID_EVENT),
-        NAME(CL_INVALID_OPERATION), NAME(CL_INVALID_BUFFER_SIZE), NAME(CL_INVALID_GLOBAL_WORK_SIZE),
-#undef NAME
-    };
-    static _Thread_local char number[32];
-    for (int i = 0; i < countof(names); i++)
-        if (names[i].code == code)
-            return names[i].name;
-    snprintf(number, sizeof number, "OpenCL error %d", code);
-    return number;
-}
-
-int ocl_check(const char *what, cl_int code, const char *call)
-{
-    if (!code)
-        return 0;
-    const char *hint = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES ||
-                       code == CL_OUT_OF_HOST_MEMORY ? " (device memory may be full: a smaller train.batch needs less)" : "";
-    return fail(FAULT_DEVICE, "%s: %.*s: %s%s", what, (int)strcspn(call, "("), call, ocl_name(code), hint);
-}
-
-/* ---- what a device says about itself -------------------------------------------------------------------------- */
+/* ---- what a device says about itself ------------------------------------------------------------------- */
 
 static bool ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
 {
@@ -74,7 +37,8 @@ static void ask_text(cl_device_id id, cl_device_info what, char *out, size_t siz
     clean(text, out, size);
 }
 
-static u64 ask_number(cl_device_id id, cl_device_info what)      /* of 4 or 8 bytes; 0 when the driver does not know */
+/* A number of 4 or 8 bytes; 0 when the driver does not know. */
+static u64 ask_number(cl_device_id id, cl_device_info what)
 {
     union { u32 small; u64 large; } v = { .large = 0 };
     size_t n = 0;
@@ -83,19 +47,21 @@ static u64 ask_number(cl_device_id id, cl_device_info what)      /* of 4 or 8 by
     return n == 4 ? v.small : v.large;
 }
 
-/* Only what the device's list of extensions says it knows: a question too many is an error to some drivers and checkers. */
+/* Only what the list of extensions says it knows: a question too many is an error to some drivers and
+ * checkers. */
 static void identity(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u8 uuid[16];
     if (strstr(ext, "cl_khr_device_uuid") && ask(id, DEVICE_UUID, uuid, sizeof uuid))
         for (int k = 0, at = 0; k < 16; k++)
-            at += snprintf(i->uuid + at, sizeof i->uuid - (size_t)at, "%s%02x", k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "",
-                           uuid[k]);
+            at += snprintf(i->uuid + at, sizeof i->uuid - (size_t)at, "%s%02x",
+                           k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "", uuid[k]);
     u32 pci[4] = { 0 }, slot = 0;                 // domain, bus, device, function
-    if (strstr(ext, "cl_nv_device_attribute_query") && ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
+    bool nvidia = strstr(ext, "cl_nv_device_attribute_query"), known = strstr(ext, "cl_khr_pci_bus_info");
+    if (nvidia && ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
         pci[2] = slot >> 3;
         pci[3] = slot & 7;
-    } else if (!strstr(ext, "cl_khr_pci_bus_info") || !ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
+    } else if (!known || !ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
         return;
     }
     snprintf(i->pci, sizeof i->pci, "%02x:%02x.%x", pci[1] & 0xff, pci[2] & 0xff, pci[3] & 0xf);
@@ -148,11 +114,12 @@ static void describe(cl_platform_id platform, cl_device_id id, int p, int k, str
     capabilities(id, ext, i);
 }
 
-/* ---- all devices ---------------------------------------------------------------------------------------------- */
+/* ---- all devices --------------------------------------------------------------------------------------- */
 
 struct found { cl_platform_id platform; cl_device_id id; struct dev_info info; };
 
-/* Platforms without devices are passed over (Clover installs an empty one); their number still counts in P:D. */
+/* What cannot be used is passed over (Clover installs an empty platform; a device may lack its compiler), but
+ * its number still counts in P:D. */
 static int find(arena *a, struct found **out)
 {
     cl_platform_id platforms[32];
@@ -166,6 +133,8 @@ static int find(arena *a, struct found **out)
         if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, countof(ids), ids, &nd))
             continue;
         for (cl_uint k = 0; k < MIN(nd, (cl_uint)countof(ids)); k++) {
+            if (!ask_number(ids[k], CL_DEVICE_AVAILABLE) || !ask_number(ids[k], CL_DEVICE_COMPILER_AVAILABLE))
+                continue;
             struct found *f = arena_push(a, *out, n, cap);
             *f = (struct found){ .platform = platforms[p], .id = ids[k] };
             describe(platforms[p], ids[k], (int)p, (int)k, &f->info);
@@ -184,18 +153,30 @@ int dev_list(arena *a, struct dev_info **out)
     return n;
 }
 
-/* ---- choosing one --------------------------------------------------------------------------------------------- */
+/* ---- choosing one -------------------------------------------------------------------------------------- */
 
-static bool is_gpu(const struct dev_info *i)         { return i->gpu_kind; }
-static bool is_cpu(const struct dev_info *i)         { return i->cpu_kind; }
-static bool is_accelerator(const struct dev_info *i) { return i->accelerator_kind; }
+static bool gpu(const struct dev_info *i)         { return i->gpu_kind; }
+static bool cpu(const struct dev_info *i)         { return i->cpu_kind; }
+static bool accelerator(const struct dev_info *i) { return i->accelerator_kind; }
 
-static struct found *first(struct found *all, int n, bool (*kind)(const struct dev_info *))
+typedef bool kind(const struct dev_info *i);
+
+static kind *kind_of(const char *word)
+{
+    return !strcmp(word, "gpu") ? gpu : !strcmp(word, "cpu") ? cpu : strcmp(word, "accelerator") ? NULL : accelerator;
+}
+
+static struct found *first(struct found *all, int n, kind *is)
 {
     for (int i = 0; i < n; i++)
-        if (kind(&all[i].info))
+        if (is(&all[i].info))
             return &all[i];
     return NULL;
+}
+
+static bool exact(const struct dev_info *i, const char *spec)
+{
+    return !strcmp(i->spec, spec) || !strcasecmp(i->name, spec);
 }
 
 static bool matches(const struct dev_info *i, const char *spec)
@@ -204,7 +185,7 @@ static bool matches(const struct dev_info *i, const char *spec)
         return *i->uuid && !strcasecmp(i->uuid, spec + 5);
     if (text_starts(spec, "pci:"))
         return *i->pci && (!strcasecmp(i->pci, spec + 4) || text_ends(spec, i->pci));
-    return !strcmp(i->spec, spec) || strcasestr(i->name, spec) || strcasestr(i->platform, spec);
+    return strcasestr(i->name, spec) || strcasestr(i->platform, spec);
 }
 
 static const char *listing(arena *a, struct found *all, int n)
@@ -215,34 +196,13 @@ static const char *listing(arena *a, struct found *all, int n)
     return s;
 }
 
-/* The device a spec means; NULL + fail with those there are. */
-static struct found *choose(arena *a, const char *spec)
+/* By P:D, whole name, uuid, bus, or part of a name. */
+static struct found *choose_one(arena *a, const char *spec, struct found *all, int n)
 {
-    struct found *all;
-    int n = find(a, &all);
-    if (!n) {
-        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's OpenCL driver, or "
-                           "pocl-opencl-icd to run on the CPU");
-        return NULL;
-    }
-    if (!strcmp(spec, "auto")) {
-        struct found *f = first(all, n, is_gpu);
-        f = f ? f : first(all, n, is_cpu);
-        return f ? f : all;
-    }
-    static const struct { const char *word; bool (*kind)(const struct dev_info *); } kinds[] =
-        { { "gpu", is_gpu }, { "cpu", is_cpu }, { "accelerator", is_accelerator } };
-    for (int k = 0; k < countof(kinds); k++)
-        if (!strcmp(spec, kinds[k].word)) {
-            struct found *f = first(all, n, kinds[k].kind);
-            if (!f)
-                fail(FAULT_DEVICE, "no %s here; devices: %s", spec, listing(a, all, n));
-            return f;
-        }
     struct found *hits = arena_array(a, struct found, n);
     int nhits = 0;
     for (int i = 0; i < n; i++)
-        if (!strcmp(all[i].info.spec, spec) || !strcasecmp(all[i].info.name, spec))
+        if (exact(&all[i].info, spec))
             return &all[i];
         else if (matches(&all[i].info, spec))
             hits[nhits++] = all[i];
@@ -253,6 +213,25 @@ static struct found *choose(arena *a, const char *spec)
     else
         fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
     return NULL;
+}
+
+/* The device a spec means; NULL + fail with those there are. */
+static struct found *choose(arena *a, const char *spec)
+{
+    struct found *all, *f;
+    int n = find(a, &all);
+    if (!n) {
+        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's OpenCL "
+                           "driver, or pocl-opencl-icd to run on the CPU");
+        return NULL;
+    }
+    if (!strcmp(spec, "auto"))
+        return (f = first(all, n, gpu)) || (f = first(all, n, cpu)) ? f : all;
+    if (!kind_of(spec))
+        return choose_one(a, spec, all, n);
+    if (!(f = first(all, n, kind_of(spec))))
+        fail(FAULT_DEVICE, "no %s here; devices: %s", spec, listing(a, all, n));
+    return f;
 }
 
 int dev_find(const char *spec, struct dev_info *out)
@@ -266,7 +245,7 @@ int dev_find(const char *spec, struct dev_info *out)
     return f || null ? 0 : -1;
 }
 
-/* ---- open and close ------------------------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------------------------------------ */
 
 /* JETCL_CLASS and JETCL_CL, for those who work on kernels. */
 static int overrides(dev *d)
@@ -287,6 +266,8 @@ static int connect(dev *d, const struct found *f)
     cl_int e;
     cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
     u64 config = ask_number(f->id, CL_DEVICE_SINGLE_FP_CONFIG);
+    if (f->info.little_endian != (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+        return fail(FAULT_DEVICE, "%s: its byte order is not this machine's", f->info.name);
     d->id = f->id;
     d->keep = !strstr(f->info.version, "PoCL");            // program.c says why
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
@@ -366,50 +347,4 @@ const char *dev_cache_dir(void)
     else
         snprintf(cache_dir, sizeof cache_dir, "%s/.cache/jetcl", home && *home ? home : ".");
     return cache_dir;
-}
-
-/* ---- waiting --------------------------------------------------------------------------------------------------- */
-
-static void reached(dev *d, fence f)
-{
-    for (; d->reached < f; d->reached++)
-        clReleaseEvent(d->fences[(d->reached + 1) % MAX_FENCES]);
-}
-
-int dev_finish(dev *d)
-{
-    if (!d->queue)
-        return 0;
-    int rc = OCL(d->info.name, clFinish(d->queue));
-    reached(d, d->last);
-    return rc;
-}
-
-void dev_flush(dev *d)
-{
-    if (d->queue)
-        clFlush(d->queue);
-}
-
-fence dev_fence(dev *d)
-{
-    if (!d->queue)
-        return 0;
-    if (d->last - d->reached == MAX_FENCES)       // nobody waits for one this old any more
-        dev_wait(d, d->reached + 1);
-    cl_event e;
-    if (OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &e)))
-        return d->last;                           // the queue is broken: the next dev_wait or dev_finish says so
-    d->fences[++d->last % MAX_FENCES] = e;
-    return d->last;
-}
-
-int dev_wait(dev *d, fence f)
-{
-    check(f <= d->last, "fence %llu of %llu", (unsigned long long)f, (unsigned long long)d->last);
-    if (f <= d->reached)
-        return 0;
-    int rc = OCL(d->info.name, clWaitForEvents(1, &d->fences[f % MAX_FENCES]));
-    reached(d, f);
-    return rc;
 }

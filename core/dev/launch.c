@@ -1,13 +1,13 @@
-/* launch.c: launch lists. Compiling finds each launch its program, gives it a cl_kernel of its own and binds the
- * arguments once; running is one enqueue per launch and nothing else.
+/* launch.c: launch lists. Compiling finds each launch its program, gives it a cl_kernel of its own and binds
+ * the arguments once; running is one enqueue per launch and nothing else.
  *
  *     launch_add ... -> launches_compile -> launches_run, launches_run, ...
  */
 #include "dev/ocl.h"
-#include <stdlib.h>
 
 struct entry {
     launch         k;
+    u64            text;                     /* generated: hash of what makes its kernel, without the class */
     struct kernel *kernel;
     cl_kernel      cl;                       /* NULL: nothing to do (empty grid, null device, or a gemm) */
     size_t         global[3], local[3];
@@ -23,8 +23,8 @@ struct launches {
     size_t        compiled;                  /* entries before this one are ready */
 };
 
-/* Kernels of generated text that are in some program of this device already, whichever list they came from. */
-struct generated { struct generated *next; u64 text; struct kernel *kernel; };
+/* A kernel of generated text that is in some program of this device already, whichever list it came from. */
+struct generated { struct generated *next; u64 text; int class; struct kernel *kernel; };
 
 launches *launches_new(dev *d, const char *name)
 {
@@ -46,9 +46,19 @@ void launches_free(launches *l)
 
 dev          *launches_dev(const launches *l)       { return l->d; }
 int           launches_count(const launches *l)     { return (int)l->n; }
+const char   *launches_name(const launches *l)      { return l->name; }
 const launch *launches_at(const launches *l, int i) { return &l->e[i].k; }
 
 static const char *keep(launches *l, const char *s) { return s ? arena_printf(l->a, "%s", s) : NULL; }
+
+#define HASH_START 0xCBF29CE484222325u
+static u64 hash(u64 h, const char *s)        // Fowler, Noll and Vo's 1a, 64 bits, NUL included
+{
+    do
+        h = (h ^ (u8)*s) * 0x100000001B3u;
+    while (*s++);
+    return h;
+}
 
 static struct entry *add(launches *l, const launch *k)
 {
@@ -59,6 +69,8 @@ static struct entry *add(launches *l, const launch *k)
     e->k.defs = keep(l, k->defs);
     e->k.source = keep(l, k->source);
     e->k.label = keep(l, k->label);
+    if (k->source)
+        e->text = hash(hash(hash(hash(HASH_START, k->source), k->kernel), k->file), k->defs ? k->defs : "");
     return e;
 }
 
@@ -69,8 +81,8 @@ void launch_add(launches *l, const launch *k)
     for (int i = 0; i < 3; i++) {
         e->global[i] = i && !k->global[i] ? 1 : k->global[i];
         e->local[i] = k->local[i] ? k->local[i] : 1;
-        check(e->global[i] % e->local[i] == 0, "%s: global size %zu of axis %d is no multiple of %zu", k->kernel,
-              e->global[i], i, e->local[i]);
+        check(e->global[i] % e->local[i] == 0, "%s: global size %zu of axis %d is no multiple of %zu",
+              k->kernel, e->global[i], i, e->local[i]);
     }
 }
 
@@ -83,7 +95,7 @@ void launch_gemm(launches *l, const struct gemm *g, const char *label)
     *e->gemm = *g;
 }
 
-/* ---- compiling ---------------------------------------------------------------------------------------------------- */
+/* ---- compiling ----------------------------------------------------------------------------------------- */
 
 static const char *where(const struct entry *e)
 {
@@ -93,100 +105,79 @@ static const char *where(const struct entry *e)
     return text;
 }
 
-static u64 hash(u64 h, const char *s)              // Fowler, Noll and Vo's 1a, 64 bits, NUL included
-{
-    do
-        h = (h ^ (u8)*s) * 0x100000001B3u;
-    while (*s++);
-    return h;
-}
-
 static bool same(const char *a, const char *b) { return !strcmp(a ? a : "", b ? b : ""); }
 
-/* All launches of the list from the same file with the same defs share the program found for the first of them. */
+/* Do a and b go into one program? */
+static bool together(const struct entry *a, const struct entry *b)
+{
+    return !b->gemm && !a->k.source == !b->k.source && same(a->k.file, b->k.file) &&
+           same(a->k.defs, b->k.defs);
+}
+
+/* All launches of the list from the same file with the same defs take the program of the first of them. */
 static int find_file(launches *l, size_t i)
 {
-    struct entry *e = &l->e[i];
+    const launch *k = &l->e[i].k;
     const char *path;
     arena *a = arena_open("text");
-    const char *text = source_text(a, l->d, e->k.file, &path);
+    const char *text = source_text(a, l->d, k->file, &path), *defs = k->defs ? k->defs : "";
     struct program *p = NULL;
     if (text)
-        p = program_get(l->d, arena_printf(a, "%s%s%s", path, e->k.defs ? " " : "", e->k.defs ? e->k.defs : ""), text,
-                        program_options(a, l->d, e->k.defs));
+        p = program_get(l->d, arena_printf(a, "%s%s%s", path, *defs ? " " : "", defs), text,
+                        program_options(a, l->d, defs));
     arena_close(a);
-    if (!p)
-        return -1;
-    for (size_t j = i; j < l->n; j++) {
-        struct entry *o = &l->e[j];
-        if (!o->kernel && !o->gemm && !o->k.source && same(o->k.file, e->k.file) && same(o->k.defs, e->k.defs))
-            if (!(o->kernel = program_kernel(l->d, p, o->k.kernel)))
+    for (size_t j = i; j < l->n && p; j++)
+        if (!l->e[j].kernel && together(&l->e[i], &l->e[j]))
+            if (!(l->e[j].kernel = program_kernel(l->d, p, l->e[j].k.kernel)))
                 return -1;
-    }
-    return 0;
+    return p ? 0 : -1;
 }
 
-static u64 text_hash(launches *l, const launch *k)
+static int class_now(const dev *d) { return trace_on(TRACE_no_class) ? -1 : (int)d->class; }
+
+static struct generated *known(const dev *d, u64 text)
 {
-    arena *a = arena_open("hash");
-    u64 h = hash(hash(hash(0xCBF29CE484222325u, k->source), k->kernel), program_options(a, l->d, k->defs));
-    arena_close(a);
-    return h;
+    struct generated *g = d->generated;
+    while (g && (g->text != text || g->class != class_now(d)))
+        g = g->next;
+    return g;
 }
 
-static struct kernel *known(dev *d, u64 text)
-{
-    for (struct generated *g = d->generated; g; g = g->next)
-        if (g->text == text)
-            return g->kernel;
-    return NULL;
-}
-
-/* Generated kernels of e's group that no earlier list built become one program, one copy each. */
+/* Texts of i's group that no list has built yet become one program, each once; then the whole group is known.
+ */
 static int find_group(launches *l, size_t i)
 {
-    struct entry *e = &l->e[i];
+    dev *d = l->d;
     arena *a = arena_open("generated");
-    size_t n = 0, cap = 0, *list = NULL;
-    u64 *texts = NULL;
-    size_t ntexts = 0, texts_cap = 0;
-    int rc = -1;
     char *source = "";
+    struct generated *before = d->generated;
     for (size_t j = i; j < l->n; j++) {
-        struct entry *o = &l->e[j];
-        if (o->kernel || o->gemm || !o->k.source || !same(o->k.file, e->k.file) || !same(o->k.defs, e->k.defs))
+        struct entry *e = &l->e[j];
+        if (!together(&l->e[i], e) || known(d, e->text))
             continue;
-        u64 h = text_hash(l, &o->k);
-        if ((o->kernel = known(l->d, h)))
-            continue;
-        size_t twin = 0;
-        while (twin < ntexts && texts[twin] != h)
-            twin++;
-        if (twin == ntexts) {
-            *arena_push(a, texts, ntexts, texts_cap) = h;
-            source = arena_printf(a, "%s%s\n", source, o->k.source);
-        }
-        *arena_push(a, list, n, cap) = j;
+        struct generated *g = arena_one(d->a, struct generated);
+        *g = (struct generated){ d->generated, e->text, class_now(d), NULL };
+        d->generated = g;
+        source = arena_printf(a, "%s%s\n", source, e->k.source);
     }
-    const char *text = n ? source_wrap(a, e->k.file, source) : NULL;
-    struct program *p = text ? program_get(l->d, e->k.file, text, program_options(a, l->d, e->k.defs)) : NULL;
-    if (n && !p)
-        goto done;
-    for (size_t k = 0; k < n; k++) {
-        struct entry *o = &l->e[list[k]];
-        if (!(o->kernel = program_kernel(l->d, p, o->k.kernel)))
-            goto done;
-        u64 h = text_hash(l, &o->k);
-        if (known(l->d, h))
-            continue;
-        struct generated *g = arena_one(l->d->a, struct generated);
-        *g = (struct generated){ l->d->generated, h, o->kernel };
-        l->d->generated = g;
+    struct program *p = NULL;
+    if (d->generated != before) {
+        const char *text = source_wrap(a, l->e[i].k.file, source);
+        p = text ? program_get(d, l->e[i].k.file, text, program_options(a, d, l->e[i].k.defs)) : NULL;
+        if (!p)
+            d->generated = before;
     }
-    rc = 0;
-done:
     arena_close(a);
-    return rc;
+    for (size_t j = i; j < l->n; j++) {
+        struct generated *g = together(&l->e[i], &l->e[j]) ? known(d, l->e[j].text) : NULL;
+        if (g && !g->kernel && !(g->kernel = program_kernel(d, p, l->e[j].k.kernel))) {
+            d->generated = before;
+            return -1;
+        }
+        if (g)
+            l->e[j].kernel = g->kernel;
+    }
+    return l->e[i].kernel ? 0 : -1;
 }
 
 static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory",
@@ -200,8 +191,8 @@ static void check_args(const struct entry *e)
         n++;
     check(n == k->args, "%s takes %d arguments, the launch gives %d", where(e), k->args, n);
     for (int i = 0; i < n; i++)
-        check(!k->kinds[i] || k->kinds[i] == e->k.args[i].kind, "%s: argument %d is %s, the launch gives %s", where(e), i,
-              kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
+        check(!k->kinds[i] || k->kinds[i] == e->k.args[i].kind, "%s: argument %d is %s, the launch gives %s",
+              where(e), i, kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
     for (int i = 0; i < 3; i++)
         check(!k->required[0] || k->required[i] == e->local[i], "%s: needs groups of %zu x %zu x %zu", where(e),
               k->required[0], k->required[1], k->required[2]);
@@ -214,11 +205,11 @@ static int check_limits(const dev *d, const struct entry *e)
     for (int i = 0; i < e->kernel->args; i++)
         local += e->k.args[i].kind == ARG_KIND_LOCAL ? e->k.args[i].bytes : 0;
     if (group > e->kernel->max_group)
-        return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel", where(e), group,
-                    d->info.name, e->kernel->max_group);
+        return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel", where(e),
+                    group, d->info.name, e->kernel->max_group);
     if (local > d->info.local_mem)
-        return fail(FAULT_DEVICE, "%s: needs %llu bytes of local memory; %s has %llu", where(e), (unsigned long long)local,
-                    d->info.name, (unsigned long long)d->info.local_mem);
+        return fail(FAULT_DEVICE, "%s: needs %llu bytes of local memory; %s has %llu", where(e),
+                    (unsigned long long)local, d->info.name, (unsigned long long)d->info.local_mem);
     return 0;
 }
 
@@ -231,9 +222,10 @@ static int bind_arg(struct entry *e, int i)
     const struct { const void *value; size_t size; } as[] = {
         [ARG_KIND_RANGE] = { &m, sizeof m },       [ARG_KIND_INT] = { &v->i, sizeof v->i },
         [ARG_KIND_LONG] = { &v->l, sizeof v->l },  [ARG_KIND_REAL] = { &v->f, sizeof v->f },
-        [ARG_KIND_LOCAL] = { NULL, v->bytes },   [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
+        [ARG_KIND_LOCAL] = { NULL, v->bytes },     [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
     };
-    return OCL(where(e), clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value));
+    cl_int code = clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value);
+    return code ? ocl_check(where(e), code, "clSetKernelArg") : 0;
 }
 
 static int bind(launches *l, struct entry *e)
@@ -250,27 +242,27 @@ static int bind(launches *l, struct entry *e)
     for (int i = 0; i < e->kernel->args; i++)
         if (bind_arg(e, i))
             return -1;
-    trace(TRACE_launch, "%s %s: %s, %zu x %zu x %zu by %zu x %zu x %zu", l->name, where(e), e->kernel->program->label,
-          e->global[0], e->global[1], e->global[2], e->local[0], e->local[1], e->local[2]);
+    trace(TRACE_launch, "%s %s: %s, %zu x %zu x %zu by %zu x %zu x %zu", l->name, where(e),
+          e->kernel->program->label, e->global[0], e->global[1], e->global[2], e->local[0], e->local[1],
+          e->local[2]);
     return 0;
 }
 
 int launches_compile(launches *l)
 {
-    for (size_t i = l->compiled; l->d->queue && i < l->n; i++) {
-        struct entry *e = &l->e[i];
-        if (e->gemm)
+    for (; l->compiled < l->n; l->compiled++) {
+        struct entry *e = &l->e[l->compiled];
+        if (!l->d->queue || e->gemm)
             continue;
-        if (!e->kernel && (e->k.source ? find_group(l, i) : find_file(l, i)))
+        if (!e->kernel && (e->k.source ? find_group(l, l->compiled) : find_file(l, l->compiled)))
             return fail_in("%s", where(e));
         if (bind(l, e))
             return -1;
     }
-    l->compiled = l->n;
     return 0;
 }
 
-/* ---- running ------------------------------------------------------------------------------------------------------ */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
 static int enqueue(struct entry *e, cl_command_queue queue, cl_event *event)
 {
@@ -282,8 +274,6 @@ static int enqueue(struct entry *e, cl_command_queue queue, cl_event *event)
     return code ? ocl_check(where(e), code, "clEnqueueNDRangeKernel") : 0;
 }
 
-static int run_traced(launches *l, int from, int to);
-
 int launches_run_part(launches *l, int from, int to)
 {
     check(l->compiled == l->n, "%s is not compiled", l->name);
@@ -291,7 +281,7 @@ int launches_run_part(launches *l, int from, int to)
     if (!l->d->queue)
         return 0;
     if (trace_on(TRACE_time))
-        return run_traced(l, from, to);
+        return launches_trace(l, from, to);
     for (int i = from; i < to; i++)
         if (enqueue(&l->e[i], l->d->queue, NULL))
             return -1;
@@ -300,7 +290,7 @@ int launches_run_part(launches *l, int from, int to)
 
 int launches_run(launches *l) { return launches_run_part(l, 0, (int)l->n); }
 
-/* ---- timing ------------------------------------------------------------------------------------------------------- */
+/* ---- timing -------------------------------------------------------------------------------------------- */
 
 static cl_command_queue timed_queue(dev *d)
 {
@@ -322,7 +312,7 @@ static int time_gemm(struct entry *e, cl_command_queue q, f64 *seconds)
     return 0;
 }
 
-static int time_part(launches *l, int from, int to, f64 *seconds)
+int launches_time_part(launches *l, int from, int to, f64 *seconds)
 {
     arena *a = arena_open("events");
     cl_event *events = arena_array(a, cl_event, MAX(to - from, 1));
@@ -350,40 +340,5 @@ int launches_time(launches *l, f64 *seconds)
 {
     check(l->compiled == l->n, "%s is not compiled", l->name);
     memset(seconds, 0, l->n * sizeof *seconds);
-    return l->d->queue ? time_part(l, 0, (int)l->n, seconds) : 0;
-}
-
-struct total { const char *kernel; int calls; f64 seconds, flops, bytes; };
-
-static int slower(const void *a, const void *b)
-{
-    f64 x = ((const struct total *)a)->seconds, y = ((const struct total *)b)->seconds;
-    return (x < y) - (x > y);
-}
-
-/* JETCL_TRACE=time: one line per kernel, the slowest first. */
-static int run_traced(launches *l, int from, int to)
-{
-    arena *a = arena_open("times");
-    f64 *seconds = arena_array(a, f64, to - from + 1), sum = 0;
-    struct total *totals = arena_array(a, struct total, to - from + 1);
-    int n = 0, rc = time_part(l, from, to, seconds);
-    for (int i = from; i < to; i++) {
-        const launch *k = &l->e[i].k;
-        int t = 0;
-        while (t < n && strcmp(totals[t].kernel, k->kernel))
-            t++;
-        n = MAX(n, t + 1);
-        totals[t] = (struct total){ k->kernel, totals[t].calls + 1, totals[t].seconds + seconds[i - from],
-                                    totals[t].flops + k->flops, totals[t].bytes + k->bytes };
-        sum += seconds[i - from];
-    }
-    qsort(totals, (size_t)n, sizeof *totals, slower);
-    trace(TRACE_time, "%s: %.2f ms in %d launches", l->name, 1e3 * sum, to - from);
-    for (int i = 0; i < n; i++)
-        trace(TRACE_time, "%9.3f ms %5.1f %% %5d x %-32s %7.1f GFLOP/s %6.1f GB/s", 1e3 * totals[i].seconds,
-              100 * totals[i].seconds / MAX(sum, 1e-9), totals[i].calls, totals[i].kernel,
-              1e-9 * totals[i].flops / MAX(totals[i].seconds, 1e-9), 1e-9 * totals[i].bytes / MAX(totals[i].seconds, 1e-9));
-    arena_close(a);
-    return rc;
+    return l->d->queue ? launches_time_part(l, 0, (int)l->n, seconds) : 0;
 }

@@ -1,5 +1,6 @@
-/* null.c: the device without hardware. It takes every call of dev.h, checks what a device would check about ranges, and
- * computes nothing: the other files of this folder do no OpenCL where dev.queue is NULL. Reading gives zeros. */
+/* null.c: the device without hardware. It takes every call of dev.h, checks what a device would check about
+ * ranges, and computes nothing: the other files of this folder do no OpenCL where dev.queue is NULL. Reading
+ * gives zeros. */
 #include "dev/ocl.h"
 
 const struct dev_info null_info = {

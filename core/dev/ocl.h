@@ -18,12 +18,12 @@ struct dev {
     bool             rounded;                /* correctly rounded division and square root can be asked for */
     cl_device_id     id;
     cl_context       context;
-    cl_command_queue queue, timed;           /* queue == NULL: the null device; timed: made by the first launches_time */
+    cl_command_queue queue, timed;           /* queue NULL: the null device; timed: since the first launches_time */
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
     struct program  *programs;               /* newest first */
-    struct generated *generated;             /* launch.c: kernels of generated text that are built already */
+    struct generated *generated;             /* kernels of generated text that are built already (launch.c) */
     cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */
     fence            last, reached;
     enum { BLAS_UNKNOWN, BLAS_RIGHT, BLAS_WRONG } blas;
@@ -40,9 +40,9 @@ struct mem {
     struct sub *subs[256];
 };
 
-/* ---- device.c */
+/* ---- ocl.c */
 const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
-int         ocl_check(const char *what, cl_int code, const char *call);     /* 0, or fail(FAULT_DEVICE) */
+int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
 #define OCL(what, call) ocl_check(what, (call), #call)
 
 /* ---- null.c */
@@ -50,11 +50,11 @@ extern const struct dev_info null_info;
 dev *null_open(void);
 
 /* ---- buffer.c */
-cl_mem mem_bind(range r);                                   /* the buffer or sub-buffer to give a kernel; NULL + fail */
+cl_mem mem_bind(range r);                    /* the buffer or sub-buffer to give a kernel; NULL + fail */
 
 /* ---- source.c */
-/* The whole text of kernel file `file` for d's class: prelude, then the file, each behind a #line. *path: "cl/cpu/x.cl".
- * NULL + fail(FAULT_DEVICE) when there is none. */
+/* The whole text of kernel file `file` for d's class: prelude, then the file, each behind a #line. *path:
+ * "cl/cpu/x.cl". NULL + fail(FAULT_DEVICE) when there is none. */
 const char *source_text(arena *a, const dev *d, const char *file, const char **path);
 /* The same around generated text, whose lines read "GROUP:LINE" in build logs. */
 const char *source_wrap(arena *a, const char *group, const char *text);
@@ -83,7 +83,12 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
 struct kernel  *program_kernel(dev *d, struct program *p, const char *name);                    /* NULL + fail */
 void            programs_close(dev *d);
 
+/* ---- launch.c, profile.c */
+/* Seconds of launches [from, to) by device events, the queue drained before and after. */
+int launches_time_part(launches *l, int from, int to, f64 *seconds);
+int launches_trace(launches *l, int from, int to);          /* the same, as a table in JETCL_TRACE=time */
+
 /* ---- blas.c */
-void gemm_check(const struct gemm *g);                      /* sizes make sense and stay inside their ranges */
+void gemm_check(const struct gemm *g);       /* sizes make sense and stay inside their ranges */
 int  gemm_run(const struct gemm *g, cl_command_queue queue);
 #endif

@@ -2,9 +2,9 @@
  *
  *     cache/kernels/KEY.bin      "jetcl binary 1\n\0" | sha256 of the rest | binary
  *
- * KEY is a hash of everything the binary depends on. PoCL keeps its own cache of compiled kernels, and asking it for a
- * binary makes it compile every kernel of the program again for any local size (50 ms and more each, against 17 ms that a
- * start saves later); so programs are not kept there.
+ * KEY is a hash of everything the binary depends on. PoCL keeps its own cache of compiled kernels, and asking
+ * it for a binary makes it compile every kernel of the program again for any local size (50 ms and more each,
+ * against 17 ms that a start saves later); so programs are not kept there.
  */
 #include "dev/ocl.h"
 #include <openssl/evp.h>
@@ -32,24 +32,21 @@ static void make_key(const dev *d, const char *text, const char *options, u8 key
 {
     const struct dev_info *i = &d->info;
     arena *a = arena_open("key");
-    char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name, i->vendor, i->driver,
-                             i->version, options, text);
+    char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name, i->vendor,
+                             i->driver, i->version, options, text);
     sha256(all, strlen(all), key);
     arena_close(a);
 }
 
-/* ---- building ----------------------------------------------------------------------------------------------------- */
+/* ---- building ------------------------------------------------------------------------------------------ */
 
-static int build_failed(const dev *d, cl_program cl, const char *label, cl_int code)
+static const char *build_log(arena *a, const dev *d, cl_program cl)
 {
-    arena *a = arena_open("build log");
     size_t n = 0;
     clGetProgramBuildInfo(cl, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &n);
     char *log = arena_array(a, char, n + 1);
     clGetProgramBuildInfo(cl, d->id, CL_PROGRAM_BUILD_LOG, n, log, NULL);
-    fail(FAULT_DEVICE, "%s: clBuildProgram: %s on %s:\n%.1600s", label, ocl_name(code), d->info.name, log);
-    arena_close(a);
-    return -1;
+    return log;
 }
 
 static cl_program build(const dev *d, const char *label, const char *text, const char *options)
@@ -58,11 +55,17 @@ static cl_program build(const dev *d, const char *label, const char *text, const
     cl_program cl = clCreateProgramWithSource(d->context, 1, &text, NULL, &e);
     if (ocl_check(label, e, "clCreateProgramWithSource"))
         return NULL;
-    if ((e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL))) {
-        build_failed(d, cl, label, e);
+    e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL);
+    arena *a = arena_open("build log");
+    const char *log = e || trace_on(TRACE_kernel) ? build_log(a, d, cl) : "";
+    if (e) {
+        fail(FAULT_DEVICE, "%s: clBuildProgram: %s on %s:\n%.1600s", label, ocl_name(e), d->info.name, log);
         clReleaseProgram(cl);
-        return NULL;
+        cl = NULL;
+    } else if (*log && strcmp(log, "\n")) {
+        trace(TRACE_kernel, "%s: %s", label, log);
     }
+    arena_close(a);
     return cl;
 }
 
@@ -102,7 +105,9 @@ static int save(arena *a, cl_program cl, const char *path)
         return 0;
     memcpy(file, magic, sizeof magic);
     sha256(binary, size, file + sizeof magic);
-    return file_mkdirs(arena_printf(a, "%s/kernels", dev_cache_dir())) || file_save(path, file, HEAD + size) ? -1 : 0;
+    if (file_mkdirs(arena_printf(a, "%s/kernels", dev_cache_dir())))
+        return -1;
+    return file_save(path, file, HEAD + size);
 }
 
 static void keep(dev *d, cl_program cl, const char *path)
@@ -143,7 +148,7 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
     return d->programs = p;
 }
 
-/* ---- entry points ------------------------------------------------------------------------------------------------- */
+/* ---- entry points -------------------------------------------------------------------------------------- */
 
 static enum arg_kind kind_of(cl_kernel cl, int i)
 {
@@ -180,7 +185,8 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
     k->args = (int)args;
     k->local_mem = local;
-    check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args, MAX_ARGS);
+    check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
+          MAX_ARGS);
     for (int i = 0; i < k->args; i++)
         k->kinds[i] = (u8)kind_of(cl, i);
     clReleaseKernel(cl);

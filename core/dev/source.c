@@ -1,6 +1,7 @@
-/* source.c: kernel text. The build embeds cl/; files in the folder JETCL_CL names come before those (edit, rerun, no rebuild).
- * A file of the device's class (cl/cpu/x.cl) replaces the generic one whole, and `#include "x.h"` is resolved here, since no
- * folder exists at run time. Every piece stands behind a #line, so that build logs say cl/softmax.cl:17.
+/* source.c: kernel text. The build embeds cl/; files in the folder JETCL_CL names come before those (edit,
+ * rerun, no rebuild). A file of the device's class (cl/cpu/x.cl) replaces the generic one whole, and
+ * `#include "x.h"` is resolved here, since no folder exists at run time. Every piece stands behind a #line,
+ * so that build logs say cl/softmax.cl:17.
  */
 #include "dev/source.h"
 #include "dev/ocl.h"
@@ -36,7 +37,8 @@ bool dev_has_override(const dev *d, const char *file)
     return found;
 }
 
-/* Text with its includes put in, each file behind its #line. NULL + fail when an included file does not exist. */
+/* Text with its includes put in, each file behind its #line. NULL + fail when an included file does not
+ * exist. */
 static const char *expand(arena *a, const char *path, const char *text, int depth)
 {
     static const char word[] = "#include \"";
@@ -47,14 +49,16 @@ static const char *expand(arena *a, const char *path, const char *text, int dept
         const char *end = p + strcspn(p, "\n"), *next = end + (*end == '\n');
         if (text_starts(p, word)) {
             const char *name = p + sizeof word - 1;
-            const char *inner = arena_printf(a, "cl/%.*s", (int)strcspn(name, "\"\n"), name), *body = load(a, inner);
+            const char *inner = arena_printf(a, "cl/%.*s", (int)strcspn(name, "\"\n"), name);
+            const char *body = load(a, inner);
             if (!body) {
                 fail(FAULT_DEVICE, "%s:%d: no kernel file %s", path, line, inner);
                 return NULL;
             }
             if (!(body = expand(a, inner, body, depth + 1)))
                 return NULL;
-            out = arena_printf(a, "%s%.*s%s\n#line %d \"%s\"\n", out, (int)(p - from), from, body, line + 1, path);
+            out = arena_printf(a, "%s%.*s%s\n#line %d \"%s\"\n", out, (int)(p - from), from, body, line + 1,
+                               path);
             from = next;
         }
         if (!*next)

@@ -1,4 +1,5 @@
-/* tune.c: values of tunables. cl/tune.def holds what ships; value() is where a tuning file's rows come first. */
+/* tune.c: values of tunables. cl/tune.def holds what ships; dev_tune() is where a tuning file's rows come first.
+ */
 #include "dev/ocl.h"
 
 static const struct row { const char *kernel, *class, *macro; i32 value; } rows[] = {
@@ -9,9 +10,9 @@ static const struct row { const char *kernel, *class, *macro; i32 value; } rows[
 
 static const struct row *find(const char *kernel, const char *class, const char *macro)
 {
-    for (int i = 0; i < countof(rows); i++)
-        if (!strcmp(rows[i].kernel, kernel) && !strcmp(rows[i].macro, macro) && (!class || !strcmp(rows[i].class, class)))
-            return &rows[i];
+    for (const struct row *r = rows; r < rows + countof(rows); r++)
+        if (!strcmp(r->kernel, kernel) && !strcmp(r->macro, macro) && (!class || !strcmp(r->class, class)))
+            return r;
     return NULL;
 }
 
