@@ -11,6 +11,7 @@
 #define JETCL_DATA_H
 
 #include "data/image.h"
+#include "spec/spec.h"
 
 struct augment_options {
     int ra_ops;                                   /* RandAugment: operations per image, 0 off */
@@ -37,7 +38,11 @@ struct data_options {
     bool fast_decode;                             /* train: halve large JPEGs while decoding, where twice the crop's size is left */
     f32  mean[3], std[3];                         /* in 0..255; all 0: the set's own */
     struct augment_options augment;
+    i64  limit;                                   /* eval: at most so many samples, 0: all; the first ones, or */
+    bool spread;                                  /* evenly spaced ones */
 };
+/* As the experiment says, for the training or the evaluation split; it must outlive the dataset. */
+struct data_options data_options_of(const struct spec *s, bool train);
 
 typedef struct dataset dataset;
 typedef struct loader  loader;

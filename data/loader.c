@@ -48,15 +48,26 @@ struct loader {
     size_t n_messages, messages_cap;
 };
 
+static i64 samples(const loader *l)
+{
+    i64 n = data_count(l->d);
+    return l->o.train || !l->o.limit ? n : MIN(n, l->o.limit);
+}
+
 i64 loader_batches(const loader *l)
 {
-    i64 n = data_count(l->d), b = l->o.batch;
+    i64 n = samples(l), b = l->o.batch;
     return l->o.train ? n / b : CEIL_DIV(n, b);
 }
 
 /* ---- filling a slot --------------------------------------------------------------------------------------------- */
 
-static i64 sample_of(const loader *l, i64 position) { return l->order ? l->order[position] : position; }
+static i64 sample_of(const loader *l, i64 position)
+{
+    if (l->order)
+        return l->order[position];
+    return l->o.spread ? position * data_count(l->d) / samples(l) : position;
+}
 
 static void schedule(loader *l, struct slot *s)
 {
@@ -65,7 +76,7 @@ static void schedule(loader *l, struct slot *s)
         return;
     s->number = l->scheduled++;
     i64 first = s->number * l->o.batch;
-    s->batch.n = (int)MIN(l->o.batch, data_count(l->d) - first);
+    s->batch.n = (int)MIN(l->o.batch, samples(l) - first);
     for (int k = 0; k < s->batch.n; k++)
         s->batch.index[k] = sample_of(l, first + k);
     s->claimed = s->done = 0;

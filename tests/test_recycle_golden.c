@@ -1,10 +1,11 @@
 /* test_recycle_golden.c: recycling against the released scripts' own numbers. Reads recycle.safetensors and
  * recycle_metis.json in $JETCL_GOLDEN, else ../shared/golden; without them every test is skipped. */
 #include "unit.h"
-#include "recycle/recycle.h"
+#include "recycle/stage.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static arena *a;
 static ckpt *golden;
@@ -322,6 +323,129 @@ static void dual_path_and_stitching(void **state)
     ckpt_close(out);
 }
 
+/* ---- statistics: the teacher on the device ------------------------------------------------------------------------------- */
+
+static const char *saved(ckpt *c, const char *name)
+{
+    const char *dir = getenv("TMPDIR");
+    const char *path = arena_printf(a, "%s/jetcl_%ld_%s.safetensors", dir ? dir : "/tmp", (long)getpid(), name);
+    assert_int_equal(ckpt_save(c, path), 0);
+    ckpt_close(c);
+    return path;
+}
+
+static struct spec *parsed(const char *text)
+{
+    struct spec *s = arena_one(a, struct spec);
+    if (spec_parse(s, a, "test", text, NULL, 0))
+        fail_msg("%s", fail_message());
+    return s;
+}
+
+/* Both golden batches (4 and 3 images); only >= 0: that batch alone. */
+static struct statistics measured(dev *d, const char *teacher, const char *options, int only)
+{
+    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, batch: 4, %s}", teacher, options));
+    struct predecessor p;
+    struct measuring m;
+    struct statistics st;
+    if (predecessor_open(&p, s, teacher, a) || predecessor_load(&p, d) || measuring_open(&m, &p.s, &p.n, d, p.p, true))
+        fail_msg("%s", fail_message());
+    for (int b = 0; b < 2; b++) {
+        const tensor *images = get("in.images%d", b);
+        if (only < 0 || b == only)
+            assert_int_equal(measuring_step(&m, reals_of(images), (int)images->shape[0], true), 0);
+    }
+    if (measuring_read(&m, a, &st))
+        fail_msg("%s", fail_message());
+    measuring_close(&m);
+    predecessor_close(&p);
+    return st;
+}
+
+static void close_to(const char *what, const f64 *got, const tensor *want, f64 rtol)
+{
+    const f64 *w = doubles(want);
+    f64 top = 0;
+    for (u64 i = 0; i < want->count; i++)
+        top = fmax(top, fabs(w[i]));
+    for (u64 i = 0; i < want->count; i++)
+        if (!(fabs(got[i] - w[i]) <= rtol * top))
+            fail_msg("%s: %.9g at %lu, expected %.9g", what, got[i], (unsigned long)i, w[i]);
+}
+
+static const f64 *widened(const f32 *v, i64 n)
+{
+    f64 *w = arena_array(a, f64, n);
+    for (i64 i = 0; i < n; i++)
+        w[i] = i % ((i64)sqrt((f64)n) + 1) ? v[i] : 0;          // without the diagonal
+    return w;
+}
+
+static const tensor *without_diagonal(const tensor *t)
+{
+    f32 *v = arena_array(a, f32, t->count);
+    memcpy(v, tensor_data(t), t->bytes);
+    for (i64 i = 0; i < t->shape[0]; i++)
+        v[i * t->shape[0] + i] = 0;
+    ckpt *c = ckpt_new();
+    ckpt_add(c, "x", CKPT_F32, 2, t->shape, v);
+    return ckpt_find(c, "x");
+}
+
+static void statistics_of_the_script(void **state)
+{
+    NEED_GOLDEN();
+    dev *d = dev_open(NULL);
+    const char *teacher = saved(part_of_golden("teacher."), "teacher");
+    struct statistics st = measured(d, teacher, "threshold: zero, average: batch", -1);
+    int pairs = 0;
+    for (enum site site = 0; site < SITES; site++)
+        for (int l = 0; l < 4; l++) {
+            const struct activity *x = &st.of[site][l];
+            const char *name = arena_printf(a, "stats.%s.%d", site_names[site], l);
+            close_to(name, x->l1, get("%s.L1", name), 5e-6);
+            close_to(name, x->l2, get("%s.L2", name), 5e-6);
+            close_to(name, x->count, get("%s.act_patrn", name), 0);
+            const tensor *together = ckpt_find(golden, arena_printf(a, "%s.co_act", name));
+            if (!together)
+                continue;
+            close_to(name, widened(x->together, (i64)x->width * x->width), without_diagonal(together), 0);
+            pairs++;
+        }
+    assert_int_equal(pairs, 5);
+    remove(teacher);
+    dev_close(d);
+}
+
+/* The simplified script: sums over batches of what a batch gives divided by its values; the limit is the batch's own. */
+static void statistics_of_the_simplified_script(void **state)
+{
+    NEED_GOLDEN();
+    dev *d = dev_open(NULL);
+    const char *teacher = saved(part_of_golden("teacher."), "teacher2"), *metrics[] = { "L1", "L2", "act_patrn" };
+    const char *options[] = { "threshold: percentile, percentile: 80, average: batch", "threshold: mean_std, average: batch" };
+    for (int k = 0; k < 2; k++) {
+        struct statistics st[2] = { measured(d, teacher, options[k], 0), measured(d, teacher, options[k], 1) };
+        for (enum site site = SITE_HIDDEN; site <= SITE_ATTN; site++)
+            for (int l = 2; l < 4; l++)
+                for (int m = 0; m < 3; m++) {
+                    const tensor *want = ckpt_find(golden, arena_printf(a, "simple.stats%s.%s.%d.%s", k ? "_mean_std" : "", site_names[site], l, metrics[m]));
+                    int width = st[0].of[site][l].width;
+                    f64 *sum = arena_array(a, f64, width);
+                    for (int b = 0; b < 2; b++) {
+                        const struct activity *x = &st[b].of[site][l];
+                        for (int i = 0; i < width; i++)
+                            sum[i] += (m == 0 ? x->l1[i] : m == 1 ? x->l2[i] : x->count[i]) / (17 * (b ? 3 : 4));
+                    }
+                    if (want)
+                        close_to(want->name, sum, want, m < 2 ? 5e-6 : 1e-6);
+                }
+    }
+    remove(teacher);
+    dev_close(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -329,6 +453,7 @@ int main(void)
         cmocka_unit_test(graph_selection_with_the_given_partition), cmocka_unit_test(louvain_as_good_as_the_script),
         cmocka_unit_test(metis_as_good_as_pymetis),
         cmocka_unit_test(selected_weights), cmocka_unit_test(dual_path_and_stitching),
+        cmocka_unit_test(statistics_of_the_script), cmocka_unit_test(statistics_of_the_simplified_script),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);
 }

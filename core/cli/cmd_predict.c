@@ -123,7 +123,7 @@ static int open_all(struct prediction *t, const char *weights)
         return -1;
     struct spec s = t->e.s;
     t->top = (int)top;
-    struct data_options o = session_data_options(&s, false);
+    struct data_options o = data_options_of(&s, false);
     o.n_only = 0;
     o.keep_decoded = false;
     if (!(t->files = data_open_files((const char *const *)c->operands + 2, c->n - 2, &o)) || session_open(&t->e, &s, 0, weights)

@@ -45,8 +45,13 @@ f32         model_rate(const struct spec *s, f64 last, int block);
 /* Fills p from any checkpoint (ckpt.h) and says on stderr what became of it. 0, or -1 + fail(FAULT_DATA). */
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
 
+/* How ckpt_load fits a file to this model. */
+struct load_options model_load_options(const struct spec *s);
+
 /* What a checkpoint tells besides its weights. `more`: further key, value, ..., NULL; NULL for none. */
 struct model_about { const char *const *classes; int n_classes; const f64 *mean, *std; const char *const *more; };
+/* Writes it into c's metadata, with the experiment. */
+void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about);
 /* p as a checkpoint in memory, to be saved (or filled further); values are read into a and live as long. NULL + fail. */
 ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about);
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);

@@ -4,7 +4,7 @@
 
 /* ---- reading ---------------------------------------------------------------------------------------------------------------- */
 
-static struct load_options options_of(const struct spec *s)
+struct load_options model_load_options(const struct spec *s)
 {
     bool vit = !strcmp(s->model.family, "vit");
     struct shape image = model_images(s, 1);
@@ -33,7 +33,7 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
         return -1;
     arena *a = arena_open("checkpoint");
     struct want *w = arena_array(a, struct want, p->n);
-    struct load_options o = options_of(s);
+    struct load_options o = model_load_options(s);
     struct load_report report = { 0 };
     for (size_t i = 0; i < p->n; i++)
         w[i] = want_of(&p->list[i], a);
@@ -101,7 +101,7 @@ static const char *recipe(arena *a, const struct spec *s)
     return copy;
 }
 
-static void set_meta(ckpt *c, const struct spec *s, arena *a, const struct model_about *about)
+void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about)
 {
     struct shape image = model_images(s, 1);
     ckpt_set_meta(c, "format", "jetcl 1");
@@ -128,7 +128,7 @@ static void set_meta(ckpt *c, const struct spec *s, arena *a, const struct model
 ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about)
 {
     ckpt *c = ckpt_new();
-    set_meta(c, s, a, about);
+    model_describe(c, s, a, about);
     if (!params_save(p, c, a, ""))
         return c;
     ckpt_close(c);

@@ -48,7 +48,7 @@ static void orthogonal(rng *r, f32 *v, i64 rows, i64 cols, f32 gain, arena *a)
             v[i * cols + k] = gain * (f32)(flip ? q[k * len + i] : q[i * len + k]);
 }
 
-static void fill(const struct param *x, u64 seed, f32 *v, arena *a)
+void param_start(const struct param *x, u64 seed, f32 *v, arena *a)
 {
     rng r = rng_at(seed, RNG_INIT, hash(x->name), 0);
     i64 n = shape_count(x->shape);
@@ -77,7 +77,7 @@ int params_init(params *p, u64 seed)
         struct param *x = &p->list[i];
         arena_mark mark = arena_save(a);
         f32 *v = arena_array(a, f32, shape_count(x->shape));
-        fill(x, seed, v, a);
+        param_start(x, seed, v, a);
         rc = params_write(p, x, v);
         arena_restore(a, mark);
     }

@@ -9,6 +9,7 @@
 #define JETCL_RECYCLE_H
 #include "base/base.h"
 #include "ckpt/ckpt.h"
+#include "dev/dev.h"
 #include "spec/spec.h"
 
 /* ---- strategies: which of a layer's units a smaller layer keeps ------------------------------------------------- */
@@ -179,5 +180,11 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
                  const struct picks *p, arena *a, struct recycle_report *out);
 void report_text(FILE *f, const struct recycle_report *r);
 char *report_json(arena *a, const struct recycle_report *r);
+
+/* ---- recycle.c ------------------------------------------------------------------------------------------------------- */
+
+/* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not there at all.
+ * *report may be NULL; its lists lie in a. 0, or -1 + fail; FAULT_STOPPED after a signal. */
+int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
 
 #endif

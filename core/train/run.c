@@ -1,5 +1,6 @@
 /* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder is made; stages
  * whose result lies in the folder are not done again. */
+#include "recycle/recycle.h"
 #include "train/learner.h"
 
 /* A finished run of the same experiment is only read. 1: it was; 0: there is work. */
@@ -11,6 +12,23 @@ static int already_done(const struct spec *s, const struct run_options *o, arena
     if (none < 0)
         return -1;
     return none == 0 && r->hash == spec_hash(s);
+}
+
+/* The first stage, once per folder: a resumed run finds its file. */
+static int recycle_first(struct session *e, report *rep, arena *a)
+{
+    const char *path = report_path(rep, "ckpt/recycled.safetensors");
+    struct recycle_report r;
+    if (!*e->s.recycle.from.experts)
+        return 0;
+    if (!file_exists(path)) {
+        if (recycle_run(&e->s, e->d, path, a, &r))
+            return -1;
+        const char *text = report_json(a, &r);
+        if (file_save(report_path(rep, "recycle.json"), text, strlen(text)))
+            return -1;
+    }
+    return model_load(e->p, &e->s, path, false);
 }
 
 static int write_result(struct session *e, report *rep, const char *reason, arena *a, struct run_result *r)
@@ -34,7 +52,7 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
     if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
         rc = -1;
-    rc = rc || train_loop(&e, rep, &reason) || write_result(&e, rep, reason, a, r) ? -1 : 0;
+    rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason) || write_result(&e, rep, reason, a, r) ? -1 : 0;
     report_close(rep);
     session_close(&e);
     return rc;

@@ -1,42 +1,12 @@
 /* session.c: what every command that runs a model opens: device, data sets, parameters. The experiment's `auto` values are
  * filled in here from what was opened. */
 #include "train/learner.h"
-#include <unistd.h>
-
-static void copy3(f32 *to, reals from)
-{
-    for (int i = 0; i < 3 && from.n; i++)
-        to[i] = (f32)list_at(from, i);
-}
-
-struct data_options session_data_options(const struct spec *s, bool train)
-{
-    int side = s->model.image.v[0], cores = (int)sysconf(_SC_NPROCESSORS_ONLN);
-    struct data_options o = {
-        .set = s->data.set, .root = s->data.root, .split = train ? s->data.train : s->data.eval,
-        .only = s->data.classes.v, .n_only = s->data.classes.n, .image = side,
-        .workers = s->data.workers ? s->data.workers : s->threads ? s->threads : MAX(1, cores), .train = train,
-        .batch = train ? s->train.batch : s->eval.batch ? s->eval.batch : MIN(64, s->train.batch), .seed = (u64)s->seed,
-        .eval_short = (int)(side / s->eval.crop + 0.5), .fold = s->data.fold, .bilinear = s->data.interpolation == INTERPOLATION_bilinear,
-        .exif = s->data.exif, .skip_errors = s->data.on_error == ON_ERROR_skip, .keep_decoded = true,
-        .fast_decode = train && s->data.fast_decode,
-        .augment = { .erasing = s->augment.erasing, .mixup = s->augment.mixup, .cutmix = s->augment.cutmix,
-                     .smoothing = s->augment.smoothing, .scale_min = s->augment.scale_min, .flip = s->augment.flip, .pad = s->augment.pad } };
-    if (s->augment.randaugment.n) {
-        o.augment.ra_ops = (int)s->augment.randaugment.v[0];
-        o.augment.ra_magnitude = list_at(s->augment.randaugment, 1);
-        o.augment.ra_std = s->augment.randaugment.n > 2 ? s->augment.randaugment.v[2] : 0;
-    }
-    copy3(o.mean, s->data.mean);
-    copy3(o.std, s->data.std);
-    return o;
-}
 
 static int open_split(struct session *e, bool train)
 {
     struct data_options *o = train ? &e->train_options : &e->eval_options;
     dataset **d = train ? &e->train : &e->eval;
-    *o = session_data_options(&e->s, train);
+    *o = data_options_of(&e->s, train);
     if (!*e->s.data.set)
         return fail(FAULT_USAGE, "data.set is not given: which images? (--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))

@@ -1,0 +1,43 @@
+/* cmd_recycle.c: dense checkpoints become the initial weights of a mixture of experts. */
+#include "cli/cli.h"
+#include "recycle/recycle.h"
+
+/* A file that is already there was perhaps hours of work. */
+static int check_out(const struct cli *c, const char *out)
+{
+    if (file_exists(out) && !cli_given(c, "force"))
+        return fail(FAULT_USAGE, "%s is already there; --force replaces it, --out FILE takes another name", out);
+    return ckpt_can_save(out);
+}
+
+static int run(struct cli *c)
+{
+    struct spec s;
+    struct recycle_report r;
+    if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
+        return -1;
+    const char *out = c->out ? c->out : arena_printf(c->arena, "%s-recycled.safetensors", s.name);
+    if (check_out(c, out))
+        return -1;
+    dev *d = dev_open(s.device);
+    if (!d)
+        return -1;
+    stop_catch(s.signal.save_on.v, s.signal.save_on.n);
+    int rc = recycle_run(&s, d, out, c->arena, &r);
+    dev_close(d);
+    if (rc)
+        return -1;
+    say(SAY_NORMAL, "recycle: %s", out);
+    if (c->json)
+        printf("%s\n", report_json(c->arena, &r));
+    else
+        report_text(stdout, &r);
+    return 0;
+}
+
+static const struct cli_option options[] = { { "force", NULL, "replace the file that is there" }, { 0 } };
+
+const struct command recycle_cmd = { "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
+                                     { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
+                                       "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
+                                     options, TAKES_JSON | TAKES_OUT, run };

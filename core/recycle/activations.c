@@ -1,0 +1,156 @@
+/* activations.c: one forward pass over the images measures every layer. Statistics are nodes of the graph, put behind the
+ * activations as these are built, so that no activation outlives its turn and only totals leave the device.
+ *
+ *     blocks.7: norm2 -> [stats]   attn.proj.in -> [stats]   mlp.act -> [stats]
+ *
+ * Averaged over all images, any number of images a pass gives the same bits; averaged by batches (the released scripts),
+ * a batch's L2 norm is taken before the mean, and its last batch counts as much as a full one. */
+#include "recycle/stage.h"
+#include <math.h>
+
+/* As many as use a device well. By batches, passes must end where batches do, and limits need the whole batch at once. */
+static int images_a_pass(const struct spec *s, const dev *d)
+{
+    int many = dev_class(d) == DEV_GPU ? 128 : 32, n = MIN(s->recycle.batch, many);
+    if (s->recycle.average == AVERAGE_all)
+        return (int)MIN((i64)many, s->recycle.images);
+    if (s->recycle.threshold != THRESHOLD_zero)
+        return s->recycle.batch;
+    while (s->recycle.batch % n)
+        n--;
+    return n;
+}
+
+static struct stats_args args_of(const struct measuring *m, const struct measured *x)
+{
+    static const enum stats_limit limit[] = { STATS_ZERO, STATS_PERCENTILE, STATS_MEAN_STD };
+    return (struct stats_args){ x->state, x->together, limit[m->s->recycle.threshold], m->s->recycle.average == AVERAGE_all,
+                                (int)rint(m->s->recycle.percentile * 1e6) };
+}
+
+static void measure_node(struct measuring *m, struct measured *x, node *n)
+{
+    i64 width = node_dim(n, -1);
+    x->width = (int)width;
+    x->state = pool_take(m->memory, 4 * (u64)stats_state_words(width));
+    x->together = m->pairs ? pool_take(m->memory, 4 * (u64)(width * width)) : RANGE_NONE;
+    if (!x->state.mem || (m->pairs && !x->together.mem))
+        graph_complain(m->g, "%s", fail_message());
+    struct stats_args args = args_of(m, x);
+    op_stats(n, m->job, &args);
+}
+
+static void on_tap(void *who, const char *name, node *n)
+{
+    static const char *const taps[SITES] = { ".mlp.act", ".attn.proj.in", ".norm2" };
+    struct measuring *m = who;
+    char block[64];
+    for (int l = 0; l < m->n->depth; l++) {
+        anatomy_block_name(block, m->n, l);
+        for (enum site site = 0; site < SITES; site++)
+            if (text_starts(name, block) && !strcmp(name + strlen(block), taps[site]))
+                measure_node(m, &m->of[site][l], n);
+    }
+}
+
+static int zero(struct measuring *m)
+{
+    for (enum site site = 0; site < SITES; site++)
+        for (int l = 0; l < m->n->depth; l++) {
+            const struct measured *x = &m->of[site][l];
+            if (x->width && (mem_fill(m->d, x->state, 0) || (m->pairs && mem_fill(m->d, x->together, 0))))
+                return -1;
+        }
+    return 0;
+}
+
+int measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p, bool pairs)
+{
+    *m = (struct measuring){ .s = s, .n = n, .d = d, .g = graph_new(d), .memory = pool_new(d, "statistics"), .pairs = pairs,
+                             .step = images_a_pass(s, d) };
+    struct nn nn = { .g = m->g, .p = p, .on_tap = on_tap, .who = m };
+    for (enum site site = 0; site < SITES; site++)
+        m->of[site] = arena_array(m->g->a, struct measured, n->depth);
+    m->images = graph_input(m->g, "images", F32, model_images(s, m->step));
+    m->job = graph_input(m->g, "job", I32, SHAPE(2));
+    model_build(&nn, s, m->images);
+    simplify_graph(m->g);
+    return graph_compile(m->g) || zero(m) ? -1 : 0;
+}
+
+int measuring_step(struct measuring *m, const f32 *images, int n, bool ends)
+{
+    int slot = (int)(m->passes++ % 2);
+    range front = m->images->home;
+    front.bytes = front.bytes / (u64)m->step * (u64)n;
+    m->jobs[slot][0] = n;
+    m->jobs[slot][1] = ends && m->s->recycle.average == AVERAGE_batch;
+    m->batches += ends;
+    if ((n && mem_write_later(m->d, front, images)) || mem_write_later(m->d, m->job->home, m->jobs[slot]) || graph_run(m->g))
+        return -1;
+    m->done[slot] = dev_fence(m->d);
+    dev_flush(m->d);
+    return m->done[!slot] ? dev_wait(m->d, m->done[!slot]) : 0;
+}
+
+/* Sums by channel: a row of floats and a row of what rounding took from them. */
+static f64 *sums(const f32 *state, i64 row, int which, int width, arena *a)
+{
+    f64 *v = arena_array(a, f64, width);
+    for (int i = 0; i < width; i++)
+        v[i] = (f64)state[which * row + i] + (f64)state[(which + 1) * row + i];
+    return v;
+}
+
+static int read_layer(const struct measuring *m, const struct measured *x, arena *a, struct activity *out)
+{
+    bool by_batch = m->s->recycle.average == AVERAGE_batch;
+    f64 share = by_batch ? 1.0 / (f64)m->batches : 1;
+    i64 row = stats_state_words(x->width) / 7, n = (i64)x->width * x->width;
+    f32 *state = arena_array(a, f32, 7 * row);
+    if (mem_read(m->d, (range){ x->state.mem, x->state.off, 28 * (u64)row }, state))
+        return -1;
+    *out = (struct activity){ x->width, sums(state, row, 0, x->width, a), sums(state, row, by_batch ? 4 : 2, x->width, a),
+                              arena_array(a, f64, x->width), NULL };
+    for (int i = 0; i < x->width; i++) {
+        u32 count;
+        memcpy(&count, &state[6 * row + i], sizeof count);
+        out->count[i] = count * share;
+        out->l1[i] *= share;
+        out->l2[i] = by_batch ? out->l2[i] * share : sqrt(out->l2[i]);
+    }
+    if (!m->pairs)
+        return 0;
+    out->together = arena_array(a, f32, n);
+    arena_mark mark = arena_save(a);
+    u32 *pairs = arena_array(a, u32, n);
+    if (mem_read(m->d, (range){ x->together.mem, x->together.off, 4 * (u64)n }, pairs))
+        return -1;
+    for (i64 i = 0; i < x->width; i++)
+        for (i64 j = i; j < x->width; j++)
+            out->together[i * x->width + j] = out->together[j * x->width + i] = (f32)(pairs[i * x->width + j] * share);
+    arena_restore(a, mark);
+    return 0;
+}
+
+int measuring_read(struct measuring *m, arena *a, struct statistics *out)
+{
+    *out = (struct statistics){ .depth = m->n->depth };
+    for (enum site site = 0; site < SITES; site++) {
+        out->of[site] = arena_array(a, struct activity, out->depth);
+        for (int l = 0; l < out->depth; l++)
+            if (m->of[site][l].width && read_layer(m, &m->of[site][l], a, &out->of[site][l]))
+                return -1;
+    }
+    return dev_finish(m->d);
+}
+
+void measuring_close(struct measuring *m)
+{
+    if (m->d)
+        dev_finish(m->d);
+    graph_free(m->g);
+    if (m->memory)
+        pool_free(m->memory);
+    *m = (struct measuring){ 0 };
+}

@@ -1,0 +1,227 @@
+/* recycle.c: recycling as a stage: predecessors in, a complete checkpoint of the successor out. Nothing is written before
+ * everything is there.
+ *
+ *     check widths -> statistics -> picks -> graft -> fill up with initial values -> compare -> save
+ */
+#include "recycle/stage.h"
+
+struct stage {
+    struct spec *s;                                 /* model.classes is filled in */
+    dev *d;
+    arena *a;
+    struct model_about about;
+    struct predecessor experts, dense;              /* dense.c NULL: none */
+    struct anatomy to;
+    struct statistics statistics;
+    struct picks picks;
+    ckpt *grafted, *out;
+};
+
+/* ---- what can be wrong before anything is measured ---------------------------------------------------------------------- */
+
+/* The trunk comes whole from the dense predecessor, so it must be of the successor's sizes. */
+static int check_dense(const struct stage *r)
+{
+    const struct anatomy *n = &r->dense.n, *to = &r->to;
+    if (n->convnext != to->convnext || n->depth != to->depth)
+        return fail(FAULT_DATA, "%s: %d %s blocks, the successor has %d: recycle.from.dense must be of the successor's sizes",
+                    r->dense.path, n->depth, n->convnext ? "ConvNeXt" : "ViT", to->depth);
+    for (int l = 0; l < n->depth; l++)
+        if (n->block[l].stage != to->block[l].stage || n->block[l].dim != to->block[l].dim || n->block[l].hidden != to->block[l].hidden)
+            return fail(FAULT_DATA, "%s: block %d has %d channels and %d neurons, the successor's %d and %d: recycle.from.dense must "
+                        "be of the successor's sizes", r->dense.path, l, n->block[l].dim, n->block[l].hidden, to->block[l].dim,
+                        to->block[l].hidden);
+    return 0;
+}
+
+/* Classes and normalisation of the images to be learnt; without a data set, the predecessor's number of classes. */
+static int look_at_data(struct stage *r)
+{
+    struct data_options o = data_options_of(r->s, true);
+    if (!*r->s->data.set) {
+        int n = r->dense.c ? r->dense.n.classes : r->experts.n.classes;
+        if (!r->s->model.classes && !(r->s->model.classes = n))
+            return spec_fail(r->s, "model.classes", "model.classes: auto needs a data set, or a predecessor with a head");
+        return 0;
+    }
+    dataset *set = data_open(&o);
+    if (!set)
+        return -1;
+    int n = data_classes(set);
+    const char **names = arena_array(r->a, const char *, n);
+    f64 *mean = arena_array(r->a, f64, 3), *std = arena_array(r->a, f64, 3);
+    f32 m[3], d[3];
+    data_mean_std(set, m, d);
+    for (int i = 0; i < n; i++)
+        names[i] = arena_printf(r->a, "%s", data_class_name(set, i));
+    for (int i = 0; i < 3; i++) {
+        mean[i] = m[i];
+        std[i] = d[i];
+    }
+    r->about = (struct model_about){ .classes = names, .n_classes = n, .mean = mean, .std = std };
+    data_close(set);
+    if (!r->s->model.classes)
+        r->s->model.classes = n;
+    return r->s->model.classes == n ? 0 : spec_fail(r->s, "model.classes", "model.classes is %d, but the data set has %d", r->s->model.classes, n);
+}
+
+static int open_all(struct stage *r)
+{
+    const struct spec *s = r->s;
+    const struct strategy *how = strategy_find(s->recycle.strategy);
+    if (!how)
+        return spec_fail(s, "recycle.strategy", "%s", fail_message());
+    if (!*s->recycle.from.experts)
+        return spec_fail(s, "recycle.from.experts", "recycling needs recycle.from.experts, a dense checkpoint");
+    if (!s->model.moe.layers.n)
+        return spec_fail(s, "model.moe.layers", "recycling makes experts, but model.moe.layers is empty");
+    anatomy_of_spec(s, r->a, &r->to);
+    if (predecessor_open(&r->experts, s, s->recycle.from.experts, r->a))
+        return -1;
+    if (*s->recycle.from.dense && (predecessor_open(&r->dense, s, s->recycle.from.dense, r->a) || check_dense(r)))
+        return -1;
+    if (look_at_data(r))
+        return -1;
+    // With every choice made blindly, all that is wrong with the widths shows.
+    struct spec blind = *s;
+    struct picks unused;
+    if (how->needs)
+        blind.recycle.strategy = "uniform";
+    return picks_make(&blind, &r->experts.n, &r->to, NULL, r->a, &unused);
+}
+
+/* ---- filling up -------------------------------------------------------------------------------------------------------------- */
+
+static bool same_shape(const tensor *t, const struct param *x) { return t && tensor_shape_is(t, x->shape.nd, x->shape.d); }
+
+/* Only a head of other classes and a grid of other size may differ in shape. */
+static int check_shape(const tensor *t, const struct param *x, const char *path)
+{
+    char have[200], want[200];
+    if (!t || text_starts(x->name, "head.") || text_ends(x->name, "pos_embed"))
+        return 0;
+    return fail(FAULT_DATA, "%s: %s becomes %s, the successor's is %s", path, x->name, tensor_shape_text(have, t->nd, t->shape),
+                tensor_shape_text(want, x->shape.nd, x->shape.d));
+}
+
+/* What was not grafted, or does not fit as it is: initial values, then what ckpt_load can make of the graft. */
+static int add_started(struct stage *r, const params *p, const bool *grafted)
+{
+    struct want *w = arena_array(r->a, struct want, p->n);
+    const ckpt *source = r->dense.c ? r->dense.c : r->experts.c;
+    struct load_options o = model_load_options(r->s);
+    struct load_report report;
+    ckpt *rest = ckpt_new();
+    int n = 0;
+    o.strict = o.norm_to_fc_norm = false;
+    if (ckpt_meta(source, "grid"))
+        ckpt_set_meta(rest, "grid", ckpt_meta(source, "grid"));
+    for (size_t i = 0; i < p->n; i++) {
+        const struct param *x = &p->list[i];
+        const tensor *t = ckpt_find(r->grafted, x->name);
+        if (grafted[i])
+            continue;
+        w[n] = (struct want){ .name = x->name, .nd = x->shape.nd, .data = arena_array(r->a, f32, shape_count(x->shape)) };
+        memcpy(w[n].shape, x->shape.d, sizeof *w->shape * (size_t)x->shape.nd);
+        param_start(x, (u64)r->s->seed, w[n++].data, r->a);
+        if (check_shape(t, x, r->experts.path)) {
+            ckpt_close(rest);
+            return -1;
+        }
+        if (t)
+            ckpt_add(rest, t->name, t->type, t->nd, t->shape, tensor_data(t));
+    }
+    int rc = ckpt_load(r->a, rest, w, n, &o, &report), started = 0;
+    for (int i = 0; i < n && !rc; i++) {
+        ckpt_add(r->out, w[i].name, CKPT_F32, w[i].nd, w[i].shape, w[i].data);
+        say(SAY_VERBOSE, "recycle: %s %s", w[i].name, w[i].got == GOT_RESIZED ? "resized" : "starts at its initial values");
+        started += w[i].got == GOT_NOTHING;
+    }
+    say(SAY_NORMAL, "recycle: %d parameters come from the predecessor%s, %d start at their initial values", (int)p->n - started,
+        r->dense.c ? "s" : "", started);
+    ckpt_close(rest);
+    return rc;
+}
+
+/* A parameter is grafted where the graft has it in its own shape, and its grid is the same. */
+static int assemble(struct stage *r)
+{
+    params *p = model_params(r->s);
+    if (!p)
+        return -1;
+    bool *grafted = arena_array(r->a, bool, p->n), other_grid = false;
+    const ckpt *source = r->dense.c ? r->dense.c : r->experts.c;
+    struct load_options o = model_load_options(r->s);
+    int grid[2];
+    if (ckpt_meta(source, "grid") && sscanf(ckpt_meta(source, "grid"), "%d %d", &grid[0], &grid[1]) == 2)
+        other_grid = grid[0] != o.grid[0] || grid[1] != o.grid[1];
+    r->out = ckpt_new();
+    for (size_t i = 0; i < p->n; i++) {
+        const tensor *t = ckpt_find(r->grafted, p->list[i].name);
+        grafted[i] = same_shape(t, &p->list[i]) && !(other_grid && text_ends(t->name, "pos_embed"));
+        if (grafted[i])
+            ckpt_add(r->out, t->name, CKPT_F32, t->nd, t->shape, tensor_data(t));
+    }
+    int rc = add_started(r, p, grafted);
+    params_free(p);
+    return rc;
+}
+
+static void describe(struct stage *r, const struct recycle_report *report)
+{
+    ckpt *c = r->out;
+    model_describe(c, r->s, r->a, &r->about);
+    ckpt_set_meta(c, "parent.experts", r->experts.sha256);
+    if (r->dense.c)
+        ckpt_set_meta(c, "parent.dense", r->dense.sha256);
+    ckpt_set_meta(c, "recycle.strategy", r->s->recycle.strategy);
+    ckpt_set_meta(c, "recycle.seed", arena_printf(r->a, "%lld", (long long)r->s->seed));
+    ckpt_set_meta(c, "recycle.report", report_json(r->a, report));
+}
+
+/* ---- the stage -------------------------------------------------------------------------------------------------------------- */
+
+static int run(struct stage *r, const char *out_path, struct recycle_report *report)
+{
+    const struct spec *s = r->s;
+    if (ckpt_can_save(out_path) || open_all(r))
+        return -1;
+    int needs = strategy_find(s->recycle.strategy)->needs;
+    if (needs && statistics_get(&r->experts, s, r->d, needs & NEEDS_TOGETHER, r->a, &r->statistics))
+        return -1;
+    const struct statistics *st = needs ? &r->statistics : NULL;
+    if (picks_make(s, &r->experts.n, &r->to, st, r->a, &r->picks))
+        return -1;
+    r->grafted = ckpt_new();
+    if (recycle_graft(s, r->experts.c, r->dense.c, &r->experts.n, &r->to, &r->picks, r->a, r->grafted) || assemble(r))
+        return -1;
+    report_make(s, &r->experts.n, &r->to, st, &r->picks, r->a, report);
+    struct predecessor *trunk = r->dense.c ? &r->dense : &r->experts;
+    if (distance_measure(trunk, s, r->out, r->dense.c ? NULL : r->picks.channel[r->to.stages - 1], r->d, report)) {
+        if (fail_fault() != FAULT_DATA)
+            return -1;
+        warn("not compared with the predecessor: %s", fail_message());
+        fail_clear();
+    }
+    describe(r, report);
+    return ckpt_save(r->out, out_path);
+}
+
+int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report)
+{
+    struct spec copy = *s;
+    struct stage r = { .s = &copy, .d = d, .a = arena_open("recycling") };
+    struct recycle_report mine;
+    int rc = run(&r, out_path, &mine);
+    if (!rc && report) {
+        *report = mine;
+        report->layer = arena_array(a, struct layer_report, mine.layers + 1);
+        memcpy(report->layer, mine.layer, sizeof *mine.layer * (size_t)mine.layers);
+    }
+    ckpt_close(r.out);
+    ckpt_close(r.grafted);
+    predecessor_close(&r.dense);
+    predecessor_close(&r.experts);
+    arena_close(r.a);
+    return rc;
+}

@@ -1,0 +1,64 @@
+/* stage.h: what the files of recycling as a stage of a run share: the predecessor as a running network, measuring it, and
+ * comparing with it. The strategies and the grafting below (recycle.h) know no device.
+ *
+ *     struct predecessor p;  struct statistics st;
+ *     if (predecessor_open(&p, &spec, path, a) || statistics_get(&p, &spec, d, true, a, &st)) return -1;
+ */
+#ifndef JETCL_STAGE_H
+#define JETCL_STAGE_H
+#include "data/data.h"
+#include "model/model.h"
+#include "recycle/recycle.h"
+
+/* ---- predecessor.c ------------------------------------------------------------------------------------------------ */
+
+struct predecessor {
+    const char    *path;
+    ckpt          *c;                   /* under timm's names */
+    struct anatomy n;
+    struct spec    s;                   /* the experiment, with the predecessor as its model and its images' normalisation */
+    params        *p;                   /* NULL until predecessor_load */
+    char           sha256[65];
+};
+int  predecessor_open(struct predecessor *p, const struct spec *s, const char *path, arena *a);
+int  predecessor_load(struct predecessor *p, dev *d);        /* its weights on the device, once */
+void predecessor_close(struct predecessor *p);
+
+/* ---- activations.c ------------------------------------------------------------------------------------------------ */
+
+/* A forward pass with statistics: open, step for each few images, read once. */
+struct measuring {
+    const struct spec    *s;
+    const struct anatomy *n;
+    dev   *d;
+    graph *g;
+    node  *images, *job;
+    pool  *memory;
+    struct measured { range state, together; int width; } *of[SITES];
+    int    step;                        /* images a pass takes */
+    bool   pairs;
+    i64    batches, passes;             /* batches ended, passes begun */
+    i32    jobs[2][2];
+    fence  done[2];
+};
+/* s: a predecessor's; p its weights. pairs: co-activation too. 0, or -1 + fail. */
+int  measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p, bool pairs);
+/* n images (n 3 h w), normalised; ends: the last of a batch of recycle.batch. They are read until the next call returns. */
+int  measuring_step(struct measuring *m, const f32 *images, int n, bool ends);
+int  measuring_read(struct measuring *m, arena *a, struct statistics *out);
+void measuring_close(struct measuring *m);
+
+/* ---- measure.c ------------------------------------------------------------------------------------------------------ */
+
+/* Statistics of the experiment's training images: from recycle.statistics or the cache where they match, else measured,
+ * and then written there. pairs as above. 0, or -1 + fail. */
+int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a, struct statistics *out);
+
+/* ---- distance.c --------------------------------------------------------------------------------------------------- */
+
+/* How far the recycled model's class scores are from those of the predecessor that its trunk comes from, whose head it
+ * gets for this (channels: the ones kept, NULL for all): r->distance, r->agreement. Leaves NAN where there is no head. */
+int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *recycled, const i32 *channels, dev *d,
+                     struct recycle_report *r);
+
+#endif
