@@ -152,6 +152,9 @@ static struct data_options images_of(const struct predecessor *p)
 int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a, struct statistics *out)
 {
     struct data_options o = images_of(p);
+    *out = (struct statistics){ 0 };
+    if (!d && !*s->data.set)
+        return 0;
     if (!*s->data.set)
         return fail(FAULT_USAGE, "strategy %s measures activations on images: which? (data.set, data.root)", s->recycle.strategy);
     if (p->s.model.image.n > 1 && p->s.model.image.v[0] != p->s.model.image.v[1])
@@ -165,7 +168,7 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     bool asked = *s->recycle.statistics;
     const char *path = asked ? s->recycle.statistics : cache_path(&w, a);
     int rc = read_kept(path, asked, &w, pairs, a, out);
-    if (!rc && !(rc = measure(p, d, set, &o, pairs, a, out)))
+    if (!rc && d && !(rc = measure(p, d, set, &o, pairs, a, out)))
         rc = keep(path, asked, out, &w, a);
     data_close(set);
     return rc < 0 ? -1 : 0;

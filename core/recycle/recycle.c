@@ -186,10 +186,11 @@ static int run(struct stage *r, const char *out_path, struct recycle_report *rep
     const struct spec *s = r->s;
     if (ckpt_can_save(out_path) || open_all(r))
         return -1;
+    // A strategy that needs no statistics is still told about in the report, where there are some.
     int needs = strategy_find(s->recycle.strategy)->needs;
-    if (needs && statistics_get(&r->experts, s, r->d, needs & NEEDS_TOGETHER, r->a, &r->statistics))
+    if (statistics_get(&r->experts, s, needs ? r->d : NULL, needs & NEEDS_TOGETHER, r->a, &r->statistics))
         return -1;
-    const struct statistics *st = needs ? &r->statistics : NULL;
+    const struct statistics *st = r->statistics.depth ? &r->statistics : NULL;
     if (picks_make(s, &r->experts.n, &r->to, st, r->a, &r->picks))
         return -1;
     r->grafted = ckpt_new();

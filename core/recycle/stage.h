@@ -51,7 +51,8 @@ void measuring_close(struct measuring *m);
 /* ---- measure.c ------------------------------------------------------------------------------------------------------ */
 
 /* Statistics of the experiment's training images: from recycle.statistics or the cache where they match, else measured,
- * and then written there. pairs as above. 0, or -1 + fail. */
+ * and then written there. pairs as above. d NULL: nothing is measured, and out->depth is 0 where nothing was kept.
+ * 0, or -1 + fail. */
 int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a, struct statistics *out);
 
 /* ---- distance.c --------------------------------------------------------------------------------------------------- */
