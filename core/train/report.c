@@ -2,6 +2,7 @@
  * of the last few seconds, waiting included; the first steps (drivers build kernels at their first use) and evaluations stay
  * out of it. */
 #include "train/report.h"
+#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -126,12 +127,29 @@ static void warn_changes(report *r, const struct spec *s)
         warn("the run goes on with other settings than it had: %s", changes);
 }
 
+/* A run that starts anew must not go on from what another one left (--force). */
+static void remove_checkpoints(const char *dir)
+{
+    char path[4096];
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        bool ours = text_starts(e->d_name, "last.") || text_starts(e->d_name, "best.") || text_starts(e->d_name, "epoch_") ||
+                    text_starts(e->d_name, "recycled.");
+        if (ours && snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < (int)sizeof path)
+            unlink(path);
+    }
+    if (d)
+        closedir(d);
+}
+
 static int open_files(report *r, const struct spec *s, bool resumed)
 {
     const char *metrics = report_path(r, "metrics.jsonl");
     if (file_mkdirs(report_path(r, "ckpt")))
         return -1;
     unlink(report_path(r, "result.json"));                 // complete no more
+    if (!resumed)
+        remove_checkpoints(report_path(r, "ckpt"));
     if (resumed) {
         if (cut_half_line(metrics))
             return -1;
@@ -152,7 +170,7 @@ report *report_open(const struct spec *s, const struct run_options *o, const str
     report *r = arena_one(a, report);
     bool resumed;
     *r = (report){ .arena = a, .epochs = s->train.epochs, .eval_every = s->eval.every, .step_limit = s->train.steps,
-                   .hash = spec_hash(s), .started = clock_now(), .step.loss = NAN };
+                   .hash = o->hash ? o->hash : spec_hash(s), .started = clock_now(), .step.loss = NAN };
     r->dir = folder_choose(a, s, o, &resumed);
     if (!r->dir || open_files(r, s, resumed) || folder_describe(r->dir, s, o, device)) {
         report_close(r);

@@ -33,9 +33,14 @@ static int recycle_first(struct session *e, report *rep, arena *a)
 
 static int write_result(struct session *e, report *rep, const char *reason, arena *a, struct run_result *r)
 {
+    struct model_count k;
+    if (model_count(a, &e->s, 1, 1, &k))
+        return -1;
     report_result(rep, a, r);
     r->reason = reason;
-    r->params = e->p->total;
+    r->params = k.params;
+    r->flops = k.paper_macs;
+    r->flops_complete = k.macs;
     r->memory = dev_mem_peak(e->d);
     return report_finish(rep, r);
 }
@@ -50,7 +55,9 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
         return rc < 0 ? -1 : 0;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
-    if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
+    struct run_options known = *o;
+    known.hash = spec_hash(s);                             // of what was asked for; e.s has `auto` values filled in
+    if (!rc && !(rep = report_open(&e.s, &known, dev_info(e.d))))
         rc = -1;
     rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason) || write_result(&e, rep, reason, a, r) ? -1 : 0;
     report_close(rep);

@@ -9,6 +9,8 @@ const char *const metric_names[METRICS] = {
 #undef METRIC
 };
 
+bool metric_counted(enum metric m) { return m == METRIC_params || m == METRIC_flops || m == METRIC_flops_complete; }
+
 /* ---- small readers ------------------------------------------------------------------------------------------------------- */
 
 static int only_keys(const struct yaml *y, const char *what, const char *const *known, int n)
@@ -46,6 +48,15 @@ static int list_below(const struct yaml *y, const char *key, const struct yaml *
     *items = v ? v->items : NULL;
     *n = v ? v->n : 0;
     return v && v->kind != YAML_LIST ? yaml_fail(v, "%s wants a list", key) : 0;
+}
+
+/* A whole number from 0 to most below a key; *out stays when it is absent. */
+static int number_at(const struct yaml *y, const char *key, i64 most, i64 *out)
+{
+    const struct yaml *v = yaml_get(y, key);
+    if (v && (v->kind != YAML_TEXT || !text_int(slice_of(v->text), out) || *out < 0 || *out > most))
+        return yaml_fail(v, "%s wants a whole number from 0 to %lld", key, (long long)most);
+    return 0;
 }
 
 static int read_metric(const struct yaml *y, const char *name, enum metric *out)
@@ -95,7 +106,7 @@ static int add_run(struct table *t, const struct spec *s, const char *name)
             return (int)i;
         }
     struct table_run *r = arena_push(t->arena, t->runs, t->n_runs, t->cap_runs);
-    *r = (struct table_run){ .name = name, .dir = dir, .spec = *s };
+    *r = (struct table_run){ .name = name, .dir = dir, .spec = *s, .counts_only = true };
     int none = result_load(t->arena, dir, &r->result);
     if (none < 0)
         return -1;
@@ -181,18 +192,22 @@ static int read_prepare(struct context *c)
 /* A column is a name, or a map with more. Those without a metric of their own take the rows' cells one after the other. */
 static int read_column(const struct yaml *y, enum metric metric, struct table_column *out, int *next)
 {
-    static const char *const known[] = { "name", "metric", "cell", "set", "row" };
-    const struct yaml *own = yaml_get(y, "metric"), *cell = yaml_get(y, "cell");
-    i64 at = own ? 0 : (*next)++;
-    *out = (struct table_column){ .metric = metric, .plain = !own, .row = -1, .set = yaml_get(y, "set") };
+    static const char *const known[] = { "name", "metric", "cell", "set", "row", "per", "digits" };
+    const struct yaml *own = yaml_get(y, "metric");
+    i64 at = own ? 0 : (*next)++, digits = -1;
+    *out = (struct table_column){ .metric = metric, .plain = !own, .row = -1, .per = 1, .set = yaml_get(y, "set") };
     if (y->kind != YAML_TEXT && only_keys(y, "columns", known, countof(known)))
         return -1;
     out->name = y->kind == YAML_TEXT ? y->text : text_at(y, "name", NULL);
     if (!out->name || (own && read_metric(own, own->text, &out->metric)))
         return -1;
-    if (cell && (cell->kind != YAML_TEXT || !text_int(slice_of(cell->text), &at) || at < 0 || at > 1000))
-        return yaml_fail(cell, "cell wants a number, from 0");
+    if (number_at(y, "cell", 1000, &at) || number_at(y, "digits", 9, &digits))
+        return -1;
+    const struct yaml *per = yaml_get(y, "per");
+    if (per && (per->kind != YAML_TEXT || !text_real(slice_of(per->text), &out->per) || out->per <= 0))
+        return yaml_fail(per, "per wants a number above 0");
     out->cell = (int)at;
+    out->digits = (int)digits;
     return 0;
 }
 
@@ -224,6 +239,7 @@ static int read_cell(struct context *c, const struct yaml *row, const char *name
         bool twice = false;
         if (at < 0)
             return -1;
+        c->t->runs[at].counts_only &= metric_counted(column->metric);
         for (int j = 0; j < out->n; j++)
             twice |= out->runs[j] == at;                   // --seed makes all seeds one
         if (!twice)
@@ -317,7 +333,7 @@ static int mark_wanted(struct table *t, const char *only)
     int n = 0;
     for (size_t i = t->n_runs; i-- > 0;) {
         struct table_run *r = &t->runs[i];
-        r->wanted = r->state != CELL_DONE && (r->wanted || (!r->prepared && strstr(r->name, only)));
+        r->wanted = r->state != CELL_DONE && (r->wanted || (!r->prepared && !r->counts_only && strstr(r->name, only)));
         n += r->wanted;
         for (int j = 0; r->wanted && j < r->n_uses; j++)
             t->runs[r->uses[j]].wanted = true;
@@ -368,6 +384,7 @@ void table_list(FILE *f, const struct table *t)
     static const char *const words[] = { "to do", "begun", "done", "failed" };
     for (size_t i = 0; i < t->n_runs; i++) {
         const struct table_run *r = &t->runs[i];
-        fprintf(f, "%-6s  %-55s  %s, seed %lld\n", words[r->state], r->dir, r->name, (long long)r->spec.seed);
+        if (!r->counts_only || r->prepared)
+            fprintf(f, "%-6s  %-55s  %s, seed %lld\n", words[r->state], r->dir, r->name, (long long)r->spec.seed);
     }
 }

@@ -7,10 +7,10 @@
  * The file:
  *     title: ...            seeds: [1, 2]           metric: top1        set: {keys of every experiment}       transpose: on
  *     prepare: [{name: small, file: ../demo/small.yaml}]                run first, once
- *     columns: [CIFAR-10, {name: Params, metric: params}, {name: at twice the rate, set: {optim: {lr: 2e-3}}}]
+ *     columns: [CIFAR-10, {name: "Params, M", metric: params, per: 1e6, digits: 1}, {name: at 2e-3, set: {optim: {lr: 2e-3}}}]
  *     rows:
  *       - name: MoE Jetpack
- *         cells: [a.yaml, ~]                        a file for each column without a metric, or one for all; ~ for none
+ *         cells: [a.yaml, ~]                        one for all columns, or for each without a metric (others: cell: 1); ~ for none
  *         paper: [88.4, 265e6, ~]                   one number per column
  *         set: {optim: {lr: 1e-3}}                  keys over all its cells
  *         use: {model.init: small}                  keys that get the checkpoint a prepared experiment ends with
@@ -34,6 +34,7 @@ enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };
 struct table_run {
     const char       *name;                 /* "prepare / small", "MoE Jetpack / CIFAR-10", "MoE Jetpack": where it is needed */
     bool              prepared, wanted;
+    bool              counts_only;          /* nobody asks for more than its parameters or FLOPs: never run */
     int              *uses, n_uses;         /* prepared runs whose checkpoints it starts from */
     const char       *dir;
     struct spec       spec;
@@ -42,8 +43,14 @@ struct table_run {
     const char       *why;                  /* CELL_FAILED */
 };
 
-struct table_column { const char *name; enum metric metric; bool plain; int cell, row; const struct yaml *set; };
-                                            /* plain: no metric of its own; row: the one epochs_to looks at */
+struct table_column {
+    const char        *name;
+    enum metric        metric;
+    bool               plain;               /* no metric of its own */
+    int                cell, row, digits;   /* row: the one epochs_to looks at; digits -1: the metric's own way */
+    f64                per;                 /* shown, and given for the paper, in units of this */
+    const struct yaml *set;
+};
 struct table_cell   { int n; int *runs; };                               /* one per seed, indices into table.runs */
 struct table_row    { const char *name; struct table_cell *cells; f64 *paper; };   /* cells per column; paper NAN for none */
 struct table {
@@ -74,5 +81,6 @@ void table_list(FILE *f, const struct table *t);
 /* Value of a column's metric for one run; NAN when it has none (yet). */
 f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best);
 extern const char *const metric_names[METRICS];
+bool metric_counted(enum metric m);         /* known of a model that was not trained */
 
 #endif

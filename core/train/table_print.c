@@ -47,22 +47,21 @@ static f64 epochs_to(f64 top1, const struct run_result *r)
 }
 
 /* What can be known of a model that was not run. */
-static f64 from_spec(enum metric m, const struct spec *s)
+static f64 from_spec(arena *a, enum metric m, const struct spec *s)
 {
-    if (m != METRIC_params || !s->model.classes)
+    struct model_count k;
+    if (!metric_counted(m) || !s->model.classes || model_count(a, s, 1, 1, &k)) {
+        fail_clear();
         return NAN;
-    params *p = model_params(s);
-    f64 total = p ? (f64)p->total : NAN;
-    params_free(p);
-    fail_clear();
-    return total;
+    }
+    return m == METRIC_params ? (f64)k.params : m == METRIC_flops ? k.paper_macs : k.macs;
 }
 
 f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best)
 {
     int column = (int)(c - t->columns);
     if (r->state != CELL_DONE)
-        return from_spec(c->metric, &r->spec);
+        return from_spec(t->arena, c->metric, &r->spec);
     if (c->metric == METRIC_epochs_to)
         return epochs_to(mean_top1(t, &t->rows[c->row].cells[column]), &r->result);
     return plain_value(best && c->metric == METRIC_top1 ? METRIC_best : c->metric, &r->result);
@@ -79,6 +78,7 @@ static struct stats stats_of(struct table *t, int row, int column, bool best)
         f64 v = table_value(t, &t->columns[column], &t->runs[cell->runs[i]], best);
         if (isnan(v))
             continue;
+        v /= t->columns[column].per;
         s.values[s.n++] = v;
         sum += v;
     }
@@ -92,12 +92,14 @@ static struct stats stats_of(struct table *t, int row, int column, bool best)
 
 /* ---- text --------------------------------------------------------------------------------------------------------------------- */
 
-static const char *number(arena *a, enum kind kind, f64 v)
+static const char *number(arena *a, const struct table_column *c, f64 v)
 {
     char text[24];
     if (isinf(v))
         return "never";
-    switch (kind) {
+    if (c->digits >= 0)
+        return arena_printf(a, "%.*f", c->digits, v);
+    switch (kinds[c->metric]) {
     case KIND_percent: return arena_printf(a, "%.1f", v);
     case KIND_real:    return arena_printf(a, "%.3f", v);
     case KIND_size:    return arena_printf(a, "%s", text_count(text, v));
@@ -110,15 +112,17 @@ static const char *number(arena *a, enum kind kind, f64 v)
 static const char *cell_text(struct table *t, int row, int column, bool best)
 {
     arena *a = t->arena;
+    const struct table_column *c = &t->columns[column];
     struct stats s = stats_of(t, row, column, best);
-    enum kind kind = kinds[t->columns[column].metric];
     f64 paper = t->rows[row].paper[column];
-    const char *text = !s.of && isnan(paper) ? "" : !s.n ? "-" : number(a, kind, s.mean);
+    const char *text = !s.of && isnan(paper) ? "" : !s.n ? "-" : number(a, c, s.mean);
     if (s.n > 1 && isfinite(s.sd) && s.sd > 0)
-        text = arena_printf(a, "%s ± %s", text, number(a, kind, s.sd));
+        text = arena_printf(a, "%s ± %s", text, number(a, c, s.sd));
     if (s.n && s.n < s.of)
         text = arena_printf(a, "%s [%d/%d]", text, s.n, s.of);
-    return isnan(paper) ? text : arena_printf(a, "%s (%s)", text, number(a, kind, paper));
+    if (isnan(paper))
+        return text;
+    return c->per == 1 ? arena_printf(a, "%s (%s)", text, number(a, c, paper)) : arena_printf(a, "%s (%.10g)", text, paper);
 }
 
 static int columns_of(const char *s)

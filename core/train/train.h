@@ -38,7 +38,8 @@ int result_save(const char *dir, const struct run_result *r);
 struct run_options {
     const char *out;                        /* the run folder; NULL: runs/NAME/TIME */
     const char *resume;                     /* NULL: a new run; "": go on in `out` or the newest; else a run folder or checkpoint */
-    bool        force;                      /* use a folder that is not empty */
+    bool        force;                      /* use a folder that is not empty: what a run left there goes */
+    u64         hash;                       /* the experiment's identity in result.json; 0: spec_hash() of what report_open gets */
     int         argc;                       /* command line, for env.json */
     char      **argv;
 };
