@@ -70,6 +70,15 @@ fi
 (export OCL_ICD_VENDORS=/nonexistent; try 4 '' 'pocl-opencl-icd' devices)
 try 2 '' 'too many arguments' devices x
 
+# tables: resolved and listed, collected without running anything
+for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f"; done
+try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
+try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"
+try 0 '"mean": 5.717416' '' table --collect --json experiments/tables/table4.yaml --out "$dir/runs"
+printf 'columns: [a]\nrows: [{name: x, cells: [none.yaml]}]\n' >"$dir/table.yaml"
+try 2 '' "table.yaml:2:26: " table "$dir/table.yaml"
+try 2 '' 'No such file' table "$dir/none.yaml"
+
 # streams
 same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''
 "$jetcl" config >/dev/full 2>"$dir/err"

@@ -123,7 +123,12 @@ static void test_refusals(void **state)
     assert_null(report_open(&s, &(struct run_options){ .out = "used" }, NULL));
     assert_int_equal(fail_fault(), FAULT_USAGE);
     assert_non_null(strstr(fail_message(), "used is not empty; --resume"));
+    assert_int_equal(file_save("used/ckpt/last.state", "x", 1), 0);
+    assert_int_equal(file_save("used/ckpt/notes.txt", "x", 1), 0);
+    report_close(opened(&s, "used", ""));
+    assert_true(file_exists("used/ckpt/last.state"));
     report_close(report_open(&s, &(struct run_options){ .out = "used", .force = true }, NULL));
+    assert_true(!file_exists("used/ckpt/last.state") && file_exists("used/ckpt/notes.txt"));
     assert_null(report_open(&s, &(struct run_options){ .resume = "no/such" }, NULL));
     assert_int_equal(fail_fault(), FAULT_DATA);
     assert_null(report_open(&s, &(struct run_options){ .resume = "" }, NULL));

@@ -13,7 +13,7 @@ static int run(struct cli *c)
         return table_list(stdout, &t), 0;
     int rc = cli_given(c, "collect") ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
-        return -1;
+        return fail(FAULT_STOPPED, "stopped by a signal, everything is saved; the same command goes on");
     return table_print(stdout, &t, format, cli_given(c, "best")) || rc ? -1 : 0;
 }
 
