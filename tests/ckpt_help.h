@@ -6,6 +6,8 @@
 #include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "ckpt/ckpt.h"
 
@@ -130,8 +132,8 @@ SOME size_t safetensors(u8 *file, const char *header, const void *data, size_t n
     return 8 + h + n;
 }
 
-/* Opening, or reading every tensor, must fail as bad data with one line that holds `says`. */
-SOME void assert_refused(const void *p, size_t n, const char *says)
+/* Opens and reads every tensor: true when all went well. */
+SOME bool accepted(const void *p, size_t n)
 {
     fail_clear();
     ckpt *c = ckpt_open_bytes(p, n, "x");
@@ -142,11 +144,37 @@ SOME void assert_refused(const void *p, size_t n, const char *says)
             tensor_drop(ckpt_at(c, i));
     }
     ckpt_close(c);
-    if (ok)
+    return ok;
+}
+
+/* Must fail as bad data, with one line that holds `says`. */
+SOME void assert_refused(const void *p, size_t n, const char *says)
+{
+    if (accepted(p, n))
         fail_msg("%zu bytes accepted, but they should say '%s'", n, says);
     if (fail_fault() != FAULT_DATA || strncmp(fail_message(), "x: ", 3) || strchr(fail_message(), '\n') ||
         !strstr(fail_message(), says))
         fail_msg("'%s' wanted, got %d '%s'", says, fail_fault(), fail_message());
+}
+
+/* The same, and in no more memory than the file's size and 64 MiB: measured in a process of its own. */
+SOME void assert_frugal(const void *p, size_t n, const char *says)
+{
+    assert_refused(p, n, says);
+#ifndef __SANITIZE_ADDRESS__
+    int status;
+    pid_t child = fork();
+    if (!child) {
+        struct rusage before, after;
+        getrusage(RUSAGE_SELF, &before);
+        accepted(p, n);
+        getrusage(RUSAGE_SELF, &after);
+        _exit((after.ru_maxrss - before.ru_maxrss) > (long)(n >> 10) + (64 << 10));
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (status)
+        fail_msg("more memory than the file's size and 64 MiB: '%s'", says);
+#endif
 }
 
 #endif

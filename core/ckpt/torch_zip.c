@@ -122,15 +122,15 @@ static void close_file(ckpt *c)
 
 /* ---- elements -------------------------------------------------------------------------------------------------------------- */
 
-/* Bytes [from, from + n) of an entry. Stored entries can be entered anywhere, deflated ones only from their start; only
- * what is read to its end has its CRC compared. */
+/* Bytes [from, from + n) of an entry. Stored entries can be entered anywhere, deflated ones only from their start. */
 static int read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
 {
     u8 skipped[4096];
     zip_file_t *f = archive_begin(z, i);
     int rc = f ? 0 : -1;
-    bool whole = from + n == archive_size(z, i);
-    if (f && from && !zip_fseek(f, (zip_int64_t)from, SEEK_SET)) {
+    bool whole = from + n == archive_size(z, i);    // then the CRC is compared at the end
+    if (f && from && !archive_deflated(z, i)) {
+        rc = zip_fseek(f, (zip_int64_t)from, SEEK_SET) ? fail(FAULT_DATA, "damaged archive entry") : 0;
         from = 0;
         whole = false;
     }

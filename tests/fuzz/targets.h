@@ -4,8 +4,8 @@
 #ifndef JETCL_FUZZ_TARGETS_H
 #define JETCL_FUZZ_TARGETS_H
 
-#include <zlib.h>
 #include "ckpt/ckpt.h"
+#include "zipper.h"
 
 /* Everything a command does with a file it was given; whatever happens must end in one line and FAULT_DATA. */
 static void visit(ckpt *c)
@@ -56,48 +56,6 @@ static int feed(const void *p, size_t n)
     return 0;
 }
 
-/* ---- a stored archive around the input -------------------------------------------------------------------------------------- */
-
-struct zipper { u8 out[1 << 17], central[1 << 12]; size_t n, ncentral; int entries; };
-
-static void put(u8 *to, size_t *at, u32 v, int bytes)
-{
-    memcpy(to + *at, &v, (size_t)bytes);
-    *at += (size_t)bytes;
-}
-
-static void zip_put(struct zipper *z, const char *name, const void *p, size_t n)
-{
-    u32 crc = (u32)crc32(0, p, (uInt)n), at = (u32)z->n;
-    for (int central = 0; central < 2; central++) {
-        u8 *to = central ? z->central : z->out;
-        size_t *end = central ? &z->ncentral : &z->n;
-        put(to, end, central ? 0x02014b50 : 0x04034b50, 4);
-        if (central)
-            put(to, end, 20, 2);
-        put(to, end, 20, 2), put(to, end, 0, 2), put(to, end, 0, 2), put(to, end, 0x00210000, 4), put(to, end, crc, 4);
-        put(to, end, (u32)n, 4), put(to, end, (u32)n, 4), put(to, end, (u32)strlen(name), 2), put(to, end, 0, 2);
-        if (central)
-            put(to, end, 0, 4), put(to, end, 0, 2), put(to, end, 0, 4), put(to, end, at, 4);
-        memcpy(to + *end, name, strlen(name));
-        *end += strlen(name);
-    }
-    memcpy(z->out + z->n, p, n);
-    z->n += n;
-    z->entries++;
-}
-
-static int zip_feed(struct zipper *z)
-{
-    u32 at = (u32)z->n;
-    memcpy(z->out + z->n, z->central, z->ncentral);
-    z->n += z->ncentral;
-    put(z->out, &z->n, 0x06054b50, 4), put(z->out, &z->n, 0, 4);
-    put(z->out, &z->n, (u32)z->entries, 2), put(z->out, &z->n, (u32)z->entries, 2);
-    put(z->out, &z->n, (u32)z->ncentral, 4), put(z->out, &z->n, at, 4), put(z->out, &z->n, 0, 2);
-    return feed(z->out, z->n);
-}
-
 /* ---- the targets --------------------------------------------------------------------------------------------------------------- */
 
 enum { FUZZ_MAX = 1 << 16 };
@@ -116,24 +74,18 @@ static int fuzz_safetensors(const u8 *p, size_t n)   /* header text, elements be
 
 static int fuzz_archive(const u8 *p, size_t n) { return feed(p, n); }      /* whole files of any format */
 
+static u8 archive[FUZZ_MAX + 2048];
+
 static int fuzz_npy(const u8 *p, size_t n)
 {
-    static struct zipper z;
-    z.n = z.ncentral = (size_t)(z.entries = 0);
-    zip_put(&z, "a.npy", p, n);
-    return zip_feed(&z);
+    return feed(archive, zip_make(archive, &(struct zipped){ "a.npy", p, n }, 1));
 }
 
 static int fuzz_pickle(const u8 *p, size_t n)        /* data.pkl of an archive with storages 0, 1 and 2 */
 {
-    static struct zipper z;
     static const u8 zeros[256];
-    z.n = z.ncentral = (size_t)(z.entries = 0);
-    zip_put(&z, "a/data.pkl", p, n);
-    zip_put(&z, "a/data/0", zeros, 256);
-    zip_put(&z, "a/data/1", zeros, 24);
-    zip_put(&z, "a/data/2", zeros, 0);
-    return zip_feed(&z);
+    const struct zipped e[] = { { "a/data.pkl", p, n }, { "a/data/0", zeros, 256 }, { "a/data/1", zeros, 24 }, { "a/data/2", zeros, 0 } };
+    return feed(archive, zip_make(archive, e, countof(e)));
 }
 
 static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic number */
