@@ -232,7 +232,8 @@ const void *tensor_data(const tensor *t)
         p = moved ? memcpy(moved, p, t->bytes) : NULL;
     }
     if (!p) {
-        fail_in("%s: %s", c->path, t->name);
+        if (!c->inner)                               // else the file's own tensor has said where
+            fail_in("%s: %s", c->path, t->name);
         arena_close(a);
         return NULL;
     }

@@ -1,0 +1,62 @@
+#!/bin/sh
+# test_ckpt_cli.sh: inspect and convert as a user runs them.
+jetcl=${JETCL_BUILD:-build}/jetcl
+golden=$(dirname "$0")/golden
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+export NO_COLOR=1
+
+# try CODE 'stdout has' 'stderr has' arguments...: fixed strings, "" for nothing at all, - for anything; stderr one line at most.
+try() {
+    want=$1 out=$2 err=$3; shift 3
+    "$jetcl" "$@" >"$dir/out" 2>"$dir/err" </dev/null
+    rc=$?
+    has() { case $1 in -) ;; '') [ ! -s "$2" ] ;; *) grep -qF -- "$1" "$2" ;; esac; }
+    if [ $rc = "$want" ] && has "$out" "$dir/out" && has "$err" "$dir/err" && [ "$(wc -l <"$dir/err")" -le 2 ]; then
+        echo "ok jetcl $*" | sed "s|$dir/||g"
+    else
+        echo "not ok jetcl $*"; echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"; echo "  stderr: $(head -c 400 "$dir/err")"
+    fi
+}
+same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+
+# inspect
+try 0 'safetensors, 1.9 kB, 14 tensors of 265 elements' '' inspect "$golden/ckpt_twin.safetensors"
+try 0 'meta.epoch: 3' 'left out 1 that is no tensor' inspect "$golden/ckpt_nested.pth"
+try 0 'optimizer.state.0.exp_avg  F32     [2]                          0           0           0' - inspect "$golden/ckpt_nested.pth"
+try 0 'blocks.1.attn.qkv.weight' '' inspect --model "$golden/ckpt_bigvision.npz"
+try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
+try 3 '' 'no averaged (EMA) weights' inspect --ema "$golden/ckpt_torch.pth"
+try 3 '' 'No such file' inspect "$dir/none.pth"
+try 3 '' 'not a regular file' inspect "$dir"
+try 2 '' 'something is missing' inspect
+echo 'no checkpoint at all' >"$dir/junk.pth"
+try 3 '' 'junk.pth: no checkpoint that jetcl knows' inspect "$dir/junk.pth"
+printf '\200\000\000\000\000\000\000\200{}' >"$dir/long.safetensors"
+try 3 '' 'header of 9223372036854775936 bytes' inspect "$dir/long.safetensors"
+head -c 4000 "$golden/ckpt_torch.pth" >"$dir/cut.pth"
+try 3 '' 'damaged or truncated archive' inspect "$dir/cut.pth"
+
+# differences
+try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$golden/ckpt_legacy.pth"
+try 5 '+ n' 'differ in' inspect --diff "$golden/ckpt_twin.safetensors" "$golden/ckpt_ours.npz"
+try 5 '"only_b"' 'differ in' inspect --diff --json "$golden/ckpt_twin.safetensors" "$golden/ckpt_ours.npz"
+try 2 '' '--tolerance wants' inspect --diff --tolerance x a b
+try 2 '' 'something is missing' inspect --diff a
+
+# convert
+try 0 '' '' convert "$golden/ckpt_twin.safetensors" "$dir/a.pth"
+try 0 '' '' convert "$dir/a.pth" "$dir/b.npz"
+try 0 '' '' convert "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
+try 0 'recipe: a: 1' '' inspect "$dir/c.safetensors"
+try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/c.safetensors"
+try 0 '' "15 tensors, the model's 14 of them taken" convert "$golden/ckpt_nested.pth" "$dir/d.safetensors"
+try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/d.safetensors"
+try 0 '' - convert --raw "$golden/ckpt_nested.pth" "$dir/e.pth"
+try 0 'torch zip, ' '' inspect "$dir/e.pth"
+same 'raw keeps every name' "$(grep -c 'state_dict.model\|optimizer.state' "$dir/out")" 15
+try 2 '' 'no suffix of a checkpoint' convert "$golden/ckpt_twin.safetensors" "$dir/a.txt"
+try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safetensors" "$dir/a.npz"
+try 2 '' '--meta wants KEY=VALUE' convert --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
+try 1 '' 'cannot write' convert "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
+same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err junk.pth long.safetensors out '
