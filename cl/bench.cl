@@ -5,6 +5,10 @@
  *                accumulators fit any register file
  *   stream       y = x; a group copies `part` values, neighbouring items neighbouring vectors
  */
+#ifndef WG
+#define WG    1
+#define LANES 16
+#endif
 #define vec  JOIN(float, LANES)
 #define GROUP __attribute__((reqd_work_group_size(WG, 1, 1)))
 #define CHAINS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9)

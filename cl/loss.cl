@@ -14,10 +14,10 @@ static inline float2 log_sum(__global const float *z, long cols)
     return (float2)(top, log(sum_16(s)));
 }
 
-__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target, __global float *loss, long cols,
-                                  float smoothing)
+__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target, __global float *loss, long rows,
+                                  long cols, float smoothing)
 {
-    const long i = get_global_id(0);
+    const long i = get_group_id(0);
     __global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, cols);
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -31,9 +31,9 @@ __kernel ALONE void cross_entropy(__global const float *logits, __global const f
 }
 
 __kernel ALONE void cross_entropy_grad(__global const float *logits, __global const float *target, __global const float *g,
-                                       __global float *dz, long cols, float smoothing)
+                                       __global float *dz, long rows, long cols, float smoothing)
 {
-    const long i = get_global_id(0);
+    const long i = get_group_id(0);
     __global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, cols);
     for (long j = 0; j < cols; j += 16) {

@@ -1,61 +1,121 @@
-/* move.cl: the same values in another place. Bound by memory: each item streams its share of a run with float16 loads.
+/* move.cl: the same values in another place. Bound by memory.
  *
- *   copy_block   dst (A, dst_run) takes `run` elements at dst_from of each of A rows from src (A, src_run) at src_from
- *   pad_block    dst (A, dst_run) = zeros with src (A, run) at `from`
- *   permute_*    dst contiguous (e0 .. e5), src with a stride per axis; _rows: the last axis is contiguous in src too
+ *   copy_block     dst (a, dst_run) takes `run` values at dst_from of each of a rows from src (a, src_run) at src_from
+ *   pad_block      dst (a, dst_run) = zeros with src (a, run) at `from`
+ *   permute_rows   dst rows of `run` values, which lie together in src too; src's rows at s0 .. s4 along axes e0 .. e4
+ *   permute_turn   two axes turned: u lies together in src, v in dst; the others stay as they are
+ *
+ * Groups are counted along one axis only: a GPU's other two may end at 65535.
  */
-__kernel ALONE void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run, long src_from, long dst_run,
-                long dst_from, long part, long rows)
+#include "turn.h"
+
+static inline void copy_run(__global const float *s, __global float *d, long n)
 {
-    const long j0 = get_group_id(0) * part, j1 = min(run, j0 + part);
-    const long r0 = get_group_id(1) * rows, r1 = min(a, r0 + rows);
+    long j = 0;
+    for (; j + 16 <= n; j += 16)
+        vstore16(vload16(0, s + j), 0, d + j);
+    for (; j < n; j++)
+        d[j] = s[j];
+}
+
+/* Group: part get_group_id(0) % parts of each of `rows` rows. */
+__kernel ALONE void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run, long src_from,
+                               long dst_run, long dst_from, long parts, long part, long rows)
+{
+    const long j = get_group_id(0) % parts * part, n = min(part, run - j);
+    const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
+    for (long r = r0; r < r1; r++)
+        copy_run(src + r * src_run + src_from + j, dst + r * dst_run + dst_from + j, n);
+}
+
+static inline void zero_run(__global float *d, long n)
+{
+    long j = 0;
+    for (; j + 16 <= n; j += 16)
+        vstore16((float16)0, 0, d + j);
+    for (; j < n; j++)
+        d[j] = 0;
+}
+
+__kernel ALONE void pad_block(__global const float *src, __global float *dst, long a, long run, long from, long dst_run, long parts,
+                              long part, long rows)
+{
+    const long j0 = get_group_id(0) % parts * part, j1 = min(dst_run, j0 + part);
+    const long begin = clamp(from, j0, j1), end = clamp(from + run, j0, j1);
+    const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
     for (long r = r0; r < r1; r++) {
-        __global const float *s = src + r * src_run + src_from;
-        __global float *d = dst + r * dst_run + dst_from;
-        long j = j0;
-        for (; j + 16 <= j1; j += 16)
-            vstore16(vload16(0, s + j), 0, d + j);
-        for (; j < j1; j++)
-            d[j] = s[j];
+        __global float *d = dst + r * dst_run;
+        zero_run(d + j0, begin - j0);
+        copy_run(src + r * run + begin - from, d + begin, end - begin);
+        zero_run(d + end, j1 - end);
     }
 }
 
-__kernel ALONE void pad_block(__global const float *src, __global float *dst, long run, long from, long dst_run)
-{
-    const long j0 = get_group_id(0) * 4096, j1 = min(dst_run, j0 + 4096), r = get_group_id(1);
-    for (long j = j0; j < j1; j++)
-        dst[r * dst_run + j] = j >= from && j < from + run ? src[r * run + j - from] : 0.0f;
-}
-
-/* Source of result row r of the five outer axes. */
-static inline long row_source(long r, long e1, long e2, long e3, long e4, long s0, long s1, long s2, long s3, long s4)
-{
-    const long i4 = r % e4, q4 = r / e4, i3 = q4 % e3, q3 = q4 / e3, i2 = q3 % e2, q2 = q3 / e2, i1 = q2 % e1, i0 = q2 / e1;
-    return i0 * s0 + i1 * s1 + i2 * s2 + i3 * s3 + i4 * s4;
-}
-
-__kernel ALONE void permute_rows(__global const float *src, __global float *dst, long rows, long block, long e1, long e2, long e3, long e4,
-                  long e5, long s0, long s1, long s2, long s3, long s4, long s5)
+/* e, s: axes 1 to 4 of the rows; axis 0 is what remains. Neighbouring rows are found by stepping, not by division. */
+__kernel ALONE void permute_rows(__global const float *src, __global float *dst, long rows, long block, long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
+    long q = r0;
+    long4 i;
+    i.w = q % e.w, q /= e.w;
+    i.z = q % e.z, q /= e.z;
+    i.y = q % e.y, q /= e.y;
+    i.x = q % e.x, q /= e.x;
+    __global const float *from = src + q * s0 + i.x * s.x + i.y * s.y + i.z * s.z + i.w * s.w;
     for (long r = r0; r < r1; r++) {
-        __global const float *s = src + row_source(r, e1, e2, e3, e4, s0, s1, s2, s3, s4);
-        __global float *d = dst + r * e5;
-        long j = 0;
-        for (; j + 16 <= e5; j += 16)
-            vstore16(vload16(0, s + j), 0, d + j);
-        for (; j < e5; j++)
-            d[j] = s[j];
+        copy_run(from, dst + r * run, run);
+        from += s.w;
+        if (++i.w < e.w)
+            continue;
+        i.w = 0;
+        from += s.z - e.w * s.w;
+        if (++i.z < e.z)
+            continue;
+        i.z = 0;
+        from += s.y - e.z * s.z;
+        if (++i.y < e.y)
+            continue;
+        i.y = 0;
+        from += s.x - e.y * s.y;
+        if (++i.x < e.x)
+            continue;
+        i.x = 0;
+        from += s0 - e.x * s.x;
     }
 }
 
-__kernel ALONE void permute_items(__global const float *src, __global float *dst, long rows, long block, long e1, long e2, long e3, long e4,
-                   long e5, long s0, long s1, long s2, long s3, long s4, long s5)
+/* size: (nu, nv, stride of u in dst, stride of v in src). The other axes, first to last: extents e, strides in src and dst.
+ * Group: `block` of u, all of v, of one matrix. Squares of 16 x 16 turn in registers; those at the end overlap the ones before
+ * in v, and in u read again what the one before has read.
+ *
+ *           v                              u
+ *     +-----------+                 +----------+
+ *     |    src    | u block         |   dst    |
+ *     |  turned   |                 |          |
+ *     +-----------+                 +----------+ v
+ */
+__kernel ALONE void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e, long4 src_s, long4 dst_s,
+                                 long blocks, long block)
 {
-    const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
-    for (long r = r0; r < r1; r++) {
-        __global const float *s = src + row_source(r, e1, e2, e3, e4, s0, s1, s2, s3, s4);
-        for (long j = 0; j < e5; j++)
-            dst[r * e5 + j] = s[j * s5];
+    const long nu = size.x, nv = size.y, du = size.z, sv = size.w;
+    long q = get_group_id(0) / blocks;
+    const long i3 = q % e.w, q3 = q / e.w, i2 = q3 % e.z, q2 = q3 / e.z, i1 = q2 % e.y, i0 = q2 / e.y;
+    src += i0 * src_s.x + i1 * src_s.y + i2 * src_s.z + i3 * src_s.w;
+    dst += i0 * dst_s.x + i1 * dst_s.y + i2 * dst_s.z + i3 * dst_s.w;
+    const long u0 = get_group_id(0) % blocks * block, u1 = min(nu, u0 + block);
+    if (nu < 16 || nv < 16) {
+        for (long u = u0; u < u1; u++)
+            for (long v = 0; v < nv; v++)
+                dst[u * du + v] = src[v * sv + u];
+        return;
+    }
+    for (long from = u0; from < u1; from += 16) {
+        const long u = min(from, nu - 16), first = from - u, last = u1 - u;
+        for (long at = 0; at < nv; at += 16) {
+            const long v = min(at, nv - 16);
+#define LOAD(k)  float16 x##k = vload16(0, src + (v + k) * sv + u), y##k;
+#define STORE(k) if (k >= first && k < last) vstore16(x##k, 0, dst + (u + k) * du + v);
+            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
+        }
     }
 }

@@ -16,13 +16,14 @@ __kernel ALONE void sum_rows(__global const float *x, __global float *y, long a,
 
 __kernel ALONE void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part, long block)
 {
-    const long parts = get_num_groups(1), p = get_group_id(1), i = get_group_id(2), j0 = p * part, j1 = min(r, j0 + part);
+    const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
     const long c0 = get_group_id(0) * block, c1 = min(b, c0 + block);
-    for (long c = c0; c < c1; c += 16) {
-        const long left = c1 - c;
-        float16 s = 0;
-        for (long j = j0; j < j1; j++)
-            s += load_16(x + (i * r + j) * b + c, left, 0);
-        store_16(s, y + (i * parts + p) * b + c, left);
-    }
+    for (long i = get_group_id(2); i < a; i += get_num_groups(2))
+        for (long c = c0; c < c1; c += 16) {
+            const long left = c1 - c;
+            float16 s = 0;
+            for (long j = j0; j < j1; j++)
+                s += load_16(x + (i * r + j) * b + c, left, 0);
+            store_16(s, y + (i * parts + p) * b + c, left);
+        }
 }

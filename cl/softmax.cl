@@ -31,8 +31,9 @@ __kernel ALONE void softmax_rows(__global const float *x, __global float *y, lon
 
 __kernel ALONE void softmax_columns(__global const float *x, __global float *y, long a, long r, long b, long block)
 {
-    const long base = get_group_id(1) * r * b, c1 = min(b, (long)(get_group_id(0) + 1) * block);
-    for (long c = get_group_id(0) * block; c < c1; c += 16) {
+    const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
+    const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);
+    for (long c = c0; c < c1; c += 16) {
         const long left = c1 - c;
         float16 m = -INFINITY, s = 0;
         for (long j = 0; j < r; j++)
@@ -68,8 +69,9 @@ __kernel ALONE void softmax_grad_rows(__global const float *y, __global const fl
 __kernel ALONE void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b,
                           long block)
 {
-    const long base = get_group_id(1) * r * b, c1 = min(b, (long)(get_group_id(0) + 1) * block);
-    for (long c = get_group_id(0) * block; c < c1; c += 16) {
+    const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
+    const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);
+    for (long c = c0; c < c1; c += 16) {
         const long left = c1 - c;
         float16 s = 0;
         for (long j = 0; j < r; j++)

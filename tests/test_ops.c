@@ -272,6 +272,8 @@ static void other_class(enum dev_class class)
         if (cases[i].name) {
             run_case(&cases[i], 33, 65);
             run_case(&cases[i], 5, 131);
+            run_case(&cases[i], 1000, 3);         // many rows for a group
+            run_case(&cases[i], 40, 300);
         }
     dev_close(device);
     device = usual;

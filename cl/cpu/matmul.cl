@@ -17,6 +17,7 @@
  * few rows the bytes of B.
  */
 #include "product.h"
+#include "turn.h"
 #include "special.h"
 #ifndef MR
 #define MR 8                                  // rows of a tile: 3, 6 or 8
@@ -52,13 +53,6 @@ static void pack_plain(local float16 *to, global const float *b, const long row,
         for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY_SOME, ) }
 }
 
-/* 16 x 16 values turned in registers: each round interleaves rows i and i+8 into rows 2i and 2i+1; four rounds turn. */
-#define SIXTEEN(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define ZIP(x, y, i, j, p, q) y##p.even = x##i.lo; y##p.odd = x##j.lo; y##q.even = x##i.hi; y##q.odd = x##j.hi;
-#define ROUND(x, y) \
-    ZIP(x, y, 0, 8, 0, 1) ZIP(x, y, 1, 9, 2, 3) ZIP(x, y, 2, 10, 4, 5) ZIP(x, y, 3, 11, 6, 7) \
-    ZIP(x, y, 4, 12, 8, 9) ZIP(x, y, 5, 13, 10, 11) ZIP(x, y, 6, 14, 12, 13) ZIP(x, y, 7, 15, 14, 15)
-
 static void pack_turned(local float16 *to, global const float *b, const long row, const int kk, const int nn)
 {
     for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
@@ -67,7 +61,7 @@ static void pack_turned(local float16 *to, global const float *b, const long row
             const int k = min(k0, kk - 16);                 // the last square overlaps the one before
 #define LOAD(i) float16 x##i = vload16(0, b + min(i, last) * row + k), y##i;
 #define STORE(i) to[(k + i) * NV + v] = x##i;
-            SIXTEEN(LOAD) ROUND(x, y) ROUND(y, x) ROUND(x, y) ROUND(y, x) SIXTEEN(STORE)
+            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
         }
         for (int k = 0; k < kk && kk < 16; k++) {
             float t[16];

@@ -5,6 +5,7 @@
  *     p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)                     (Loshchilov and Hutter 2019)
  */
 #include "op/op.h"
+#include "op/grid.h"
 
 static const char *scalar_shape(const node *n, struct shape *out)
 {
@@ -17,18 +18,19 @@ static const char *scalar_shape(const node *n, struct shape *out)
 
 struct arena_args { range x, sum; i64 count; f32 keep; };
 
-#define SQUARE_PART 65536
+#define SQUARE_PART 16384
 static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_PART); }
 
 static void square_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name, .global = { (u64)parts_of(s) }, .local = { 1 },
-                     .bytes = 4.0 * (f64)s->count,
+    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name, .bytes = 4.0 * (f64)s->count,
                      .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count), ARG_LONG(SQUARE_PART) } };
-    launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name, .global = { 1 }, .local = { 1 },
+    launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name,
                       .args = { ARG_RANGE(n->work), ARG_RANGE(n->home), ARG_LONG(parts_of(s)) } };
+    grid_groups(l, &first, parts_of(s), 1, 1);
     launch_add(l, &first);
+    grid_groups(l, &second, 1, 1, 1);
     launch_add(l, &second);
 }
 
@@ -47,10 +49,10 @@ node *op_square_sum(graph *g, range x, i64 count)
 static void blend_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .local = { 1 }, .bytes = 12.0 * (f64)s->count,
-                 .global = { (u64)CEIL_DIV(s->count, (i64)SQUARE_PART) },
+    launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .bytes = 12.0 * (f64)s->count,
                  .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART), ARG_REAL(s->keep),
                            ARG_REAL(s->keep == 1 ? 1 : 1 - s->keep) } };
+    grid_groups(l, &k, parts_of(s), 1, 1);
     launch_add(l, &k);
 }
 
@@ -69,12 +71,12 @@ void op_add_into(graph *g, range sum, range x, i64 count) { op_blend_into(g, sum
 static void adamw_emit(const node *n, launches *l)
 {
     const struct adamw_args *a = n->args;
-    i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = 16;
-    launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .local = { 1 }, .bytes = 28.0 * (f64)a->count,
-                 .global = { (u64)CEIL_DIV(blocks, share) },
+    i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = dev_tune(launches_dev(l), "adamw", "SHARE");
+    launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .bytes = 28.0 * (f64)a->count,
                  .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v), ARG_RANGE(a->groups),
                            ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_LONG(a->count), ARG_LONG(share),
                            ARG_REAL(a->beta1), ARG_REAL(a->beta2), ARG_REAL(a->eps), ARG_REAL(a->clip) } };
+    grid_groups(l, &k, CEIL_DIV(blocks, share), 1, 1);
     launch_add(l, &k);
 }
 

@@ -1,6 +1,7 @@
 /* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with z = (x - max x)/2
  * and tau such that p sums to 1. Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
 #include "op/op.h"
+#include "op/grid.h"
 
 static const char *shape(const node *n, struct shape *out)
 {
@@ -10,9 +11,8 @@ static const char *shape(const node *n, struct shape *out)
 
 static void launch_rows(const node *n, launches *l, const char *kernel)
 {
-    i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = MAX(CEIL_DIV(rows, (i64)1024), MAX(1, 2048 / cols));
-    launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .local = { 1 }, .global = { (u64)CEIL_DIV(rows, block) },
-                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+    launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+    i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = grid_rows(l, &k, rows, cols);
     int c = 0;
     for (int i = 0; i < n->n_in; i++)
         k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
@@ -20,6 +20,7 @@ static void launch_rows(const node *n, launches *l, const char *kernel)
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_LONG(block);
+    grid_groups(l, &k, CEIL_DIV(rows, block), 1, 1);
     launch_add(l, &k);
 }
 

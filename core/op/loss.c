@@ -1,6 +1,7 @@
 /* loss.c: cross-entropy with soft labels: -sum_k t'_k log softmax(z)_k, t' = t (1 - s) + s / k: label smoothing s as
  * mmpretrain's LabelSmoothLoss 'original'. Rows of t sum to 1, so that d/dz = softmax(z) - t'. */
 #include "op/op.h"
+#include "op/grid.h"
 
 struct loss_args { f32 smoothing; };
 
@@ -16,14 +17,15 @@ static const char *shape(const node *n, struct shape *out)
 static void launch_loss(const node *n, launches *l, const char *kernel)
 {
     i64 rows = node_dim(n->in[0], 0), cols = node_dim(n->in[0], 1);
-    launch k = { .file = "loss", .kernel = kernel, .label = n->name, .local = { 1 }, .global = { (u64)rows },
-                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
+    launch k = { .file = "loss", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
     int c = 0;
     for (int i = 0; i < n->n_in; i++)
         k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
     k.args[c++] = (arg)ARG_RANGE(n->home);
+    k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_REAL(((const struct loss_args *)n->args)->smoothing);
+    grid_groups(l, &k, CEIL_DIV(rows, dev_tune(launches_dev(l), "loss", "TEAMS")), 1, 1);
     launch_add(l, &k);
 }
 

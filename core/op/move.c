@@ -4,6 +4,7 @@
  *     dst[a, dst_from + r, b] = src[a, src_from + r, b]        r < count
  */
 #include "op/op.h"
+#include "op/grid.h"
 
 /* ---- view, reshape ----------------------------------------------------------------------------------------------------- */
 
@@ -16,16 +17,27 @@ static const char *view_shape(const node *n, struct shape *out)
     return v->offset < 0 || v->offset + shape_count(v->shape) > node_count(n->in[0]) ? "view beyond the end" : NULL;
 }
 
+/* A group's share of rows of `run` values: `part` of the run, of `rows` rows. */
+struct share { i64 parts, part, rows; };
+
+static struct share share_of(const launches *l, i64 a, i64 run)
+{
+    i64 share = dev_tune(launches_dev(l), "move", "SHARE"), most = dev_tune(launches_dev(l), "move", "GROUPS");
+    i64 part = ROUND_UP(MIN(MAX(1, run), MAX(share, CEIL_DIV(run, most))), (i64)16);
+    struct share s = { MAX(1, CEIL_DIV(run, part)), part, MAX(1, MAX(share / MAX(1, run), a * CEIL_DIV(run, part) / most)) };
+    return s;
+}
+
 static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 count, i64 b, i64 src_r, i64 src_from,
                        i64 dst_r, i64 dst_from)
 {
-    i64 run = count * b, share = dev_tune(launches_dev(l), "move", "SHARE");
-    i64 parts = MAX(1, MIN(256, run / share)), part = ROUND_UP(CEIL_DIV(run, parts), (i64)16);
-    i64 rows = MAX(1, MIN(a, share / MAX(1, run)));
+    i64 run = count * b;
+    struct share s = share_of(l, a, run);
     launch k = { .file = "move", .kernel = "copy_block", .label = n->name, .bytes = 8.0 * (f64)(a * run),
-                 .global = { (u64)CEIL_DIV(run, part), (u64)CEIL_DIV(a, rows) }, .local = { 1, 1 },
                  .args = { ARG_RANGE(src->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(run), ARG_LONG(src_r * b),
-                           ARG_LONG(src_from * b), ARG_LONG(dst_r * b), ARG_LONG(dst_from * b), ARG_LONG(part), ARG_LONG(rows) } };
+                           ARG_LONG(src_from * b), ARG_LONG(dst_r * b), ARG_LONG(dst_from * b), ARG_LONG(s.parts), ARG_LONG(s.part),
+                           ARG_LONG(s.rows) } };
+    grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
 
@@ -134,10 +146,11 @@ static void pad_emit(const node *n, launches *l)
 {
     const struct part_args *p = n->args;
     i64 a = before(n, p->axis), b = behind(n, p->axis), count = n->in[0]->shape.d[p->axis];
+    struct share s = share_of(l, a, p->extent * b);
     launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .bytes = 4.0 * (f64)(node_count(n) + node_count(n->in[0])),
-                 .global = { (u64)CEIL_DIV(p->extent * b, (i64)4096), (u64)a }, .local = { 1, 1 },
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(count * b), ARG_LONG(p->from * b),
-                           ARG_LONG(p->extent * b) } };
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(count * b), ARG_LONG(p->from * b),
+                           ARG_LONG(p->extent * b), ARG_LONG(s.parts), ARG_LONG(s.part), ARG_LONG(s.rows) } };
+    grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
 
@@ -271,23 +284,51 @@ static struct strided strides_of(const node *n)
     return r;
 }
 
+/* Rows that lie together on both sides. e, s: the axes in front, aligned at the last. */
+static void emit_rows(const node *n, launches *l, struct strided x)
+{
+    i64 e[MAX_DIM], st[MAX_DIM];
+    for (int i = 0; i < MAX_DIM; i++) {
+        int k = i - (MAX_DIM - x.n);
+        e[i] = k < 0 ? 1 : x.extent[k];
+        st[i] = k < 0 ? 0 : x.stride[k];
+    }
+    i64 rows = node_count(n) / e[5];
+    struct share s = share_of(l, rows, e[5]);
+    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name, .bytes = 8.0 * (f64)node_count(n),
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(s.rows), ARG_LONG(e[5]),
+                           ARG_LONG4(e[1], e[2], e[3], e[4]), ARG_LONG(st[0]), ARG_LONG4(st[1], st[2], st[3], st[4]) } };
+    grid_groups(l, &k, CEIL_DIV(rows, s.rows), 1, 1);
+    launch_add(l, &k);
+}
+
+/* The last axis is v; u is the one that lies together in the source. */
+static void emit_turn(const node *n, launches *l, struct strided x)
+{
+    i64 e[4] = { 1, 1, 1, 1 }, from[4] = { 0 }, to[4] = { 0 }, behind = 1, du = 0, nu = 1, batches = 1;
+    for (int i = x.n - 1, k = 3; i >= 0; behind *= x.extent[i--])
+        if (x.stride[i] == 1) {
+            du = behind;
+            nu = x.extent[i];
+        } else if (i < x.n - 1) {
+            batches *= e[k] = x.extent[i];
+            from[k] = x.stride[i];
+            to[k--] = behind;
+        }
+    i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
+    i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);
+    launch k = { .file = "move", .kernel = "permute_turn", .label = n->name, .bytes = 8.0 * (f64)node_count(n),
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),
+                           ARG_LONG4(e[0], e[1], e[2], e[3]), ARG_LONG4(from[0], from[1], from[2], from[3]),
+                           ARG_LONG4(to[0], to[1], to[2], to[3]), ARG_LONG(blocks), ARG_LONG(block) } };
+    grid_groups(l, &k, blocks * batches, 1, 1);
+    launch_add(l, &k);
+}
+
 static void permute_emit(const node *n, launches *l)
 {
-    struct strided s = strides_of(n);
-    i64 e[MAX_DIM], st[MAX_DIM];
-    for (int i = 0; i < MAX_DIM; i++) {           // aligned at the last axis, ones in front
-        int k = i - (MAX_DIM - s.n);
-        e[i] = k < 0 ? 1 : s.extent[k];
-        st[i] = k < 0 ? 0 : s.stride[k];
-    }
-    i64 rows = node_count(n) / e[5], share = dev_tune(launches_dev(l), "move", "SHARE");
-    i64 block = MAX(CEIL_DIV(rows, (i64)1024), MAX(1, share / e[5]));
-    launch k = { .file = "move", .kernel = s.n && st[5] == 1 ? "permute_rows" : "permute_items", .label = n->name,
-                 .bytes = 8.0 * (f64)node_count(n), .global = { (u64)CEIL_DIV(rows, block) }, .local = { 1 },
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(block),
-                           ARG_LONG(e[1]), ARG_LONG(e[2]), ARG_LONG(e[3]), ARG_LONG(e[4]), ARG_LONG(e[5]),
-                           ARG_LONG(st[0]), ARG_LONG(st[1]), ARG_LONG(st[2]), ARG_LONG(st[3]), ARG_LONG(st[4]), ARG_LONG(st[5]) } };
-    launch_add(l, &k);
+    struct strided x = strides_of(n);
+    (x.n < 2 || x.stride[x.n - 1] == 1 ? emit_rows : emit_turn)(n, l, x);
 }
 
 static void permute_vjp(node *n, node *g, node *dx[])

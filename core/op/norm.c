@@ -6,6 +6,7 @@
  * The gradients recompute the row's statistics: a second pass over a row in L1 is cheaper than storing and loading them.
  */
 #include "op/op.h"
+#include "op/grid.h"
 
 struct norm_args { f32 eps; bool inside; };
 
@@ -18,15 +19,14 @@ static const char *same_shape(const node *n, struct shape *out)
     return out->nd ? NULL : "needs an axis";
 }
 
-/* Rows in blocks whose number depends on the shape only: column sums of the gradient follow them. */
+/* The gradient's rows in blocks whose number depends on the shape only: column sums follow them. */
 static i64 block_of(i64 rows, i64 cols) { return MAX(CEIL_DIV(rows, (i64)256), MAX(1, 2048 / cols)); }
 
 static void launch_rows(const node *n, launches *l, const char *kernel, i64 rows, i64 cols)
 {
     const struct norm_args *a = n->args;
-    i64 block = block_of(rows, cols);
-    launch k = { .file = "norm", .kernel = kernel, .label = n->name, .local = { 1 }, .global = { (u64)CEIL_DIV(rows, block) },
-                 .bytes = 4.0 * (f64)(rows * cols) * (1 + n->n_in) };
+    launch k = { .file = "norm", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)(rows * cols) * (1 + n->n_in) };
+    i64 block = grid_rows(l, &k, rows, cols);
     int c = 0;
     for (int i = 0; i < n->n_in; i++)
         k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
@@ -35,6 +35,7 @@ static void launch_rows(const node *n, launches *l, const char *kernel, i64 rows
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_LONG(block);
     k.args[c++] = (arg)ARG_REAL(a->eps);
+    grid_groups(l, &k, CEIL_DIV(rows, block), 1, 1);
     launch_add(l, &k);
 }
 
@@ -72,10 +73,10 @@ static void grad_emit(const node *n, launches *l)
     const node *x = n->in[0];
     i64 rows = rows_of(x), cols = cols_of(x), block = block_of(rows, cols);
     const struct norm_args *a = n->args;
-    launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name, .local = { 1 },
-                 .global = { (u64)CEIL_DIV(rows, block) }, .bytes = 12.0 * (f64)(rows * cols),
+    launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name, .bytes = 12.0 * (f64)(rows * cols),
                  .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->home),
                            ARG_LONG(rows), ARG_LONG(cols), ARG_LONG(block), ARG_REAL(a->eps), ARG_LONG(parts_offset(x)) } };
+    grid_groups(l, &k, CEIL_DIV(rows, block), 1, 1);
     launch_add(l, &k);
 }
 

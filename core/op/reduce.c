@@ -4,6 +4,7 @@
  *     (a r b) -> parts (a s b) -> (a b)
  */
 #include "op/op.h"
+#include "op/grid.h"
 
 struct sum_args { int axis, count; };             /* axes [axis, axis + count) become 1 */
 
@@ -37,14 +38,18 @@ static const char *shape(const node *n, struct shape *out)
     return NULL;
 }
 
+/* The other two axes of a grid may end at 65535: a kernel goes on with what lies `groups` further. */
+#define MOST_DEEP 16384
+
 static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b, i64 parts, i64 part)
 {
     bool rows = b == 1;
-    i64 block = rows ? MAX(1, MIN(CEIL_DIV(a, (i64)16), 16384 / MAX(1, part))) : 256;
     launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name,
-                 .bytes = 4.0 * (f64)(a * b) * (f64)(r + parts), .local = { 1, 1, 1 },
-                 .global = { (u64)(rows ? CEIL_DIV(a, block) : CEIL_DIV(b, block)), (u64)parts, rows ? 1 : (u64)a },
-                 .args = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b), ARG_LONG(part), ARG_LONG(block) } };
+                 .bytes = 4.0 * (f64)(a * b) * (f64)(r + parts) };
+    i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
+    const arg args[] = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b), ARG_LONG(part), ARG_LONG(block) };
+    memcpy(k.args, args, sizeof args);
+    grid_groups(l, &k, CEIL_DIV(rows ? a : b, block), parts, rows ? 1 : MIN(a, MOST_DEEP));
     launch_add(l, &k);
 }
 

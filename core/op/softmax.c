@@ -1,6 +1,7 @@
 /* softmax.c: y_i = exp(x_i - max x) / sum_j exp(x_j - max x), along one axis. The array is seen as (a r b), r the axis:
  * rows when b is 1, columns otherwise. */
 #include "op/op.h"
+#include "op/grid.h"
 
 struct softmax_args { int axis; };
 
@@ -18,10 +19,9 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
     for (int i = 0; i < n->shape.nd; i++)
         if (i != axis)
             *(i < axis ? &a : &b) *= n->shape.d[i];
-    i64 block = b == 1 ? MAX(CEIL_DIV(a, (i64)1024), MAX(1, 4096 / r)) : 64;
     launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
-                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in), .local = { 1, 1 },
-                 .global = { (u64)CEIL_DIV(b == 1 ? a : b, block), b == 1 ? 1 : (u64)a } };
+                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+    i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS"), groups = CEIL_DIV(b, block);
     int c = 0;
     for (int i = 0; i < n->n_in; i++)
         k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
@@ -30,6 +30,7 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
     k.args[c++] = (arg)ARG_LONG(r);
     k.args[c++] = (arg)ARG_LONG(b);
     k.args[c++] = (arg)ARG_LONG(block);
+    grid_groups(l, &k, b == 1 ? CEIL_DIV(a, block) : a * groups, 1, 1);
     launch_add(l, &k);
 }
 

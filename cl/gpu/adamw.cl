@@ -1,0 +1,56 @@
+/* adamw.cl for GPUs: neighbouring items take neighbouring values. Sums: an item's values in order, then a tree, then the
+ * parts in order. Bound by memory. */
+#include "team.h"
+#define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
+enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };         /* words of the step buffer (graph.h) */
+
+#define PART(j) for (long j = get_group_id(0) * part + get_local_id(0), end_ = min(count, ((long)get_group_id(0) + 1) * part); j < end_; \
+                     j += ITEMS)
+
+__kernel GROUP void square_parts(__global const float *x, __global float *parts, long count, long part)
+{
+    SHELF;
+    float s = 0;
+    PART(j)
+        s = fma(x[j], x[j], s);
+    s = team_sum(shelf, ITEMS, s);
+    if (get_local_id(0) == 0)
+        parts[get_group_id(0)] = s;
+}
+
+__kernel GROUP void add_parts(__global const float *parts, __global float *sum, long count)
+{
+    SHELF;
+    float s = 0;
+    for (long j = get_local_id(0); j < count; j += ITEMS)
+        s += parts[j];
+    s = team_sum(shelf, ITEMS, s);
+    if (get_local_id(0) == 0)
+        *sum = s;
+}
+
+__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long part, float keep, float share)
+{
+    PART(j)
+        sum[j] = fma(sum[j], keep, x[j] * share);
+}
+
+__kernel GROUP void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,
+                          __global const float2 *groups, __global const float *square_sum, __global const float *step,
+                          long count, long share, float beta1, float beta2, float eps, float clip)
+{
+    const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];
+    const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);
+    const float root2 = sqrt(step[STEP_BIAS2]);
+    for (long b = get_group_id(0) * share, end = b + share; b < end && b * BLOCK < count; b++) {
+        const float lr = step[STEP_LR] * groups[b].x, keep = 1 - lr * groups[b].y, rate = lr / step[STEP_BIAS1];
+        const long last = min(count, (b + 1) * BLOCK);
+        for (long j = b * BLOCK + get_local_id(0); j < last; j += ITEMS) {
+            const float gj = g[j] * scale;
+            const float mj = m[j] * beta1 + gj * (1 - beta1), vj = v[j] * beta2 + gj * gj * (1 - beta2);
+            m[j] = mj;
+            v[j] = vj;
+            p[j] = p[j] * keep - rate * mj / (sqrt(vj) / root2 + eps);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+/* norm.cl for GPUs: a team of TEAM items takes a row, its neighbours neighbouring values; sums are trees. The row is read two
+ * or three times, from the cache after the first. Bound by memory.
+ */
+#include "team.h"
+
+/* mean, 1 / sqrt(var + eps) */
+static inline float2 statistics(__global const float *x, long n, float eps, __local float2 *shelf)
+{
+    float s = 0, d2 = 0;
+    MINE(j, n)
+        s += x[j];
+    const float mean = team_sum(shelf, TEAM, s) / n;
+    MINE(j, n) {
+        const float d = x[j] - mean;
+        d2 = fma(d, d, d2);
+    }
+    return (float2)(mean, 1.0f / sqrt(team_sum(shelf, TEAM, d2) / n + eps));
+}
+
+__kernel GROUP void layernorm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float2 s = statistics(x + i * cols, n, eps, shelf);
+    MINE(j, n)
+        y[i * cols + j] = (x[i * cols + j] - s.x) * s.y;
+}
+
+__kernel GROUP void layernorm_affine(__global const float *x, __global const float *w, __global const float *b,
+                                     __global float *y, long rows, long cols, long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float2 s = statistics(x + i * cols, n, eps, shelf);
+    MINE(j, n)
+        y[i * cols + j] = fma((x[i * cols + j] - s.x) * s.y, w[j], b[j]);
+}
+
+/* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)), then each item
+ * walks down its own columns for dx and for the sums, which nobody else touches:
+ *
+ *     out[.., c], dw[c], db[c]  by item  c mod ITEMS
+ */
+#define CHUNK (4 * TEAMS)
+
+__kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
+                                   __global float *out, long rows, long cols, long block, float eps, long parts)
+{
+    SHELF;
+    __local float4 stats[CHUNK];
+    __global float *dw = out + parts + get_group_id(0) * 2 * cols, *db = dw + cols;
+    const long begin = get_group_id(0) * block, last = min(rows, begin + block);
+    for (long from = begin; from < last; from += CHUNK) {
+        const int count = min((long)CHUNK, last - from);
+        for (int k = get_local_id(0) / TEAM; k < CHUNK; k += TEAMS) {
+            const long at = (from + k) * cols, n = k < count ? cols : 0;
+            const float2 s = statistics(x + at, n, eps, shelf);
+            float2 sum = 0;
+            MINE(j, n) {
+                const float h = g[at + j] * w[j];
+                sum += (float2)(h, h * (x[at + j] - s.x) * s.y);
+            }
+            sum = team_sum2(shelf, TEAM, sum) / cols;
+            if (LANE == 0)
+                stats[k] = (float4)(s, sum);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        for (long c = get_local_id(0); c < cols; c += ITEMS) {
+            float sum_w = from > begin ? dw[c] : 0, sum_b = from > begin ? db[c] : 0;
+            for (int k = 0; k < count; k++) {
+                const float4 s = stats[k];
+                const long at = (from + k) * cols + c;
+                const float n = (x[at] - s.x) * s.y, gj = g[at];
+                sum_w = fma(gj, n, sum_w);
+                sum_b += gj;
+                out[at] = s.y * (gj * w[c] - s.z - n * s.w);
+            }
+            dw[c] = sum_w;
+            db[c] = sum_b;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);             // the next chunk's rows take the place of these
+    }
+}
+
+static inline void scale_row(__global const float *x, __global float *y, long n, float c)
+{
+    MINE(j, n)
+        y[j] = x[j] * c;
+}
+
+/* |x|^2, x . g */
+static inline float2 row_dots(__global const float *x, __global const float *g, long n, __local float2 *shelf)
+{
+    float2 s = 0;
+    MINE(j, n)
+        s = fma((float2)(x[j], g[j]), (float2)x[j], s);
+    return team_sum2(shelf, TEAM, s);
+}
+
+__kernel GROUP void l2norm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
+    scale_row(x + i * cols, y + i * cols, n, 1.0f / (sqrt(square) + eps));
+}
+
+__kernel GROUP void l2norm_inside(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
+    scale_row(x + i * cols, y + i * cols, n, 1.0f / sqrt(square + eps));
+}
+
+/* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
+static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx, long n, float c,
+                                   float slope)
+{
+    MINE(j, n)
+        dx[j] = fma(x[j], slope, g[j] * c);
+}
+
+/* At a zero row the derivative of |x| is taken as 0: dx = g / eps. */
+__kernel GROUP void l2norm_grad(__global const float *x, __global const float *g, __global float *dx, long rows, long cols,
+                                long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);
+    const float r = sqrt(s.x), c = 1.0f / (r + eps);
+    l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, r == 0 ? 0.0f : -s.y * c * c / r);
+}
+
+__kernel GROUP void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx, long rows,
+                                       long cols, long block, float eps)
+{
+    TEAM_ROW(rows, cols);
+    const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);
+    const float c = 1.0f / sqrt(s.x + eps);
+    l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, -s.y * c * c * c);
+}

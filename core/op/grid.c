@@ -1,0 +1,25 @@
+/* grid.c: how many groups, of how many items. */
+#include "op/grid.h"
+
+static i64 tune(const launches *l, const launch *k, const char *macro) { return dev_tune(launches_dev(l), k->file, macro); }
+
+i64 grid_items(const launches *l, const launch *k) { return tune(l, k, "TEAM") * tune(l, k, "TEAMS"); }
+
+void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)
+{
+    static _Thread_local char defs[64];           // launch_add copies it
+    snprintf(defs, sizeof defs, "-DTEAM=%d -DTEAMS=%d", (int)tune(l, k, "TEAM"), (int)tune(l, k, "TEAMS"));
+    k->defs = grid_items(l, k) > 1 ? defs : NULL;
+    k->local[0] = (u64)grid_items(l, k);
+    k->local[1] = k->local[2] = 1;
+    k->global[0] = (u64)x * k->local[0];
+    k->global[1] = (u64)y;
+    k->global[2] = (u64)z;
+}
+
+/* Rows worth a group of their own: a few thousand values where one item takes them, one for each team on GPUs. */
+i64 grid_rows(const launches *l, const launch *k, i64 rows, i64 cols)
+{
+    i64 share = dev_tune(launches_dev(l), "rows", "SHARE"), groups = dev_tune(launches_dev(l), "rows", "GROUPS");
+    return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), tune(l, k, "TEAMS"));
+}
