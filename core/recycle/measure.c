@@ -1,6 +1,7 @@
 /* measure.c: the statistics of an experiment: over which images, and kept where, so that they are measured once per
  * predecessor and image set. */
 #include "recycle/stage.h"
+#include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -47,6 +48,21 @@ static int run_images(struct measuring *m, loader *l, i64 all)
     return rc;
 }
 
+/* Names the first layer, as images pass them, that gave something else than numbers. */
+static int check_numbers(const struct statistics *st)
+{
+    static const enum site order[SITES] = { SITE_ATTN, SITE_CHANNEL, SITE_HIDDEN };
+    for (int l = 0; l < st->depth; l++)
+        for (int k = 0; k < SITES; k++) {
+            const struct activity *x = &st->of[order[k]][l];
+            for (int i = 0; i < x->width; i++)
+                if (!isfinite(x->l1[i]) || !isfinite(x->l2[i]))
+                    return fail(FAULT_NUMBERS, "the predecessor computes NaN or infinity at %s of block %d, unit %d: is the checkpoint "
+                                "damaged?", site_names[order[k]], l, i);
+        }
+    return 0;
+}
+
 static int measure(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs, arena *a, struct statistics *out)
 {
     struct measuring m = { 0 };
@@ -54,7 +70,7 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
     int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
     o->batch = m.step;
     fail_clear();
-    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) ? -1 : 0;
+    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) || check_numbers(out) ? -1 : 0;
     if (l)
         loader_close(l);
     measuring_close(&m);

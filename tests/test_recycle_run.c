@@ -1,0 +1,297 @@
+/* test_recycle_run.c: recycling as a stage, on pictures in a folder: every strategy, statistics kept and refused, what can be
+ * wrong with predecessors and images, and that nothing half written is left. */
+#define mem room                                     /* dev.h has a type of the other name */
+#include "data_help.h"
+#undef mem
+#include "recycle/stage.h"
+#include <dirent.h>
+
+static dev *device;
+
+/* Two classes of pictures, one of them wide. */
+static const char *make_images(int n)
+{
+    const char *root = at("set%d", n);
+    for (int i = 0; i < n; i++) {
+        struct image m = picture(20 + i % 3 * 8, 20, (u32)i);
+        write_png(at("set%d/train/%s/%02d.png", n, i % 2 ? "owl" : "fox", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    }
+    return root;
+}
+
+static struct spec *parsed(const char *text)
+{
+    struct spec *s = arena_one(room, struct spec);
+    if (spec_parse(s, room, "test", text, NULL, 0))
+        fail_msg("%s", fail_message());
+    return s;
+}
+
+#define SMALL "arch: vit, image: 16, patch: 8, depth: 3, mlp_ratio: 2"
+
+/* A dense network with random weights as a file. */
+static const char *make_dense(const char *name, const char *model)
+{
+    const char *path = at("%s.safetensors", name);
+    struct spec *s = parsed(arena_printf(room, "seed: 5\nmodel: {%s}", model));
+    params *p = model_open(device, s, PARAMS_FORWARD);
+    if (!p || model_save(p, s, path, NULL))
+        fail_msg("%s", fail_message());
+    params_free(p);
+    return path;
+}
+
+static struct spec *experiment(const char *predecessor, const char *root, const char *recycle, const char *more)
+{
+    return parsed(arena_printf(room, "seed: 3407\ndata: {set: folder, root: '%s', train: train}\n"
+        "model: {" SMALL ", dim: 8, heads: 2, moe: {layers: [1, 2], core: 3, universal: 5}%s}\n"
+        "eval: {crop: 1}\nrecycle: {from: {experts: '%s'}, images: 11, batch: 4, compare: 5, %s}\n", root, more, predecessor, recycle));
+}
+
+static int files_in(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return n;
+}
+
+static struct recycle_report report_of(const struct spec *s, const char *out)
+{
+    struct recycle_report r;
+    if (recycle_run(s, device, out, room, &r))
+        fail_msg("%s", fail_message());
+    return r;
+}
+
+static void refused(const struct spec *s, enum fault fault, const char *says)
+{
+    const char *out = at("refused/x.safetensors");
+    fail_clear();
+    assert_int_equal(recycle_run(s, device, out, room, NULL), -1);
+    if (fail_fault() != fault || !strstr(fail_message(), says))
+        fail_msg("fault %d '%s', expected %d '%s'", fail_fault(), fail_message(), fault, says);
+    assert_int_equal(files_in(at("refused")), 0);
+}
+
+static void same_file(const char *x, const char *y, bool same)
+{
+    size_t n, m;
+    const char *a = file_text(room, x, &n), *b = file_text(room, y, &m);
+    assert_true((n == m && !memcmp(a, b, n)) == same);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------------------ */
+
+static void every_strategy_makes_a_model_that_loads(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    const char *equal = make_dense("equal", SMALL ", dim: 8, heads: 2, classes: 2");
+    for (int i = 0; strategies[i]; i++)
+        for (int v = 0; v < 2; v++) {
+            const char *name = strategies[i]->name, *out = at("%s%d.safetensors", name, v);
+            struct spec *s = experiment(strcmp(name, "copy") ? wide : equal, root, arena_printf(room, "strategy: %s, parts: 5", name),
+                                        arena_printf(room, "}\nvariant: %s\nlog: {every: 1", v ? "paper" : "released"));
+            struct recycle_report r = report_of(s, out);
+            assert_int_equal(r.layers, 2);
+            assert_true(r.distance > 0 && r.distance < 10 && r.agreement >= 0 && r.agreement <= 1);
+            s->model.init = out;
+            s->model.classes = 2;
+            params *p = model_open(device, s, PARAMS_FORWARD);
+            assert_non_null(p);
+            for (size_t k = 0; k < p->n; k++)
+                assert_true(p->list[k].loaded);
+            params_free(p);
+            ckpt *c = ckpt_open(out);
+            char sha[65];
+            file_sha256(s->recycle.from.experts, sha);
+            assert_string_equal(ckpt_meta(c, "parent.experts"), sha);
+            assert_string_equal(ckpt_meta(c, "recycle.strategy"), name);
+            assert_string_equal(ckpt_meta(c, "classes"), "[\"fox\",\"owl\"]");
+            ckpt_close(c);
+        }
+}
+
+/* The same width, one expert that is everything: a dense network, but for the routing. */
+static void copies_keep_the_trunk(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *equal = make_dense("equal", SMALL ", dim: 8, heads: 2, classes: 2, pool: token");
+    struct spec *s = experiment(equal, root, "strategy: copy, cut: paper", ", pool: token");
+    report_of(s, at("copied.safetensors"));
+    ckpt *from = ckpt_open(equal), *to = ckpt_open(at("copied.safetensors"));
+    int n = 0;
+    for (int i = 0; i < ckpt_count(to); i++) {
+        const tensor *t = ckpt_at(to, i), *f = ckpt_find(from, t->name);
+        if (!f)
+            continue;
+        assert_memory_equal(tensor_data(t), tensor_data(f), t->bytes);
+        n++;
+    }
+    assert_int_equal(n, ckpt_count(from) - 2 * 4);
+    ckpt_close(from);
+    ckpt_close(to);
+}
+
+static void same_seed_same_bytes(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    const char *files[] = { at("one.safetensors"), at("two.safetensors"), at("three.safetensors") };
+    struct spec *s = experiment(wide, root, "average: all", "");
+    report_of(s, files[0]);
+    s->threads = 1;
+    s->recycle.statistics = at("kept.safetensors");       // measured again, not from the cache
+    report_of(s, files[1]);
+    ckpt *c[2] = { ckpt_open(files[0]), ckpt_open(files[1]) };
+    for (int i = 0; i < ckpt_count(c[0]); i++) {
+        const tensor *t = ckpt_at(c[0], i);
+        assert_memory_equal(tensor_data(t), tensor_data(ckpt_find(c[1], t->name)), t->bytes);
+    }
+    ckpt_close(c[0]);
+    ckpt_close(c[1]);
+    s->seed++;
+    report_of(s, files[2]);
+    same_file(files[1], files[2], false);
+}
+
+static void statistics_are_kept_and_checked(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    const char *other = make_dense("other", SMALL ", dim: 20, heads: 5, classes: 7"), *kept = at("kept/statistics.safetensors");
+    struct spec *s = experiment(wide, root, "threshold: percentile", "");
+    s->recycle.statistics = kept;
+    report_of(s, at("a.safetensors"));
+    ckpt *c = ckpt_open(kept);
+    assert_string_equal(ckpt_meta(c, "image_count"), "11");
+    assert_non_null(ckpt_find(c, "mlp.act.2.l2"));
+    ckpt_close(c);
+    struct stat before, after;
+    assert_int_equal(stat(kept, &before), 0);
+    report_of(s, at("b.safetensors"));
+    assert_int_equal(stat(kept, &after), 0);
+    assert_true(before.st_ino == after.st_ino);            // not written again
+    same_file(at("a.safetensors"), at("b.safetensors"), true);
+
+    s->recycle.strategy = "graph";
+    refused(s, FAULT_DATA, "has no co-activation");
+    s->recycle.strategy = "importance";
+    s->recycle.from.experts = other;
+    refused(s, FAULT_DATA, "another predecessor");
+    s->recycle.from.experts = wide;
+    s->recycle.images = 10;
+    refused(s, FAULT_DATA, "another images");
+    s->recycle.images = 11;
+    s->recycle.percentile = 50;
+    refused(s, FAULT_DATA, "another threshold");
+    same_file(kept, kept, true);
+    assert_int_equal(stat(kept, &after), 0);
+    assert_true(before.st_ino == after.st_ino);
+}
+
+static void a_second_predecessor_is_the_trunk(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    const char *small = make_dense("small", SMALL ", dim: 8, heads: 2, classes: 3"), *out = at("stitched.safetensors");
+    struct spec *s = experiment(wide, root, "universal: dense", "");
+    s->recycle.from.dense = small;
+    struct recycle_report r = report_of(s, out);
+    assert_true(isnan(r.layer[0].mass_universal));
+    ckpt *from = ckpt_open(small), *to = ckpt_open(out);
+    const char *same[] = { "pos_embed", "blocks.0.mlp.fc1.weight", "blocks.2.attn.qkv.weight" };
+    for (int i = 0; i < 3; i++)
+        assert_memory_equal(tensor_data(ckpt_find(to, same[i])), tensor_data(ckpt_find(from, same[i])), ckpt_find(to, same[i])->bytes);
+    assert_non_null(ckpt_meta(to, "parent.dense"));
+    ckpt_close(from);
+    ckpt_close(to);
+    s->recycle.from.dense = wide;
+    refused(s, FAULT_DATA, "must be of the successor's sizes");
+    s->recycle.from.dense = "";
+    refused(s, FAULT_USAGE, "needs recycle.from.dense");
+}
+
+static void another_image_size_resizes_the_grid(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("grid", "arch: vit, image: 24, patch: 8, depth: 3, mlp_ratio: 2, dim: 24, heads: 6, classes: 7");
+    report_of(experiment(wide, root, "strategy: random", ""), at("grid-out.safetensors"));
+    ckpt *c = ckpt_open(at("grid-out.safetensors"));
+    assert_true(tensor_shape_is(ckpt_find(c, "pos_embed"), 3, (i64[]){ 1, 5, 8 }));
+    ckpt_close(c);
+    refused(experiment(make_dense("patch", "arch: vit, image: 16, patch: 4, depth: 3, mlp_ratio: 2, dim: 24, heads: 6, classes: 7"), root,
+                       "strategy: random", ""), FAULT_DATA, "patch_embed.proj.weight");
+}
+
+static void bad_input_is_refused(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    refused(experiment(at("missing.safetensors"), root, "metric: l1", ""), FAULT_DATA, "missing.safetensors");
+    refused(experiment(make_dense("narrow", SMALL ", dim: 6, heads: 2, classes: 7"), root, "metric: l1", ""), FAULT_DATA, "at least as wide");
+    refused(experiment(wide, at("no-such-set"), "metric: l1", ""), FAULT_DATA, "no-such-set");
+    refused(experiment(wide, root, "strategy: importence", ""), FAULT_USAGE, "importance");
+    write_text(at("garbage.safetensors"), "this is no checkpoint, whatever its name says");
+    refused(experiment(at("garbage.safetensors"), root, "metric: l1", ""), FAULT_DATA, "garbage");
+    write_text(at("set12/train/fox/zz.png"), "not a picture");
+    struct spec *s = experiment(wide, root, "average: all", "");
+    s->recycle.images = 100;
+    refused(s, FAULT_DATA, "zz.png");
+    s->data.on_error = ON_ERROR_skip;
+    report_of(s, at("skipped.safetensors"));
+    remove(at("set12/train/fox/zz.png"));
+
+    // weights that give NaN, and an activation that is never there
+    ckpt *c = ckpt_open(wide), *bad = ckpt_new();
+    for (int i = 0; i < ckpt_count(c); i++) {
+        const tensor *t = ckpt_at(c, i);
+        f32 *v = arena_array(room, f32, t->count);
+        tensor_to_f32(t, v);
+        if (!strcmp(t->name, "blocks.1.mlp.fc1.weight"))
+            v[3] = NAN;
+        ckpt_add(bad, t->name, CKPT_F32, t->nd, t->shape, v);
+    }
+    ckpt_set_meta(bad, "heads", "6");
+    assert_int_equal(ckpt_save(bad, at("nan.safetensors")), 0);
+    refused(experiment(at("nan.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS, "mlp.act of block 1");
+    ckpt_close(bad);
+    ckpt_close(c);
+}
+
+/* A limit that everything is below: nothing ever fires. */
+static void too_few_active_units(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    refused(experiment(wide, root, "metric: count, threshold: percentile, percentile: 100", ""), FAULT_NUMBERS, "all zero");
+}
+
+static int start(void **state)
+{
+    (void)state;
+    say_setup((struct say_options){ .level = SAY_QUIET });
+    setenv("JETCL_CACHE_DIR", getenv("JETCL_CACHE_DIR") ? getenv("JETCL_CACHE_DIR") : "build/cache", 1);
+    device = dev_open(NULL);
+    return device ? 0 : -1;
+}
+
+static int end(void **state)
+{
+    dev_close(device);
+    return scratch_close(state);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
+    const struct CMUnitTest tests[] = {
+        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes), T(statistics_are_kept_and_checked),
+        T(a_second_predecessor_is_the_trunk), T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
+    };
+    return cmocka_run_group_tests(tests, start, end);
+}
