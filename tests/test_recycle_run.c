@@ -275,7 +275,7 @@ static int start(void **state)
 {
     (void)state;
     say_setup((struct say_options){ .level = SAY_QUIET });
-    setenv("JETCL_CACHE_DIR", getenv("JETCL_CACHE_DIR") ? getenv("JETCL_CACHE_DIR") : "build/cache", 1);
+    dev_set_cache_dir(scratch());                        // statistics of earlier runs must not serve
     device = dev_open(NULL);
     return device ? 0 : -1;
 }
