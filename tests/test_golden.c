@@ -253,6 +253,9 @@ static const struct network networks[] = {
     { "vit_dense", "token.", "avg.", { DENSE, "model.pool=token" } },
     { "vit_moe", "", "", { JET } },
     { "vit_moe", "softmax_combine.", "", { JET, "model.moe.combine=softmax" } },
+    { "convnext_dense", "", "", { "model.arch=convnext", "model.image=32", "model.depths=[1,1,2,1]", "model.dims=[16,32,64,128]" } },
+    { "convnext_moe", "", "", { "model.arch=convnext", "model.image=64", "model.depths=[1,1,2,1]", "model.dims=[8,16,32,48]",
+                                "model.moe.layers=[2,3,4]", "model.moe.core=2", "model.moe.universal=4", "model.moe.noise=off" } },
 };
 
 static struct spec network_spec(arena *a, const struct network *t)
@@ -290,8 +293,9 @@ static f64 largest_gradient(const struct golden *k)
 static void expect_taps(struct golden *k, const struct nn *m)
 {
     for (int i = 0; i < 8; i++) {
-        const char *kinds[][2] = { { "aux.block%d", "block.%d" }, { "aux.block%d.mlp", "blocks.%d.mlp" }, { "aux.stage%d", "stage.%d" } };
-        for (int j = 0; j < 3; j++) {
+        const char *kinds[][2] = { { "aux.block%d", "block.%d" }, { "aux.block%d.mlp", "blocks.%d.mlp" }, { "aux.stage%d", "stage.%d" },
+                                   { "aux.stem", "stem" } };
+        for (int j = 0; j < (i ? 3 : 4); j++) {
             const char *name = arena_printf(k->a, kinds[j][0], i), *tap = arena_printf(k->a, kinds[j][1], i);
             if (golden_find(k, name)) {
                 assert_non_null(nn_find_tap(m, tap));

@@ -48,6 +48,21 @@ PLAIN(residual)
     LOOP(i, N(0)) y[i] += x[2][i % A(2)] + x[0][i];
 }
 
+static void depthwise(const f64 *x, const f64 *w, f64 *y, const struct shape *s, i64 kh, i64 kw)
+{
+    LOOP(b, A(0)) LOOP(i, A(1)) LOOP(j, A(2)) LOOP(c, A(3)) {
+        f64 sum = 0;
+        LOOP(p, kh) LOOP(q, kw) {
+            i64 u = i + p - kh / 2, v = j + q - kw / 2;
+            if (u >= 0 && u < A(1) && v >= 0 && v < A(2))
+                sum += w[(c * kh + p) * kw + q] * x[((b * A(1) + u) * A(2) + v) * A(3) + c];
+        }
+        y[((b * A(1) + i) * A(2) + j) * A(3) + c] = sum;
+    }
+}
+PLAIN(depthwise)      { depthwise(x[0], x[1], y, s, 7, 7); LOOP(i, N(0)) y[i] += x[2][i % A(3)]; }
+PLAIN(depthwise_wide) { depthwise(x[0], x[1], y, s, 3, 5); }
+
 static void softmax(const f64 *x, f64 *y, i64 n, i64 step)
 {
     f64 top = -INFINITY, sum = 0;

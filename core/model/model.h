@@ -25,7 +25,7 @@ struct model { const char *name; node *(*build)(struct nn *m, const struct spec 
 struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height width) */
 
 /* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): "block.<i>" for what
- * block i gives, "<block>.attn.proj.in", "<block>.norm2" and "<block>.mlp.act" for recycling, and of MoE layers "<block>.mlp",
+ * block i gives, "<block>.attn.proj.in", "<block>.norm2" (what the MLP reads, of a ConvNeXt too) and "<block>.mlp.act" for recycling, and of MoE layers "<block>.mlp",
  * "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
 node *model_build(struct nn *m, const struct spec *s, node *images);
 

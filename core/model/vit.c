@@ -38,7 +38,7 @@ static node *block(struct nn *m, const struct spec *s, node *x, int i)
 static node *embed(struct nn *m, const struct spec *s, node *images)
 {
     i64 b = node_dim(images, 0), d = s->model.dim;
-    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d);             /* b (h w) d                     */
+    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, NULL);             /* b (h w) d                     */
     if (s->model.class_token) {
         node *token = nn_param(m, "cls_token", SHAPE(1, 1, d), (struct init){ INIT_NORMAL, 1e-6f });
         x = op_concat(op_expand(token, SHAPE(b, 1, d)), x, 1);                          /* b n d                         */

@@ -130,13 +130,14 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
     return nn_linear(m, h, "fc2", d, true);
 }
 
-node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim)
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init)
 {
     const char *old = graph_push(m->g, "%s", name);
     i64 b = node_dim(images, 0), c = node_dim(images, 1), h = node_dim(images, 2) / patch, w = node_dim(images, 3) / patch;
     i64 inside = c * patch * patch;
-    node *weight = nn_param(m, "weight", SHAPE(dim, c, patch, patch), (struct init){ INIT_UNIFORM, 1 / sqrtf((f32)inside) });
-    node *bias = nn_param(m, "bias", SHAPE(dim), (struct init){ INIT_UNIFORM, 1 / sqrtf((f32)inside) });
+    struct init usual = { INIT_UNIFORM, 1 / sqrtf((f32)inside) }, zero = { INIT_CONSTANT, 0 };
+    node *weight = nn_param(m, "weight", SHAPE(dim, c, patch, patch), init ? *init : usual);
+    node *bias = nn_param(m, "bias", SHAPE(dim), init ? zero : usual);
     if (h * patch != node_dim(images, 2) || w * patch != node_dim(images, 3))
         graph_complain(m->g, "patches of %d do not tile %s", patch, shape_text(m->g->a, images->shape));
     node *rows = op_reshape(images, SHAPE(b, c, h, patch, w, patch));                  /* b c h p w q                   */

@@ -96,7 +96,8 @@ node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);         /
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                    /* x * gamma, per channel */
 node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);                   /* qkv, heads, proj; tap "proj.in" */
 node *nn_mlp(struct nn *m, node *x, i64 hidden);                   /* fc1, gelu, fc2; tap "act" */
-/* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. */
-node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim);
+/* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. The weight starts as `init` says and
+ * the bias at zero; NULL: both uniform in +-1/sqrt(inputs), torch's default for a convolution. */
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init);
 
 #endif

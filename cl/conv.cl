@@ -1,0 +1,2 @@
+/* conv.cl: depthwise convolution on any device: one item computes some channels of some rows. See conv.h. */
+#include "conv.h"

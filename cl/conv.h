@@ -1,0 +1,156 @@
+/* conv.h: what the depthwise-convolution files share. Values are (b h w c), channels innermost; weights (c 1 KH KW).
+ *
+ *   depthwise_weights   w -> t (KH KW c), turned by 180 degrees for the gradient of x: so channels are innermost there too
+ *   depthwise           y[b, i, j, c] = bias[c] + sum over (p, q) of t[p, q, c] x[b, i + p - KH/2, j + q - KW/2, c]
+ *   depthwise_grad      part p of its own: sums over some rows i of dw (KH KW c) and, behind them, of db (c)
+ *
+ * The _plain kernels are the reference, and serve few channels; the tiles below serve a GPU's item (V is float: one channel)
+ * and a CPU's (V is float16: sixteen neighbours) alike.
+ *
+ *      x:  [ . . . | . . . . . . . . | . . . ]    one row: XB + KW - 1 values, each loaded once a kernel row and used up to
+ *      y:          [ 0 1 2 3 4 5 6 7 ]            KW times; XB sums and the KW weights of the row stay in registers
+ *
+ * The gradient of the weights is the same picture with weights and sums changing roles. Zeros beyond the border are neither
+ * loaded nor multiplied. Bound: memory where it is slow; else multiply-adds, KH KW of them for 8 bytes.
+ */
+#ifndef KH
+#define KH 7
+#define KW 7
+#endif
+#ifndef XB
+#define XB 8                                      // outputs of a tile, side by side in a row
+#endif
+
+__kernel void depthwise_weights(__global const float *w, __global float *t, int c, int turn)
+{
+    const int i = get_global_id(0), k = i / c;
+    if (i < c * KH * KW)
+        t[i] = w[i % c * KH * KW + (turn ? KH * KW - 1 - k : k)];
+}
+
+/* Groups (channels, rows of `rows`, image). */
+__kernel void depthwise_plain(__global const float *x, __global const float *t, __global const float *bias, __global float *y,
+                              int h, int w, int c, int rows, int biased)
+{
+    __global const float *image = x + (long)get_global_id(2) * h * w * c;
+    __global float *out = y + (long)get_global_id(2) * h * w * c;
+    for (int i = get_global_id(1) * rows; i < min(h, (int)(get_global_id(1) + 1) * rows); i++)
+        for (int j = 0; j < w; j++)
+            for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
+                float s = biased ? bias[n] : 0;
+                for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++)
+                    for (int q = max(0, KW / 2 - j); q < min(KW, w + KW / 2 - j); q++)
+                        s += t[(p * KW + q) * c + n] * image[((i + p - KH / 2) * w + j + q - KW / 2) * c + n];
+                out[(i * w + j) * c + n] = s;
+            }
+}
+
+/* Groups (channels, parts): part p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
+__kernel void depthwise_grad_plain(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
+                                   int rows, int chunk)
+{
+    __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
+    const int from = get_global_id(1) * chunk, to = min(rows, from + chunk);
+    for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
+        for (int k = 0; k < KH * KW; k++) {
+            float s = 0;
+            for (int r = from; r < to; r++) {
+                const int i = r % h + k / KW - KH / 2, q = k % KW - KW / 2;
+                if (i < 0 || i >= h)
+                    continue;
+                for (int j = max(0, -q); j < min(w, w - q); j++)
+                    s += g[((long)r * w + j) * c + n] * x[((long)(r + k / KW - KH / 2) * w + j + q) * c + n];
+            }
+            dw[k * c + n] = s;
+        }
+        float s = 0;
+        for (long i = (long)from * w; i < (long)to * w; i++)
+            s += g[i * c + n];
+        dw[KH * KW * c + n] = s;
+    }
+}
+
+#ifdef V
+/* Where a class reads rows AHEAD of those it computes: a tile's worth. PoCL's prefetch() does nothing, its compiler's does. */
+#if AHEAD && defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
+#define FETCH(from) \
+    _Pragma("unroll") \
+    for (int o = 0; o < XB; o++) \
+        __builtin_prefetch((const void *)(size_t)((from) + o * c), 0, 2);
+#else
+#define FETCH(from)
+#endif
+
+/* XB outputs of row i from column j on, at V's channels; those beyond w are not stored. */
+static inline void tile(__global const float *image, __global const float *t, __global float *out, const V start, const int i,
+                        const int j, const int h, const int w, const int c)
+{
+    V s[XB], k[KW];
+    if (i + AHEAD + KH / 2 < h) {
+        FETCH(image + ((long)(i + AHEAD + KH / 2) * w + j) * c)
+    }
+    #pragma unroll
+    for (int o = 0; o < XB; o++)
+        s[o] = start;
+    for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++) {
+        __global const float *row = image + ((long)(i + p - KH / 2) * w + j - KW / 2) * c;
+        #pragma unroll
+        for (int q = 0; q < KW; q++)
+            k[q] = LOAD(t + (p * KW + q) * c);
+        #pragma unroll
+        for (int m = 0; m < XB + KW - 1; m++)
+            if ((uint)(j + m - KW / 2) < (uint)w) {
+                const V v = LOAD(row + m * c);
+                #pragma unroll
+                for (int q = 0; q < KW; q++)
+                    if (m - q >= 0 && m - q < XB)
+                        s[m - q] = fma(v, k[q], s[m - q]);
+            }
+    }
+    #pragma unroll
+    for (int o = 0; o < XB; o++)
+        if (j + o < w)
+            STORE(s[o], out + ((long)i * w + j + o) * c);
+}
+
+/* Adds a tile's share to the sums at V's channels, [KH KW] of dw and one of db, which GET and PUT reach. Channels count as
+ * much as `share` says: 0 for those that another vector has. */
+static inline void tile_grad(__global const float *x, __global const float *g, SUMS sum, const V share, const long row, const int j,
+                             const int h, const int w, const int c, const int rows)
+{
+    V d[XB], a[KW], all = GET(sum, KH * KW);
+    const int i = row % h;
+    if (row + AHEAD + KH / 2 < rows) {
+        FETCH(x + ((row + AHEAD + KH / 2) * w + j) * c)
+        FETCH(g + ((row + AHEAD) * w + j) * c)
+    }
+    #pragma unroll
+    for (int o = 0; o < XB; o++)
+        d[o] = j + o < w ? share * LOAD(g + (row * w + j + o) * c) : 0;
+    #pragma unroll
+    for (int o = 0; o < XB; o++)
+        all += d[o];
+    PUT(sum, KH * KW, all);
+    ROWS_UNROLLED
+    for (int p = 0; p < KH; p++) {
+        if ((uint)(i + p - KH / 2) >= (uint)h)
+            continue;
+        __global const float *from = x + ((row + p - KH / 2) * w + j - KW / 2) * c;
+        #pragma unroll
+        for (int q = 0; q < KW; q++)
+            a[q] = GET(sum, p * KW + q);
+        #pragma unroll
+        for (int m = 0; m < XB + KW - 1; m++)
+            if ((uint)(j + m - KW / 2) < (uint)w) {
+                const V v = LOAD(from + m * c);
+                #pragma unroll
+                for (int q = 0; q < KW; q++)
+                    if (m - q >= 0 && m - q < XB)
+                        a[q] = fma(v, d[m - q], a[q]);
+            }
+        #pragma unroll
+        for (int q = 0; q < KW; q++)
+            PUT(sum, p * KW + q, a[q]);
+    }
+}
+#endif

@@ -1,0 +1,55 @@
+/* conv.cl on CPUs with wide vectors: one item is one group and computes some rows, STRIP of them at a time: sixteen channels
+ * after the other, so that their KH rows and weights (or sums) stay in the first cache and the strip in the second. Memory is
+ * read in an order no hardware foresees, so the next strip is prefetched: without it large images take twice the time. The
+ * last vector overlaps the one before where c is no multiple of 16; it computes the same values again.
+ */
+#ifndef STRIP
+#define STRIP 8                                   // rows
+#define SHARE 96                                  // channels
+#endif
+#define V float16
+#define LOAD(p) vload16(0, p)
+#define STORE(v, p) vstore16(v, 0, p)
+/* Sums lie in the result, (KH KW + 1, c). */
+#define SUMS __global float *
+#define GET(s, k) vload16(0, s + (k) * c)
+#define PUT(s, k, v) vstore16(v, 0, s + (k) * c)
+#define ROWS_UNROLLED
+#define AHEAD STRIP
+#include "conv.h"
+
+__kernel ALONE void depthwise(__global const float *x, __global const float *t, __global const float *bias, __global float *y,
+                              int h, int w, int c, int rows, int biased)
+{
+    const long image = (long)get_group_id(2) * h * w * c;
+    const int from = get_group_id(1) * rows, to = min(h, from + rows);
+    for (int i0 = from; i0 < to; i0 += STRIP)
+        for (int n0 = 0; n0 < c; n0 += 16) {
+            const int n = min(n0, c - 16);
+            const V start = biased ? LOAD(bias + n) : 0;
+            for (int i = i0; i < min(to, i0 + STRIP); i++)
+                for (int j = 0; j < w; j += XB)
+                    tile(x + image + n, t + n, y + image + n, start, i, j, h, w, c);
+        }
+}
+
+/* Groups (shares of SHARE channels, the last one takes the rest as well; parts). */
+__kernel ALONE void depthwise_grad(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
+                                   int rows, int chunk)
+{
+    const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
+    const int first = get_group_id(0) * SHARE, last = get_group_id(0) + 1 == get_num_groups(0) ? c : first + SHARE;
+    const float16 lane = (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    __global float *sum = parts + (long)get_group_id(1) * c * (KH * KW + 1);
+    for (int k = 0; k <= KH * KW; k++)
+        for (int n = first; n < last; n++)
+            sum[k * c + n] = 0;
+    for (long r0 = from; r0 < to; r0 += STRIP)
+        for (int n0 = first; n0 < last; n0 += 16) {
+            const int n = min(n0, c - 16);
+            const float16 share = clamp(lane - (n0 - n) + 1, 0.0f, 1.0f);      // 0 below n0
+            for (long r = r0; r < min(to, r0 + STRIP); r++)
+                for (int j = 0; j < w; j += XB)
+                    tile_grad(x + n, g + n, sum + n, share, r, j, h, w, c, rows);
+        }
+}

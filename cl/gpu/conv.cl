@@ -1,0 +1,41 @@
+/* conv.cl on GPUs: an item is one channel of one tile, neighbours read neighbouring channels. See conv.h. */
+#define V float
+#define LOAD(p) (*(p))
+#define STORE(v, p) (*(p) = (v))
+/* Sums are an item's own registers. */
+#define SUMS V *
+#define GET(s, k) (s)[k]
+#define PUT(s, k, v) (s)[k] = (v)
+#define ROWS_UNROLLED _Pragma("unroll")
+#define AHEAD 0
+#include "conv.h"
+
+__kernel void depthwise(__global const float *x, __global const float *t, __global const float *bias, __global float *y, int h,
+                        int w, int c, int rows, int biased)
+{
+    const long image = (long)get_global_id(2) * h * w * c;
+    const int n = get_global_id(0), from = get_global_id(1) * rows, to = min(h, from + rows);
+    if (n >= c)
+        return;
+    for (int i = from; i < to; i++)
+        for (int j = 0; j < w; j += XB)
+            tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, w, c);
+}
+
+__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
+                             int rows, int chunk)
+{
+    const long from = get_global_id(1) * chunk, to = min((long)rows, from + chunk);
+    const int n = get_global_id(0);
+    __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
+    V sum[KH * KW + 1];
+    if (n >= c)
+        return;
+    for (int k = 0; k <= KH * KW; k++)
+        sum[k] = 0;
+    for (long r = from; r < to; r++)
+        for (int j = 0; j < w; j += XB)
+            tile_grad(x + n, g + n, sum, 1, r, j, h, w, c, rows);
+    for (int k = 0; k <= KH * KW; k++)
+        dw[k * c + n] = sum[k];
+}

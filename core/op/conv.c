@@ -1,0 +1,137 @@
+/* conv.c: depthwise convolution of (b h w c), stride 1, zero padding of half the kernel. Each channel is on its own, so it
+ * moves much and computes little: kernels of its own (cl/conv.h), not a product. The gradient of x is the same convolution
+ * with the weights turned by 180 degrees. */
+#include "op/op.h"
+
+struct conv_args { bool turn; };                  /* in: x, w (c 1 kh kw), and maybe bias (c) */
+
+struct conv { i64 b, h, w, c, kh, kw; };
+
+static struct conv conv_of(const node *x, const node *w)
+{
+    return (struct conv){ node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), node_dim(x, 3), node_dim(w, 2), node_dim(w, 3) };
+}
+
+static const char *check_shapes(const node *n)
+{
+    const node *x = n->in[0], *w = n->in[1];
+    if (x->shape.nd != 4 || w->shape.nd != 4 || node_dim(w, 1) != 1 || node_dim(w, 0) != node_dim(x, 3))
+        return "wants (b h w c) and (c 1 kh kw)";
+    if (node_dim(w, 2) % 2 == 0 || node_dim(w, 3) % 2 == 0 || node_dim(w, 2) > 31 || node_dim(w, 3) > 9)
+        return "kernels are odd, at most 31 high and 9 wide";
+    return node_dim(x, 1) * node_dim(x, 2) * node_dim(x, 3) >= INT32_MAX ? "one image has too many values" : NULL;
+}
+
+static const char *shape(const node *n, struct shape *out)
+{
+    *out = n->in[0]->shape;
+    return check_shapes(n);
+}
+
+/* Do the tiles of the class' own file apply? A CPU's are vectors of sixteen channels. */
+static bool tiled(const dev *d, const struct conv *k)
+{
+    return dev_has_override(d, "conv") && (dev_tune(d, "conv", "WG") > 1 || k->c >= 16);
+}
+
+/* Outputs of a tile: what wastes least of a row, the widest first. */
+static int tile_width(const struct conv *k)
+{
+    static const int widths[] = { 14, 8, 7 };
+    int best = 14;
+    for (int i = 0; i < countof(widths); i++)
+        if (ROUND_UP(k->w, widths[i]) < ROUND_UP(k->w, best))
+            best = widths[i];
+    return best;
+}
+
+static const char *defs(char out[96], const dev *d, const struct conv *k)
+{
+    snprintf(out, 96, "-DKH=%d -DKW=%d -DXB=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, tile_width(k),
+             dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+    return out;
+}
+
+static void emit(const node *n, launches *l)
+{
+    const struct conv k = conv_of(n->in[0], n->in[1]);
+    const dev *d = launches_dev(l);
+    i64 wg = dev_tune(d, "conv", "WG"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
+    i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
+    char text[96];
+    launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name, .defs = defs(text, d, &k), .bytes = 8.0 * (f64)node_count(n->in[1]),
+                    .global = { (u64)ROUND_UP(node_count(n->in[1]), 64) }, .local = { 64 },
+                    .args = { ARG_RANGE(n->in[1]->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(((const struct conv_args *)n->args)->turn) } };
+    launch_add(l, &turn);
+    launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain", .label = n->name, .defs = text,
+                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 8.0 * (f64)node_count(n),
+                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b }, .local = { (u64)wg, 1, 1 },
+                    .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home), ARG_RANGE(n->home),
+                              ARG_INT(k.h), ARG_INT(k.w), ARG_INT(k.c), ARG_INT(rows), ARG_INT(biased) } };
+    launch_add(l, &conv);
+}
+
+static u64 scratch(const node *n) { return node_bytes(n->in[1]); }
+
+static f64 macs(const node *n)
+{
+    const struct conv k = conv_of(n->in[0], n->in[1]);
+    return (f64)(k.kh * k.kw) * (f64)node_count(n);
+}
+
+/* ---- the gradient of the weights ----------------------------------------------------------------------------------------- */
+
+/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, and db behind it. Their number follows from the shape
+ * and the class, so the bits are the same on every run. */
+static i64 chunk_of(const node *n)
+{
+    i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);
+    return CEIL_DIV(rows, MIN(rows, n->g->d ? dev_tune(n->g->d, "conv", "PARTS") : 32));
+}
+
+static const char *grad_shape(const node *n, struct shape *out)
+{
+    i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);
+    *out = SHAPE(CEIL_DIV(rows, chunk_of(n)), node_count(n->in[1]) + node_dim(n->in[1], 0));
+    return check_shapes(n);
+}
+
+static void grad_emit(const node *n, launches *l)
+{
+    const struct conv k = conv_of(n->in[0], n->in[1]);
+    const dev *d = launches_dev(l);
+    i64 wg = dev_tune(d, "conv", "WG"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
+    char text[96];
+    bool own = tiled(d, &k);
+    launch grad = { .file = "conv", .kernel = own ? "depthwise_grad" : "depthwise_grad_plain", .label = n->name, .defs = defs(text, d, &k),
+                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n->in[2]), .bytes = 8.0 * (f64)node_count(n->in[0]),
+                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] }, .local = { (u64)wg, 1 },
+                    .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->home), ARG_INT(k.h), ARG_INT(k.w),
+                              ARG_INT(k.c), ARG_INT(k.b * k.h), ARG_INT(chunk_of(n)) } };
+    launch_add(l, &grad);
+}
+
+static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args), .shape = grad_shape, .emit = grad_emit };
+
+extern const op depthwise_op;
+
+static void vjp(node *n, node *g, node *dx[])
+{
+    node *x = n->in[0], *w = n->in[1];
+    i64 c = node_dim(x, 3);
+    dx[0] = node_new(&depthwise_op, (&(struct conv_args){ true }), g, w);
+    node *sums = op_sum_to(node_new(&depthwise_grad_op, n->args, x, w, g), SHAPE(node_count(w) + c));
+    node *dw = op_transpose(op_view(sums, 0, SHAPE(node_count(w) / c, c)), 1, 0);
+    dx[1] = op_reshape(dw, w->shape);
+    if (n->n_in > 2)
+        dx[2] = op_view(sums, node_count(w), SHAPE(c));
+}
+
+const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = shape, .emit = emit, .vjp = vjp, .scratch = scratch,
+                          .macs = macs };
+
+node *op_depthwise(node *x, node *w, node *b)
+{
+    struct conv_args a = { false };
+    return b ? node_new(&depthwise_op, &a, x, w, b) : node_new(&depthwise_op, &a, x, w);
+}
