@@ -4,20 +4,24 @@
  * k = 1/(1 + 0.38 t), has the form Hastings used (1955).
  */
 
-/* e^x = 2^n e^r, |r| <= log(2)/2. Adding 3 2^22 rounds to an integer, which then stands in the low bits. */
-static inline real FN(exp)(real x)
+/* e^(x - n log 2), where x is within log(2)/2 of n log 2 */
+static inline real FN(exp_rest)(real x, real n)
 {
-    real shifted = fma(fmin(fmax(x, (real)-104.0f), (real)89.0f), (real)1.44269504f, (real)12582912.0f);
-    real n = shifted - 12582912.0f;
     real r = fma(n, (real)-6.93145752e-1f, x);           /* log 2 in two parts */
     r = fma(n, (real)-1.42860677e-6f, r);
     real p = fma(r, (real)1.38145988e-3f, (real)8.36871658e-3f);
     p = fma(p, r, (real)4.1668389e-2f);
     p = fma(p, r, (real)1.66665211e-1f);
     p = fma(p, r, (real)4.99999940e-1f);
-    p = fma(p, r * r, r) + 1.0f;
-    whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;
-    /* 2^128 and denormals need two steps */
+    return fma(p, r * r, r) + 1.0f;
+}
+
+/* 2^n e^r. Adding 3 2^22 rounds to an integer, which then stands in the low bits. */
+static inline real FN(exp)(real x)
+{
+    real shifted = fma(fmin(fmax(x, (real)-104.0f), (real)89.0f), (real)1.44269504f, (real)12582912.0f);
+    real p = FN(exp_rest)(x, shifted - 12582912.0f);
+    whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;      /* 2^128 and denormals need two steps */
     p = p * TO(as, real)((half_i + 127) << 23) * TO(as, real)((i - half_i + 127) << 23);
     return select(p, (real)0.0f, x < -104.0f);
 }
@@ -25,15 +29,8 @@ static inline real FN(exp)(real x)
 /* The same for x <= 0 down to 2^-125, and that below: what the normal distribution needs. */
 static inline real FN(exp_down)(real x)
 {
-    real shifted = fma(fmax(x, (real)-86.6f), (real)1.44269504f, (real)12582912.0f);
-    real n = shifted - 12582912.0f;
-    real r = fma(n, (real)-6.93145752e-1f, fmax(x, (real)-86.6f));
-    r = fma(n, (real)-1.42860677e-6f, r);
-    real p = fma(r, (real)1.38145988e-3f, (real)8.36871658e-3f);
-    p = fma(p, r, (real)4.1668389e-2f);
-    p = fma(p, r, (real)1.66665211e-1f);
-    p = fma(p, r, (real)4.99999940e-1f);
-    p = fma(p, r * r, r) + 1.0f;
+    real y = fmax(x, (real)-86.6f), shifted = fma(y, (real)1.44269504f, (real)12582912.0f);
+    real p = FN(exp_rest)(y, shifted - 12582912.0f);
     return TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
 }
 
