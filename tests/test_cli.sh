@@ -43,6 +43,9 @@ try 2 '' 'too many arguments' config a b
 try 0 'device: "a,b"' '' config -d a --device=b
 try 0 'seed: 5' '' config --seed 5
 try 0 '| `optim.lr` |' '' config --markdown
+try 0 '"lr": 0.004' '' config --json
+try 0 '"accumulate": "auto"' '' config --json
+try 0 '"key": "model.moe.core"' '' config --list --json
 
 # experiment files: the message, the line and the caret
 printf 'name: x\nschedule:\n  warmup_epoch: 3\n' >"$dir/bad.yaml"

@@ -36,13 +36,13 @@ static int run(struct cli *c)
 {
     struct spec s;
     if (cli_given(c, "list") || cli_given(c, "markdown"))
-        return spec_list(stdout, cli_given(c, "markdown")), 0;
+        return c->json ? spec_list_json(stdout) : spec_list(stdout, cli_given(c, "markdown")), 0;
     if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s))
         return -1;
     if (wants_graph(c))
         return show_graph(c, &s);
     if (!cli_given(c, "check"))
-        spec_write(stdout, &s);
+        (c->json ? spec_write_json : spec_write)(stdout, &s);
     return 0;
 }
 
@@ -58,4 +58,4 @@ static const struct cli_option options[] = {
 };
 const struct command config_cmd = { "config", "print the resolved experiment, check it, list every key", "config [EXP.yaml] [options]",
                                     { "jetcl config experiments/demo.yaml --set optim.lr=1e-3", "jetcl config --list" },
-                                    options, 0, run };
+                                    options, TAKES_JSON, run };

@@ -80,12 +80,14 @@ bool spec_written(const struct spec *s, const char *key);
 
 /* The complete experiment, itself a valid file that loads to the same values. */
 void spec_write(FILE *f, const struct spec *s);
+void spec_write_json(FILE *f, const struct spec *s);
 /* Value of one key as it would be written; NULL for an unknown key. */
 const char *spec_value(arena *a, const struct spec *s, const char *key);
 /* What differs between two experiments that spec_hash() would see: "optim.lr 4e-3 -> 1e-3, ..."; "" when nothing does. */
 const char *spec_changes(arena *a, const struct spec *from, const struct spec *to);
 /* Every row: type, default, meaning; as text for a terminal or as Markdown. */
 void spec_list(FILE *f, bool markdown);
+void spec_list_json(FILE *f);
 /* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
 int  spec_help(FILE *f, const char *key);
 /* Equal for experiments that compute the same: leaves out name, device, threads, data.workers, data.root,

@@ -151,15 +151,33 @@ void spec_list(FILE *f, bool markdown)
     arena_close(a);
 }
 
+/* {model: {moe: {core: 5}}} as "model.moe.core: 5". */
+static void flat_rows(FILE *f, arena *a, const struct yaml *y, const char *path)
+{
+    for (int i = 0; i < y->n; i++) {
+        const struct yaml *child = &y->items[i];
+        const char *below = arena_printf(a, "%s%s%s", path, path[0] ? "." : "", child->key);
+        if (child->kind == YAML_MAP)
+            flat_rows(f, a, child, below);
+        else if (child->kind == YAML_TEXT)
+            fprintf(f, "      %s: %s\n", below, child->text);
+        else {
+            fprintf(f, "      %s: [", below);
+            for (int j = 0; j < child->n; j++)
+                fprintf(f, "%s%s", j ? ", " : "", child->items[j].text);
+            fputs("]\n", f);
+        }
+    }
+}
+
 static void help_key(FILE *f, arena *a, const struct key *k)
 {
     fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path, say_plain(1), k->help,
             value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
-    bool any = false;
     for (int i = 0; i < spec_preset_count; i++)
         if (!strcmp(spec_presets[i].key, k->path)) {
-            fprintf(f, "%s    %-24s %s\n", any ? "" : "  sets these defaults:\n", spec_presets[i].value, spec_presets[i].text);
-            any = true;
+            fprintf(f, "  %s changes these defaults:\n", spec_presets[i].value);
+            flat_rows(f, a, yaml_parse(a, "presets.def", "", spec_presets[i].text, false), "");
         }
 }
 

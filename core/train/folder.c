@@ -31,8 +31,7 @@ static bool is_empty(const char *path)
     return !n;
 }
 
-/* A name for files: no separators, nothing a shell or another system would trip over. */
-static const char *file_name(arena *a, const char *name)
+const char *folder_name(arena *a, const char *name)
 {
     char *out = arena_printf(a, "%s", name[0] ? name : "unnamed");
     for (char *p = out; *p; p++)
@@ -47,8 +46,8 @@ static const char *new_folder(arena *a, const struct spec *s)
     struct tm tm;
     char stamp[32];
     strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", localtime_r(&now, &tm));
-    const char *base = arena_printf(a, "runs/%s/%s", file_name(a, s->name), stamp), *dir = base;
-    if (file_mkdirs(arena_printf(a, "runs/%s", file_name(a, s->name))))
+    const char *base = arena_printf(a, "runs/%s/%s", folder_name(a, s->name), stamp), *dir = base;
+    if (file_mkdirs(arena_printf(a, "runs/%s", folder_name(a, s->name))))
         return NULL;
     for (int i = 2; mkdir(dir, 0777); i++) {               // two runs in one second
         if (errno != EEXIST || i > 1000)
@@ -80,7 +79,7 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
     if (o->resume && o->resume[0])
         return folder_of_checkpoint(a, o->resume);
     if (o->resume && !o->out) {
-        const char *latest = arena_printf(a, "runs/%s/latest", file_name(a, s->name));
+        const char *latest = arena_printf(a, "runs/%s/latest", folder_name(a, s->name));
         char real[4096];
         return realpath(latest, real) ? arena_printf(a, "%s", real)
                                       : (fail(FAULT_DATA, "%s: no run to resume", latest), NULL);

@@ -1,4 +1,4 @@
-/* report.h: the parts of a run folder. Private to report.c, folder.c and tensorboard.c. */
+/* report.h: the parts of a run folder. Private to this folder. */
 #ifndef JETCL_REPORT_H
 #define JETCL_REPORT_H
 #include "train/train.h"
@@ -7,6 +7,8 @@
 /* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with. NULL + fail. */
 const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed);
 int         folder_describe(const char *dir, const struct spec *s, const struct run_options *o, const struct dev_info *device);
+/* A run's name as one of files: no separators, nothing a shell or another system would trip over. */
+const char *folder_name(arena *a, const char *name);
 void        folder_latest(const char *dir);                     /* the link beside it */
 
 json_t *json_number(f64 v);                                     /* null for what JSON has no number for */

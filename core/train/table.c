@@ -1,6 +1,6 @@
 /* table.c: reads a table file, finds or makes the experiments of its cells, runs what is missing. */
 #include "train/table.h"
-#include "model/model.h"
+#include "train/report.h"
 #include <math.h>
 
 const char *const metric_names[METRICS] = {
@@ -85,20 +85,11 @@ struct context {                                  /* what loading passes along *
     int n_sets;
 };
 
-static const char *file_word(arena *a, const char *name)
-{
-    char *out = arena_printf(a, "%s", name);
-    for (char *p = out; *p; p++)
-        if ((u8)*p <= ' ' || strchr("/\\:*?\"<>|", *p) || (*p == '.' && p == out))
-            *p = '_';
-    return out;
-}
-
 /* The run of a resolved experiment: the one in the list that is the same, else a new one. */
 static int add_run(struct table *t, const struct spec *s, const char *name)
 {
     u64 hash = spec_hash(s);
-    const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, file_word(t->arena, s->name), (long long)s->seed, (u32)(hash ^ hash >> 32));
+    const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, folder_name(t->arena, s->name), (long long)s->seed, (u32)(hash ^ hash >> 32));
     for (size_t i = 0; i < t->n_runs; i++)
         if (!strcmp(t->runs[i].dir, dir)) {
             if (text_starts(name, t->runs[i].name))        // "ViT-T" by Params, now "ViT-T / CIFAR-100"
