@@ -25,7 +25,7 @@ static void test_names(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    static const char *const words[] = { "peak", "layernorm", "cross_entropy", "matmul.tn.192x192", "square_sum" };
+    static const char *const words[] = { "peak", "step.vit_s32", "layernorm", "cross_entropy", "matmul.tn.192x192", "square_sum" };
     bench *b = bench_open(device, &(struct bench_options){ .batch = 1, .seconds = .001 });
     assert_non_null(b);
     for (int i = 0; i < bench_count(b); i++)

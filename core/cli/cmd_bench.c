@@ -7,7 +7,8 @@ static void print_json(const struct bench_result *r, const char *device)
 {
     json_t *j = json_pack("{s:s, s:f, s:f, s:s}", "name", r->name, "median_ms", r->median_ms, "min_ms", r->min_ms, "device", device);
     const struct { const char *key; f64 value; } more[] = { { "gflops", r->gflops }, { "gb_s", r->gb_s }, { "of_peak", r->of_peak },
-                                                            { "img_s", r->img_s }, { "peak_rss_mb", r->peak_rss_mb } };
+                                                            { "img_s", r->img_s }, { "peak_rss_mb", r->peak_rss_mb },
+                                                            { "start_ms", r->start_ms } };
     if (r->batch)
         json_object_set_new(j, "batch", json_integer(r->batch));
     for (int i = 0; i < countof(more); i++)
@@ -29,6 +30,18 @@ static void print_row(const struct bench_result *r)
     char a[16], b[16], c[16], d[16], e[16];
     printf("%-30s %10.3f ms %9s %7s %6s %9s %9s\n", r->name, r->median_ms, cell(a, "%.1f", r->gflops), cell(b, "%.1f", r->gb_s),
            cell(c, "%.0f %%", 100 * r->of_peak), cell(d, "%.1f", r->img_s), cell(e, "%.0f", r->peak_rss_mb));
+}
+
+/* How much longer an MoE step takes than the dense one of the same multiply-adds, once both were measured. */
+static void print_ratio(const struct bench_result *dense, const struct bench_result *moe, bool json)
+{
+    if (!dense->name || !moe->name)
+        return;
+    f64 ratio = moe->median_ms / (f64)moe->batch / (dense->median_ms / (f64)dense->batch);
+    if (json)
+        printf("{\"name\":\"%s.over_dense\",\"ratio\":%.4g}\n", moe->name, ratio);
+    else
+        printf("%s takes %.2f times as long an image as %s\n", moe->name, ratio, dense->name);
 }
 
 static bool wanted(const struct cli *c, const bench *b, int i)
@@ -58,6 +71,8 @@ static int unknown(struct cli *c, const bench *b)
 
 static int run_on(struct cli *c, const char *spec, const struct bench_options *o)
 {
+    struct bench_result pairs[4] = { { 0 } };     // dense and MoE, large and small
+    static const char *const names[] = { "step.vit_t", "step.moe_t", "step.vit_s32", "step.moe_s32" };
     dev *d = dev_open(spec);
     bench *b = d ? bench_open(d, o) : NULL;
     int rc = b ? unknown(c, b) : -1;
@@ -77,7 +92,12 @@ static int run_on(struct cli *c, const char *spec, const struct bench_options *o
             if (!(rc = bench_run(b, i, &r)))
                 c->json ? print_json(&r, dev_info(d)->name) : print_row(&r);
             fflush(stdout);
+            for (int k = 0; k < countof(names); k++)
+                if (!rc && !strcmp(r.name, names[k]))
+                    pairs[k] = r;
         }
+        for (int k = 0; k < countof(pairs) && !rc; k += 2)
+            print_ratio(&pairs[k], &pairs[k + 1], c->json);
         progress_done();
     }
     bench_close(b);

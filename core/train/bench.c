@@ -3,13 +3,10 @@
  * with other work slows both. Rates are of the work that must be done: multiply-adds, and bytes that cross the border of
  * what is timed, each once.
  */
-#include "train/bench.h"
+#include "train/bench_subject.h"
 #include "autograd/autograd.h"
 #include <stdlib.h>
 #include <time.h>
-
-/* Something to run again and again: launches [from, to) of a list. */
-struct subject { launches *l; int from, to; f64 flops, bytes; };
 
 #define MAX_X 3
 struct row {
@@ -20,6 +17,7 @@ struct row {
     bool        backward;
     int         trans;                                      /* a product, where shapes == NULL */
     i64         e, m, n, k;
+    const char *model;                                      /* a step, or with `backward` off a forward pass */
 };
 
 struct bench {
@@ -30,7 +28,9 @@ struct bench {
     struct row *rows;
     size_t      n, cap;
     mem        *stream, *out;
-    struct subject fma, copy;                               /* the peaks */
+    launches   *peaks;
+    struct list fma_list, copy_list;
+    struct subject fma, copy;
 };
 
 /* ---- what there is to measure --------------------------------------------------------------------------------------- */
@@ -78,6 +78,15 @@ static void add_layer(bench *b, i64 batch, const char *y, const char *dx, const 
     add_product(b, batch, dw, TRANS_A, e, out, in, rows);
 }
 
+static void add_models(bench *b, i64 batch)
+{
+    for (int step = 1; step >= 0; step--)
+        for (int i = 0; bench_models[i].name; i++)
+            *arena_push(b->a, b->rows, b->n, b->cap) =
+                (struct row){ .name = arena_printf(b->a, "%s.%s", step ? "step" : "forward", bench_models[i].name),
+                              .batch = batch ? batch : bench_models[i].batch, .model = bench_models[i].spec, .backward = step };
+}
+
 static void list_rows(bench *bench_, i64 b)
 {
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "peak.fma" };
@@ -115,11 +124,25 @@ static f64 now(const bench *b)
     return ((f64)t.tv_sec + 1e-9 * (f64)t.tv_nsec) / dev_info(b->d)->compute_units;
 }
 
+static int run_list(void *what)
+{
+    const struct list *x = what;
+    return launches_run_part(x->l, x->from, x->to);
+}
+
+struct subject subject_list(struct list *x)
+{
+    struct subject s = { run_list, x };
+    for (int i = x->from; i < x->to; i++)
+        s.flops += launches_at(x->l, i)->flops;
+    return s;
+}
+
 static int run(bench *b, const struct subject *s, int times, f64 *seconds)
 {
     f64 start = now(b);
     for (int i = 0; i < times; i++)
-        if (launches_run_part(s->l, s->from, s->to))
+        if (s->run(s->what))
             return -1;
     if (dev_finish(b->d))
         return -1;
@@ -127,7 +150,7 @@ static int run(bench *b, const struct subject *s, int times, f64 *seconds)
     return 0;
 }
 
-enum { TURNS = 9 };
+enum { TURNS = 9, SLOW_TURNS = 5 };
 #define SHORTEST 4e-3                             /* seconds that one reading takes at least: many runs of what is shorter */
 
 static int times_of(bench *b, const struct subject *s, int *times)
@@ -151,23 +174,24 @@ static f64 median(f64 *v, int n)
     return v[n / 2];
 }
 
-static int measure(bench *b, const struct subject *s, struct bench_result *r)
+int bench_measure(bench *b, const struct subject *s, struct bench_result *r)
 {
     f64 t[TURNS], share[TURNS], fma, copy;
-    int times, fmas, copies;
-    if (times_of(b, s, &times) || times_of(b, &b->fma, &fmas) || times_of(b, &b->copy, &copies))
+    int times, turns = TURNS;
+    if (times_of(b, s, &times))
         return -1;
-    for (int i = 0; i < TURNS; i++) {
-        if (run(b, &b->fma, MIN(fmas, 2), &fma) || run(b, s, times, &t[i]) || run(b, &b->copy, 1, &copy))
+    for (int i = 0; i < turns; i++) {
+        if (run(b, &b->fma, 1, &fma) || run(b, s, times, &t[i]) || run(b, &b->copy, 1, &copy))
             return -1;
         share[i] = MAX(s->flops / b->fma.flops * fma, s->bytes / b->copy.bytes * copy) / t[i];
+        turns = t[i] > b->seconds ? SLOW_TURNS : turns;
     }
-    f64 mid = median(t, TURNS);
+    f64 mid = median(t, turns);
     r->median_ms = 1e3 * mid;
     r->min_ms = 1e3 * t[0];
     r->gflops = 1e-9 * s->flops / mid;
     r->gb_s = 1e-9 * s->bytes / mid;
-    r->of_peak = s->l == b->fma.l ? 0 : median(share, TURNS);
+    r->of_peak = s == &b->fma || s == &b->copy ? 0 : median(share, turns);
     return 0;
 }
 
@@ -188,14 +212,18 @@ static int open_peaks(bench *b)
         mem_fill(b->d, (range){ b->stream, 0, (u64)count * 8 }, 0x3f800000))
         return -1;
     range x = { b->stream, 0, (u64)count * 4 }, y = { b->stream, (u64)count * 4, (u64)count * 4 };
-    b->fma = (struct subject){ launches_new(b->d, "bench"), 0, 1, .flops = 2.0 * 10 * FMA_ROUNDS * (f64)(lanes * wg * groups) };
-    b->copy = (struct subject){ b->fma.l, 1, 2, .bytes = 8.0 * (f64)(parts * part) };
-    launch_add(b->fma.l, &(launch){ .file = "bench", .kernel = "fma_chain", .defs = defs, .global = { (u64)(groups * wg) },
+    b->peaks = launches_new(b->d, "bench");
+    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "fma_chain", .flops = 20.0 * FMA_ROUNDS * (f64)(lanes * wg * groups), .defs = defs, .global = { (u64)(groups * wg) },
                                     .local = { (u64)wg }, .args = { ARG_RANGE(((range){ b->out, 0, mem_bytes(b->out) })),
                                     ARG_INT(FMA_ROUNDS), ARG_REAL(.5), ARG_REAL(1) } });
-    launch_add(b->fma.l, &(launch){ .file = "bench", .kernel = "stream", .defs = defs, .global = { (u64)(parts * wg) },
+    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "stream", .defs = defs, .global = { (u64)(parts * wg) },
                                     .local = { (u64)wg }, .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_LONG(part) } });
-    return launches_compile(b->fma.l);
+    b->fma_list = (struct list){ b->peaks, 0, 1 };
+    b->copy_list = (struct list){ b->peaks, 1, 2 };
+    b->fma = subject_list(&b->fma_list);
+    b->copy = subject_list(&b->copy_list);
+    b->copy.bytes = 8.0 * (f64)(parts * part);
+    return launches_compile(b->peaks) || run(b, &b->fma, 1, &(f64){ 0 }) || run(b, &b->copy, 1, &(f64){ 0 }) ? -1 : 0;
 }
 
 bench *bench_open(dev *d, const struct bench_options *o)
@@ -208,6 +236,7 @@ bench *bench_open(dev *d, const struct bench_options *o)
     bench *b = arena_one(a, bench);
     *b = (bench){ .a = a, .d = d, .seconds = o->seconds, .cpu_time = o->cpu_time };
     list_rows(b, o->batch ? o->batch : 32);
+    add_models(b, o->batch);
     if (open_peaks(b)) {
         bench_close(b);
         return NULL;
@@ -219,7 +248,7 @@ void bench_close(bench *b)
 {
     if (!b)
         return;
-    launches_free(b->fma.l);
+    launches_free(b->peaks);
     mem_free(b->stream);
     mem_free(b->out);
     arena_close(b->a);
@@ -267,11 +296,9 @@ static int run_graph(bench *b, graph *g, const node *start, node *const *x, int 
     for (int i = 0; i < n; i++)
         if (fill(x[i], (u32)i))
             return -1;
-    struct subject s = { g->list, start ? start->list.from : 0, launches_count(g->list) };
-    for (int i = s.from; i < s.to; i++)
-        s.flops += launches_at(g->list, i)->flops;
+    struct subject s = subject_list(&(struct list){ g->list, start ? start->list.from : 0, launches_count(g->list) });
     s.bytes = border(g, start ? (size_t)start->id : 0, g->n);
-    return graph_set_step(g, &step) || graph_run(g) || dev_finish(b->d) ? -1 : measure(b, &s, r);
+    return graph_set_step(g, &step) || graph_run(g) || dev_finish(b->d) ? -1 : bench_measure(b, &s, r);
 }
 
 static int run_kernel(bench *b, graph *g, const struct row *row, struct bench_result *r)
@@ -321,8 +348,9 @@ static int run_adamw(bench *b, graph *g, const struct row *row, struct bench_res
         op_adamw(sum, &(struct adamw_args){ part[1], part[0], part[2], part[3], part[4], PARAMS, .9f, .999f, 1e-8f, 1 });
     if (graph_compile(g) || graph_set_step(g, &step) || graph_run(g) || dev_finish(b->d))
         goto done;
-    struct subject s = { g->list, whole ? sum->list.to : 0, launches_count(g->list), .bytes = (whole ? 28.0 : 4.0) * PARAMS };
-    rc = measure(b, &s, r);
+    struct subject s = subject_list(&(struct list){ g->list, whole ? sum->list.to : 0, launches_count(g->list) });
+    s.bytes = (whole ? 28.0 : 4.0) * PARAMS;
+    rc = bench_measure(b, &s, r);
 done:
     pool_free(p);
     return rc;
@@ -333,7 +361,9 @@ int bench_run(bench *b, int i, struct bench_result *r)
     const struct row *row = &b->rows[i];
     *r = (struct bench_result){ .name = row->name, .batch = row->batch };
     if (text_starts(row->name, "peak."))
-        return measure(b, i ? &b->copy : &b->fma, r);
+        return bench_measure(b, i ? &b->copy : &b->fma, r);
+    if (row->model)
+        return bench_model(b, b->d, row->model, row->backward, r);
     graph *g = graph_new(b->d);
     int rc = row->shapes ? run_kernel(b, g, row, r) : row->k ? run_product(b, g, row, r) : run_adamw(b, g, row, r);
     graph_free(g);

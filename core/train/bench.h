@@ -15,7 +15,12 @@ struct bench_options {
     bool cpu_time;                          /* processor time over the number of processors, in place of wall time */
 };
 /* What does not apply is 0. of_peak: the time the device's peaks would allow over the time taken. */
-struct bench_result { const char *name; i64 batch; f64 median_ms, min_ms, gflops, gb_s, of_peak, img_s, peak_rss_mb; };
+struct bench_result {
+    const char *name;
+    i64         batch;
+    f64         median_ms, min_ms, gflops, gb_s, of_peak;
+    f64         img_s, peak_rss_mb, start_ms;   /* start: from a device to the end of the first step, kernels built */
+};
 
 typedef struct bench bench;
 bench      *bench_open(dev *d, const struct bench_options *o);          /* NULL + fail */

@@ -1,0 +1,126 @@
+/* bench_model.c: a training step and a forward pass of four networks: ViT-T and its MoE twin of the same multiply-adds, at
+ * 224 pixels, and the same pair small, at 32. Nothing is drawn but the routing noise, so that other programs can do the same.
+ */
+#include "train/bench_subject.h"
+#include "train/learner.h"
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#define PLAIN "dropout: off, expert_drop: off"
+const struct bench_model bench_models[] = {
+    { "vit_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000}", 32 },
+    { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, moe: {layers: [6, 7, 8, 9, 10, 11], " PLAIN "}}", 32 },
+    { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10}", 128 },
+    { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, moe: {layers: [3, 4, 5], "
+                 "core: 16, universal: 32, " PLAIN "}}", 128 },
+    { NULL },
+};
+
+/* Most memory the process held since reset_peak(), MB. */
+static f64 peak_rss(void)
+{
+    struct rusage u;
+    char line[256];
+    long kb = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %ld kB", &kb) == 1)
+            break;
+    if (f)
+        fclose(f);
+    if (!kb && !getrusage(RUSAGE_SELF, &u))
+        kb = u.ru_maxrss;
+    return (f64)kb / 1024;
+}
+
+static void reset_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+    if (f) {
+        fputs("5", f);
+        fclose(f);
+    }
+}
+
+/* ---- a step ------------------------------------------------------------------------------------------------------------- */
+
+struct stepping { struct learner l; f32 *images, *labels; };
+
+static int step(void *what)
+{
+    struct stepping *x = what;
+    return learner_step(&x->l, x->images, x->labels, 1) || learner_wait(&x->l) ? -1 : 0;
+}
+
+static f64 flops_of(const graph *g)
+{
+    return subject_list(&(struct list){ g->list, 0, launches_count(g->list) }).flops;
+}
+
+static int measure_step(bench *b, const struct spec *s, dev *d, params *p, f32 *images, f32 *labels, struct bench_result *r)
+{
+    struct stepping x = { .images = images, .labels = labels };
+    f64 start = clock_now(), loss, norm;
+    int rc = -1;
+    if (learner_open(&x.l, s, d, p) || step(&x) || dev_finish(d))
+        goto done;
+    r->start_ms = 1e3 * (clock_now() - start);
+    struct subject it = { step, &x, .flops = flops_of(x.l.g) * x.l.parts };
+    rc = bench_measure(b, &it, r) || learner_read(&x.l, &loss, &norm);
+    if (!rc && !(loss - loss == 0))
+        rc = fail(FAULT_NUMBERS, "the loss became %g", loss);
+done:
+    learner_close(&x.l);
+    return rc ? -1 : 0;
+}
+
+/* ---- a forward pass ------------------------------------------------------------------------------------------------------- */
+
+struct forward { struct evaluator e; f32 *images, *logits; int n; };
+
+static int forward(void *what)
+{
+    struct forward *x = what;
+    return evaluator_logits(&x->e, x->images, x->n, x->logits);
+}
+
+static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, f32 *images, f32 *logits, struct bench_result *r)
+{
+    struct forward x = { .images = images, .logits = logits, .n = (int)r->batch };
+    f64 start = clock_now();
+    int rc = -1;
+    if (evaluator_open(&x.e, s, d, p, x.n) || forward(&x))
+        goto done;
+    r->start_ms = 1e3 * (clock_now() - start);
+    struct subject it = { forward, &x, .flops = flops_of(x.e.g) };
+    rc = bench_measure(b, &it, r);
+done:
+    evaluator_close(&x.e);
+    return rc;
+}
+
+int bench_model(bench *b, dev *d, const char *text, bool steps, struct bench_result *r)
+{
+    arena *a = arena_open("bench");
+    struct spec s;
+    params *p = NULL;
+    int rc = -1;
+    reset_peak();
+    const struct spec_set batch = { "bench", arena_printf(a, "train.batch=%lld", (long long)r->batch), NULL };
+    if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(d, &s, steps ? PARAMS_TRAIN : PARAMS_FORWARD)))
+        goto done;
+    i64 pixels = shape_count(model_images(&s, r->batch)), scores = r->batch * s.model.classes;
+    f32 *images = arena_array(a, f32, pixels), *labels = arena_array(a, f32, scores);
+    rng random = rng_at(1, RNG_TEST, 0, 0);
+    for (i64 i = 0; i < pixels; i++)
+        images[i] = (f32)(3.4 * rng_unit(&random) - 1.7);              // mean 0, variance 1
+    for (i64 i = 0; i < r->batch; i++)
+        labels[i * s.model.classes + rng_below(&random, (u32)s.model.classes)] = 1;
+    rc = (steps ? measure_step : measure_forward)(b, &s, d, p, images, labels, r);
+    r->img_s = 1e3 * (f64)r->batch / r->median_ms;
+    r->peak_rss_mb = peak_rss();
+done:
+    params_free(p);
+    arena_close(a);
+    return rc;
+}
