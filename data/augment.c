@@ -149,8 +149,6 @@ static int from_file(struct worker_space *w, const dataset *d, const struct data
         || image_scale(&w->resizer, &s, &w->stored, need.x, need.y, &w->out) ? -1 : 0;
 }
 
-enum { MOST_KEPT = 1 << 30 };
-
 /* A whole decode of sample i, kept in the set's memory while there is room; NULL + fail. */
 static const struct image *kept_image(struct worker_space *w, dataset *d, const struct data_options *o, i64 i)
 {

@@ -89,7 +89,8 @@ const struct data_set cifar10_set = {
     .probe = { "data_batch_1.bin", "test_batch.bin" }, .mistaken = "cifar-10-batches-py",
     .hint = "this is the pickled form for Python; the binary one is needed, cifar-10-binary.tar.gz (jetcl data fetch cifar10)",
     .splits = { { "train", 50000 }, { "test", 10000 } }, .classes = 10,
-    .sources = { { TORONTO "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", "" } },
+    .sources = { { TORONTO "cifar-10-binary.tar.gz", "c32a1d4ab5d03f1284b67883e8d87530", "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd", "",
+                   "cifar-10-batches-bin" } },
     .mean = { 125.307f, 122.961f, 113.8575f }, .std = { 51.5865f, 50.847f, 51.255f }, .fill_reversed = true,
     .open = open_cifar10, .pixels = cifar_pixels,
 };
@@ -99,7 +100,8 @@ const struct data_set cifar100_set = {
     .probe = { "train.bin", "test.bin" }, .mistaken = "cifar-100-python",
     .hint = "this is the pickled form for Python; the binary one is needed, cifar-100-binary.tar.gz (jetcl data fetch cifar100)",
     .splits = { { "train", 50000 }, { "test", 10000 } }, .classes = 100,
-    .sources = { { TORONTO "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", NULL, "" } },
+    .sources = { { TORONTO "cifar-100-binary.tar.gz", "03b5dce01913d631647c71ecec9e9cb8", NULL, "", "cifar-100-binary" } },
+    .files = { { "train.bin", "6172c7755cfe09b2fe270c85cebc1b15" }, { "test.bin", "4499cfba6c016c1be1438163640a0898" } },
     .mean = { 129.304f, 124.070f, 112.434f }, .std = { 68.170f, 65.392f, 70.418f }, .fill_reversed = true,
     .open = open_cifar100, .pixels = cifar_pixels,
 };

@@ -34,7 +34,7 @@ struct data_options {
     bool bilinear, exif;                          /* else bicubic; EXIF rotation applied */
     bool released;                                /* as the released code: on CIFAR, fills take the means in reversed order */
     bool skip_errors;                             /* a damaged file is replaced (train) or left out (eval), and counted */
-    bool keep_decoded;                            /* hold decoded files in memory, up to 1 GiB */
+    bool keep_decoded;                            /* hold decoded files in memory, where all fit into 1 GiB */
     bool fast_decode;                             /* train: halve large JPEGs while decoding, where twice the crop's size is left */
     f32  mean[3], std[3];                         /* in 0..255; all 0: the set's own */
     struct augment_options augment;

@@ -1,4 +1,5 @@
 /* dataset.c: opening a set by name, and what all sets share: the sample list, classes, where the root is. */
+#include "data/report.h"
 #include "data/set.h"
 #include <errno.h>
 #include <limits.h>
@@ -13,7 +14,7 @@ static const struct data_set *const sets[] = {
 const char *data_set_name(int i) { return i >= 0 && i < countof(sets) ? sets[i]->name : NULL; }
 const char *data_set_help(int i) { return i >= 0 && i < countof(sets) ? sets[i]->help : NULL; }
 
-static const struct data_set *find(const char *name)
+const struct data_set *data_set_named(const char *name)
 {
     const char *names[countof(sets)];
     for (int i = 0; i < countof(sets); i++) {
@@ -47,6 +48,8 @@ static const char *expand_home(arena *a, const char *path)
     return path[0] == '~' && (path[1] == '/' || !path[1]) && home ? arena_printf(a, "%s%s", home, path + 1)
                                                                   : arena_printf(a, "%s", path);
 }
+
+const char *data_default_root(arena *a, const char *root) { return root && *root ? expand_home(a, root) : default_root(a); }
 
 void set_add(dataset *d, const char *path, i32 label)
 {
@@ -159,6 +162,28 @@ static int keep_classes(dataset *d, const struct data_options *o)
     return 0;
 }
 
+/* Would all pictures, decoded, fit into what may be kept? Judged by the sizes of a few: a set that does not fit is better
+ * decoded crop by crop. */
+static bool small_enough(dataset *d, const struct data_options *o)
+{
+    enum { PROBES = 16 };
+    struct decoder w = { .a = arena_open("sizes") };
+    f64 bytes = 0;
+    int known = 0;
+    for (int k = 0; k < PROBES; k++) {
+        char path[4096];
+        struct image_info info;
+        size_t n;
+        if (image_read_file(&w, data_path(d, d->n * k / PROBES, path), &n) || image_peek(w.file, n, o->exif, &info))
+            continue;
+        bytes += 3.0 * info.w * info.h;
+        known++;
+    }
+    arena_close(w.a);
+    fail_clear();                                 // a damaged file is the loader's to report
+    return known && bytes / known * (f64)d->n <= MOST_KEPT;
+}
+
 static int finish_open(dataset *d, const struct data_options *o)
 {
     if (!d->n)
@@ -168,7 +193,7 @@ static int finish_open(dataset *d, const struct data_options *o)
     bool given = o->std[0] != 0;
     memcpy(d->mean, given ? o->mean : d->kind->mean, sizeof d->mean);
     memcpy(d->std, given ? o->std : d->kind->std, sizeof d->std);
-    if (o->keep_decoded && !d->kind->pixels)
+    if (o->keep_decoded && !d->kind->pixels && small_enough(d, o))
         d->kept = arena_array(d->a, struct image, d->n);
     return 0;
 }
@@ -181,9 +206,8 @@ static int open_kind(dataset *d, const struct data_options *o)
         return no_such_split(d);
     if ((k->probe[0] && find_layout(d)) || k->open(d, o))
         return -1;
-    if (split && split->images && d->n && split->images != d->n)
-        warn("%s: split '%s' of %s has %ld images here, %ld as published (see: jetcl data verify)", d->root, d->split, k->name,
-             (long)d->n, (long)split->images);
+    d->listed = d->n;
+    d->published = split ? split->images : 0;
     return (o->n_only && keep_classes(d, o)) || finish_open(d, o) ? -1 : 0;
 }
 
@@ -205,12 +229,12 @@ static dataset *checked(dataset *d, int rc)
 
 dataset *data_open(const struct data_options *o)
 {
-    const struct data_set *kind = find(o->set);
+    const struct data_set *kind = data_set_named(o->set);
     if (!kind)
         return NULL;
     dataset *d = new_dataset(kind);
     d->split = o->split && *o->split ? o->split : o->train ? "train" : "test";
-    d->root = o->root && *o->root ? expand_home(d->a, o->root) : default_root(d->a);
+    d->root = data_default_root(d->a, o->root);
     return checked(d, open_kind(d, o));
 }
 

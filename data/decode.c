@@ -104,7 +104,7 @@ static int peek_unknown(const u8 *p, size_t n)
         return fail(FAULT_DATA, "empty file");
     char hex[32] = "";
     for (size_t i = 0; i < MIN(n, 8); i++)
-        snprintf(hex + 3 * i, 4, "%02x ", p[i]);
+        snprintf(hex + strlen(hex), 4, i ? " %02x" : "%02x", p[i]);
     return fail(FAULT_DATA, "not a JPEG, PNG or GIF image (starts with %s)", hex);
 }
 

@@ -57,8 +57,8 @@ static int open_dtd(dataset *d, const struct data_options *o)
 
 const struct data_set dtd_set = {
     .name = "dtd", .help = "Describable Textures, 47 classes", .folders = { "dtd/dtd", "dtd", "DTD/dtd" }, .probe = { "labels/train1.txt", "labels/test1.txt" },
-    .splits = { { "train", 1880 }, { "val", 1880 }, { "trainval", 3760 }, { "test", 1880 } }, .classes = 47, IMAGENET_PIXELS,
+    .splits = { { "train", 1880 }, { "val", 1880 }, { "trainval", 3760, true }, { "test", 1880 } }, .classes = 47, IMAGENET_PIXELS,
     .sources = { { "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", "fff73e5086ae6bdbea199a49dfb8a4c1",
-                   "e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205", "" } },
+                   "e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205", "", "dtd" } },
     .open = open_dtd,
 };

@@ -42,13 +42,16 @@ static int open_flowers(dataset *d, const struct data_options *o)
     return strcmp(d->split, "test") ? 0 : add_ids(d, "tstid", labels);
 }
 
+#define LABELS_MD5 "e0620be6f572b9609742df49c70aed4d"
+#define SETID_MD5 "a5357ecc9cb78c4bef273ce3793fc85c"
 #define OXFORD "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/"
 
 const struct data_set flowers_set = {
     .name = "flowers", .help = "Oxford Flowers-102", .folders = { "flowers-102", "Flowers" }, .probe = { "setid.mat" },
-    .splits = { { "train", 1020 }, { "val", 1020 }, { "trainval", 2040 }, { "test", 6149 } }, .classes = CLASSES, IMAGENET_PIXELS,
-    .sources = { { OXFORD "102flowers.tgz", "52808999861908f626f3c1f4e79d11fa", NULL, "flowers-102" },
-                 { OXFORD "imagelabels.mat", "e0620be6f572b9609742df49c70aed4d", NULL, "flowers-102" },
-                 { OXFORD "setid.mat", "a5357ecc9cb78c4bef273ce3793fc85c", NULL, "flowers-102" } },
+    .splits = { { "train", 1020 }, { "val", 1020 }, { "trainval", 2040, true }, { "test", 6149 } }, .classes = CLASSES, IMAGENET_PIXELS,
+    .sources = { { OXFORD "102flowers.tgz", "52808999861908f626f3c1f4e79d11fa", NULL, "flowers-102", "flowers-102/jpg" },
+                 { OXFORD "imagelabels.mat", LABELS_MD5, NULL, "flowers-102", "flowers-102/imagelabels.mat" },
+                 { OXFORD "setid.mat", SETID_MD5, NULL, "flowers-102", "flowers-102/setid.mat" } },
+    .files = { { "imagelabels.mat", LABELS_MD5 }, { "setid.mat", SETID_MD5 } },
     .open = open_flowers,
 };

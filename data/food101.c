@@ -36,6 +36,6 @@ const struct data_set food101_set = {
     .name = "food101", .help = "Food-101", .folders = { "food-101", "Food/food-101" }, .probe = { "meta/train.txt", "meta/test.txt" },
     .splits = { { "train", 75750 }, { "test", 25250 } }, .classes = 101, IMAGENET_PIXELS,
     .sources = { { "https://data.vision.ee.ethz.ch/cvl/food-101.tar.gz", "85eeb15f3717b99a5da872d97d918f87",
-                   "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4", "" } },
+                   "d97d15e438b7f4498f96086a4f7e2fa42a32f2712e87d3295441b2b6314053a4", "", "food-101" } },
     .open = open_food101,
 };

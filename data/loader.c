@@ -291,6 +291,9 @@ loader *loader_open(dataset *d, const struct data_options *o)
 {
     if (check_options(d, o))
         return NULL;
+    if (d->published && d->listed != d->published)
+        warn("%s: split '%s' of %s has %ld images here, %ld as published (see: jetcl data verify)", d->root, d->split, d->kind->name,
+             (long)d->listed, (long)d->published);
     arena *a = arena_open("loader");
     loader *l = arena_one(a, loader);
     *l = (loader){ .a = a, .d = d, .o = *o, .classes = data_classes(d) };

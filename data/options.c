@@ -17,7 +17,7 @@ struct data_options data_options_of(const struct spec *s, bool train)
         .workers = s->data.workers ? s->data.workers : s->threads ? s->threads : MAX(1, cores), .train = train,
         .batch = train ? s->train.batch : s->eval.batch ? s->eval.batch : MIN(64, s->train.batch), .seed = (u64)s->seed,
         .eval_short = (int)(side / s->eval.crop + 0.5), .fold = s->data.fold, .bilinear = s->data.interpolation == INTERPOLATION_bilinear,
-        .exif = s->data.exif, .skip_errors = s->data.on_error == ON_ERROR_skip, .keep_decoded = true,
+        .exif = s->data.exif, .released = s->variant == VARIANT_released, .skip_errors = s->data.on_error == ON_ERROR_skip, .keep_decoded = true,
         .fast_decode = train && s->data.fast_decode,
         .augment = { .erasing = s->augment.erasing, .mixup = s->augment.mixup, .cutmix = s->augment.cutmix,
                      .smoothing = s->augment.smoothing, .scale_min = s->augment.scale_min, .flip = s->augment.flip, .pad = s->augment.pad } };

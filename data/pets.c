@@ -50,7 +50,9 @@ static int open_pets(dataset *d, const struct data_options *o)
 const struct data_set pets_set = {
     .name = "pets", .help = "Oxford-IIIT Pets, 37 breeds", .folders = { "oxford-iiit-pet", "Pets" }, .probe = { "annotations/trainval.txt", "annotations/test.txt" },
     .splits = { { "trainval", 3680 }, { "test", 3669 } }, .classes = CLASSES, IMAGENET_PIXELS,
-    .sources = { { OXFORD "images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", "67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d", "oxford-iiit-pet" },
-                 { OXFORD "annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91", "oxford-iiit-pet" } },
+    .sources = { { OXFORD "images.tar.gz", "5c4f3ee8e5d25df40f4fd59a7f44e54c", "67195c5e1c01f1ab5f9b6a5d22b8c27a580d896ece458917e61d459337fa318d", "oxford-iiit-pet",
+                   "oxford-iiit-pet/images" },
+                 { OXFORD "annotations.tar.gz", "95a8c909bbe2e81eed6a22bccdf3f68f", "52425fb6de5c424942b7626b428656fcbd798db970a937df61750c0f1d358e91", "oxford-iiit-pet",
+                   "oxford-iiit-pet/annotations" } },
     .open = open_pets,
 };

@@ -5,9 +5,12 @@
 #include "data/data.h"
 #include <pthread.h>
 
-struct data_split  { const char *name; i64 images; };         /* images: as published; 0: any number */
-/* One file of `jetcl data fetch`: an archive, unpacked in the root's folder `into`, or (no archive suffix) a plain file. */
-struct data_source { const char *url, *md5, *sha256, *into; };
+/* images: as published; 0: any number. joint: made of other splits, so sharing images with them is no finding. */
+struct data_split  { const char *name; i64 images; bool joint; };
+/* One file of `jetcl data fetch`: an archive, unpacked into the root's folder `into`, or a plain file put there. gives: what is
+ * there afterwards, below the root. */
+struct data_source { const char *url, *md5, *sha256, *into, *gives; };
+struct data_file   { const char *name, *md5; };               /* below the set's folder */
 
 /* One row of datasets.def. */
 struct data_set {
@@ -18,6 +21,7 @@ struct data_set {
     struct data_split splits[8];                  /* none: any name */
     int classes;                                  /* as published; 0: any number */
     struct data_source sources[5];
+    struct data_file files[5];                    /* whose checksums are known */
     f32 mean[3], std[3];
     bool fill_reversed;                           /* the released configuration fills with the means in reversed order */
     /* Lists the samples of d->split, by set_add, and the classes, by set_classes. d->root is the folder found. */
@@ -27,12 +31,14 @@ struct data_set {
 };
 #define IMAGENET_PIXELS .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f }
 
+enum { MOST_KEPT = 1 << 30 };                     /* bytes of decoded pictures */
+
 struct dataset {
     arena *a;
     const struct data_set *kind;
     const char *root;                             /* the folder that holds the layout */
     const char *split;
-    i64 n, cap;
+    i64 n, cap, listed, published;                /* samples; before o->only chose; as published, or 0 */
     i32 *label;
     const char **path;                            /* below root; NULL for record files */
     int classes;
@@ -79,6 +85,17 @@ int  names_find(const struct names *v, slice name);
 
 /* Array `name` of the file as integers; NULL + fail when it is not there or not of numbers. */
 i32 *mat_integers(arena *a, const char *path, const char *name, size_t *n);
+
+/* ---- sweep.c: something done with every sample ----------------------------------------------------------------------- */
+
+struct worker_space;
+/* Sample i's whole picture as stored, and the 32 bytes of SHA-256 of its file or record (NULL: not wanted). 0 or -1 + fail. */
+int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, struct image *out, u8 hash[32]);
+/* Calls work(context, w, i) for every sample on some threads, in any order. Damaged samples (-1 + FAULT_DATA) are counted and
+ * the first hundred named in order; anything else ends it with -1 + fail. */
+struct sweep { i64 damaged; int n_messages; const char *messages[100]; };
+int data_sweep(arena *a, dataset *d, int workers, const char *label, int (*work)(void *context, struct worker_space *w, i64 i), void *context,
+               struct sweep *out);
 
 /* ---- augment.c: the random choices ------------------------------------------------------------------------------- */
 

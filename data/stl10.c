@@ -48,6 +48,8 @@ const struct data_set stl10_set = {
     .name = "stl10", .help = "STL-10, binary version: 96x96, 10 classes", .folders = { "stl10_binary", "STL/stl10_binary" },
     .probe = { "train_X.bin", "test_X.bin" }, .splits = { { "train", 5000 }, { "test", 8000 } }, .classes = 10, IMAGENET_PIXELS,
     .sources = { { "https://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", "91f7769df0f17e558f3565bffb0c7dfb",
-                   "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866", "" } },
+                   "f31fd99273a1acb8609c8db427cebb1de3f71de77758cdc0e22956e1289b9866", "", "stl10_binary" } },
+    .files = { { "train_X.bin", "918c2871b30a85fa023e0c44e0bee87f" }, { "train_y.bin", "5a34089d4802c674881badbb80307741" },
+               { "test_X.bin", "7f263ba9f9e0b06b93213547f721ac82" }, { "test_y.bin", "36f9794fa4beb8a2c72628de14fa638e" } },
     .open = open_stl10, .pixels = stl10_pixels,
 };

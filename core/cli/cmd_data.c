@@ -1,0 +1,302 @@
+/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show. Operands name a set or an experiment. */
+#include "cli/cli.h"
+#include "ckpt/ckpt.h"
+#include "data/report.h"
+#include "train/learner.h"
+#include <jansson.h>
+#include <stdlib.h>
+
+static int print_json(json_t *j)
+{
+    char *text = json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    puts(text ? text : "{}");
+    free(text);
+    json_decref(j);
+    return 0;
+}
+
+/* ---- which set --------------------------------------------------------------------------------------------------------- */
+
+/* Operand 1: an experiment file, or a set's name; --root and --split over it. */
+static int options_of(struct cli *c, struct spec *s, bool train, struct data_options *o)
+{
+    if (cli_operands(c, 2, 2))
+        return -1;
+    const char *what = c->operands[1];
+    bool file = text_ends(what, ".yaml") || text_ends(what, ".yml") || strchr(what, '/');
+    if (cli_spec(c, file ? what : NULL, s))
+        return -1;
+    if (!file)
+        s->data.set = what;
+    if (cli_value(c, "root"))
+        s->data.root = cli_value(c, "root");
+    if (!*s->data.set)
+        return fail(FAULT_USAGE, "%s: data.set is not given", what);
+    *o = data_options_of(s, train);
+    return data_set_named(o->set) ? 0 : -1;
+}
+
+/* ---- list ---------------------------------------------------------------------------------------------------------------- */
+
+static json_t *set_json(const struct data_set *k)
+{
+    json_t *splits = json_object();
+    for (const struct data_split *p = k->splits; p->name; p++)
+        json_object_set_new(splits, p->name, json_integer(p->images));
+    return json_pack("{s:s, s:s, s:i, s:o, s:b}", "name", k->name, "help", k->help, "classes", k->classes, "splits", splits, "fetch",
+                     k->sources[0].url != NULL);
+}
+
+static int list(struct cli *c)
+{
+    json_t *all = json_array();
+    for (int i = 0; data_set_name(i); i++) {
+        const struct data_set *k = data_set_named(data_set_name(i));
+        if (c->json)
+            json_array_append_new(all, set_json(k));
+        else {
+            printf("%s%-10s%s %s\n", say_bold(1), k->name, say_plain(1), k->help);
+            for (const struct data_split *p = k->splits; p->name; p++)
+                printf("%s%s %ld", p == k->splits ? "           " : ", ", p->name, (long)p->images);
+            printf("%s%s", k->splits[0].name ? " images\n" : "", "");
+        }
+    }
+    if (c->json)
+        return print_json(all);
+    json_decref(all);
+    printf("\nlooked for in %s (data.root, $JETCL_DATA)\n", data_default_root(c->arena, NULL));
+    return 0;
+}
+
+/* ---- verify -------------------------------------------------------------------------------------------------------------- */
+
+static json_t *verify_json(const struct verify_report *r)
+{
+    json_t *splits = json_array(), *files = json_array(), *doubles = json_array();
+    for (int i = 0; i < r->n_splits; i++) {
+        const struct verify_split *s = &r->splits[i];
+        json_t *bad = json_array();
+        for (int k = 0; k < s->sweep.n_messages; k++)
+            json_array_append_new(bad, json_string(s->sweep.messages[k]));
+        json_array_append_new(splits, json_pack("{s:s, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name, "error", s->error,
+                                                "images", (json_int_t)s->images, "published", (json_int_t)s->published, "classes",
+                                                s->classes, "published_classes", s->published_classes, "damaged",
+                                                (json_int_t)s->sweep.damaged, "messages", bad));
+    }
+    for (int i = 0; i < r->n_files; i++)
+        json_array_append_new(files, json_pack("{s:s, s:b}", "name", r->files[i].name, "as_published", r->files[i].as_published));
+    for (int i = 0; i < r->n_doubles; i++)
+        json_array_append_new(doubles, json_pack("[s, s]", r->doubles[i].a, r->doubles[i].b));
+    return json_pack("{s:s?, s:i, s:o, s:o, s:I, s:o}", "root", r->root, "problems", r->problems, "splits", splits, "files", files,
+                     "all_doubles", (json_int_t)r->all_doubles, "doubles", doubles);
+}
+
+static void print_split(const struct verify_split *s)
+{
+    if (s->error) {
+        printf("  %-10s %s%s%s\n", s->name, say_red(1), s->error, say_plain(1));
+        return;
+    }
+    bool images = !s->published || s->published == s->images, classes = !s->published_classes || s->published_classes == s->classes;
+    printf("  %-10s %8ld images  %4d classes", s->name, (long)s->images, s->classes);
+    if (!images)
+        printf("  %s%ld images were published%s", say_red(1), (long)s->published, say_plain(1));
+    if (!classes)
+        printf("  %s%d classes were published%s", say_red(1), s->published_classes, say_plain(1));
+    printf("%s\n", images && classes && s->published ? "  as published" : "");
+    if (s->sweep.damaged)
+        printf("    %s%ld damaged%s\n", say_red(1), (long)s->sweep.damaged, say_plain(1));
+    for (int k = 0; k < s->sweep.n_messages; k++)
+        printf("    %s\n", s->sweep.messages[k]);
+}
+
+static int verify(struct cli *c)
+{
+    struct spec s;
+    struct data_options o;
+    struct verify_report *r = arena_one(c->arena, struct verify_report);
+    if (options_of(c, &s, false, &o) || data_verify(c->arena, &o, r))
+        return -1;
+    if (c->json)
+        print_json(verify_json(r));
+    else {
+        printf("%s in %s\n", o.set, r->root ? r->root : data_default_root(c->arena, o.root));
+        for (int i = 0; i < r->n_splits; i++)
+            print_split(&r->splits[i]);
+        for (int i = 0; i < r->n_files; i++)
+            printf("  %-28s %s%s%s\n", r->files[i].name, r->files[i].as_published ? "" : say_red(1),
+                   r->files[i].as_published ? "checksum as published" : "checksum differs from the published one", say_plain(1));
+        if (r->all_doubles)
+            printf("  %ld pictures are in two splits%s\n", (long)r->all_doubles, r->n_doubles < r->all_doubles ? "; the first of them:" : ":");
+        for (int i = 0; i < r->n_doubles; i++)
+            printf("    %s = %s\n", r->doubles[i].a, r->doubles[i].b);
+        printf("%s\n", r->problems ? "" : "  in order");
+    }
+    return r->problems ? fail(FAULT_DATA, "%s: %d problem%s found", o.set, r->problems, r->problems > 1 ? "s" : "") : 0;
+}
+
+/* ---- fetch, stats -------------------------------------------------------------------------------------------------------- */
+
+static int fetch(struct cli *c)
+{
+    struct spec s;
+    struct data_options o;
+    if (options_of(c, &s, false, &o))
+        return -1;
+    return data_fetch(data_set_named(o.set), data_default_root(c->arena, o.root), cli_value(c, "from"), cli_given(c, "keep"));
+}
+
+static int stats(struct cli *c)
+{
+    struct spec s;
+    struct data_options o;
+    struct stats_report r;
+    bool train = !cli_value(c, "split") || strcmp(cli_value(c, "split"), "eval");
+    if (options_of(c, &s, train, &o))
+        return -1;
+    if (cli_value(c, "split") && strcmp(cli_value(c, "split"), "eval") && strcmp(cli_value(c, "split"), "train"))
+        o.split = cli_value(c, "split");
+    if (data_stats(c->arena, &o, &r))
+        return -1;
+    if (c->json)
+        print_json(json_pack("{s:s, s:I, s:I, s:I, s:[f,f,f], s:[f,f,f], s:[f,f,f]}", "split", r.split, "images", (json_int_t)r.images,
+                             "damaged", (json_int_t)r.sweep.damaged, "pixels", (json_int_t)r.pixels, "mean", r.mean[0], r.mean[1], r.mean[2],
+                             "std", r.std[0], r.std[1], r.std[2], "std_within", r.std_within[0], r.std_within[1], r.std_within[2]));
+    else
+        printf("%s of %s: %ld images, %ld damaged\n  mean        %.3f %.3f %.3f\n  std         %.3f %.3f %.3f\n  within      %.3f %.3f %.3f"
+               "   (of each picture, on average)\n", r.split, o.set, (long)r.images, (long)r.sweep.damaged, r.mean[0], r.mean[1],
+               r.mean[2], r.std[0], r.std[1], r.std[2], r.std_within[0], r.std_within[1], r.std_within[2]);
+    for (int i = 0; i < r.sweep.n_messages; i++)
+        warn("%s", r.sweep.messages[i]);
+    return 0;
+}
+
+/* ---- show ------------------------------------------------------------------------------------------------------------------ */
+
+/* The first n images of an epoch, gathered over batches. */
+struct shown { int n, side, classes; f32 *images, *soft; i64 *index; };
+
+static int gather(arena *a, dataset *d, const struct data_options *o, i64 epoch, struct shown *g)
+{
+    loader *l = loader_open(d, o);
+    if (!l)
+        return -1;
+    size_t size = 3 * (size_t)g->side * (size_t)g->side;
+    g->images = arena_array(a, f32, size * (size_t)g->n);
+    g->soft = arena_array(a, f32, (i64)g->n * g->classes);
+    g->index = arena_array(a, i64, g->n);
+    int have = 0;
+    loader_start(l, epoch, 0);
+    for (const struct batch *b; have < g->n && (b = loader_next(l)); loader_release(l, b)) {
+        int n = MIN(b->n, g->n - have);
+        memcpy(g->images + size * (size_t)have, b->images, sizeof(f32) * size * (size_t)n);
+        memcpy(g->soft + (i64)have * g->classes, b->soft_labels, sizeof(f32) * (size_t)n * (size_t)g->classes);
+        memcpy(g->index + have, b->index, sizeof(i64) * (size_t)n);
+        have += n;
+    }
+    g->n = have;
+    loader_close(l);
+    return have ? 0 : -1;
+}
+
+static void print_shown(const dataset *d, const struct shown *g, int columns)
+{
+    for (int i = 0; i < g->n; i++) {
+        char path[4096], text[512];
+        printf("%3d,%-3d %s ", i / columns + 1, i % columns + 1, path_shown(text, data_path(d, g->index[i], path)));
+        for (int k = 0; k < g->classes; k++)
+            if (g->soft[(i64)i * g->classes + k] > 0)
+                printf(" %s %.3g", data_class_name(d, k), (f64)g->soft[(i64)i * g->classes + k]);
+        printf("\n");
+    }
+}
+
+static int save_tensors(const char *path, const struct shown *g)
+{
+    ckpt *k = ckpt_new();
+    ckpt_add(k, "images", CKPT_F32, 4, (i64[]){ g->n, 3, g->side, g->side }, g->images);
+    ckpt_add(k, "soft_labels", CKPT_F32, 2, (i64[]){ g->n, g->classes }, g->soft);
+    ckpt_add(k, "index", CKPT_I64, 1, (i64[]){ g->n }, g->index);
+    int rc = ckpt_save(k, path);
+    ckpt_close(k);
+    return rc;
+}
+
+static int save_sheet(arena *a, const char *path, const dataset *d, const struct shown *g, int columns)
+{
+    f32 mean[3], std[3];
+    struct image sheet = { 0 };
+    data_mean_std(d, mean, std);
+    return sheet_draw(a, g->images, g->n, g->side, columns, mean, std, &sheet) || image_save_png(path, &sheet) ? -1 : 0;
+}
+
+static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 images, i64 epoch)
+{
+    struct shown g = { .n = (int)MIN(images, data_count(d)), .side = o->image, .classes = data_classes(d) };
+    o->batch = MIN(o->batch, data_count(d));
+    const char *tensor = cli_value(c, "tensor"), *png = cli_value(c, "png");
+    int columns = 1;
+    if (gather(c->arena, d, o, epoch, &g))
+        return -1;
+    while (columns * columns < g.n)
+        columns++;
+    if ((png && save_sheet(c->arena, png, d, &g, columns)) || (tensor && save_tensors(tensor, &g)))
+        return -1;
+    print_shown(d, &g, columns);
+    return 0;
+}
+
+static int show(struct cli *c)
+{
+    struct spec s;
+    struct data_options o;
+    i64 images = 64, epoch = 0;
+    const char *split = cli_value(c, "split") ? cli_value(c, "split") : "train";
+    if (cli_count(c, "images", 1, 1 << 20, &images) || cli_count(c, "epoch", 0, 1 << 30, &epoch))
+        return -1;
+    if (strcmp(split, "train") && strcmp(split, "eval"))
+        return fail(FAULT_USAGE, "--split wants train or eval (as the experiment has them), not '%s'", split);
+    if (cli_value(c, "tensor") && ckpt_can_save(cli_value(c, "tensor")))
+        return -1;
+    if (options_of(c, &s, !strcmp(split, "train"), &o))
+        return -1;
+    dataset *d = data_open(&o);
+    int rc = d ? show_split(c, d, &o, images, epoch) : -1;
+    data_close(d);
+    return rc;
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------------- */
+
+static int run(struct cli *c)
+{
+    static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
+        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show } };
+    const char *names[countof(actions)];
+    if (cli_operands(c, 1, 2))
+        return -1;
+    for (int i = 0; i < countof(actions); i++) {
+        names[i] = actions[i].name;
+        if (!strcmp(c->operands[0], names[i]))
+            return actions[i].run(c);
+    }
+    const char *near = text_nearest(c->operands[0], names, countof(names));
+    return fail(FAULT_USAGE, "no action '%s'%s%s%s; there are list, verify, fetch, stats, show", c->operands[0],
+                near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+}
+
+static const struct cli_option options[] = {
+    { "root", "DIR", "where the data sets are, in place of data.root" },
+    { "split", "NAME", "show: train or eval; stats: also any split of the set" },
+    { "images", "N", "show: how many, 64" },
+    { "epoch", "N", "show: of which epoch, 0" },
+    { "png", "FILE", "show: a contact sheet" },
+    { "tensor", "FILE", "show: images, soft_labels, index as .safetensors, for probe" },
+    { "from", "URL", "fetch: a folder or mirror that holds the published files" },
+    { "keep", NULL, "fetch: keep the archives" },
+    { 0 },
+};
+const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets", "data list|verify|fetch|stats|show [SET|EXP.yaml] [options]",
+                                  { "jetcl data verify cifar10 --root ~/data",
+                                    "jetcl data show experiments/demo.yaml --images 36 --png sheet.png" },
+                                  options, TAKES_JSON, run };
