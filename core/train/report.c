@@ -66,6 +66,12 @@ static int write_line(report *r, json_t *j)
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.jsonl"), strerror(errno)) : 0;
 }
 
+static f64 real_in(const json_t *j, const char *name)
+{
+    const json_t *v = json_object_get(j, name);
+    return json_is_number(v) ? json_number_value(v) : NAN;
+}
+
 /* Evaluations and seconds of the parts before a resume; of a step logged twice the later line counts. */
 static void read_metrics(report *r)
 {
@@ -77,10 +83,8 @@ static void read_metrics(report *r)
         const char *split = "";
         json_t *j = json_loads(line, 0, NULL);
         json_unpack(j, "{s?F}", "run_s", &r->earlier);
-        bool eval = !json_unpack(j, "{s:s, s:i, s:I, s:I, s?F, s?F, s?F, s?F}", "split", &split, "epoch", &e.epoch, "step", &step, "n", &n,
-                                 "top1", &e.top1, "top5", &e.top5, "loss", &e.loss, "s", &e.seconds) && !strcmp(split, "eval");
-        e.step = step;
-        e.n = n;
+        bool eval = !json_unpack(j, "{s:s, s:i, s:I, s:I}", "split", &split, "epoch", &e.epoch, "step", &step, "n", &n) && !strcmp(split, "eval");
+        e = (struct run_eval){ e.epoch, step, n, real_in(j, "top1"), real_in(j, "top5"), real_in(j, "loss"), real_in(j, "s") };
         while (eval && r->n_evals && r->evals[r->n_evals - 1].step >= e.step)
             r->n_evals--;
         if (eval)
@@ -219,7 +223,7 @@ static void forget_window(report *r)
     r->last.time = 0;
 }
 
-struct pace { f64 img_s, data_share, epoch_left, run_left; };          /* NAN while unknown */
+struct pace { f64 img_s, data_share, data_s, epoch_left, run_left; };  /* NAN while unknown; data_s: waiting, per step */
 
 static f64 evals_left(const report *r)
 {
@@ -228,7 +232,7 @@ static f64 evals_left(const report *r)
 
 static struct pace pace_now(const report *r)
 {
-    struct pace p = { NAN, NAN, NAN, NAN };
+    struct pace p = { NAN, NAN, NAN, NAN, NAN };
     if (!r->samples)
         return p;
     const struct sample *from = &r->window[r->samples > WINDOW ? r->samples % WINDOW : 0];
@@ -238,6 +242,7 @@ static struct pace pace_now(const report *r)
     i64 all = (i64)r->epochs * r->tick.of, total = r->step_limit && r->step_limit < all ? r->step_limit : all;
     p.img_s = (f64)(r->last.images - from->images) / seconds;
     p.data_share = MIN(1, (r->last.data_s - from->data_s) / seconds);
+    p.data_s = (r->last.data_s - from->data_s) / steps;
     p.epoch_left = seconds / steps * (f64)(r->tick.of - r->tick.at);
     p.run_left = seconds / steps * (f64)(total - r->last.steps);
     if (r->n_timed)
@@ -332,7 +337,7 @@ int report_step(report *r, const struct report_step *s)
     if (s->scale > 0)
         set_real(j, "scale", s->scale);
     json_object_set_new(j, "img_s", json_number(p.img_s));
-    json_object_set_new(j, "data_s", json_number(r->tick.data_s));
+    json_object_set_new(j, "data_s", json_number(p.data_s));
     json_object_set_new(j, "mem", json_integer((json_int_t)(s->mem >> 20)));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     if (!say_live())
