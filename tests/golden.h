@@ -146,12 +146,13 @@ static void golden_end(struct golden *k)
     arena_close(k->a);
 }
 
-/* A golden file by name: in $JETCL_GOLDEN, else ../shared/golden; NULL when it is not there. */
+/* A golden file by name: from $JETCL_GOLDEN, else ../shared/golden; the small ones that begin with "tiny_" from
+ * tests/golden. NULL when it is not there. */
 static inline ckpt *golden_open(const char *file)
 {
     char path[4096];
     const char *dir = getenv("JETCL_GOLDEN");
-    snprintf(path, sizeof path, "%s/%s.safetensors", dir ? dir : "../shared/golden", file);
+    snprintf(path, sizeof path, "%s/%s.safetensors", text_starts(file, "tiny_") ? "tests/golden" : dir ? dir : "../shared/golden", file);
     return file_exists(path) ? ckpt_open(path) : NULL;
 }
 #endif

@@ -244,7 +244,7 @@ static void run_layer(ckpt *c, const struct layer *l)
 
 /* ---- whole models ------------------------------------------------------------------------------------------------------------ */
 
-struct network { const char *file, *prefix, *weights; const char *set[12]; };
+struct network { const char *file, *prefix, *weights; const char *set[16]; };
 #define DENSE "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=48", "model.depth=4", "model.heads=3"
 #define JET   "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=24", "model.depth=4", "model.heads=3", \
               "model.moe.layers=[2,3]", "model.moe.core=6", "model.moe.universal=12", "model.moe.noise=off"
@@ -256,12 +256,23 @@ static const struct network networks[] = {
     { "convnext_dense", "", "", { "model.arch=convnext", "model.image=32", "model.depths=[1,1,2,1]", "model.dims=[16,32,64,128]" } },
     { "convnext_moe", "", "", { "model.arch=convnext", "model.image=64", "model.depths=[1,1,2,1]", "model.dims=[8,16,32,48]",
                                 "model.moe.layers=[2,3,4]", "model.moe.core=2", "model.moe.universal=4", "model.moe.noise=off" } },
+    // made by tests/golden/make.py
+    { "tiny_vit", "", "", { "model.arch=vit", "model.image=16", "model.patch=8", "model.dim=21", "model.depth=2", "model.heads=3",
+                            "model.pool=token", "model.layer_scale=1e-6", "model.classes=7" } },
+    { "tiny_moe", "", "", { "model.arch=vit", "model.image=[8,12]", "model.patch=4", "model.dim=20", "model.depth=3", "model.heads=4",
+                            "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3", "model.moe.slots=2",
+                            "model.moe.share=2", "model.moe.noise=off", "model.classes=5" } },
+    { "tiny_soft", "", "", { "model.arch=vit", "model.image=[12,8]", "model.patch=4", "model.dim=12", "model.depth=2", "model.heads=1",
+                             "model.moe.layers=[1]", "model.moe.kind=soft", "model.moe.core=5", "model.classes=5" } },
+    { "tiny_convnext", "", "", { "model.arch=convnext", "model.image=[40,32]", "model.depths=[1,2]", "model.dims=[6,18]",
+                                 "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3", "model.moe.noise=off",
+                                 "model.classes=5" } },
 };
 
 static struct spec network_spec(arena *a, const struct network *t)
 {
     struct spec s;
-    struct spec_set sets[16] = { { "test", "model.classes=10" } };
+    struct spec_set sets[17] = { { "test", "model.classes=10" } };
     int n = 1;
     for (int i = 0; t->set[i]; i++)
         sets[n++] = (struct spec_set){ "test", t->set[i] };
