@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "op/product.h"
 #include <math.h>
+#include <stdlib.h>
 
 enum { SPACE = 12 << 20 };                           /* values a case may use; A, B, C, bias, pre, residual, scratch */
 
@@ -21,7 +22,9 @@ static void open_bench(struct bench *b, const char *class)
     *b = (struct bench){ .d = dev_open(NULL), .a = arena_open("product"), .r = rng_at(5, RNG_TEST, 0, 0) };
     assert_non_null(b->d);
     if (strcmp(class, "generic"))
-        dev_force_class(b->d, strcmp(class, "cpu") ? DEV_GPU : DEV_CPU);
+        dev_force_class(b->d, text_starts(class, "cpu") ? DEV_CPU : DEV_GPU);
+    if (text_starts(class, "cpu_"))                  // the tile of a CPU with narrower vectors
+        ((struct dev_info *)dev_info(b->d))->simd = (u32)atoi(class + 4);
     b->m = mem_new(b->d, 4ull * SPACE, "test");
     assert_non_null(b->m);
     b->in = arena_array(b->a, f32, SPACE);
@@ -279,12 +282,14 @@ static void test_not_finite(const char *class)
     static void class##_not_finite(void **state) { (void)state; test_not_finite(#class); }
 FAMILY(generic)
 FAMILY(cpu)
+FAMILY(cpu_8)
+FAMILY(cpu_4)
 FAMILY(gpu)
 #define TESTS(class) cmocka_unit_test(class##_sizes), cmocka_unit_test(class##_blocks), cmocka_unit_test(class##_itself), \
                      cmocka_unit_test(class##_not_finite)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(gpu) };
+    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_8), TESTS(cpu_4), TESTS(gpu) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,65 +12,26 @@
  *        +-----+-----+-----+--
  *
  * B is packed even for few rows: packing reads it as memory likes it, and the lines of the part packed next are prefetched
- * during the multiply-adds, then those of A's next rows. Sums are named scalars, not arrays, so that no compiler puts them
- * into memory. A tile keeps 24 of AVX-512's 32 registers, 12 of AVX's 16 (where a float16 is two). Bound: multiply-adds; for
- * few rows the bytes of B.
+ * during the multiply-adds, then those of A's next rows. The inner loop is tile.h's. Bound: multiply-adds; for few rows the
+ * bytes of B.
  */
 #include "product.h"
-#include "turn.h"
 #include "special.h"
-#ifndef MR
-#define MR 8                                  // rows of a tile: 3, 6 or 8
-#define NV 3                                  // vectors of a tile: 1 or 3
-#endif
-#define WIDE (16 * NV)
-
 // PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
 #define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
 #else
 #define PREFETCH(p) (void)(p)
 #endif
-
-#define ROWS_3(X)  X(0) X(1) X(2)
-#define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
-#define ROWS_8(X)  ROWS_6(X) X(6) X(7)
-#define ROWS(X)    JOIN(ROWS_, MR)(X)
-#define VECTORS_1(X, r) X(r, 0)
-#define VECTORS_2(X, r) X(r, 0) X(r, 1)
-#define VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
-#define VECTORS(X, r)   JOIN(VECTORS_, NV)(X, r)
-
-/* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------------------ */
-
-static void pack_plain(local float16 *to, global const float *b, const long row, const int kk, const int nn)
-{
-#define COPY(r, v) to[v] = vload16(v, b);
-#define COPY_SOME(r, v) to[v] = load_16(b + 16 * v, nn - 16 * v, 0);
-    if (nn >= WIDE)
-        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY, ) }
-    else
-        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY_SOME, ) }
-}
-
-static void pack_turned(local float16 *to, global const float *b, const long row, const int kk, const int nn)
-{
-    for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
-        const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
-        for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
-            const int k = min(k0, kk - 16);                 // the last square overlaps the one before
-#define LOAD(i) float16 x##i = vload16(0, b + min(i, last) * row + k), y##i;
-#define STORE(i) to[(k + i) * NV + v] = x##i;
-            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
-        }
-        for (int k = 0; k < kk && kk < 16; k++) {
-            float t[16];
-            for (int j = 0; j < 16; j++)
-                t[j] = b[min(j, last) * row + k];
-            to[k * NV + v] = vload16(0, t);
-        }
+#define AHEAD                                 \
+    PREFETCH(f.p);                            \
+    f.p += f.step;                            \
+    if (--f.left == 0) {                      \
+        f.left = f.run;                       \
+        f.p += f.jump;                        \
     }
-}
+#define SPACE local
+#include "tile.h"
 
 /* ---- the epilogue ------------------------------------------------------------------------------------------------- */
 
@@ -121,52 +82,28 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
     *f = to;
 }
 
-// A tile of nv vectors, over kk of k. a0.. are the rows of A, `panel` is B, c00.. are the sums.
-#define ROW_OF_A(r) global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
-#define ZERO(r, v) float16 c##r##v = 0;
-#define ZEROS(r) VECTORS(ZERO, r)
-#define LOAD_B(r, v) const float16 b##v = panel[v];
-#define MAD(r, v) c##r##v = fma(x, b##v, c##r##v);
-#define MADS_1(r) { const float16 x = a##r[p]; VECTORS_1(MAD, r) }
-#define MADS_2(r) { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
-#define MADS_3(r) { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
-#define MULTIPLY(nv)                                                        \
-    for (long p = 0, stop = kk * ak; p < stop; p += ak, panel += NV) {      \
-        VECTORS_##nv(LOAD_B, )                                              \
-        PREFETCH(f.p);                                                      \
-        f.p += f.step;                                                      \
-        if (--f.left == 0) {                                                \
-            f.left = f.run;                                                 \
-            f.p += f.jump;                                                  \
-        }                                                                   \
-        ROWS(MADS_##nv)                                                     \
-    }
-
-// Whole tiles with nothing but a bias to add go from the registers to C.
+// Whole vectors with nothing but a bias to add go from the registers to C.
+#define ROW_OF_A(r)    global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
 #define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? vload16(v, to.bias + j) : 0;
 #define PUT(r, v)      vstore16(c##r##v + t##v, v, row);
 #define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, row) + t##v, v, row);
-#define PUT_1(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_1(PUT, r) }
-#define PUT_2(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_2(PUT, r) }
-#define PUT_3(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_3(PUT, r) }
-#define PUT_ONTO_1(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_1(PUT_ONTO, r) }
-#define PUT_ONTO_2(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_2(PUT_ONTO, r) }
-#define PUT_ONTO_3(r) { global float *row = to.c + (i + r) * to.row + j; VECTORS_3(PUT_ONTO, r) }
-#define TILE(nv)                                    \
-    {                                               \
-        MULTIPLY(nv)                                \
-        if (quick && end - j >= 16 * nv) {          \
-            VECTORS_##nv(LOAD_BIAS, )               \
-            if (to.flags & ONTO) {                  \
-                ROWS(PUT_ONTO_##nv)                 \
-            } else {                                \
-                ROWS(PUT_##nv)                      \
-            }                                       \
-            continue;                               \
-        }                                           \
+#define ROW_OF_C(r)    global float *row = to.c + (i + r) * to.row + j;
+#define PUT_1(r)       { ROW_OF_C(r) VECTORS_1(PUT, r) }
+#define PUT_2(r)       { ROW_OF_C(r) VECTORS_2(PUT, r) }
+#define PUT_3(r)       { ROW_OF_C(r) VECTORS_3(PUT, r) }
+#define PUT_ONTO_1(r)  { ROW_OF_C(r) VECTORS_1(PUT_ONTO, r) }
+#define PUT_ONTO_2(r)  { ROW_OF_C(r) VECTORS_2(PUT_ONTO, r) }
+#define PUT_ONTO_3(r)  { ROW_OF_C(r) VECTORS_3(PUT_ONTO, r) }
+#define PUT_SUMS(nv)                          \
+    {                                         \
+        VECTORS_##nv(LOAD_BIAS, )             \
+        if (to.flags & ONTO) {                \
+            ROWS(PUT_ONTO_##nv)               \
+        } else {                              \
+            ROWS(PUT_##nv)                    \
+        }                                     \
+        continue;                             \
     }
-#define KEEP(r, v) sums[r * NV + v] = c##r##v;
-#define KEEPS(r) VECTORS(KEEP, r)
 
 /* block: mb, nb, kb, np */
 ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
@@ -217,14 +154,14 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
                 if (f.lines <= 0)
                     f.step = f.jump = 0;
                 f.lines -= kk;
-                ROWS(ZEROS)
+                MULTIPLY(end - j, kk, ak)
 #if NV == 3
-                if (end - j <= 16) TILE(1) else if (end - j <= 32) TILE(2) else TILE(3)
-#else
-                TILE(1)
+                if (quick && end - j >= 48) PUT_SUMS(3)
+                if (quick && end - j == 32) PUT_SUMS(2)
 #endif
+                if (quick && (end - j == 16 || (NV == 1 && end - j > 16))) PUT_SUMS(1)
                 float16 sums[MR * NV];
-                ROWS(KEEPS)
+                ROWS(KEEP_SUMS)
                 for (int r = 0; r < min(MR, m1 - i); r++)
                     for (int v = 0; 16 * v < min(WIDE, end - j); v++)
                         finish(sums[r * NV + v], &to, i + r, j + 16 * v, end - j - 16 * v);

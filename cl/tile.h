@@ -1,0 +1,89 @@
+/* tile.h: the inner loop of the products on CPUs (cl/cpu/matmul.cl, cl/cpu/attention.cl), and how B is packed for it.
+ *
+ *     MR rows of A  x  a panel of B, [k][WIDE], WIDE = 16 NV columns  ->  MR x NV sums of 16, in registers
+ *
+ * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24 of AVX-512's
+ * 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels lie (local or global), and,
+ * if wanted, AHEAD, what to do besides in each step of k.
+ */
+#include "turn.h"
+#ifndef MR
+#define MR 8                                  // rows of a tile: 3, 6 or 8
+#define NV 3                                  // vectors of a tile: 1 or 3
+#endif
+#ifndef AHEAD
+#define AHEAD
+#endif
+#define WIDE (16 * NV)
+
+#define ROWS_3(X)  X(0) X(1) X(2)
+#define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
+#define ROWS_8(X)  ROWS_6(X) X(6) X(7)
+#define ROWS(X)    JOIN(ROWS_, MR)(X)
+#define VECTORS_1(X, r) X(r, 0)
+#define VECTORS_2(X, r) X(r, 0) X(r, 1)
+#define VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
+#define VECTORS(X, r)   JOIN(VECTORS_, NV)(X, r)
+
+/* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------------------ */
+
+/* B is stored [k][column]; columns past the edge are 0. */
+static void pack_plain(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
+{
+#define COPY(r, v) to[v] = vload16(v, b);
+#define COPY_SOME(r, v) to[v] = load_16(b + 16 * v, nn - 16 * v, 0);
+    if (nn >= WIDE)
+        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY, ) }
+    else
+        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY_SOME, ) }
+}
+
+/* B is stored [column][k]: turned in squares of 16 x 16. */
+static void pack_turned(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
+{
+    for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
+        const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
+        for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
+            const int k = min(k0, kk - 16);                 // the last square overlaps the one before
+#define LOAD(i) float16 x##i = vload16(0, b + min(i, last) * row + k), y##i;
+#define STORE(i) to[(k + i) * NV + v] = x##i;
+            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
+        }
+        for (int k = 0; k < kk && kk < 16; k++) {
+            float t[16];
+            for (int j = 0; j < 16; j++)
+                t[j] = b[min(j, last) * row + k];
+            to[k * NV + v] = vload16(0, t);
+        }
+    }
+}
+
+/* ---- the sums ------------------------------------------------------------------------------------------------------- */
+
+#define ZERO(r, v)   float16 c##r##v = 0;
+#define ZEROS(r)     VECTORS(ZERO, r)
+#define LOAD_B(r, v) const float16 b##v = panel[v];
+#define MAD(r, v)    c##r##v = fma(x, b##v, c##r##v);
+#define MADS_1(r)    { const float16 x = a##r[p]; VECTORS_1(MAD, r) }
+#define MADS_2(r)    { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
+#define MADS_3(r)    { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
+#define ALONG_K(nv, kk, ak)                                                                 \
+    for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += NV) {          \
+        VECTORS_##nv(LOAD_B, )                                                              \
+        AHEAD                                                                               \
+        ROWS(MADS_##nv)                                                                     \
+    }
+
+/* Declares the sums and fills them: a0.. point to rows of A, whose k are ak apart; `panel` points to B. Vectors beyond the
+ * `columns` that are wanted stay 0. */
+#if NV == 3
+#define MULTIPLY(columns, kk, ak)                                                           \
+    ROWS(ZEROS)                                                                             \
+    if ((columns) <= 16) ALONG_K(1, kk, ak)                                                 \
+    else if ((columns) <= 32) ALONG_K(2, kk, ak)                                            \
+    else ALONG_K(3, kk, ak)
+#else
+#define MULTIPLY(columns, kk, ak) ROWS(ZEROS) ALONG_K(1, kk, ak)
+#endif
+#define KEEP(r, v)   sums[r * NV + v] = c##r##v;
+#define KEEP_SUMS(r) VECTORS(KEEP, r)         // into float16 sums[MR * NV]
