@@ -73,6 +73,27 @@ static void softmax(const f64 *x, f64 *y, i64 n, i64 step)
 PLAIN(softmax)      { LOOP(i, A(0)) softmax(x[0] + i * A(1), y + i * A(1), A(1), 1); }
 PLAIN(softmax_axis) { LOOP(b, 2) LOOP(j, A(2)) softmax(x[0] + b * A(1) * A(2) + j, y + b * A(1) * A(2) + j, A(1), A(2)); }
 
+PLAIN(attention)                                  // two heads
+{
+    i64 n = A(1), d = A(2) / 6, row = A(2);
+    f64 *p = calloc((size_t)n, sizeof *p);
+    LOOP(z, A(0)) LOOP(h, 2) LOOP(i, n) {
+        const f64 *q = x[0] + (z * n + i) * row + h * d, *k = x[0] + z * n * row + (2 + h) * d, *v = k + 2 * d;
+        f64 top = -INFINITY, sum = 0, *to = y + (z * n + i) * 2 * d + h * d;
+        LOOP(j, n) {
+            p[j] = 0;
+            LOOP(c, d) p[j] += q[c] * k[j * row + c] / sqrt((f64)d);
+            top = fmax(top, p[j]);
+        }
+        LOOP(j, n) sum += p[j] = exp(p[j] - top);
+        LOOP(c, d) {
+            to[c] = 0;
+            LOOP(j, n) to[c] += p[j] / sum * v[j * row + c];
+        }
+    }
+    free(p);
+}
+
 /* The threshold by bisection: another way than the kernel's. */
 PLAIN(entmax)
 {

@@ -1,14 +1,128 @@
-/* attention.c: softmax(q k^T / sqrt(d)) v for every head of packed qkv (b n 3*h*d), composed of products and a softmax. */
+/* attention.c: softmax(q k^T / sqrt(d)) v for every head of packed qkv (b n 3*h*d).
+ *
+ * Where the device's class has kernels for it (cl/cpu, cl/gpu) it is one op, which never writes the n x n matrix to memory
+ * and keeps log sum exp of each row for the backward op; elsewhere it is composed of products and a softmax.
+ */
 #include "op/op.h"
+#include "op/product.h"
 #include <math.h>
 
-node *op_attention(node *qkv, int heads)
+struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op wants it */ };
+struct sizes { i64 b, n, h, d; };
+
+static struct sizes sizes_of(const node *n)
 {
-    i64 b = node_dim(qkv, 0), n = node_dim(qkv, 1), d = node_dim(qkv, 2) / (3 * heads);
-    if (qkv->shape.nd != 3 || d * 3 * heads != node_dim(qkv, 2)) {
-        graph_complain(qkv->g, "attention: %s is not (b n 3*%d*d)", shape_text(qkv->g->a, qkv->shape), heads);
-        return qkv;
+    i64 h = ((const struct attention_args *)n->args)->heads;
+    const node *qkv = n->in[0];
+    return (struct sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
+}
+
+/* ---- cpu: each group has a slab of work memory and takes some heads ---------------------------------------------------- */
+
+struct slabs { i64 groups, share, block, floats; char defs[32]; };
+
+static i64 padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
+
+/* The layout is cl/cpu/attention.cl's. */
+static struct slabs slabs_of(const node *n, bool grad)
+{
+    const dev *dev = n->g->d;
+    struct sizes s = sizes_of(n);
+    struct product_tile t = product_tile(dev);
+    i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
+    struct slabs r = { .block = t.rows, .share = CEIL_DIV(heads, 4 * MAX((i64)dev_info(dev)->compute_units, 1)) };
+    r.groups = CEIL_DIV(heads, r.share);
+    if (grad) {                                  // P and dS of a block: about half of a second-level cache
+        i64 blocks = CEIL_DIV(s.n, MAX(dev_tune(dev, "attention", "BLOCK") / wide / t.rows, 1) * t.rows);
+        r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
+        r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide);
+    } else {
+        r.floats = s.d * wide + s.n * deep + t.rows * wide;
     }
+    snprintf(r.defs, sizeof r.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
+    return r;
+}
+
+static f64 flops_of(struct sizes s, int products)
+{
+    return 2.0 * products * (f64)(s.b * s.h) * (f64)(s.n * s.n) * (f64)s.d;
+}
+
+#define SIZES(s, t) \
+    ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), ARG_INT((t).share), ARG_LONG((t).floats), \
+    ARG_REAL(1 / sqrt((f64)(s).d))
+
+static void emit_cpu(const node *n, launches *l)
+{
+    const struct attention_args *a = n->args;
+    struct sizes s = sizes_of(n);
+    struct slabs t = slabs_of(n, false);
+    launch_add(l, &(launch){ .file = "attention", .kernel = "attention", .label = n->name, .defs = t.defs,
+                             .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 2),
+                             .bytes = 16.0 * (f64)node_count(n),
+                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
+                                       ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE), ARG_RANGE(n->work),
+                                       SIZES(s, t) } });
+}
+
+static void grad_emit_cpu(const node *n, launches *l)
+{
+    struct sizes s = sizes_of(n);
+    struct slabs t = slabs_of(n, true);
+    launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name, .defs = t.defs,
+                             .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
+                             .bytes = 8.0 / 3 * 4 * (f64)node_count(n),
+                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
+                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
+                                       ARG_INT(t.block) } });
+}
+
+/* ---- the ops ---------------------------------------------------------------------------------------------------------- */
+
+static u64 scratch(const node *n) { return n->g->d ? 4 * (u64)(slabs_of(n, false).groups * slabs_of(n, false).floats) : 0; }
+static u64 grad_scratch(const node *n) { return n->g->d ? 4 * (u64)(slabs_of(n, true).groups * slabs_of(n, true).floats) : 0; }
+
+static const char *shape(const node *n, struct shape *out)
+{
+    struct sizes s = sizes_of(n);
+    *out = SHAPE(s.b, s.n, s.h * s.d);
+    return NULL;
+}
+
+static const char *log_sum_shape(const node *n, struct shape *out)
+{
+    struct sizes s = sizes_of(n->in[0]);
+    *out = SHAPE(s.b, s.h, s.n);
+    return NULL;
+}
+
+static const char *grad_shape(const node *n, struct shape *out)
+{
+    *out = n->in[0]->shape;
+    return NULL;
+}
+
+static f64 macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
+
+static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };        // written by the attention node
+static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args), .shape = grad_shape,
+                                      .emit = grad_emit_cpu, .scratch = grad_scratch };
+
+static void vjp(node *n, node *g, node *dx[])
+{
+    struct attention_args *a = n->args;
+    if (!a->log_sum) {
+        a->log_sum = node_new(&log_sum_op, NULL, n);
+        a->log_sum->maker = n;
+    }
+    dx[0] = node_new(&attention_grad_op, a, n->in[0], n, a->log_sum, g);
+}
+
+const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit_cpu, .vjp = vjp,
+                          .scratch = scratch, .macs = macs };
+
+static node *composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
+{
     node *split = op_transpose(op_reshape(qkv, SHAPE(b, n, 3, heads, d)), 2, 0, 3, 1, 4);               /* 3 b h n d */
     struct shape one = SHAPE(b * heads, n, d);
     i64 part = b * heads * n * d;
@@ -16,4 +130,16 @@ node *op_attention(node *qkv, int heads)
     node *score = op_scale(op_matmul(q, k, TRANS_B), (f32)(1 / sqrt((f64)d)));                          /* (b h) n n */
     node *out = op_matmul(op_softmax(score, -1), v, 0);                                                 /* (b h) n d */
     return op_reshape(op_transpose(op_reshape(out, SHAPE(b, heads, n, d)), 0, 2, 1, 3), SHAPE(b, n, heads * d));
+}
+
+node *op_attention(node *qkv, int heads)
+{
+    const dev *dev = qkv->g->d;
+    i64 b = node_dim(qkv, 0), n = node_dim(qkv, 1), d = node_dim(qkv, 2) / (3 * heads);
+    if (qkv->shape.nd != 3 || d * 3 * heads != node_dim(qkv, 2)) {
+        graph_complain(qkv->g, "attention: %s is not (b n 3*%d*d)", shape_text(qkv->g->a, qkv->shape), heads);
+        return qkv;
+    }
+    bool fused = !dev || dev_class(dev) == DEV_NULL || dev_has_override(dev, "attention");
+    return fused ? node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv) : composed(qkv, b, n, heads, d);
 }

@@ -69,6 +69,7 @@ node *op_layernorm(node *x, node *w, node *b, f32 eps);
 node *op_l2norm(node *x, f32 eps, bool eps_inside);
 /* qkv (b n 3*h*d), packed [q heads, k heads, v heads] -> softmax(q k^T / sqrt(d)) v, (b n h*d), heads side by side. */
 node *op_attention(node *qkv, int heads);
+extern const op attention_op;
 
 node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in s (or missing at its front) */
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */

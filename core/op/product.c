@@ -67,17 +67,23 @@ static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, 
     }
 }
 
+struct product_tile product_tile(const dev *d)
+{
+    u32 simd = dev_info(d)->simd;
+    return (struct product_tile){ simd >= 16 ? 8 : simd >= 8 ? 6 : 3, simd >= 16 ? 3 : 1 };
+}
+
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
     const struct dev_info *info = dev_info(d);
     struct cut c = { .items = { 1, 1 } };
-    int mr = info->simd >= 16 ? 8 : info->simd >= 8 ? 6 : 3, nv = info->simd >= 16 ? 3 : 1;
-    i64 wide = 16 * nv, room = (i64)info->local_mem / 4, units = info->compute_units;
+    struct product_tile t = product_tile(d);
+    i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
     i64 most_k = MIN(dev_tune(d, "matmul", "KB"), room / wide);
-    snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", mr, nv);
+    snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     cut_k(p, parts_cpu(d, p, most_k), 16, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
-    choose_groups(p, units, units * dev_tune(d, "matmul", "GROUPS"), mr, wide, &c);
+    choose_groups(p, units, units * dev_tune(d, "matmul", "GROUPS"), t.rows, wide, &c);
     // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
     i64 most_n = c.mb < dev_tune(d, "matmul", "FEW") ? 12288 / c.kb : dev_tune(d, "matmul", "NP");
     c.np = even(c.nb, MIN(most_n, room / c.kb), wide);

@@ -33,6 +33,9 @@ struct product {
 };
 
 u64  product_scratch(const dev *d, const struct product *p);          /* bytes, 0 when none; scratch itself is not looked at */
+/* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention uses it too. */
+struct product_tile { int rows, vectors; };
+struct product_tile product_tile(const dev *d);
 void product_emit(launches *l, const struct product *p, const char *label);
 
 #endif

@@ -1,0 +1,216 @@
+/* attention on CPUs: softmax(q k^T / sqrt(d)) v of one (image, head) at a time, never writing the n x n matrix to memory.
+ *
+ *     qkv (b n 3 h d): row i of image z holds q, k and v of all heads, so a head's rows are 3 h d apart
+ *
+ * A group takes its share of the b*h heads one after the other, in a slab of work memory of its own, which stays in the
+ * second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
+ *
+ *     forward:   per MR query rows:    S = q k^T (panels of k^T) -> rows p = exp(S - max) -> out = p v / sum, log sum kept
+ *     backward:  per block of query rows, P and dS of the block in the slab:
+ *                    P = exp(S - log sum), dP = dout v^T, dS = P (dP - sum(dout out)) / sqrt(d)
+ *                    dq = dS k
+ *                after the block, per MR keys:  dv += P^T dout, dk += dS^T q
+ *
+ * One block of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products forward, 5 backward.
+ */
+#define SPACE global
+#include "tile.h"
+#include "special.h"
+
+#define PANELS(n) (((n) + WIDE - 1) / WIDE)
+#define PADDED(n) (PANELS(n) * WIDE)
+
+/* All n columns of B (kk deep), panel behind panel. */
+static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk, const int n)
+{
+    for (int j = 0; j < n; j += WIDE)
+        pack_plain(to + j / WIDE * kk * NV, b + j, row, kk, n - j);
+}
+
+static void pack_all_turned(global float16 *to, global const float *b, const long row, const int kk, const int n)
+{
+    for (int j = 0; j < n; j += WIDE)
+        pack_turned(to + j / WIDE * kk * NV, b + j * row, row, kk, n - j);
+}
+
+/* ---- products of MR rows: `rows` of them exist, the others repeat the last ------------------------------------------- */
+
+#define ROW_OF_A(r) global const float *a##r = a + min(r, rows - 1) * row;
+#define ROW_OF_TURNED(r) global const float *a##r = a + min(r, rows - 1);
+#define PUT(r, v) to[r * (PADDED(n) / 16) + j / 16 + v] = c##r##v;
+#define PUT_ROW(r) VECTORS(PUT, r)
+
+/* to[MR][PADDED(n)] = A B, A's rows `row` apart */
+static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows, global const float16 *b,
+                          const int kk, const int n)
+{
+    ROWS(ROW_OF_A)
+    for (int j = 0; j < n; j += WIDE) {
+        global const float16 *panel = b + j / WIDE * kk * NV;
+        MULTIPLY(n - j, kk, 1)
+        ROWS(PUT_ROW)
+    }
+}
+
+/* sums[MR * NV] of columns j.. scaled and put (or added) to rows of C that are c_row apart */
+static void put_rows(global float *c, const long c_row, const int rows, const float16 *sums, const int columns,
+                     const float *scale, const bool onto)
+{
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; 16 * v < min(WIDE, columns); v++) {
+            global float *to = c + r * c_row + 16 * v;
+            const float16 y = sums[r * NV + v] * scale[r];
+            store_16(onto ? y + load_16(to, columns - 16 * v, 0) : y, to, columns - 16 * v);
+        }
+}
+
+/* C = scale A B */
+static void multiply(global float *c, const long c_row, global const float *a, const long row, const int rows,
+                     global const float16 *b, const int kk, const int n, const float *scale)
+{
+    ROWS(ROW_OF_A)
+    for (int j = 0; j < n; j += WIDE) {
+        global const float16 *panel = b + j / WIDE * kk * NV;
+        float16 sums[MR * NV];
+        MULTIPLY(n - j, kk, 1)
+        ROWS(KEEP_SUMS)
+        put_rows(c + j, c_row, rows, sums, n - j, scale, false);
+    }
+}
+
+/* C = or += A^T B, A stored (kk, ..) with rows `row` apart */
+static void multiply_turned(global float *c, const long c_row, global const float *a, const long row, const int rows,
+                            global const float16 *b, const int kk, const int n, const bool onto)
+{
+    float scale[MR];
+    for (int r = 0; r < MR; r++)
+        scale[r] = 1;
+    ROWS(ROW_OF_TURNED)
+    for (int j = 0; j < n; j += WIDE) {
+        global const float16 *panel = b + j / WIDE * kk * NV;
+        float16 sums[MR * NV];
+        MULTIPLY(n - j, kk, row)
+        ROWS(KEEP_SUMS)
+        put_rows(c + j, c_row, rows, sums, n - j, scale, onto);
+    }
+}
+
+/* ---- forward -------------------------------------------------------------------------------------------------------- */
+
+/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *log_sum: log sum exp. */
+static float soften(global float16 *p, const int n, const float scale, float *log_sum)
+{
+    const int whole = n / 16, rest = n % 16;
+    float16 tops = -INFINITY, sums = 0;
+    for (int v = 0; v < whole; v++)
+        tops = fmax(tops, p[v]);
+    if (rest) {
+        const float16 last = load_16((global const float *)(p + whole), rest, -INFINITY);
+        tops = fmax(tops, last);
+        p[whole] = last;
+    }
+    const float top = max_16(tops);
+    for (int v = 0; v < whole + (rest > 0); v++) {
+        const float16 e = exp_16(scale * (p[v] - top));
+        sums += e;
+        p[v] = e;
+    }
+    const float sum = sum_16(sums);
+    *log_sum = scale * top + log(sum);
+    return sum;
+}
+
+/* heads: b*h; share: heads a group takes; slab: floats of a group's work. log_sum may be NULL. */
+ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum, global float *work,
+                            const int n, const int h, const int d, const int heads, const int share, const long slab,
+                            const float scale)
+{
+    const int first = get_group_id(0) * share, end = min(first + share, heads);
+    const long row = 3L * h * d, out_row = (long)h * d;
+    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * (PADDED(n) / 16),
+                   *p = values + n * (PADDED(d) / 16);
+    for (int z = first; z < end; z++) {
+        global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
+        global float *o = out + z / h * (n * out_row) + z % h * d;
+        pack_all_turned(keys, k, row, d, n);
+        pack_all_plain(values, v, row, n, d);
+        for (int i = 0; i < n; i += MR) {
+            const int rows = min(MR, n - i);
+            float norm[MR];
+            multiply_wide(p, q + i * row, row, rows, keys, d, n);
+            for (int r = 0; r < rows; r++) {
+                float log_sum_r;
+                norm[r] = 1 / soften(p + r * (PADDED(n) / 16), n, scale, &log_sum_r);
+                if (log_sum)
+                    log_sum[(long)z * n + i + r] = log_sum_r;
+            }
+            multiply(o + i * out_row, out_row, (global const float *)p, PADDED(n), rows, values, n, d, norm);
+        }
+    }
+}
+
+/* ---- backward ------------------------------------------------------------------------------------------------------- */
+
+static float dot(global const float *a, global const float *b, const int n)
+{
+    float16 sum = 0;
+    for (int j = 0; j < n; j += 16)
+        sum = fma(load_16(a + j, n - j, 0), load_16(b + j, n - j, 0), sum);
+    return sum_16(sum);
+}
+
+/* One row: p: scores -> P, g: dP -> dS. Columns past n become 0 in neither: no product reads them. */
+static void turn_back(global float16 *p, global float16 *g, const int n, const float scale, const float log_sum,
+                      const float inner)
+{
+    for (int v = 0; v < (n + 15) / 16; v++) {
+        const float16 e = exp_16(fma(p[v], (float16)scale, (float16)-log_sum));
+        p[v] = e;
+        g[v] = e * (g[v] - inner) * scale;
+    }
+}
+
+/* block: query rows whose P and dS are held at a time. */
+ALONE kernel void attention_grad(global const float *qkv, global const float *out, global const float *log_sum,
+                                 global const float *dout, global float *dqkv, global float *work, const int n, const int h,
+                                 const int d, const int heads, const int share, const long slab, const float scale,
+                                 const int block)
+{
+    const int first = get_group_id(0) * share, end = min(first + share, heads), wide = PADDED(n) / 16;
+    const long row = 3L * h * d, out_row = (long)h * d;
+    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * wide,
+                   *keys_plain = values + d * wide, *q_plain = keys_plain + n * (PADDED(d) / 16),
+                   *dout_plain = q_plain + block * (PADDED(d) / 16), *p = dout_plain + block * (PADDED(d) / 16),
+                   *g = p + block * wide;
+    float one[MR];
+    for (int r = 0; r < MR; r++)
+        one[r] = 1;
+    for (int z = first; z < end; z++) {
+        const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
+        global const float *q = qkv + at, *k = q + h * d, *v = k + h * d, *o = out + out_at, *go = dout + out_at;
+        global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
+        pack_all_turned(keys, k, row, d, n);
+        pack_all_turned(values, v, row, d, n);
+        pack_all_plain(keys_plain, k, row, n, d);
+        for (int i0 = 0; i0 < n; i0 += block) {
+            const int deep = min(block, n - i0);
+            pack_all_plain(q_plain, q + i0 * row, row, deep, d);
+            pack_all_plain(dout_plain, go + i0 * out_row, out_row, deep, d);
+            for (int i = 0; i < deep; i += MR) {
+                const int rows = min(MR, deep - i);
+                const long r0 = i0 + i;
+                multiply_wide(p + i * wide, q + r0 * row, row, rows, keys, d, n);
+                multiply_wide(g + i * wide, go + r0 * out_row, out_row, rows, values, d, n);
+                for (int r = 0; r < rows; r++)
+                    turn_back(p + (i + r) * wide, g + (i + r) * wide, n, scale, log_sum[(long)z * n + r0 + r],
+                              dot(o + (r0 + r) * out_row, go + (r0 + r) * out_row, d));
+                multiply(dq + r0 * row, row, (global const float *)(g + i * wide), PADDED(n), rows, keys_plain, n, d, one);
+            }
+            for (int j = 0; j < n; j += MR) {
+                const int rows = min(MR, n - j);
+                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), rows, dout_plain, deep, d, i0 > 0);
+                multiply_turned(dk + j * row, row, (global const float *)g + j, PADDED(n), rows, q_plain, deep, d, i0 > 0);
+            }
+        }
+    }
+}
