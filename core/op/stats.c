@@ -51,33 +51,33 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
     const struct stats_args *s = n->args;
     const node *x = n->in[0], *job = n->in[1];
     range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts), counts = part_of(n, t->counts, t->end);
-    launch parts = { .file = "stats", .label = n->name, .global = { (u64)t->parts, (u64)t->groups }, .local = { 1, 1 },
+    launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups }, .local = { 1, 1 },
                      .bytes = 4.0 * (f64)node_count(x) };
-    launch join = { .file = "stats", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
+    launch join = { .file = "limits", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
     if (s->limit == STATS_MEAN_STD) {
-        parts.kernel = "stats_moments";
+        parts.kernel = "limit_moments";
         memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(job->home), ARG_LONG(t->per_image),
                                     ARG_LONG(PART), ARG_INT(s->by_image) }, 6 * sizeof(arg));
-        join.kernel = "stats_mean_std";
+        join.kernel = "limit_mean_std";
         memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(limit), ARG_LONG(t->parts) }, 3 * sizeof(arg));
         launch_add(l, &parts);
         launch_add(l, &join);
         return;
     }
     for (int shift = 24; shift >= 0; shift -= 8) {
-        parts.kernel = "stats_digits";
+        parts.kernel = "limit_digits";
         memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
                                     ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image), ARG_INT(shift) }, 8 * sizeof(arg));
-        join.kernel = "stats_digit";
+        join.kernel = "limit_digit";
         memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_LONG(t->per_image),
                                    ARG_LONG(t->parts), ARG_INT(s->by_image), ARG_INT(shift), ARG_INT(s->percentile) }, 8 * sizeof(arg));
         launch_add(l, &parts);
         launch_add(l, &join);
     }
-    parts.kernel = "stats_above";
+    parts.kernel = "limit_above";
     memcpy(parts.args, (arg[8]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
                                  ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image) }, 8 * sizeof(arg));
-    join.kernel = "stats_percentile";
+    join.kernel = "limit_percentile";
     memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_RANGE(limit), ARG_LONG(t->per_image),
                                ARG_LONG(t->parts), ARG_INT(s->by_image), ARG_INT(s->percentile) }, 8 * sizeof(arg));
     launch_add(l, &parts);
@@ -92,17 +92,21 @@ static void emit(const node *n, launches *l)
     range bits = part_of(n, 0, t.sums), sums = part_of(n, t.sums, t.limit);
     if (s->limit != STATS_ZERO)
         emit_limits(n, l, &t);
-    launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name, .global = { (u64)t.strips, (u64)t.images },
-        .local = { 1, 1 }, .bytes = 4.0 * (f64)node_count(x),
+    // On GPUs an item takes a channel, and 16 x 16 of them a square of pairs; elsewhere an item is a group.
+    const dev *d = launches_dev(l);
+    bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "stats");
+    u64 items = gpu ? STRIP : 1, side = gpu ? 16 : 1, strips = (u64)t.strips;
+    launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name, .global = { strips * items, (u64)t.images },
+        .local = { items, 1 }, .bytes = 4.0 * (f64)node_count(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(job->home),
-                  ARG_RANGE(part_of(n, t.limit, t.found)), ARG_LONG(t.n), ARG_LONG(t.channels),
-                  ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all), ARG_INT(s->limit == STATS_ZERO ? -1 : s->by_image) } };
-    launch add = { .file = "stats", .kernel = "stats_add", .label = n->name, .global = { (u64)t.strips * STRIP / 16 }, .local = { 1 },
-        .bytes = 12.0 * (f64)(t.strips * t.all * STRIP),
+                  ARG_RANGE(part_of(n, t.limit, t.found)), ARG_LONG(t.n), ARG_LONG(t.channels), ARG_LONG(t.words),
+                  ARG_LONG(t.images), ARG_LONG(t.all), ARG_INT(s->limit == STATS_ZERO ? -1 : s->by_image) } };
+    launch add = { .file = "stats", .kernel = "stats_add", .label = n->name, .global = { strips * (gpu ? STRIP : STRIP / 16) },
+        .local = { items }, .bytes = 12.0 * (f64)(t.strips * t.all * STRIP),
         .args = { ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(s->state), ARG_RANGE(job->home), ARG_LONG(t.words), ARG_LONG(t.images),
                   ARG_LONG(t.all), ARG_LONG(t.strips * STRIP) } };
-    launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name, .global = { (u64)t.strips, (u64)t.strips },
-        .local = { 1, 1 }, .bytes = 4.0 * (f64)(t.channels * t.channels),
+    launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name, .global = { strips * side, strips * side },
+        .local = { side, side }, .bytes = 4.0 * (f64)(t.channels * t.channels),
         .args = { ARG_RANGE(bits), ARG_RANGE(s->together), ARG_LONG(t.channels), ARG_LONG(t.all) } };
     launch_add(l, &pack);
     launch_add(l, &add);
