@@ -37,7 +37,8 @@ static struct spec experiment(const char *text)
 static report *opened(const struct spec *s, const char *out, const char *resume)
 {
     char *line[] = { "jetcl", "train", "demo.yaml" };
-    report *r = report_open(s, &(struct run_options){ .out = out, .resume = resume, .argc = 3, .argv = line }, NULL);
+    report *r = report_open(s, &(struct run_options){ .out = out, .resume = resume, .argc = 3, .argv = line },
+                            NULL);
     if (!r)
         fail_msg("%s", fail_message());
     return r;
@@ -48,7 +49,9 @@ static void train_epochs(report *r, int from, int to)
     for (int e = from; e <= to; e++) {
         for (int i = 1; i <= 4; i++)
             report_tick(r, &(struct report_tick){ e, i, 4, ((e - from) * 4 + i) * 32, 0.01 * i });
-        assert_int_equal(report_step(r, &(struct report_step){ e, e * 4, 3.25, 2.1e-3, 1.5, 0, 6120ull << 20 }), 0);
+        assert_int_equal(report_step(r,
+                                     &(struct report_step){ e, e * 4, 3.25, 2.1e-3, 1.5, 0,
+                                                            6120ull << 20 }), 0);
         assert_int_equal(report_eval(r, &(struct run_eval){ e, e * 4, 100, 10.0 * e, 50, 2.5, 0.1 }), 0);
     }
 }
@@ -86,7 +89,8 @@ static void test_files(void **state)
     assert_int_equal(report_finish(r, &out), 0);
     report_close(r);
     assert_int_equal(result_load(a, "one/two", &in), 0);
-    assert_true(in.params == 265411636 && in.flops == 1.187e9 && in.top1 == 20 && in.best_epoch == 2 && in.epochs == 2 && in.steps == 8);
+    assert_true(in.params == 265411636 && in.flops == 1.187e9 && in.top1 == 20 && in.best_epoch == 2 &&
+                in.epochs == 2 && in.steps == 8);
     assert_true(in.n_evals == 2 && in.evals[0].top1 == 10 && in.hash == spec_hash(&s));
     assert_string_equal(in.skipped[0], "bad.jpg");
     assert_string_equal(in.reason, "done");
@@ -101,8 +105,10 @@ static void test_files(void **state)
     assert_string_equal(link, "two");
     assert_int_equal(lines_of("one/two/metrics.jsonl"), 4);
     char *metrics = text_of("one/two/metrics.jsonl");
-    assert_non_null(strstr(metrics, "\"split\":\"train\",\"epoch\":1,\"step\":4,\"loss\":3.25,\"lr\":0.0021,\"grad_norm\":1.5,"));
-    assert_non_null(strstr(metrics, "\"split\":\"eval\",\"epoch\":2,\"step\":8,\"loss\":2.5,\"top1\":20.0,\"top5\":50.0,\"n\":100,\"s\":0.1"));
+    assert_non_null(strstr(metrics,
+                           "\"split\":\"train\",\"epoch\":1,\"step\":4,\"loss\":3.25,\"lr\":0.0021,\"grad_norm\":1.5,"));
+    assert_non_null(strstr(metrics,
+                           "\"split\":\"eval\",\"epoch\":2,\"step\":8,\"loss\":2.5,\"top1\":20.0,\"top5\":50.0,\"n\":100,\"s\":0.1"));
 }
 
 static void test_not_a_number(void **state)
@@ -112,7 +118,8 @@ static void test_not_a_number(void **state)
     report *r = opened(&s, "nan", NULL);
     assert_int_equal(report_step(r, &(struct report_step){ 1, 1, NAN, 1, INFINITY, 0, 0 }), 0);
     report_close(r);
-    assert_non_null(strstr(text_of("nan/metrics.jsonl"), "\"loss\":null,\"nan\":true,\"lr\":1.0,\"grad_norm\":null"));
+    assert_non_null(strstr(text_of("nan/metrics.jsonl"),
+                           "\"loss\":null,\"nan\":true,\"lr\":1.0,\"grad_norm\":null"));
 }
 
 static void test_refusals(void **state)

@@ -115,12 +115,14 @@ static void test_refusals(void **state)
     refused("optim: {lr: 1e999}", "x.yaml:1:13: optim.lr: '1e999' is not");
     refused("seed: 99999999999999999999", "x.yaml:1:7: seed: ");
     refused("data: {exif: yes}", "x.yaml:1:14: data.exif: 'yes' is not true, false, on or off");
-    refused("variant: papper", "x.yaml:1:10: variant: 'papper' is not released or paper (did you mean 'paper'?)");
+    refused("variant: papper",
+            "x.yaml:1:10: variant: 'papper' is not released or paper (did you mean 'paper'?)");
     refused("train: {lr: 1}", "x.yaml:1:9: unknown key 'lr' in train (did you mean 'optim.lr'?)");
     refused("train: 5", "x.yaml:1:8: train is a section");
     refused("optim: {betas: [0.9]}", "x.yaml:1:9: optim.betas wants 2 numbers");
     refused("model: {moe: {layers: [1, 1]}}", "x.yaml:1:27: model.moe.layers: 1 a second time");
-    refused("model: {arch: vit_tinny_patch16_224}", "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' (did you mean 'vit_tiny_patch16_224'?)");
+    refused("model: {arch: vit_tinny_patch16_224}",
+            "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' (did you mean 'vit_tiny_patch16_224'?)");
     refused("signal: {save_on: [KILL]}", "x.yaml:1:10: 'KILL' is not INT");
 }
 
@@ -128,12 +130,15 @@ static void test_combinations(void **state)
 {
     (void)state;
     refused("model: {heads: 5}", "x.yaml:1:16: 5 heads do not divide model.dim 192");
-    refused("model: {dim: 100}", "x.yaml: model.heads: 3 heads do not divide model.dim 100 (heads is 3, from model.arch: vit_tiny_patch16_224)");
+    refused("model: {dim: 100}",
+            "x.yaml: model.heads: 3 heads do not divide model.dim 100 (heads is 3, from model.arch: vit_tiny_patch16_224)");
     refused("model: {image: 225}", "x.yaml:1:16: an image side of 225 is no multiple of model.patch 16");
     refused("model: {moe: {layers: [12]}}", "x.yaml:1:15: layer 12 of a model with 12 blocks");
-    refused("model: {moe: {layers: [1], core: [1, 2]}}", "x.yaml:1:28: 2 values, but MoE blocks lie in 1 stage");
+    refused("model: {moe: {layers: [1], core: [1, 2]}}",
+            "x.yaml:1:28: 2 values, but MoE blocks lie in 1 stage");
     refused("model: {moe: {layers: [1], core: 0, universal: 0}}", "x.yaml:1:34: no experts at all");
-    refused("model: {moe: {kind: soft, layers: [1], universal: 3}}", "x.yaml:1:51: universal experts belong to kind: sphero");
+    refused("model: {moe: {kind: soft, layers: [1], universal: 3}}",
+            "x.yaml:1:51: universal experts belong to kind: sphero");
     refused("model: {arch: convnext_f, depths: [1, 2]}", "x.yaml:1:27: 2 depths but 4 dims");
     refused("model: {pool: token, class_token: off}", "x.yaml:1:15: pool: token needs");
     refused("recycle: {from: {dense: a.npz}}", "x.yaml:1:25: nothing is recycled");
@@ -175,7 +180,8 @@ static void test_base(void **state)
     (void)state;
     file("one.yaml", "optim: {lr: 1, eps: 1}\ndata: {root: here}\n");
     file("two.yaml", "optim: {lr: 2}\nmodel: {moe: {layers: [1, 2, 3]}}");
-    struct spec s = with_sets(file("top.yaml", "base: [one.yaml, two.yaml]\nmodel: {moe: {layers: [4]}}"), 0, NULL);
+    struct spec s = with_sets(file("top.yaml", "base: [one.yaml, two.yaml]\nmodel: {moe: {layers: [4]}}"), 0,
+                              NULL);
     assert_true(s.optim.lr == 2 && s.optim.eps == 1);
     assert_true(s.model.moe.layers.n == 1 && s.model.moe.layers.v[0] == 4);
     assert_string_equal(s.data.root, arena_printf(a, "%s/here", folder));
@@ -200,7 +206,8 @@ static void test_precedence(void **state)
     setenv("JETCL_DEVICE", "from: [environment", 1);
     s = with_sets(path, 0, NULL);
     assert_string_equal(s.device, "from: [environment");
-    const char *const sets[] = { "device=from=set", "optim.lr=3", "model.moe.layers=[1, 2]", "train={epochs: 4, batch: 8}" };
+    const char *const sets[] = { "device=from=set", "optim.lr=3", "model.moe.layers=[1, 2]",
+                                 "train={epochs: 4, batch: 8}" };
     s = with_sets(path, 4, sets);
     assert_string_equal(s.device, "from=set");
     assert_true(s.optim.lr == 3 && s.model.moe.layers.n == 2 && s.train.epochs == 4 && s.train.batch == 8);
@@ -211,8 +218,10 @@ static void test_precedence(void **state)
     assert_non_null(strstr(fail_message(), "config.yaml:1:9: optim.lr belongs in an experiment file"));
     unlink(arena_printf(a, "%s/jetcl/config.yaml", folder));
     rmdir(arena_printf(a, "%s/jetcl", folder));
-    struct spec_set bad[] = { { "--set", "optim.lrr=1" }, { "--seed", "seed=x" }, { "--set", "lr" }, { "--set", "modle.x=1" } };
-    const char *const said[] = { "--set optim.lrr=1: unknown key 'lrr' in optim (did you mean 'lr'?)", "--seed x: seed: 'x' is not",
+    struct spec_set bad[] = { { "--set", "optim.lrr=1" }, { "--seed", "seed=x" }, { "--set", "lr" },
+                              { "--set", "modle.x=1" } };
+    const char *const said[] = { "--set optim.lrr=1: unknown key 'lrr' in optim (did you mean 'lr'?)",
+                                 "--seed x: seed: 'x' is not",
                                  "--set lr: wants key=value", "--set modle.x=1: there is no section 'modle'" };
     for (int i = 0; i < countof(bad); i++) {
         assert_int_equal(spec_load(&t, a, path, &bad[i], 1), -1);
@@ -226,9 +235,11 @@ static void test_presets(void **state)
     struct spec s = parsed("model: {arch: vit_small_patch16_224.augreg_in21k, depth: 5}");
     assert_true(s.model.dim == 384 && s.model.heads == 6 && s.model.depth == 5);
     s = parsed("variant: paper\nmodel: {moe: {noise_when: always}}");
-    assert_true(s.model.moe.combine == COMBINE_softmax && s.model.moe.noise_when == NOISE_always && s.recycle.cut == CUT_paper);
+    assert_true(s.model.moe.combine == COMBINE_softmax && s.model.moe.noise_when == NOISE_always &&
+                s.recycle.cut == CUT_paper);
     s = parsed("model: {moe: {kind: soft, layers: [6]}}");
-    assert_true(s.model.moe.core.v[0] == 197 && s.model.moe.universal.v[0] == 0 && s.model.moe.combine == COMBINE_softmax);
+    assert_true(s.model.moe.core.v[0] == 197 && s.model.moe.universal.v[0] == 0 &&
+                s.model.moe.combine == COMBINE_softmax);
     s = parsed("model: {arch: convnext_f}");
     assert_string_equal(s.model.family, "convnext");
     assert_true(s.model.dims.n == 4 && s.model.dims.v[3] == 384 && s.model.layer_scale == 1e-6);

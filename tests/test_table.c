@@ -68,8 +68,10 @@ static const char *printed(struct table *t, enum table_format format, bool best)
 static void done(const struct table *t, int run, f64 top1, f64 img_s)
 {
     const struct table_run *r = &t->runs[run];
-    struct run_eval evals[] = { { 1, 10, 100, top1 / 2, 100, 1, 1 }, { 2, 20, 100, top1 + 1, 100, 1, 1 }, { 3, 30, 100, top1, 100, 1, 1 } };
-    struct run_result result = { .reason = "done", .epochs = 3, .steps = 30, .params = 1234567, .top1 = top1, .best_top1 = top1 + 1, .best_epoch = 2, .loss = NAN,
+    struct run_eval evals[] = { { 1, 10, 100, top1 / 2, 100, 1, 1 }, { 2, 20, 100, top1 + 1, 100, 1, 1 },
+                                { 3, 30, 100, top1, 100, 1, 1 } };
+    struct run_result result = { .reason = "done", .epochs = 3, .steps = 30, .params = 1234567, .top1 = top1,
+                                 .best_top1 = top1 + 1, .best_epoch = 2, .loss = NAN,
                                  .img_s = img_s, .hash = spec_hash(&r->spec), .n_evals = 3, .evals = evals };
     assert_int_equal(file_mkdirs(r->dir), 0);
     assert_int_equal(result_save(r->dir, &result), 0);
@@ -86,9 +88,10 @@ static void test_grid(void **state)
     struct table t = loaded(grid, 0, NULL);
     assert_true(t.n_rows == 2 && t.n_columns == 3 && t.n_runs == 8);
     assert_string_equal(t.runs[0].name, "Dense | x / one");
-    assert_true(t.runs[2].spec.optim.lr == 1e-3 && t.runs[0].spec.optim.lr == 4e-3 && t.runs[4].spec.train.epochs == 7);
+    assert_true(t.runs[2].spec.optim.lr == 1e-3 && t.runs[0].spec.optim.lr == 4e-3 &&
+                t.runs[4].spec.train.epochs == 7);
     assert_true(t.runs[0].spec.seed == 1 && t.runs[1].spec.seed == 2);
-    assert_int_equal(t.rows[0].cells[2].runs[1], t.rows[0].cells[0].runs[1]);              // speed is that of the first cell
+    assert_int_equal(t.rows[0].cells[2].runs[1], t.rows[0].cells[0].runs[1]);      // speed: of the first cell
     done(&t, 0, 70, 100);
     done(&t, 1, 71, 120);
     done(&t, 4, 80, 50);
@@ -102,12 +105,13 @@ static void test_grid(void **state)
         "| MoE        | 80.0 [1/2]        | -   | 50 [1/2]   |\n"
         "\nAfter the last epoch; mean ± standard deviation over the seeds; in brackets what the paper reports.\na note\n");
     assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, true), "71.5 ± 0.7 (70.5)"));
-    assert_non_null(strstr(printed(&t, TABLE_CSV, false), "\"Dense | x\",\"one\",top1,70.5,0.7071067812,2,70.5\n"));
+    assert_non_null(strstr(printed(&t, TABLE_CSV, false),
+                           "\"Dense | x\",\"one\",top1,70.5,0.7071067812,2,70.5\n"));
     assert_non_null(strstr(printed(&t, TABLE_CSV, false), "\"MoE\",\"two\",top1,,,0,\n"));
     assert_non_null(strstr(printed(&t, TABLE_JSON, false), "\"mean\": 70.5"));
-    t = loaded(grid, 1, &(struct spec_set){ "--seed", "seed=1", NULL });                    // all seeds are the same one
+    t = loaded(grid, 1, &(struct spec_set){ "--seed", "seed=1", NULL });           // all seeds are the same one
     assert_true(t.n_runs == 4 && t.rows[0].cells[0].n == 1 && t.runs[0].state == CELL_DONE);
-    t = loaded(grid, 1, &(struct spec_set){ "--set", "optim.eps=1e-7", NULL });             // other experiments, nothing is done
+    t = loaded(grid, 1, &(struct spec_set){ "--set", "optim.eps=1e-7", NULL });    // others: nothing is done
     assert_true(t.n_runs == 8 && t.runs[0].state == CELL_TODO);
 }
 
@@ -122,7 +126,8 @@ static void test_prepare(void **state)
     struct table t = loaded(demo, 0, NULL);
     assert_int_equal(t.n_runs, 4);
     assert_true(t.runs[0].prepared && t.runs[1].prepared && !t.runs[2].prepared);
-    assert_string_equal(t.runs[3].spec.recycle.from.experts, arena_printf(a, "%s/ckpt/last.safetensors", t.runs[0].dir));
+    assert_string_equal(t.runs[3].spec.recycle.from.experts,
+                        arena_printf(a, "%s/ckpt/last.safetensors", t.runs[0].dir));
     assert_true(t.runs[3].n_uses == 1 && t.runs[3].uses[0] == 0);
     done(&t, 2, 60, 1);
     done(&t, 3, 59.5, 1);
@@ -136,7 +141,7 @@ static void test_prepare(void **state)
     t = loaded(demo, 1, &changed);                         // a changed predecessor changes what is made from it
     assert_true(t.runs[3].state == CELL_TODO);
     assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, false), "| size |"));
-    assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "1.2M"));                        // counted, not read
+    assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "1.2M"));               // counted, not read
 }
 
 static void test_refusals(void **state)
@@ -145,14 +150,22 @@ static void test_refusals(void **state)
     refused("rows: []", "t.yaml:1:1: a table wants columns");
     refused("colums: [a]", "t.yaml:1:1: unknown key 'colums' in a table (did you mean 'columns'?)");
     refused("columns: [a]\nrows: [{name: x, cells: [none.yaml]}]", "t.yaml:2:26: none.yaml: no such file");
-    refused("columns: [a]\nrows: [{name: x, cell: [small.yaml]}]", "t.yaml:2:18: unknown key 'cell' in rows (did you mean 'cells'?)");
-    refused("columns: [a, b, c]\nrows: [{name: x, cells: [small.yaml, moe.yaml]}]", "t.yaml:2:9: row 'x' has 2 cells, but column 'c' is number 3");
-    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], paper: [1, 2]}]", "t.yaml:2:39: 2 numbers for 1 columns");
-    refused("columns: [{name: a, metric: top2}]\nrows: []", "t.yaml:1:29: no metric 'top2' (did you mean 'top1'?)");
-    refused("columns: [{name: a, metric: epochs_to}]\nrows: []", "t.yaml:1:12: metric epochs_to wants `row:`");
-    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], set: {optim: {lrr: 1}}}]", "t.yaml:2:53: unknown key 'lrr' in optim (did you mean 'lr'?)");
-    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], use: {model.init: y}}]", "t.yaml:2:57: use: nothing called 'y' in prepare");
-    refused("columns: [a]\nseeds: [x]\nrows: [{name: x, cells: [small.yaml]}]", "seeds x: seed: 'x' is not a whole number");
+    refused("columns: [a]\nrows: [{name: x, cell: [small.yaml]}]",
+            "t.yaml:2:18: unknown key 'cell' in rows (did you mean 'cells'?)");
+    refused("columns: [a, b, c]\nrows: [{name: x, cells: [small.yaml, moe.yaml]}]",
+            "t.yaml:2:9: row 'x' has 2 cells, but column 'c' is number 3");
+    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], paper: [1, 2]}]",
+            "t.yaml:2:39: 2 numbers for 1 columns");
+    refused("columns: [{name: a, metric: top2}]\nrows: []",
+            "t.yaml:1:29: no metric 'top2' (did you mean 'top1'?)");
+    refused("columns: [{name: a, metric: epochs_to}]\nrows: []",
+            "t.yaml:1:12: metric epochs_to wants `row:`");
+    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], set: {optim: {lrr: 1}}}]",
+            "t.yaml:2:53: unknown key 'lrr' in optim (did you mean 'lr'?)");
+    refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], use: {model.init: y}}]",
+            "t.yaml:2:57: use: nothing called 'y' in prepare");
+    refused("columns: [a]\nseeds: [x]\nrows: [{name: x, cells: [small.yaml]}]",
+            "seeds x: seed: 'x' is not a whole number");
     refused("columns: [a]\nrows: 3", "t.yaml:2:7: rows wants a list");
     struct table t;
     assert_int_equal(table_load(&t, a, "nowhere.yaml", "runs", NULL, 0), -1);
@@ -160,6 +173,7 @@ static void test_refusals(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare), cmocka_unit_test(test_refusals) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
+                                        cmocka_unit_test(test_refusals) };
     return cmocka_run_group_tests(tests, begin, end);
 }

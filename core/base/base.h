@@ -129,6 +129,8 @@ bool  text_real(slice s, f64 *out);               /* whole slice is one finite d
 bool  text_int(slice s, i64 *out);                /* whole slice is one decimal integer within i64 */
 /* The candidate nearest to s by edit distance, or NULL when none is near enough to be meant. */
 const char *text_nearest(const char *s, const char *const *names, int n);
+/* " (did you mean 'NAME'?)" for the end of a message; "" when no name is near. */
+const char *text_hint(char out[96], const char *s, const char *const *names, int n);
 const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */
 const char *text_count(char out[24], f64 n);      /* "265.4M" */

@@ -74,6 +74,13 @@ const char *text_nearest(const char *s, const char *const *names, int n)
     return best;
 }
 
+const char *text_hint(char out[96], const char *s, const char *const *names, int n)
+{
+    const char *near = text_nearest(s, names, n);
+    snprintf(out, 96, near ? " (did you mean '%.70s'?)" : "", near ? near : "");
+    return out;
+}
+
 static const char *scaled(char out[24], f64 v, const char *const units[5])
 {
     int i = 0;

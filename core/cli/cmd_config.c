@@ -56,6 +56,8 @@ static const struct cli_option options[] = {
     { "launches", NULL, "kernel launches of a training step on the chosen device" },
     { 0 },
 };
-const struct command config_cmd = { "config", "print the resolved experiment, check it, list every key", "config [EXP.yaml] [options]",
-                                    { "jetcl config experiments/demo.yaml --set optim.lr=1e-3", "jetcl config --list" },
+const struct command config_cmd = { "config", "print the resolved experiment, check it, list every key",
+                                    "config [EXP.yaml] [options]",
+                                    { "jetcl config experiments/demo.yaml --set optim.lr=1e-3",
+                                      "jetcl config --list" },
                                     options, TAKES_JSON, run };

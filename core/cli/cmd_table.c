@@ -7,7 +7,8 @@ static int run(struct cli *c)
     struct table t;
     const char *only = cli_value(c, "only");
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
-    if (cli_operands(c, 1, 1) || table_load(&t, c->arena, c->operands[0], c->out ? c->out : "runs", c->sets, c->n_sets))
+    if (cli_operands(c, 1, 1) ||
+        table_load(&t, c->arena, c->operands[0], c->out ? c->out : "runs", c->sets, c->n_sets))
         return -1;
     if (c->dry_run)
         return table_list(stdout, &t), 0;
@@ -20,10 +21,13 @@ static int run(struct cli *c)
 static const struct cli_option options[] = {
     { "collect", NULL, "run nothing: show what is there" },
     { "only", "TEXT", "run only the cells with TEXT in \"ROW / COLUMN\"" },
-    { "best", NULL, "accuracy of the best epoch (chosen on the images it is reported for) in place of the last" },
+    { "best", NULL,
+      "accuracy of the best epoch (chosen on the images it is reported for) in place of the last" },
     { "csv", NULL, "one line per cell, for spreadsheets" },
     { 0 },
 };
-const struct command table_cmd = { "table", "run, go on with or collect the cells of a table; ours against the paper's", "table TABLE.yaml [options]",
-                                   { "jetcl table experiments/tables/demo.yaml", "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },
+const struct command table_cmd = { "table",
+                                   "run, go on with or collect the cells of a table; ours against the paper's", "table TABLE.yaml [options]",
+                                   { "jetcl table experiments/tables/demo.yaml",
+                                     "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },
                                    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };

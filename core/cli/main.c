@@ -17,14 +17,17 @@ const int cli_command_count = countof(cli_commands);
 /* ---- options every command shares ---------------------------------------------------------------------------------- */
 
 static const struct { char letter; struct cli_option o; int takes; } shared[] = {
-    { 'd', { "device", "SPEC", "auto, gpu, cpu, P:D, part of a name, uuid:..., pci:..., null; repeat for several" }, 0 },
+    { 'd',
+      { "device", "SPEC",
+        "auto, gpu, cpu, P:D, part of a name, uuid:..., pci:..., null; repeat for several" }, 0 },
     { 's', { "set", "KEY=VALUE", "replace one key of the experiment; repeat for several" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "host threads" }, 0 },
     { 'o', { "out", "DIR", "where results go, in place of runs/NAME/TIME" }, TAKES_OUT },
     { 0,   { "resume", "[CKPT]", "go on where the run, or this checkpoint, stopped" }, TAKES_RESUME },
     { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },
-    { 'n', { "dry-run", NULL, "check, build, measure one step on made-up data; write nothing" }, TAKES_DRY_RUN },
+    { 'n', { "dry-run", NULL, "check, build, measure one step on made-up data; write nothing" },
+      TAKES_DRY_RUN },
     { 0,   { "json", NULL, "results as JSON" }, TAKES_JSON },
     { 'v', { "verbose", NULL, "say more; repeat for more still" }, 0 },
     { 'q', { "quiet", NULL, "only errors" }, 0 },
@@ -57,7 +60,8 @@ static void collect_options(struct options *o, const struct command *cmd)
         add_option(o, &shared[i].o, SHARED + i);
         size_t used = strlen(o->letters);
         if (shared[i].letter)
-            snprintf(o->letters + used, sizeof o->letters - used, "%c%s", shared[i].letter, shared[i].o.value ? ":" : "");
+            snprintf(o->letters + used, sizeof o->letters - used, "%c%s", shared[i].letter,
+                     shared[i].o.value ? ":" : "");
     }
 }
 
@@ -81,7 +85,8 @@ static void help_command(const struct command *cmd)
 {
     for (int i = 0; i < countof(cmd->examples) && cmd->examples[i]; i++)
         printf("  %s\n", cmd->examples[i]);
-    printf("%s%sjetcl %s%s: %s\n", cmd->examples[0] ? "\n" : "", say_bold(1), cmd->usage, say_plain(1), cmd->summary);
+    printf("%s%sjetcl %s%s: %s\n", cmd->examples[0] ? "\n" : "", say_bold(1), cmd->usage, say_plain(1),
+           cmd->summary);
     for (int i = 0; cmd->options && cmd->options[i].name; i++) {
         if (!i)
             printf("\n");
@@ -120,7 +125,8 @@ static int run_help(struct cli *c)
     const struct command *cmd = find_command(c->operands[0]);
     return cmd ? help_command(cmd), 0 : spec_help(stdout, c->operands[0]);
 }
-const struct command help_cmd = { "help", "explain a command, a key or a section of the experiment file", "help [COMMAND|KEY]",
+const struct command help_cmd = { "help", "explain a command, a key or a section of the experiment file",
+                                  "help [COMMAND|KEY]",
                                   { "jetcl help train", "jetcl help model.moe.noise" }, NULL, 0, run_help };
 
 /* ---- reading the command line ------------------------------------------------------------------------------------------ */
@@ -131,7 +137,8 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
     const char *arg = argv[optind - 1];
     char name[64] = "";
     if (!text_starts(arg, "--"))
-        return fail(FAULT_USAGE, code == ':' ? "option -%c wants a value" : "unknown option -%c (jetcl help %s)", optopt, cmd->name);
+        return code == ':' ? fail(FAULT_USAGE, "option -%c wants a value", optopt)
+                           : fail(FAULT_USAGE, "unknown option -%c (jetcl help %s)", optopt, cmd->name);
     snprintf(name, sizeof name, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
     if (code == ':')
         return fail(FAULT_USAGE, "option --%s wants a value", name);
@@ -143,7 +150,15 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
                 : fail(FAULT_USAGE, "unknown option --%s (jetcl help %s)", name, cmd->name);
 }
 
-static void add_set(struct cli *c, const char *by, const char *text) { c->sets[c->n_sets++] = (struct spec_set){ by, text }; }
+static void add_set(struct cli *c, const char *by, const char *text)
+{
+    c->sets[c->n_sets++] = (struct spec_set){ by, text, NULL };
+}
+
+static const char *listed(arena *a, const char *list, const char *item)
+{
+    return list ? arena_printf(a, "%s,%s", list, item) : item;
+}
 
 struct loose { struct say_options say; const char *devices, *seed, *threads; bool help; };
 
@@ -161,7 +176,7 @@ static int color_of(const char *when, int *color)
 static int take_shared(struct cli *c, struct loose *l, const char *name, const char *value)
 {
     if (!strcmp(name, "set"))              add_set(c, "--set", value);
-    else if (!strcmp(name, "device"))      l->devices = l->devices ? arena_printf(c->arena, "%s,%s", l->devices, value) : value;
+    else if (!strcmp(name, "device"))      l->devices = listed(c->arena, l->devices, value);
     else if (!strcmp(name, "seed"))        l->seed = value;
     else if (!strcmp(name, "threads"))     l->threads = value;
     else if (!strcmp(name, "out"))         c->out = value;
@@ -205,7 +220,8 @@ static int read_options(struct cli *c, struct loose *l, int argc, char **argv)
         if (code >= SHARED && take_shared(c, l, shared[code - SHARED].o.name, optarg))
             return -1;
         if (code < SHARED)
-            c->given[c->n_given++] = (struct cli_given){ c->command->options[code - OWN].name, optarg ? optarg : "" };
+            c->given[c->n_given++] =
+                (struct cli_given){ c->command->options[code - OWN].name, optarg ? optarg : "" };
     }
     if (l->devices)
         add_set(c, "--device", arena_printf(c->arena, "device=%s", l->devices));
@@ -240,7 +256,8 @@ int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
     if (!value)
         return 0;
     if (!text_int(slice_of(value), &v) || v < lo || v > hi)
-        return fail(FAULT_USAGE, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)lo, (long long)hi, value);
+        return fail(FAULT_USAGE, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)lo,
+                    (long long)hi, value);
     *out = v;
     return 0;
 }
@@ -248,11 +265,15 @@ int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
 int cli_operands(const struct cli *c, int lo, int hi)
 {
     if (c->n < lo || c->n > hi)
-        return fail(FAULT_USAGE, "%s; usage: jetcl %s", c->n < lo ? "something is missing" : "too many arguments", c->command->usage);
+        return fail(FAULT_USAGE, "%s; usage: jetcl %s",
+                    c->n < lo ? "something is missing" : "too many arguments", c->command->usage);
     return 0;
 }
 
-int cli_spec(struct cli *c, const char *path, struct spec *s) { return spec_load(s, c->arena, path, c->sets, c->n_sets); }
+int cli_spec(struct cli *c, const char *path, struct spec *s)
+{
+    return spec_load(s, c->arena, path, c->sets, c->n_sets);
+}
 
 int cli_experiment(struct cli *c, struct spec *s)
 {

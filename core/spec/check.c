@@ -6,9 +6,11 @@ static int check_vit(const struct spec *s)
 {
     for (int i = 0; i < s->model.image.n; i++)
         if (s->model.image.v[i] % s->model.patch)
-            return spec_fail(s, "model.image", "an image side of %d is no multiple of model.patch %d", s->model.image.v[i], s->model.patch);
+            return spec_fail(s, "model.image", "an image side of %d is no multiple of model.patch %d",
+                             s->model.image.v[i], s->model.patch);
     if (s->model.dim % s->model.heads)
-        return spec_fail(s, "model.heads", "%d heads do not divide model.dim %d", s->model.heads, s->model.dim);
+        return spec_fail(s, "model.heads", "%d heads do not divide model.dim %d", s->model.heads,
+                         s->model.dim);
     if (s->model.pool == POOL_token && !s->model.class_token)
         return spec_fail(s, "model.pool", "pool: token needs class_token: on");
     return 0;
@@ -21,7 +23,8 @@ static int check_convnext(const struct spec *s)
     int least = 4 << (s->model.dims.n - 1);
     for (int i = 0; i < s->model.image.n; i++)
         if (s->model.image.v[i] < least)
-            return spec_fail(s, "model.image", "%d stages need an image of at least %d pixels a side", s->model.dims.n, least);
+            return spec_fail(s, "model.image", "%d stages need an image of at least %d pixels a side",
+                             s->model.dims.n, least);
     return 0;
 }
 
@@ -47,7 +50,8 @@ static int check_moe(const struct spec *s, bool convnext)
         depth += s->model.depths.v[i];
     for (int i = 0; i < s->model.moe.layers.n; i++)
         if (s->model.moe.layers.v[i] >= depth)
-            return spec_fail(s, "model.moe.layers", "layer %d of a model with %d blocks, counted from 0", s->model.moe.layers.v[i], depth);
+            return spec_fail(s, "model.moe.layers", "layer %d of a model with %d blocks, counted from 0",
+                             s->model.moe.layers.v[i], depth);
     if (!s->model.moe.layers.n)
         return 0;
     const counts *experts[] = { &s->model.moe.core, &s->model.moe.universal };
@@ -55,7 +59,8 @@ static int check_moe(const struct spec *s, bool convnext)
     int stages = moe_stages(s, convnext), most = 0;
     for (int i = 0; i < 2; i++) {
         if (experts[i]->n != 1 && experts[i]->n != stages)
-            return spec_fail(s, keys[i], "%d values, but MoE blocks lie in %d stage%s", experts[i]->n, stages, stages > 1 ? "s" : "");
+            return spec_fail(s, keys[i], "%d values, but MoE blocks lie in %d stage%s", experts[i]->n, stages,
+                             stages > 1 ? "s" : "");
         for (int j = 0; j < experts[i]->n; j++) {
             most = MAX(most, experts[i]->v[j]);
             if (i && experts[i]->v[j] && s->model.moe.kind != MOE_sphero)
@@ -73,11 +78,14 @@ static int check_moe(const struct spec *s, bool convnext)
 static int check_recipe(const struct spec *s)
 {
     if (s->train.accumulate > s->train.batch)
-        return spec_fail(s, "train.accumulate", "a batch of %d cannot be split in %d", s->train.batch, s->train.accumulate);
+        return spec_fail(s, "train.accumulate", "a batch of %d cannot be split in %d", s->train.batch,
+                         s->train.accumulate);
     if (s->augment.randaugment.n && s->augment.randaugment.n != 3)
-        return spec_fail(s, "augment.randaugment", "wants [operations, magnitude, its standard deviation] or off");
+        return spec_fail(s, "augment.randaugment",
+                         "wants [operations, magnitude, its standard deviation] or off");
     if (s->data.mean.n == 2 || s->data.std.n == 2)
-        return spec_fail(s, s->data.mean.n == 2 ? "data.mean" : "data.std", "one value, or one for each of red, green, blue");
+        return spec_fail(s, s->data.mean.n == 2 ? "data.mean" : "data.std",
+                         "one value, or one for each of red, green, blue");
     if (s->recycle.from.dense[0] && !s->recycle.from.experts[0])
         return spec_fail(s, "recycle.from.dense", "nothing is recycled without recycle.from.experts");
     return 0;
@@ -91,7 +99,8 @@ static int check_signals(const struct spec *s)
         for (int j = 0; j < countof(known); j++)
             found |= !strcmp(s->signal.save_on.v[i], known[j]);
         if (!found)
-            return spec_fail(s, "signal.save_on", "'%s' is not INT, TERM, USR1, USR2 or HUP", s->signal.save_on.v[i]);
+            return spec_fail(s, "signal.save_on", "'%s' is not INT, TERM, USR1, USR2 or HUP",
+                             s->signal.save_on.v[i]);
     }
     return 0;
 }

@@ -66,7 +66,9 @@ void spec_list_json(FILE *f)
     json_t *rows = json_array();
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++)
         if (k->type > TYPE_end)
-            json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s}", "key", k->path, "default", k->def, "value", value_wants(a, k), "meaning", k->help));
+            json_array_append_new(rows,
+                                  json_pack("{s:s, s:s, s:s, s:s}", "key", k->path, "default", k->def,
+                                            "value", value_wants(a, k), "meaning", k->help));
     print(f, rows);
     arena_close(a);
 }

@@ -11,9 +11,11 @@
 const struct key spec_keys[] = {
 #define SECTION(name, help) { TYPE_section, #name, "", "", help, 0 },
 #define END(name) { TYPE_end, #name, "", "", "", 0 },
-#define KEY(section, type, name, def, checks, help) { TYPE_##type, #section #name, def, checks, help, offsetof(struct spec, section name) },
+#define KEY(section, type, name, def, checks, help) \
+    { TYPE_##type, #section #name, def, checks, help, offsetof(struct spec, section name) },
 #define CHOICE(section, prefix, name, def, help, ...) \
-    { TYPE_choice, #section #name, #def, WORDS(WORD_TEXT, prefix, __VA_ARGS__), help, offsetof(struct spec, section name) },
+    { TYPE_choice, #section #name, #def, WORDS(WORD_TEXT, prefix, __VA_ARGS__), help, \
+      offsetof(struct spec, section name) },
 #include "spec/keys.def"
 #undef SECTION
 #undef END
@@ -62,7 +64,8 @@ static int names_in(arena *a, const char *section, const char **names, int room)
     size_t skip = strlen(section) + (section[0] != 0);
     int n = 0;
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
-        if (k->type <= TYPE_end || (skip && (strncmp(k->path, section, skip - 1) || k->path[skip - 1] != '.')))
+        if (k->type <= TYPE_end ||
+            (skip && (strncmp(k->path, section, skip - 1) || k->path[skip - 1] != '.')))
             continue;
         const char *name = arena_copy(a, k->path + skip, strcspn(k->path + skip, "."));
         if ((!n || strcmp(names[n - 1], name)) && n < room)
@@ -125,7 +128,9 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
     if (!k)
         return unknown_key(s->arena, section, y);
     if (layer.rank == BY_USER && !user_may(path))
-        return place_fail(y->key_at, "%s belongs in an experiment file; this one may set device, threads, data.root and data.workers", path);
+        return place_fail(y->key_at,
+                          "%s belongs in an experiment file; this one may set device, threads, data.root "
+                          "and data.workers", path);
     struct spec_origin *origin = &s->origin[key_index(k)];
     if (layer.rank == BY_PRESET && origin->rank > BY_PRESET)
         return 0;
@@ -136,7 +141,8 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
 static int apply(struct spec *s, const struct yaml *map, const char *section, struct layer layer)
 {
     if (map->kind != YAML_MAP)
-        return map->kind == YAML_TEXT && !map->text[0] ? 0 : yaml_fail(map, "an experiment file is made of `key: value` lines");
+        return map->kind == YAML_TEXT && !map->text[0] ? 0
+               : yaml_fail(map, "an experiment file is made of `key: value` lines");
     for (int i = 0; i < map->n; i++)
         if (!(section[0] == 0 && layer.rank >= BY_USER && !strcmp(map->items[i].key, "base")) &&
             apply_one(s, &map->items[i], section, layer))
@@ -151,7 +157,8 @@ static void apply_defaults(struct spec *s)
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
         if (k->type <= TYPE_end)
             continue;
-        struct yaml node = { YAML_TEXT, k->def, .at.source = &(const struct source){ "keys.def", "", "", false } };
+        struct yaml node = { YAML_TEXT, k->def,
+                             .at.source = &(const struct source){ "keys.def", "", "", false } };
         struct yaml *y = k->def[0] == '[' ? yaml_parse(s->arena, "keys.def", "", k->def, false) : &node;
         check(y && !value_read(s->arena, k, y, key_field(k, s)), "keys.def: %s: %s", k->path, fail_message());
     }
@@ -214,7 +221,8 @@ static int apply_set(struct spec *s, const struct spec_set *set)
     const char *eq = strchr(set->text, '=');
     if (!eq || eq == set->text)
         return fail(FAULT_USAGE, "%s %s: wants key=value", set->by, set->text);
-    const char *name = arena_printf(s->arena, "%s %s", set->by, strcmp(set->by, "--set") ? eq + 1 : set->text);
+    bool whole = !strcmp(set->by, "--set");                // `--set a.b=c`, but `--seed 3`
+    const char *name = arena_printf(s->arena, "%s %s", set->by, whole ? set->text : eq + 1);
     char *path = arena_copy(s->arena, set->text, (size_t)(eq - set->text));
     const struct key *k = key_find(path);
     struct yaml *value = arena_one(s->arena, struct yaml);
@@ -231,7 +239,8 @@ static int apply_set(struct spec *s, const struct spec_set *set)
         *dot = 0;
     const char *section = dot ? path : "";
     if (section[0] && !key_is_section(section))
-        return place_fail(value->at, "there is no section '%s' (jetcl config --list shows every key)", section);
+        return place_fail(value->at, "there is no section '%s' (jetcl config --list shows every key)",
+                          section);
     return apply_one(s, value, section, (struct layer){ BY_WRITTEN });
 }
 
@@ -240,8 +249,10 @@ static int apply_environment(struct spec *s)
     static const char *const names[][2] = { { "JETCL_DEVICE", "device" }, { "JETCL_DATA", "data.root" } };
     for (int i = 0; i < countof(names); i++) {
         const char *value = getenv(names[i][0]);
-        struct spec_set set = { names[i][0], value && value[0] ? arena_printf(s->arena, "%s=%s", names[i][1], value) : NULL };
-        if (set.text && apply_set(s, &set))
+        if (!value || !value[0])
+            continue;
+        struct spec_set set = { names[i][0], arena_printf(s->arena, "%s=%s", names[i][1], value), NULL };
+        if (apply_set(s, &set))
             return -1;
     }
     return 0;
@@ -252,7 +263,7 @@ static int apply_environment(struct spec *s)
 static bool preset_holds(const struct spec *s, int i)
 {
     const char *value = spec_value(s->arena, s, spec_presets[i].key);
-    size_t n = strcspn(value, ".");                        // timm's tag of the weights: vit_tiny_patch16_224.augreg_in21k
+    size_t n = strcspn(value, ".");                        // timm's tag: vit_tiny_patch16_224.augreg_in21k
     return strlen(spec_presets[i].value) == n && !strncmp(value, spec_presets[i].value, n);
 }
 
@@ -263,7 +274,8 @@ static void apply_presets(struct spec *s)
             continue;
         struct yaml *y = yaml_parse(s->arena, "presets.def", "", spec_presets[i].text, false);
         const char *name = arena_printf(s->arena, "%s: %s", spec_presets[i].key, spec_presets[i].value);
-        check(y && !apply(s, y, "", (struct layer){ BY_PRESET, name }), "presets.def: %s: %s", name, fail_message());
+        check(y && !apply(s, y, "", (struct layer){ BY_PRESET, name }), "presets.def: %s: %s", name,
+              fail_message());
     }
 }
 
@@ -280,8 +292,11 @@ static int check_arch(const struct spec *s)
     }
     const char *near = text_nearest(s->model.arch, names, n);
     if (near)
-        return spec_fail(s, "model.arch", "unknown architecture '%.60s' (did you mean '%s'?)", s->model.arch, near);
-    return spec_fail(s, "model.arch", "unknown architecture '%.60s'; vit and convnext take any size (jetcl help model.arch)", s->model.arch);
+        return spec_fail(s, "model.arch", "unknown architecture '%.60s' (did you mean '%s'?)", s->model.arch,
+                         near);
+    return spec_fail(s, "model.arch",
+                     "unknown architecture '%.60s'; vit and convnext take any size (jetcl help model.arch)",
+                     s->model.arch);
 }
 
 /* ---- loading --------------------------------------------------------------------------------------------------------- */
@@ -302,7 +317,8 @@ static int finish(struct spec *s, const struct spec_set *sets, int n)
             return -1;
     apply_presets(s);
     if (!s->name[0] && s->file[0]) {
-        const char *slash = strrchr(s->file, '/'), *base = slash ? slash + 1 : s->file, *dot = strrchr(base, '.');
+        const char *slash = strrchr(s->file, '/'), *base = slash ? slash + 1 : s->file;
+        const char *dot = strrchr(base, '.');
         s->name = arena_copy(s->arena, base, dot && dot > base ? (size_t)(dot - base) : strlen(base));
     }
     return check_arch(s) || spec_check(s) ? -1 : 0;
@@ -316,7 +332,8 @@ int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set 
     return finish(s, sets, n);
 }
 
-int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets, int n)
+int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
+               int n)
 {
     begin(s, a, name);
     struct yaml *root = yaml_parse(a, name, "", text, true);
@@ -337,7 +354,8 @@ int spec_fail(const struct spec *s, const char *key, const char *fmt, ...)
     if (o->rank > BY_PRESET)
         return place_fail(o->at, "%s", text);
     const char *why = o->rank == BY_PRESET ? o->preset : "the default";
-    return fail(FAULT_USAGE, "%s%s%s: %s (%s is %s, from %s)", s->file, s->file[0] ? ": " : "", key, text, key_leaf(k),
+    return fail(FAULT_USAGE, "%s%s%s: %s (%s is %s, from %s)", s->file, s->file[0] ? ": " : "", key, text,
+                key_leaf(k),
                 spec_value(s->arena, s, key), why);
 }
 

@@ -110,7 +110,8 @@ const char *value_wants(arena *a, const struct key *k)
         return choice_wants(a, k);
     struct limits l = read_limits(k);
     bool list = k->type == TYPE_counts || k->type == TYPE_reals;
-    const char *text = arena_printf(a, "%s%s%s", list ? items_wants(a, l) : "", type_names[k->type], range_wants(a, l));
+    const char *text = arena_printf(a, "%s%s%s", list ? items_wants(a, l) : "", type_names[k->type],
+                                    range_wants(a, l));
     const char *p = k->checks;
     for (slice w; (w = next_word(&p)).n;) {
         const char *eq = memchr(w.p, '=', w.n);
@@ -180,7 +181,8 @@ static int read_choice(arena *a, const struct key *k, const struct yaml *y, int 
     const char *near = y->kind == YAML_TEXT ? text_nearest(y->text, words, n) : NULL;
     if (!near)
         return wrong(a, k, y);
-    return yaml_fail(y, "%s: '%.60s' is not %s (did you mean '%s'?)", k->path, y->text, value_wants(a, k), near);
+    return yaml_fail(y, "%s: '%.60s' is not %s (did you mean '%s'?)", k->path, y->text, value_wants(a, k),
+                     near);
 }
 
 /* A single value stands for a list of one; `off=[]` is a word for the empty list. */
@@ -312,7 +314,8 @@ static const char *item_text(arena *a, const struct key *k, const void *field, i
 {
     if (k->type == TYPE_texts)
         return quoted(a, ((const texts *)field)->v[i]);
-    return number_text(a, k, k->type == TYPE_counts ? ((const counts *)field)->v[i] : ((const reals *)field)->v[i]);
+    return number_text(a, k, k->type == TYPE_counts ? ((const counts *)field)->v[i]
+                       : ((const reals *)field)->v[i]);
 }
 
 static const char *list_text(arena *a, const struct key *k, const void *field)

@@ -20,7 +20,8 @@ void spec_write(FILE *f, const struct spec *s)
 /* Keys that change where or how fast something is computed, but not what. */
 static bool outside_hash(const char *path)
 {
-    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
+    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root",
+                                           "recycle.statistics",
                                           "log.", "keep.", "signal." };
     for (int i = 0; i < countof(outside); i++)
         if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))
@@ -115,7 +116,8 @@ static void list_row(FILE *f, arena *a, struct row r)
     if (r.section)
         fprintf(f, "\n%s%s%s: %s\n", say_bold(1), r.path, say_plain(1), r.key->help);
     else
-        fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s %s\n", r.path, shown_default(r.key), say_dim(1), value_wants(a, r.key), say_plain(1),
+        fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s %s\n", r.path, shown_default(r.key), say_dim(1),
+                value_wants(a, r.key), say_plain(1),
                 "", r.key->help);
 }
 
@@ -129,7 +131,8 @@ static void cell(FILE *f, const char *text)
 static void markdown_row(FILE *f, arena *a, struct row r)
 {
     if (r.section)
-        fprintf(f, "\n### %s\n\n%s\n\n| key | default | value | meaning |\n|---|---|---|---|\n", r.path, r.key->help);
+        fprintf(f, "\n### %s\n\n%s\n\n| key | default | value | meaning |\n|---|---|---|---|\n", r.path,
+                r.key->help);
     else {
         fprintf(f, "| `%s` | `%s` | ", r.path, shown_default(r.key));
         cell(f, value_wants(a, r.key));
@@ -172,7 +175,8 @@ static void flat_rows(FILE *f, arena *a, const struct yaml *y, const char *path)
 
 static void help_key(FILE *f, arena *a, const struct key *k)
 {
-    fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path, say_plain(1), k->help,
+    fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path,
+            say_plain(1), k->help,
             value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
     for (int i = 0; i < spec_preset_count; i++)
         if (!strcmp(spec_presets[i].key, k->path)) {
@@ -191,7 +195,8 @@ static int no_such_key(const char *key, const struct row *rows, const char **nam
     if (!near)
         near = text_nearest(key, names, n);
     return near ? fail(FAULT_USAGE, "no command or key '%s' (did you mean '%s'?)", key, near)
-                : fail(FAULT_USAGE, "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)", key);
+                : fail(FAULT_USAGE,
+                       "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)", key);
 }
 
 int spec_help(FILE *f, const char *key)
@@ -201,7 +206,8 @@ int spec_help(FILE *f, const char *key)
     int n = all_rows(a, rows), found = 0;
     size_t length = strlen(key);
     for (int i = 0; i < n; i++) {
-        bool same = !strcmp(rows[i].path, key), leaf = !rows[i].section && !strcmp(key_leaf(rows[i].key), key);
+        bool same = !strcmp(rows[i].path, key);
+        bool leaf = !rows[i].section && !strcmp(key_leaf(rows[i].key), key);
         bool inside = !strncmp(rows[i].path, key, length) && rows[i].path[length] == '.';
         if (leaf || (same && !rows[i].section))
             help_key(f, a, rows[i].key);

@@ -95,7 +95,8 @@ static int convert_list(struct reader *r, struct fy_node *f, int depth, struct y
     return 0;
 }
 
-static int convert_pair(struct reader *r, struct fy_node_pair *pair, int depth, struct yaml *map, struct yaml *y)
+static int convert_pair(struct reader *r, struct fy_node_pair *pair, int depth, struct yaml *map,
+                        struct yaml *y)
 {
     struct fy_node *k = fy_node_pair_key(pair);
     size_t n = 0;
@@ -121,7 +122,7 @@ static int convert_map(struct reader *r, struct fy_node *f, int depth, struct ya
     for (struct fy_node_pair *pair; (pair = fy_node_mapping_iterate(f, &it)); y->n++)
         if (convert_pair(r, pair, depth, y, &y->items[y->n]))
             return -1;
-    if (!y->key && y->n)                                   // an item of a list, the whole file: it is where it begins
+    if (!y->key && y->n)                                   // an item of a list, or the file: where it begins
         y->at = y->items[0].key_at;
     return 0;
 }
@@ -147,7 +148,8 @@ static int convert(struct reader *r, struct fy_node *f, int depth, struct yaml *
     const char *text = fy_node_get_scalar(f, &n);
     if (text && memchr(text, 0, n))
         return yaml_fail(y, "a NUL byte in a value");
-    bool null = fy_node_get_style(f) == FYNS_PLAIN && (n == 0 || (n == 1 && text[0] == '~') || (n == 4 && !memcmp(text, "null", 4)));
+    bool null = fy_node_get_style(f) == FYNS_PLAIN && (n == 0 || (n == 1 && text[0] == '~') ||
+                                                       (n == 4 && !memcmp(text, "null", 4)));
     if (text && !null)
         y->text = arena_copy(r->a, text, n);
     return 0;
@@ -219,7 +221,8 @@ static struct yaml *parse(arena *a, const struct source *source, size_t n)
     struct fy_diag *diag = fy_diag_create(&quiet);
     if (diag)
         fy_diag_set_collect_errors(diag, true);
-    struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_ALLOW_DUPLICATE_KEYS, .diag = diag };
+    struct fy_parse_cfg cfg = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_ALLOW_DUPLICATE_KEYS,
+                                .diag = diag };
     struct fy_parser *parser = diag ? fy_parser_create(&cfg) : NULL;
     struct fy_document *doc = NULL;
     y->at = (struct place){ source, 1, 1 };
@@ -271,7 +274,8 @@ struct yaml *yaml_load(arena *a, const char *path)
     if (stat(path, &st))
         return fail(FAULT_USAGE, "%s: %s", path, strerror(errno)), NULL;
     if (S_ISREG(st.st_mode) && st.st_size > MAX_BYTES)
-        return fail(FAULT_USAGE, "%s: %lld bytes; an experiment file has at most %d", path, (long long)st.st_size, MAX_BYTES), NULL;
+        return fail(FAULT_USAGE, "%s: %lld bytes; an experiment file has at most %d", path,
+                    (long long)st.st_size, MAX_BYTES), NULL;
     const char *text = file_text(a, path, &n);
     if (!text)
         return fail(FAULT_USAGE, "%s", arena_printf(a, "%s", fail_message())), NULL;

@@ -87,7 +87,8 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
     if (!o->out)
         return new_folder(a, s);
     if (is_folder(o->out) && !is_empty(o->out) && !o->resume && !o->force)
-        return fail(FAULT_USAGE, "%s is not empty; --resume goes on with the run in it, --force overwrites", o->out), NULL;
+        return fail(FAULT_USAGE, "%s is not empty; --resume goes on with the run in it, --force overwrites",
+                    o->out), NULL;
     *resumed = o->resume && is_folder(o->out) && !is_empty(o->out);
     return file_mkdirs(o->out) ? NULL : arena_printf(a, "%s", o->out);
 }
@@ -141,7 +142,8 @@ static json_t *json_text(const char *s)
 /* Variables that change what an OpenCL loader, driver or this program does. */
 static json_t *environment(void)
 {
-    static const char *const prefixes[] = { "JETCL_", "OCL_ICD_", "OPENCL_", "POCL_", "CLBLAST_", "CUDA_VISIBLE_DEVICES=", "ROCR_VISIBLE_DEVICES=",
+    static const char *const prefixes[] = { "JETCL_", "OCL_ICD_", "OPENCL_", "POCL_", "CLBLAST_",
+                                            "CUDA_VISIBLE_DEVICES=", "ROCR_VISIBLE_DEVICES=",
                                             "GPU_DEVICE_ORDINAL=", "OMP_NUM_THREADS=" };
     json_t *j = json_object();
     for (char **e = environ; *e; e++)
@@ -168,7 +170,8 @@ static json_t *machine(void)
         fclose(f);
     if (uname(&u))
         memset(&u, 0, sizeof u);
-    return json_pack("{s:o, s:o, s:o, s:o, s:i}", "name", json_text(u.nodename), "os", json_text(u.sysname), "kernel", json_text(u.release),
+    return json_pack("{s:o, s:o, s:o, s:o, s:i}", "name", json_text(u.nodename), "os", json_text(u.sysname),
+                     "kernel", json_text(u.release),
                      "cpu", json_text(model), "cpus", (int)sysconf(_SC_NPROCESSORS_ONLN));
 }
 
@@ -176,7 +179,8 @@ static json_t *device_identity(const struct dev_info *d)
 {
     if (!d)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "name", json_text(d->name), "vendor", json_text(d->vendor),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "name", json_text(d->name), "vendor",
+                     json_text(d->vendor),
                      "driver", json_text(d->driver), "version", json_text(d->version), "platform", json_text(d->platform),
                      "spec", json_text(d->spec), "uuid", json_text(d->uuid), "pci", json_text(d->pci), "memory", (json_int_t)d->global_mem);
 }
@@ -185,25 +189,30 @@ static json_t *device_identity(const struct dev_info *d)
 static json_t *inputs(const struct spec *s)
 {
     const struct { const char *key, *path; } files[] = {
-        { "model.init", s->model.init }, { "recycle.from.experts", s->recycle.from.experts }, { "recycle.from.dense", s->recycle.from.dense },
+        { "model.init", s->model.init },
+        { "recycle.from.experts", s->recycle.from.experts },
+        { "recycle.from.dense", s->recycle.from.dense },
     };
     json_t *j = json_object();
     char hex[65];
     for (int i = 0; i < countof(files); i++)
         if (files[i].path[0] && !file_sha256(files[i].path, hex))
-            json_object_set_new(j, files[i].key, json_pack("{s:o, s:s}", "path", json_text(files[i].path), "sha256", hex));
+            json_object_set_new(j, files[i].key,
+                                json_pack("{s:o, s:s}", "path", json_text(files[i].path), "sha256", hex));
     fail_clear();                                          // what is missing is reported by whoever needs it
     return j;
 }
 
-int folder_describe(const char *dir, const struct spec *s, const struct run_options *o, const struct dev_info *device)
+int folder_describe(const char *dir, const struct spec *s, const struct run_options *o,
+                    const struct dev_info *device)
 {
     char path[4096], hash[20];
     char *yaml = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&yaml, &n);
     check(f, "open_memstream failed");
-    fprintf(f, "# jetcl %s (%s)%s%s\n", JETCL_VERSION, jetcl_git, device ? " on " : "", device ? device->name : "");
+    fprintf(f, "# jetcl %s (%s)", JETCL_VERSION, jetcl_git);
+    fprintf(f, device ? " on %s\n" : "\n", device ? device->name : "");
     spec_write(f, s);
     fclose(f);
     snprintf(path, sizeof path, "%s/config.yaml", dir);
@@ -216,7 +225,9 @@ int folder_describe(const char *dir, const struct spec *s, const struct run_opti
         json_array_append_new(line, json_text(o->argv[i]));
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)spec_hash(s));
     snprintf(path, sizeof path, "%s/env.json", dir);
-    return json_save(path, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "version", JETCL_VERSION, "git", jetcl_git, "libraries", jetcl_libraries,
+    return json_save(path,
+                     json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "version", JETCL_VERSION,
+                               "git", jetcl_git, "libraries", jetcl_libraries,
                                      "experiment", hash, "command", line, "machine", machine(), "device", device_identity(device),
                                      "environment", environment(), "inputs", inputs(s)));
 }

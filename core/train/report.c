@@ -52,7 +52,8 @@ static json_t *stamped(const char *split, int epoch, i64 step)
     clock_gettime(CLOCK_REALTIME, &now);
     strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &tm));
     snprintf(stamp, sizeof stamp, "%s.%03dZ", text, (int)(now.tv_nsec / 1000000));
-    return json_pack("{s:s, s:s, s:i, s:I}", "t", stamp, "split", split, "epoch", epoch, "step", (json_int_t)step);
+    return json_pack("{s:s, s:s, s:i, s:I}", "t", stamp, "split", split, "epoch", epoch, "step",
+                     (json_int_t)step);
 }
 
 /* Takes over j. */
@@ -63,7 +64,9 @@ static int write_line(report *r, json_t *j)
     check(text, "a metrics line that is no JSON");
     bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics);
     free(text);
-    return bad ? fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.jsonl"), strerror(errno)) : 0;
+    if (bad)
+        fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.jsonl"), strerror(errno));
+    return bad ? -1 : 0;
 }
 
 static f64 real_in(const json_t *j, const char *name)
@@ -83,8 +86,10 @@ static void read_metrics(report *r)
         const char *split = "";
         json_t *j = json_loads(line, 0, NULL);
         json_unpack(j, "{s?F}", "run_s", &r->earlier);
-        bool eval = !json_unpack(j, "{s:s, s:i, s:I, s:I}", "split", &split, "epoch", &e.epoch, "step", &step, "n", &n) && !strcmp(split, "eval");
-        e = (struct run_eval){ e.epoch, step, n, real_in(j, "top1"), real_in(j, "top5"), real_in(j, "loss"), real_in(j, "s") };
+        bool eval = !json_unpack(j, "{s:s, s:i, s:I, s:I}", "split", &split, "epoch", &e.epoch, "step", &step,
+                                 "n", &n) && !strcmp(split, "eval");
+        e = (struct run_eval){ e.epoch, step, n, real_in(j, "top1"), real_in(j, "top5"), real_in(j, "loss"),
+                               real_in(j, "s") };
         while (eval && r->n_evals && r->evals[r->n_evals - 1].step >= e.step)
             r->n_evals--;
         if (eval)
@@ -134,11 +139,13 @@ static void warn_changes(report *r, const struct spec *s)
 /* A run that starts anew must not go on from what another one left (--force). */
 static void remove_checkpoints(const char *dir)
 {
+    static const char *const kinds[] = { "last.", "best.", "epoch_", "recycled." };
     char path[4096];
     DIR *d = opendir(dir);
     for (struct dirent *e; d && (e = readdir(d));) {
-        bool ours = text_starts(e->d_name, "last.") || text_starts(e->d_name, "best.") || text_starts(e->d_name, "epoch_") ||
-                    text_starts(e->d_name, "recycled.");
+        bool ours = false;
+        for (int i = 0; i < countof(kinds); i++)
+            ours |= text_starts(e->d_name, kinds[i]);
         if (ours && snprintf(path, sizeof path, "%s/%s", dir, e->d_name) < (int)sizeof path)
             unlink(path);
     }
@@ -223,7 +230,8 @@ static void forget_window(report *r)
     r->last.time = 0;
 }
 
-struct pace { f64 img_s, data_share, data_s, epoch_left, run_left; };  /* NAN while unknown; data_s: waiting, per step */
+/* NAN while unknown; data_s: seconds waited for data, per step. */
+struct pace { f64 img_s, data_share, data_s, epoch_left, run_left; };
 
 static f64 evals_left(const report *r)
 {
@@ -342,7 +350,9 @@ int report_step(report *r, const struct report_step *s)
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     if (!say_live())
         say(SAY_NORMAL, "%s", progress_line(r, WITH_LR | WITH_DATA).text);
-    return write_line(r, j) || to_board(r, "train", s->step, "loss", s->loss) || to_board(r, "train", s->step, "lr", s->lr) ||
+    if (write_line(r, j) || to_board(r, "train", s->step, "loss", s->loss))
+        return -1;
+    return to_board(r, "train", s->step, "lr", s->lr) ||
            to_board(r, "train", s->step, "grad_norm", s->grad_norm) ? -1 : 0;
 }
 
@@ -368,17 +378,20 @@ int report_eval(report *r, const struct run_eval *e)
     json_object_set_new(j, "n", json_integer(e->n));
     json_object_set_new(j, "s", json_number(e->seconds));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
-    say(SAY_NORMAL, "epoch %d: top1 %.2f  top5 %.2f  loss %.3f  (%lld images in %.1f s)  best %.2f at epoch %d", e->epoch, e->top1, e->top5, e->loss,
-        (long long)e->n, e->seconds, best_eval(r)->top1, best_eval(r)->epoch);
-    return write_line(r, j) || to_board(r, "eval", e->step, "top1", e->top1) || to_board(r, "eval", e->step, "top5", e->top5) ||
-           to_board(r, "eval", e->step, "loss", e->loss) ? -1 : 0;
+    const struct run_eval *best = best_eval(r);
+    say(SAY_NORMAL, "epoch %d: top1 %.2f  top5 %.2f  loss %.3f  (%lld images in %.1f s)  best %.2f at epoch %d",
+        e->epoch, e->top1, e->top5, e->loss, (long long)e->n, e->seconds, best->top1, best->epoch);
+    if (write_line(r, j) || to_board(r, "eval", e->step, "loss", e->loss))
+        return -1;
+    return to_board(r, "eval", e->step, "top1", e->top1) || to_board(r, "eval", e->step, "top5", e->top5) ? -1 : 0;
 }
 
 int report_event(report *r, const char *event, i64 step)
 {
     while (!strcmp(event, "resume") && r->n_evals && r->evals[r->n_evals - 1].step > step)
         r->n_evals--;
-    return write_line(r, json_pack("{s:s, s:I, s:o}", "event", event, "step", (json_int_t)step, "run_s", json_number(run_seconds(r))));
+    return write_line(r, json_pack("{s:s, s:I, s:o}", "event", event, "step", (json_int_t)step,
+                                   "run_s", json_number(run_seconds(r))));
 }
 
 void report_result(const report *r, arena *a, struct run_result *out)

@@ -10,7 +10,8 @@
 
 static json_t *eval_json(const struct run_eval *e)
 {
-    json_t *j = json_pack("{s:i, s:I, s:I}", "epoch", e->epoch, "step", (json_int_t)e->step, "n", (json_int_t)e->n);
+    json_t *j = json_pack("{s:i, s:I, s:I}", "epoch", e->epoch, "step", (json_int_t)e->step, "n",
+                          (json_int_t)e->n);
 #define PUT(name) json_object_set_new(j, #name, json_number(e->name));
     EVAL_REALS(PUT)
 #undef PUT
@@ -52,7 +53,8 @@ static bool read_real(json_t *j, const char *name, f64 *out)
 
 static bool read_eval(json_t *j, struct run_eval *e)
 {
-    json_t *epoch = json_object_get(j, "epoch"), *step = json_object_get(j, "step"), *n = json_object_get(j, "n");
+    json_t *epoch = json_object_get(j, "epoch"), *step = json_object_get(j, "step");
+    json_t *n = json_object_get(j, "n");
     e->epoch = (int)json_integer_value(epoch);
     e->step = json_integer_value(step);
     e->n = json_integer_value(n);
@@ -85,11 +87,14 @@ static bool read_lists(arena *a, json_t *j, struct run_result *r)
 
 static bool read_result(arena *a, json_t *j, struct run_result *r)
 {
-    const char *reason = json_string_value(json_object_get(j, "reason")), *hash = json_string_value(json_object_get(j, "experiment"));
+    const char *reason = json_string_value(json_object_get(j, "reason"));
+    const char *hash = json_string_value(json_object_get(j, "experiment"));
     bool ok = reason && hash && read_lists(a, j, r);
     r->reason = arena_printf(a, "%s", reason ? reason : "");
     r->hash = hash ? strtoull(hash, NULL, 16) : 0;
-#define GET(name, type) ok &= json_is_integer(json_object_get(j, #name)); r->name = (type)json_integer_value(json_object_get(j, #name));
+#define GET(name, type) \
+    ok &= json_is_integer(json_object_get(j, #name)); \
+    r->name = (type)json_integer_value(json_object_get(j, #name));
     COUNTS(GET)
 #undef GET
 #define GET(name) ok &= read_real(j, #name, &r->name);

@@ -9,7 +9,10 @@ const char *const metric_names[METRICS] = {
 #undef METRIC
 };
 
-bool metric_counted(enum metric m) { return m == METRIC_params || m == METRIC_flops || m == METRIC_flops_complete; }
+bool metric_counted(enum metric m)
+{
+    return m == METRIC_params || m == METRIC_flops || m == METRIC_flops_complete;
+}
 
 /* ---- small readers ------------------------------------------------------------------------------------------------------- */
 
@@ -18,14 +21,15 @@ static int only_keys(const struct yaml *y, const char *what, const char *const *
     if (y->kind != YAML_MAP)
         return yaml_fail(y, "%s is made of `key: value` pairs", what);
     for (int i = 0; i < y->n; i++) {
-        const char *key = y->items[i].key, *near;
+        const char *key = y->items[i].key;
+        char hint[96];
         bool found = false;
         for (int j = 0; j < n; j++)
             found |= !strcmp(key, known[j]);
         if (found)
             continue;
-        near = text_nearest(key, known, n);
-        return place_fail(y->items[i].key_at, "unknown key '%s' in %s%s%s%s", key, what, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+        return place_fail(y->items[i].key_at, "unknown key '%s' in %s%s", key, what,
+                          text_hint(hint, key, known, n));
     }
     return 0;
 }
@@ -66,12 +70,10 @@ static int read_metric(const struct yaml *y, const char *name, enum metric *out)
             *out = (enum metric)i;
             return 0;
         }
-    const char *near = text_nearest(name, metric_names, METRICS), *list = "";
-    char all[512] = "";
+    char all[512] = "", hint[96];
     for (int i = 0; i < METRICS; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", metric_names[i]);
-    list = near ? near : all;
-    return yaml_fail(y, "no metric '%s' (%s%s%s", name, near ? "did you mean '" : "there are: ", list, near ? "'?)" : ")");
+    return yaml_fail(y, "no metric '%s'%s; there are: %s", name, text_hint(hint, name, metric_names, METRICS), all);
 }
 
 /* ---- experiments --------------------------------------------------------------------------------------------------------- */
@@ -89,7 +91,8 @@ struct context {                                  /* what loading passes along *
 static int add_run(struct table *t, const struct spec *s, const char *name)
 {
     u64 hash = spec_hash(s);
-    const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, folder_name(t->arena, s->name), (long long)s->seed, (u32)(hash ^ hash >> 32));
+    const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, folder_name(t->arena, s->name),
+                                   (long long)s->seed, (u32)(hash ^ hash >> 32));
     for (size_t i = 0; i < t->n_runs; i++)
         if (!strcmp(t->runs[i].dir, dir)) {
             if (text_starts(name, t->runs[i].name))        // "ViT-T" by Params, now "ViT-T / CIFAR-100"
@@ -108,25 +111,27 @@ static int add_run(struct table *t, const struct spec *s, const char *name)
 
 static int prepared_at(const struct context *c, const struct yaml *y)
 {
-    const char *names[64];
+    const char **names = arena_array(c->t->arena, const char *, c->n_prepare + 1), *want = y->text;
+    char hint[96];
     for (int i = 0; i < c->n_prepare; i++) {
         names[i] = text_at(&c->prepare[i], "name", "");
-        if (y->kind == YAML_TEXT && !strcmp(names[i], y->text))
+        if (!strcmp(names[i], want))
             return i;
     }
-    const char *near = y->kind == YAML_TEXT ? text_nearest(y->text, names, c->n_prepare) : NULL;
-    return yaml_fail(y, "use: nothing called '%s' in prepare%s%s%s", y->kind == YAML_TEXT ? y->text : "", near ? " (did you mean '" : "",
-                     near ? near : "", near ? "'?)" : "");
+    return yaml_fail(y, "use: nothing called '%s' in prepare%s", want, text_hint(hint, want, names, c->n_prepare));
 }
 
 /* One run of `file`: over it the table's set, the row's, the column's, `use`, the seed, and what the command line says. Returns
  * its place in the list, or -1 + fail. */
-static int resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row, const struct table_column *column, const struct yaml *seed)
+static int resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row,
+                   const struct table_column *column, const struct yaml *seed)
 {
     struct spec s;
     arena *a = c->t->arena;
-    const struct yaml *trees[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), column ? column->set : NULL }, *use = yaml_get(row, "use");
-    struct spec_set *sets = arena_array(a, struct spec_set, countof(trees) + (use ? use->n : 0) + 1 + c->n_sets);
+    const struct yaml *use = yaml_get(row, "use");
+    const struct yaml *trees[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), column ? column->set : NULL };
+    struct spec_set *sets = arena_array(a, struct spec_set,
+                                        countof(trees) + (use ? use->n : 0) + 1 + c->n_sets);
     int n = 0, *uses = arena_array(a, int, use ? MAX(1, use->n) : 1);
     if (file->kind != YAML_TEXT || !file->text[0])
         return yaml_fail(file, "wants the name of an experiment file");
@@ -138,10 +143,12 @@ static int resolve(struct context *c, const char *name, const struct yaml *file,
         if (at < 0)
             return -1;
         uses[i] = c->prepared[at];
-        sets[n++] = (struct spec_set){ "use", arena_printf(a, "%s=%s/ckpt/last.safetensors", use->items[i].key, c->t->runs[c->prepared[at]].dir), NULL };
+        const char *dir = c->t->runs[c->prepared[at]].dir;
+        sets[n++] = (struct spec_set){ .by = "use", .text = arena_printf(a, "%s=%s/ckpt/last.safetensors",
+                                                                         use->items[i].key, dir) };
     }
     if (seed)
-        sets[n++] = (struct spec_set){ "seeds", arena_printf(a, "seed=%s", seed->kind == YAML_TEXT ? seed->text : "?"), NULL };
+        sets[n++] = (struct spec_set){ .by = "seeds", .text = arena_printf(a, "seed=%s", seed->text) };
     for (int i = 0; i < c->n_sets; i++)
         sets[n++] = c->sets[i];
     const char *path = place_path(a, file->at, file->text);
@@ -208,7 +215,8 @@ static int read_columns(struct context *c, const char *metric_name)
     enum metric m = METRIC_top1;
     int next = 0;
     struct table *t = c->t;
-    if (read_metric(metric ? metric : c->root, metric_name, &m) || list_below(c->root, "columns", &items, &t->n_columns))
+    if (read_metric(metric ? metric : c->root, metric_name, &m) ||
+        list_below(c->root, "columns", &items, &t->n_columns))
         return -1;
     t->columns = arena_array(t->arena, struct table_column, MAX(1, t->n_columns));
     for (int i = 0; i < t->n_columns; i++)
@@ -217,7 +225,8 @@ static int read_columns(struct context *c, const char *metric_name)
     return t->n_columns ? 0 : yaml_fail(c->root, "a table wants columns");
 }
 
-static int read_cell(struct context *c, const struct yaml *row, const char *name, const struct table_column *column, const struct yaml *file, struct table_cell *out)
+static int read_cell(struct context *c, const struct yaml *row, const char *name,
+                     const struct table_column *column, const struct yaml *file, struct table_cell *out)
 {
     const struct yaml *seeds;
     int n;
@@ -249,7 +258,8 @@ static int read_paper(struct table *t, const struct yaml *row, f64 *out)
         return yaml_fail(yaml_get(row, "paper"), "%d numbers for %d columns", n, t->n_columns);
     for (int i = 0; i < t->n_columns; i++) {
         out[i] = NAN;
-        if (n && (items[i].kind != YAML_TEXT || (items[i].text[0] && !text_real(slice_of(items[i].text), &out[i]))))
+        bool text = n && items[i].kind == YAML_TEXT;
+        if (n && (!text || (items[i].text[0] && !text_real(slice_of(items[i].text), &out[i]))))
             return yaml_fail(&items[i], "paper wants numbers, or ~ for none");
     }
     return 0;
@@ -261,14 +271,16 @@ static int read_row(struct context *c, const struct yaml *y, struct table_row *o
     struct table *t = c->t;
     const struct yaml *cells;
     int n;
-    if (only_keys(y, "rows", known, countof(known)) || list_below(y, "cells", &cells, &n) || !(out->name = text_at(y, "name", NULL)))
+    if (only_keys(y, "rows", known, countof(known)) || list_below(y, "cells", &cells, &n) ||
+        !(out->name = text_at(y, "name", NULL)))
         return -1;
     out->cells = arena_array(t->arena, struct table_cell, t->n_columns);
     out->paper = arena_array(t->arena, f64, t->n_columns);
     for (int i = 0; i < t->n_columns; i++) {
         int at = n == 1 ? 0 : t->columns[i].cell;
         if (at >= n)
-            return yaml_fail(y, "row '%s' has %d cells, but column '%s' is number %d", out->name, n, t->columns[i].name, at + 1);
+            return yaml_fail(y, "row '%s' has %d cells, but column '%s' is number %d", out->name, n,
+                             t->columns[i].name, at + 1);
         bool none = cells[at].kind == YAML_TEXT && !cells[at].text[0];
         if (!none && read_cell(c, y, out->name, &t->columns[i], &cells[at], &out->cells[i]))
             return -1;
@@ -292,18 +304,22 @@ static int read_rows(struct context *c)
             if (!strcmp(row->text, t->rows[j].name))
                 t->columns[i].row = j;
         if ((row || t->columns[i].metric == METRIC_epochs_to) && t->columns[i].row < 0)
-            return yaml_fail(row ? row : &columns->items[i], "metric epochs_to wants `row:` with the name of a row");
+            return yaml_fail(row ? row : &columns->items[i],
+                             "metric epochs_to wants `row:` with the name of a row");
     }
     return 0;
 }
 
-int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets, int n)
+int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
+               int n)
 {
-    static const char *const known[] = { "title", "columns", "rows", "prepare", "seeds", "metric", "set", "transpose", "notes" };
+    static const char *const known[] = { "title", "columns", "rows", "prepare", "seeds", "metric", "set",
+                                         "transpose", "notes" };
     const struct yaml *notes, *root = yaml_load(a, path);
     struct context c = { .t = t, .root = root, .sets = sets, .n_sets = n };
     *t = (struct table){ .arena = a, .out = out };
-    if (!root || only_keys(root, "a table", known, countof(known)) || !(t->title = text_at(root, "title", "")))
+    if (!root || only_keys(root, "a table", known, countof(known)) ||
+        !(t->title = text_at(root, "title", "")))
         return -1;
     const char *transpose = text_at(root, "transpose", "off"), *metric = text_at(root, "metric", "top1");
     if (!transpose || !metric || list_below(root, "notes", &notes, &t->n_notes))
@@ -324,7 +340,8 @@ static int mark_wanted(struct table *t, const char *only)
     int n = 0;
     for (size_t i = t->n_runs; i-- > 0;) {
         struct table_run *r = &t->runs[i];
-        r->wanted = r->state != CELL_DONE && (r->wanted || (!r->prepared && !r->counts_only && strstr(r->name, only)));
+        bool asked = !r->prepared && !r->counts_only && strstr(r->name, only);
+        r->wanted = r->state != CELL_DONE && (r->wanted || asked);
         n += r->wanted;
         for (int j = 0; r->wanted && j < r->n_uses; j++)
             t->runs[r->uses[j]].wanted = true;
@@ -336,12 +353,13 @@ static int mark_wanted(struct table *t, const char *only)
 static enum fault run_one(struct table *t, struct table_run *r, int number, int of, int argc, char **argv)
 {
     struct run_options o = { .out = r->dir, .resume = "", .argc = argc, .argv = argv };
-    say(SAY_NORMAL, "%s[%d/%d] %s, seed %lld%s  (%s)", say_bold(2), number, of, r->name, (long long)r->spec.seed, say_plain(2), r->dir);
+    say(SAY_NORMAL, "%s[%d/%d] %s, seed %lld%s  (%s)", say_bold(2), number, of, r->name,
+        (long long)r->spec.seed, say_plain(2), r->dir);
     progress_label(arena_printf(t->arena, "[%d/%d] ", number, of));
     int rc = run_experiment(&r->spec, &o, t->arena, &r->result);
     progress_label("");
     r->state = rc ? CELL_FAILED : CELL_DONE;
-    r->why = arena_printf(t->arena, "%s, seed %lld: %s", r->name, (long long)r->spec.seed, rc ? fail_message() : "");
+    r->why = rc ? arena_printf(t->arena, "%s, seed %lld: %s", r->name, (long long)r->spec.seed, fail_message()) : "";
     return rc ? fail_fault() : FAULT_NONE;
 }
 
@@ -364,7 +382,8 @@ int table_run(struct table *t, const char *only, int argc, char **argv)
             why = failed++ ? why : r->why;
             first = first ? first : fault;
         } else
-            say(SAY_NORMAL, "[%d/%d] top1 %.2f after %s; about %s left", tried, todo, r->result.top1, text_time(took, r->result.seconds),
+            say(SAY_NORMAL, "[%d/%d] top1 %.2f after %s; about %s left", tried, todo, r->result.top1,
+                text_time(took, r->result.seconds),
                 text_time(left, (clock_now() - began) / tried * (todo - tried)));
     }
     return failed ? fail(first, "%d of %d experiments failed; the first: %s", failed, todo, why) : 0;
@@ -376,6 +395,7 @@ void table_list(FILE *f, const struct table *t)
     for (size_t i = 0; i < t->n_runs; i++) {
         const struct table_run *r = &t->runs[i];
         if (!r->counts_only || r->prepared)
-            fprintf(f, "%-6s  %-55s  %s, seed %lld\n", words[r->state], r->dir, r->name, (long long)r->spec.seed);
+            fprintf(f, "%-6s  %-55s  %s, seed %lld\n", words[r->state], r->dir, r->name,
+                    (long long)r->spec.seed);
     }
 }

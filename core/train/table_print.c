@@ -122,7 +122,8 @@ static const char *cell_text(struct table *t, int row, int column, bool best)
         text = arena_printf(a, "%s [%d/%d]", text, s.n, s.of);
     if (isnan(paper))
         return text;
-    return c->per == 1 ? arena_printf(a, "%s (%s)", text, number(a, c, paper)) : arena_printf(a, "%s (%.10g)", text, paper);
+    return c->per == 1 ? arena_printf(a, "%s (%s)", text, number(a, c, paper))
+           : arena_printf(a, "%s (%.10g)", text, paper);
 }
 
 static int columns_of(const char *s)
@@ -147,7 +148,8 @@ static const char *safe(arena *a, const char *s)
 
 static void print_markdown(FILE *f, struct table *t, bool best)
 {
-    int rows = 1 + (t->transpose ? t->n_columns : t->n_rows), columns = 1 + (t->transpose ? t->n_rows : t->n_columns);
+    int rows = 1 + (t->transpose ? t->n_columns : t->n_rows);
+    int columns = 1 + (t->transpose ? t->n_rows : t->n_columns);
     const char **text = arena_array(t->arena, const char *, rows * columns);
     bool paper = false;
     int most = 0;
@@ -173,12 +175,13 @@ static void print_markdown(FILE *f, struct table *t, bool best)
         }
         fputs("|\n", f);
         for (int c = 0; r == 0 && c < columns; c++)
-            fputs(c ? "|---" : "|---", f);
+            fputs("|---", f);
         fputs(r == 0 ? "|\n" : "", f);
     }
     fputs("\n", f);
+    const char *when = best ? "Best epoch, chosen on the images it is reported for" : "After the last epoch";
     if (most > 1 || paper)
-        fprintf(f, "%s%s%s.\n", best ? "Best epoch, chosen on the images it is reported for" : "After the last epoch", most > 1 ? "; mean ± standard deviation over the seeds" : "",
+        fprintf(f, "%s%s%s.\n", when, most > 1 ? "; mean ± standard deviation over the seeds" : "",
                 paper ? "; in brackets what the paper reports" : "");
     for (int i = 0; i < t->n_notes; i++)
         fprintf(f, "%s\n", t->notes[i]);
@@ -207,7 +210,8 @@ static void print_csv(FILE *f, struct table *t, bool best)
             struct stats s = stats_of(t, r, c, best);
             csv_text(f, t->rows[r].name);
             csv_text(f, t->columns[c].name);
-            fprintf(f, "%s,", best && t->columns[c].metric == METRIC_top1 ? "best" : metric_names[t->columns[c].metric]);
+            enum metric m = t->columns[c].metric;
+            fprintf(f, "%s,", metric_names[best && m == METRIC_top1 ? METRIC_best : m]);
             csv_number(f, s.mean, ",");
             csv_number(f, s.sd, ",");
             fprintf(f, "%d,", s.n);
@@ -229,7 +233,8 @@ static json_t *cell_json(struct table *t, int row, int column, bool best)
         if (t->runs[cell->runs[i]].state == CELL_FAILED)
             json_array_append_new(failures, json_string(t->runs[cell->runs[i]].why));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "column", t->columns[column].name, "metric", metric_names[t->columns[column].metric],
+    return json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "column", t->columns[column].name,
+                     "metric", metric_names[t->columns[column].metric],
                      "mean", number_json(s.mean), "sd", number_json(s.sd), "seeds", s.n, "of", s.of, "paper", number_json(t->rows[row].paper[column]),
                      "values", values, "runs", folders, "failures", failures);
 }
