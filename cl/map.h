@@ -1,4 +1,5 @@
-/* map.h: what generated pointwise kernels (core/op/map.c) stand on. V: MAP_W floats, 16 on CPUs, one per item on GPUs. */
+/* map.h: what generated pointwise kernels (core/op/map.c) stand on. V: MAP_W floats, 16 on CPUs, where an item is
+ * a group, and one on GPUs, where items stand side by side: MAP_COL along the row, MAP_ROW from row to row. */
 #ifndef MAP_H
 #define MAP_H
 #include "special.h"
@@ -11,6 +12,12 @@
 #define gelu             gelu_16
 #define gelu_grad        gelu_grad_16
 #define unit_to_normal   normal_16
+#define whole(x)         convert_float16(convert_int16(x))
+#define MAP_GROUP ALONE
+#define MAP_ROW  0
+#define MAP_ROWS 1
+#define MAP_COL  0
+#define MAP_COLS 16
 #else
 #define V float
 #define load_v(p, n)     (*(p))
@@ -18,20 +25,20 @@
 #define gelu             gelu_1
 #define gelu_grad        gelu_grad_1
 #define unit_to_normal   normal_1
+#define whole(x)         convert_float(convert_int(x))
+#define MAP_GROUP
+#define MAP_ROW  get_local_id(1)
+#define MAP_ROWS get_local_size(1)
+#define MAP_COL  get_local_id(0)
+#define MAP_COLS get_local_size(0)
 #endif
 
-/* step: the step buffer, [number, seed lo, seed hi, ...] (core/graph/graph.h). Uniform [0, 1) for element i, or from it on. */
-static inline float draw(__global const uint *step, uint stream, long i)
-{
-    return unit_1(random_1((ulong)step[2] << 32 | step[1], stream, step[0], (ulong)i));
-}
+/* Uniform [0, 1) for element i, or from it on; seed and step are the step buffer's (core/graph/graph.h). */
+static inline float draw(ulong seed, uint step, uint stream, long i) { return unit_1(random_1(seed, stream, step, (ulong)i)); }
 
-static inline V draw_v(__global const uint *step, uint stream, long i)
-{
 #if MAP_W == 16
-    return unit_16(random_16((ulong)step[2] << 32 | step[1], stream, step[0], (ulong)i >> 4));
+#define draw_v(seed, step, stream, i) unit_16(random_16(seed, stream, step, (ulong)(i) >> 4))
 #else
-    return draw(step, stream, i);
+#define draw_v(seed, step, stream, i) draw(seed, step, stream, i)
 #endif
-}
 #endif

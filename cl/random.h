@@ -10,29 +10,37 @@
 #ifndef RANDOM_H
 #define RANDOM_H
 
-/* A round works on 64-bit lanes of which only the low halves count: the product of two low halves is one
- * instruction. */
+#define PHILOX_10(round) round(0) round(1) round(2) round(3) round(4) round(5) round(6) round(7) round(8) round(9)
+
+/* Works on 64-bit lanes of which only the low halves count: the product of two low halves is one instruction. (Both products
+ * as the halves of one ulong8 are fewer instructions, but a longer chain of them, and slower.) */
 #define PHILOX_LOW(x) ((x) & 0xFFFFFFFFul)
-#define PHILOX_ROUND(k0, k1) {                                                                          \
-    ulong4 p0 = PHILOX_LOW(c0) * 0xD2511F53ul, p1 = PHILOX_LOW(c2) * 0xCD9E8D57ul;                      \
-    c0 = (p1 >> 32) ^ c1 ^ (ulong)(k0), c2 = (p0 >> 32) ^ c3 ^ (ulong)(k1);                             \
+#define PHILOX_FOUR(n) {                                                                                \
+    const ulong4 p0 = PHILOX_LOW(c0) * 0xD2511F53ul, p1 = PHILOX_LOW(c2) * 0xCD9E8D57ul;                \
+    c0 = (p1 >> 32) ^ c1 ^ (ulong)((uint)seed + n * 0x9E3779B9u);                                       \
+    c2 = (p0 >> 32) ^ c3 ^ (ulong)((uint)(seed >> 32) + n * 0xBB67AE85u);                               \
     c1 = p1, c3 = p0; }
-#define PHILOX_KEYS(n) PHILOX_ROUND((uint)seed + n * 0x9E3779B9u, (uint)(seed >> 32) + n * 0xBB67AE85u)
 
 static inline uint16 random_16(ulong seed, uint stream, uint step, ulong group)
 {
     ulong4 c0 = (group << 2) + (ulong4)(0, 1, 2, 3), c1 = group >> 30, c2 = step, c3 = stream;
-    PHILOX_KEYS(0) PHILOX_KEYS(1) PHILOX_KEYS(2) PHILOX_KEYS(3) PHILOX_KEYS(4)
-    PHILOX_KEYS(5) PHILOX_KEYS(6) PHILOX_KEYS(7) PHILOX_KEYS(8) PHILOX_KEYS(9)
+    PHILOX_10(PHILOX_FOUR)
     return (uint16)(convert_uint4(c0), convert_uint4(c1), convert_uint4(c2), convert_uint4(c3));
 }
 
+#define PHILOX_ONE(n) {                                                                                 \
+    const uint low0 = c0 * 0xD2511F53u, low2 = c2 * 0xCD9E8D57u;                                        \
+    const uint high0 = mul_hi(c0, 0xD2511F53u), high2 = mul_hi(c2, 0xCD9E8D57u);                        \
+    c0 = high2 ^ c1 ^ ((uint)seed + n * 0x9E3779B9u);                                                   \
+    c2 = high0 ^ c3 ^ ((uint)(seed >> 32) + n * 0xBB67AE85u);                                           \
+    c1 = low2, c3 = low0; }
+
 static inline uint random_1(ulong seed, uint stream, uint step, ulong i)
 {
-    uint16 bits = random_16(seed, stream, step, i >> 4);
-    uint v[16];
-    vstore16(bits, 0, v);
-    return v[i & 15];
+    const ulong counter = (i >> 4 << 2) + (i & 3);
+    uint c0 = (uint)counter, c1 = (uint)(counter >> 32), c2 = step, c3 = stream;
+    PHILOX_10(PHILOX_ONE)
+    return i & 8 ? i & 4 ? c3 : c2 : i & 4 ? c1 : c0;
 }
 
 #define W     1

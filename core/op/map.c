@@ -302,16 +302,16 @@ static void put_arguments(text *t, const node *n, const struct layout *l)
 static void put_row_head(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
-    int rows = l->n_axes - 1, step = 0;
-    put(t, rows > 1 ? "long q = r;\n" : "");
+    int rows = l->n_axes - 1;
+    const char *whole = node_count(n) / MAX(1, l->extent[rows]) > UINT32_MAX ? "ulong" : "uint";       // division is dear
+    if (rows > 1)
+        put(t, "%s q = (%s)r;\n", whole, whole);
     for (int axis = rows - 1; axis > 0; axis--)
-        put(t, "const long i%d = q %% e%d; q /= e%d;\n", axis, axis, axis);
+        put(t, "const long i%d = q %% (%s)e%d; q /= (%s)e%d;\n", axis, whole, axis, whole, axis);
     put(t, rows > 1 ? "const long i0 = q;\n" : rows ? "const long i0 = r;\n" : "");
     for (int k = 0; k < n->n_in; k++) {
-        if (!has_shape(n, k)) {
-            step = k;
+        if (!has_shape(n, k))
             continue;
-        }
         put(t, "const __global float *q%d = p%d + (", k, k);
         put_base(t, l, k, false);
         put(t, ");\n");
@@ -325,7 +325,7 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
             put_base(t, l, n->n_in + i, true);
             put(t, ") * %s;\n", along ? "((cols + 15) / 16 * 16)" : "16");      // rng.c: rows start a block of 16
             if (!along)
-                put(t, "const V u%d = (V)(draw(step%d, stream%d, w%d));\n", i, step, i, i);
+                put(t, "const V u%d = (V)(draw(seed, now, stream%d, w%d));\n", i, i, i);
         }
     for (int i = 0; i < m->n; i++)
         if (!step_along_row(n, l, i))
@@ -335,17 +335,17 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
 static void put_kernel(text *t, const node *n, const struct layout *l, const char *name)
 {
     const struct map_args *m = n->args;
-    int step = 0;
-    for (int k = 0; k < n->n_in; k++)
-        if (!has_shape(n, k))
-            step = k;
-    put(t, "__kernel __attribute__((reqd_work_group_size(WG, 1, 1))) void %s\n", name);
+    put(t, "__kernel MAP_GROUP void %s\n", name);
     put_arguments(t, n, l);
-    put(t, "{\nconst long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
+    put(t, "{\n");
+    for (int k = 0; k < n->n_in; k++)             // read once: a compiler cannot know that `out` lies elsewhere
+        if (!has_shape(n, k))
+            put(t, "const uint now = step%d[0];\nconst ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n", k, k, k);
+    put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
-           "for (long r = r0; r < r1; r++) {\n");
+           "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
     put_row_head(t, n, l);
-    put(t, "for (long j = c0 + get_local_id(0) * MAP_W; j < c1; j += WG * MAP_W) {\nconst long left = c1 - j;\n");
+    put(t, "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\nconst long left = c1 - j;\n");
     for (int k = 0; k < n->n_in; k++)
         if (has_shape(n, k) && along_row(l, k))
             put(t, "const V v%d = load_v(q%d + j, left);\n", k, k);
@@ -353,7 +353,7 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
         if (!step_along_row(n, l, i))
             continue;
         if (!map_rows[m->step[i].row].arity)
-            put(t, "const V u%d = draw_v(step%d, stream%d, w%d + j);\n", i, step, i, i);
+            put(t, "const V u%d = draw_v(seed, now, stream%d, w%d + j);\n", i, i, i);
         put_step(t, n, i);
     }
     put(t, "store_v(t%d, out + r * cols + j, left);\n}\n}\n}\n", m->n - 1);
@@ -369,16 +369,30 @@ static const char *name_of(arena *a, const char *body, const node *n)
     return arena_printf(a, "map_%s_%08x", map_rows[m->step[m->n - 1].row].name, (u32)(h ^ h >> 32));
 }
 
+/* Groups take blocks of rows x columns. Items of a GPU's group stand side by side along a row, and rows too short for all of
+ * them are taken several at a time. */
+struct blocks { i64 rows, cols, across; };
+
+static struct blocks blocks_of(const dev *d, i64 rows, i64 cols)
+{
+    i64 share = dev_tune(d, "map", "SHARE"), groups = dev_tune(d, "map", "GROUPS"), wg = dev_tune(d, "map", "WG");
+    struct blocks b = { .across = wg };
+    while (b.across > 1 && b.across / 2 >= cols)
+        b.across /= 2;
+    b.cols = ROUND_UP(MIN(cols, MAX(share, cols / groups)), (i64)16);
+    b.rows = MAX(MAX(1, share / MAX(1, cols)), CEIL_DIV(rows, groups));
+    return b;
+}
+
 static void emit(const node *n, launches *list)
 {
     arena *a = n->g->a;
     const struct map_args *m = n->args;
     struct layout l = layout_of(n);
     dev *d = launches_dev(list);
-    int w = dev_tune(d, "map", "W"), wg = dev_tune(d, "map", "WG");
-    i64 cols = l.extent[l.n_axes - 1], rows = node_count(n) / MAX(1, cols), share = dev_tune(d, "map", "SHARE");
-    i64 block_cols = MIN(ROUND_UP(cols, (i64)16), ROUND_UP(MAX(share, cols / 256), (i64)16));
-    i64 block_rows = MAX(MAX(1, share / MAX(1, cols)), rows / 1024);
+    i64 cols = l.extent[l.n_axes - 1], rows = node_count(n) / MAX(1, cols);
+    u64 wg = (u64)dev_tune(d, "map", "WG");
+    struct blocks b = blocks_of(d, rows, cols);
 
     text body = { .a = a }, whole = { .a = a };
     put_kernel(&body, n, &l, "map");
@@ -387,8 +401,8 @@ static void emit(const node *n, launches *list)
     put_kernel(&whole, n, &l, name);
 
     launch k = { .file = "map", .kernel = name, .source = whole.p, .label = n->name,
-                 .defs = arena_printf(a, "-DMAP_W=%d -DWG=%d", w, wg),
-                 .global = { (u64)CEIL_DIV(cols, block_cols) * (u64)wg, (u64)CEIL_DIV(rows, block_rows) }, .local = { (u64)wg, 1 } };
+                 .defs = wg == 1 ? "-DMAP_W=16" : "-DMAP_W=1", .local = { (u64)b.across, wg / (u64)b.across },
+                 .global = { (u64)(CEIL_DIV(cols, b.cols) * b.across), (u64)CEIL_DIV(rows, b.rows) * (wg / (u64)b.across) } };
     int c = 0;
     k.args[c++] = (arg)ARG_RANGE(n->home);
     k.bytes = (f64)node_bytes(n);
@@ -396,7 +410,7 @@ static void emit(const node *n, launches *list)
         k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
         k.bytes += (f64)node_bytes(n->in[i]);
     }
-    i64 sizes[] = { rows, cols, block_rows, block_cols };
+    i64 sizes[] = { rows, cols, b.rows, b.cols };
     for (int i = 0; i < 4; i++)
         k.args[c++] = (arg)ARG_LONG(sizes[i]);
     for (int axis = 1; axis < l.n_axes - 1; axis++)
