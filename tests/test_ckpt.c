@@ -1,7 +1,7 @@
 /* test_ckpt.c: the list of tensors, element types, safetensors, and saving. Formats with an archive: test_ckpt_zip.c. */
 #include "ckpt_help.h"
 
-/* ---- values ----------------------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static void values_of_every_type(void **state)
 {
@@ -42,7 +42,7 @@ static void values_of_every_type(void **state)
     ckpt_close(c);
 }
 
-/* ---- safetensors ------------------------------------------------------------------------------------------------------- */
+/* ---- safetensors --------------------------------------------------------------------------------------- */
 
 static void round_trip_keeps_every_bit(void **state)
 {
@@ -208,7 +208,7 @@ static void crowds_are_refused(void **state)
     arena_close(a);
 }
 
-/* ---- golden, saving ----------------------------------------------------------------------------------------------------- */
+/* ---- golden, saving ------------------------------------------------------------------------------------ */
 
 static void golden_file_is_read(void **state)
 {

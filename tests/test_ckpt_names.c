@@ -1,7 +1,7 @@
 /* test_ckpt_names.c: other people's names, position embeddings of another grid, and loading into a model. */
 #include "ckpt_help.h"
 
-/* ---- position embeddings ------------------------------------------------------------------------------------------------- */
+/* ---- position embeddings ------------------------------------------------------------------------------- */
 
 static void check_resize(const ckpt *c, const char *from, const char *to, int h, int w, bool bilinear)
 {
@@ -58,7 +58,7 @@ static void resize_of_the_same_grid_is_the_identity(void **state)
     }
 }
 
-/* ---- names ----------------------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 /* A file of one-element tensors with these names. */
 static ckpt *names_new(const char *const *name, int n)
@@ -153,7 +153,7 @@ static void stacked_layers_come_apart(void **state)
     ckpt_close(c);
 }
 
-/* ---- loading ---------------------------------------------------------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static const f32 ramp[64] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
 

@@ -34,7 +34,7 @@ static ckpt *torch_open(const void *pickle, size_t n)
     return c;
 }
 
-/* ---- what is read -------------------------------------------------------------------------------------------------------------- */
+/* ---- what is read -------------------------------------------------------------------------------------- */
 
 static void views_of_every_kind(void **state)
 {
@@ -137,7 +137,7 @@ static void byte_order_is_obeyed(void **state)
     assert_refused(file, zip_make(file, bad, 3), "byte order");
 }
 
-/* ---- what is refused ------------------------------------------------------------------------------------------------------------- */
+/* ---- what is refused ----------------------------------------------------------------------------------- */
 
 static void harm_is_refused_by_name(void **state)
 {
@@ -253,7 +253,7 @@ static void bombs_are_refused(void **state)
     arena_close(a);
 }
 
-/* ---- legacy streams ------------------------------------------------------------------------------------------------------------------ */
+/* ---- legacy streams ------------------------------------------------------------------------------------ */
 
 #define MAGIC   "\x80\2\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 #define HEAD    MAGIC "\x80\2M\xe9\3." "\x80\2}."

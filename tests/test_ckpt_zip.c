@@ -6,7 +6,7 @@
 
 static const f32 six[] = { 1, 2, 3, 4, 5, 6 };
 
-/* ---- .npy headers ------------------------------------------------------------------------------------------------------------ */
+/* ---- .npy headers -------------------------------------------------------------------------------------- */
 
 static size_t npz_make(u8 *out, const char *header, const void *data, size_t n)
 {
@@ -98,7 +98,7 @@ static void hostile_npy_headers_are_refused(void **state)
     assert_refused(file, zip_make(file, &(struct zipped){ "a.npy", "", 0 }, 1), "known version");
 }
 
-/* ---- archives ------------------------------------------------------------------------------------------------------------------- */
+/* ---- archives ------------------------------------------------------------------------------------------ */
 
 static void hostile_entries_are_refused(void **state)
 {
@@ -167,7 +167,7 @@ static void impossible_counts_are_refused(void **state)
     assert_refused("PK\3\4 and then nothing that is a zip", 36, "archive");
 }
 
-/* ---- our own files ------------------------------------------------------------------------------------------------------------------ */
+/* ---- our own files ------------------------------------------------------------------------------------- */
 
 static void round_trip_through_every_format(void **state)
 {

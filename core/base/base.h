@@ -141,7 +141,8 @@ const char *text_count(char out[24], f64 n);      /* "265.4M" */
 struct file_map { const u8 *p; u64 n; };
 int  file_map(const char *path, struct file_map *m);
 void file_unmap(struct file_map *m);
-void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops these pages from our memory; read again if used */
+void file_expect(const struct file_map *m, const void *p, u64 n);       /* these bytes are read soon: fetch them ahead */
+void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops their pages from our memory; read again if used */
 char *file_text(arena *a, const char *path, size_t *n);      /* whole file, NUL-terminated; NULL + fail */
 bool file_exists(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */

@@ -41,15 +41,18 @@ void file_unmap(struct file_map *m)
     *m = (struct file_map){ 0 };
 }
 
-void file_forget(const struct file_map *m, const void *p, u64 n)
+static void advise(const struct file_map *m, const void *p, u64 n, int advice)
 {
-    u64 page = (u64)sysconf(_SC_PAGESIZE);
-    u64 at = (u64)((uintptr_t)p - (uintptr_t)m->p);
+    u64 page = (u64)sysconf(_SC_PAGESIZE), at = (u64)((uintptr_t)p - (uintptr_t)m->p);
     if (at >= m->n)                                         // not in this map
         return;
     u64 from = at / page * page, to = ROUND_UP(at + MIN(n, m->n - at), page);
-    madvise((u8 *)m->p + from, to - from, MADV_DONTNEED);   // a private map nobody wrote to: the file still has them
+    madvise((u8 *)m->p + from, to - from, advice);
 }
+
+void file_expect(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_WILLNEED); }
+/* A private map nobody wrote to: the file still has what is dropped. */
+void file_forget(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_DONTNEED); }
 
 char *file_text(arena *a, const char *path, size_t *n)
 {

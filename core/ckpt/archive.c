@@ -1,4 +1,4 @@
-/* archive.c: zip archives through libzip. Reading is from the mapped file, writing into the temporary file of file_out. */
+/* archive.c: zip archives through libzip, which writes into the temporary file of file_out. */
 #include "ckpt/archive.h"
 #include <errno.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@ enum { MAX_ENTRIES = MAX_TENSORS, MAX_EXPANSION = 16 };
 
 bool archive_knows(const struct file_map *m) { return m->n >= 22 && !memcmp(m->p, "PK", 2) && m->p[2] < 8; }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static u64 little(const u8 *p, int bytes)
 {
@@ -91,7 +91,8 @@ zip_t *archive_open(ckpt *c)
     zip_error_init(&e);
     if (judge_zip64(&c->map))
         return NULL;
-    zip_source_t *src = zip_source_buffer_create(c->map.p, c->map.n, 0, &e);
+    // read, not mapped, where there is a file: pages of the map would be held beside each tensor's copy
+    zip_source_t *src = c->mapped ? zip_source_file_create(c->path, 0, 0, &e) : zip_source_buffer_create(c->map.p, c->map.n, 0, &e);
     zip_t *z = src ? zip_open_from_source(src, ZIP_RDONLY, &e) : NULL;
     if (!z) {
         fail(FAULT_DATA, "damaged or truncated archive (%s)", zip_error_strerror(&e));
@@ -150,7 +151,7 @@ int archive_end(zip_file_t *f)
     return rc;
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------------
+/* ---- writing ----------------------------------------------------------------------------------------------
  * Two kinds of libzip source: the sink is the archive itself, on our FILE; a piece is one entry, head bytes then a tensor. */
 
 struct sink { struct file_out *o; zip_error_t error; };

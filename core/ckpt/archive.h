@@ -6,7 +6,7 @@
 #include <zip.h>
 
 bool   archive_knows(const struct file_map *m);
-/* Opens the map's archive after judging every entry: sane name, plain or deflated, declared size in proportion to the
+/* Opens the file's archive after judging every entry: sane name, plain or deflated, declared size in proportion to the
  * file, no name twice. NULL + fail(FAULT_DATA) without the path. */
 zip_t *archive_open(ckpt *c);
 int         archive_count(zip_t *z);

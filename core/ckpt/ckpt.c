@@ -22,7 +22,7 @@ static ckpt *make(const char *path)
 
 ckpt *ckpt_new(void) { return make("memory"); }
 
-/* ---- the list ------------------------------------------------------------------------------------------------------ */
+/* ---- the list ------------------------------------------------------------------------------------------ */
 
 static int text_budget(ckpt *c, size_t n)
 {
@@ -110,7 +110,7 @@ const tensor *ckpt_find(const ckpt *c, const char *name)
     return hit ? &(*hit)->t : NULL;
 }
 
-/* ---- metadata ------------------------------------------------------------------------------------------------------- */
+/* ---- metadata ------------------------------------------------------------------------------------------ */
 
 int ckpt_note(ckpt *c, slice key, slice value)
 {
@@ -163,7 +163,7 @@ int ckpt_skipped(const ckpt *c, const char **example)
     return c->skipped;
 }
 
-/* ---- opening ---------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static int open_as(ckpt *c)
 {
@@ -215,7 +215,21 @@ void ckpt_close(ckpt *c)
     arena_close(c->mem);
 }
 
-/* ---- elements ----------------------------------------------------------------------------------------------------------- */
+/* ---- elements ------------------------------------------------------------------------------------------ */
+
+/* To memory aligned for the type, a piece at a time so that the map's pages and the copy are not held both. */
+static const void *move(ckpt *c, arena *a, const u8 *p, u64 n)
+{
+    enum { PIECE = 4 << 20 };
+    u8 *to = arena_try(a, n, 64);
+    for (u64 at = 0, step; to && at < n; at += step) {
+        step = MIN(PIECE, n - at);
+        memcpy(to + at, p + at, step);
+        if (c->mapped)
+            file_forget(&c->map, p + at, step);
+    }
+    return to;
+}
 
 const void *tensor_data(const tensor *t)
 {
@@ -227,10 +241,10 @@ const void *tensor_data(const tensor *t)
         return e->data = e;
     arena *a = arena_open("tensor");
     const void *p = c->format->read(c, e, a);
-    if (p && (uintptr_t)p % (uintptr_t)types[t->type].unit) {
-        void *moved = arena_try(a, t->bytes, 64);
-        p = moved ? memcpy(moved, p, t->bytes) : NULL;
-    }
+    if (p && c->mapped)
+        file_expect(&c->map, p, t->bytes);
+    if (p && (uintptr_t)p % (uintptr_t)types[t->type].unit)
+        p = move(c, a, p, t->bytes);
     if (!p) {
         if (!c->inner)                               // else the file's own tensor has said where
             fail_in("%s: %s", c->path, t->name);
@@ -255,7 +269,7 @@ void tensor_drop(const tensor *t)
     e->data = NULL;
 }
 
-/* ---- writing -------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 void ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data)
 {

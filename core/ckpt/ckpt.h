@@ -35,7 +35,7 @@ typedef struct {
     ckpt          *in;
 } tensor;
 
-/* ---- reading: ckpt.c and one file per format ------------------------------------------------------------------- */
+/* ---- reading: ckpt.c and one file per format ----------------------------------------------------------- */
 
 /* Opens by content, whatever the suffix. NULL + fail(FAULT_DATA) with the path in the message. */
 ckpt         *ckpt_open(const char *path);
@@ -67,7 +67,7 @@ int           tensor_range(const tensor *t, u64 from, u64 n, f64 *out);
 bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
 const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
 
-/* ---- names.c, load.c: a model's parameters out of anybody's file ------------------------------------------------------ */
+/* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
 /* The model in c under timm's names: state_dict/model nests opened (ema: the averaged weights instead), prefixes module.,
  * model., backbone. taken off, Google's npz (augreg, big-vision) and Facebook's ConvNeXt translated, optimiser state and
@@ -100,7 +100,7 @@ void load_report_say(const struct load_report *r, const char *path);
  * plain bilinear for Google's. */
 void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear);
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */

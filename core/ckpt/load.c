@@ -30,7 +30,7 @@ static void note_wrong(struct loading *l, char kind, const char *text)
         l->wrong = text;
 }
 
-/* ---- position embeddings ---------------------------------------------------------------------------------------------------- */
+/* ---- position embeddings ------------------------------------------------------------------------------- */
 
 static int square(i64 n)
 {
@@ -85,7 +85,7 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     return rc;
 }
 
-/* ---- one parameter ------------------------------------------------------------------------------------------------------------ */
+/* ---- one parameter ------------------------------------------------------------------------------------- */
 
 static const tensor *find_source(const struct loading *l, const char *name)
 {

@@ -76,7 +76,7 @@ static const char *prefix_of(const char *name, const char *const *list)
     return *list;
 }
 
-/* ---- rules -------------------------------------------------------------------------------------------------------------- */
+/* ---- rules --------------------------------------------------------------------------------------------- */
 
 struct match { slice number[4], rest; };
 
@@ -109,7 +109,7 @@ static const char *rewrite(arena *a, const char *rule, const struct match *m)
     return arena_copy(a, out, (size_t)at);
 }
 
-/* ---- the view ----------------------------------------------------------------------------------------------------------- */
+/* ---- the view ------------------------------------------------------------------------------------------ */
 
 /* Elements of source from `offset` on, taken with these strides, are share `share` of `of` of the target. */
 struct part {
@@ -215,7 +215,7 @@ static int translate_stack(arena *a, struct parts *all, const tensor *t, const c
     return 0;
 }
 
-/* ---- which tensors are the model ------------------------------------------------------------------------------------------ */
+/* ---- which tensors are the model ----------------------------------------------------------------------- */
 
 static const char *longest_nest(arena *a, const ckpt *c, bool ema)
 {
@@ -285,7 +285,7 @@ static int collect(ckpt *view, const ckpt *c, bool ema, struct parts *all)
     return all->n ? 0 : fail(FAULT_DATA, "no weights of a model in this file");
 }
 
-/* ---- the view ------------------------------------------------------------------------------------------------------------- */
+/* ---- the view ------------------------------------------------------------------------------------------ */
 
 struct recipe { struct part *part[3]; int n; };
 

@@ -13,7 +13,7 @@ enum { MAX_NPY_HEADER = 64 << 10 };
 
 struct npy { enum ckpt_type type; bool fortran, swapped; int nd; i64 shape[CKPT_DIMS]; u64 start; };
 
-/* ---- the .npy header: one Python literal ------------------------------------------------------------------------------- */
+/* ---- the .npy header: one Python literal --------------------------------------------------------------- */
 
 struct literal { const char *at, *end; };
 
@@ -147,7 +147,7 @@ static int read_header(const u8 *p, u64 n, struct npy *h)
     return read_literal((slice){ (const char *)p + 8 + wide, size }, h);
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* The first bytes of an entry, enough for the longest header. */
 static int peek_header(zip_t *z, int i, u8 *buffer, struct npy *h)
@@ -263,7 +263,7 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     return rc ? NULL : out;
 }
 
-/* ---- saving ----------------------------------------------------------------------------------------------------------------- */
+/* ---- saving -------------------------------------------------------------------------------------------- */
 
 /* The header of version 1.0, padded so that elements begin on a multiple of 64. */
 static char *write_header(arena *a, const char *descr, int nd, const i64 *shape, u64 *n)

@@ -10,7 +10,7 @@ int pickle_wrong(const struct pickle *p, const char *what)
     return fail(FAULT_DATA, "pickle byte %td: %s", p->at - p->start, what);
 }
 
-/* ---- memory -------------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 static int too_much(const struct pickle *p)
 {
@@ -49,7 +49,7 @@ int pickle_add(struct pickle *p, struct node *list, value v)
     return 0;
 }
 
-/* ---- the stack -------------------------------------------------------------------------------------------------------------- */
+/* ---- the stack ----------------------------------------------------------------------------------------- */
 
 int pickle_push(struct pickle *p, value v)
 {
@@ -128,7 +128,7 @@ static int push_tuple(struct pickle *p, size_t n)
     return pickle_push_node(p, P_TUPLE, p->stack + p->nstack, n);
 }
 
-/* ---- the memo ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the memo ------------------------------------------------------------------------------------------ */
 
 static int remember(struct pickle *p, u64 i)
 {
@@ -152,7 +152,7 @@ static int recall(struct pickle *p, u64 i)
     return pickle_push(p, p->memo[i]);
 }
 
-/* ---- containers ----------------------------------------------------------------------------------------------------------------- */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 
 static int append(struct pickle *p, const value *items, size_t n)
 {
@@ -189,7 +189,7 @@ static int marked(struct pickle *p, int (*f)(struct pickle *, const value *, siz
     return pop_mark(p, &items, &n) ? -1 : f(p, items, n);
 }
 
-/* ---- reading the program -------------------------------------------------------------------------------------------------------- */
+/* ---- reading the program ------------------------------------------------------------------------------- */
 
 static int bytes(struct pickle *p, u64 n, slice *out)
 {
@@ -455,7 +455,7 @@ int pickle_read(struct pickle *p, value *root)
 
 void pickle_close(struct pickle *p) { arena_close(p->mem); }
 
-/* ---- looking at values ------------------------------------------------------------------------------------------------------------ */
+/* ---- looking at values --------------------------------------------------------------------------------- */
 
 slice pickle_text(const value *v)
 {

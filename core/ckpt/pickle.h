@@ -55,7 +55,7 @@ void pickle_init(struct pickle *p, const void *bytes, u64 n);
 int  pickle_read(struct pickle *p, value *root);     /* 0, or -1 + fail(FAULT_DATA) */
 void pickle_close(struct pickle *p);
 
-/* ---- between pickle.c and pickle_call.c: everything returns 0 or -1 + fail, pointers NULL + fail ------------------- */
+/* ---- between pickle.c and pickle_call.c: everything returns 0 or -1 + fail, pointers NULL + fail ------- */
 
 int    pickle_wrong(const struct pickle *p, const char *what);      /* with the position */
 void  *pickle_alloc(struct pickle *p, size_t bytes);                /* zeroed, within the budget */

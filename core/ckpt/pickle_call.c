@@ -19,7 +19,7 @@ static const char *const harmful_modules[] = { "os", "posix", "nt", "subprocess"
     "multiprocessing", "urllib", "requests", "http", "ftplib", "smtplib", "timeit", "pdb", "bdb", "cProfile", "profile", "pip" };
 static const char *const harmful_builtins[] = { "eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint" };
 
-/* ---- globals ------------------------------------------------------------------------------------------------------------------ */
+/* ---- globals ------------------------------------------------------------------------------------------- */
 
 static bool in_list(slice s, const char *const *list, int n)
 {
@@ -77,7 +77,7 @@ int pickle_global(struct pickle *p, slice module, slice name)
     return pickle_push(p, (value){ P_GLOBAL, .global = g });
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tensors ------------------------------------------------------------------------------------------- */
 
 static const value *arg(const value *tuple, size_t i, enum kind kind)
 {
@@ -163,7 +163,7 @@ int pickle_persistent(struct pickle *p)
     return pickle_push(p, (value){ P_STORAGE, .storage = s });
 }
 
-/* ---- what would be calls ------------------------------------------------------------------------------------------------------ */
+/* ---- what would be calls ------------------------------------------------------------------------------- */
 
 int pickle_opaque(struct pickle *p, const struct global *class)
 {

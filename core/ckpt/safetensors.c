@@ -15,7 +15,7 @@ struct scan { ckpt *c; const u8 *at, *end, *start; arena *scratch; };
 
 static bool knows(const struct file_map *m) { return m->n >= 9 && m->p[8] == '{'; }
 
-/* ---- the header -------------------------------------------------------------------------------------------------------- */
+/* ---- the header ---------------------------------------------------------------------------------------- */
 
 static int wrong(const struct scan *s, const char *what)
 {
@@ -221,7 +221,7 @@ int ckpt_notes_json(ckpt *c, const void *text, size_t n)
     return rc ? fail_in("metadata") : 0;
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------ */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static int by_offset(const void *a, const void *b)
 {
@@ -283,7 +283,7 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     return (const u8 *)c->state + e->at;
 }
 
-/* ---- saving --------------------------------------------------------------------------------------------------------------- */
+/* ---- saving -------------------------------------------------------------------------------------------- */
 
 static void write_notes(const ckpt *c, FILE *f)
 {

@@ -27,7 +27,7 @@ u64 view_span(const struct view *v)
     return last + 1;
 }
 
-/* ---- names ------------------------------------------------------------------------------------------------------------------ */
+/* ---- names --------------------------------------------------------------------------------------------- */
 
 static int enter(struct walk *w, slice key, const value *v)
 {
@@ -54,7 +54,7 @@ static slice key_text(const value *key, size_t i, char out[32])
     return (slice){ out, (size_t)n };
 }
 
-/* ---- leaves ------------------------------------------------------------------------------------------------------------------- */
+/* ---- leaves -------------------------------------------------------------------------------------------- */
 
 /* A view may repeat its storage (stride 0), so shapes are held against the file's size once more. */
 static int add_tensor(struct walk *w, const struct view *v)
@@ -102,7 +102,7 @@ static int own_notes(struct walk *w, const struct node *dict)
     return 0;
 }
 
-/* ---- containers ----------------------------------------------------------------------------------------------------------------- */
+/* ---- containers ---------------------------------------------------------------------------------------- */
 
 static int walk_dict(struct walk *w, const value *dict)
 {

@@ -9,7 +9,7 @@
 
 struct opened { zip_t *z; struct pickle pickle; u8 *text; const char *prefix; arena *mem; bool big; };
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 static bool knows(const struct file_map *m) { return archive_knows(m); }
 
@@ -120,7 +120,7 @@ static void close_file(ckpt *c)
     arena_close(o->mem);
 }
 
-/* ---- elements -------------------------------------------------------------------------------------------------------------- */
+/* ---- elements ------------------------------------------------------------------------------------------ */
 
 /* Bytes [from, from + n) of an entry. Stored entries can be entered anywhere, deflated ones only from their start. */
 static int read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
@@ -163,7 +163,7 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     return rc ? NULL : out;
 }
 
-/* ---- saving ------------------------------------------------------------------------------------------------------------------
+/* ---- saving -----------------------------------------------------------------------------------------------
  * A plain state dict, OrderedDict of tensors, as torch.save makes it in protocol 2; metadata is an attribute of the dict,
  * which load_state_dict and everybody else leaves alone.
  */

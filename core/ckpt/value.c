@@ -118,6 +118,10 @@ int tensor_to_f32(const tensor *t, f32 *out)
     u64 from = 0, n = t->count;
     if (!p)
         return -1;
+    if (t->type == CKPT_F32 && n) {
+        memcpy(out, p, n * sizeof *out);
+        return 0;
+    }
     EACH_TYPE(f32)
 }
 

@@ -16,7 +16,7 @@ static ckpt *open_one(const struct cli *c, const char *path)
     return ema || cli_given(c, "model") ? ckpt_open_model(path, ema) : ckpt_open(path);
 }
 
-/* ---- one tensor ---------------------------------------------------------------------------------------------------------- */
+/* ---- one tensor ---------------------------------------------------------------------------------------- */
 
 static void take(struct summary *s, f64 v, f64 *sum)
 {
@@ -55,7 +55,7 @@ static int summarise(const tensor *t, struct summary *s)
     return 0;
 }
 
-/* ---- as a table ------------------------------------------------------------------------------------------------------------- */
+/* ---- as a table ---------------------------------------------------------------------------------------- */
 
 /* A file's own words on a terminal: control characters would be obeyed there. */
 static void print_words(const char *s, const char *line)
@@ -125,7 +125,7 @@ static int print_table(const ckpt *c)
     return 0;
 }
 
-/* ---- as JSON ------------------------------------------------------------------------------------------------------------------ */
+/* ---- as JSON ------------------------------------------------------------------------------------------- */
 
 static json_t *real_or_null(bool real, f64 v) { return real && isfinite(v) ? json_real(v) : json_null(); }
 
@@ -177,7 +177,7 @@ static int inspect(struct cli *c, const char *path)
     return rc;
 }
 
-/* ---- differences ---------------------------------------------------------------------------------------------------------------- */
+/* ---- differences --------------------------------------------------------------------------------------- */
 
 struct change { const char *name, *what; f64 most, scale; };    /* what: in words, where values cannot be held together */
 struct changes { struct change *list; size_t n, cap; int same; const tensor **lost, **fresh; size_t nlost, lost_cap, nfresh, fresh_cap; };
@@ -306,7 +306,7 @@ static int diff(struct cli *c, const char *const path[2], f64 tolerance)
     return rc;
 }
 
-/* ---- the command -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static int run(struct cli *c)
 {
