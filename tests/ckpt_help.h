@@ -59,15 +59,20 @@ SOME bool golden_path(char out[4096], const char *name)
     return file_exists(out);
 }
 
-/* Every type that all three written formats know, odd shapes, and metadata with characters that want escaping. */
+/* Every type that all three written formats know, odd shapes, and metadata with characters that want
+ * escaping. */
 SOME ckpt *sample_new(void)
 {
     static const struct { const char *name; enum ckpt_type type; int nd; i64 shape[3]; } row[] = {
-        { "blocks.0.attn.qkv.weight", CKPT_F32, 2, { 9, 3 } }, { "blocks.0.attn.qkv.bias", CKPT_F32, 1, { 9 } },
-        { "half", CKPT_F16, 3, { 2, 1, 5 } }, { "brain", CKPT_BF16, 1, { 7 } }, { "double", CKPT_F64, 1, { 3 } },
-        { "step", CKPT_I64, 0, { 0 } }, { "i32", CKPT_I32, 1, { 3 } }, { "i16", CKPT_I16, 1, { 5 } }, { "i8", CKPT_I8, 1, { 3 } },
+        { "blocks.0.attn.qkv.weight", CKPT_F32, 2, { 9, 3 } },
+        { "blocks.0.attn.qkv.bias", CKPT_F32, 1, { 9 } },
+        { "half", CKPT_F16, 3, { 2, 1, 5 } }, { "brain", CKPT_BF16, 1, { 7 } },
+        { "double", CKPT_F64, 1, { 3 } },
+        { "step", CKPT_I64, 0, { 0 } }, { "i32", CKPT_I32, 1, { 3 } }, { "i16", CKPT_I16, 1, { 5 } },
+        { "i8", CKPT_I8, 1, { 3 } },
         { "u8", CKPT_U8, 1, { 5 } }, { "flag", CKPT_BOOL, 1, { 3 } }, { "none", CKPT_F32, 2, { 0, 4 } },
-        { "z", CKPT_C64, 1, { 2 } }, { "u16", CKPT_U16, 1, { 1 } }, { "u32", CKPT_U32, 1, { 1 } }, { "u64", CKPT_U64, 1, { 1 } },
+        { "z", CKPT_C64, 1, { 2 } }, { "u16", CKPT_U16, 1, { 1 } }, { "u32", CKPT_U32, 1, { 1 } },
+        { "u64", CKPT_U64, 1, { 1 } },
         { "n\xc3\xa4me", CKPT_F32, 1, { 1 } },
     };
     static u64 bits[64];
@@ -76,7 +81,8 @@ SOME ckpt *sample_new(void)
     static const u8 flags[] = { 1, 0, 1 };
     ckpt *c = ckpt_new();
     for (int i = 0; i < countof(row); i++)
-        ckpt_add(c, row[i].name, row[i].type, row[i].nd, row[i].shape, row[i].type == CKPT_BOOL ? (const void *)flags : bits + i);
+        ckpt_add(c, row[i].name, row[i].type, row[i].nd, row[i].shape, row[i].type == CKPT_BOOL
+                 ? (const void *)flags : bits + i);
     ckpt_set_meta(c, "arch", "vit \"tiny\"\n\\ \xc3\xa9");
     ckpt_set_meta(c, "classes", "cat\ndog");
     return c;
@@ -91,7 +97,8 @@ SOME void assert_same(const ckpt *a, const ckpt *b)
         if (!y)
             fail_msg("%s is missing", x->name);
         if (x->type != y->type || !tensor_shape_is(y, x->nd, x->shape))
-            fail_msg("%s: %s and %s, or another shape", x->name, ckpt_type_name(x->type), ckpt_type_name(y->type));
+            fail_msg("%s: %s and %s, or another shape", x->name, ckpt_type_name(x->type),
+                     ckpt_type_name(y->type));
         const void *p = tensor_data(x), *q = tensor_data(y);
         if (!p || !q)
             fail_msg("%s", fail_message());

@@ -1,4 +1,5 @@
-/* test_ckpt.c: the list of tensors, element types, safetensors, and saving. Formats with an archive: test_ckpt_zip.c. */
+/* test_ckpt.c: the list of tensors, element types, safetensors, and saving. Formats with an archive:
+ * test_ckpt_zip.c. */
 #include "ckpt_help.h"
 
 /* ---- values -------------------------------------------------------------------------------------------- */
@@ -7,7 +8,8 @@ static void values_of_every_type(void **state)
 {
     (void)state;
     static const u16 f16[] = { 0x3c00, 0xc000, 0x0001, 0x83ff, 0x7bff, 0x7c00, 0x7e00, 0x8000 };
-    static const f32 as16[] = { 1, -2, 5.9604644775390625e-8f, -6.097555160522461e-5f, 65504, INFINITY, NAN, -0.0f };
+    static const f32 as16[] = { 1, -2, 5.9604644775390625e-8f, -6.097555160522461e-5f, 65504, INFINITY, NAN,
+                                -0.0f };
     static const u16 bf16[] = { 0x3f80, 0x0001, 0xff80, 0x7fc0 };
     static const f32 asb[] = { 1, 9.183549615799121e-41f, -INFINITY, NAN };
     static const u8  e4m3[] = { 0x38, 0x7e, 0xff, 0x01 }, e5m2[] = { 0x3c, 0x7b, 0xfc, 0x7f };
@@ -19,7 +21,8 @@ static void values_of_every_type(void **state)
     static const int8_t small[] = { -128, 127 };
     static const f32 assmall[] = { -128, 127 };
     const struct { enum ckpt_type type; const void *bits; const f32 *want; i64 n; } row[] = {
-        { CKPT_F16, f16, as16, 8 }, { CKPT_BF16, bf16, asb, 4 }, { CKPT_F8_E4M3, e4m3, as43, 4 }, { CKPT_F8_E5M2, e5m2, as52, 4 },
+        { CKPT_F16, f16, as16, 8 }, { CKPT_BF16, bf16, asb, 4 }, { CKPT_F8_E4M3, e4m3, as43, 4 },
+        { CKPT_F8_E5M2, e5m2, as52, 4 },
         { CKPT_I64, wide, aswide, 3 }, { CKPT_BOOL, flag, asflag, 3 }, { CKPT_I8, small, assmall, 2 },
     };
     ckpt *c = ckpt_new();
@@ -116,7 +119,8 @@ static void hostile_headers_are_refused(void **state)
     (void)state;
 #define T(name, type, shape, offsets) "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
     static const struct { const char *header, *says; } row[] = {
-        { "{" T("a", "F32", "[2]", "[0,8]") "," T("a", "F32", "[2]", "[8,16]") "}", "two tensors are called 'a'" },
+        { "{" T("a", "F32", "[2]", "[0,8]") "," T("a", "F32", "[2]", "[8,16]") "}",
+          "two tensors are called 'a'" },
         { "{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[3]", "[4,16]") "}", "overlaps" },
         { "{" T("a", "F32", "[2]", "[0,8]") "," T("b", "F32", "[1]", "[12,16]") "}", "hole" },
         { "{" T("a", "F32", "[2]", "[0,8]") "}", "16 bytes of data" },
@@ -148,7 +152,8 @@ static void hostile_headers_are_refused(void **state)
         { "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "'{' expected" },
         { "{\"__metadata__\":{\"a\":{}}}", "'\"' expected" },
         { "{\"__metadata__\":{\"a\":\"\\u0000\"}}", "zero byte" },
-        { "{} {}", "after the header" }, { "{\"a", "unfinished" }, { "{\"a\\", "unfinished" }, { "{", "expected" },
+        { "{} {}", "after the header" }, { "{\"a", "unfinished" }, { "{\"a\\", "unfinished" },
+        { "{", "expected" },
     };
     static const u8 data[16];
     for (int i = 0; i < countof(row); i++) {
@@ -193,7 +198,8 @@ static void crowds_are_refused(void **state)
     enum { N = MAX_TENSORS_FOR_TEST + 1 };
     char *text = arena_bytes(a, (size_t)N * 70 + 64, 1), *to = text;
     for (int i = 0; i < N; i++)
-        to += sprintf(to, "%s\"%d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "{", i);
+        to += sprintf(to, "%s\"%d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "{",
+                      i);
     strcpy(to, "}");
     u8 *file = arena_bytes(a, strlen(text) + 8, 1);
     assert_refused(file, safetensors(file, text, NULL, 0), "more than 65536 tensors");

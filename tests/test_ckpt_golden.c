@@ -1,5 +1,5 @@
-/* test_ckpt_golden.c: files of other programs hold the tensors they should, bit for bit, and files we wrote that other
- * programs were seen to read are still written the same. tests/golden/ckpt.py made the former.
+/* test_ckpt_golden.c: files of other programs hold the tensors they should, bit for bit, and files we wrote
+ * that other programs were seen to read are still written the same. tests/golden/ckpt.py made the former.
  */
 #include <zip.h>
 #include "ckpt_help.h"
@@ -17,7 +17,8 @@ static void assert_twins(const char *path, const char *twin)
 static void files_of_other_programs(void **state)
 {
     (void)state;
-    static const char *const name[] = { "torch.pth", "torch4.pth", "legacy.pth", "nested.pth", "deflated.pth", "numpy.npz",
+    static const char *const name[] = { "torch.pth", "torch4.pth", "legacy.pth", "nested.pth", "deflated.pth",
+                                        "numpy.npz",
                                         "deflated.npz" };
     for (int i = 0; i < countof(name); i++) {
         char path[256];
@@ -86,8 +87,10 @@ static void golden_files_are_their_twins(void **state)
     static const char *const pair[][2] = {
         { "tiny_augreg.npz", "tiny_augreg" }, { "tiny_augreg_optprefix.npz", "tiny_augreg_optprefix" },
         { "tiny_bigvision.npz", "tiny_bigvision" }, { "tiny_vit.safetensors", "tiny_vit" },
-        { "tiny_vit.pth", "tiny_vit" }, { "tiny_vit_legacy.pth", "tiny_vit" }, { "tiny_vit_nested.pth", "tiny_vit" },
-        { "tiny_vit_mmengine.pth", "tiny_vit" }, { "tiny_edge.pth", "tiny_edge" }, { "tiny_edge_legacy.pth", "tiny_edge" },
+        { "tiny_vit.pth", "tiny_vit" }, { "tiny_vit_legacy.pth", "tiny_vit" },
+        { "tiny_vit_nested.pth", "tiny_vit" },
+        { "tiny_vit_mmengine.pth", "tiny_vit" }, { "tiny_edge.pth", "tiny_edge" },
+        { "tiny_edge_legacy.pth", "tiny_edge" },
     };
     char path[4096];
     if (!golden_path(path, "tiny_vit.safetensors"))

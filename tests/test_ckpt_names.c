@@ -34,7 +34,8 @@ static void resize_matches_timm(void **state)
         return;
     c = ckpt_open(path);
     for (int i = 0; i < 4; i++) {
-        int side = i % 2 ? 9 : 4, n = snprintf(name, sizeof name, "posembed_%s_6to%d", i / 2 ? "bilinear_noaa" : "bicubic_aa", side);
+        static const char *const mode[] = { "bicubic_aa", "bilinear_noaa" };
+        int side = i % 2 ? 9 : 4, n = snprintf(name, sizeof name, "posembed_%s_6to%d", mode[i / 2], side);
         char from[80];
         snprintf(from, sizeof from, "%s.in.pos", name);
         snprintf(name + n, sizeof name - (size_t)n, ".out");
@@ -133,7 +134,8 @@ static void stacked_layers_come_apart(void **state)
     ckpt *c = ckpt_new();
     char name[3][100];
     for (int p = 0; p < 3; p++) {
-        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel", part[p]);
+        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel",
+                 part[p]);
         ckpt_add(c, name[p], CKPT_F32, 4, (i64[]){ L, D, H, K }, w[p]);
     }
     ckpt_add(c, "params/img/embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
@@ -169,7 +171,8 @@ static void report_counts_what_happened(void **state)
     c = ckpt_model(c, false);
     f32 cls[2], pos[20], norm[2] = { -1, -1 }, head[4] = { -1, -1, -1, -1 }, phi[2] = { -1, -1 };
     struct want w[] = {
-        { "cls_token", 1, { 2 }, cls }, { "pos_embed", 3, { 1, 10, 2 }, pos }, { "fc_norm.weight", 1, { 2 }, norm },
+        { "cls_token", 1, { 2 }, cls }, { "pos_embed", 3, { 1, 10, 2 }, pos },
+        { "fc_norm.weight", 1, { 2 }, norm },
         { "head.weight", 2, { 2, 2 }, head }, { "blocks.0.mlp.phi", 1, { 2 }, phi },
     };
     struct load_options o = { .grid = { 3, 3 }, .prefix = 1 };
@@ -203,8 +206,10 @@ static void position_grids_need_not_be_square(void **state)
     (void)state;
     static const struct { const char *grid; i64 tokens; int rows, columns; i64 want; bool ok, resized; } row[] = {
         { NULL, 5, 2, 3, 7, true, true }, { NULL, 4, 2, 3, 7, true, true }, { NULL, 7, 2, 3, 7, true, false },
-        { "2 3", 7, 3, 2, 7, true, true }, { "2 3", 7, 2, 3, 7, true, false }, { "2 3", 6, 3, 3, 10, true, true },
-        { NULL, 8, 3, 3, 10, true, true }, { "99999999 9", 7, 3, 3, 10, true, true }, { NULL, 5, 3, 4, 10, false, false },
+        { "2 3", 7, 3, 2, 7, true, true }, { "2 3", 7, 2, 3, 7, true, false },
+        { "2 3", 6, 3, 3, 10, true, true },
+        { NULL, 8, 3, 3, 10, true, true }, { "99999999 9", 7, 3, 3, 10, true, true },
+        { NULL, 5, 3, 4, 10, false, false },
     };
     for (int i = 0; i < countof(row); i++) {
         ckpt *c = ckpt_new();
@@ -216,7 +221,8 @@ static void position_grids_need_not_be_square(void **state)
         struct want w = { "pos_embed", 3, { 1, row[i].want, 2 }, out };
         struct load_report r;
         arena *a = arena_open("test");
-        int rc = ckpt_load(a, c, &w, 1, &(struct load_options){ .grid = { row[i].rows, row[i].columns }, .prefix = 1 }, &r);
+        struct load_options o = { .grid = { row[i].rows, row[i].columns }, .prefix = 1 };
+        int rc = ckpt_load(a, c, &w, 1, &o, &r);
         if (rc != (row[i].ok ? 0 : -1) || (row[i].ok && w.got != (row[i].resized ? GOT_RESIZED : GOT_LOADED)))
             fail_msg("case %d: %d %d %s", i, rc, w.got, fail_message());
         arena_close(a);
@@ -224,7 +230,8 @@ static void position_grids_need_not_be_square(void **state)
     }
 }
 
-/* Every parameter of a model from a file of Google's, position embeddings resized on the way, as timm does it. */
+/* Every parameter of a model from a file of Google's, position embeddings resized on the way, as timm does
+ * it. */
 static void check_google(const char *path, const char *twin, int resized)
 {
     ckpt *c = ckpt_open_model(path, false), *t = ckpt_open(twin);
@@ -238,11 +245,13 @@ static void check_google(const char *path, const char *twin, int resized)
         w[i] = (struct want){ x->name, x->nd, .data = arena_array(a, f32, x->count) };
         memcpy(w[i].shape, x->shape, sizeof w[i].shape);
     }
-    if (ckpt_load(a, c, w, ckpt_count(t), &(struct load_options){ .grid = { 2, 2 }, .prefix = 1, .strict = true }, &r))
+    struct load_options o = { .grid = { 2, 2 }, .prefix = 1, .strict = true };
+    if (ckpt_load(a, c, w, ckpt_count(t), &o, &r))
         fail_msg("%s", fail_message());
     assert_true(r.resized == resized && r.loaded == ckpt_count(t) - resized && r.nlines == resized);
     for (int i = 0; i < ckpt_count(t); i++)
-        assert_near(w[i].data, tensor_data(ckpt_at(t, i)), ckpt_at(t, i)->count, w[i].got == GOT_RESIZED ? 5e-6 : 0, 0);
+        assert_near(w[i].data, tensor_data(ckpt_at(t, i)), ckpt_at(t, i)->count,
+                    w[i].got == GOT_RESIZED ? 5e-6 : 0, 0);
     arena_close(a);
     ckpt_close(t);
     ckpt_close(c);

@@ -1,4 +1,5 @@
-/* test_ckpt_save.c: saving replaces a file as a whole or not at all: full disk, closed folder, death at any byte. */
+/* test_ckpt_save.c: saving replaces a file as a whole or not at all: full disk, closed folder, death at any
+ * byte. */
 #include <signal.h>
 #include <sys/stat.h>
 #include "ckpt_help.h"

@@ -1,5 +1,6 @@
-/* test_ckpt_torch.c: PyTorch's files: what the pickle machine builds, and what it refuses. Pickles are spelled out; each
- * becomes data.pkl of an archive with storages 0 (ten numbers), 1 (two) and 2 (none), or the body of a legacy stream.
+/* test_ckpt_torch.c: PyTorch's files: what the pickle machine builds, and what it refuses. Pickles are
+ * spelled out; each becomes data.pkl of an archive with storages 0 (ten numbers), 1 (two) and 2 (none), or
+ * the body of a legacy stream.
  */
 #include "ckpt_help.h"
 #include "zipper.h"
@@ -19,8 +20,9 @@ static const f32 ten[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
 
 static size_t torch_make(u8 *out, const void *pickle, size_t n)
 {
-    const struct zipped e[] = { { "any/prefix/data.pkl", pickle, n }, { "any/prefix/data/0", ten, 40, .deflate = true },
-                                { "any/prefix/data/1", ten, 8 }, { "any/prefix/data/2", ten, 0 } };
+    const struct zipped e[] = {
+        { "any/prefix/data.pkl", pickle, n }, { "any/prefix/data/0", ten, 40, .deflate = true },
+        { "any/prefix/data/1", ten, 8 }, { "any/prefix/data/2", ten, 0 } };
     return zip_make(out, e, countof(e));
 }
 
@@ -41,13 +43,17 @@ static void views_of_every_kind(void **state)
     (void)state;
     static const struct { const void *pickle; size_t n; f32 want[6]; u64 count; } row[] = {
         { P(WITH(PLAIN)), { 0, 1, 2, 3, 4, 5 }, 6 },
-        { P(WITH(REBUILD(TEN, "K\0", "(K\3K\2t", "(K\1K\3t"))), { 0, 3, 1, 4, 2, 5 }, 6 },         // transposed
-        { P(WITH(REBUILD(TEN, "K\4", "K\3\x85", "K\2\x85"))), { 4, 6, 8 }, 3 },                    // offset, stride
+        { P(WITH(REBUILD(TEN, "K\0", "(K\3K\2t", "(K\1K\3t"))), { 0, 3, 1, 4, 2, 5 },
+          6 },         // transposed
+        { P(WITH(REBUILD(TEN, "K\4", "K\3\x85", "K\2\x85"))), { 4, 6, 8 },
+          3 },                    // offset, stride
         { P(WITH(REBUILD(TEN, "K\3", "(K\2K\2t", "(K\0K\1t"))), { 3, 4, 3, 4 }, 4 },               // expanded
         { P(WITH(REBUILD(TEN, "K\7", ")", ")"))), { 7 }, 1 },
         { P(WITH(REBUILD(STORAGE("FloatStorage", "2", "\0"), "K\0", "(K\0K\4t", "(K\4K\1t"))), { 0 }, 0 },
-        { P(WITH("ctorch._utils\n_rebuild_parameter\n" PLAIN "\x88" ODICT "\x87R")), { 0, 1, 2, 3, 4, 5 }, 6 },
-        { P(WITH("ctorch._utils\n_rebuild_tensor_v3\n((" TEXT("\7", "storage") "ctorch.storage\nUntypedStorage\n" TEXT("\1", "0")
+        { P(WITH("ctorch._utils\n_rebuild_parameter\n" PLAIN "\x88" ODICT "\x87R")), { 0, 1, 2, 3, 4, 5 },
+          6 },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v3\n((" TEXT("\7", "storage")
+                 "ctorch.storage\nUntypedStorage\n" TEXT("\1", "0")
                  TEXT("\3", "cpu") "K\50tQK\1K\2\x85K\1\x85\x89" ODICT "ctorch\nfloat32\ntR")), { 1, 2 }, 2 },
     };
     for (int i = 0; i < countof(row); i++) {
@@ -71,7 +77,8 @@ static void containers_make_names(void **state)
         TEXT("\3", "mod") "cmy.nets\nNet\n)\x81}(" TEXT("\13", "_parameters") "}" TEXT("\1", "w") SCALAR "s"
         TEXT("\10", "_modules") "}" TEXT("\2", "in") "cmy.nets\nIn\n)\x81}" TEXT("\10", "_buffers") ODICT TEXT("\1", "n") SCALAR "ssbsub"
         TEXT("\1", "d") "cmy\nDict\n)R" TEXT("\1", "k") SCALAR "s" "u.";
-    static const char *const want[] = { "model.a.b", "model.l.0", "model.l.2", "3", "mod.w", "mod.in.n", "d.k" };
+    static const char *const want[] = { "model.a.b", "model.l.0", "model.l.2", "3", "mod.w", "mod.in.n",
+                                        "d.k" };
     const char *example;
     ckpt *c = torch_open(P(pickle));
     assert_non_null(c);
@@ -93,14 +100,16 @@ static void every_opcode_is_understood(void **state)
 {
     (void)state;
     static const struct { const void *pickle; size_t n; const char *key, *value; } row[] = {
-        { P("(dp0\nS'a'\np1\nI42\ns."), "a", "42" }, { P("(dS\"a\"\nL42L\ns."), "a", "42" }, { P("(dVa\nF0.5\ns."), "a", "0.5" },
+        { P("(dp0\nS'a'\np1\nI42\ns."), "a", "42" }, { P("(dS\"a\"\nL42L\ns."), "a", "42" },
+        { P("(dVa\nF0.5\ns."), "a", "0.5" },
         { P("(dS'a'\nI01\ns."), "a", "true" }, { P("(S'a'\nI00\nd."), "a", "false" },
         { P("\x80\2}U\1aM\0\1s."), "a", "256" }, { P("\x80\2}T\1\0\0\0aJ\376\377\377\377s."), "a", "-2" },
         { P("\x80\2}U\1a\x8a\0s."), "a", "0" }, { P("\x80\2}U\1a\x8a\1\377s."), "a", "-1" },
         { P("\x80\2}U\1a\x8b\2\0\0\0\0\1s."), "a", "256" }, { P("\x80\2}U\1a0U\1bq\1K\1h\0010s."), "b", "1" },
         { P("\x80\4\x95\20\0\0\0\0\0\0\0}\x94\x8c\1a\x94\x8c\1b\x94s."), "a", "b" },
         { P("\x80\4}\x8d\1\0\0\0\0\0\0\0ah\0s."), "", "" }, { P("\x80\4}(\x8c\1a2e."), "", "" },
-        { P("\x80\4}\x8c\1aK\1K\2K\3\x87" "00K\4s."), "", "" }, { P("\x80\4}\x8c\1a(K\1K\0021K\5s."), "a", "5" },
+        { P("\x80\4}\x8c\1aK\1K\2K\3\x87" "00K\4s."), "", "" },
+        { P("\x80\4}\x8c\1a(K\1K\0021K\5s."), "a", "5" },
         { P("\x80\4}(\x8c\1b\x8f(K\1\x90\x8c\1c(K\1\x91\x8c\1aK\6u."), "a", "6" },
         { P("\x80\4}(\x8c\1b(cx\nY\nK\1o\x8c\1c(K\1ix\nY\n\x8c\1aK\7u."), "a", "7" },
         { P("\x80\4}(\x8c\1b\x8c\1x\x8c\1Y\x93)}\x92\x8c\1c\x8e\1\0\0\0\0\0\0\0z\x8c\1aK\10u."), "a", "8" },
@@ -146,7 +155,8 @@ static void harm_is_refused_by_name(void **state)
         { P("\x80\2cos\nsystem\nX\2\0\0\0id\x85R."), "'system' of 'os'" },
         { P("cposix\nsystem\n(S'id'\ntR."), "'posix'" }, { P("(S'id'\nios\nsystem\n."), "'os'" },
         { P("\x80\4\x8c\12subprocess\x8c\5Popen\x93."), "'subprocess'" },
-        { P("\x80\4\x8c\10builtins\x8c\4eval\x93\x8c\1""1\x85R."), "'eval'" }, { P("c__builtin__\n__import__\n."), "'__import__'" },
+        { P("\x80\4\x8c\10builtins\x8c\4eval\x93\x8c\1""1\x85R."), "'eval'" },
+        { P("c__builtin__\n__import__\n."), "'__import__'" },
         { P("\x80\4\x8c\5torch\x8c\27serialization.os.system\x93."), "serialization.os.system" },
         { P("\x80\2}" TEXT("\4", "meta") "cos.path\njoin\n)Rs."), "'os.path'" },
         { P("crunpy\nrun_path\n."), "'runpy'" }, { P("c_pickle\nloads\n."), "'_pickle'" },
@@ -163,24 +173,37 @@ static void hostile_tensors_are_refused(void **state)
     (void)state;
 #define BAD(shape, stride) P(WITH(REBUILD(TEN, "K\0", shape, stride)))
     static const struct { const void *pickle; size_t n; const char *says; } row[] = {
-        { BAD("K\13\x85", "K\1\x85"), "larger than its storage" }, { BAD("(K\2K\6t", "(K\5K\1t"), "larger than its storage" },
-        { P(WITH(REBUILD(TEN, "K\11", "K\2\x85", "K\1\x85"))), "larger" }, { P(WITH(REBUILD(TEN, "K\13", "K\0\x85", "K\1\x85"))), "larger" },
-        { BAD("J\377\377\377\377\x85", "K\1\x85"), "none negative" }, { BAD("K\2\x85", "J\377\377\377\377\x85"), "none negative" },
+        { BAD("K\13\x85", "K\1\x85"), "larger than its storage" },
+        { BAD("(K\2K\6t", "(K\5K\1t"), "larger than its storage" },
+        { P(WITH(REBUILD(TEN, "K\11", "K\2\x85", "K\1\x85"))), "larger" },
+        { P(WITH(REBUILD(TEN, "K\13", "K\0\x85", "K\1\x85"))), "larger" },
+        { BAD("J\377\377\377\377\x85", "K\1\x85"), "none negative" },
+        { BAD("K\2\x85", "J\377\377\377\377\x85"), "none negative" },
         { P(WITH(REBUILD(TEN, "J\377\377\377\377", "K\2\x85", "K\1\x85"))), "other types" },
-        { BAD("G\177\370\0\0\0\0\0\0\x85", "K\1\x85"), "whole numbers" }, { BAD("N", "K\1\x85"), "other types" },
-        { BAD("K\2\x85", "(K\1K\1t"), "as many strides" }, { BAD("(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t"), "8 dimensions" },
-        { BAD("\x8a\10\0\0\0\0\0\0\0\100\x85", "K\2\x85"), "larger" }, { BAD("\x8a\10\0\0\0\0\0\0\0\100\x85", "K\0\x85"), "impossible shape" },
-        { BAD("\x8a\5\0\0\0\0\1\x85", "K\0\x85"), "out of proportion" }, { BAD("\x8a\12\0\0\0\0\0\0\0\0\0\1\x85", "K\0\x85"), "whole numbers" },
-        { P(WITH(REBUILD(STORAGE("FloatStorage", "1", "\3"), "K\0", "K\3\x85", "K\1\x85"))), "holds 8 bytes, but 3 elements" },
-        { P(WITH(REBUILD(STORAGE("DoubleStorage", "1", "\2"), "K\0", "K\1\x85", "K\1\x85"))), "holds 8 bytes, but 2 elements" },
-        { P(WITH(REBUILD(STORAGE("FloatStorage", "9", "\3"), "K\0", "K\3\x85", "K\1\x85"))), "not in the archive" },
-        { P(WITH(REBUILD(STORAGE("OddStorage", "0", "\3"), "K\0", "K\3\x85", "K\1\x85"))), "unknown type 'OddStorage'" },
+        { BAD("G\177\370\0\0\0\0\0\0\x85", "K\1\x85"), "whole numbers" },
+        { BAD("N", "K\1\x85"), "other types" },
+        { BAD("K\2\x85", "(K\1K\1t"), "as many strides" },
+        { BAD("(K\1K\1K\1K\1K\1K\1K\1K\1K\1t", "(K\1K\1K\1K\1K\1K\1K\1K\1K\1t"), "8 dimensions" },
+        { BAD("\x8a\10\0\0\0\0\0\0\0\100\x85", "K\2\x85"), "larger" },
+        { BAD("\x8a\10\0\0\0\0\0\0\0\100\x85", "K\0\x85"), "impossible shape" },
+        { BAD("\x8a\5\0\0\0\0\1\x85", "K\0\x85"), "out of proportion" },
+        { BAD("\x8a\12\0\0\0\0\0\0\0\0\0\1\x85", "K\0\x85"), "whole numbers" },
+        { P(WITH(REBUILD(STORAGE("FloatStorage", "1", "\3"), "K\0", "K\3\x85", "K\1\x85"))),
+          "holds 8 bytes, but 3 elements" },
+        { P(WITH(REBUILD(STORAGE("DoubleStorage", "1", "\2"), "K\0", "K\1\x85", "K\1\x85"))),
+          "holds 8 bytes, but 2 elements" },
+        { P(WITH(REBUILD(STORAGE("FloatStorage", "9", "\3"), "K\0", "K\3\x85", "K\1\x85"))),
+          "not in the archive" },
+        { P(WITH(REBUILD(STORAGE("OddStorage", "0", "\3"), "K\0", "K\3\x85", "K\1\x85"))),
+          "unknown type 'OddStorage'" },
         { P(WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\5", "../..") TEXT("\3", "cpu") "K\1tQ", "K\0", ")", ")"))),
           "not in the archive" },
         { P(WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0") TEXT("\3", "cpu")
                          "\x8a\10\0\0\0\0\0\0\0\x7ftQ", "K\0", ")", ")"))), "elements" },
-        { P(WITH(REBUILD("N", "K\0", ")", ")"))), "other types" }, { P(WITH(REBUILD("K\1Q", "K\0", ")", ")"))), "no storage" },
-        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n)R")), "other types" }, { P(WITH("ctorch._utils\n_rebuild_parameter\n)R")), "nothing" },
+        { P(WITH(REBUILD("N", "K\0", ")", ")"))), "other types" },
+        { P(WITH(REBUILD("K\1Q", "K\0", ")", ")"))), "no storage" },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n)R")), "other types" },
+        { P(WITH("ctorch._utils\n_rebuild_parameter\n)R")), "nothing" },
         { P(STATE(TEXT("\1", "w") PLAIN TEXT("\1", "w") PLAIN)), "two tensors are called 'w'" },
         { P(STATE(TEXT("\2", "\033w") PLAIN)), "no name" }, { P(STATE(TEXT("\1", "\0") PLAIN)), "no name" },
     };
@@ -194,16 +217,25 @@ static void broken_programs_are_refused(void **state)
 {
     (void)state;
     static const struct { const void *pickle; size_t n; const char *says; } row[] = {
-        { P(""), "truncated" }, { P("\x80"), "truncated" }, { P("N"), "truncated" }, { P("."), "stack is empty" },
-        { P("t."), "no mark" }, { P("(."), "stack is empty" }, { P("NNR."), "must be a tuple" }, { P("N)b"), "truncated" },
-        { P("K\1K\2K\3s."), "something other than a dict" }, { P("](K\1u."), "dict" }, { P("}K\1a."), "something other than a list" },
+        { P(""), "truncated" }, { P("\x80"), "truncated" }, { P("N"), "truncated" },
+        { P("."), "stack is empty" },
+        { P("t."), "no mark" }, { P("(."), "stack is empty" }, { P("NNR."), "must be a tuple" },
+        { P("N)b"), "truncated" },
+        { P("K\1K\2K\3s."), "something other than a dict" }, { P("](K\1u."), "dict" },
+        { P("}K\1a."), "something other than a list" },
         { P("}(K\1u."), "dict" }, { P("(K\1d."), "odd number" }, { P("\x87."), "stack is empty" },
-        { P("h\0."), "memo index" }, { P("Nq\5h\4."), "memo index" }, { P("Nr\377\377\377\177."), "memo index" },
-        { P("j\377\377\377\377."), "memo index" }, { P("Np-1\n."), "memo index" }, { P("g99999999999999999999\n."), "memo index" },
-        { P("X\377\377\377\377a."), "truncated" }, { P("\x8d\377\377\377\377\377\377\377\377a."), "truncated" },
-        { P("\x8b\377\377\377\377a."), "truncated" }, { P("cno newline"), "truncated" }, { P("\x82\1."), "opcode 0x82" },
-        { P("P1\n."), "opcode 0x50" }, { P("\x97."), "opcode 0x97" }, { P("\377."), "opcode 0xff" }, { P("Ix\n."), "whole number" },
-        { P("Fnan\n."), "no number" }, { P("NN\x93."), "something other than text" }, { P("ctorch\nSize\n)R."), "torch.Size" },
+        { P("h\0."), "memo index" }, { P("Nq\5h\4."), "memo index" },
+        { P("Nr\377\377\377\177."), "memo index" },
+        { P("j\377\377\377\377."), "memo index" }, { P("Np-1\n."), "memo index" },
+        { P("g99999999999999999999\n."), "memo index" },
+        { P("X\377\377\377\377a."), "truncated" },
+        { P("\x8d\377\377\377\377\377\377\377\377a."), "truncated" },
+        { P("\x8b\377\377\377\377a."), "truncated" }, { P("cno newline"), "truncated" },
+        { P("\x82\1."), "opcode 0x82" },
+        { P("P1\n."), "opcode 0x50" }, { P("\x97."), "opcode 0x97" }, { P("\377."), "opcode 0xff" },
+        { P("Ix\n."), "whole number" },
+        { P("Fnan\n."), "no number" }, { P("NN\x93."), "something other than text" },
+        { P("ctorch\nSize\n)R."), "torch.Size" },
         { P("]q\0h\0a."), "nested deeper" }, { P("}q\0(U\1ah\0u."), "nested deeper" },
         { P("ccollections\nOrderedDict\n]K\1a\x85R."), "other than pairs" },
     };
@@ -220,8 +252,10 @@ static void bombs_are_refused(void **state)
     enum { N = 3 << 20 };
     u8 *pickle = arena_bytes(a, N + 64, 1), *file = arena_bytes(a, N + 4096, 1);
     static const struct { const char *unit, *tail, *says; } row[] = {
-        { "]", ".", "more than 24 MB" }, { "}", ".", "more than 24 MB" }, { "N", ".", "more than 24 MB" }, { "(", "N.", "more than 24 MB" },
-        { "Nr\377\377\57\0", ".", "more than 24 MB" }, { "ca\nb\n", ".", "more than 24 MB" }, { "2", ".", "stack is empty" },
+        { "]", ".", "more than 24 MB" }, { "}", ".", "more than 24 MB" }, { "N", ".", "more than 24 MB" },
+        { "(", "N.", "more than 24 MB" },
+        { "Nr\377\377\57\0", ".", "more than 24 MB" }, { "ca\nb\n", ".", "more than 24 MB" },
+        { "2", ".", "stack is empty" },
     };
     for (int i = 0; i < countof(row); i++) {
         size_t unit = MAX(strlen(row[i].unit), i == 4 ? 6u : 0u), n = 0;
@@ -245,6 +279,16 @@ static void bombs_are_refused(void **state)
     *to++ = '.';
     assert_frugal(file, torch_make(file, pickle, (size_t)(to - pickle)), "objects");
 
+    to = pickle;                                     // a long list of numbers, many times over
+    *to++ = ']';
+    *to++ = '(';
+    memset(to, 'N', 100000);
+    memcpy(to += 100000, "eq\0" "](", 5);
+    for (to += 5; to < pickle + 300000; to += 2)
+        memcpy(to, "h", 2);
+    memcpy(to, "e.", 2);
+    assert_frugal(file, torch_make(file, pickle, (size_t)(to + 2 - pickle)), "objects");
+
     size_t deep = 20000;                            // [[[[...]]]]
     memset(pickle, ']', deep);
     memset(pickle + deep, 'a', deep - 1);
@@ -264,7 +308,8 @@ static void legacy_streams(void **state)
 {
     (void)state;
     static const char file[] = HEAD WITH(PLAIN) "\x80\2]U\1""0a." NUMEL FORTY;
-    static const char shifted[] = HEAD WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0")
+    static const char shifted[] = HEAD WITH(REBUILD("(" TEXT("\7", "storage")
+                 "ctorch\nFloatStorage\n" TEXT("\1", "0")
         TEXT("\3", "cpu") "K\12(U\1vK\3K\5ttQ", "K\1", "K\2\x85", "K\1\x85")) "\x80\2]U\1""0a." NUMEL FORTY;
     f32 v[6];
     ckpt *c = ckpt_open_bytes(P(file), "x");
@@ -284,9 +329,12 @@ static void hostile_legacy_streams_are_refused(void **state)
     (void)state;
     static const struct { const void *file; size_t n; const char *says; } row[] = {
         { P(MAGIC "\x80\2K\1." "\x80\2}." WITH(PLAIN) "]."), "unknown version" },
-        { P(HEAD WITH(PLAIN) "\x80\2]."), "storage '0' is missing" }, { P(HEAD WITH(PLAIN) "\x80\2}."), "list of storage keys" },
-        { P(HEAD WITH(PLAIN) "\x80\2]K\1a."), "must be text" }, { P(HEAD WITH(PLAIN) "\x80\2]U\1""9a." NUMEL FORTY), "belongs to no tensor" },
-        { P(HEAD WITH(PLAIN) "\x80\2]U\1""0a." "\377\377\377\377\377\377\377\377" FORTY), "elements in the last" },
+        { P(HEAD WITH(PLAIN) "\x80\2]."), "storage '0' is missing" },
+        { P(HEAD WITH(PLAIN) "\x80\2}."), "list of storage keys" },
+        { P(HEAD WITH(PLAIN) "\x80\2]K\1a."), "must be text" },
+        { P(HEAD WITH(PLAIN) "\x80\2]U\1""9a." NUMEL FORTY), "belongs to no tensor" },
+        { P(HEAD WITH(PLAIN) "\x80\2]U\1""0a." "\377\377\377\377\377\377\377\377" FORTY),
+          "elements in the last" },
         { P(HEAD WITH(PLAIN) "\x80\2]U\1""0a." "\2\0\0\0\0\0\0\0" FORTY), "smaller than its tensors" },
         { P(HEAD WITH(PLAIN) "\x80\2](U\1""0U\1""0e." NUMEL FORTY NUMEL FORTY), "given twice" },
         { P(HEAD WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0") TEXT("\3", "cpu")

@@ -18,7 +18,10 @@ static void headers_of_every_kind(void **state)
 {
     (void)state;
     static const u8 big[] = { 0x3f, 0x80, 0, 0, 0xc0, 0, 0, 0 };
-    static const struct { const char *header; const void *data; size_t n; enum ckpt_type type; int nd; i64 d[2]; f64 first, last; } row[] = {
+    static const struct {
+        const char *header; const void *data; size_t n;
+        enum ckpt_type type; int nd; i64 d[2]; f64 first, last;
+    } row[] = {
         { F4, six, 24, CKPT_F32, 2, { 2, 3 }, 1, 6 },
         { "{'shape':(2,3),'fortran_order':False,'descr':\"<f4\"}", six, 24, CKPT_F32, 2, { 2, 3 }, 1, 6 },
         { "{'descr': '=f4', 'fortran_order': False, 'shape': (6L,), }", six, 24, CKPT_F32, 1, { 6 }, 1, 6 },
@@ -27,8 +30,10 @@ static void headers_of_every_kind(void **state)
         { "{'descr': '|b1', 'fortran_order': False, 'shape': (2,)}", "\1\0", 2, CKPT_BOOL, 1, { 2 }, 1, 0 },
         { "{'descr': '|?', 'fortran_order': False, 'shape': (2,)}", "\1\0", 2, CKPT_BOOL, 1, { 2 }, 1, 0 },
         { "{'descr': '|u1', 'fortran_order': False, 'shape': (2,)}", "\377\2", 2, CKPT_U8, 1, { 2 }, 255, 2 },
-        { "{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}", "\376\377\377\377\377\377\377\377", 8, CKPT_I64, 1, { 1 }, -2, -2 },
-        { "{'descr': '<V2', 'fortran_order': False, 'shape': (1,)}", "\200\77", 2, CKPT_BF16, 1, { 1 }, 1, 1 },
+        { "{'descr': '<i8', 'fortran_order': False, 'shape': (1,)}", "\376\377\377\377\377\377\377\377", 8,
+          CKPT_I64, 1, { 1 }, -2, -2 },
+        { "{'descr': '<V2', 'fortran_order': False, 'shape': (1,)}", "\200\77", 2, CKPT_BF16, 1, { 1 }, 1,
+          1 },
     };
     for (int i = 0; i < countof(row); i++) {
         u8 file[1024];
@@ -45,9 +50,11 @@ static void headers_of_every_kind(void **state)
 static void fortran_order_is_turned(void **state)
 {
     (void)state;
-    static const u16 data[24] = { 0, 12, 4, 16, 8, 20, 1, 13, 5, 17, 9, 21, 2, 14, 6, 18, 10, 22, 3, 15, 7, 19, 11, 23 };
+    static const u16 data[24] = { 0, 12, 4, 16, 8, 20, 1, 13, 5, 17, 9, 21, 2, 14, 6, 18, 10, 22, 3, 15, 7,
+                                  19, 11, 23 };
     u8 file[1024];
-    ckpt *c = ckpt_open_bytes(file, npz_make(file, "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 4), }", data, 48), "x");
+    size_t n = npz_make(file, "{'descr': '<i2', 'fortran_order': True, 'shape': (2, 3, 4), }", data, 48);
+    ckpt *c = ckpt_open_bytes(file, n, "x");
     assert_non_null(c);
     const u16 *v = tensor_data(ckpt_find(c, "a"));
     assert_non_null(v);
@@ -77,15 +84,21 @@ static void hostile_npy_headers_are_refused(void **state)
     (void)state;
 #define H(shape) "{'descr': '<f4', 'fortran_order': False, 'shape': " shape ", }"
     static const struct { const char *header, *says; } row[] = {
-        { H("(2, 4)"), "shape wants 32" }, { H("(-6,)"), "whole number" }, { H("(nan,)"), "whole number" }, { H("(2.0, 3)"), "','" },
+        { H("(2, 4)"), "shape wants 32" }, { H("(-6,)"), "whole number" }, { H("(nan,)"), "whole number" },
+        { H("(2.0, 3)"), "','" },
         { H("(9223372036854775808,)"), "too large" }, { H("(4611686018427387904, 4)"), "impossible shape" },
-        { H("(1, 1, 1, 1, 1, 1, 1, 1, 1)"), "too many" }, { H("[6]"), "'('" }, { H("(6"), "whole number" }, { H("(6,,)"), "whole number" },
-        { "{'descr': '<f4', 'fortran_order': 1, 'shape': (6,), }", "True or False" }, { "", "'{'" }, { "{", "a key" },
-        { "{'descr': '<f4', 'fortran_order': False, }", "shape expected" }, { "{'descr': 5, }", "text expected" },
+        { H("(1, 1, 1, 1, 1, 1, 1, 1, 1)"), "too many" }, { H("[6]"), "'('" }, { H("(6"), "whole number" },
+        { H("(6,,)"), "whole number" },
+        { "{'descr': '<f4', 'fortran_order': 1, 'shape': (6,), }", "True or False" }, { "", "'{'" },
+        { "{", "a key" },
+        { "{'descr': '<f4', 'fortran_order': False, }", "shape expected" },
+        { "{'descr': 5, }", "text expected" },
         { "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (6,), }", "repeated" },
         { "{'descr': '<f4', 'fortran_order': False, 'shape': (6,), 'x': 1}", "unknown" },
-        { "{'descr': '<f4' 'fortran_order': False, 'shape': (6,), }", "','" }, { "{'de\\scr': '<f4', }", "a key" },
-        { "{'descr': [('a', }", "unfinished" }, { H("(6,)") " 5", "nothing else" }, { "__import__('os').system('id')", "'{'" },
+        { "{'descr': '<f4' 'fortran_order': False, 'shape': (6,), }", "','" },
+        { "{'de\\scr': '<f4', }", "a key" },
+        { "{'descr': [('a', }", "unfinished" }, { H("(6,)") " 5", "nothing else" },
+        { "__import__('os').system('id')", "'{'" },
     };
     u8 file[1024], npy[64];
     for (int i = 0; i < countof(row); i++)
@@ -106,25 +119,30 @@ static void hostile_entries_are_refused(void **state)
     u8 npy[128], file[2048];
     size_t n = npy_make(npy, F4, six, 24);
     const struct { struct zipped e[2]; int n; const char *says; } row[] = {
-        { { { "../../etc/a.npy", npy, n } }, 1, "no sane name" }, { { { "/a.npy", npy, n } }, 1, "no sane name" },
-        { { { "b/../../a.npy", npy, n } }, 1, "no sane name" }, { { { "..\\a.npy", npy, n } }, 1, "no sane name" },
+        { { { "../../etc/a.npy", npy, n } }, 1, "no sane name" },
+        { { { "/a.npy", npy, n } }, 1, "no sane name" },
+        { { { "b/../../a.npy", npy, n } }, 1, "no sane name" },
+        { { { "..\\a.npy", npy, n } }, 1, "no sane name" },
         { { { "a\033[2J.npy", npy, n, .flags = 0x800 } }, 1, "" },
         { { { "a.npy", npy, n }, { "a.npy", npy, n } }, 2, "two archive entries" },
-        { { { "a.npy", npy, n, .flags = 1 } }, 1, "encrypted" }, { { { "a.npy", npy, n, .method = 12 } }, 1, "another method" },
+        { { { "a.npy", npy, n, .flags = 1 } }, 1, "encrypted" },
+        { { { "a.npy", npy, n, .method = 12 } }, 1, "another method" },
         { { { "a.npy", npy, n, .bad_crc = true } }, 1, "CRC" },
-        { { { "a.npy", npy, n, .claim = 1000 } }, 1, "declares" }, { { { "a.npy", npy, n, .claim = 10 } }, 1, "declares" },
+        { { { "a.npy", npy, n, .claim = 1000 } }, 1, "declares" },
+        { { { "a.npy", npy, n, .claim = 10 } }, 1, "declares" },
         { { { "a.npy", npy, n, .deflate = true, .claim = (u32)n - 4 } }, 1, "shape wants" },
         { { { "a.npy", npy, n, .deflate = true, .claim = (u32)n + 4 } }, 1, "shape wants" },
         { { { "a.npy", npy, n, .deflate = true, .claim = 0xfffffff0 } }, 1, "out of proportion" },
-        { { { "readme.txt", "hello", 5 } }, 1, "neither" }, { { { "x/constants.pkl", "", 0 }, { "x/data.pkl", "N.", 2 } }, 2, "TorchScript" },
+        { { { "readme.txt", "hello", 5 } }, 1, "neither" },
+        { { { "x/constants.pkl", "", 0 }, { "x/data.pkl", "N.", 2 } }, 2, "TorchScript" },
     };
     for (int i = 0; i < countof(row); i++)
         assert_refused(file, zip_make(file, row[i].e, row[i].n), row[i].says);
-    u8 whole[128];                                   // a size that lies about a tensor which would just fit it
+    u8 whole[128];                                   // a size that lies about a tensor which would just fit
     size_t less = npy_make(whole, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", six, 8);
     npy_make(whole, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}", six, 24);
-    assert_refused(file, zip_make(file, &(struct zipped){ "a.npy", whole, less + 16, .deflate = true, .claim = (u32)less }, 1),
-                   "");
+    struct zipped liar = { "a.npy", whole, less + 16, .deflate = true, .claim = (u32)less };
+    assert_refused(file, zip_make(file, &liar, 1), "");
 }
 
 static void bombs_are_refused(void **state)
@@ -133,13 +151,15 @@ static void bombs_are_refused(void **state)
     arena *a = arena_open("test");
     size_t n = 24 << 20;
     u8 *npy = arena_bytes(a, n, 1), *file = arena_bytes(a, 1 << 20, 1);
-    size_t size = npy_make(npy, "{'descr': '|u1', 'fortran_order': False, 'shape': (20971520,)}", NULL, 0) + 20971520;
+    size_t size = npy_make(npy, "{'descr': '|u1', 'fortran_order': False, 'shape': (20971520,)}", NULL,
+                           0) + 20971520;
     struct zipped e[60] = { { "0.npy", npy, size, .deflate = true } };
     assert_frugal(file, zip_make(file, e, 1), "out of proportion");
 
     // names for the same megabytes, over and over
     char names[60][16];
-    size = npy_make(npy, "{'descr': '|u1', 'fortran_order': False, 'shape': (12582912,)}", NULL, 0) + 12582912;
+    size = npy_make(npy, "{'descr': '|u1', 'fortran_order': False, 'shape': (12582912,)}", NULL,
+                    0) + 12582912;
     for (int i = 0; i < countof(e); i++) {
         snprintf(names[i], sizeof names[i], "%d.npy", i);
         e[i] = (struct zipped){ names[i], npy, size, .deflate = true, .again = i > 0 };
@@ -192,7 +212,8 @@ static void round_trip_through_every_format(void **state)
     }
     struct file_map m;
     assert_int_equal(file_map(path, &m), 0);
-    assert_file(scratch_path(first, "1.safetensors"), m.p, m.n);       // as the bytes were at first, metadata included
+    assert_file(scratch_path(first, "1.safetensors"), m.p,
+                m.n);       // as the bytes were at first, metadata included
     file_unmap(&m);
     ckpt_close(c);
 }

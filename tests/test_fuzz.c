@@ -1,10 +1,11 @@
-/* test_fuzz.c: replays the fuzzers' corpus: inputs that once found something, or that reach far. One test a target; what
- * must hold is check()ed in fuzz/targets.h, so a failure stops here with the input's name.
+/* test_fuzz.c: replays the fuzzers' corpus: inputs that once found something, or that reach far. One test a
+ * target; what must hold is check()ed in fuzz/targets.h, so a failure stops here with the input's name.
  */
 #include "unit.h"
 #include "fuzz/targets.h"
 
-/* The files of a ustar archive: 512 bytes of header with name at 0 and octal size at 124, then the bytes, padded. */
+/* The files of a ustar archive: 512 bytes of header with name at 0 and octal size at 124, then the bytes,
+ * padded. */
 static int replay(const char *path, int (*run)(const u8 *, size_t))
 {
     struct file_map m;

@@ -16,8 +16,8 @@ static u64 little(const u8 *p, int bytes)
     return v;
 }
 
-/* libzip reserves memory for as many entries as the end record claims; only a zip64 one can claim more than 65535.
- *     ... | zip64 end record: "PK66" .. u64 entries at +24 and +32 | locator: "PK67" .. u64 where at +8 | end: "PK56" .. */
+/* libzip reserves memory for as many entries as the end record claims; only zip64's can claim over 65535.
+ *     .. | end record: "PK66" .. entries: u64 at +24, +32 | locator: "PK67" .. place: u64 at +8 | "PK56" */
 static int judge_zip64(const struct file_map *m)
 {
     u64 from = m->n > 65557 + 20 ? m->n - 65557 - 20 : 0;
@@ -25,13 +25,15 @@ static int judge_zip64(const struct file_map *m)
         if (memcmp(m->p + at, "PK\6\7", 4))
             continue;
         u64 end = little(m->p + at + 8, 8);
-        if (m->n >= 56 && end <= m->n - 56 && MAX(little(m->p + end + 24, 8), little(m->p + end + 32, 8)) > MAX_ENTRIES)
+        if (m->n < 56 || end > m->n - 56)
+            continue;
+        if (little(m->p + end + 24, 8) > MAX_ENTRIES || little(m->p + end + 32, 8) > MAX_ENTRIES)
             return fail(FAULT_DATA, "archive of more than %d entries", MAX_ENTRIES);
     }
     return 0;
 }
 
-/* Nothing is ever unpacked to disk, but a name that would climb out of a folder says what the archive was made for. */
+/* Nothing is unpacked to disk, but a name that would climb out of a folder says what the archive is for. */
 static bool sane_name(const char *name)
 {
     for (const char *part = name; *part; part += strcspn(part, "/\\"), part += *part != 0)
@@ -44,25 +46,31 @@ static int judge_entry(ckpt *c, zip_t *z, int i, u64 *total)
 {
     zip_stat_t st;
     const char *name = zip_get_name(z, (zip_uint64_t)i, 0);
-    zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD | ZIP_STAT_ENCRYPTION_METHOD;
+    const char *said = ckpt_quote(slice_of(name ? name : ""));
+    zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD |
+                        ZIP_STAT_ENCRYPTION_METHOD;
     if (!name || !sane_name(name))
-        return fail(FAULT_DATA, "archive entry %s: no sane name", ckpt_quote(slice_of(name ? name : "")));
+        return fail(FAULT_DATA, "archive entry %s: no sane name", said);
     if (zip_stat_index(z, (zip_uint64_t)i, 0, &st) || (st.valid & need) != need)
-        return fail(FAULT_DATA, "archive entry %s is damaged", ckpt_quote(slice_of(name)));
-    if (st.encryption_method != ZIP_EM_NONE || (st.comp_method != ZIP_CM_STORE && st.comp_method != ZIP_CM_DEFLATE))
-        return fail(FAULT_DATA, "archive entry %s is encrypted or packed by another method than deflate",
-                    ckpt_quote(slice_of(name)));
-    if (st.comp_size > c->map.n || (st.comp_method == ZIP_CM_STORE && st.size != st.comp_size))
-        return fail(FAULT_DATA, "archive entry %s declares %llu bytes in a file of %llu", ckpt_quote(slice_of(name)),
+        return fail(FAULT_DATA, "archive entry %s is damaged", said);
+    bool stored = st.comp_method == ZIP_CM_STORE;
+    if (st.encryption_method != ZIP_EM_NONE || (!stored && st.comp_method != ZIP_CM_DEFLATE))
+        return fail(FAULT_DATA, "archive entry %s is encrypted, or packed by another method than deflate",
+                    said);
+    if (st.comp_size > c->map.n || (stored && st.size != st.comp_size))
+        return fail(FAULT_DATA, "archive entry %s declares %llu bytes in a file of %llu", said,
                     (unsigned long long)MAX(st.size, st.comp_size), (unsigned long long)c->map.n);
     *total += MIN(st.size, (zip_uint64_t)1 << 50);
     if (st.size > c->map.n + MAX_SLACK || *total > MAX_EXPANSION * (c->map.n + MAX_SLACK))
-        return fail(FAULT_DATA, "archive entry %s would unpack to %llu bytes, out of proportion to a file of %llu",
-                    ckpt_quote(slice_of(name)), (unsigned long long)st.size, (unsigned long long)c->map.n);
+        return fail(FAULT_DATA, "archive entry %s: %llu bytes unpacked, out of proportion to a file of %llu",
+                    said, (unsigned long long)st.size, (unsigned long long)c->map.n);
     return 0;
 }
 
-static int by_text(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 static int judge(ckpt *c, zip_t *z)
 {
@@ -92,7 +100,8 @@ zip_t *archive_open(ckpt *c)
     if (judge_zip64(&c->map))
         return NULL;
     // read, not mapped, where there is a file: pages of the map would be held beside each tensor's copy
-    zip_source_t *src = c->mapped ? zip_source_file_create(c->path, 0, 0, &e) : zip_source_buffer_create(c->map.p, c->map.n, 0, &e);
+    zip_source_t *src = c->mapped ? zip_source_file_create(c->path, 0, 0, &e)
+                                  : zip_source_buffer_create(c->map.p, c->map.n, 0, &e);
     zip_t *z = src ? zip_open_from_source(src, ZIP_RDONLY, &e) : NULL;
     if (!z) {
         fail(FAULT_DATA, "damaged or truncated archive (%s)", zip_error_strerror(&e));
@@ -145,14 +154,16 @@ int archive_end(zip_file_t *f)
 {
     u8 more;
     zip_int64_t got = zip_fread(f, &more, 1);        // libzip compares the CRC when it meets the end
-    int rc = got < 0 ? fail(FAULT_DATA, "damaged archive entry (%s)", zip_error_strerror(zip_file_get_error(f)))
-           : got ? fail(FAULT_DATA, "archive entry is longer than it declares") : 0;
+    int rc = got > 0 ? fail(FAULT_DATA, "archive entry is longer than it declares") : 0;
+    if (got < 0)
+        rc = fail(FAULT_DATA, "damaged archive entry (%s)", zip_error_strerror(zip_file_get_error(f)));
     zip_fclose(f);
     return rc;
 }
 
 /* ---- writing ----------------------------------------------------------------------------------------------
- * Two kinds of libzip source: the sink is the archive itself, on our FILE; a piece is one entry, head bytes then a tensor. */
+ * Two kinds of libzip source: the sink is the archive itself, on our FILE; a piece is one entry, head bytes
+ * and then a tensor. */
 
 struct sink { struct file_out *o; zip_error_t error; };
 struct piece { const u8 *head; u64 n, at; entry *e; bool was_read; zip_error_t error; };
@@ -285,7 +296,7 @@ int archive_put(arena *a, zip_t *z, const char *name, const void *head, u64 n, e
         return fail(FAULT_RUN, "archive entry %s: %s", ckpt_quote(slice_of(name)), zip_strerror(z));
     }
     zip_set_file_compression(z, (zip_uint64_t)i, ZIP_CM_STORE, 0);
-    zip_file_set_dostime(z, (zip_uint64_t)i, 0, 1 << 5 | 1, 0);       // 1980-01-01: the same input gives the same bytes
+    zip_file_set_dostime(z, (zip_uint64_t)i, 0, 1 << 5 | 1, 0);       // 1980-01-01: same input, same bytes
     return 0;
 }
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "checkpoints are used in place: little-endian hosts only");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "elements are used in place: little-endian only");
 
 static const struct format *const formats[] = {
 #define FORMAT(name) &name##_format,
@@ -27,7 +27,9 @@ ckpt *ckpt_new(void) { return make("memory"); }
 static int text_budget(ckpt *c, size_t n)
 {
     c->text += n;
-    return c->text <= MAX_TEXT ? 0 : fail(FAULT_DATA, "more than %d MB of names and metadata", MAX_TEXT >> 20);
+    if (c->text <= MAX_TEXT)
+        return 0;
+    return fail(FAULT_DATA, "more than %d MB of names and metadata", MAX_TEXT >> 20);
 }
 
 /* Elements of a shape; dimensions of an empty one are bounded too, so that strides never overflow. */
@@ -39,8 +41,8 @@ static int count_elements(slice name, int nd, const i64 *shape, int bytes, u64 *
         return fail(FAULT_DATA, "tensor %s has %d dimensions, more than %d", ckpt_quote(name), nd, CKPT_DIMS);
     for (int i = 0; i < nd; i++) {
         if (shape[i] < 0 || __builtin_mul_overflow(all, (u64)MAX(shape[i], 1), &all) || all > (u64)1 << 60)
-            return fail(FAULT_DATA, "tensor %s has an impossible shape (dimension %d is %lld)", ckpt_quote(name), i,
-                        (long long)shape[i]);
+            return fail(FAULT_DATA, "tensor %s has an impossible shape (dimension %d is %lld)",
+                        ckpt_quote(name), i, (long long)shape[i]);
         *count *= (u64)shape[i];
     }
     return 0;
@@ -64,7 +66,8 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
     if (count_elements(name, nd, shape, ckpt_type_bytes(type), &count) || text_budget(c, name.n))
         return NULL;
     entry *e = arena_one(c->mem, entry);
-    e->t = (tensor){ arena_copy(c->mem, name.p, name.n), type, nd, { 0 }, count, count * (u64)ckpt_type_bytes(type), c };
+    e->t = (tensor){ arena_copy(c->mem, name.p, name.n), type, nd, { 0 }, count,
+                     count * (u64)ckpt_type_bytes(type), c };
     if (nd)
         memcpy(e->t.shape, shape, (size_t)nd * sizeof *shape);
     *arena_push(c->mem, c->list, c->n, c->cap) = e;
@@ -92,9 +95,13 @@ static int sort_names(ckpt *c)
     return 0;
 }
 
-int           ckpt_count(const ckpt *c)  { return (int)c->n; }
-const char   *ckpt_format(const ckpt *c) { return c->inner ? ckpt_format(c->inner) : c->format ? c->format->name : "memory"; }
-const char   *ckpt_path(const ckpt *c)   { return c->path; }
+int         ckpt_count(const ckpt *c) { return (int)c->n; }
+const char *ckpt_path(const ckpt *c)  { return c->path; }
+
+const char *ckpt_format(const ckpt *c)
+{
+    return c->inner ? ckpt_format(c->inner) : c->format ? c->format->name : "memory";
+}
 
 const tensor *ckpt_at(const ckpt *c, int i)
 {
@@ -217,7 +224,7 @@ void ckpt_close(ckpt *c)
 
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
-/* To memory aligned for the type, a piece at a time so that the map's pages and the copy are not held both. */
+/* To aligned memory, a piece at a time so that the map's pages and the copy are not held both. */
 static const void *move(ckpt *c, arena *a, const u8 *p, u64 n)
 {
     enum { PIECE = 4 << 20 };

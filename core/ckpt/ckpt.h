@@ -1,4 +1,4 @@
-/* ckpt.h: checkpoints of any framework as named tensors. Nothing in a file is executed, no length in it is trusted.
+/* ckpt.h: checkpoints of any framework as named tensors. Nothing in a file is executed, no length trusted.
  *
  *     ckpt *c = ckpt_open("vit.pth");                              // by content: safetensors, torch, npz
  *     const tensor *t = ckpt_find(c, "head.weight");               // name, type, shape; nothing is read yet
@@ -7,7 +7,7 @@
  *
  *     ckpt *out = ckpt_new();                                      // the other way round
  *     ckpt_add(out, "head.weight", CKPT_F32, 2, (i64[]){ 10, 192 }, w);
- *     rc = ckpt_save(out, "head.safetensors");                     // format by suffix; the old file survives a failure
+ *     rc = ckpt_save(out, "head.safetensors");                 // by suffix; a failure spares the old file
  */
 #ifndef JETCL_CKPT_H
 #define JETCL_CKPT_H
@@ -54,9 +54,9 @@ const char   *ckpt_path(const ckpt *c);
 /* How many things in the file were passed over because they are no tensors, and one of them in words. */
 int           ckpt_skipped(const ckpt *c, const char **example);
 
-/* The elements: contiguous, C order, little endian, aligned to their type. Read at the first call (mapped files are not
- * copied) and valid until tensor_drop or ckpt_close; so a loader that drops holds one tensor at a time.
- * NULL + fail(FAULT_DATA) when the file does not hold them. An empty tensor gives some non-NULL pointer. */
+/* The elements: contiguous, C order, little endian, aligned to their type. Read at the first call (a mapped
+ * file is not copied), valid until tensor_drop or ckpt_close: a loader that drops holds one tensor at a time.
+ * NULL + fail(FAULT_DATA) when the file does not hold them. An empty tensor gives some pointer. */
 const void   *tensor_data(const tensor *t);
 void          tensor_drop(const tensor *t);
 /* out[count] = the elements as f32 (rounded to nearest even); -1 + fail for complex types. Drops nothing. */
@@ -69,9 +69,10 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
-/* The model in c under timm's names: state_dict/model nests opened (ema: the averaged weights instead), prefixes module.,
- * model., backbone. taken off, Google's npz (augreg, big-vision) and Facebook's ConvNeXt translated, optimiser state and
- * the like left out. Nothing is read or copied yet. Takes over c, also on failure. NULL + fail(FAULT_DATA). */
+/* The model in c under timm's names: state_dict/model nests opened (ema: the averaged weights instead),
+ * prefixes module., model., backbone. taken off, Google's npz (augreg, big-vision) and Facebook's ConvNeXt
+ * translated, optimiser state and the like left out. Nothing is read or copied yet. Takes over c, also on
+ * failure. NULL + fail(FAULT_DATA). */
 ckpt *ckpt_model(ckpt *c, bool ema);
 /* ckpt_open, then ckpt_model. */
 ckpt *ckpt_open_model(const char *path, bool ema);
@@ -79,25 +80,26 @@ ckpt *ckpt_open_model(const char *path, bool ema);
 enum got { GOT_NOTHING, GOT_LOADED, GOT_RESIZED };   /* NOTHING: data is as it was */
 struct want { const char *name; int nd; i64 shape[CKPT_DIMS]; f32 *data; enum got got; };
 struct load_options {
-    bool norm_to_fc_norm;                            /* a token-pooled file's norm serves as our fc_norm; off: it is lost */
-    int  grid[2];                                    /* our patch grid (rows, columns), to resize pos_embed; 0: square */
+    bool norm_to_fc_norm;                            /* the file's norm becomes our fc_norm; off: lost */
+    int  grid[2];                                    /* our rows and columns of pos_embed; 0: square */
     int  prefix;                                     /* tokens before the grid: 1 with a class token */
     bool strict;                                     /* unexplained differences are an error */
 };
 struct load_report {
-    int  loaded, resized, fresh, missing, unexpected;        /* fresh: a head or final norm that keeps its initial values */
-    int  nlines;
-    struct load_line { char kind; const char *text; } *line;     /* r, f, m, u as counted above; one for each but loaded */
+    int  loaded, resized, fresh, missing, unexpected;    /* fresh: a head or norm keeps its values */
+    int  nlines;                                     /* one for each but the loaded */
+    struct load_line { char kind; const char *text; } *line;     /* kind: r, f, m, u as counted above */
 };
-/* Fills every want whose parameter the file has; the others keep their values. A head of another size, a head or norm
- * the file lacks or has too much are explained differences (fresh); others are missing, unexpected or, when the shape is
- * another, an error under strict. c is what ckpt_model gave. Report lines lie in a. 0, or -1 + fail. */
+/* Fills every want whose parameter the file has; the others keep their values. A head of another size, a head
+ * or norm the file lacks or has too much are explained differences (fresh); others are missing, unexpected
+ * or, when the shape is another, an error under strict. c is what ckpt_model gave. Report lines lie in a. 0,
+ * or -1 + fail. */
 int  ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_options *o, struct load_report *r);
 /* On stderr: counts, then what is resized and fresh; every line with -v. */
 void load_report_say(const struct load_report *r, const char *path);
 
-/* Position embeddings [h0 w0 d] -> [h w d] as timm resamples them: antialiased bicubic (a = -0.5) for PyTorch's files,
- * plain bilinear for Google's. */
+/* Position embeddings [h0 w0 d] -> [h w d] as timm resamples them: antialiased bicubic (a = -0.5) for
+ * PyTorch's files, plain bilinear for Google's. */
 void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear);
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -105,17 +107,16 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
 void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
-/* Copied; replaces an earlier value. Keys in what we write: format_version, arch, classes (one name a line, in order of
- * their index), image, grid ("rows columns" of pos_embed), mean, std, interpolation, heads, parents (name and SHA-256 of
- * each, one a line), recipe, version. */
+/* Copied; replaces an earlier value. model/weights.c has the keys that we write; "grid" ("rows columns" of
+ * pos_embed) is the one read here. */
 void  ckpt_set_meta(ckpt *c, const char *key, const char *value);
-/* .safetensors, .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, an opened one too (that is how
- * convert works). Written beside, fsynced, renamed: on failure the old file is intact. -1 + fail. */
+/* .safetensors (.state), .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, also one
+ * opened: so convert works. Written beside, fsynced, renamed: a failure spares the old file. -1 + fail. */
 int   ckpt_save(ckpt *c, const char *path);
-/* Would ckpt_save know the suffix? For commands that want to complain before they work. 0, or -1 + fail(FAULT_USAGE). */
+/* Would ckpt_save know the suffix? To complain before the work is done. 0, or -1 + fail(FAULT_USAGE). */
 int   ckpt_can_save(const char *path);
 
-/* SHA-256 of a whole file in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
+/* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
 int   file_sha256(const char *path, char hex[65]);
 void  bytes_sha256(const void *p, size_t n, char hex[65]);
 

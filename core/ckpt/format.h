@@ -9,7 +9,7 @@
 
 #include "ckpt/ckpt.h"
 
-/* A checkpoint stays far below these; a hostile file must not get more memory than them out of a few bytes. */
+/* A checkpoint stays far below these; a hostile file gets no more memory than them out of a few bytes. */
 enum {
     MAX_TENSORS = 65536,
     MAX_NAME    = 1024,                              /* bytes in a tensor's name */
@@ -26,16 +26,16 @@ typedef struct {
     bool        used;                                /* load.c: some parameter took it */
 } entry;
 
-enum { NOT_MINE = 1 };                               /* the first bytes looked right, but it is another format */
+enum { NOT_MINE = 1 };                               /* the first bytes fit, but it is another format */
 
 struct format {
     const char *name, *suffixes;                     /* suffixes that save() answers to; "" for none */
     bool        (*knows)(const struct file_map *m);  /* by the first bytes */
-    int         (*open)(ckpt *c);                    /* entries and metadata from c->map; 0, -1 + fail, or NOT_MINE */
+    int         (*open)(ckpt *c);                    /* entries, metadata; 0, -1 + fail, or NOT_MINE */
     const void *(*read)(ckpt *c, entry *e, arena *a);        /* bytes of e, in the map or in a; NULL + fail */
     void        (*close)(ckpt *c);
     void        (*drop)(ckpt *c, entry *e);          /* when e's data goes; NULL mostly */
-    int         (*save)(ckpt *c, struct file_out *o);        /* all of it into o; -1 + fail without the path */
+    int         (*save)(ckpt *c, struct file_out *o);        /* -1 + fail without the path */
 };
 
 struct ckpt {
@@ -45,7 +45,7 @@ struct ckpt {
     bool                mapped;                      /* map is ours to unmap */
     const struct format *format;
     ckpt               *inner;                       /* of a view (names.c): the file it shows */
-    bool                google;                      /* a model whose position embeddings want bilinear resizing */
+    bool                google;                      /* a model whose pos_embed wants bilinear resizing */
     void               *state;                       /* format's own */
     entry             **list;
     size_t              n, cap;
@@ -65,18 +65,18 @@ int    ckpt_note(ckpt *c, slice key, slice value);
 int    ckpt_notes_json(ckpt *c, const void *text, size_t n);
 /* Something that is no tensor was passed over; always 0. */
 int    ckpt_skip(ckpt *c, slice name, const char *what);
-/* The file's words in a message: controls escaped, cut after some sixty bytes. Four calls may be alive at once. */
+/* The file's words for a message: escaped, cut after some sixty bytes. Four may be alive at once. */
 const char *ckpt_quote(slice s);
 bool   ckpt_is_utf8(slice s);
 /* One row of types.def. */
 struct type_row { const char *name; int bytes, unit; const char *safetensors, *npy, *storage, *dtype; };
 extern const struct type_row types[CKPT_TYPES];
-/* The type called s by a format, e.g. type_of(s, offsetof(struct type_row, npy)); CKPT_TYPES when there is none. */
+/* The type that a format calls s: type_of(s, offsetof(struct type_row, npy)); CKPT_TYPES for none. */
 enum ckpt_type type_of(slice s, size_t column);
-/* Writes the tensor's elements to f; drops them again if it was this call that read them. -1 + fail(FAULT_RUN). */
+/* Writes the tensor's elements to f; drops them again if this call read them. -1 + fail(FAULT_RUN). */
 int    entry_write(entry *e, FILE *f);
 void   words_json(FILE *f, const char *s);           /* quoted and escaped */
-/* Copies elements of `size` bytes from a strided array (strides in elements) to a contiguous one in C order. */
+/* Copies elements of `size` bytes from a strided array (strides in elements) to a contiguous one. */
 void   ckpt_gather(void *to, const void *from, int size, int nd, const i64 *shape, const i64 *stride);
 void   ckpt_swap(void *p, u64 bytes, int unit);          /* reverses the bytes of every unit */
 

@@ -1,15 +1,24 @@
 /* load.c: fills a model's parameters from a checkpoint under timm's names, and says what became of each. */
 #include "ckpt/format.h"
 
-struct loading { arena *a; ckpt *c; const struct load_options *o; struct load_report *r; size_t cap; const char *wrong; int nwrong; };
+struct loading {
+    arena                     *a;
+    ckpt                      *c;
+    const struct load_options *o;
+    struct load_report        *r;
+    size_t                     cap;                  /* of r->line */
+    const char                *wrong;                /* the first unexplained difference ... */
+    int                        nwrong;               /* ... of so many */
+};
 
 static bool is_norm(const char *name) { return text_starts(name, "norm.") || text_starts(name, "fc_norm."); }
 
-/* A head belongs to its classes, a final norm to its pooling, and these extra tokens to their training: that another
- * model has them, or lacks them, needs no explanation. */
+/* A head belongs to its classes, a final norm to its pooling, and these extra tokens to their training: that
+ * another model has them, or lacks them, needs no explanation. */
 static bool is_own(const char *name)
 {
-    static const char *const own[] = { "head.", "head_dist.", "pre_logits.", "dist_token", "reg_token", "mask_token" };
+    static const char *const own[] = { "head.", "head_dist.", "pre_logits.", "dist_token", "reg_token",
+                                       "mask_token" };
     for (int i = 0; i < countof(own); i++)
         if (text_starts(name, own[i]))
             return true;
@@ -40,12 +49,17 @@ static int square(i64 n)
     return (i64)side * side == n ? side : 0;
 }
 
-/* The file's grid: as its metadata "grid" says ("7 9"), else a square behind as few other tokens as can be, ours first. */
-static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *prefix)
+/* What the metadata says of the file's grid: "7 9". */
+static bool said_grid(const struct loading *l, int grid[2])
 {
     const char *says = ckpt_meta(l->c, "grid");
-    if (says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0 && grid[0] <= tokens &&
-        grid[1] <= tokens && (i64)grid[0] * grid[1] <= tokens) {
+    return says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0;
+}
+
+/* The file's grid: as its metadata says, else a square behind as few other tokens as can be, ours first. */
+static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *prefix)
+{
+    if (said_grid(l, grid) && (i64)grid[0] * grid[1] <= tokens) {
         *prefix = (int)(tokens - (i64)grid[0] * grid[1]);
         return true;
     }
@@ -64,24 +78,24 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     if (!ours[0])
         ours[0] = ours[1] = square(to - l->o->prefix);
     if ((i64)ours[0] * ours[1] + l->o->prefix != to)
-        return fail(FAULT_DATA, "%s: %lld tokens are no grid of %d x %d behind %d", w->name, (long long)to, ours[0], ours[1],
-                    l->o->prefix);
+        return fail(FAULT_DATA, "%s: %lld tokens are no grid of %d x %d behind %d", w->name, (long long)to,
+                    ours[0], ours[1], l->o->prefix);
     if (!find_grid(l, from, grid, &prefix))
-        return fail(FAULT_DATA, "%s: the file's %lld tokens are no square grid, and its metadata has no \"grid\"", w->name,
-                    (long long)from);
+        return fail(FAULT_DATA, "%s: the file's %lld tokens are no square, and its metadata names no grid",
+                    w->name, (long long)from);
     arena *scratch = arena_open("position embeddings");
     f32 *tokens = arena_array(scratch, f32, t->count);
     int rc = tensor_to_f32(t, tokens), shared = MIN(prefix, l->o->prefix);
     if (!rc) {
         memcpy(w->data, tokens, (size_t)shared * (size_t)d * sizeof *tokens);
-        posembed_resize(tokens + (i64)prefix * d, grid[0], grid[1], w->data + (i64)l->o->prefix * d, ours[0], ours[1], d,
-                        l->c->google);
+        posembed_resize(tokens + (i64)prefix * d, grid[0], grid[1],
+                        w->data + (i64)l->o->prefix * d, ours[0], ours[1], d, l->c->google);
     }
     arena_close(scratch);
     w->got = GOT_RESIZED;
     l->r->resized++;
-    note(l, 'r', arena_printf(l->a, "%s: %d x %d -> %d x %d, %s", w->name, grid[0], grid[1], ours[0], ours[1],
-                              l->c->google ? "bilinear" : "bicubic"));
+    note(l, 'r', arena_printf(l->a, "%s: %d x %d -> %d x %d, %s", w->name, grid[0], grid[1], ours[0],
+                              ours[1], l->c->google ? "bilinear" : "bicubic"));
     return rc;
 }
 
@@ -115,8 +129,7 @@ static bool same_but_ones(const tensor *t, const struct want *w)
 static bool other_grid(const struct loading *l, const struct want *w)
 {
     int grid[2];
-    const char *says = ckpt_meta(l->c, "grid");
-    return text_ends(w->name, "pos_embed") && l->o->grid[0] && says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 &&
+    return text_ends(w->name, "pos_embed") && l->o->grid[0] && said_grid(l, grid) &&
            (grid[0] != l->o->grid[0] || grid[1] != l->o->grid[1]);
 }
 
@@ -131,10 +144,12 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
         l->r->loaded++;
         return 0;
     }
-    if (text_ends(w->name, "pos_embed") && w->nd >= 2 && t->nd >= 2 && d > 0 && t->shape[t->nd - 1] == d)
+    bool tokens = text_ends(w->name, "pos_embed") && w->nd >= 2 && t->nd >= 2;
+    if (tokens && d > 0 && t->shape[t->nd - 1] == d)
         return resize_tokens(l, t, w, (i64)t->count / d, w->shape[w->nd - 2], (int)d);
-    const char *text = arena_printf(l->a, "%s: the file has %s, we want %s", w->name, tensor_shape_text(have, t->nd, t->shape),
-                                    tensor_shape_text(need, w->nd, w->shape));
+    tensor_shape_text(have, t->nd, t->shape);
+    tensor_shape_text(need, w->nd, w->shape);
+    const char *text = arena_printf(l->a, "%s: the file has %s, we want %s", w->name, have, need);
     if (is_own(w->name)) {
         l->r->fresh++;
         note(l, 'f', text);
@@ -158,7 +173,8 @@ static int load_one(struct loading *l, struct want *w)
     if (is_own(w->name)) {
         bool lost = text_starts(w->name, "fc_norm.") && ckpt_find(l->c, w->name + strlen("fc_"));
         l->r->fresh++;
-        note(l, 'f', arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
+        note(l, 'f', arena_printf(l->a, "%s: not in the file%s", w->name,
+                                  lost ? ", whose norm is left unused" : ""));
     } else {
         l->r->missing++;
         note_wrong(l, 'm', arena_printf(l->a, "%s: not in the file", w->name));
@@ -174,7 +190,8 @@ static void note_unexpected(struct loading *l)
         if (e->used)
             continue;
         l->r->unexpected++;
-        const char *text = arena_printf(l->a, "%s %s: not of this model", e->t.name, tensor_shape_text(shape, e->t.nd, e->t.shape));
+        const char *text = arena_printf(l->a, "%s %s: not of this model", e->t.name,
+                                        tensor_shape_text(shape, e->t.nd, e->t.shape));
         if (is_own(e->t.name))
             note(l, 'u', text);
         else
@@ -197,19 +214,21 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
     char more[64] = "";
     if (l.nwrong > 1)
         snprintf(more, sizeof more, " (and %d more)", l.nwrong - 1);
-    return fail(FAULT_DATA, "%s: does not fit the model: %s%s; model.strict: false takes what fits", c->path, l.wrong, more);
+    return fail(FAULT_DATA, "%s: does not fit the model: %s%s; model.strict: false takes what fits", c->path,
+                l.wrong, more);
 }
 
 void load_report_say(const struct load_report *r, const char *path)
 {
     enum { SHOWN = 6 };
     int shown = 0;
-    say(SAY_NORMAL, "%s: %d loaded, %d resized, %d re-initialised, %d missing, %d unexpected", path, r->loaded, r->resized,
-        r->fresh, r->missing, r->unexpected);
+    say(SAY_NORMAL, "%s: %d loaded, %d resized, %d re-initialised, %d missing, %d unexpected", path,
+        r->loaded, r->resized, r->fresh, r->missing, r->unexpected);
     static const struct { char kind; const char *word; } words[] = {
         { 'r', "resized" }, { 'f', "re-initialised" }, { 'm', "missing" }, { 'u', "unexpected" } };
     for (int k = 0; k < countof(words); k++)
         for (int i = 0; i < r->nlines; i++)
             if (r->line[i].kind == words[k].kind)
-                say(k < 2 && shown++ < SHOWN ? SAY_NORMAL : SAY_VERBOSE, "  %s: %s", words[k].word, r->line[i].text);
+                say(k < 2 && shown++ < SHOWN ? SAY_NORMAL : SAY_VERBOSE, "  %s: %s", words[k].word,
+                    r->line[i].text);
 }

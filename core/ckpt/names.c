@@ -1,7 +1,7 @@
-/* names.c: everybody's names for the parameters of a ViT or ConvNeXt, brought to timm's, which are ours. The result is
- * a checkpoint of its own whose tensors are made on demand from one or three tensors of the file:
+/* names.c: everybody's names for the parameters of a ViT or ConvNeXt, brought to timm's, which are ours. The
+ * result is a checkpoint of its own whose tensors are made on demand from one or three tensors of the file:
  *
- *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each (d, heads, d/heads) turned around
+ *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each (d, heads, d/heads) turned
  */
 #include "ckpt/format.h"
 #include <stdlib.h>
@@ -64,10 +64,11 @@ static const struct rule facebook[] = {
 /* Where the model lies within a file, and what else lies beside it. */
 static const char *const nests[]     = { "state_dict.", "model_state_dict.", "model.", NULL };
 static const char *const ema_nests[] = { "state_dict_ema.", "model_ema.", "ema_state_dict.", "ema.", NULL };
-static const char *const prefixes[]  = { "module.", "model.", "backbone.", "timm_model.", "_orig_mod.", NULL };
-static const char *const beside[]    = { "optimizer.", "optimizer_state", "message_hub.", "param_schedulers.", "lr_scheduler.",
-    "scheduler.", "scaler.", "amp.", "loss_scaler.", "data_preprocessor.", "moe_layers_dict.", "steps", "state_dict_ema.",
-    "model_ema.", "ema_state_dict.", "ema.", NULL };
+static const char *const prefixes[] = { "module.", "model.", "backbone.", "timm_model.", "_orig_mod.", NULL };
+static const char *const beside[] = {
+    "optimizer.", "optimizer_state", "message_hub.", "param_schedulers.", "lr_scheduler.", "scheduler.",
+    "scaler.", "amp.", "loss_scaler.", "data_preprocessor.", "moe_layers_dict.", "steps",
+    "state_dict_ema.", "model_ema.", "ema_state_dict.", "ema.", NULL };
 
 static const char *prefix_of(const char *name, const char *const *list)
 {
@@ -177,7 +178,8 @@ static int add_part(arena *a, struct parts *all, const struct part *p)
 }
 
 /* One tensor, or one layer of a stacked one: by the first rule that fits, else under its own name. */
-static int translate(arena *a, struct parts *all, const tensor *t, const char *name, const struct rule *r, int layer, i64 layers)
+static int translate(arena *a, struct parts *all, const tensor *t, const char *name, const struct rule *r,
+                     i64 layer, i64 layers)
 {
     struct match m;
     struct part p = { t, name, .of = 1, .whole = !layers };
@@ -199,7 +201,8 @@ static int translate(arena *a, struct parts *all, const tensor *t, const char *n
 }
 
 /* Newer big-vision files stack the layers: encoderblock/ instead of encoderblock_0/, encoderblock_1/ ... */
-static int translate_stack(arena *a, struct parts *all, const tensor *t, const char *name, const struct rule *rules)
+static int translate_stack(arena *a, struct parts *all, const tensor *t, const char *name,
+                           const struct rule *rules)
 {
     const char *stack = rules == google ? strstr(name, "encoderblock/") : NULL;
     if (!stack)
@@ -209,7 +212,7 @@ static int translate_stack(arena *a, struct parts *all, const tensor *t, const c
     for (i64 i = 0; i < t->shape[0]; i++) {
         int head = (int)(stack - name) + 12;          // with "encoderblock"
         const char *one = arena_printf(a, "%.*s_%lld%s", head, name, (long long)i, stack + 12);
-        if (translate(a, all, t, one, rules, (int)i, t->shape[0]))
+        if (translate(a, all, t, one, rules, i, t->shape[0]))
             return -1;
     }
     return 0;
@@ -313,8 +316,8 @@ static int add_entry(ckpt *view, struct part **group, int n)
         else if (i)
             shape[0] += group[i]->shape[0];
     if (n != p->of)
-        return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit together", p->target,
-                    p->source->name);
+        return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit",
+                    p->target, p->source->name);
     entry *e = ckpt_entry(view, slice_of(p->target), p->source->type, p->nd, shape);
     struct recipe *r = arena_one(view->mem, struct recipe);
     if (!e)
@@ -379,7 +382,8 @@ static void drop_view(ckpt *view, entry *e)
 
 static void close_view(ckpt *view) { ckpt_close(view->inner); }
 
-static const struct format view_format = { "model", "", .read = read_view, .drop = drop_view, .close = close_view };
+static const struct format view_format = { "model", "", .read = read_view, .drop = drop_view,
+                                           .close = close_view };
 
 ckpt *ckpt_model(ckpt *c, bool ema)
 {

@@ -1,6 +1,6 @@
 /* npz.c: NumPy archives: a zip of .npy files.
  *
- *     "\x93NUMPY" major minor | u16 or u32 n | {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   n bytes | elements
+ *     "\x93NUMPY" version | u16 or u32 n | {'descr': '<f4', 'fortran_order': False, 'shape': (3,)} | elements
  *
  * Metadata goes into an entry of its own, __metadata__.npy: bytes of a JSON object of strings.
  */
@@ -79,7 +79,7 @@ static int read_shape(struct literal *l, struct npy *h)
     return 0;
 }
 
-/* '<f4': byte order, then kind and bytes. Types that are no numbers (text, records, objects) leave CKPT_TYPES. */
+/* '<f4': byte order, then kind and bytes. What is no number (text, records, objects) leaves CKPT_TYPES. */
 static int read_descr(struct literal *l, struct npy *h)
 {
     slice d;
@@ -108,7 +108,7 @@ static int read_member(struct literal *l, struct npy *h, int *seen)
     slice key;
     if (!quoted(l, &key) || !take(l, ':'))
         return wrong("a key expected");
-    int bit = slice_eq(key, "descr") ? 1 : slice_eq(key, "fortran_order") ? 2 : slice_eq(key, "shape") ? 4 : 0;
+    int bit = slice_eq(key, "descr") | slice_eq(key, "fortran_order") << 1 | slice_eq(key, "shape") << 2;
     if (!bit || *seen & bit)
         return wrong("unknown or repeated key");
     *seen |= bit;
@@ -131,7 +131,7 @@ static int read_literal(slice text, struct npy *h)
         if (read_member(&l, h, &seen))
             return -1;
     }
-    return seen == 7 && !skip_blanks(&l) ? 0 : wrong("descr, fortran_order and shape expected, and nothing else");
+    return seen == 7 && !skip_blanks(&l) ? 0 : wrong("descr, fortran_order, shape expected, nothing else");
 }
 
 static int read_header(const u8 *p, u64 n, struct npy *h)
@@ -219,7 +219,9 @@ static int open_file(ckpt *c)
         rc = open_entry(c, z, i, buffer);
     }
     arena_close(a);
-    return rc || any ? rc : fail(FAULT_DATA, "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in it");
+    if (rc || any)
+        return rc;
+    return fail(FAULT_DATA, "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in it");
 }
 
 static void close_file(ckpt *c)
@@ -270,7 +272,7 @@ static char *write_header(arena *a, const char *descr, int nd, const i64 *shape,
 {
     char *dims = "";
     for (int i = 0; i < nd; i++)
-        dims = arena_printf(a, i && nd > 1 ? "%s, %lld" : nd == 1 ? "%s%lld," : "%s%lld", dims, (long long)shape[i]);
+        dims = arena_printf(a, i ? "%s, %lld" : nd == 1 ? "%s%lld," : "%s%lld", dims, (long long)shape[i]);
     char *text = arena_printf(a, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, dims);
     int pad = 63 - (int)((10 + strlen(text)) % 64);
     char *out = arena_printf(a, "XNUMPYvv..%s%*s\n", text, pad, "");
@@ -317,7 +319,8 @@ static int put_all(ckpt *c, zip_t *z, arena *a)
         const struct type_row *type = &types[e->t.type];
         if (!*type->npy)
             return fail(FAULT_DATA, "%s: NumPy has no type for %s", e->t.name, type->name);
-        const char *descr = arena_printf(a, "%s%s", type->unit == 1 || *type->npy == 'V' ? "|" : "<", type->npy);
+        bool orderless = type->unit == 1 || *type->npy == 'V';
+        const char *descr = arena_printf(a, "%c%s", orderless ? '|' : '<', type->npy);
         const char *head = write_header(a, descr, e->t.nd, e->t.shape, &n);
         if (archive_put(a, z, arena_printf(a, "%s.npy", e->t.name), head, n, e))
             return -1;

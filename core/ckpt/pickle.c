@@ -1,5 +1,6 @@
-/* pickle.c: the machine. A pickle is a program for a stack of values; each opcode here either builds plain data or
- * hands to pickle_call.c what Python would have called. Memory is bounded by MAX_MACHINE whatever the program says.
+/* pickle.c: the machine. A pickle is a program for a stack of values; each opcode here either builds plain
+ * data or hands to pickle_call.c what Python would have called. Memory is bounded by MAX_MACHINE whatever the
+ * program says.
  */
 #include "ckpt/pickle.h"
 
@@ -14,7 +15,8 @@ int pickle_wrong(const struct pickle *p, const char *what)
 
 static int too_much(const struct pickle *p)
 {
-    return fail(FAULT_DATA, "pickle byte %td: builds more than %d MB of objects", p->at - p->start, MAX_MACHINE >> 20);
+    return fail(FAULT_DATA, "pickle byte %td: builds more than %d MB of objects", p->at - p->start,
+                MAX_MACHINE >> 20);
 }
 
 /* Makes room for one more item in *list (a pointer to the list's pointer). */
@@ -116,8 +118,11 @@ static int push_marked(struct pickle *p, enum kind kind)
 {
     value *items;
     size_t n;
-    return pop_mark(p, &items, &n) || (kind == P_DICT && n % 2 && pickle_wrong(p, "dict of an odd number of values"))
-           ? -1 : pickle_push_node(p, kind, items, n);
+    if (pop_mark(p, &items, &n))
+        return -1;
+    if (kind == P_DICT && n % 2)
+        return pickle_wrong(p, "dict of an odd number of values");
+    return pickle_push_node(p, kind, items, n);
 }
 
 static int push_tuple(struct pickle *p, size_t n)
@@ -365,7 +370,8 @@ static int one_item(struct pickle *p, size_t n, int (*f)(struct pickle *, const 
 
 static int unsupported(struct pickle *p, int op)
 {
-    return fail(FAULT_DATA, "pickle byte %td: opcode 0x%02x does not occur in checkpoints", p->at - p->start - 1, op);
+    return fail(FAULT_DATA, "pickle byte %td: opcode 0x%02x does not occur in checkpoints",
+                p->at - p->start - 1, op);
 }
 
 static int step(struct pickle *p, int op)
@@ -434,7 +440,7 @@ static int step(struct pickle *p, int op)
 
 void pickle_init(struct pickle *p, const void *bytes, u64 n)
 {
-    *p = (struct pickle){ .mem = arena_open("pickle"), .start = bytes, .at = bytes, .end = (const u8 *)bytes + n };
+    *p = (struct pickle){ arena_open("pickle"), bytes, bytes, (const u8 *)bytes + n };
     p->stack = arena_array(p->mem, value, p->stack_cap = 64);
 }
 
@@ -474,7 +480,9 @@ const value *pickle_get(const value *dict, const char *key)
 slice pickle_class(const value *v, char out[200])
 {
     const struct global *g = v->kind == P_OPAQUE ? v->node->class : NULL;
-    int n = g ? snprintf(out, 200, "%.*s.%.*s", (int)MIN(g->module.n, 99), g->module.p, (int)MIN(g->name.n, 99), g->name.p)
-              : snprintf(out, 200, "an object");
+    if (!g)
+        return SLICE("an object");
+    int n = snprintf(out, 200, "%.*s.%.*s", (int)MIN(g->module.n, 99), g->module.p, (int)MIN(g->name.n, 99),
+                     g->name.p);
     return (slice){ out, (size_t)n };
 }

@@ -3,18 +3,18 @@
  *     struct pickle p;
  *     pickle_init(&p, bytes, n);
  *     if (pickle_read(&p, &root)) ...                        // one pickle; p.at is behind it
- *     pickle_close(&p);                                      // values live until here, text points into bytes
+ *     pickle_close(&p);                                      // values live until here, text in bytes
  *
- * A class it does not know becomes an opaque value that remembers its name; what could only be there to do harm
- * (os.system and the like) is refused by name. Private to core/ckpt.
+ * A class it does not know becomes an opaque value that remembers its name; what could only be there to do
+ * harm (os.system and the like) is refused by name. Private to core/ckpt.
  */
 #ifndef JETCL_CKPT_PICKLE_H
 #define JETCL_CKPT_PICKLE_H
 
 #include "ckpt/format.h"
 
-enum kind { P_UNSET, P_NONE, P_BOOL, P_INT, P_BIG, P_FLOAT, P_TEXT, P_BYTES, P_TUPLE, P_LIST, P_DICT, P_GLOBAL, P_STORAGE,
-            P_TENSOR, P_OPAQUE };
+enum kind { P_UNSET, P_NONE, P_BOOL, P_INT, P_BIG, P_FLOAT, P_TEXT, P_BYTES, P_TUPLE, P_LIST, P_DICT,
+            P_GLOBAL, P_STORAGE, P_TENSOR, P_OPAQUE };
 
 typedef struct value {
     enum kind kind;
@@ -22,7 +22,7 @@ typedef struct value {
     union {
         i64                 i;                       /* P_BOOL too */
         f64                 f;
-        const char         *text;                    /* P_TEXT, P_BYTES, P_BIG (little-endian two's complement) */
+        const char         *text;                    /* P_TEXT, P_BYTES, P_BIG (little-endian) */
         struct node        *node;                    /* P_TUPLE, P_LIST, P_DICT, P_OPAQUE */
         const struct global *global;
         struct storage     *storage;
@@ -30,7 +30,7 @@ typedef struct value {
     };
 } value;
 
-/* item: elements, or key, value, key, value; of an opaque what was set on it. state: what BUILD gave (attributes). */
+/* item: elements, or key, value, key, value; of an opaque what was set on it. state: attributes, by BUILD. */
 struct node { value *item; size_t n, cap; value state; const struct global *class; };
 
 /* What we make of the globals that matter (pickle.c lists them). */
@@ -39,7 +39,13 @@ struct global { slice module, name; enum meaning meaning; enum ckpt_type type; }
 
 /* A run of elements in the file; torch calls it a storage. untyped: numel counts bytes, type is CKPT_U8. */
 struct storage { slice key; enum ckpt_type type; i64 numel; bool untyped; i64 shift; u64 at; };
-struct view { struct storage *storage; enum ckpt_type type; i64 offset; int nd; i64 shape[CKPT_DIMS], stride[CKPT_DIMS]; };
+struct view {
+    struct storage *storage;
+    enum ckpt_type  type;
+    i64             offset;
+    int             nd;
+    i64             shape[CKPT_DIMS], stride[CKPT_DIMS];
+};
 
 struct pickle {
     arena     *mem;
@@ -55,11 +61,11 @@ void pickle_init(struct pickle *p, const void *bytes, u64 n);
 int  pickle_read(struct pickle *p, value *root);     /* 0, or -1 + fail(FAULT_DATA) */
 void pickle_close(struct pickle *p);
 
-/* ---- between pickle.c and pickle_call.c: everything returns 0 or -1 + fail, pointers NULL + fail ------- */
+/* ---- between pickle.c and pickle_call.c: 0 or -1 + fail, pointers NULL + fail ------- */
 
 int    pickle_wrong(const struct pickle *p, const char *what);      /* with the position */
 void  *pickle_alloc(struct pickle *p, size_t bytes);                /* zeroed, within the budget */
-int    pickle_room(struct pickle *p, void *list, size_t n, size_t *cap, size_t item);  /* list: address of a pointer */
+int    pickle_room(struct pickle *p, void *list, size_t n, size_t *cap, size_t item);  /* list: a T ** */
 int    pickle_push(struct pickle *p, value v);
 int    pickle_pop(struct pickle *p, value *v);                      /* never past the topmost mark */
 value *pickle_top(struct pickle *p);
@@ -69,7 +75,7 @@ int    pickle_push_node(struct pickle *p, enum kind kind, const value *items, si
 int    pickle_global(struct pickle *p, slice module, slice name);   /* pushes it, or refuses it */
 int    pickle_opaque(struct pickle *p, const struct global *class); /* pushes one; class may be NULL */
 int    pickle_call(struct pickle *p);                               /* REDUCE: f, args -> value */
-int    pickle_object(struct pickle *p, bool keywords);              /* NEWOBJ: class, args[, keywords] -> value */
+int    pickle_object(struct pickle *p, bool keywords);          /* NEWOBJ: class, args, keywords -> value */
 int    pickle_build(struct pickle *p);                              /* object, state -> object */
 int    pickle_persistent(struct pickle *p);                         /* identity -> storage */
 

@@ -1,23 +1,33 @@
-/* pickle_call.c: what Python would call while unpickling, and what we make of it: dicts, tensors, storages, and opaque
- * values that only remember the name of their class.
+/* pickle_call.c: what Python would call while unpickling, and what we make of it: dicts, tensors, storages,
+ * and opaque values that only remember the name of their class.
  */
 #include "ckpt/pickle.h"
 
 static const struct { const char *module, *name; enum meaning meaning; } known[] = {
-    { "collections", "OrderedDict", G_DICT },        { "collections", "defaultdict", G_DICT },
-    { "collections", "Counter", G_DICT },            { "builtins", "dict", G_DICT }, { "__builtin__", "dict", G_DICT },
-    { "torch._utils", "_rebuild_tensor", G_REBUILD }, { "torch._utils", "_rebuild_tensor_v2", G_REBUILD },
-    { "torch._utils", "_rebuild_tensor_v3", G_REBUILD_V3 },
-    { "torch._utils", "_rebuild_parameter", G_PARAMETER }, { "torch._utils", "_rebuild_parameter_with_state", G_PARAMETER },
-    { "torch.storage", "UntypedStorage", G_UNTYPED }, { "torch.storage", "_UntypedStorage", G_UNTYPED },
-    { "torch", "UntypedStorage", G_UNTYPED },        { "torch", "Size", G_SIZE },
+    { "collections",   "OrderedDict",                   G_DICT },
+    { "collections",   "defaultdict",                   G_DICT },
+    { "collections",   "Counter",                       G_DICT },
+    { "builtins",      "dict",                          G_DICT },
+    { "__builtin__",   "dict",                          G_DICT },
+    { "torch._utils",  "_rebuild_tensor",               G_REBUILD },
+    { "torch._utils",  "_rebuild_tensor_v2",            G_REBUILD },
+    { "torch._utils",  "_rebuild_tensor_v3",            G_REBUILD_V3 },
+    { "torch._utils",  "_rebuild_parameter",            G_PARAMETER },
+    { "torch._utils",  "_rebuild_parameter_with_state", G_PARAMETER },
+    { "torch.storage", "UntypedStorage",                G_UNTYPED },
+    { "torch.storage", "_UntypedStorage",               G_UNTYPED },
+    { "torch",         "UntypedStorage",                G_UNTYPED },
+    { "torch",         "Size",                          G_SIZE },
 };
 
 /* No checkpoint has a use for these; a file that names one was made to be run. */
-static const char *const harmful_modules[] = { "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "runpy", "importlib",
-    "pty", "ctypes", "_ctypes", "webbrowser", "commands", "code", "codeop", "pickle", "_pickle", "marshal", "asyncio",
-    "multiprocessing", "urllib", "requests", "http", "ftplib", "smtplib", "timeit", "pdb", "bdb", "cProfile", "profile", "pip" };
-static const char *const harmful_builtins[] = { "eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint" };
+static const char *const harmful_modules[] = {
+    "os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "runpy", "importlib", "pty", "ctypes",
+    "_ctypes", "webbrowser", "commands", "code", "codeop", "pickle", "_pickle", "marshal", "asyncio",
+    "multiprocessing", "urllib", "requests", "http", "ftplib", "smtplib", "timeit", "pdb", "bdb", "cProfile",
+    "profile", "pip" };
+static const char *const harmful_builtins[] = {
+    "eval", "exec", "execfile", "compile", "__import__", "open", "input", "breakpoint" };
 
 /* ---- globals ------------------------------------------------------------------------------------------- */
 
@@ -82,7 +92,8 @@ int pickle_global(struct pickle *p, slice module, slice name)
 static const value *arg(const value *tuple, size_t i, enum kind kind)
 {
     const struct node *n = tuple->kind == P_TUPLE || tuple->kind == P_LIST ? tuple->node : NULL;
-    return n && i < n->n && (n->item[i].kind == kind || (kind == P_TUPLE && n->item[i].kind == P_LIST)) ? &n->item[i] : NULL;
+    const value *v = n && i < n->n ? &n->item[i] : NULL;
+    return v && (v->kind == kind || (kind == P_TUPLE && v->kind == P_LIST)) ? v : NULL;
 }
 
 static int numbers(const struct pickle *p, const value *tuple, i64 out[CKPT_DIMS], int *n)
@@ -107,21 +118,24 @@ static bool fits(const struct view *v, i64 numel)
         if (!v->shape[i])
             return v->offset <= numel;
     for (int i = 0; i < v->nd; i++)
-        if (__builtin_mul_overflow(v->shape[i] - 1, v->stride[i], &step) || __builtin_add_overflow(last, step, &last))
+        if (__builtin_mul_overflow(v->shape[i] - 1, v->stride[i], &step) ||
+            __builtin_add_overflow(last, step, &last))
             return false;
     return last < numel;
 }
 
-/* _rebuild_tensor(storage, offset, shape, strides), _v2 with more we need not know, _v3 with a dtype seventh */
+/* _rebuild_tensor(storage, offset, shape, strides), _v2 with more of no interest, _v3 with a dtype seventh */
 static int rebuild(struct pickle *p, const value *args, bool v3)
 {
-    const value *storage = arg(args, 0, P_STORAGE), *offset = arg(args, 1, P_INT), *shape = arg(args, 2, P_TUPLE);
-    const value *stride = arg(args, 3, P_TUPLE), *dtype = v3 ? arg(args, 6, P_GLOBAL) : NULL;
+    const value *storage = arg(args, 0, P_STORAGE), *offset = arg(args, 1, P_INT);
+    const value *shape = arg(args, 2, P_TUPLE), *stride = arg(args, 3, P_TUPLE);
+    const value *dtype = v3 ? arg(args, 6, P_GLOBAL) : NULL;
+    bool typed = !v3 || (dtype && dtype->global->meaning == G_DTYPE);
     struct view *v = pickle_alloc(p, sizeof *v);
     int nstride;
     if (!v)
         return -1;
-    if (!storage || !offset || offset->i < 0 || !shape || !stride || (v3 && (!dtype || dtype->global->meaning != G_DTYPE)))
+    if (!storage || !offset || offset->i < 0 || !shape || !stride || !typed)
         return pickle_wrong(p, "a tensor's arguments are of other types than PyTorch writes");
     v->storage = storage->storage;
     v->type = v3 ? dtype->global->type : v->storage->type;
@@ -137,13 +151,14 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
     return pickle_push(p, (value){ P_TENSOR, .view = v });
 }
 
-/* ('storage', class, key, place, numel[, None or (view's key, offset, numel)]) or ('module', class, source, ...) */
+/* ('storage', class, key, place, numel[, None or (view's key, offset, numel)]) or ('module', class, ...) */
 int pickle_persistent(struct pickle *p)
 {
     value id;
     if (pickle_pop(p, &id))
         return -1;
-    const value *word = arg(&id, 0, P_TEXT), *class = arg(&id, 1, P_GLOBAL), *key = arg(&id, 2, P_TEXT), *numel = arg(&id, 4, P_INT);
+    const value *word = arg(&id, 0, P_TEXT), *class = arg(&id, 1, P_GLOBAL);
+    const value *key = arg(&id, 2, P_TEXT), *numel = arg(&id, 4, P_INT);
     if (word && class && slice_eq(pickle_text(word), "module"))
         return pickle_push(p, *class);
     if (!word || !slice_eq(pickle_text(word), "storage") || !class || !key || !numel || numel->i < 0)
@@ -191,6 +206,11 @@ static int call_dict(struct pickle *p, const value *args)
     return n ? pickle_push(p, pickle_value(P_DICT, n)) : -1;
 }
 
+static const struct global *class_of(const value *f)
+{
+    return f->kind == P_GLOBAL ? f->global : f->kind == P_OPAQUE ? f->node->class : NULL;
+}
+
 int pickle_call(struct pickle *p)
 {
     value f, args;
@@ -210,7 +230,7 @@ int pickle_call(struct pickle *p)
     case G_SIZE:
         first = arg(&args, 0, P_TUPLE);
         return first ? pickle_push(p, *first) : pickle_wrong(p, "torch.Size of no tuple");
-    default:           return pickle_opaque(p, f.kind == P_GLOBAL ? f.global : f.kind == P_OPAQUE ? f.node->class : NULL);
+    default:           return pickle_opaque(p, class_of(&f));
     }
 }
 

@@ -1,11 +1,12 @@
-/* resize.c: position embeddings for another grid. Both filters are separable: each output row is a weighted sum of a few
- * input rows, then each output column likewise; weights as PyTorch's interpolate(align_corners=False) has them. */
+/* resize.c: position embeddings for another grid. Both filters are separable: each output row is a weighted
+ * sum of a few input rows, then each output column likewise; weights as PyTorch's
+ * interpolate(align_corners=False) has them. */
 #include "ckpt/ckpt.h"
 #include <math.h>
 
 struct tap { int from, n; f64 *weight; };            /* out = sum over i < n of weight[i] * in[from + i] */
 
-/* Keys (1981), a = -0.5: what Pillow and PyTorch's antialiased mode use; PyTorch's plain bicubic has a = -0.75. */
+/* Keys (1981), a = -0.5, as Pillow and PyTorch's antialiased mode; PyTorch's plain bicubic has a = -0.75. */
 static f64 cubic(f64 x)
 {
     const f64 a = -0.5;

@@ -2,8 +2,8 @@
  *
  *     u64 n | {"name":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},...} n bytes | elements
  *
- * The header's grammar is two levels deep and fixed, so it is scanned in place rather than built as a JSON tree: a tree
- * costs up to fifty times the text, which a hostile header of 100 MiB would have us pay.
+ * The header's grammar is two levels deep and fixed, so it is scanned in place rather than built as a JSON
+ * tree: a tree costs up to fifty times the text, which a hostile header of 100 MiB would have us pay.
  */
 #include "ckpt/format.h"
 #include <errno.h>
@@ -79,7 +79,8 @@ static int escape(struct scan *s, char **to)
     if (ch != 'u' || hex4(s, &code))
         return ch == 'u' ? -1 : wrong(s, "unknown escape in a string");
     if (code >= 0xd800 && code < 0xdc00) {
-        if (s->end - s->at < 2 || *s->at++ != '\\' || *s->at++ != 'u' || hex4(s, &low) || low < 0xdc00 || low > 0xdfff)
+        if (s->end - s->at < 2 || *s->at++ != '\\' || *s->at++ != 'u' || hex4(s, &low) || low < 0xdc00 ||
+            low > 0xdfff)
             return wrong(s, "half a surrogate pair");
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     }
@@ -204,8 +205,9 @@ static int header_member(struct scan *s, slice name, void *arg)
         return -1;
     e->at = (u64)r.offsets[0];
     if (r.offsets[1] < r.offsets[0] || (u64)(r.offsets[1] - r.offsets[0]) != e->t.bytes)
-        return fail(FAULT_DATA, "tensor %s: data_offsets [%lld, %lld] do not hold its %llu bytes", ckpt_quote(name),
-                    (long long)r.offsets[0], (long long)r.offsets[1], (unsigned long long)e->t.bytes);
+        return fail(FAULT_DATA, "tensor %s: data_offsets [%lld, %lld] do not hold its %llu bytes",
+                    ckpt_quote(name), (long long)r.offsets[0], (long long)r.offsets[1],
+                    (unsigned long long)e->t.bytes);
     arena_restore(s->scratch, mark);
     return 0;
 }
@@ -238,17 +240,20 @@ static int check_tiling(ckpt *c, arena *scratch, u64 bytes)
         memcpy(s, c->list, c->n * sizeof *s);
         qsort(s, c->n, sizeof *s, by_offset);
     }
-    for (size_t i = 0; i < c->n; end = s[i]->at + s[i]->t.bytes, i++) {
-        if (s[i]->at + s[i]->t.bytes > bytes)
-            return fail(FAULT_DATA, "tensor %s ends at byte %llu of %llu: the file is truncated or its offsets are wrong",
-                        s[i]->t.name, (unsigned long long)(s[i]->at + s[i]->t.bytes), (unsigned long long)bytes);
-        if (s[i]->at != end)
+    for (size_t i = 0; i < c->n; i++) {
+        unsigned long long from = s[i]->at, to = from + s[i]->t.bytes;
+        if (to > bytes)
+            return fail(FAULT_DATA, "tensor %s ends at byte %llu of %llu: truncated, or wrong offsets",
+                        s[i]->t.name, to, (unsigned long long)bytes);
+        if (from != end)
             return fail(FAULT_DATA, "tensor %s %s: its data starts at byte %llu, not %llu", s[i]->t.name,
-                        s[i]->at < end ? "overlaps another" : "leaves a hole", (unsigned long long)s[i]->at,
-                        (unsigned long long)end);
+                        from < end ? "overlaps another" : "leaves a hole", from, (unsigned long long)end);
+        end = to;
     }
-    return end == bytes ? 0 : fail(FAULT_DATA, "%llu bytes of data, but the tensors use %llu", (unsigned long long)bytes,
-                                   (unsigned long long)end);
+    if (end == bytes)
+        return 0;
+    return fail(FAULT_DATA, "%llu bytes of data, but the tensors use %llu", (unsigned long long)bytes,
+                (unsigned long long)end);
 }
 
 static int read_header(ckpt *c, u64 n, arena *scratch)
@@ -266,7 +271,8 @@ static int open_file(ckpt *c)
     u64 n;
     memcpy(&n, c->map.p, 8);
     if (n > MAX_HEADER)
-        return fail(FAULT_DATA, "header of %llu bytes; safetensors allows at most 100 MiB", (unsigned long long)n);
+        return fail(FAULT_DATA, "header of %llu bytes; safetensors allows at most 100 MiB",
+                    (unsigned long long)n);
     if (n > c->map.n - 8)
         return fail(FAULT_DATA, "truncated: header of %llu bytes in a file of %llu", (unsigned long long)n,
                     (unsigned long long)c->map.n);
@@ -303,7 +309,8 @@ static void write_row(const entry *e, u64 at, FILE *f)
     fprintf(f, ":{\"dtype\":\"%s\",\"shape\":[", types[e->t.type].safetensors);
     for (int i = 0; i < e->t.nd; i++)
         fprintf(f, i ? ",%lld" : "%lld", (long long)e->t.shape[i]);
-    fprintf(f, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at, (unsigned long long)(at + e->t.bytes));
+    fprintf(f, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)at,
+            (unsigned long long)(at + e->t.bytes));
 }
 
 /* Wide types first, each in the order given: then every tensor is aligned to its type without padding. */
@@ -326,7 +333,8 @@ static int save(ckpt *c, struct file_out *o)
     write_notes(c, o->f);
     for (size_t i = 0; i < c->n; at += s[i]->t.bytes, i++) {
         if (!*types[s[i]->t.type].safetensors)
-            return fail(FAULT_DATA, "%s: safetensors has no type for %s", s[i]->t.name, types[s[i]->t.type].name);
+            return fail(FAULT_DATA, "%s: safetensors has no type for %s", s[i]->t.name,
+                        types[s[i]->t.type].name);
         write_row(s[i], at, o->f);
         if (i + 1 < c->n)
             fputc(',', o->f);
@@ -343,4 +351,5 @@ static int save(ckpt *c, struct file_out *o)
     return 0;
 }
 
-const struct format safetensors_format = { "safetensors", ".safetensors .state", knows, open_file, read_tensor, .save = save };
+const struct format safetensors_format = { "safetensors", ".safetensors .state", knows, open_file,
+                                           read_tensor, .save = save };

@@ -1,4 +1,4 @@
-/* torch.c: from unpickled values to entries: dicts, lists and modules are walked, tensors get their path as a name. */
+/* torch.c: from unpickled values to entries: dicts, lists and modules are walked, tensors named by path. */
 #include "ckpt/torch.h"
 
 enum { MAX_DEPTH = 64, MAX_VISITS = 1 << 20, MAX_NOTES = 4096, MAX_NOTE = 64 << 10, MAX_EXPANSION = 16 };
@@ -34,7 +34,8 @@ static int enter(struct walk *w, slice key, const value *v)
     size_t len = w->len;
     bool dot = len > 0;
     if (len + dot + key.n > MAX_NAME)
-        return fail(FAULT_DATA, "a name longer than %d bytes, in %s", MAX_NAME, ckpt_quote((slice){ w->path, len }));
+        return fail(FAULT_DATA, "a name longer than %d bytes, in %s", MAX_NAME,
+                    ckpt_quote((slice){ w->path, len }));
     if (dot)
         w->path[w->len++] = '.';
     memcpy(w->path + w->len, key.p, key.n);
@@ -50,7 +51,8 @@ static slice key_text(const value *key, size_t i, char out[32])
 {
     if (key->kind == P_TEXT || key->kind == P_BYTES)
         return pickle_text(key);
-    int n = key->kind == P_INT ? snprintf(out, 32, "%lld", (long long)key->i) : snprintf(out, 32, "#%zu", i / 2);
+    bool number = key->kind == P_INT;
+    int n = snprintf(out, 32, number ? "%lld" : "#%lld", (long long)(number ? key->i : (i64)i / 2));
     return (slice){ out, (size_t)n };
 }
 
@@ -62,11 +64,12 @@ static int add_tensor(struct walk *w, const struct view *v)
     entry *e = ckpt_entry(w->c, path(w), v->type, v->nd, v->shape);
     if (!e)
         return -1;
-    u64 limit = w->c->map.n + MAX_SLACK, held = (u64)v->storage->numel * (u64)ckpt_type_bytes(v->storage->type);
+    u64 limit = w->c->map.n + MAX_SLACK;
+    u64 held = (u64)v->storage->numel * (u64)ckpt_type_bytes(v->storage->type);
     w->total += e->t.bytes;
     if ((e->t.bytes > held && e->t.bytes > limit) || w->total > MAX_EXPANSION * limit)
-        return fail(FAULT_DATA, "%s expands to %llu bytes, out of proportion to a file of %llu", ckpt_quote(path(w)),
-                    (unsigned long long)e->t.bytes, (unsigned long long)w->c->map.n);
+        return fail(FAULT_DATA, "%s expands to %llu bytes, out of proportion to a file of %llu",
+                    ckpt_quote(path(w)), (unsigned long long)e->t.bytes, (unsigned long long)w->c->map.n);
     e->src = v;
     return 0;
 }
@@ -84,10 +87,11 @@ static int add_note(struct walk *w, const value *v)
     case P_FLOAT: text.n = (size_t)snprintf(number, sizeof number, "%.17g", v->f); break;
     default:      return 0;
     }
-    if (text.n > MAX_NOTE || memchr(text.p, 0, text.n) || !ckpt_is_utf8(text) || !ckpt_is_utf8((slice){ w->path, w->len }))
+    slice key = { w->path, w->len };
+    if (text.n > MAX_NOTE || memchr(text.p, 0, text.n) || !ckpt_is_utf8(text) || !ckpt_is_utf8(key))
         return 0;
     w->notes++;
-    return ckpt_note(w->c, (slice){ w->path, w->len }, text);
+    return ckpt_note(w->c, key, text);
 }
 
 /* What save() put beside the state dict: text by text. */
@@ -119,13 +123,14 @@ static int walk_dict(struct walk *w, const value *dict)
 static int walk_list(struct walk *w, const value *list)
 {
     char number[32];
+    w->visits += (int)MIN(list->node->n, MAX_VISITS);
     for (size_t i = 0; i < list->node->n; i++) {
         const value *v = &list->node->item[i];
+        if (v->kind < P_TUPLE)                       // numbers of a list are no metadata
+            continue;
         int n = snprintf(number, sizeof number, "%zu", i);
-        if (v->kind >= P_TUPLE && enter(w, (slice){ number, (size_t)n }, v))   // numbers of a list are no metadata
+        if (enter(w, (slice){ number, (size_t)n }, v))
             return -1;
-        if (v->kind < P_TUPLE && ++w->visits > MAX_VISITS)
-            return fail(FAULT_DATA, "pickle of more than %d objects", MAX_VISITS);
     }
     return 0;
 }
@@ -161,7 +166,7 @@ static int walk_inside(struct walk *w, const value *v)
     }
 }
 
-/* Values may be shared and may even hold themselves: depth and the number of visits end what would not end. */
+/* Values may be shared, may even hold themselves: depth and the number of visits end what else would not. */
 static int walk(struct walk *w, const value *v)
 {
     if (++w->visits > MAX_VISITS)

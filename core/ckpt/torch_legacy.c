@@ -1,6 +1,6 @@
 /* torch_legacy.c: PyTorch's stream format before 1.6: five pickles, then the storages one after the other.
  *
- *     magic | 1001 | {'little_endian': True, ...} | the object | [KEY, KEY, ...] | i64 numel, elements | i64 numel, elements ...
+ *     magic | 1001 | {'little_endian': True, ...} | the object | [KEY, KEY, ...] | i64 numel, elements | ...
  */
 #include "ckpt/torch.h"
 #include <stdlib.h>
@@ -17,7 +17,8 @@ static bool knows(const struct file_map *m)
 static int read_preamble(struct opened *o)
 {
     value magic, version, system;
-    if (pickle_read(&o->pickle, &magic) || pickle_read(&o->pickle, &version) || pickle_read(&o->pickle, &system))
+    struct pickle *p = &o->pickle;
+    if (pickle_read(p, &magic) || pickle_read(p, &version) || pickle_read(p, &system))
         return -1;
     if (version.kind != P_INT || version.i != 1001)
         return fail(FAULT_DATA, "a torch stream of an unknown version");
@@ -46,11 +47,12 @@ static int place(struct opened *o, struct storage **sorted, slice key, u64 numel
         hit--;
     enum ckpt_type type = (*hit)->type;
     if (__builtin_mul_overflow(numel, (u64)ckpt_type_bytes(type), &bytes) || bytes > (u64)(p->end - p->at))
-        return fail(FAULT_DATA, "storage %s: %llu elements in the last %td bytes of the file", ckpt_quote(key),
-                    (unsigned long long)numel, p->end - p->at);
+        return fail(FAULT_DATA, "storage %s: %llu elements in the last %td bytes of the file",
+                    ckpt_quote(key), (unsigned long long)numel, p->end - p->at);
     for (; hit < sorted + p->nstorages && !by_key(hit, &w); hit++) {
         if ((*hit)->type != type || (u64)(*hit)->numel > numel || (*hit)->at)
-            return fail(FAULT_DATA, "storage %s is given twice, or smaller than its tensors", ckpt_quote(key));
+            return fail(FAULT_DATA, "storage %s is given twice, or smaller than its tensors",
+                        ckpt_quote(key));
         (*hit)->at = at;
     }
     *end = p->at + bytes;

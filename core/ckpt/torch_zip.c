@@ -1,7 +1,7 @@
 /* torch_zip.c: PyTorch's archive format (1.6 and later).
  *
- *     PREFIX/data.pkl      the object, tensors by storage key            PREFIX/data/KEY   the storages' elements
- *     PREFIX/byteorder     "little" or "big", since 2.0                  PREFIX/version    "3"
+ *     PREFIX/data.pkl      the object, tensors by storage key        PREFIX/data/KEY   the storages' elements
+ *     PREFIX/byteorder     "little" or "big", since 2.0              PREFIX/version    "3"
  */
 #include "ckpt/archive.h"
 #include "ckpt/torch.h"
@@ -46,12 +46,13 @@ static int check_storages(const struct opened *o)
     for (size_t i = 0; i < o->pickle.nstorages; i++) {
         struct storage *s = o->pickle.storages[i];
         int at = locate(o, "data/", s->key);
-        u64 bytes;
+        u64 want, held = at < 0 ? 0 : archive_size(o->z, at);
         if (at < 0)
             return fail(FAULT_DATA, "storage %s is not in the archive", ckpt_quote(s->key));
-        if (__builtin_mul_overflow((u64)s->numel, (u64)ckpt_type_bytes(s->type), &bytes) || bytes > archive_size(o->z, at))
-            return fail(FAULT_DATA, "storage %s holds %llu bytes, but %lld elements of %s are claimed", ckpt_quote(s->key),
-                        (unsigned long long)archive_size(o->z, at), (long long)s->numel, ckpt_type_name(s->type));
+        if (__builtin_mul_overflow((u64)s->numel, (u64)ckpt_type_bytes(s->type), &want) || want > held)
+            return fail(FAULT_DATA, "storage %s holds %llu bytes, but %lld elements of %s are claimed",
+                        ckpt_quote(s->key), (unsigned long long)held, (long long)s->numel,
+                        ckpt_type_name(s->type));
         s->at = (u64)at;
     }
     return 0;
@@ -65,18 +66,22 @@ static int read_order(struct opened *o)
     if (i >= 0 && !text)
         return -1;
     o->big = text && !strcmp((const char *)text, "big");
-    return !text || o->big || !strcmp((const char *)text, "little") ? 0 : fail(FAULT_DATA, "unknown byte order");
+    if (text && !o->big && strcmp((const char *)text, "little"))
+        return fail(FAULT_DATA, "unknown byte order");
+    return 0;
 }
 
-/* To reach a view in a deflated entry, all before it is unpacked: many views into one could keep us busy for days. */
+/* To reach a view in a deflated entry, all before it is unpacked: many views could keep us busy for days. */
 static int check_work(const ckpt *c, const struct opened *o)
 {
     u64 work = 0;
     for (size_t i = 0; i < c->n; i++) {
-        const struct view *v = c->list[i]->src;
-        work += archive_deflated(o->z, (int)v->storage->at) ? archive_size(o->z, (int)v->storage->at) : 0;
+        int at = (int)((const struct view *)c->list[i]->src)->storage->at;
+        work += archive_deflated(o->z, at) ? archive_size(o->z, at) : 0;
     }
-    return work <= 64 * (c->map.n + MAX_SLACK) ? 0 : fail(FAULT_DATA, "too many views into deflated storages");
+    if (work > 64 * (c->map.n + MAX_SLACK))
+        return fail(FAULT_DATA, "too many views into deflated storages");
+    return 0;
 }
 
 static int open_pickle(ckpt *c, struct opened *o, int i)
@@ -90,7 +95,9 @@ static int open_pickle(ckpt *c, struct opened *o, int i)
     if (!(o->text = slurp(o->z, i, o->mem, &n)) || read_order(o))
         return -1;
     pickle_init(&o->pickle, o->text, n);
-    return pickle_read(&o->pickle, &root) || check_storages(o) || torch_list(c, &root) ? -1 : check_work(c, o);
+    if (pickle_read(&o->pickle, &root) || check_storages(o) || torch_list(c, &root))
+        return -1;
+    return check_work(c, o);
 }
 
 static int open_file(ckpt *c)
@@ -122,7 +129,7 @@ static void close_file(ckpt *c)
 
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
-/* Bytes [from, from + n) of an entry. Stored entries can be entered anywhere, deflated ones only from their start. */
+/* Bytes [from, from + n) of an entry. Stored ones can be entered anywhere, deflated ones at their start. */
 static int read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
 {
     u8 skipped[4096];
@@ -150,10 +157,10 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     const struct view *v = e->src;
     const struct type_row *type = &types[v->type];
     bool plain = view_is_plain(v);
-    u64 n = view_span(v) * (u64)type->bytes;
+    u64 from = (u64)v->offset * (u64)type->bytes, n = view_span(v) * (u64)type->bytes;
     arena *raw = plain ? a : arena_open("storage");
     u8 *bytes = arena_try(raw, n, 64), *out = plain ? bytes : arena_try(a, e->t.bytes, 64);
-    int rc = bytes && out ? read_range(o->z, (int)v->storage->at, (u64)v->offset * (u64)type->bytes, bytes, n) : -1;
+    int rc = bytes && out ? read_range(o->z, (int)v->storage->at, from, bytes, n) : -1;
     if (!rc && o->big)
         ckpt_swap(bytes, n, type->unit);
     if (!rc && !plain)
@@ -164,8 +171,8 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
 }
 
 /* ---- saving -----------------------------------------------------------------------------------------------
- * A plain state dict, OrderedDict of tensors, as torch.save makes it in protocol 2; metadata is an attribute of the dict,
- * which load_state_dict and everybody else leaves alone.
+ * A plain state dict, OrderedDict of tensors, as torch.save makes it in protocol 2; metadata is an attribute
+ * of the dict, which load_state_dict and everybody else leaves alone.
  */
 static void put_text(FILE *f, const char *s)
 {
@@ -254,7 +261,8 @@ static void put_pickle(FILE *f, const ckpt *c)
 
 static int put_all(ckpt *c, zip_t *z, arena *a, const char *text, size_t n)
 {
-    if (archive_put(a, z, "archive/data.pkl", text, n, NULL) || archive_put(a, z, "archive/byteorder", "little", 6, NULL))
+    if (archive_put(a, z, "archive/data.pkl", text, n, NULL) ||
+        archive_put(a, z, "archive/byteorder", "little", 6, NULL))
         return -1;
     for (size_t i = 0; i < c->n; i++)
         if (archive_put(a, z, arena_printf(a, "archive/data/%zu", i), NULL, 0, c->list[i]))
@@ -282,5 +290,5 @@ static int save(ckpt *c, struct file_out *o)
     return rc;
 }
 
-const struct format torch_zip_format = { "torch zip", ".pth .pt .pth.tar .ckpt .bin", knows, open_file, read_tensor, close_file,
-                                         .save = save };
+const struct format torch_zip_format = { "torch zip", ".pth .pt .pth.tar .ckpt .bin", knows, open_file,
+                                         read_tensor, close_file, .save = save };

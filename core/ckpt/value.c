@@ -33,7 +33,7 @@ void ckpt_swap(void *p, u64 bytes, int unit)
 /* memcpy of a constant size: a plain move that may be unaligned. */
 #define ROW(unit) \
     for (i64 k = 0; k < n; k++) \
-        memcpy((u8 *)to + k * (i64)sizeof(unit), (const u8 *)from + k * step * (i64)sizeof(unit), sizeof(unit))
+        memcpy((u8 *)to + k * size, (const u8 *)from + k * step * size, sizeof(unit))
 
 static void gather_row(void *to, const void *from, int size, i64 n, i64 step)
 {
@@ -72,8 +72,8 @@ static f32 bits_to_f32(u32 bits)
     return v;
 }
 
-/* A small float of e exponent and m mantissa bits, as IEEE lays them out (sign, exponent, mantissa). E4M3 has no
- * infinity: only all ones is special there, a NaN. */
+/* A small float of e exponent and m mantissa bits, as IEEE lays them out (sign, exponent, mantissa). E4M3 has
+ * no infinity: only all ones is special there, a NaN. */
 static f32 small_float(u32 bits, int e, int m, bool has_inf)
 {
     u32 sign = bits >> (e + m) & 1, exp = bits >> m & ((1u << e) - 1), mant = bits & ((1u << m) - 1);
@@ -91,7 +91,8 @@ static int no_reals(const tensor *t)
     return fail(FAULT_DATA, "%s: %s holds complex numbers", t->in->path, t->name);
 }
 
-#define EACH(ctype, value) do { const ctype *v = (const ctype *)p + from; for (u64 i = 0; i < n; i++) out[i] = (value); } while (0)
+#define EACH(ctype, value) \
+    do { const ctype *v = (const ctype *)p + from; for (u64 i = 0; i < n; i++) out[i] = (value); } while (0)
 #define EACH_TYPE(real) \
     switch (t->type) { \
     case CKPT_F64:     EACH(f64, (real)v[i]); return 0; \

@@ -25,12 +25,18 @@ const char *ckpt_quote(slice s)
     return out;
 }
 
-/* Well-formed UTF-8: no stray or missing continuation, no overlong form, no surrogate, nothing beyond U+10FFFF. */
+/* Bytes that follow the first one of a character; -1: no character starts so. */
+static int followers(u8 c)
+{
+    return c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
+}
+
+/* No stray or missing continuation, no overlong form, no surrogate, nothing beyond U+10FFFF. */
 bool ckpt_is_utf8(slice s)
 {
     for (size_t i = 0; i < s.n;) {
         u8 c = (u8)s.p[i];
-        int more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : -1;
+        int more = followers(c);
         if (more < 0 || s.n - i <= (size_t)more)
             return false;
         u32 code = more == 0 ? c : more == 1 ? c & 31u : more == 2 ? c & 15u : c & 7u;

@@ -19,7 +19,8 @@ static int note(ckpt *file, struct cli *c)
 static void say_left(const char *path, int before, ckpt *file)
 {
     if (ckpt_count(file) < before)
-        say(SAY_NORMAL, "%s: %d tensors, the model's %d of them taken (--raw takes all)", path, before, ckpt_count(file));
+        say(SAY_NORMAL, "%s: %d tensors, the model's %d of them taken (--raw takes all)", path, before,
+            ckpt_count(file));
 }
 
 static int convert(struct cli *c, const char *from, const char *to)
@@ -55,8 +56,8 @@ static const struct cli_option options[] = {
     { "meta", "KEY=VALUE", "metadata to add; repeat for more" },
     { 0 },
 };
-const struct command convert_cmd = { "convert", "any checkpoint into safetensors, .pth or .npz, under timm's names",
-                                     "convert FROM TO [options]",
-                                     { "jetcl convert Ti_16-i21k-300ep.npz vit_tiny.safetensors",
-                                       "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema" },
-                                     options, 0, run };
+const struct command convert_cmd = {
+    "convert", "any checkpoint into safetensors, .pth or .npz, by timm's names", "convert FROM TO [options]",
+    { "jetcl convert Ti_16-i21k-300ep.npz vit_tiny.safetensors",
+      "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema" },
+    options, 0, run };

@@ -96,7 +96,8 @@ static void print_head(const ckpt *c, const char *path, const char *sha, u64 siz
 static void print_row(const tensor *t, const struct summary *s, int width)
 {
     char shape[200];
-    printf("%-*s %-7s %-18s", width, t->name, ckpt_type_name(t->type), tensor_shape_text(shape, t->nd, t->shape));
+    tensor_shape_text(shape, t->nd, t->shape);
+    printf("%-*s %-7s %-18s", width, t->name, ckpt_type_name(t->type), shape);
     if (s->real)
         printf(" %11.4g %11.4g %11.4g", s->min, s->max, s->mean);
     else
@@ -115,8 +116,8 @@ static int print_table(const ckpt *c)
     struct summary s;
     for (int i = 0; i < ckpt_count(c); i++)
         width = MAX(width, MIN(60, (int)strlen(ckpt_at(c, i)->name)));
-    printf("%s%-*s %-7s %-18s %11s %11s %11s  %s%s\n", say_bold(1), width, "tensor", "type", "shape", "min", "max", "mean", "sha256",
-           say_plain(1));
+    printf("%s%-*s %-7s %-18s %11s %11s %11s  %s%s\n", say_bold(1), width, "tensor", "type", "shape", "min",
+           "max", "mean", "sha256", say_plain(1));
     for (int i = 0; i < ckpt_count(c); i++) {
         if (summarise(ckpt_at(c, i), &s))
             return -1;
@@ -134,9 +135,11 @@ static json_t *row_json(const tensor *t, const struct summary *s)
     json_t *shape = json_array();
     for (int i = 0; i < t->nd; i++)
         json_array_append_new(shape, json_integer(t->shape[i]));
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:s}", "name", t->name, "type", ckpt_type_name(t->type),
-                     "shape", shape, "min", real_or_null(s->real, s->min), "max", real_or_null(s->real, s->max), "mean",
-                     real_or_null(s->real, s->mean), "nan", (json_int_t)s->nan, "inf", (json_int_t)s->inf, "sha256", s->sha);
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:s}",
+                     "name", t->name, "type", ckpt_type_name(t->type), "shape", shape,
+                     "min", real_or_null(s->real, s->min), "max", real_or_null(s->real, s->max),
+                     "mean", real_or_null(s->real, s->mean), "nan", (json_int_t)s->nan,
+                     "inf", (json_int_t)s->inf, "sha256", s->sha);
 }
 
 static int print_json(const ckpt *c, const char *path, const char *sha, u64 size)
@@ -152,8 +155,8 @@ static int print_json(const ckpt *c, const char *path, const char *sha, u64 size
         const char *key = ckpt_meta_at(c, i, &value);
         json_object_set_new(notes, key, json_string(value));
     }
-    json_t *all = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "path", path, "format", ckpt_format(c), "sha256", sha, "bytes",
-                            (json_int_t)size, "metadata", notes, "tensors", tensors);
+    json_t *all = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "path", path, "format", ckpt_format(c),
+                            "sha256", sha, "bytes", (json_int_t)size, "metadata", notes, "tensors", tensors);
     if (!rc && (!all || json_dumpf(all, stdout, JSON_INDENT(1)) || putchar('\n') == EOF))
         rc = fail(FAULT_RUN, "cannot write JSON");
     json_decref(all);
@@ -179,8 +182,14 @@ static int inspect(struct cli *c, const char *path)
 
 /* ---- differences --------------------------------------------------------------------------------------- */
 
-struct change { const char *name, *what; f64 most, scale; };    /* what: in words, where values cannot be held together */
-struct changes { struct change *list; size_t n, cap; int same; const tensor **lost, **fresh; size_t nlost, lost_cap, nfresh, fresh_cap; };
+struct change { const char *name, *what; f64 most, scale; };    /* what: in words, or NULL */
+struct changes {
+    struct change *list;
+    size_t         n, cap;
+    int            same;
+    const tensor **lost, **fresh;                    /* only in the first, only in the second */
+    size_t         nlost, lost_cap, nfresh, fresh_cap;
+};
 
 static bool complex_type(const tensor *t) { return t->type == CKPT_C64 || t->type == CKPT_C128; }
 
@@ -211,7 +220,8 @@ static int same_tensor(arena *mem, const tensor *a, const tensor *b, f64 toleran
     if (!p || !q)
         return -1;
     if (!tensor_shape_is(a, b->nd, b->shape)) {
-        d->what = arena_printf(mem, "%s and %s", tensor_shape_text(sa, a->nd, a->shape), tensor_shape_text(sb, b->nd, b->shape));
+        d->what = arena_printf(mem, "%s and %s", tensor_shape_text(sa, a->nd, a->shape),
+                               tensor_shape_text(sb, b->nd, b->shape));
         return 0;
     }
     if (a->type == b->type && !memcmp(p, q, a->bytes))
@@ -249,13 +259,17 @@ static int find_changes(arena *mem, const ckpt *a, const ckpt *b, f64 tolerance,
     return 0;
 }
 
-static void print_changes(const struct changes *all, const char *const path[2])
+static void print_only(char sign, const tensor *const *list, size_t n)
 {
     char shape[200];
-    for (size_t i = 0; i < all->nlost; i++)
-        printf("- %s %s\n", all->lost[i]->name, tensor_shape_text(shape, all->lost[i]->nd, all->lost[i]->shape));
-    for (size_t i = 0; i < all->nfresh; i++)
-        printf("+ %s %s\n", all->fresh[i]->name, tensor_shape_text(shape, all->fresh[i]->nd, all->fresh[i]->shape));
+    for (size_t i = 0; i < n; i++)
+        printf("%c %s %s\n", sign, list[i]->name, tensor_shape_text(shape, list[i]->nd, list[i]->shape));
+}
+
+static void print_changes(const struct changes *all, const char *const path[2])
+{
+    print_only('-', all->lost, all->nlost);
+    print_only('+', all->fresh, all->nfresh);
     for (size_t i = 0; i < all->n; i++) {
         const struct change *d = &all->list[i];
         printf("~ %s: %s", d->name, d->what ? d->what : "");
@@ -263,7 +277,8 @@ static void print_changes(const struct changes *all, const char *const path[2])
             printf("%sdiffers by up to %.3g where values reach %.3g", d->what ? ", " : "", d->most, d->scale);
         printf("\n");
     }
-    printf("%d same, %zu differ, %zu only in %s, %zu only in %s\n", all->same, all->n, all->nlost, path[0], all->nfresh, path[1]);
+    printf("%d same, %zu differ, %zu only in %s, %zu only in %s\n", all->same, all->n, all->nlost, path[0],
+           all->nfresh, path[1]);
 }
 
 static json_t *names_json(const tensor *const *list, size_t n)
@@ -279,11 +294,13 @@ static void print_changes_json(const struct changes *all)
     json_t *differ = json_array();
     for (size_t i = 0; i < all->n; i++) {
         const struct change *d = &all->list[i];
-        json_array_append_new(differ, json_pack("{s:s, s:s*, s:o, s:o}", "name", d->name, "what", d->what, "max_difference",
-                                                real_or_null(true, d->most), "max_abs", real_or_null(true, d->scale)));
+        json_array_append_new(differ, json_pack("{s:s, s:s*, s:o, s:o}", "name", d->name, "what", d->what,
+                                                "max_difference", real_or_null(true, d->most),
+                                                "max_abs", real_or_null(true, d->scale)));
     }
-    json_t *root = json_pack("{s:i, s:o, s:o, s:o}", "same", all->same, "differ", differ, "only_a",
-                             names_json(all->lost, all->nlost), "only_b", names_json(all->fresh, all->nfresh));
+    json_t *root = json_pack("{s:i, s:o, s:o, s:o}", "same", all->same, "differ", differ,
+                             "only_a", names_json(all->lost, all->nlost),
+                             "only_b", names_json(all->fresh, all->nfresh));
     json_dumpf(root, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(root);
@@ -326,7 +343,8 @@ static const struct cli_option options[] = {
     { "tolerance", "X", "with --diff: differences up to X times a tensor's largest value do not count" },
     { 0 },
 };
-const struct command inspect_cmd = { "inspect", "tensors, types, ranges, hashes and metadata of any checkpoint",
-                                     "inspect FILE | inspect --diff FILE FILE [options]",
-                                     { "jetcl inspect vit_tiny.npz --model", "jetcl inspect --diff a.pth b.safetensors --model" },
-                                     options, TAKES_JSON, run };
+const struct command inspect_cmd = {
+    "inspect", "tensors, types, ranges, hashes and metadata of any checkpoint",
+    "inspect FILE | inspect --diff FILE FILE [options]",
+    { "jetcl inspect vit_tiny.npz --model", "jetcl inspect --diff a.pth b.npz --model" },
+    options, TAKES_JSON, run };

@@ -1,5 +1,6 @@
-/* targets.h: what the fuzzers feed, shared by libFuzzer (fuzz.c) and by the replay of the corpus (test_fuzz.c).
- * Formats inside an archive get a well-formed one around the input, so that the fuzzer need not guess CRCs.
+/* targets.h: what the fuzzers feed, shared by libFuzzer (fuzz.c) and by the replay of the corpus
+ * (test_fuzz.c). Formats inside an archive get a well-formed one around the input, so that the fuzzer need
+ * not guess CRCs.
  */
 #ifndef JETCL_FUZZ_TARGETS_H
 #define JETCL_FUZZ_TARGETS_H
@@ -7,7 +8,8 @@
 #include "ckpt/ckpt.h"
 #include "zipper.h"
 
-/* Everything a command does with a file it was given; whatever happens must end in one line and FAULT_DATA. */
+/* Everything a command does with a file it was given; whatever happens must end in one line and
+ * FAULT_DATA. */
 static void visit(ckpt *c)
 {
     for (int i = 0; i < ckpt_count(c); i++) {
@@ -84,7 +86,8 @@ static int fuzz_npy(const u8 *p, size_t n)
 static int fuzz_pickle(const u8 *p, size_t n)        /* data.pkl of an archive with storages 0, 1 and 2 */
 {
     static const u8 zeros[256];
-    const struct zipped e[] = { { "a/data.pkl", p, n }, { "a/data/0", zeros, 256 }, { "a/data/1", zeros, 24 }, { "a/data/2", zeros, 0 } };
+    const struct zipped e[] = { { "a/data.pkl", p, n }, { "a/data/0", zeros, 256 }, { "a/data/1", zeros, 24 },
+                                { "a/data/2", zeros, 0 } };
     return feed(archive, zip_make(archive, e, countof(e)));
 }
 
@@ -96,7 +99,8 @@ static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic n
 }
 
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
-    { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy }, { "pickle", fuzz_pickle },
+    { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
+    { "pickle", fuzz_pickle },
     { "legacy", fuzz_legacy },
 };
 
