@@ -216,6 +216,22 @@ static void a_second_predecessor_is_the_trunk(void **state)
     refused(s, FAULT_USAGE, "needs recycle.from.dense");
 }
 
+static void convnext_stages(void **state)
+{
+    (void)state;
+    const char *root = make_images(12);
+    const char *wide = make_dense("convnext", "arch: convnext, image: 32, depths: [1, 2, 1], dims: [8, 12, 20], classes: 4");
+    struct spec *s = parsed(arena_printf(room, "data: {set: folder, root: '%s'}\nmodel: {arch: convnext, image: 32, depths: [1, 2, 1], "
+        "dims: [4, 6, 10], moe: {layers: [2, 3], core: [3, 2], universal: [4, 5]}}\neval: {crop: 1}\n"
+        "recycle: {from: {experts: '%s'}, images: 9, batch: 4, compare: 5, strategy: graph, graph: louvain}\n", root, wide));
+    struct recycle_report r = report_of(s, at("convnext-out.safetensors"));
+    assert_int_equal(r.layers, 2);
+    assert_true(r.layer[0].parts > 0 && r.distance > 0);
+    ckpt *c = ckpt_open(at("convnext-out.safetensors"));
+    assert_true(tensor_shape_is(ckpt_find(c, "stages.2.blocks.0.mlp.univ_experts.vit_fc1.weight"), 3, (i64[]){ 5, 10, 10 }));
+    ckpt_close(c);
+}
+
 static void another_image_size_resizes_the_grid(void **state)
 {
     (void)state;
@@ -291,7 +307,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
         T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes), T(statistics_are_kept_and_checked),
-        T(a_second_predecessor_is_the_trunk), T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
+        T(a_second_predecessor_is_the_trunk), T(convnext_stages), T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
     };
     return cmocka_run_group_tests(tests, start, end);
 }

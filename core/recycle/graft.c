@@ -249,8 +249,8 @@ static int add_blocks(const struct grafter *g, const struct cut *c)
 /* Parameters that are not of a block: of each stage but the first, or of the whole network. */
 static int add_rest(const struct grafter *g, const struct cut *c)
 {
-    bool staged = strchr(c->key, '#'), head = text_starts(c->key, "head.");
-    if (head && !g->dense && g->s->recycle.cut == CUT_released)
+    bool staged = strchr(c->key, '#'), head = text_starts(c->key, "head."), norm = text_starts(c->key, "head.norm.");
+    if (head && !norm && !g->dense && g->s->recycle.cut == CUT_released)
         return 0;                                                                       // as the script
     for (int stage = staged; stage < (staged ? g->to->stages : 1); stage++) {
         struct lists lists = dense_lists(g, head ? g->to->stages - 1 : stage, -1);

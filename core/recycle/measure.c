@@ -67,9 +67,9 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
 {
     struct measuring m = { 0 };
     loader *l = NULL;
+    fail_clear();                                 // run_images tells a fault from the end of the images by this
     int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
     o->batch = m.step;
-    fail_clear();
     rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) || check_numbers(out) ? -1 : 0;
     if (l)
         loader_close(l);

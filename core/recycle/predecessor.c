@@ -90,7 +90,7 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
     p->s.model.arch = file;
     p->s.model.classes = MAX(p->n.classes, 1);
     p->s.model.moe.layers = (counts){ 0 };
-    p->s.model.mlp_ratio = (p->n.block->hidden + 0.5) / p->n.block->dim;                   // the builder rounds down
+    p->s.model.mlp_ratio = (f64)p->n.block->hidden / p->n.block->dim * (1 + 1e-9);         // the builder rounds down
     p->s.eval.crop = s->recycle.crop > 0 ? s->recycle.crop : s->eval.crop;
     if (p->n.convnext)
         size_convnext(p, a);
