@@ -74,6 +74,29 @@ static void lists_a_folder(void **state)
     data_close(d);
 }
 
+/* The first few samples of a split, or evenly spaced ones. */
+static void some_samples_only(void **state)
+{
+    (void)state;
+    const i64 want[2][7] = { { 0, 1, 2, 3, 4, 5, 6 }, { 0, 1, 3, 5, 6, 8, 10 } };
+    for (int spread = 0; spread < 2; spread++) {
+        struct data_options o = options(folder("some", 3, 4), false);
+        o.limit = 7;
+        o.spread = spread;
+        dataset *d = data_open(&o);
+        loader *l = loader_open(d, &o);
+        int n = 0;
+        assert_int_equal(loader_batches(l), 2);
+        loader_start(l, 0, 0);
+        for (const struct batch *b; (b = loader_next(l)); loader_release(l, b))
+            for (int i = 0; i < b->n; i++, n++)
+                assert_int_equal(b->index[i], want[spread][n]);
+        assert_int_equal(n, 7);
+        loader_close(l);
+        data_close(d);
+    }
+}
+
 static void same_bytes_with_any_threads(void **state)
 {
     (void)state;
@@ -295,7 +318,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(lists_a_folder), TEST(same_bytes_with_any_threads), TEST(resumes_mid_epoch), TEST(last_batch), TEST(mixes_batches),
+        TEST(lists_a_folder), TEST(same_bytes_with_any_threads), TEST(resumes_mid_epoch), TEST(last_batch), TEST(mixes_batches), TEST(some_samples_only),
         TEST(names_a_damaged_file), TEST(a_file_vanishes), TEST(refuses_odd_folders), TEST(takes_any_name),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);

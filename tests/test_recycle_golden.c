@@ -73,6 +73,25 @@ static void same_ints(const char *what, const i32 *got, const i32 *want, u64 n)
             fail_msg("%s: %d at %lu, expected %d", what, got[i], (unsigned long)i, want[i]);
 }
 
+static struct spec *parsed(const char *text)
+{
+    struct spec *s = arena_one(a, struct spec);
+    if (spec_parse(s, a, "test", text, NULL, 0))
+        fail_msg("%s", fail_message());
+    return s;
+}
+
+static void close_to(const char *what, const f64 *got, const tensor *want, f64 rtol)
+{
+    const f64 *w = doubles(want);
+    f64 top = 0;
+    for (u64 i = 0; i < want->count; i++)
+        top = fmax(top, fabs(w[i]));
+    for (u64 i = 0; i < want->count; i++)
+        if (!(fabs(got[i] - w[i]) <= rtol * top))
+            fail_msg("%s: %.9g at %lu, expected %.9g", what, got[i], (unsigned long)i, w[i]);
+}
+
 /* ---- strategies ------------------------------------------------------------------------------------------------------- */
 
 static void uniform_lists(void **state)
@@ -323,6 +342,43 @@ static void dual_path_and_stitching(void **state)
     ckpt_close(out);
 }
 
+/* The student with what recycling leaves alone as the released model started it: logits of the released model. */
+static void stitched_student_computes(void **state)
+{
+    NEED_GOLDEN();
+    dev *d = dev_open(NULL);
+    struct spec *s = parsed("model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 4, heads: 2, classes: 10, "
+                            "moe: {layers: [2, 3], core: 2, universal: 4, noise: off}}");
+    ckpt *dense = part_of_golden("dense_student."), *grafted = graft(true, dense), *kept = part_of_golden("final.");
+    params *p = model_params(s);
+    assert_int_equal(params_open(p, d, PARAMS_FORWARD), 0);
+    for (size_t i = 0; i < p->n; i++) {
+        const char *name = p->list[i].name;
+        const tensor *t = ckpt_find(grafted, name) ? ckpt_find(grafted, name) : ckpt_find(kept, name);
+        if (!t || (i64)t->count != shape_count(p->list[i].shape))
+            fail_msg("no %s", name);
+        params_write(p, &p->list[i], tensor_data(t));
+    }
+    const tensor *images = get("final_model.in.images"), *want = get("final_model.out.logits");
+    struct nn m = { .g = graph_new(d), .p = p };
+    node *in = graph_input(m.g, "images", F32, SHAPE(3, 3, 32, 32)), *out = node_keep(model_build(&m, s, in));
+    simplify_graph(m.g);
+    assert_int_equal(graph_compile(m.g), 0);
+    f32 got[30];
+    f64 logits[30];
+    node_write(in, tensor_data(images));
+    assert_int_equal(graph_run(m.g) || node_read(out, got), 0);
+    for (int i = 0; i < 30; i++)
+        logits[i] = got[i];
+    close_to("logits", logits, want, 2e-5);
+    graph_free(m.g);
+    params_free(p);
+    ckpt_close(grafted);
+    ckpt_close(dense);
+    ckpt_close(kept);
+    dev_close(d);
+}
+
 /* ---- statistics: the teacher on the device ------------------------------------------------------------------------------- */
 
 static const char *saved(ckpt *c, const char *name)
@@ -332,14 +388,6 @@ static const char *saved(ckpt *c, const char *name)
     assert_int_equal(ckpt_save(c, path), 0);
     ckpt_close(c);
     return path;
-}
-
-static struct spec *parsed(const char *text)
-{
-    struct spec *s = arena_one(a, struct spec);
-    if (spec_parse(s, a, "test", text, NULL, 0))
-        fail_msg("%s", fail_message());
-    return s;
 }
 
 /* Both golden batches (4 and 3 images); only >= 0: that batch alone. */
@@ -361,17 +409,6 @@ static struct statistics measured(dev *d, const char *teacher, const char *optio
     measuring_close(&m);
     predecessor_close(&p);
     return st;
-}
-
-static void close_to(const char *what, const f64 *got, const tensor *want, f64 rtol)
-{
-    const f64 *w = doubles(want);
-    f64 top = 0;
-    for (u64 i = 0; i < want->count; i++)
-        top = fmax(top, fabs(w[i]));
-    for (u64 i = 0; i < want->count; i++)
-        if (!(fabs(got[i] - w[i]) <= rtol * top))
-            fail_msg("%s: %.9g at %lu, expected %.9g", what, got[i], (unsigned long)i, w[i]);
 }
 
 static const f64 *widened(const f32 *v, i64 n)
@@ -453,7 +490,8 @@ int main(void)
         cmocka_unit_test(graph_selection_with_the_given_partition), cmocka_unit_test(louvain_as_good_as_the_script),
         cmocka_unit_test(metis_as_good_as_pymetis),
         cmocka_unit_test(selected_weights), cmocka_unit_test(dual_path_and_stitching),
-        cmocka_unit_test(statistics_of_the_script), cmocka_unit_test(statistics_of_the_simplified_script),
+        cmocka_unit_test(stitched_student_computes), cmocka_unit_test(statistics_of_the_script),
+        cmocka_unit_test(statistics_of_the_simplified_script),
     };
     return cmocka_run_group_tests(tests, open_golden, close_golden);
 }

@@ -13,11 +13,11 @@
 
 static inline uint16 ones_in(uint16 v)
 {
-    v -= v >> 1 & 0x55555555u;
-    v = (v & 0x33333333u) + (v >> 2 & 0x33333333u);
-    v = v + (v >> 4) & 0x0f0f0f0fu;
+    v -= (v >> 1) & 0x55555555u;
+    v = (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+    v = (v + (v >> 4)) & 0x0f0f0f0fu;
     v += v >> 8;
-    return v + (v >> 16) & 0x3fu;
+    return (v + (v >> 16)) & 0x3fu;
 }
 
 /* a + b + sum: the carry; sum keeps its digit. */
