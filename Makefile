@@ -58,9 +58,9 @@ asan:                                        ## unit tests under address and und
 	$(MAKE) B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests build/asan/jetcl
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
-FUZZ_TARGETS = safetensors archive npy pickle legacy
+FUZZ_TARGETS = safetensors archive npy pickle legacy image mat records lists
 FUZZ_TIME   ?= 600
-fuzz:                                        ## the checkpoint readers under libFuzzer; T=pickle for one, FUZZ_TIME=seconds each
+fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=seconds each
 	@mkdir -p build/fuzz
 	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore $(LIB_CFLAGS) -fno-sanitize-recover=undefined \
 	  -fsanitize=fuzzer,address,undefined -o build/fuzz/fuzz -Itests tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c) $(LIBS)

@@ -117,16 +117,16 @@ static int search(arena *a, struct element e, bool swap, const char *name, i32 *
     return e.type == MATRIX ? read_matrix(a, (struct reader){ e.p, e.n, swap }, name, out, n) : 0;
 }
 
-static i32 *read_mat(arena *a, const struct file_map *m, const char *name, size_t *n)
+i32 *mat_integers_in(arena *a, const u8 *p, size_t bytes, const char *name, size_t *n)
 {
     struct element e;
     i32 *out = NULL;
     int found = 0;
-    if (m->n < 128 || (memcmp(m->p + 126, "IM", 2) && memcmp(m->p + 126, "MI", 2))) {
+    if (bytes < 128 || (memcmp(p + 126, "IM", 2) && memcmp(p + 126, "MI", 2))) {
         fail(FAULT_DATA, "not a MATLAB level-5 file");
         return NULL;
     }
-    struct reader r = { m->p + 128, m->n - 128, m->p[126] == 'M' };
+    struct reader r = { p + 128, bytes - 128, p[126] == 'M' };
     while (!found && next(&r, &e))
         found = search(a, e, r.swap, name, &out, n);
     if (!found)
@@ -139,7 +139,7 @@ i32 *mat_integers(arena *a, const char *path, const char *name, size_t *n)
     struct file_map m;
     if (file_map(path, &m))
         return NULL;
-    i32 *v = read_mat(a, &m, name, n);
+    i32 *v = mat_integers_in(a, m.p, m.n, name, n);
     file_unmap(&m);
     if (!v)
         fail_in("%s", path);

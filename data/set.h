@@ -85,6 +85,7 @@ int  names_find(const struct names *v, slice name);
 
 /* Array `name` of the file as integers; NULL + fail when it is not there or not of numbers. */
 i32 *mat_integers(arena *a, const char *path, const char *name, size_t *n);
+i32 *mat_integers_in(arena *a, const u8 *file, size_t bytes, const char *name, size_t *n);
 
 /* ---- sweep.c: something done with every sample ----------------------------------------------------------------------- */
 

@@ -14,7 +14,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     for (int i = 0; i < countof(targets); i++)
         if (name && !strcmp(name, targets[i].name))
             chosen = &targets[i];
-    check(chosen, "FUZZ_TARGET must be safetensors, archive, npy, pickle or legacy");
+    check(chosen, "FUZZ_TARGET must be one of targets.h");
     return 0;
 }
 

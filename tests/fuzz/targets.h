@@ -98,10 +98,13 @@ static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic n
     return feed(file, n + 21);
 }
 
+#include "data_targets.h"
+
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
     { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
     { "pickle", fuzz_pickle },
     { "legacy", fuzz_legacy },
+    { "image", fuzz_image }, { "mat", fuzz_mat }, { "records", fuzz_records }, { "lists", fuzz_lists },
 };
 
 #endif
