@@ -62,8 +62,8 @@ FUZZ_TARGETS = safetensors archive npy pickle legacy image mat records lists
 FUZZ_TIME   ?= 600
 fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=seconds each
 	@mkdir -p build/fuzz
-	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore $(LIB_CFLAGS) -fno-sanitize-recover=undefined \
-	  -fsanitize=fuzzer,address,undefined -o build/fuzz/fuzz -Itests tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c) $(LIBS)
+	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. $(FEATURES) $(LIB_CFLAGS) -fno-sanitize-recover=undefined \
+	  -fsanitize=fuzzer,address,undefined -o build/fuzz/fuzz -Itests tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c) $(LIBS)
 	@for t in $(or $(T),$(FUZZ_TARGETS)); do mkdir -p build/fuzz/$$t; tar xf tests/fuzz/corpus/$$t.tar -C build/fuzz/$$t || exit 1; \
 	   echo "fuzz: $$t for $(FUZZ_TIME) s"; \
 	   FUZZ_TARGET=$$t build/fuzz/fuzz build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
