@@ -16,6 +16,12 @@ static int golden_open(void **state)
     return memory_open(state);
 }
 
+static int own_open(void **state)                 /* pixels.safetensors, which tests/golden/pixels.py made with Pillow */
+{
+    golden = ckpt_open("tests/golden/pixels.safetensors");
+    return golden ? memory_open(state) : -1;
+}
+
 static int golden_close(void **state)
 {
     ckpt_close(golden);
@@ -120,10 +126,8 @@ static bool apply(const char *op, f64 v, struct image *m, struct image *out)
     return false;
 }
 
-static void operations_as_pillow(void **state)
+static int check_operations(const char *image)
 {
-    (void)state;
-    NEEDS_GOLDEN();
     int checked = 0;
     for (int i = 0; i < ckpt_count(golden); i++) {
         const char *name = ckpt_at(golden, i)->name;
@@ -132,12 +136,39 @@ static void operations_as_pillow(void **state)
             continue;
         const char *first = strchr(name, '.') + 1, *dot = strchr(first, '.');
         snprintf(op, sizeof op, "%.*s", (int)(dot - first), first);
-        struct image m = stored("img_c_33x41"), out = { 0 };
+        struct image m = stored(image), out = { 0 };
         assert_true(apply(op, strtod(dot + 1, NULL), &m, &out));
         same(&out, name);
         checked++;
     }
-    assert_true(checked > 60);
+    return checked;
+}
+
+static void operations_as_pillow(void **state)
+{
+    (void)state;
+    NEEDS_GOLDEN();
+    assert_int_equal(check_operations("img_c_33x41"), 64);
+}
+
+static void own_golden(void **state)
+{
+    (void)state;
+    struct image m = stored("image");
+    int checked = 0;
+    for (int i = 0; i < ckpt_count(golden); i++) {
+        const char *name = ckpt_at(golden, i)->name;
+        char filter[16];
+        int w, h;
+        if (sscanf(name, "resize.%15[a-z].%dx%d", filter, &w, &h) != 3)
+            continue;
+        struct image out = { 0 };
+        assert_int_equal(image_resize(mem, &m, !strcmp(filter, "bilinear"), w, h, &out), 0);
+        same(&out, name);
+        checked++;
+    }
+    assert_int_equal(checked, 12);
+    assert_int_equal(check_operations("image"), 48);
 }
 
 static void close_to(const f32 *got, const tensor *t, f64 rtol, const char *name)
@@ -239,6 +270,7 @@ static void erases(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(own_golden, own_open, golden_close),
         cmocka_unit_test_setup_teardown(resizes_as_pillow, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(crops_as_the_reference, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(operations_as_pillow, golden_open, golden_close),
