@@ -31,7 +31,7 @@ __kernel ALONE void blend_into(__global float *sum, __global const float *x, lon
 
 __kernel ALONE void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,
                           __global const float2 *groups, __global const float *square_sum, __global const float *step,
-                          long count, long share, float beta1, float beta2, float eps, float clip)
+                          long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip)
 {
     const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];
     const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);
@@ -42,8 +42,8 @@ __kernel ALONE void adamw(__global float *p, __global const float *g, __global f
         for (long j = b * BLOCK; j < j1; j += 16) {
             const long left = j1 - j;
             const float16 gj = load_16(g + j, left, 0) * scale;
-            const float16 mj = load_16(m + j, left, 0) * beta1 + gj * (1 - beta1);
-            const float16 vj = load_16(v + j, left, 0) * beta2 + gj * gj * (1 - beta2);
+            const float16 mj = load_16(m + j, left, 0) * beta1 + gj * new1;
+            const float16 vj = load_16(v + j, left, 0) * beta2 + gj * gj * new2;
             store_16(mj, m + j, left);
             store_16(vj, v + j, left);
             store_16(load_16(p + j, left, 0) * keep - rate * mj / (sqrt(vj) / root2 + eps), p + j, left);

@@ -26,7 +26,7 @@ struct golden {
     int n_in, n_check;
 };
 
-static struct golden golden_begin(dev *d, ckpt *c, const char *prefix)
+static inline struct golden golden_begin(dev *d, ckpt *c, const char *prefix)
 {
     return (struct golden){ .a = arena_open("golden"), .c = c, .g = graph_new(d), .prefix = prefix };
 }
@@ -36,9 +36,9 @@ static inline const char *golden_name(const struct golden *k, const char *name)
     return arena_printf(k->a, "%s%s", k->prefix, name);
 }
 
-static const tensor *golden_find(const struct golden *k, const char *name) { return ckpt_find(k->c, golden_name(k, name)); }
+static inline const tensor *golden_find(const struct golden *k, const char *name) { return ckpt_find(k->c, golden_name(k, name)); }
 
-static const tensor *golden_get(const struct golden *k, const char *name)
+static inline const tensor *golden_get(const struct golden *k, const char *name)
 {
     const tensor *t = golden_find(k, name);
     if (!t)
@@ -46,7 +46,7 @@ static const tensor *golden_get(const struct golden *k, const char *name)
     return t;
 }
 
-static struct shape golden_shape(const tensor *t)
+static inline struct shape golden_shape(const tensor *t)
 {
     struct shape s = { t->nd };
     for (int i = 0; i < t->nd; i++)
@@ -54,7 +54,7 @@ static struct shape golden_shape(const tensor *t)
     return s;
 }
 
-static const f32 *golden_reals(const struct golden *k, const tensor *t)
+static inline const f32 *golden_reals(const struct golden *k, const tensor *t)
 {
     f32 *v = arena_array(k->a, f32, t->count + 1);
     assert_int_equal(tensor_to_f32(t, v), 0);
@@ -62,7 +62,7 @@ static const f32 *golden_reals(const struct golden *k, const tensor *t)
 }
 
 /* An input with the values of that tensor. */
-static node *golden_in(struct golden *k, const char *name)
+static inline node *golden_in(struct golden *k, const char *name)
 {
     node *n = graph_input(k->g, name, F32, golden_shape(golden_get(k, name)));
     k->input[k->n_in++] = (struct golden_input){ n, name };
@@ -77,7 +77,7 @@ static inline node *golden_labels(struct golden *k, const char *name, i64 classe
     return n;
 }
 
-static void golden_expect(struct golden *k, node *n, const char *name, struct tolerance t)
+static inline void golden_expect(struct golden *k, node *n, const char *name, struct tolerance t)
 {
     n = node_keep(n->fixed || n->op->flags & (OP_LEAF | OP_ALIAS) ? op_copy(n) : n);
     k->check[k->n_check++] = (struct golden_check){ .n = n, .name = name, .t = t };
@@ -89,7 +89,7 @@ static inline void golden_expect_at(struct golden *k, range home, const char *na
     k->check[k->n_check++] = (struct golden_check){ .home = home, .name = name, .t = t };
 }
 
-static f64 golden_top(const f32 *v, i64 n)
+static inline f64 golden_top(const f32 *v, i64 n)
 {
     f64 top = 0;
     for (i64 i = 0; i < n; i++)
@@ -97,7 +97,7 @@ static f64 golden_top(const f32 *v, i64 n)
     return top;
 }
 
-static void golden_compare(const char *name, const f32 *got, const f32 *want, i64 n, struct tolerance t)
+static inline void golden_compare(const char *name, const f32 *got, const f32 *want, i64 n, struct tolerance t)
 {
     f64 top = golden_top(want, n);
     for (i64 i = 0; i < n; i++)
@@ -106,7 +106,7 @@ static void golden_compare(const char *name, const f32 *got, const f32 *want, i6
                      (f64)want[i], top);
 }
 
-static void golden_upload(struct golden *k)
+static inline void golden_upload(struct golden *k)
 {
     for (int i = 0; i < k->n_in; i++) {
         const tensor *t = golden_get(k, k->input[i].name);
@@ -124,7 +124,7 @@ static void golden_upload(struct golden *k)
 }
 
 /* Runs what was built and compares what was expected. */
-static void golden_end(struct golden *k)
+static inline void golden_end(struct golden *k)
 {
     simplify_graph(k->g);
     if (graph_compile(k->g))

@@ -81,13 +81,31 @@ static void run_op(ckpt *c, const struct op_case *t)
     golden_end(&k);
 }
 
+/* Position embeddings of a 6 x 6 grid behind one class token, at another grid. */
+struct resize_case { const char *name; int side; bool bilinear; };
+static const struct resize_case resizes[] = { { "posembed_bicubic_aa_6to4.", 4, false }, { "posembed_bicubic_aa_6to9.", 9, false },
+                                              { "posembed_bilinear_noaa_6to4.", 4, true }, { "posembed_bilinear_noaa_6to9.", 9, true } };
+
+static void run_resize(ckpt *c, const struct resize_case *t)
+{
+    struct golden k = golden_begin(device, c, t->name);
+    const tensor *in = golden_get(&k, "in.pos"), *out = golden_get(&k, "out");
+    i64 d = in->shape[2];
+    f32 *got = arena_array(k.a, f32, out->count);
+    memcpy(got, golden_reals(&k, in), sizeof *got * (size_t)d);
+    posembed_resize(golden_reals(&k, in) + d, 6, 6, got + d, t->side, t->side, (int)d, t->bilinear);
+    golden_compare(t->name, got, golden_reals(&k, out), (i64)out->count, (struct tolerance){ 5e-6, 0 });
+    graph_free(k.g);
+    arena_close(k.a);
+}
+
 /* ---- MoE layers ------------------------------------------------------------------------------------------------------------ */
 
 static const struct tolerance layer_forward = { 1e-5, 1e-6 }, layer_gradient = { 2e-5, 2e-6 };
 static const struct tolerance layer_scalar = { 1e-4, 2e-5 };     // sums with heavy cancellation
 
 /* How a layer of the file is configured; what it leaves out is as the file's metadata words it. */
-struct layer { const char *name; int core, universal, slots, heads; bool slot_norm, proj, key_proj, layer_scale; enum { DUAL, SOFT, VMOE } kind; };
+struct layer { const char *name; int core, universal, slots, heads; bool slot_norm, proj, key_proj, layer_scale, input_as_phi; enum { DUAL, SOFT, VMOE } kind; };
 static const struct layer layers[] = {
     { "dual_base",                   2, 4, 1, 1, true },
     { "dual_noln",                   2, 4, 1, 1, false },
@@ -96,6 +114,7 @@ static const struct layer layers[] = {
     { "dual_proj",                   2, 4, 1, 1, true, .proj = true },
     { "dual_mh",                     2, 4, 1, 3, true },
     { "dual_mh_slots2_noln_keyproj", 2, 4, 2, 3, false, .key_proj = true },
+    { "dual_input_as_phi",           2, 4, 1, 1, false, .input_as_phi = true },
     { "dual_conv4d",                 2, 4, 1, 1, true },
     { "dual_sharp",                  2, 4, 1, 1, true },
     { "dual_initscale",              2, 4, 1, 1, true },
@@ -124,6 +143,7 @@ static struct spec layer_spec(arena *a, const struct layer *l, bool softmax)
     s.model.moe.key_proj = l->proj || l->key_proj;
     s.model.moe.query_proj = l->proj;
     s.model.moe.layer_scale = l->layer_scale;
+    s.model.moe.input_as_phi = l->input_as_phi;
     s.model.moe.combine = softmax ? COMBINE_softmax : COMBINE_entmax15;
     s.model.moe.noise_when = NOISE_training;
     s.model.moe.expert_drop_per = strstr(l->name, "expertdrop") ? DROP_expert : DROP_sample;
@@ -239,7 +259,8 @@ static void run_layer(ckpt *c, const struct layer *l)
         return;
     }
     run_layer_as(c, l, "entmax.");
-    run_layer_as(c, l, "softmax.");
+    if (!l->input_as_phi)                         // which the file has with entmax only
+        run_layer_as(c, l, "softmax.");
 }
 
 /* ---- whole models ------------------------------------------------------------------------------------------------------------ */
@@ -357,6 +378,7 @@ static const char *const switches[] = { "", "no_plan", "no_join", "no_class" };
 
 struct job { void (*run)(ckpt *c, const void *what); const void *what; const char *file, *trace; };
 static void job_op(ckpt *c, const void *t)      { run_op(c, t); }
+static void job_resize(ckpt *c, const void *t)  { run_resize(c, t); }
 static void job_layer(ckpt *c, const void *t)   { run_layer(c, t); }
 static void job_network(ckpt *c, const void *t) { run_network(c, t); }
 
@@ -382,7 +404,7 @@ static int setup(void **state)
 }
 static int teardown(void **state) { (void)state; dev_close(device); return 0; }
 
-enum { CASES = countof(op_cases) + countof(layers) + countof(networks) };
+enum { CASES = countof(op_cases) + countof(resizes) + countof(layers) + countof(networks) };
 static struct job jobs[4 * CASES];
 static struct CMUnitTest tests[4 * CASES];
 static char names[4 * CASES][96];
@@ -407,6 +429,8 @@ int main(void)
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     for (int i = 0; i < countof(op_cases); i++)
         add(&n, op_cases[i].name, (struct job){ job_op, &op_cases[i], "ops" });
+    for (int i = 0; i < countof(resizes); i++)
+        add(&n, resizes[i].name, (struct job){ job_resize, &resizes[i], "ops" });
     for (int i = 0; i < countof(layers); i++)
         add(&n, layers[i].name, (struct job){ job_layer, &layers[i], "moe_layer" });
     for (int i = 0; i < countof(networks); i++)

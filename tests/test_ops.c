@@ -436,7 +436,7 @@ static void test_adamw(void **state)
     mem_write(device, rp, p), mem_write(device, rg, gr), mem_write(device, rm, m), mem_write(device, rv, v), mem_write(device, rt, groups);
     graph *g = graph_new(device);
     node *sum = node_keep(op_square_sum(g, rg, N_));
-    op_adamw(sum, &(struct adamw_args){ rp, rg, rm, rv, rt, N_, .9f, .999f, 1e-8f, 5 });
+    op_adamw(sum, &(struct adamw_args){ rp, rg, rm, rv, rt, N_, .9, .999, 1e-8f, 5 });
     op_add_into(g, rm, rv, N_);
     simplify_graph(g);
     assert_int_equal(graph_compile(g), 0);

@@ -37,7 +37,7 @@ __kernel GROUP void blend_into(__global float *sum, __global const float *x, lon
 
 __kernel GROUP void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,
                           __global const float2 *groups, __global const float *square_sum, __global const float *step,
-                          long count, long share, float beta1, float beta2, float eps, float clip)
+                          long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip)
 {
     const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];
     const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);
@@ -47,7 +47,7 @@ __kernel GROUP void adamw(__global float *p, __global const float *g, __global f
         const long last = min(count, (b + 1) * BLOCK);
         for (long j = b * BLOCK + get_local_id(0); j < last; j += ITEMS) {
             const float gj = g[j] * scale;
-            const float mj = m[j] * beta1 + gj * (1 - beta1), vj = v[j] * beta2 + gj * gj * (1 - beta2);
+            const float mj = m[j] * beta1 + gj * new1, vj = v[j] * beta2 + gj * gj * new2;
             m[j] = mj;
             v[j] = vj;
             p[j] = p[j] * keep - rate * mj / (sqrt(vj) / root2 + eps);

@@ -119,6 +119,14 @@ node *graph_input(graph *g, const char *name, enum dtype type, struct shape s)
     return n;
 }
 
+node *graph_constant(graph *g, const char *name, struct shape s, const f32 *values)
+{
+    node *n = graph_input(g, name, F32, s);
+    if (n->home.mem && mem_write(g->d, n->home, values))
+        graph_complain(g, "%s: %s", name, fail_message());
+    return n;
+}
+
 node *graph_step(graph *g)
 {
     if (!g->step)

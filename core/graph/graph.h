@@ -106,6 +106,8 @@ node  *node_make(graph *g, const op *op, const void *args, node *const *in, int 
 
 node  *graph_input(graph *g, const char *name, enum dtype type, struct shape s);        /* uploaded by node_write */
 node  *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home);    /* e.g. a parameter */
+/* The same, written here and never again. */
+node  *graph_constant(graph *g, const char *name, struct shape s, const f32 *values);
 node  *graph_step(graph *g);
 u32    graph_stream(graph *g);                    /* a random stream of its own, for a dropout or a noise */
 node  *node_keep(node *n);                        /* its values can be read after a run */

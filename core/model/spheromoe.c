@@ -182,8 +182,25 @@ static node *keys(struct nn *m, const struct spec *s, node *x)
     return s->model.moe.key_norm && on_sphere(s) ? op_l2norm(x, NORM_EPS, original) : x;
 }
 
-/* What slots are compared by: (h (e s) k), or ((e s) d) for one head. */
-static node *queries(struct nn *m, const struct spec *s, struct sizes z)
+/* x (b n d) -> (b m d): tokens between tokens, as torch's linear interpolation without aligned corners places them. */
+static node *interpolated(struct nn *m, node *x, i64 to)
+{
+    i64 n = node_dim(x, 1);
+    arena *a = arena_open("weights");
+    f32 *w = arena_array(a, f32, to * n);
+    for (i64 i = 0; i < to; i++) {
+        f64 at = fmax(((f64)i + .5) * (f64)n / (f64)to - .5, 0);
+        i64 left = MIN((i64)at, n - 1), right = MIN(left + 1, n - 1);
+        w[i * n + left] += (f32)(1 - (at - (f64)left));
+        w[i * n + right] += (f32)(at - (f64)left);
+    }
+    node *y = op_matmul(graph_constant(m->g, "interpolation", SHAPE(to, n), w), x, 0);
+    arena_close(a);
+    return y;
+}
+
+/* What slots are compared by: (h (e s) k), ((e s) d) for one head, (b (e s) d) where they come from the tokens. */
+static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z)
 {
     struct shape rows = z.h == 1 ? SHAPE(z.e * z.s, z.d) : SHAPE(z.e * z.s, z.h, z.k);
     struct init normal = { INIT_NORMAL, (f32)(1 / sqrt((f64)z.d)) }, orthogonal = { INIT_ORTHOGONAL, 1 };
@@ -191,8 +208,11 @@ static node *queries(struct nn *m, const struct spec *s, struct sizes z)
         node *mu = op_reshape(nn_param(m, "mu", SHAPE(z.d, z.e, z.s), normal), SHAPE(z.d, z.e * z.s));
         return op_l2norm(op_transpose(mu, 1, 0), NORM_EPS, true);
     }
-    node *phi = nn_param(m, "phi", SHAPE(z.e, z.s, z.d), s->model.moe.kind == MOE_sphero ? orthogonal : normal);
-    phi = op_reshape(phi, rows);
+    node *phi;
+    if (s->model.moe.input_as_phi)
+        phi = interpolated(m, x, z.e * z.s);
+    else
+        phi = op_reshape(nn_param(m, "phi", SHAPE(z.e, z.s, z.d), s->model.moe.kind == MOE_sphero ? orthogonal : normal), rows);
     if (s->model.moe.query_proj)
         phi = scale_offset(m, &(struct moe){ 0 }, phi, "phi_query_proj");
     if (s->model.moe.slot_norm)
@@ -218,9 +238,11 @@ static node *heated(struct nn *m, const struct spec *s, node *logits, node *nois
 /* How alike tokens and slots are: ((h b) n (e s)), the cosine where both lie on the sphere. */
 static node *similarity(struct nn *m, const struct spec *s, node *x, struct sizes z)
 {
-    node *key = keys(m, s, x), *query = queries(m, s, z);
+    node *key = keys(m, s, x), *query = queries(m, s, x, z);
     if (s->model.moe.kind != MOE_sphero)
         query = op_mul(query, scalar(m, s, "scale"));
+    if (s->model.moe.input_as_phi)
+        query = op_scale(query, (f32)(1 / sqrt((f64)z.d)));
     if (z.h == 1)
         return op_matmul(key, query, TRANS_B);
     node *logits = op_matmul(op_reshape(key, SHAPE(z.h, z.b * z.n, z.k)), query, TRANS_B);

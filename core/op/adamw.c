@@ -72,10 +72,12 @@ static void adamw_emit(const node *n, launches *l)
 {
     const struct adamw_args *a = n->args;
     i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = dev_tune(launches_dev(l), "adamw", "SHARE");
+    // 1 - beta in double: in float, 1 - .999 is off by 1e-5 of itself, and v with it
     launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .bytes = 28.0 * (f64)a->count,
                  .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v), ARG_RANGE(a->groups),
                            ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_LONG(a->count), ARG_LONG(share),
-                           ARG_REAL(a->beta1), ARG_REAL(a->beta2), ARG_REAL(a->eps), ARG_REAL(a->clip) } };
+                           ARG_REAL(a->beta1), ARG_REAL(1 - a->beta1), ARG_REAL(a->beta2), ARG_REAL(1 - a->beta2), ARG_REAL(a->eps),
+                           ARG_REAL(a->clip) } };
     grid_groups(l, &k, CEIL_DIV(blocks, share), 1, 1);
     launch_add(l, &k);
 }

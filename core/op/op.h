@@ -94,7 +94,7 @@ node *op_cross_entropy(node *logits, node *target, f32 smoothing);
 /* Over whole arenas, outside the tape; each is alive by itself. Sizes in elements.
  * op_square_sum: sum of squares -> scalar. */
 #define ADAMW_BLOCK 1024                          /* elements that share a learning rate and a decay */
-struct adamw_args { range p, g, m, v, groups /* float2 (lr scale, weight decay) a block */; i64 count; f32 beta1, beta2, eps, clip; };
+struct adamw_args { range p, g, m, v, groups /* float2 (lr scale, weight decay) a block */; i64 count; f64 beta1, beta2; f32 eps, clip; };
 node *op_square_sum(graph *g, range x, i64 count);
 /* AdamW (Loshchilov and Hutter 2019) as torch: decay first, then the step; gradients scaled by STEP_GRAD_SCALE and clipped
  * to global norm `clip` (0: off), square_sum being that of all gradients. */

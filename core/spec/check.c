@@ -72,6 +72,8 @@ static int check_moe(const struct spec *s, bool convnext)
             return spec_fail(s, keys[0], "no experts at all");
     if (s->model.moe.multi_head && convnext)
         return spec_fail(s, "model.moe.multi_head", "a ConvNeXt has no attention heads");
+    if (s->model.moe.input_as_phi && (s->model.moe.multi_head || s->model.moe.kind != MOE_sphero))
+        return spec_fail(s, "model.moe.input_as_phi", "belongs to kind: sphero without multi_head");
     return 0;
 }
 

@@ -41,7 +41,7 @@ static bool is_released_norm2(const char *name)
 
 static bool is_top(const struct spec *s, const char *name)
 {
-    if (has(name, "phi") || has(name, "scale") || has(name, "slot") || has(name, "experts"))
+    if (has(name, "phi") || has(name, "scale") || has(name, "slot") || has(name, "experts") || text_ends(name, "mlp.mu"))
         return true;
     return s->optim.groups == GROUPS_released ? is_released_norm2(name) : is_moe_norm2(s, name);
 }
@@ -135,8 +135,8 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
         range table = write_table(s, p, k, o->memory);
         if (!table.mem)
             return -1;
-        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count, (f32)s->optim.betas.v[0],
-                                            (f32)s->optim.betas.v[1], (f32)s->optim.eps, (f32)s->train.clip_norm });
+        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count, s->optim.betas.v[0],
+                                            s->optim.betas.v[1], (f32)s->optim.eps, (f32)s->train.clip_norm });
     }
     simplify_graph(o->g);
     return graph_compile(o->g);
