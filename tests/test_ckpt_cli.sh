@@ -60,3 +60,18 @@ try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safete
 try 2 '' '--meta wants KEY=VALUE' convert --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
 try 1 '' 'cannot write' convert "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
 same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err junk.pth long.safetensors out '
+
+# every whole file of the fuzzers' corpus: read, or one line and exit code 3
+mkdir "$dir/corpus" && tar xf "$(dirname "$0")/fuzz/corpus/archive.tar" -C "$dir/corpus" && bad='' n=0
+for f in "$dir"/corpus/*; do
+    "$jetcl" inspect -q "$f" >/dev/null 2>"$dir/err" </dev/null
+    rc=$? n=$((n + 1))
+    case "$rc $(wc -l <"$dir/err")" in '0 0' | '3 1') ;; *) bad="$bad $(basename "$f"):$rc" ;; esac
+done
+same "inspect ends well on each of $n corpus files" "$bad" ''
+
+# a full disk
+cp "$dir/a.pth" "$dir/full.pth"
+(ulimit -f 2; "$jetcl" convert "$golden/ckpt_ours.npz" "$dir/full.pth" 2>"$dir/err"; echo $? >"$dir/rc")
+same 'a full disk is exit code 1 and one line' "$(cat "$dir/rc") $(wc -l <"$dir/err")" '1 1'
+same 'and the old file is intact' "$(cmp "$dir/a.pth" "$dir/full.pth" 2>&1)" ''

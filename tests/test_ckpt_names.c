@@ -201,6 +201,34 @@ static void report_counts_what_happened(void **state)
     ckpt_close(c);
 }
 
+static f32 taken[8];
+
+static int take_first(void *arg, int i)
+{
+    const struct want *w = arg;
+    taken[i] = w[i].data[0];
+    return i == 2 ? fail(FAULT_DEVICE, "no room") : 0;
+}
+
+/* Data that is lent: one parameter at a time, and an error of the taker ends the loading. */
+static void values_may_be_lent(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "a", "b", "c" };
+    struct want w[] = { { "b", 1, { 1 } }, { "x", 1, { 1 } }, { "c", 1, { 1 } }, { "a", 1, { 1 } } };
+    struct load_options o = { .take = take_first, .arg = w };
+    struct load_report r;
+    ckpt *c = ckpt_model(names_new(names, 3), false);
+    arena *a = arena_open("test");
+    assert_int_equal(ckpt_load(a, c, w, 2, &o, &r), 0);
+    assert_true(taken[0] == 2 && r.loaded == 1 && r.missing == 1 && !w[0].data);
+    assert_int_equal(ckpt_load(a, c, w, 4, &o, &r), -1);
+    assert_int_equal(fail_fault(), FAULT_DEVICE);
+    assert_true(taken[2] == 3 && taken[3] == 0);
+    arena_close(a);
+    ckpt_close(c);
+}
+
 static void position_grids_need_not_be_square(void **state)
 {
     (void)state;
@@ -276,6 +304,7 @@ int main(void)
         cmocka_unit_test(names_that_meet_are_refused),
         cmocka_unit_test(stacked_layers_come_apart),
         cmocka_unit_test(report_counts_what_happened),
+        cmocka_unit_test(values_may_be_lent),
         cmocka_unit_test(position_grids_need_not_be_square),
         cmocka_unit_test(google_files_load_as_in_timm),
     };

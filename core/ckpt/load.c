@@ -160,26 +160,47 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
     return 0;
 }
 
-static int load_one(struct loading *l, struct want *w)
+static void note_absent(struct loading *l, const struct want *w)
+{
+    if (!is_own(w->name)) {
+        l->r->missing++;
+        note_wrong(l, 'm', arena_printf(l->a, "%s: not in the file", w->name));
+        return;
+    }
+    bool lost = text_starts(w->name, "fc_norm.") && ckpt_find(l->c, w->name + strlen("fc_"));
+    l->r->fresh++;
+    note(l, 'f', arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
+}
+
+/* Into memory of its own, which the caller takes the values from. */
+static int lend(struct loading *l, const tensor *t, struct want *w, int i)
+{
+    u64 n = 1;
+    arena *a = arena_open("parameter");
+    for (int k = 0; k < w->nd; k++)
+        n *= (u64)w->shape[k];
+    w->data = arena_array(a, f32, n);
+    int rc = load_found(l, t, w);
+    if (!rc && w->got != GOT_NOTHING)
+        rc = l->o->take(l->o->arg, i);
+    arena_close(a);
+    w->data = NULL;
+    return rc;
+}
+
+static int load_one(struct loading *l, struct want *w, int i)
 {
     const tensor *t = find_source(l, w->name);
     w->got = GOT_NOTHING;
-    if (t) {
-        ((entry *)t)->used = true;
-        int rc = load_found(l, t, w);
-        tensor_drop(t);
-        return rc;
+    if (!t) {
+        note_absent(l, w);
+        return 0;
     }
-    if (is_own(w->name)) {
-        bool lost = text_starts(w->name, "fc_norm.") && ckpt_find(l->c, w->name + strlen("fc_"));
-        l->r->fresh++;
-        note(l, 'f', arena_printf(l->a, "%s: not in the file%s", w->name,
-                                  lost ? ", whose norm is left unused" : ""));
-    } else {
-        l->r->missing++;
-        note_wrong(l, 'm', arena_printf(l->a, "%s: not in the file", w->name));
-    }
-    return 0;
+    check(w->data || l->o->take, "nowhere to put %s", w->name);
+    ((entry *)t)->used = true;
+    int rc = w->data ? load_found(l, t, w) : lend(l, t, w, i);
+    tensor_drop(t);
+    return rc;
 }
 
 static void note_unexpected(struct loading *l)
@@ -206,7 +227,7 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
     for (size_t i = 0; i < c->n; i++)
         c->list[i]->used = false;
     for (int i = 0; i < n; i++)
-        if (load_one(&l, &w[i]))
+        if (load_one(&l, &w[i], i))
             return -1;
     note_unexpected(&l);
     if (!o->strict || !l.nwrong)

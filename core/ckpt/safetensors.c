@@ -156,8 +156,10 @@ static int object(struct scan *s, int (*member)(struct scan *, slice key, void *
     if (take(s, '}'))
         return 0;
     do {
+        arena_mark mark = arena_save(s->scratch);
         if (string(s, &key) || expect(s, ':') || member(s, key, arg))
             return -1;
+        arena_restore(s->scratch, mark);
     } while (take(s, ','));
     return expect(s, '}');
 }
@@ -192,7 +194,6 @@ static int note_member(struct scan *s, slice key, void *arg)
 static int header_member(struct scan *s, slice name, void *arg)
 {
     struct row r = { CKPT_TYPES };
-    arena_mark mark = arena_save(s->scratch);
     (void)arg;
     if (slice_eq(name, "__metadata__"))
         return object(s, note_member, NULL);
@@ -208,7 +209,6 @@ static int header_member(struct scan *s, slice name, void *arg)
         return fail(FAULT_DATA, "tensor %s: data_offsets [%lld, %lld] do not hold its %llu bytes",
                     ckpt_quote(name), (long long)r.offsets[0], (long long)r.offsets[1],
                     (unsigned long long)e->t.bytes);
-    arena_restore(s->scratch, mark);
     return 0;
 }
 

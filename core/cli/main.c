@@ -324,6 +324,7 @@ int main(int argc, char **argv)
 {
     struct cli c = { .arena = arena_open("program"), .argc = argc, .argv = argv };
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);                        // beyond a size limit writes fail, as on a full disk
     int rc = run(&c, argc, argv);
     if (!rc)
         rc = close_stdout();

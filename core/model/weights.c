@@ -18,12 +18,22 @@ struct load_options model_load_options(const struct spec *s)
     return o;
 }
 
-static struct want want_of(const struct param *x, arena *a)
+static struct want want_of(const struct param *x)
 {
-    struct want w = { .name = x->name, .nd = x->shape.nd, .data = arena_array(a, f32, shape_count(x->shape)) };
+    struct want w = { .name = x->name, .nd = x->shape.nd };
     for (int i = 0; i < w.nd; i++)
         w.shape[i] = x->shape.d[i];
     return w;
+}
+
+struct taking { params *p; struct want *w; };
+
+/* One parameter to the device; ckpt_load holds no other at that time. */
+static int take(void *arg, int i)
+{
+    const struct taking *t = arg;
+    t->p->list[i].loaded = true;
+    return params_write(t->p, &t->p->list[i], t->w[i].data);
 }
 
 int model_load(params *p, const struct spec *s, const char *path, bool ema)
@@ -32,17 +42,14 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     if (!c)
         return -1;
     arena *a = arena_open("checkpoint");
-    struct want *w = arena_array(a, struct want, p->n);
+    struct taking t = { p, arena_array(a, struct want, p->n) };
     struct load_options o = model_load_options(s);
     struct load_report report = { 0 };
+    o.take = take;
+    o.arg = &t;
     for (size_t i = 0; i < p->n; i++)
-        w[i] = want_of(&p->list[i], a);
-    int rc = ckpt_load(a, c, w, (int)p->n, &o, &report);
-    for (size_t i = 0; i < p->n && !rc; i++)
-        if (w[i].got) {
-            p->list[i].loaded = true;
-            rc = params_write(p, &p->list[i], w[i].data);
-        }
+        t.w[i] = want_of(&p->list[i]);
+    int rc = ckpt_load(a, c, t.w, (int)p->n, &o, &report);
     if (!rc)
         load_report_say(&report, path);
     ckpt_close(c);
