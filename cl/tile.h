@@ -3,10 +3,16 @@
  *     MR rows of A  x  a panel of B, [k][WIDE], WIDE = 16 NV columns  ->  MR x NV sums of 16, in registers
  *
  * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24 of AVX-512's
- * 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels lie (local or global), and,
- * if wanted, AHEAD, what to do besides in each step of k.
+ * 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels lie (local or global); if
+ * wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one k of the panel to the next.
  */
 #include "turn.h"
+// PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
+#if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
+#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#else
+#define PREFETCH(p) (void)(p)
+#endif
 #ifndef MR
 #define MR 8                                  // rows of a tile: 3, 6 or 8
 #define NV 3                                  // vectors of a tile: 1 or 3
@@ -15,6 +21,9 @@
 #define AHEAD
 #endif
 #define WIDE (16 * NV)
+#ifndef B_STEP
+#define B_STEP WIDE
+#endif
 
 #define ROWS_3(X)  X(0) X(1) X(2)
 #define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
@@ -27,15 +36,23 @@
 
 /* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------------------ */
 
-/* B is stored [k][column]; columns past the edge are 0. */
+/* B is stored [k][column]; the edge's vector is filled up with 0, vectors past it are left alone. */
 static void pack_plain(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
 {
+    const int whole = min(nn, WIDE) / 16;
+    if (whole == NV) {
+        for (int k = 0; k < kk; k++, b += row, to += NV) {
 #define COPY(r, v) to[v] = vload16(v, b);
-#define COPY_SOME(r, v) to[v] = load_16(b + 16 * v, nn - 16 * v, 0);
-    if (nn >= WIDE)
-        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY, ) }
-    else
-        for (int k = 0; k < kk; k++, b += row, to += NV) { VECTORS(COPY_SOME, ) }
+            VECTORS(COPY, )
+        }
+        return;
+    }
+    for (int k = 0; k < kk; k++, b += row, to += NV) {
+        for (int v = 0; v < whole; v++)
+            to[v] = vload16(v, b);
+        if (nn % 16)
+            to[whole] = load_16(b + 16 * whole, nn % 16, 0);
+    }
 }
 
 /* B is stored [column][k]: turned in squares of 16 x 16. */
@@ -62,13 +79,13 @@ static void pack_turned(SPACE float16 *to, global const float *b, const long row
 
 #define ZERO(r, v)   float16 c##r##v = 0;
 #define ZEROS(r)     VECTORS(ZERO, r)
-#define LOAD_B(r, v) const float16 b##v = panel[v];
+#define LOAD_B(r, v) const float16 b##v = vload16(v, panel);
 #define MAD(r, v)    c##r##v = fma(x, b##v, c##r##v);
 #define MADS_1(r)    { const float16 x = a##r[p]; VECTORS_1(MAD, r) }
 #define MADS_2(r)    { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
 #define MADS_3(r)    { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
 #define ALONG_K(nv, kk, ak)                                                                 \
-    for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += NV) {          \
+    for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += B_STEP) {          \
         VECTORS_##nv(LOAD_B, )                                                              \
         AHEAD                                                                               \
         ROWS(MADS_##nv)                                                                     \

@@ -14,6 +14,7 @@
  * One block of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products forward, 5 backward.
  */
 #define SPACE global
+#define B_STEP step
 #include "tile.h"
 #include "special.h"
 
@@ -33,20 +34,51 @@ static void pack_all_turned(global float16 *to, global const float *b, const lon
         pack_turned(to + j / WIDE * kk * NV, b + j * row, row, kk, n - j);
 }
 
+/* n values of some rows, before the first of them is waited for. */
+static void fetch_rows(global const float *a, const long row, const int rows, const int n)
+{
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < n; j += 16)
+            PREFETCH(a + r * row + j);
+}
+
 /* ---- products of MR rows: `rows` of them exist, the others repeat the last ------------------------------------------- */
+
+/* B: panels, packed, or (step > WIDE) the rows of a matrix as they lie, `step` apart, then of whole vectors. */
+struct right { global const float *b; int step; };
+
+static struct right packed(global const float16 *b)
+{
+    const struct right r = { (global const float *)b, WIDE };
+    return r;
+}
+
+/* Packing n rows of n columns costs more than it gains when few rows of A read them. */
+static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row, const int kk, const int n,
+                                         const int readers)
+{
+    const struct right r = { b, row };
+    if (readers < 100 && n % 16 == 0)
+        return r;
+    pack_all_plain(room, b, row, kk, n);
+    return packed(room);
+}
 
 #define ROW_OF_A(r) global const float *a##r = a + min(r, rows - 1) * row;
 #define ROW_OF_TURNED(r) global const float *a##r = a + min(r, rows - 1);
 #define PUT(r, v) to[r * (PADDED(n) / 16) + j / 16 + v] = c##r##v;
 #define PUT_ROW(r) VECTORS(PUT, r)
+#define PANEL_OF(b, j) \
+    const int step = (b).step; \
+    global const float *panel = (b).b + (step == WIDE ? (j) * kk : (j));
 
 /* to[MR][PADDED(n)] = A B, A's rows `row` apart */
-static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows, global const float16 *b,
+static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows, const struct right b,
                           const int kk, const int n)
 {
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += WIDE) {
-        global const float16 *panel = b + j / WIDE * kk * NV;
+        PANEL_OF(b, j)
         MULTIPLY(n - j, kk, 1)
         ROWS(PUT_ROW)
     }
@@ -66,11 +98,11 @@ static void put_rows(global float *c, const long c_row, const int rows, const fl
 
 /* C = scale A B */
 static void multiply(global float *c, const long c_row, global const float *a, const long row, const int rows,
-                     global const float16 *b, const int kk, const int n, const float *scale)
+                     const struct right b, const int kk, const int n, const float *scale)
 {
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += WIDE) {
-        global const float16 *panel = b + j / WIDE * kk * NV;
+        PANEL_OF(b, j)
         float16 sums[MR * NV];
         MULTIPLY(n - j, kk, 1)
         ROWS(KEEP_SUMS)
@@ -80,14 +112,14 @@ static void multiply(global float *c, const long c_row, global const float *a, c
 
 /* C = or += A^T B, A stored (kk, ..) with rows `row` apart */
 static void multiply_turned(global float *c, const long c_row, global const float *a, const long row, const int rows,
-                            global const float16 *b, const int kk, const int n, const bool onto)
+                            const struct right b, const int kk, const int n, const bool onto)
 {
     float scale[MR];
     for (int r = 0; r < MR; r++)
         scale[r] = 1;
     ROWS(ROW_OF_TURNED)
     for (int j = 0; j < n; j += WIDE) {
-        global const float16 *panel = b + j / WIDE * kk * NV;
+        PANEL_OF(b, j)
         float16 sums[MR * NV];
         MULTIPLY(n - j, kk, row)
         ROWS(KEEP_SUMS)
@@ -97,27 +129,37 @@ static void multiply_turned(global float *c, const long c_row, global const floa
 
 /* ---- forward -------------------------------------------------------------------------------------------------------- */
 
-/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *log_sum: log sum exp. */
-static float soften(global float16 *p, const int n, const float scale, float *log_sum)
+/* e^x for x <= 0 by way of 2^(n + f), |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below 2^-126
+ * it stays there; NaN passes. Coefficients: special_w.h says how. */
+static float16 exp_of_score(const float16 x)
 {
-    const int whole = n / 16, rest = n % 16;
-    float16 tops = -INFINITY, sums = 0;
-    for (int v = 0; v < whole; v++)
+    float16 t = x * 1.44269504f;
+    t = select(t, (float16)-126.0f, t < -126.0f);
+    const float16 shifted = t + 12583039.0f, f = t - (shifted - 12583039.0f);
+    float16 p = fma(f, (float16)1.33335581e-3f, (float16)9.61812911e-3f);
+    p = fma(p, f, (float16)5.55041087e-2f);
+    p = fma(p, f, (float16)2.40226507e-1f);
+    p = fma(p, f, (float16)6.93147182e-1f);
+    p = fma(p, f, (float16)1.0f);
+    return p * as_float16(as_int16(shifted) << 23);
+}
+
+/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *top: the largest score. */
+static float soften(global float16 *p, const int n, const float scale, float *top)
+{
+    const int vectors = (n + 15) / 16;
+    const int16 edge = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + 16 * (vectors - 1) < n;
+    p[vectors - 1] = select((float16)-INFINITY, p[vectors - 1], edge);
+    float16 tops = p[0], sums = 0;
+    for (int v = 1; v < vectors; v++)
         tops = fmax(tops, p[v]);
-    if (rest) {
-        const float16 last = load_16((global const float *)(p + whole), rest, -INFINITY);
-        tops = fmax(tops, last);
-        p[whole] = last;
-    }
-    const float top = max_16(tops);
-    for (int v = 0; v < whole + (rest > 0); v++) {
-        const float16 e = exp_16(scale * (p[v] - top));
+    *top = max_16(tops);
+    for (int v = 0; v < vectors; v++) {
+        const float16 e = exp_of_score(scale * (p[v] - *top));
         sums += e;
         p[v] = e;
     }
-    const float sum = sum_16(sums);
-    *log_sum = scale * top + log(sum);
-    return sum;
+    return sum_16(sums);
 }
 
 /* heads: b*h; share: heads a group takes; slab: floats of a group's work. log_sum may be NULL. */
@@ -133,18 +175,20 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
-        pack_all_plain(values, v, row, n, d);
+        const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d, n);
         for (int i = 0; i < n; i += MR) {
             const int rows = min(MR, n - i);
-            float norm[MR];
-            multiply_wide(p, q + i * row, row, rows, keys, d, n);
-            for (int r = 0; r < rows; r++) {
-                float log_sum_r;
-                norm[r] = 1 / soften(p + r * (PADDED(n) / 16), n, scale, &log_sum_r);
-                if (log_sum)
-                    log_sum[(long)z * n + i + r] = log_sum_r;
-            }
-            multiply(o + i * out_row, out_row, (global const float *)p, PADDED(n), rows, values, n, d, norm);
+            float tops[16], sums[16];
+            fetch_rows(q + (i + MR) * row, row, MR, d);
+            multiply_wide(p, q + i * row, row, rows, packed(keys), d, n);
+            for (int r = 0; r < rows; r++)
+                sums[r] = soften(p + r * (PADDED(n) / 16), n, scale, &tops[r]);
+            for (int r = rows; r < 16; r++)
+                tops[r] = sums[r] = 1;
+            if (log_sum)                                     // 16 logarithms cost less than one
+                store_16(fma((float16)scale, vload16(0, tops), log(vload16(0, sums))), log_sum + (long)z * n + i, rows);
+            vstore16(1 / vload16(0, sums), 0, sums);
+            multiply(o + i * out_row, out_row, (global const float *)p, PADDED(n), rows, v_plain, n, d, sums);
         }
     }
 }
@@ -164,7 +208,7 @@ static void turn_back(global float16 *p, global float16 *g, const int n, const f
                       const float inner)
 {
     for (int v = 0; v < (n + 15) / 16; v++) {
-        const float16 e = exp_16(fma(p[v], (float16)scale, (float16)-log_sum));
+        const float16 e = exp_of_score(fma(p[v], (float16)scale, (float16)-log_sum));
         p[v] = e;
         g[v] = e * (g[v] - inner) * scale;
     }
@@ -179,9 +223,10 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
     const int first = get_group_id(0) * share, end = min(first + share, heads), wide = PADDED(n) / 16;
     const long row = 3L * h * d, out_row = (long)h * d;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * wide,
-                   *keys_plain = values + d * wide, *q_plain = keys_plain + n * (PADDED(d) / 16),
-                   *dout_plain = q_plain + block * (PADDED(d) / 16), *p = dout_plain + block * (PADDED(d) / 16),
+                   *keys_room = values + d * wide, *q_room = keys_room + n * (PADDED(d) / 16),
+                   *go_room = q_room + block * (PADDED(d) / 16), *p = go_room + block * (PADDED(d) / 16),
                    *g = p + block * wide;
+    global float *inner = (global float *)(g + block * wide);
     float one[MR];
     for (int r = 0; r < MR; r++)
         one[r] = 1;
@@ -189,26 +234,32 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
         global const float *q = qkv + at, *k = q + h * d, *v = k + h * d, *o = out + out_at, *go = dout + out_at;
         global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
+        fetch_rows(o, out_row, min(block, n), d);
+        fetch_rows(go, out_row, min(block, n), d);
         pack_all_turned(keys, k, row, d, n);
         pack_all_turned(values, v, row, d, n);
-        pack_all_plain(keys_plain, k, row, n, d);
+        const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d, n);
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
-            pack_all_plain(q_plain, q + i0 * row, row, deep, d);
-            pack_all_plain(dout_plain, go + i0 * out_row, out_row, deep, d);
+            const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
+            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d, n);
+            for (int i = 0; i < deep; i++)                   // together, so that memory is waited for once
+                inner[i] = dot(o + (i0 + i) * out_row, go + (i0 + i) * out_row, d);
             for (int i = 0; i < deep; i += MR) {
                 const int rows = min(MR, deep - i);
                 const long r0 = i0 + i;
-                multiply_wide(p + i * wide, q + r0 * row, row, rows, keys, d, n);
-                multiply_wide(g + i * wide, go + r0 * out_row, out_row, rows, values, d, n);
+                fetch_rows(q + (r0 + MR) * row, row, MR, d);
+                multiply_wide(p + i * wide, q + r0 * row, row, rows, packed(keys), d, n);
+                multiply_wide(g + i * wide, go + r0 * out_row, out_row, rows, packed(values), d, n);
                 for (int r = 0; r < rows; r++)
-                    turn_back(p + (i + r) * wide, g + (i + r) * wide, n, scale, log_sum[(long)z * n + r0 + r],
-                              dot(o + (r0 + r) * out_row, go + (r0 + r) * out_row, d));
-                multiply(dq + r0 * row, row, (global const float *)(g + i * wide), PADDED(n), rows, keys_plain, n, d, one);
+                    turn_back(p + (i + r) * wide, g + (i + r) * wide, n, scale, log_sum[(long)z * n + r0 + r], inner[i + r]);
+                multiply(dq + r0 * row, row, (global const float *)(g + i * wide), PADDED(n), rows, k_plain, n, d, one);
             }
+            fetch_rows(o + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
+            fetch_rows(go + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
             for (int j = 0; j < n; j += MR) {
                 const int rows = min(MR, n - j);
-                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), rows, dout_plain, deep, d, i0 > 0);
+                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), rows, go_plain, deep, d, i0 > 0);
                 multiply_turned(dk + j * row, row, (global const float *)g + j, PADDED(n), rows, q_plain, deep, d, i0 > 0);
             }
         }

@@ -17,12 +17,6 @@
  */
 #include "product.h"
 #include "special.h"
-// PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
-#if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
-#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
-#else
-#define PREFETCH(p) (void)(p)
-#endif
 #define AHEAD                                 \
     PREFETCH(f.p);                            \
     f.p += f.step;                            \
@@ -150,7 +144,7 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
             const bool quick = simple && i + MR <= m1;
             ROWS(ROW_OF_A)
             for (int j = n; j < end; j += WIDE) {
-                local const float16 *panel = pack + (j - n) / WIDE * kk * NV;
+                local const float *panel = (local const float *)pack + (j - n) / WIDE * kk * WIDE;
                 if (f.lines <= 0)
                     f.step = f.jump = 0;
                 f.lines -= kk;

@@ -35,7 +35,7 @@ static struct slabs slabs_of(const node *n, bool grad)
     if (grad) {                                  // P and dS of a block: about half of a second-level cache
         i64 blocks = CEIL_DIV(s.n, MAX(dev_tune(dev, "attention", "BLOCK") / wide / t.rows, 1) * t.rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
-        r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide);
+        r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide) + ROUND_UP(r.block, 16);
     } else {
         r.floats = s.d * wide + s.n * deep + t.rows * wide;
     }
