@@ -52,7 +52,7 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
     }
     png_set_read_fn(png, &s, read_bytes);
     png_set_user_limits(png, 1 << 27, 1 << 27);
-    png_set_chunk_malloc_max(png, 1 << 24);
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);     // no ancillary chunk is wanted, some cost memory
     png_read_info(png, meta);
     want_rgb8(png, meta);
     if ((int)png_get_image_width(png, meta) != info->w || (int)png_get_image_height(png, meta) != info->h

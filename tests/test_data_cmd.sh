@@ -28,6 +28,7 @@ expect tensors 0 "[20 3 32 32]" "$jetcl" inspect x.safetensors
 "$jetcl" data show exp.yaml --images 20 --tensor y.safetensors --threads 1 >/dev/null 2>&1
 expect same_with_one_thread 0 "" cmp x.safetensors y.safetensors
 expect show_eval 0 "disc-checker-pair 1" "$jetcl" data show exp.yaml --split eval --images 500
+expect speed 0 "img/s with 1 workers" "$jetcl" data speed exp.yaml --seconds 1 --threads 1
 expect no_action 2 "did you mean 'verify'?" "$jetcl" data verfy demo
 expect no_set 2 "no data set 'cifar11' (did you mean 'cifar" "$jetcl" data verify cifar11
 expect not_there 3 "get it with: jetcl data fetch food101" "$jetcl" data stats food101 --root "$dir"

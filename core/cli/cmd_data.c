@@ -1,4 +1,5 @@
-/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show. Operands name a set or an experiment. */
+/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show, speed. Operand 1 names a set or an
+ * experiment. */
 #include "cli/cli.h"
 #include "ckpt/ckpt.h"
 #include "data/report.h"
@@ -266,12 +267,60 @@ static int show(struct cli *c)
     return rc;
 }
 
+/* ---- speed ----------------------------------------------------------------------------------------------------------------- */
+
+/* Batches as training would take them, without a network, for some seconds; every picture decoded anew, as in a large set. */
+static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bool json)
+{
+    loader *l = loader_open(d, o);
+    if (!l)
+        return -1;
+    i64 images = 0;
+    f64 start = clock_now();
+    fail_clear();
+    for (i64 epoch = 0; clock_now() - start < seconds && fail_fault() == FAULT_NONE; epoch++) {
+        loader_start(l, epoch, 0);
+        for (const struct batch *b; clock_now() - start < seconds && (b = loader_next(l)); loader_release(l, b)) {
+            images += b->n;
+            progress("%ld images", (long)images);
+        }
+    }
+    f64 wall = clock_now() - start, per_worker = loader_busy_seconds(l) > 0 ? (f64)loader_images(l) / loader_busy_seconds(l) : 0;
+    progress_done();
+    int rc = fail_fault() == FAULT_NONE ? 0 : -1;
+    loader_close(l);
+    if (!rc && json)
+        return print_json(json_pack("{s:I, s:f, s:i, s:f, s:f}", "images", (json_int_t)images, "seconds", wall, "workers", o->workers, "img_s",
+                                    (f64)images / wall, "img_s_per_worker", per_worker));
+    if (!rc)
+        printf("%ld images in %.1f s: %.0f img/s with %d workers; %.0f img/s for each second of a worker's processor time\n", (long)images,
+               wall, (f64)images / wall, o->workers, per_worker);
+    return rc;
+}
+
+static int speed(struct cli *c)
+{
+    struct spec s;
+    struct data_options o;
+    i64 seconds = 5;
+    const char *split = cli_value(c, "split") ? cli_value(c, "split") : "train";
+    if (cli_count(c, "seconds", 1, 86400, &seconds) || options_of(c, &s, strcmp(split, "eval"), &o))
+        return -1;
+    o.keep_decoded = false;
+    dataset *d = data_open(&o);
+    if (d)
+        o.batch = MIN(o.batch, data_count(d));
+    int rc = d ? time_loader(d, &o, (f64)seconds, c->json) : -1;
+    data_close(d);
+    return rc;
+}
+
 /* ---- the command ------------------------------------------------------------------------------------------------------------- */
 
 static int run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
-        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show } };
+        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show }, { "speed", speed } };
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;
@@ -281,22 +330,23 @@ static int run(struct cli *c)
             return actions[i].run(c);
     }
     const char *near = text_nearest(c->operands[0], names, countof(names));
-    return fail(FAULT_USAGE, "no action '%s'%s%s%s; there are list, verify, fetch, stats, show", c->operands[0],
+    return fail(FAULT_USAGE, "no action '%s'%s%s%s; there are list, verify, fetch, stats, show, speed", c->operands[0],
                 near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
 }
 
 static const struct cli_option options[] = {
     { "root", "DIR", "where the data sets are, in place of data.root" },
-    { "split", "NAME", "show: train or eval; stats: also any split of the set" },
+    { "split", "NAME", "show, speed: train or eval; stats: also any split of the set" },
     { "images", "N", "show: how many, 64" },
     { "epoch", "N", "show: of which epoch, 0" },
+    { "seconds", "N", "speed: how long to prepare batches, 5" },
     { "png", "FILE", "show: a contact sheet" },
     { "tensor", "FILE", "show: images, soft_labels, index as .safetensors, for probe" },
     { "from", "URL", "fetch: a folder or mirror that holds the published files" },
     { "keep", NULL, "fetch: keep the archives" },
     { 0 },
 };
-const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets", "data list|verify|fetch|stats|show [SET|EXP.yaml] [options]",
+const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets", "data list|verify|fetch|stats|show|speed [SET|EXP.yaml] [options]",
                                   { "jetcl data verify cifar10 --root ~/data",
                                     "jetcl data show experiments/demo.yaml --images 36 --png sheet.png" },
                                   options, TAKES_JSON, run };

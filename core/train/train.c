@@ -133,6 +133,9 @@ static int one_epoch(struct loop *t)
         return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on", (long long)t->at.step);
     }
     t->at.epoch++;
+    f64 busy = loader_busy_seconds(t->train);
+    say(SAY_VERBOSE, "data: %.0f images a second for each worker, %.1f s waited for so far", busy > 0 ? (f64)loader_images(t->train) / busy : 0,
+        loader_wait_seconds(t->train));
     return 0;
 }
 
