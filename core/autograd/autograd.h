@@ -16,6 +16,16 @@ void grad_build(node *loss, node *const *wrt, int n, node **out);
 /* The sweep from any node with a given adjoint of its shape. */
 void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out);
 
+/* Nodes [from, to] of the forward part, by id, whose values are not kept for the backward part: it makes them again from what
+ * goes into the stretch, right before it needs them. What is read outside of it stays as well. */
+struct span { int from, to; };
+/* grad_build with such stretches, in any order, none inside another. */
+void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans, node **out);
+/* From the first to the last node of each of n scopes ("blocks.3"); scopes without nodes are left out. Returns how many. */
+int  recompute_spans(const graph *g, const char *const *scopes, int n, struct span *out);
+/* Makes the span's nodes again at the end of the graph; again[id] is each one's second self. For the sweep. */
+void recompute_span(graph *g, struct span s, node **again);
+
 /* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
 node *simplify_place(node *n, range home);
 

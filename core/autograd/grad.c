@@ -2,7 +2,15 @@
  * contributions are added, and an adjoint of a broadcast shape is summed to its operand's shape, here for all ops. */
 #include "autograd/autograd.h"
 
-struct sweep { graph *g; node **adjoint; bool *wanted; size_t n; };
+struct sweep {
+    graph *g;
+    node **adjoint;
+    bool  *wanted;
+    size_t n;
+    const struct span *spans;            /* stretches to compute again, and the nodes that do */
+    int    n_spans;
+    node **again;
+};
 
 /* Which nodes lie on a way from something in wrt? */
 static void mark(struct sweep *s, node *const *wrt, int n)
@@ -24,6 +32,15 @@ static void contribute(struct sweep *s, node *x, node *dx)
     *sum = *sum ? op_add(*sum, dx) : dx;
 }
 
+/* The node that holds n's values in the backward part. */
+static node *values_of(struct sweep *s, node *n)
+{
+    for (int i = 0; i < s->n_spans && !s->again[n->id]; i++)
+        if (n->id >= s->spans[i].from && n->id <= s->spans[i].to)
+            recompute_span(s->g, s->spans[i], s->again);
+    return s->again[n->id] ? s->again[n->id] : n;
+}
+
 static void pass(struct sweep *s, node *n)
 {
     node *dx[MAX_IN] = { NULL };
@@ -35,16 +52,17 @@ static void pass(struct sweep *s, node *n)
     }
     const char *old = s->g->scope;
     s->g->scope = arena_printf(s->g->a, "%s'", n->name);
-    n->op->vjp(n, s->adjoint[n->id], dx);
+    n->op->vjp(values_of(s, n), s->adjoint[n->id], dx);
     for (int k = 0; k < n->n_in; k++)
         contribute(s, n->in[k], dx[k]);
     graph_pop(s->g, old);
 }
 
-void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out)
+static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct span *spans, int n_spans, node **out)
 {
     graph *g = y->g;
-    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n };
+    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n, spans, n_spans,
+                       arena_array(g->a, node *, g->n) };
     mark(&s, wrt, n);
     s.adjoint[y->id] = adjoint;
     for (size_t i = s.n; i-- > 0 && !g->complaint;)
@@ -54,10 +72,14 @@ void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out
         out[i] = g->complaint ? wrt[i] : s.adjoint[wrt[i]->id];
 }
 
-void grad_build(node *loss, node *const *wrt, int n, node **out)
+void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out) { sweep(y, adjoint, wrt, n, NULL, 0, out); }
+
+void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans, node **out)
 {
     if (node_count(loss) != 1)
         graph_complain(loss->g, "gradient of %s, which is no scalar", shape_text(loss->g->a, loss->shape));
     node *one = op_offset(op_scale(loss, 0), 1);  // 1, and NaN when the loss is NaN or infinite
-    grad_build_from(loss, one, wrt, n, out);
+    sweep(loss, one, wrt, n, spans, n_spans, out);
 }
+
+void grad_build(node *loss, node *const *wrt, int n, node **out) { grad_build_forgetting(loss, wrt, n, NULL, 0, out); }

@@ -47,7 +47,7 @@ static graph *plan(const struct spec *s, params *p, int batch, bool train)
         node **wrt = arena_array(g->a, node *, p->n), **grad = arena_array(g->a, node *, p->n);
         for (size_t i = 0; i < p->n; i++)
             wrt[i] = nn_node(&m, p->list[i].name);
-        grad_build(loss, wrt, (int)p->n, grad);
+        model_grad(s, loss, wrt, (int)p->n, grad);
         for (size_t i = 0; i < p->n && !g->complaint; i++)
             if (grad[i])
                 simplify_place(grad[i], RANGE_NONE);

@@ -44,6 +44,18 @@ node *model_build(struct nn *m, const struct spec *s, node *images)
     return images;
 }
 
+/* Not the last block: its backward part follows at once, so that forgetting it would save nothing. */
+void model_grad(const struct spec *s, node *loss, node *const *wrt, int n, node **out)
+{
+    graph *g = loss->g;
+    int blocks = s->train.recompute == RECOMPUTE_blocks ? model_depth(s) - 1 : 0;
+    const char **scopes = arena_array(g->a, const char *, blocks);
+    struct span *spans = arena_array(g->a, struct span, blocks);
+    for (int i = 0; i < blocks; i++)
+        scopes[i] = model_block(g->a, s, i);
+    grad_build_forgetting(loss, wrt, n, spans, recompute_spans(g, scopes, blocks, spans), out);
+}
+
 params *model_params(const struct spec *s)
 {
     struct nn m = { graph_new(NULL), params_new() };

@@ -29,6 +29,9 @@ struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height
  * "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
 node *model_build(struct nn *m, const struct spec *s, node *images);
 
+/* grad_build of a loss over the network, as train.recompute says. */
+void model_grad(const struct spec *s, node *loss, node *const *wrt, int n, node **out);
+
 /* The parameters of s->model by name and shape, no memory taken. NULL + fail(FAULT_USAGE) when it cannot be built. */
 params *model_params(const struct spec *s);
 /* The same with memory on d and random values from s->seed, then s->model.init loaded over them where it is given. */

@@ -24,7 +24,7 @@ static u64 step_memory(const struct spec *s, const params *p, int n)
             if (m.g->nodes[i]->fixed && params_find(count, m.g->nodes[i]->name))
                 wrt[k++] = m.g->nodes[i];
         node **grads = arena_array(m.g->a, node *, k);
-        grad_build(loss, wrt, k, grads);
+        model_grad(s, loss, wrt, k, grads);
         for (int i = 0; i < k; i++)
             if (grads[i])
                 simplify_place(grads[i], RANGE_NONE);
@@ -93,7 +93,7 @@ static int build(struct learner *l)
         check((wrt[i] = nn_node(&m, l->p->list[i].name)), "%s is not in the model", l->p->list[i].name);
     if (gradient_homes(l, home, slabs))
         return -1;
-    grad_build(loss, wrt, (int)l->p->n, grads);
+    model_grad(s, loss, wrt, (int)l->p->n, grads);
     for (size_t i = 0; i < l->p->n && !l->g->complaint; i++)
         if (grads[i])                             // a parameter the loss does not see keeps a gradient of zero
             simplify_place(grads[i], home[i]);
