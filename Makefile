@@ -54,6 +54,9 @@ test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a 
 	@sh tests/run.sh $(B) $(T)
 tests: $(TESTS)
 
+check-races: $(B)/tests/test_ops             ## data races and bounds of every kernel, under oclgrind
+	@sh tests/run.sh $(B) races
+
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers
 	$(MAKE) B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests build/asan/jetcl
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
@@ -96,5 +99,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan fuzz check-cl layers lint bench size install clean help FORCE
+.PHONY: all demo test tests asan fuzz check-cl check-races layers lint bench size install clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

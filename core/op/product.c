@@ -115,8 +115,9 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
 static bool wants_blas(dev *d, const struct product *p)
 {
-    return dev_class(d) == DEV_GPU && MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && batches(p) == 1 &&
-           !p->bias.r.mem && !p->residual.r.mem && p->act == PRODUCT_LINEAR && dev_blas(d);
+    return dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
+           MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && batches(p) == 1 && !p->bias.r.mem &&
+           !p->residual.r.mem && p->act == PRODUCT_LINEAR && dev_blas(d);
 }
 
 static struct cut cut_for(const dev *d, const struct product *p)
