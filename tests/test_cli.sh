@@ -87,3 +87,14 @@ try 2 '' 'No such file' table "$dir/none.yaml"
 same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''
 "$jetcl" config >/dev/full 2>"$dir/err"
 same 'a full disk is one' "$? $(grep -c 'cannot write the results' "$dir/err")" '1 1'
+
+# recycle: what is wrong is said before anything is done
+printf 'model: {dim: 8, heads: 2, depth: 2, image: 16, patch: 8, classes: 3, moe: {layers: [1], core: 2, universal: 2}}\n' >"$dir/moe.yaml"
+try 2 '' 'recycle EXP.yaml' recycle
+try 2 '' 'recycling needs recycle.from.experts' recycle "$dir/moe.yaml" --out "$dir/r.safetensors"
+try 3 '' 'none.safetensors' recycle "$dir/moe.yaml" --set recycle.from.experts="$dir/none.safetensors" --out "$dir/r.safetensors"
+try 2 '' "did you mean 'random'" recycle "$dir/moe.yaml" --set recycle.strategy=randon --set recycle.from.experts=x --out "$dir/r.safetensors"
+: >"$dir/there.safetensors"
+try 2 '' 'already there' recycle "$dir/moe.yaml" --out "$dir/there.safetensors"
+try 2 '' 'suffix' recycle "$dir/moe.yaml" --out "$dir/r.txt"
+same 'nothing is left of refused recyclings' "$(ls "$dir" | grep -c '^r\.')" 0

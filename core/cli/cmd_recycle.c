@@ -17,11 +17,16 @@ static int run(struct cli *c)
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
         return -1;
     const char *out = c->out ? c->out : arena_printf(c->arena, "%s-recycled.safetensors", s.name);
-    if (check_out(c, out))
+    if (!c->dry_run && check_out(c, out))
         return -1;
     dev *d = dev_open(s.device);
     if (!d)
         return -1;
+    if (c->dry_run) {
+        int rc = recycle_try(&s, d, stdout);
+        dev_close(d);
+        return rc;
+    }
     stop_catch(s.signal.save_on.v, s.signal.save_on.n);
     int rc = recycle_run(&s, d, out, c->arena, &r);
     dev_close(d);
@@ -40,4 +45,4 @@ static const struct cli_option options[] = { { "force", NULL, "replace the file 
 const struct command recycle_cmd = { "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
                                      { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
                                        "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
-                                     options, TAKES_JSON | TAKES_OUT, run };
+                                     options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };

@@ -10,7 +10,10 @@
 #define PART  65536                /* values of a group that one item counts, for limits */
 
 /* Sizes of a node, and where its scratch holds what. */
-struct layout { i64 images, n, channels, strips, words, all, per_image, groups, parts; u64 sums, limit, found, counts, end; };
+struct layout {
+    i64 images, n, channels, strips, words, all, per_image, groups, parts;
+    u64 sums, limit, found, counts, end;
+};
 
 static struct layout layout_of(const node *n)
 {
@@ -50,7 +53,8 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
 {
     const struct stats_args *s = n->args;
     const node *x = n->in[0], *job = n->in[1];
-    range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts), counts = part_of(n, t->counts, t->end);
+    range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts);
+    range counts = part_of(n, t->counts, t->end);
     launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups }, .local = { 1, 1 },
                      .bytes = 4.0 * (f64)node_count(x) };
     launch join = { .file = "limits", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
@@ -114,6 +118,7 @@ static void emit(const node *n, launches *l)
         launch_add(l, &pairs);
 }
 
-const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = shape, .emit = emit, .scratch = scratch };
+const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = shape, .emit = emit,
+                      .scratch = scratch };
 
 void op_stats(node *x, node *job, const struct stats_args *s) { node_new(&stats_op, s, x, job); }

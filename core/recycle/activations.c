@@ -86,7 +86,8 @@ int measuring_step(struct measuring *m, const f32 *images, int n, bool ends)
     m->jobs[slot][0] = n;
     m->jobs[slot][1] = ends && m->s->recycle.average == AVERAGE_batch;
     m->batches += ends;
-    if ((n && mem_write_later(m->d, front, images)) || mem_write_later(m->d, m->job->home, m->jobs[slot]) || graph_run(m->g))
+    if ((n && mem_write_later(m->d, front, images)) || mem_write_later(m->d, m->job->home, m->jobs[slot])
+        || graph_run(m->g))
         return -1;
     m->done[slot] = dev_fence(m->d);
     dev_flush(m->d);
@@ -153,4 +154,19 @@ void measuring_close(struct measuring *m)
     if (m->memory)
         pool_free(m->memory);
     *m = (struct measuring){ 0 };
+}
+
+int measuring_forecast(struct predecessor *p, dev *d, bool pairs, f64 *seconds)
+{
+    struct measuring m = { 0 };
+    int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
+    f32 *zeros = rc ? NULL : arena_array(m.g->a, f32, node_count(m.images));
+    f64 start = 0;
+    for (int pass = 0; !rc && pass < 2; pass++) {            // the first one warms up
+        start = clock_now();
+        rc = measuring_step(&m, zeros, m.step, false) || dev_finish(d) ? -1 : 0;
+    }
+    *seconds = rc ? 0 : (clock_now() - start) / m.step;
+    measuring_close(&m);
+    return rc;
 }

@@ -40,7 +40,8 @@ static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
         range front = x.images->home, part = x.logits->home;
         front.bytes = front.bytes / (u64)o.batch * (u64)b->n;
         part.bytes = part.bytes / (u64)o.batch * (u64)b->n;
-        rc = b->n && (mem_write(d, front, b->images) || graph_run(x.g) || mem_read(d, part, out + done * s->model.classes)) ? -1 : 0;
+        f32 *to = out + done * s->model.classes;
+        rc = b->n && (mem_write(d, front, b->images) || graph_run(x.g) || mem_read(d, part, to)) ? -1 : 0;
         done += b->n;
     }
     if (l && fail_fault() != FAULT_NONE)
@@ -58,11 +59,13 @@ static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
 /* The head of `classes` rows, its columns the channels kept. */
 static int give_head(params *p, const struct predecessor *of, const i32 *channels, arena *a)
 {
-    const char *name = of->n.convnext ? "head.fc.weight" : "head.weight", *bias = of->n.convnext ? "head.fc.bias" : "head.bias";
+    const char *name = of->n.convnext ? "head.fc.weight" : "head.weight";
+    const char *bias = of->n.convnext ? "head.fc.bias" : "head.bias";
     struct param *w = params_find(p, name), *b = params_find(p, bias);
     const tensor *from = ckpt_find(of->c, name), *from_bias = ckpt_find(of->c, bias);
     i64 rows = w->shape.d[0], columns = w->shape.d[1], wide = from->shape[1];
-    f32 *all = arena_array(a, f32, from->count), *v = arena_array(a, f32, rows * columns), *c = arena_array(a, f32, rows);
+    f32 *all = arena_array(a, f32, from->count), *v = arena_array(a, f32, rows * columns);
+    f32 *c = arena_array(a, f32, rows);
     if (tensor_to_f32(from, all) || (from_bias && tensor_to_f32(from_bias, c)))
         return -1;
     for (i64 i = 0; i < rows; i++)
@@ -71,7 +74,8 @@ static int give_head(params *p, const struct predecessor *of, const i32 *channel
     return params_write(p, w, v) || params_write(p, b, c) ? -1 : 0;
 }
 
-static params *open_recycled(const struct spec *s, const ckpt *recycled, const struct predecessor *of, const i32 *channels, dev *d)
+static params *open_recycled(const struct spec *s, const ckpt *recycled, const struct predecessor *of, const i32 *channels,
+                             dev *d)
 {
     arena *a = arena_open("recycled");
     params *p = model_params(s);

@@ -85,13 +85,16 @@ static int axes_of(const tensor *t, const char *letters, const struct lists *l, 
         return nd;
     char got[200], want[200] = "";
     for (int i = 0; i < nd; i++) {
-        const char *names[] = { "channels", "channels before", "attention channels", "3 x attention channels", "neurons", "*" };
+        const char *names[] = { "channels", "channels before", "attention channels", "3 x attention channels", "neurons",
+                                "*" };
         const struct units *u[] = { &l->c, &l->p, &l->a, &l->q, &l->h, NULL };
         int k = (int)(strchr("cpaqh-", letters[i]) - "cpaqh-");
         size_t at = strlen(want);
-        snprintf(want + at, sizeof want - at, u[k] ? "%s%s (%ld)" : "%s%s", i ? ", " : "", names[k], u[k] ? (long)u[k]->total : 0L);
+        snprintf(want + at, sizeof want - at, u[k] ? "%s%s (%ld)" : "%s%s", i ? ", " : "", names[k],
+                 u[k] ? (long)u[k]->total : 0L);
     }
-    return fail(FAULT_DATA, "%s: %s is %s, expected %s", ckpt_path(t->in), t->name, tensor_shape_text(got, t->nd, t->shape), want);
+    return fail(FAULT_DATA, "%s: %s is %s, expected %s", ckpt_path(t->in), t->name,
+                tensor_shape_text(got, t->nd, t->shape), want);
 }
 
 static const f32 *values(const struct grafter *g, const tensor *t)
@@ -103,7 +106,8 @@ static const f32 *values(const struct grafter *g, const tensor *t)
 }
 
 /* Adds `name`: one cut of t (experts == 0), or a cut for each of `experts` lists one behind the other. */
-static int add_cut(const struct grafter *g, const tensor *t, const char *letters, const struct lists *l, int experts, const char *name)
+static int add_cut(const struct grafter *g, const tensor *t, const char *letters, const struct lists *l, int experts,
+                   const char *name)
 {
     struct units axis[CKPT_DIMS];
     i64 shape[CKPT_DIMS] = { experts }, count = MAX(experts, 1);
@@ -136,7 +140,8 @@ static const char *key_at(arena *a, const char *key, int first, int second)
         return key;
     if (!next)
         return arena_printf(a, "%.*s%d%s", (int)(hash - key), key, first, hash + 1);
-    return arena_printf(a, "%.*s%d%.*s%d%s", (int)(hash - key), key, first, (int)(next - hash - 1), hash + 1, second, next + 1);
+    return arena_printf(a, "%.*s%d%.*s%d%s", (int)(hash - key), key, first, (int)(next - hash - 1), hash + 1, second,
+                        next + 1);
 }
 
 static const char *block_key(const struct grafter *g, const struct anatomy *n, const char *key, int block)
@@ -189,8 +194,8 @@ static struct lists *expert_lists(const struct grafter *g, int l, int first, int
     struct lists *out = arena_array(g->a, struct lists, n);
     for (int e = 0; e < n; e++) {
         const i32 *hidden = b->expert_hidden + (size_t)(first + e) * to->hidden;
-        out[e].c = (struct units){ b->expert_channel ? b->expert_channel + (size_t)(first + e) * to->dim : g->picks->channel[to->stage],
-                                   to->dim, from->dim };
+        const i32 *own = b->expert_channel ? b->expert_channel + (size_t)(first + e) * to->dim : NULL;
+        out[e].c = (struct units){ own ? own : g->picks->channel[to->stage], to->dim, from->dim };
         out[e].h = (struct units){ hidden, to->hidden, from->hidden };
         if (!universal)
             continue;
@@ -215,14 +220,17 @@ static int add_experts(const struct grafter *g, const struct cut *c, int l)
     anatomy_block_name(block, g->to, l);
     for (int universal = 0; universal < 2; universal++) {
         int n = universal ? to->universal : to->core;
-        const ckpt *source = universal && g->picks->block[l].dense_hidden ? g->dense : g->experts;
-        const char *key = block_key(g, source == g->dense ? g->to : g->from, c->key, source == g->dense ? l : g->picks->block[l].from);
+        const struct block_picks *b = &g->picks->block[l];
+        bool second = universal && b->dense_hidden;
+        const ckpt *source = second ? g->dense : g->experts;
+        const char *key = second ? block_key(g, g->to, c->key, l) : block_key(g, g->from, c->key, b->from);
         const tensor *t = ckpt_find(source, key);
         if (!n)
             continue;
         if (!t)
             return fail(FAULT_DATA, "%s: no %s", ckpt_path(source), key);
-        const char *name = arena_printf(g->a, "%s.mlp.%s.vit_%s", block, !dual ? "experts" : universal ? "univ_experts" : "core_experts", fc);
+        const char *kind = !dual ? "experts" : universal ? "univ_experts" : "core_experts";
+        const char *name = arena_printf(g->a, "%s.mlp.%s.vit_%s", block, kind, fc);
         if (add_cut(g, t, c->axes, expert_lists(g, l, universal ? to->core : 0, n, universal), n, name))
             return -1;
     }

@@ -18,7 +18,8 @@ static void show_progress(i64 done, i64 all, f64 seconds)
 static int run_images(struct measuring *m, loader *l, i64 all)
 {
     const struct batch *held = NULL, *b;
-    i64 done = 0, passes = loader_batches(l), a_batch = m->s->recycle.average == AVERAGE_all ? passes : m->s->recycle.batch / m->step;
+    i64 done = 0, passes = loader_batches(l);
+    i64 a_batch = m->s->recycle.average == AVERAGE_all ? passes : m->s->recycle.batch / m->step;
     f64 start = clock_now(), told = start;
     int rc = 0;
     loader_start(l, 0, 0);
@@ -31,7 +32,8 @@ static int run_images(struct measuring *m, loader *l, i64 all)
         show_progress(done, all, clock_now() - start);
         if (!say_live() && clock_now() - told > 30) {
             told = clock_now();
-            say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done, (long long)all, (f64)done / (told - start));
+            say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done, (long long)all,
+                (f64)done / (told - start));
         }
         if (!rc && stop_requested())
             rc = fail(FAULT_STOPPED, "stopped while measuring activations; nothing was written");
@@ -44,7 +46,8 @@ static int run_images(struct measuring *m, loader *l, i64 all)
     if (!rc && !done)
         return fail(FAULT_DATA, "no image could be read to measure activations on");
     if (!rc)
-        say(SAY_NORMAL, "recycle: activations of %lld images measured at %.1f img/s", (long long)done, (f64)done / (clock_now() - start));
+        say(SAY_NORMAL, "recycle: activations of %lld images measured at %.1f img/s", (long long)done,
+            (f64)done / (clock_now() - start));
     return rc;
 }
 
@@ -57,20 +60,22 @@ static int check_numbers(const struct statistics *st)
             const struct activity *x = &st->of[order[k]][l];
             for (int i = 0; i < x->width; i++)
                 if (!isfinite(x->l1[i]) || !isfinite(x->l2[i]))
-                    return fail(FAULT_NUMBERS, "the predecessor computes NaN or infinity at %s of block %d, unit %d: is the checkpoint "
-                                "damaged?", site_names[order[k]], l, i);
+                    return fail(FAULT_NUMBERS, "the predecessor computes NaN or infinity at %s of block %d, unit %d: is the "
+                                "checkpoint damaged?", site_names[order[k]], l, i);
         }
     return 0;
 }
 
-static int measure(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs, arena *a, struct statistics *out)
+static int measure(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs, arena *a,
+                   struct statistics *out)
 {
     struct measuring m = { 0 };
     loader *l = NULL;
     fail_clear();                                 // run_images tells a fault from the end of the images by this
     int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
     o->batch = m.step;
-    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) || check_numbers(out) ? -1 : 0;
+    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) ? -1 : 0;
+    rc = rc || check_numbers(out) ? -1 : 0;
     if (l)
         loader_close(l);
     measuring_close(&m);
@@ -88,7 +93,9 @@ static void hash_images(const dataset *set, const struct data_options *o, const 
     check(f, "no memory stream");
     f32 mean[3], std[3];
     data_mean_std(set, mean, std);
-    fprintf(f, "%s %s %d %d %d %d %.9g %.9g\n", o->set, o->split, o->image, o->eval_short, o->bilinear, o->exif, mean[0], std[0]);
+    fprintf(f, "%s %s %d %d %d %d\n", o->set, o->split, o->image, o->eval_short, o->bilinear, o->exif);
+    for (int i = 0; i < 3; i++)
+        fprintf(f, "%.9g %.9g\n", mean[i], std[i]);
     for (i64 i = 0; i < o->limit; i++) {
         i64 at = o->spread ? i * data_count(set) / o->limit : i;
         struct stat st = { 0 };
@@ -106,7 +113,8 @@ static void hash_images(const dataset *set, const struct data_options *o, const 
     free(text);
 }
 
-static struct provenance provenance_of(const struct predecessor *p, const dataset *set, const struct data_options *o, const struct spec *s)
+static struct provenance provenance_of(const struct predecessor *p, const dataset *set, const struct data_options *o,
+                                       const struct spec *s)
 {
     struct provenance w = { .images = o->limit, .batch = s->recycle.average == AVERAGE_all ? 0 : s->recycle.batch };
     memcpy(w.predecessor, p->sha256, sizeof w.predecessor);
@@ -121,7 +129,8 @@ static struct provenance provenance_of(const struct predecessor *p, const datase
 static const char *cache_path(const struct provenance *w, arena *a)
 {
     char hex[65];
-    const char *text = arena_printf(a, "%s %s %lld %d %s", w->predecessor, w->image_hash, (long long)w->images, w->batch, w->threshold);
+    const char *text = arena_printf(a, "%s %s %lld %d %s", w->predecessor, w->image_hash, (long long)w->images, w->batch,
+                                    w->threshold);
     bytes_sha256(text, strlen(text), hex);
     return arena_printf(a, "%s/statistics/%.16s.safetensors", dev_cache_dir(), hex);
 }
@@ -139,8 +148,10 @@ static int read_kept(const char *path, bool asked, const struct provenance *w, b
         fail_clear();
         return 0;
     }
+    if (!complete(out, pairs) && asked)
+        return fail(FAULT_DATA, "%s has no co-activation: remove it, or name another file in recycle.statistics", path);
     if (!complete(out, pairs))
-        return asked ? fail(FAULT_DATA, "%s has no co-activation: remove it, or name another file in recycle.statistics", path) : 0;
+        return 0;
     say(SAY_NORMAL, "recycle: statistics of %lld images from %s", (long long)w->images, path);
     return 1;
 }
@@ -172,14 +183,16 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     if (!d && !*s->data.set)
         return 0;
     if (!*s->data.set)
-        return fail(FAULT_USAGE, "strategy %s measures activations on images: which? (data.set, data.root)", s->recycle.strategy);
-    if (p->s.model.image.n > 1 && p->s.model.image.v[0] != p->s.model.image.v[1])
-        return fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured", p->path, p->s.model.image.v[0], p->s.model.image.v[1]);
+        return fail(FAULT_USAGE, "strategy %s measures activations on images: which? (data.set, data.root)",
+                    s->recycle.strategy);
+    int rows = list_at(p->s.model.image, 0), columns = list_at(p->s.model.image, 1);
+    if (rows != columns)
+        return fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured", p->path, rows, columns);
     dataset *set = data_open(&o);
     if (!set)
         return -1;
     o.limit = MIN((i64)s->recycle.images, data_count(set));
-    o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images, whatever their classes
+    o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images, a few classes
     struct provenance w = provenance_of(p, set, &o, s);
     bool asked = *s->recycle.statistics;
     const char *path = asked ? s->recycle.statistics : cache_path(&w, a);

@@ -117,11 +117,13 @@ static int choose_experts(const struct picker *p, int l, struct block_picks *b)
     const struct block_shape *to = &p->to->block[l], *from = &p->from->block[b->from];
     int experts = to->core + to->universal;
     b->part = p->how->needs & NEEDS_TOGETHER ? arena_array(p->a, i32, from->hidden) : NULL;
-    b->expert_hidden = choose_at(p, SITE_HIDDEN, KIND_EXPERT_HIDDEN, l, b->from, from->hidden, to->hidden, experts, false, b->part);
+    b->expert_hidden = choose_at(p, SITE_HIDDEN, KIND_EXPERT_HIDDEN, l, b->from, from->hidden, to->hidden, experts, false,
+                                 b->part);
     if (!b->expert_hidden)
         return -1;
     if (p->s->recycle.cut == CUT_released) {
-        b->expert_channel = choose_at(p, SITE_CHANNEL, KIND_EXPERT_CHANNEL, l, b->from, from->dim, to->dim, experts, false, NULL);
+        b->expert_channel = choose_at(p, SITE_CHANNEL, KIND_EXPERT_CHANNEL, l, b->from, from->dim, to->dim, experts, false,
+                                      NULL);
         if (!b->expert_channel)
             return -1;
     }
@@ -129,7 +131,8 @@ static int choose_experts(const struct picker *p, int l, struct block_picks *b)
         return 0;
     if (to->narrow < 1)
         return fail(FAULT_USAGE, "model.moe.universal_ratio leaves universal experts of block %d without neurons", l);
-    struct choice c = { .what = "a universal expert", .total = to->hidden, .subset = to->narrow, .place = PLACE(KIND_DENSE_HIDDEN, l) };
+    struct choice c = { .what = "a universal expert", .total = to->hidden, .subset = to->narrow,
+                        .place = PLACE(KIND_DENSE_HIDDEN, l) };
     b->narrow = choose(p, strategy_find("uniform"), c);
     if (p->s->recycle.universal == UNIVERSAL_dense) {
         c.sets = to->universal;
@@ -186,7 +189,8 @@ static int check_statistics(const struct picker *p)
     for (int l = 0; l < p->from->depth; l++)
         for (enum site site = 0; site < SITES; site++) {
             const struct activity *x = l < p->st->depth ? &p->st->of[site][l] : NULL;
-            int want = site == SITE_HIDDEN ? p->from->block[l].hidden : site == SITE_ATTN && p->from->convnext ? 0 : p->from->block[l].dim;
+            int want = site == SITE_HIDDEN ? p->from->block[l].hidden
+                     : site == SITE_ATTN && p->from->convnext ? 0 : p->from->block[l].dim;
             if (!x || x->width != want)
                 return fail(FAULT_DATA, "the statistics are of another network: %s of block %d has %d units there, the "
                             "predecessor %d", site_names[site], l, x ? x->width : 0, want);
@@ -204,8 +208,8 @@ int picks_make(const struct spec *s, const struct anatomy *from, const struct an
     if (!p.how)
         return spec_fail(s, "recycle.strategy", "%s", fail_message());
     if (from->convnext != to->convnext || from->stages != to->stages)
-        return fail(FAULT_DATA, "the predecessor is a %s of %d stages, the successor a %s of %d", from->convnext ? "ConvNeXt" : "ViT",
-                    from->stages, to->convnext ? "ConvNeXt" : "ViT", to->stages);
+        return fail(FAULT_DATA, "the predecessor is a %s of %d stages, the successor a %s of %d",
+                    from->convnext ? "ConvNeXt" : "ViT", from->stages, to->convnext ? "ConvNeXt" : "ViT", to->stages);
     if (s->recycle.universal == UNIVERSAL_dense && !*s->recycle.from.dense)
         return spec_fail(s, "recycle.universal", "universal: dense needs recycle.from.dense, the checkpoint to draw from");
     if (!p.how->needs)

@@ -26,11 +26,12 @@ static int check_dense(const struct stage *r)
     if (n->convnext != to->convnext || n->depth != to->depth)
         return fail(FAULT_DATA, "%s: %d %s blocks, the successor has %d: recycle.from.dense must be of the successor's sizes",
                     r->dense.path, n->depth, n->convnext ? "ConvNeXt" : "ViT", to->depth);
-    for (int l = 0; l < n->depth; l++)
-        if (n->block[l].stage != to->block[l].stage || n->block[l].dim != to->block[l].dim || n->block[l].hidden != to->block[l].hidden)
-            return fail(FAULT_DATA, "%s: block %d has %d channels and %d neurons, the successor's %d and %d: recycle.from.dense must "
-                        "be of the successor's sizes", r->dense.path, l, n->block[l].dim, n->block[l].hidden, to->block[l].dim,
-                        to->block[l].hidden);
+    for (int l = 0; l < n->depth; l++) {
+        const struct block_shape *x = &n->block[l], *y = &to->block[l];
+        if (x->stage != y->stage || x->dim != y->dim || x->hidden != y->hidden)
+            return fail(FAULT_DATA, "%s: block %d has %d channels and %d neurons, the successor's %d and %d: recycle.from.dense "
+                        "must be of the successor's sizes", r->dense.path, l, x->dim, x->hidden, y->dim, y->hidden);
+    }
     return 0;
 }
 
@@ -62,7 +63,9 @@ static int look_at_data(struct stage *r)
     data_close(set);
     if (!r->s->model.classes)
         r->s->model.classes = n;
-    return r->s->model.classes == n ? 0 : spec_fail(r->s, "model.classes", "model.classes is %d, but the data set has %d", r->s->model.classes, n);
+    if (r->s->model.classes == n)
+        return 0;
+    return spec_fail(r->s, "model.classes", "model.classes is %d, but the data set has %d", r->s->model.classes, n);
 }
 
 static int open_all(struct stage *r)
@@ -208,6 +211,15 @@ static int run(struct stage *r, const char *out_path, struct recycle_report *rep
     return ckpt_save(r->out, out_path);
 }
 
+static void stage_close(struct stage *r)
+{
+    ckpt_close(r->out);
+    ckpt_close(r->grafted);
+    predecessor_close(&r->dense);
+    predecessor_close(&r->experts);
+    arena_close(r->a);
+}
+
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report)
 {
     struct spec copy = *s;
@@ -219,10 +231,29 @@ int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, st
         report->layer = arena_array(a, struct layer_report, mine.layers + 1);
         memcpy(report->layer, mine.layer, sizeof *mine.layer * (size_t)mine.layers);
     }
-    ckpt_close(r.out);
-    ckpt_close(r.grafted);
-    predecessor_close(&r.dense);
-    predecessor_close(&r.experts);
-    arena_close(r.a);
+    stage_close(&r);
+    return rc;
+}
+
+int recycle_try(const struct spec *s, dev *d, FILE *f)
+{
+    struct spec copy = *s;
+    struct stage r = { .s = &copy, .d = d, .a = arena_open("recycling") };
+    char time[24], memory[24], size[24];
+    params *p = NULL;
+    f64 each = 0;
+    int rc = open_all(&r), needs = rc ? 0 : strategy_find(s->recycle.strategy)->needs;
+    if (!rc && needs)
+        rc = measuring_forecast(&r.experts, d, needs & NEEDS_TOGETHER, &each);
+    if (!rc && (p = model_params(&copy))) {
+        fprintf(f, "%s: %s of parameters\n", s->name, text_bytes(size, (f64)params_bytes(p, PARAMS_FORWARD)));
+        if (needs)
+            fprintf(f, "statistics of %d images: about %s at %.1f img/s, unless they are kept already; %s of device memory\n",
+                    s->recycle.images, text_time(time, each * s->recycle.images), 1 / each,
+                    text_bytes(memory, (f64)dev_mem_peak(d)));
+    }
+    rc = rc || !p ? -1 : 0;
+    params_free(p);
+    stage_close(&r);
     return rc;
 }

@@ -186,5 +186,7 @@ char *report_json(arena *a, const struct recycle_report *r);
 /* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not there at all.
  * *report may be NULL; its lists lie in a. 0, or -1 + fail; FAULT_STOPPED after a signal. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
+/* Checks everything, measures one pass on made-up images, and prints what the whole would take. Writes nothing. */
+int recycle_try(const struct spec *s, dev *d, FILE *f);
 
 #endif

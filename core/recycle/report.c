@@ -146,8 +146,8 @@ void report_text(FILE *f, const struct recycle_report *r)
         fprintf(f, "\n");
     }
     if (!isnan(r->distance))
-        fprintf(f, "before training: logits differ from the predecessor's by %.1f %% of their length, the first class agrees on "
-                "%.1f %% of the images\n", 100 * r->distance, 100 * r->agreement);
+        fprintf(f, "before training: logits differ from the predecessor's by %.1f %% of their length, the first class agrees "
+                "on %.1f %% of the images\n", 100 * r->distance, 100 * r->agreement);
 }
 
 static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }

@@ -47,6 +47,8 @@ int  measuring_open(struct measuring *m, const struct spec *s, const struct anat
 int  measuring_step(struct measuring *m, const f32 *images, int n, bool ends);
 int  measuring_read(struct measuring *m, arena *a, struct statistics *out);
 void measuring_close(struct measuring *m);
+/* Seconds an image would take, from one pass over made-up ones. 0, or -1 + fail. */
+int  measuring_forecast(struct predecessor *p, dev *d, bool pairs, f64 *seconds);
 
 /* ---- measure.c ------------------------------------------------------------------------------------------------------ */
 
