@@ -5,10 +5,14 @@
 static int finish(struct cli *c, struct spec *s)
 {
     struct run_result r;
+    if (c->dry_run)
+        return run_dry(s);
     struct run_options o = { .out = c->out, .resume = c->resume, .force = c->force, .argc = c->argc, .argv = c->argv };
     if (run_experiment(s, &o, c->arena, &r))
         return -1;
-    if (c->json)
+    if (c->json && !r.n_evals)
+        printf("{\"top1\":null,\"epochs\":%d,\"seconds\":%.1f}\n", r.epochs, r.seconds);
+    else if (c->json)
         printf("{\"top1\":%.4f,\"top5\":%.4f,\"loss\":%.6f,\"best_top1\":%.4f,\"best_epoch\":%d,\"epochs\":%d,\"seconds\":%.1f,"
                "\"img_s\":%.1f}\n", r.top1, r.top5, r.loss, r.best_top1, r.best_epoch, r.epochs, r.seconds, r.img_s);
     else

@@ -8,48 +8,6 @@
 #include "train/learner.h"
 #include <math.h>
 
-/* Memory a step with parts of n images takes, from a plan without a device. */
-static u64 step_memory(const struct spec *s, const params *p, int n)
-{
-    params *count = params_new();
-    struct nn m = { graph_new(NULL), count, .train = true };
-    node *images = graph_input(m.g, "images", F32, model_images(s, n));
-    node *target = graph_input(m.g, "targets", F32, SHAPE(n, s->model.classes));
-    node *loss = op_mean(op_cross_entropy(model_build(&m, s, images), target, (f32)s->augment.smoothing)), **wrt;
-    u64 bytes = 0;
-    if (!m.g->complaint) {
-        wrt = arena_array(m.g->a, node *, m.g->n);
-        int k = 0;
-        for (size_t i = 0; i < m.g->n; i++)
-            if (m.g->nodes[i]->fixed && params_find(count, m.g->nodes[i]->name))
-                wrt[k++] = m.g->nodes[i];
-        node **grads = arena_array(m.g->a, node *, k);
-        model_grad(s, loss, wrt, k, grads);
-        for (int i = 0; i < k; i++)
-            if (grads[i])
-                simplify_place(grads[i], RANGE_NONE);
-        simplify_graph(m.g);
-        plan_build(m.g);
-        bytes = m.g->plan->planned + node_bytes(images);
-    }
-    graph_free(m.g);
-    params_free(count);
-    return bytes + params_bytes(p, PARAMS_TRAIN);
-}
-
-/* As few parts as memory allows: on a GPU nine tenths of what it has. */
-static int choose_parts(const struct spec *s, const params *p)
-{
-    const struct dev_info *info = dev_info(p->d);
-    int batch = s->train.batch;
-    if (s->train.accumulate)
-        return MIN(s->train.accumulate, batch);
-    for (int parts = 1; parts < batch && info->global_mem; parts++)
-        if (batch % parts == 0 && step_memory(s, p, batch / parts) < info->global_mem / 10 * 9)
-            return parts;
-    return 1;
-}
-
 static range take(pool *pool, u64 bytes)
 {
     range r = pool_take(pool, bytes);
@@ -124,7 +82,7 @@ static int open_ema(struct learner *l)
 int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
 {
     *l = (struct learner){ .s = s, .d = d, .p = p, .memory = pool_new(d, "loss") };
-    l->parts = choose_parts(s, p);
+    l->parts = MAX(1, MIN(s->train.accumulate, s->train.batch));     // auto was filled in by session_open, or is one
     l->part_size = CEIL_DIV(s->train.batch, l->parts);
     if (l->part_size * l->parts != s->train.batch)
         return fail(FAULT_USAGE, "train.batch %d cannot be computed in %d equal parts (train.accumulate)", s->train.batch, l->parts);

@@ -45,6 +45,44 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     return report_finish(rep, r);
 }
 
+/* Steps on made-up data: everything is built and allocated as in a run, nothing is written. */
+static int dry_steps(struct session *e)
+{
+    enum { STEPS = 5 };
+    struct learner l;
+    arena *a = arena_open("dry run");
+    i64 pixels = shape_count(model_images(&e->s, e->s.train.batch)), k = e->s.model.classes;
+    f32 *images = arena_array(a, f32, pixels), *labels = arena_array(a, f32, k * e->s.train.batch);
+    rng r = rng_at((u64)e->s.seed, RNG_TEST, 0, 0);
+    for (i64 i = 0; i < pixels; i++)
+        images[i] = (f32)rng_unit(&r) - .5f;
+    for (int i = 0; i < e->s.train.batch; i++)
+        labels[i * k + i % k] = 1;
+    f64 start = clock_now(), built, loss, norm;
+    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, images, labels, 0) || learner_read(&l, &loss, &norm);
+    built = clock_now();
+    for (int i = 0; i < STEPS && !rc; i++)
+        rc = learner_step(&l, images, labels, 0) || learner_wait(&l);
+    rc = rc || learner_read(&l, &loss, &norm) ? -1 : 0;
+    f64 step = (clock_now() - built) / STEPS, steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
+    char mem[24], time[24];
+    if (!rc)
+        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d part%s takes %.0f ms (%.0f img/s), %s of "
+            "memory; %.0f steps in about %s; loss %.3f", built - start, e->s.train.batch, l.parts, l.parts == 1 ? "" : "s",
+            1e3 * step, e->s.train.batch / step, text_bytes(mem, (f64)dev_mem_peak(e->d)), steps, text_time(time, steps * step), loss);
+    learner_close(&l);
+    arena_close(a);
+    return rc;
+}
+
+int run_dry(const struct spec *s)
+{
+    struct session e;
+    int rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || dry_steps(&e) ? -1 : 0;
+    session_close(&e);
+    return rc;
+}
+
 int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
     struct session e = { 0 };

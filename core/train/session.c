@@ -1,6 +1,7 @@
 /* session.c: what every command that runs a model opens: device, data sets, parameters. The experiment's `auto` values are
  * filled in here from what was opened. */
 #include "train/learner.h"
+#include <unistd.h>
 
 static int open_split(struct session *e, bool train)
 {
@@ -20,12 +21,55 @@ static int open_split(struct session *e, bool train)
     return 0;
 }
 
+/* What the device can hold. A CPU device's is the machine's, which some drivers understate. */
+static u64 device_memory(const dev *d)
+{
+    const struct dev_info *info = dev_info(d);
+    u64 machine = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGESIZE);
+    return info->class == DEV_CPU ? MAX(info->global_mem, machine) : info->global_mem;
+}
+
+static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
+{
+    char need[24], weights[24], acts[24], have[24];
+    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s; "
+                "%s has %s (a smaller model, or a larger train.accumulate)", text_bytes(need, (f64)(state + k->train_bytes)),
+                text_bytes(weights, (f64)state), text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s",
+                dev_info(e->d)->name, text_bytes(have, (f64)device_memory(e->d)));
+}
+
+/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow. Before any of it is taken. Several
+ * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
+static int fit(struct session *e)
+{
+    int batch = e->s.train.batch, given = e->s.train.accumulate, rc = 0;
+    u64 have = device_memory(e->d) / 10 * 9;
+    arena *a = arena_open("memory");
+    struct model_count k;
+    for (int parts = MAX(1, given); have && !rc; parts++) {
+        if (batch % parts && !given)
+            continue;
+        if ((rc = model_count(a, &e->s, MAX(1, batch / parts), 1, &k)))
+            break;
+        u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
+        e->s.train.accumulate = parts;
+        if (state + k.train_bytes <= have)
+            break;
+        if (given || parts >= batch || state > have)
+            rc = too_large(e, &k, MAX(1, batch / parts), state);
+    }
+    arena_close(a);
+    return rc;
+}
+
 int session_open(struct session *e, const struct spec *s, int wants, const char *weights)
 {
     *e = (struct session){ .s = *s };
     if (((wants & SESSION_TRAIN_DATA) && open_split(e, true)) || ((wants & SESSION_EVAL_DATA) && open_split(e, false)))
         return -1;
     if (!(e->d = dev_open(e->s.device)))
+        return -1;
+    if ((wants & SESSION_TRAINS) && fit(e))
         return -1;
     if (weights)
         e->s.model.init = weights;
