@@ -67,8 +67,8 @@ static const char *const ema_nests[] = { "state_dict_ema.", "model_ema.", "ema_s
 static const char *const prefixes[] = { "module.", "model.", "backbone.", "timm_model.", "_orig_mod.", NULL };
 static const char *const beside[] = {
     "optimizer.", "optimizer_state", "message_hub.", "param_schedulers.", "lr_scheduler.", "scheduler.",
-    "scaler.", "amp.", "loss_scaler.", "data_preprocessor.", "moe_layers_dict.", "steps",
-    "state_dict_ema.", "model_ema.", "ema_state_dict.", "ema.", NULL };
+    "scaler.", "amp.", "loss_scaler.", "data_preprocessor.", "moe_layers_dict.", "state_dict_ema.",
+    "model_ema.", "ema_state_dict.", "ema.", NULL };
 
 static const char *prefix_of(const char *name, const char *const *list)
 {
@@ -205,7 +205,7 @@ static int translate_stack(arena *a, struct parts *all, const tensor *t, const c
                            const struct rule *rules)
 {
     const char *stack = rules == google ? strstr(name, "encoderblock/") : NULL;
-    if (!stack)
+    if (!stack || strlen(name) > 200)
         return translate(a, all, t, name, rules, 0, 0);
     if (!t->nd || t->shape[0] < 1)
         return fail(FAULT_DATA, "tensor %s: a stack of no layers", t->name);
@@ -267,7 +267,8 @@ static const char *plain_name(const char *name, const char *nest, slice root)
         return NULL;
     while ((prefix = prefix_of(name, prefixes)))
         name += strlen(prefix);
-    return prefix_of(name, beside) ? NULL : name;
+    bool counter = !strcmp(name, "steps");           // of mmengine's averaged model
+    return counter || prefix_of(name, beside) ? NULL : name;
 }
 
 static int collect(ckpt *view, const ckpt *c, bool ema, struct parts *all)
@@ -392,9 +393,10 @@ ckpt *ckpt_model(ckpt *c, bool ema)
     view->path = arena_copy(view->mem, c->path, strlen(c->path));
     view->format = &view_format;
     view->inner = c;
-    for (size_t i = 0; i < c->nmeta; i++)
-        ckpt_set_meta(view, c->meta[i].key, c->meta[i].value);
-    if (!collect(view, c, ema, &all) && !build(view, &all))
+    int rc = 0;
+    for (size_t i = 0; i < c->nmeta && !rc; i++)
+        rc = ckpt_note(view, slice_of(c->meta[i].key), slice_of(c->meta[i].value));
+    if (!rc && !collect(view, c, ema, &all) && !build(view, &all))
         return view;
     fail_in("%s", c->path);
     ckpt_close(view);
