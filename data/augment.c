@@ -51,10 +51,9 @@ static struct view train_view(const struct data_options *o, i64 epoch, i64 i, in
     return (struct view){ random_crop(&r, w, h, scale_min), o->image, o->image, { 0, 0, o->image, o->image } };
 }
 
-/* Eval: short edge to eval_short (the long edge truncated), then the centre, its offset rounded half to even. */
-static struct view eval_view(const struct data_options *o, int w, int h)
+/* Eval: short edge to `edge` (the long edge truncated), then the centre, its offset rounded half to even. */
+static struct view centre_view(int edge, int size, int w, int h)
 {
-    int edge = o->eval_short ? o->eval_short : o->image, size = o->image;
     int ow = w <= h ? edge : (int)((i64)edge * w / h), oh = w <= h ? (int)((i64)edge * h / w) : edge;
     return (struct view){ { 0, 0, w, h }, ow, oh,
                           { (int)nearbyint((ow - size) / 2.0), (int)nearbyint((oh - size) / 2.0), size, size } };
@@ -64,7 +63,10 @@ static int view_of(const struct data_options *o, i64 epoch, i64 i, int w, int h,
 {
     if ((i64)MAX(w, h) > (i64)MIN(w, h) << 14)
         return fail(FAULT_DATA, "%d x %d pixels: too long and thin to scale", w, h);
-    *v = o->train && !o->augment.pad ? train_view(o, epoch, i, w, h) : eval_view(o, w, h);
+    if (o->train && !o->augment.pad)
+        *v = train_view(o, epoch, i, w, h);
+    else
+        *v = centre_view(o->train || !o->eval_short ? o->image : o->eval_short, o->image, w, h);
     return 0;
 }
 
@@ -81,18 +83,7 @@ static int from_image(struct worker_space *w, const struct data_options *o, i64 
     if (view_of(o, epoch, i, m->w, m->h, &v))
         return -1;
     struct scaling s = scaling_of(o, &v);
-    struct window need = scaling_needs(&s);
-    const struct image *source = m;
-    int x = 0, y = 0;
-    if (v.source.x || v.source.y || v.source.w != m->w || v.source.h != m->h) {   // a view into m's rows would do as well
-        if (image_room(w->decoder.a, &w->stored, need.w, need.h))
-            return -1;
-        image_crop(m, (struct window){ v.source.x + need.x, v.source.y + need.y, need.w, need.h }, &w->stored);
-        source = &w->stored;
-        x = need.x;
-        y = need.y;
-    }
-    return image_scale(&w->resizer, &s, source, x, y, &w->out);
+    return image_scale(&w->resizer, &s, m, -v.source.x, -v.source.y, &w->out);
 }
 
 /* How often a JPEG's crop can be halved while decoding and still be no smaller than what it becomes. */

@@ -41,7 +41,7 @@ static void index_records(dataset *d, int labels)
 {
     d->record = arena_array(d->a, const u8 *, MAX(1, d->n));
     i64 i = 0;
-    for (int k = 0; k < countof(d->map); k++)
+    for (int k = 0; k < countof(d->map) && d->map[k].p; k++)
         for (const u8 *p = d->map[k].p; p < d->map[k].p + d->map[k].n; p += labels + 3 * PLANE)
             d->record[i++] = p + labels;
 }

@@ -285,7 +285,7 @@ const char *data_path(const dataset *d, i64 i, char out[4096])
         snprintf(out, 4096, "%s/%s", d->root, d->path[i]);
         return out;
     }
-    for (int k = 0; k < countof(d->map); k++)
+    for (int k = 0; k < countof(d->map) && d->map[k].p; k++)
         if (d->record[i] >= d->map[k].p && d->record[i] < d->map[k].p + d->map[k].n)
             snprintf(out, 4096, "%s/%s, byte %ld", d->root, d->map_name[k], (long)(d->record[i] - d->map[k].p));
     return out;

@@ -6,7 +6,7 @@ int image_room(arena *a, struct image *m, int w, int h)
     check(w > 0 && h > 0, "image of %d x %d", w, h);
     size_t need = (size_t)w * (size_t)h * 3;
     if (need > m->room || !m->rgb) {
-        size_t room = need + need / 4;                        // pictures differ a little in size: grow rarely
+        size_t room = MAX(need + need / 4, 2 * m->room);      // an arena takes nothing back: grow rarely, and by doubling
         u8 *p = arena_try(a, room + IMAGE_SLACK, 64);
         if (!p)
             return -1;

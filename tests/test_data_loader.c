@@ -197,6 +197,126 @@ static void mixes_batches(void **state)
     data_close(d);
 }
 
+/* All images of an epoch, one after the other. */
+static f32 *epoch_images(const struct data_options *o, i64 epoch, int *n)
+{
+    dataset *d = data_open(o);
+    loader *l = loader_open(d, o);
+    size_t size = 3 * (size_t)o->image * (size_t)o->image;
+    f32 *all = arena_array(mem, f32, size * (size_t)data_count(d));
+    *n = 0;
+    loader_start(l, epoch, 0);
+    for (const struct batch *b; (b = loader_next(l)); loader_release(l, b)) {
+        memcpy(all + size * (size_t)*n, b->images, size * sizeof(f32) * (size_t)b->n);
+        *n += b->n;
+    }
+    assert_int_equal(fail_fault(), FAULT_NONE);
+    loader_close(l);
+    data_close(d);
+    return all;
+}
+
+/* Pictures dark on the left, bright on the right: how the augmentations are spread. */
+static struct data_options halves(int n)
+{
+    struct image m = { 0 };
+    image_room(mem, &m, 32, 32);
+    for (int i = 0; i < 32 * 32 * 3; i++)
+        m.rgb[i] = i / 3 % 32 < 16 ? 40 : 200;
+    for (int i = 0; i < n; i++)
+        write_png(at("halves/train/a/%d.png", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    return (struct data_options){ .set = "folder", .root = at("halves"), .split = "train", .image = 32, .batch = 50, .workers = 2, .train = true,
+                                  .keep_decoded = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 }, .augment.scale_min = 1 };
+}
+
+static void flips_half_of_them(void **state)
+{
+    (void)state;
+    struct data_options o = halves(200);
+    int n, flipped = 0;
+    o.augment = (struct augment_options){ .flip = true, .pad = 4 };
+    const f32 *x = epoch_images(&o, 0, &n);
+    assert_int_equal(n, 200);
+    for (int i = 0; i < n; i++)
+        flipped += x[i * 3072 + 16 * 32 + 8] > x[i * 3072 + 16 * 32 + 23];
+    assert_true(flipped > 70 && flipped < 130);
+}
+
+/* pad: a shift of -4..4 in both directions, black outside. */
+static void pads_and_crops(void **state)
+{
+    (void)state;
+    struct data_options o = halves(200);
+    int n, edges[9] = { 0 };
+    o.augment = (struct augment_options){ .pad = 4 };
+    o.eval_short = 36;                                        // is evaluation's alone
+    const f32 *x = epoch_images(&o, 0, &n);
+    for (int i = 0; i < n; i++) {
+        const f32 *row = x + i * 3072 + 16 * 32;
+        int edge = 0;
+        while (row[edge] < 200)
+            edge++;
+        assert_true(edge >= 12 && edge <= 20);
+        edges[edge - 12]++;
+        for (int k = 0; k < 32; k++)
+            assert_true(row[k] == (k < edge - 16 || k >= edge + 16 ? 0 : k < edge ? 40 : 200));
+    }
+    for (int k = 0; k < 9; k++)
+        assert_true(edges[k] > 5 && edges[k] < 50);
+}
+
+static void erases_some_of_them(void **state)
+{
+    (void)state;
+    struct data_options o = halves(200);
+    int n, erased = 0, pixels = 0;
+    o.augment = (struct augment_options){ .pad = 1, .erasing = 0.25 };
+    for (int c = 0; c < 3; c++) {
+        o.mean[c] = 128;
+        o.std[c] = 32;
+    }
+    const f32 *x = epoch_images(&o, 0, &n);
+    for (int i = 0; i < n; i++) {
+        int here = 0;
+        for (int k = 0; k < 1024; k++) {
+            f32 v = x[i * 3072 + k] * 32 + 128;
+            here += v != 0 && v != 40 && v != 200;
+        }
+        erased += here > 0;
+        pixels += here;
+    }
+    assert_true(erased > 30 && erased < 70);
+    assert_true(pixels > erased * 1024 / 10 && pixels < erased * 1024 / 4);           // 2 % to a third of the area
+}
+
+/* Decoding at half size is close to decoding in full, and used only where it leaves enough. */
+static void fast_decoding_is_close(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct image m = picture(400 + 13 * i, 300 + 31 * i, (u32)i), soft = { 0 };
+        image_resize(mem, &m, FILTER_BILINEAR, 12, 10, &soft);                        // nothing fine
+        image_resize(mem, &soft, FILTER_BICUBIC, m.w, m.h, &m);
+        write_jpeg(at("fast/train/a/%d.jpg", i), &m, (struct jpeg_how){ .form = JPEG_420, .turn = 1 + i });
+    }
+    struct data_options o = { .set = "folder", .root = at("fast"), .split = "train", .image = 48, .batch = 6, .workers = 1, .train = true, .exif = true,
+                              .mean = { 0, 0, 0 }, .std = { 1, 1, 1 }, .augment.scale_min = 0.3 };
+    int n, differ = 0;
+    for (int epoch = 0; epoch < 4; epoch++) {
+        o.fast_decode = false;
+        const f32 *full = epoch_images(&o, epoch, &n);
+        o.fast_decode = true;
+        const f32 *fast = epoch_images(&o, epoch, &n);
+        f64 sum = 0;
+        for (int i = 0; i < n * 3 * 48 * 48; i++) {
+            sum += fabs(full[i] - fast[i]);
+            differ += full[i] != fast[i];
+        }
+        assert_true(sum / (n * 3 * 48 * 48) < 1.5);
+    }
+    assert_true(differ > 1000);
+}
+
 /* ---- faults ------------------------------------------------------------------------------------------------------- */
 
 static void names_a_damaged_file(void **state)
@@ -318,7 +438,8 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(lists_a_folder), TEST(same_bytes_with_any_threads), TEST(resumes_mid_epoch), TEST(last_batch), TEST(mixes_batches), TEST(some_samples_only),
+        TEST(lists_a_folder), TEST(same_bytes_with_any_threads), TEST(resumes_mid_epoch), TEST(last_batch), TEST(mixes_batches), TEST(flips_half_of_them), TEST(pads_and_crops), TEST(erases_some_of_them),
+        TEST(fast_decoding_is_close), TEST(some_samples_only),
         TEST(names_a_damaged_file), TEST(a_file_vanishes), TEST(refuses_odd_folders), TEST(takes_any_name),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
