@@ -55,6 +55,10 @@ void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out)
             fresh = false;
             b->core = list_at(s->model.moe.core, moe_stage);
             b->universal = list_at(s->model.moe.universal, moe_stage);
+            if (s->model.moe.kind != MOE_sphero) {           // one kind of expert, of full width
+                b->core += b->universal;
+                b->universal = 0;
+            }
             b->narrow = (int)(b->hidden * s->model.moe.universal_ratio);
         }
     }

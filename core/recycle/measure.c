@@ -84,8 +84,8 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
 
 /* ---- where statistics are kept ------------------------------------------------------------------------------------- */
 
-/* Which images, by name and size, and everything that shapes them. */
-static void hash_images(const dataset *set, const struct data_options *o, const struct spec *s, char hex[65])
+/* Which images, by name and size, and everything that shapes them on their way. */
+static void hash_images(const struct predecessor *p, const dataset *set, const struct data_options *o, char hex[65])
 {
     char *text = NULL, path[4096];
     size_t size = 0;
@@ -99,15 +99,15 @@ static void hash_images(const dataset *set, const struct data_options *o, const 
     for (i64 i = 0; i < o->limit; i++) {
         i64 at = o->spread ? i * data_count(set) / o->limit : i;
         struct stat st = { 0 };
-        const char *name = data_path(set, at, path);
-        for (int slashes = 0, k = (int)strlen(name); k-- > 0 && slashes < 2;)       // class and file: the root may move
-            if (path[k] == '/' && ++slashes == 2)
-                name = path + k + 1;
-        if (stat(path, &st))
+        const char *full = data_path(set, at, path), *name = full;
+        for (int slashes = 0, k = (int)strlen(full); k-- > 0 && slashes < 2;)       // class and file: the root may move
+            if (full[k] == '/' && ++slashes == 2)
+                name = full + k + 1;
+        if (stat(full, &st))
             st.st_size = 0;
         fprintf(f, "%s %lld\n", name, (long long)st.st_size);
     }
-    fprintf(f, "%d\n", s->data.fold);
+    fprintf(f, "fold %d heads %d\n", o->fold, p->n.heads);
     fclose(f);
     bytes_sha256(text, size, hex);
     free(text);
@@ -118,7 +118,7 @@ static struct provenance provenance_of(const struct predecessor *p, const datase
 {
     struct provenance w = { .images = o->limit, .batch = s->recycle.average == AVERAGE_all ? 0 : s->recycle.batch };
     memcpy(w.predecessor, p->sha256, sizeof w.predecessor);
-    hash_images(set, o, s, w.image_hash);
+    hash_images(p, set, o, w.image_hash);
     if (s->recycle.threshold == THRESHOLD_percentile)
         snprintf(w.threshold, sizeof w.threshold, "percentile %.6g", s->recycle.percentile);
     else
