@@ -77,10 +77,81 @@ static void grad_emit_cpu(const node *n, launches *l)
                                        ARG_INT(t.block) } });
 }
 
+/* ---- gpu: a group has B rows of one head in local memory, and walks the others -------------------------------------------- */
+
+/* The largest B whose tiles fit, for the forward or the backward kernels; 0: none does. */
+static i64 block_rows(const dev *d, i64 channels, bool grad)
+{
+    for (i64 b = 32; b >= 16; b -= 16)
+        if (4 * ((grad ? 4 : 3) * channels * (b + 1) + b * (b + 1) + b * 34) <= (i64)dev_info(d)->local_mem)
+            return b;
+    return 0;
+}
+
+static launch rows_of_heads(const node *n, const char *kernel, int products)
+{
+    struct sizes s = sizes_of(n);
+    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .local = { 16, 16 }, .flops = flops_of(s, products) };
+}
+
+static void add_blocks(const node *n, launches *l, launch *k, bool grad)
+{
+    struct sizes s = sizes_of(n);
+    i64 rows = block_rows(n->g->d, s.d, grad);
+    char defs[48];
+    snprintf(defs, sizeof defs, "-DD=%d -DB=%d", (int)s.d, (int)rows);
+    int c = 0;
+    while (k->args[c].kind != ARG_END)
+        c++;
+    k->args[c++] = (arg)ARG_INT(s.n);
+    k->args[c++] = (arg)ARG_INT(s.h);
+    k->args[c] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
+    k->defs = defs;
+    k->global[0] = 16 * (u64)CEIL_DIV(s.n, rows);
+    k->global[1] = 16 * (u64)(s.b * s.h);
+    launch_add(l, k);
+}
+
+static void emit_gpu(const node *n, launches *l)
+{
+    const struct attention_args *a = n->args;
+    launch k = rows_of_heads(n, "attention", 2);
+    memcpy(k.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
+                            ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE) }, 3 * sizeof(arg));
+    add_blocks(n, l, &k, false);
+}
+
+static void grad_emit_gpu(const node *n, launches *l)
+{
+    launch q = rows_of_heads(n, "attention_dq", 3), kv = rows_of_heads(n, "attention_dkv", 4);
+    memcpy(q.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
+                            ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work) }, 6 * sizeof(arg));
+    memcpy(kv.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
+                             ARG_RANGE(n->home), ARG_RANGE(n->work) }, 5 * sizeof(arg));
+    add_blocks(n, l, &q, true);
+    add_blocks(n, l, &kv, true);
+}
+
 /* ---- the ops ---------------------------------------------------------------------------------------------------------- */
 
-static u64 scratch(const node *n) { return n->g->d ? 4 * (u64)(slabs_of(n, false).groups * slabs_of(n, false).floats) : 0; }
-static u64 grad_scratch(const node *n) { return n->g->d ? 4 * (u64)(slabs_of(n, true).groups * slabs_of(n, true).floats) : 0; }
+static bool on_gpu(const node *n) { return dev_class(n->g->d) == DEV_GPU; }
+
+static u64 slab_bytes(const node *n, bool grad)
+{
+    struct slabs t = slabs_of(n, grad);
+    return 4 * (u64)(t.groups * t.floats);
+}
+
+static u64 scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 : slab_bytes(n, false); }
+
+static u64 grad_scratch(const node *n)
+{
+    struct sizes s = sizes_of(n);
+    return !n->g->d ? 0 : on_gpu(n) ? 4 * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
+}
+
+static void emit(const node *n, launches *l)      { (on_gpu(n) ? emit_gpu : emit_cpu)(n, l); }
+static void grad_emit(const node *n, launches *l) { (on_gpu(n) ? grad_emit_gpu : grad_emit_cpu)(n, l); }
 
 static const char *shape(const node *n, struct shape *out)
 {
@@ -106,7 +177,7 @@ static f64 macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
 
 static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };        // written by the attention node
 static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args), .shape = grad_shape,
-                                      .emit = grad_emit_cpu, .scratch = grad_scratch };
+                                      .emit = grad_emit, .scratch = grad_scratch };
 
 static void vjp(node *n, node *g, node *dx[])
 {
@@ -118,7 +189,7 @@ static void vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&attention_grad_op, a, n->in[0], n, a->log_sum, g);
 }
 
-const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit_cpu, .vjp = vjp,
+const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit, .vjp = vjp,
                           .scratch = scratch, .macs = macs };
 
 static node *composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
@@ -132,14 +203,21 @@ static node *composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
     return op_reshape(op_transpose(op_reshape(out, SHAPE(b, heads, n, d)), 0, 2, 1, 3), SHAPE(b, n, heads * d));
 }
 
+/* Without a device, only shapes and counts matter. */
+static bool has_kernels(const dev *dev, i64 channels)
+{
+    if (!dev || dev_class(dev) == DEV_NULL)
+        return true;
+    bool fits = dev_class(dev) == DEV_CPU || (dev_info(dev)->max_group >= 256 && block_rows(dev, channels, true));
+    return fits && dev_has_override(dev, "attention");
+}
+
 node *op_attention(node *qkv, int heads)
 {
-    const dev *dev = qkv->g->d;
     i64 b = node_dim(qkv, 0), n = node_dim(qkv, 1), d = node_dim(qkv, 2) / (3 * heads);
     if (qkv->shape.nd != 3 || d * 3 * heads != node_dim(qkv, 2)) {
         graph_complain(qkv->g, "attention: %s is not (b n 3*%d*d)", shape_text(qkv->g->a, qkv->shape), heads);
         return qkv;
     }
-    bool fused = !dev || dev_class(dev) == DEV_NULL || dev_has_override(dev, "attention");
-    return fused ? node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv) : composed(qkv, b, n, heads, d);
+    return has_kernels(qkv->g->d, d) ? node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv) : composed(qkv, b, n, heads, d);
 }

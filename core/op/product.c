@@ -103,7 +103,8 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
     i64 big = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * batches(p);
     bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
     int t = small ? SMALL : p->m <= 32 ? FLAT : p->m >= 96 && p->n >= 96 && big * CEIL_DIV(p->k, part) >= want ? BIG : MIDDLE;
-    struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm, .nb = tiles[t].gx * tiles[t].rn };
+    struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm,
+                     .nb = tiles[t].gx * tiles[t].rn };
     i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p);
     cut_k(p, groups < want ? MIN(CEIL_DIV(want, groups), MAX(p->k / part, 1)) : 1, DEPTH, &c);
     c.local = DEPTH * (c.mb + c.nb + 8);
@@ -115,9 +116,9 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
 static bool wants_blas(dev *d, const struct product *p)
 {
-    return dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
-           MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && batches(p) == 1 && !p->bias.r.mem &&
-           !p->residual.r.mem && p->act == PRODUCT_LINEAR && dev_blas(d);
+    bool plain = batches(p) == 1 && !p->bias.r.mem && !p->residual.r.mem && p->act == PRODUCT_LINEAR;
+    return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
+           MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && dev_blas(d);
 }
 
 static struct cut cut_for(const dev *d, const struct product *p)
@@ -180,17 +181,18 @@ static struct product partial(const struct product *p)
     return q;
 }
 
-#define EPILOGUE(p)                                                                                                     \
-    ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias), ARG_RANGE((p)->pre.r), PLACE((p)->pre), \
-    ARG_RANGE((p)->residual.r), PLACE((p)->residual), ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner),                     \
-    ARG_INT(batches(p)), ARG_INT(flags_of(p)), ARG_REAL((p)->alpha)
+#define EPILOGUE(p)                                                                                     \
+    ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias), ARG_RANGE((p)->pre.r), \
+    PLACE((p)->pre), ARG_RANGE((p)->residual.r), PLACE((p)->residual),                                  \
+    ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(batches(p)), ARG_INT(flags_of(p)), ARG_REAL((p)->alpha)
 
 static void emit_product(launches *l, const struct product *p, const struct cut *c, const char *label)
 {
     launch_add(l, &(launch){
         .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
         .flops = 2.0 * (f64)p->m * (f64)p->n * (f64)p->k * (f64)batches(p), .bytes = bytes_moved(p),
-        .global = { (u64)CEIL_DIV(p->m, c->mb) * c->items[0], (u64)CEIL_DIV(p->n, c->nb) * c->items[1], (u64)(batches(p) * c->parts) },
+        .global = { (u64)CEIL_DIV(p->m, c->mb) * c->items[0], (u64)CEIL_DIV(p->n, c->nb) * c->items[1],
+                    (u64)(batches(p) * c->parts) },
         .local = { c->items[0], c->items[1], 1 },
         .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
                   ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share), ARG_LOCAL(4 * (u64)c->local) },
@@ -201,10 +203,11 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
 {
     // On CPUs a group of one item takes some rows; else an item takes four values.
     bool alone = c->items[0] == 1;
+    f64 values = (f64)(p->m * p->n * batches(p));
     i64 rows = alone ? CEIL_DIV(p->m, MAX(4 * (i64)dev_info(launches_dev(l))->compute_units / batches(p), 1)) : 1;
     launch_add(l, &(launch){
         .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
-        .flops = (f64)c->parts * (f64)(p->m * p->n * batches(p)), .bytes = 4 * (f64)(c->parts + 1) * (f64)(p->m * p->n * batches(p)),
+        .flops = (f64)c->parts * values, .bytes = 4 * (f64)(c->parts + 1) * values,
         .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows), (u64)batches(p) },
         .local = { alone ? 1 : 64, 1, 1 },
         .args = { ARG_RANGE(p->scratch), ARG_INT(c->parts), EPILOGUE(p), ARG_INT(rows) },
@@ -218,9 +221,10 @@ static range from(const struct operand *o)
 
 static void emit_blas(launches *l, const struct product *p, const char *label)
 {
-    launch_gemm(l, &(struct gemm){ .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = p->a.row, .ldb = p->b.row,
-                                   .ldc = p->c.row, .batch = 1, .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
-                                   .alpha = p->alpha, .beta = p->accumulate ? 1 : 0 }, label);
+    struct gemm g = { .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = p->a.row, .ldb = p->b.row,
+                      .ldc = p->c.row, .batch = 1, .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
+                      .alpha = p->alpha, .beta = p->accumulate ? 1 : 0 };
+    launch_gemm(l, &g, label);
 }
 
 static bool same_place(const struct operand *a, const struct operand *b)
