@@ -1,6 +1,6 @@
 /* model.h: the networks an experiment can name, built from nn's layers. One builder serves counting, training and evaluation.
  *
- *     params *p = model_open(d, &spec, PARAMS_TRAIN);                   // named, random; spec.model.init is loaded over it
+ *     params *p = model_open(d, &spec, PARAMS_TRAIN);                   // named; from spec.model.init, else random
  *     struct nn m = { graph_new(d), p, .train = true };
  *     node *images = graph_input(m.g, "images", F32, model_images(&spec, 32));
  *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
@@ -34,7 +34,7 @@ void model_grad(const struct spec *s, node *loss, node *const *wrt, int n, node 
 
 /* The parameters of s->model by name and shape, no memory taken. NULL + fail(FAULT_USAGE) when it cannot be built. */
 params *model_params(const struct spec *s);
-/* The same with memory on d and random values from s->seed, then s->model.init loaded over them where it is given. */
+/* The same with memory on d and the values of s->model.init where it is given; random ones from s->seed for the rest. */
 params *model_open(dev *d, const struct spec *s, enum params_use use);
 
 /* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */

@@ -75,6 +75,8 @@ int params_init(params *p, u64 seed)
     int rc = 0;
     for (size_t i = 0; i < p->n && !rc; i++) {
         struct param *x = &p->list[i];
+        if (x->loaded)
+            continue;
         arena_mark mark = arena_save(a);
         f32 *v = arena_array(a, f32, shape_count(x->shape));
         param_start(x, seed, v, a);

@@ -52,7 +52,7 @@ int     params_open(params *p, dev *d, enum params_use use);       /* takes devi
 u64     params_bytes(const params *p, enum params_use use);
 /* Its initial values for a seed; a is for scratch. */
 void    param_start(const struct param *x, u64 seed, f32 *v, arena *a);
-/* Random start of every parameter: a function of (seed, its name), whatever the order. 0 or -1. */
+/* Random start of every parameter that was not loaded: a function of (seed, its name), whatever the order. 0 or -1. */
 int     params_init(params *p, u64 seed);
 struct param *params_find(const params *p, const char *name);      /* NULL when absent */
 int     params_read(const params *p, const struct param *x, f32 *out);

@@ -1,5 +1,5 @@
-/* bench_model.c: a training step and a forward pass of four networks: ViT-T and its MoE twin of the same multiply-adds, at
- * 224 pixels, and the same pair small, at 32. Nothing is drawn but the routing noise, so that other programs can do the same.
+/* bench_model.c: a training step and a forward pass of ViT-T and its MoE twin of the same multiply-adds, at 224 pixels, of the
+ * same pair small, at 32, and of the paper's ConvNeXt-F. Nothing is drawn but the routing noise, so that other programs can do the same.
  */
 #include "train/bench_subject.h"
 #include "train/learner.h"
@@ -13,6 +13,7 @@ const struct bench_model bench_models[] = {
     { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10}", 128 },
     { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, moe: {layers: [3, 4, 5], "
                  "core: 16, universal: 32, " PLAIN "}}", 128 },
+    { "convnext_f", "model: {arch: convnext_f, classes: 1000}", 32 },
     { NULL },
 };
 
