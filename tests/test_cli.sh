@@ -71,6 +71,17 @@ if "$jetcl" devices >/dev/null 2>&1; then
 else
     try 4 '' 'no OpenCL device' devices
 fi
+if "$jetcl" devices >/dev/null 2>&1; then
+    export JETCL_CACHE_DIR="$dir/cache"
+    printf 'model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}\ntrain: {batch: 4}\n' >"$dir/tune.yaml"
+    try 0 'attention  4x2x17x16 ' 'used from now on' tune "$dir/tune.yaml" --minutes 0.2
+    try 0 '"kernel":"matmul","shape":"' - tune "$dir/tune.yaml" --minutes 0.02 --json
+    for f in "$dir"/cache/tuning/*.txt; do sed -i 's/^sum: ./sum: x/' "$f"; done
+    try 0 - 'damaged; shipped values are used' bench --list peak
+    unset JETCL_CACHE_DIR
+fi
+try 2 '' 'a number of minutes' tune experiments/demo.yaml --minutes x
+try 2 '' - tune
 (export OCL_ICD_VENDORS=/nonexistent; try 4 '' 'pocl-opencl-icd' devices)
 try 2 '' 'too many arguments' devices x
 

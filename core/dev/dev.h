@@ -30,6 +30,7 @@ struct dev_info {
     u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
     u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
     bool fp16, fp64, subgroups, little_endian;
+    char tuning[20];                     /* of an open device: hash of the tuning file in use, "" without one */
 };
 
 /* All devices of all platforms that have any. Returns how many; 0 when there is no OpenCL at all. */
@@ -51,6 +52,8 @@ void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
 void                   dev_keep_binaries(dev *d);
 void                   dev_want_blas(dev *d);
+/* The generic kernels in place of its class's, as JETCL_TRACE=no_class, for this handle alone: what others are checked against. */
+void                   dev_force_plain(dev *d);
 /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
 const char            *dev_cache_dir(void);
 void                   dev_set_cache_dir(const char *path);
@@ -140,6 +143,14 @@ int       launches_time(launches *l, f64 *seconds);
 /* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
  * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
 i32 dev_tune(const dev *d, const char *kernel, const char *macro);
+/* The same for one shape of a kernel ("nt.8192x576x192"): the tuning file's row, where it has one, comes first. */
+i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro);
+/* Rows of the device's tuning file, dev_cache_dir()/tuning/KEY.txt, which dev_open reads; one that is damaged, or made for
+ * another device, driver or other kernels, is ignored with a warning. Changes count for what is emitted later. */
+void dev_tune_set(dev *d, const char *kernel, const char *shape, const char *macro, i32 value);
+void dev_tune_drop(dev *d, const char *kernel, const char *shape);     /* all of a shape's rows */
+int  dev_tune_save(dev *d);                       /* writes the file; 0 or -1 + fail */
+const char *dev_tune_path(const dev *d, char path[4200]);
 /* Is there cl/<class>/<file>.cl for this device (and not switched off by no_class)? */
 bool dev_has_override(const dev *d, const char *file);
 

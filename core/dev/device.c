@@ -257,7 +257,7 @@ static int overrides(dev *d)
         return 0;
     if (strcmp(class, "cpu") && strcmp(class, "gpu"))
         return fail(FAULT_USAGE, "JETCL_CLASS=%s: cpu or gpu", class);
-    dev_force_class(d, *class == 'c' ? DEV_CPU : DEV_GPU);
+    d->class = *class == 'c' ? DEV_CPU : DEV_GPU;
     return 0;
 }
 
@@ -297,6 +297,7 @@ dev *dev_open(const char *spec)
         dev_close(d);
         return NULL;
     }
+    tune_load(d);
     if (!strcmp(spec, "auto"))
         say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);
     return d;
@@ -325,7 +326,10 @@ void dev_force_class(dev *d, enum dev_class class)
 {
     check(class == DEV_CPU || class == DEV_GPU, "class %d for %s", class, d->info.name);
     d->class = class;
+    tune_load(d);
 }
+
+void dev_force_plain(dev *d) { d->plain = true; }
 
 void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
 void dev_keep_binaries(dev *d)          { d->keep = d->queue; }

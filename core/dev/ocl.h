@@ -28,6 +28,8 @@ struct dev {
     fence            last, reached;
     enum { BLAS_UNKNOWN, BLAS_RIGHT, BLAS_WRONG } blas;
     bool             blas_anywhere;          /* dev_want_blas */
+    bool             plain;                  /* dev_force_plain */
+    struct tuned    *tuned;                  /* rows of the tuning file */
 };
 
 /* One allocation and the sub-buffers that launches have bound of it. */
@@ -58,6 +60,12 @@ cl_mem mem_bind(range r);                    /* the buffer or sub-buffer to give
 const char *source_text(arena *a, const dev *d, const char *file, const char **path);
 /* The same around generated text, whose lines read "GROUP:LINE" in build logs. */
 const char *source_wrap(arena *a, const char *group, const char *text);
+
+bool        source_plain(const dev *d);      /* generic kernels only? */
+void        source_hash(char hex[20]);       /* of all kernel texts */
+
+/* ---- tune.c */
+void tune_load(dev *d);                      /* the tuning file's rows, if there is one for d */
 
 /* ---- program.c: built once per device, text and options, and kept on disk */
 struct kernel {                              /* one entry point of a program, looked at when first asked for */

@@ -23,7 +23,7 @@ const char *program_options(arena *a, const dev *d, const char *defs)
     const struct dev_info *i = &d->info;
     return arena_printf(a, "-cl-std=CL1.2 -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s%s",
                         d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
-                        trace_on(TRACE_no_class) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
+                        source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
                         i->fp16 ? " -DHAVE_FP16=1" : "", i->fp64 ? " -DHAVE_FP64=1" : "",
                         i->subgroups ? " -DHAVE_SUBGROUPS=1" : "", defs && *defs ? " " : "", defs ? defs : "");
 }

@@ -5,6 +5,7 @@
  */
 #include "dev/source.h"
 #include "dev/ocl.h"
+#include <openssl/evp.h>
 #include <stdlib.h>
 
 /* path: "cl/...", as embedded. NULL when there is no such file. */
@@ -20,10 +21,29 @@ static const char *load(arena *a, const char *path)
     return NULL;
 }
 
+bool source_plain(const dev *d) { return d->plain || trace_on(TRACE_no_class); }
+
+void source_hash(char hex[20])
+{
+    arena *a = arena_open("source");
+    EVP_MD_CTX *sum = EVP_MD_CTX_new();
+    u8 out[32];
+    check(sum && EVP_DigestInit_ex(sum, EVP_sha256(), NULL), "sha256");
+    for (const struct source_file *f = source_files; f->path; f++) {
+        const char *text = load(a, f->path);
+        EVP_DigestUpdate(sum, text ? text : "", text ? strlen(text) : 0);
+    }
+    EVP_DigestFinal_ex(sum, out, NULL);
+    EVP_MD_CTX_free(sum);
+    for (int i = 0; i < 8; i++)
+        snprintf(hex + 2 * i, 3, "%02x", out[i]);
+    arena_close(a);
+}
+
 static const char *class_path(arena *a, const dev *d, const char *file)
 {
     static const char *const folder[] = { "cpu", "gpu" };
-    if (trace_on(TRACE_no_class) || d->class == DEV_NULL)
+    if (source_plain(d) || d->class == DEV_NULL)
         return NULL;
     return arena_printf(a, "cl/%s/%s.cl", folder[d->class], file);
 }

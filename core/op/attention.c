@@ -23,6 +23,15 @@ struct slabs { i64 groups, share, block, floats; char defs[32]; };
 
 static i64 padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
 
+static void key_of(struct sizes s, char key[64])
+{
+    snprintf(key, 64, "%lldx%lldx%lldx%lld", (long long)s.b, (long long)s.h, (long long)s.n, (long long)s.d);
+}
+
+int attention_heads(const node *n) { return ((const struct attention_args *)n->args)->heads; }
+
+void attention_key(const node *n, char key[64]) { key_of(sizes_of(n), key); }
+
 /* The layout is cl/cpu/attention.cl's. */
 static struct slabs slabs_of(const node *n, bool grad)
 {
@@ -32,8 +41,10 @@ static struct slabs slabs_of(const node *n, bool grad)
     i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
     struct slabs r = { .block = t.rows, .share = CEIL_DIV(heads, 4 * MAX((i64)dev_info(dev)->compute_units, 1)) };
     r.groups = CEIL_DIV(heads, r.share);
+    char key[64];
+    key_of(s, key);
     if (grad) {                                  // P and dS of a block: about half of a second-level cache
-        i64 blocks = CEIL_DIV(s.n, MAX(dev_tune(dev, "attention", "BLOCK") / wide / t.rows, 1) * t.rows);
+        i64 blocks = CEIL_DIV(s.n, MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
         r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide) + ROUND_UP(r.block, 16);
     } else {

@@ -90,6 +90,12 @@ static struct product product_of(const node *n)
     return p;
 }
 
+void matmul_key(const node *n, char key[64])
+{
+    struct product p = product_of(n);
+    product_key(&p, key);
+}
+
 static void emit(const node *n, launches *l)
 {
     struct product p = product_of(n);

@@ -58,6 +58,7 @@ node *op_matmul(node *a, node *b, int trans);
 /* What a product does beside multiplying; simplify.c fills it from the nodes around (bias, gelu, residual). */
 struct matmul_args { int trans; bool gelu; int bias, residual; /* operand index or 0 */ node *pre; f32 alpha; };
 extern const op matmul_op;
+void matmul_key(const node *n, char key[64]);     /* what dev_tune_for calls the shape */
 
 /* ---- the others ---------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,8 @@ node *op_l2norm(node *x, f32 eps, bool eps_inside);
 /* qkv (b n 3*h*d), packed [q heads, k heads, v heads] -> softmax(q k^T / sqrt(d)) v, (b n h*d), heads side by side. */
 node *op_attention(node *qkv, int heads);
 extern const op attention_op;
+void attention_key(const node *n, char key[64]);  /* as matmul_key */
+int  attention_heads(const node *n);
 
 node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in s (or missing at its front) */
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */

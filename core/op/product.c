@@ -29,6 +29,29 @@ static i64 even(i64 n, i64 most, i64 unit)
     return ROUND_UP(CEIL_DIV(n, pieces), unit);
 }
 
+/* A size that may vary from step to step or batch to batch counts by its power of two, others as they are. */
+static i64 size_class(i64 n)
+{
+    int log = 0;
+    while (n > 1024 && (n >> log) > 1)
+        log++;
+    return n <= 1024 ? n : (i64)1 << (log + ((n >> (log - 1)) & 1));
+}
+
+void product_key(const struct product *p, char key[64])
+{
+    i64 z = batches(p);
+    snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n', (long long)(z > 1 ? size_class(z) : 0),
+             z > 1 ? "x" : "", (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
+}
+
+static i64 tune(const dev *d, const struct product *p, const char *macro)
+{
+    char key[64];
+    product_key(p, key);
+    return dev_tune_for(d, "matmul", key, macro);
+}
+
 static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
 {
     c->share = parts > 1 ? ROUND_UP(CEIL_DIV(p->k, parts), unit) : p->k;
@@ -41,8 +64,8 @@ static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
 static i64 parts_cpu(const dev *d, const struct product *p, i64 most_k)
 {
     i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * batches(p), parts = 1;
-    if (blocks < dev_tune(d, "matmul", "BLOCKS"))
-        parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / dev_tune(d, "matmul", "PART"), 1));
+    if (blocks < tune(d, p, "BLOCKS"))
+        parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / tune(d, p, "PART"), 1));
     if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
         parts = MAX(parts, 2);                   // the old value may not mix with the sums before the activation
     return parts;
@@ -78,14 +101,17 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     const struct dev_info *info = dev_info(d);
     struct cut c = { .items = { 1, 1 } };
     struct product_tile t = product_tile(d);
+    i64 tile = tune(d, p, "TILE");
+    if ((tile / 10 == 3 || tile / 10 == 6 || tile / 10 == 8) && tile % 10 >= 1 && tile % 10 <= 3)      // those cl/tile.h has
+        t = (struct product_tile){ (int)(tile / 10), (int)(tile % 10) };
     i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
-    i64 most_k = MIN(dev_tune(d, "matmul", "KB"), room / wide);
+    i64 most_k = MIN(tune(d, p, "KB"), room / wide);
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     cut_k(p, parts_cpu(d, p, most_k), 16, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
-    choose_groups(p, units, units * dev_tune(d, "matmul", "GROUPS"), t.rows, wide, &c);
+    choose_groups(p, units, units * tune(d, p, "GROUPS"), t.rows, wide, &c);
     // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
-    i64 most_n = c.mb < dev_tune(d, "matmul", "FEW") ? 12288 / c.kb : dev_tune(d, "matmul", "NP");
+    i64 most_n = c.mb < tune(d, p, "FEW") ? 12288 / c.kb : tune(d, p, "NP");
     c.np = even(c.nb, MIN(most_n, room / c.kb), wide);
     c.local = c.kb * c.np;
     return c;
@@ -99,10 +125,13 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
     static const struct { i64 gx, gy, rm, rn; } tiles[] = { { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 },
                                                                { 8, 8, 4, 4 } };
     enum { BIG, MIDDLE, FLAT, SMALL, DEPTH = 16 };
-    i64 want = dev_tune(d, "matmul", "GROUPS"), part = dev_tune(d, "matmul", "PART");
+    i64 want = tune(d, p, "GROUPS"), part = tune(d, p, "PART");
     i64 big = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * batches(p);
     bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
     int t = small ? SMALL : p->m <= 32 ? FLAT : p->m >= 96 && p->n >= 96 && big * CEIL_DIV(p->k, part) >= want ? BIG : MIDDLE;
+    i64 tuned = tune(d, p, "TILE");
+    if (tuned >= 1 && tuned <= countof(tiles) && dev_info(d)->max_group >= 256)
+        t = (int)tuned - 1;
     struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm,
                      .nb = tiles[t].gx * tiles[t].rn };
     i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p);
@@ -118,7 +147,7 @@ static bool wants_blas(dev *d, const struct product *p)
 {
     bool plain = batches(p) == 1 && !p->bias.r.mem && !p->residual.r.mem && p->act == PRODUCT_LINEAR;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
-           MIN(MIN(p->m, p->n), p->k) >= dev_tune(d, "matmul", "BLAS") && dev_blas(d);
+           MIN(MIN(p->m, p->n), p->k) >= tune(d, p, "BLAS") && dev_blas(d);
 }
 
 static struct cut cut_for(const dev *d, const struct product *p)

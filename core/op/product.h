@@ -18,7 +18,7 @@ enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
 
 /* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + residual[z] (+ C[z]) for every batch z = (outer, inner).
  * All sizes at least 1. C may not overlap A or B; residual may be C itself. NaN and infinities propagate; C is not read
- * unless `accumulate`. The order of every sum depends on the sizes and the device class only. */
+ * unless `accumulate`. The order of every sum depends on the sizes, the device class and its tuning file only. */
 struct product {
     i64 m, n, k, outer, inner;
     bool ta, tb;                     /* A is stored (k m) instead of (m k); B is stored (n k) instead of (k n) */
@@ -32,6 +32,8 @@ struct product {
     range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
 };
 
+/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k, batches before them where there are several. */
+void product_key(const struct product *p, char key[64]);
 u64  product_scratch(const dev *d, const struct product *p);          /* bytes, 0 when none; scratch itself is not looked at */
 /* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention uses it too. */
 struct product_tile { int rows, vectors; };

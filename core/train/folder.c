@@ -179,10 +179,11 @@ static json_t *device_identity(const struct dev_info *d)
 {
     if (!d)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I}", "name", json_text(d->name), "vendor",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s}", "name", json_text(d->name), "vendor",
                      json_text(d->vendor),
                      "driver", json_text(d->driver), "version", json_text(d->version), "platform", json_text(d->platform),
-                     "spec", json_text(d->spec), "uuid", json_text(d->uuid), "pci", json_text(d->pci), "memory", (json_int_t)d->global_mem);
+                     "spec", json_text(d->spec), "uuid", json_text(d->uuid), "pci", json_text(d->pci), "memory", (json_int_t)d->global_mem,
+                     "tuning", d->tuning);
 }
 
 /* Files the result depends on, by content. */

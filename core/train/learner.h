@@ -86,6 +86,8 @@ struct session {
 enum { SESSION_TRAIN_DATA = 1, SESSION_EVAL_DATA = 2, SESSION_TRAINS = 4 };
 /* Device, data sets, parameters with random or loaded (model.init, or `weights`) values. 0, or -1 + fail. */
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
+/* The part of it that needs s and d alone: train.accumulate, as few parts as memory allows. 0, or -1 + fail(FAULT_DEVICE). */
+int  session_fit(struct session *e);
 /* The weights with what a reader needs to know: classes in index order, mean and std, architecture. */
 int  session_save(const struct session *e, const char *path);
 void session_close(struct session *e);

@@ -40,7 +40,7 @@ static int too_large(struct session *e, const struct model_count *k, int images,
 
 /* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow. Before any of it is taken. Several
  * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
-static int fit(struct session *e)
+int session_fit(struct session *e)
 {
     int batch = e->s.train.batch, given = e->s.train.accumulate, rc = 0;
     u64 have = device_memory(e->d) / 10 * 9;
@@ -69,7 +69,7 @@ int session_open(struct session *e, const struct spec *s, int wants, const char 
         return -1;
     if (!(e->d = dev_open(e->s.device)))
         return -1;
-    if ((wants & SESSION_TRAINS) && fit(e))
+    if ((wants & SESSION_TRAINS) && session_fit(e))
         return -1;
     if (weights)
         e->s.model.init = weights;
