@@ -64,7 +64,7 @@ static int evaluate_now(struct loop *t)
     struct run_eval got;
     if (learner_swap_ema(&t->l) || evaluate(&t->v, t->eval, &got, NULL))
         return -1;
-    got.epoch = (int)t->at.epoch;
+    got.epoch = (int)CEIL_DIV(t->at.step, t->per_epoch);
     got.step = t->at.step;
     bool better = !t->at.best_epoch || merit(t, &got) > t->at.best;
     if (better) {

@@ -1,0 +1,81 @@
+#!/bin/sh
+# test_run.sh: training, evaluating, predicting and going on as a user does, on a folder of its own; faults and exit codes.
+build=${JETCL_BUILD:-build}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case $build in /*) ;; *) build=$here/$build ;; esac
+jetcl=$build/jetcl
+dir=$build/test_run
+rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+
+if "$jetcl" devices --json 2>/dev/null | grep -q '"name"'; then :; else echo "skip run no OpenCL device"; exit 0; fi
+
+ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
+try() { # try NAME CODE 'stderr or stdout has' arguments...
+    name=$1 want=$2 text=$3; shift 3
+    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
+    if [ $code = "$want" ] && has "$out" "$text"; then ok 0 "$name"; else ok 1 "$name" "exit $code, wanted $want and '$text': $out"; fi
+}
+
+cat > exp.yaml <<EOF
+name: small
+data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 2}
+model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 2, heads: 2, drop_path: off}
+train: {epochs: 2, batch: 256}
+optim: {lr: 1e-3, layer_decay: off}
+augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
+eval: {every: 1}
+keep: {every: 1, last: 1}
+EOF
+
+try train 0 "top-1" run exp.yaml --out whole
+for f in config.yaml env.json metrics.jsonl log.txt result.json ckpt/last.safetensors ckpt/last.state ckpt/best.safetensors; do
+    [ -s "whole/$f" ]; ok $? "run folder: $f"
+done
+[ "$(ls whole/ckpt | grep -c epoch_)" = 1 ]; ok $? "one epoch file stays"
+try "a folder in use is refused" 2 "--resume" run exp.yaml --out whole
+try "the resolved file runs" 0 "top-1" run whole/config.yaml --out again
+cmp -s whole/ckpt/last.safetensors again/ckpt/last.safetensors; ok $? "and repeats the run bit for bit"
+
+# Half of it, then the rest: the same bytes. train.steps stops in the middle of the second epoch.
+try "first part" 0 "" run exp.yaml --out parts --set train.steps=9
+rm -f parts/result.json
+try "the rest" 0 "" run exp.yaml --out parts --resume
+cmp -s whole/ckpt/last.safetensors parts/ckpt/last.safetensors; ok $? "a resumed run ends in the same bytes"
+grep -q '"event":"resume"' parts/metrics.jsonl; ok $? "the resume is on record"
+
+"$jetcl" run exp.yaml --out stopped --set train.epochs=500 -q </dev/null >/dev/null 2>&1 &
+pid=$!
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -s stopped/ckpt/last.state ] && break; sleep 1; done
+kill -TERM $pid; wait $pid
+[ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
+[ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can go on"
+
+try evaluate 0 "of a/test" eval exp.yaml whole/ckpt/last.safetensors --per-class classes.csv --confusion confusion.csv
+[ "$(wc -l < classes.csv)" = 11 ] && [ "$(wc -l < confusion.csv)" = 10 ]; ok $? "a row for every class"
+try "evaluate as JSON" 0 '"top1":' eval exp.yaml whole/ckpt/last.safetensors --json -q
+image=$(find data -name '*.png' | head -n 1)
+try predict 0 "image,rank,class,name,probability" predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3
+[ "$("$jetcl" predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3 -q | wc -l)" = 4 ]; ok $? "three classes of one image"
+try "predict as JSON" 0 '"top":[{"class":' predict exp.yaml whole/ckpt/last.safetensors "$image" --json
+try "graph of a step" 0 "cross_entropy" config exp.yaml --graph
+try "plan of a step" 0 "without reuse" config exp.yaml --plan
+try "launches of a step" 0 "layernorm_grad" config exp.yaml --launches
+try "dry run" 0 "dry run: kernels ready" run exp.yaml --dry-run --out dry
+[ ! -e dry ]; ok $? "a dry run writes nothing"
+
+# What can be wrong.
+try "no such image" 3 "nothing.jpg: No such file" predict exp.yaml whole/ckpt/last.safetensors nothing.jpg
+head -c 300 "$image" > cut.png; head -c 200 /dev/urandom > noise.jpg
+try "a truncated picture" 3 "cut.png" predict exp.yaml whole/ckpt/last.safetensors cut.png
+try "no picture at all" 3 "noise.jpg" predict exp.yaml whole/ckpt/last.safetensors noise.jpg
+try "no such checkpoint" 3 "gone.safetensors" eval exp.yaml gone.safetensors
+head -c 5000 whole/ckpt/last.safetensors > cut.safetensors
+try "a truncated checkpoint" 3 "cut.safetensors" eval exp.yaml cut.safetensors
+try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
+try "no such device" 4 "nosuch" run exp.yaml --out x --device nosuch
+try "no data" 3 "" run exp.yaml --out x --set data.set=folder --set data.root=/nonexistent
+try "a batch larger than the set" 2 "train.batch" run exp.yaml --out x --set train.batch=100000
+try "more than memory" 4 "training needs" run exp.yaml --out x --set model.dim=8192 --set model.depth=64 --set model.heads=64
+try "a loss that runs away" 5 "lower optim.lr" run exp.yaml --out away --set optim.lr=1e30 --set train.clip_norm=off --set log.every=1
+[ ! -e x ]; ok $? "nothing of this left a run folder"
