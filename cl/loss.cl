@@ -7,10 +7,10 @@ static inline float2 log_sum(__global const float *z, long cols)
 {
     float16 m = -INFINITY, s = 0;
     for (long j = 0; j < cols; j += 16)
-        m = fmax(m, load_16(z + j, cols - j, -INFINITY));
+        m = larger_16(m, load_16(z + j, cols - j, -INFINITY));
     const float top = max_16(m);
     for (long j = 0; j < cols; j += 16)
-        s += exp_16(load_16(z + j, cols - j, -INFINITY) - top);
+        s += exp_decay_16(load_16(z + j, cols - j, -INFINITY) - top);
     return (float2)(top, log(sum_16(s)));
 }
 

@@ -3,6 +3,7 @@
  * lane), and two drivers differ in the last bits; these agree wherever fma and division round correctly.
  *
  *     exp_N(x)         e^x
+ *     exp_decay_N(x)   e^x, x <= 0
  *     erf_N(x)         2/sqrt(pi) int_0^x exp(-t^2) dt
  *     gelu_N(x)        x Phi(x), Phi the normal distribution function
  *     gelu_grad_N(x)   Phi(x) + x phi(x)

@@ -34,6 +34,23 @@ static inline real FN(exp_down)(real x)
     return TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
 }
 
+/* e^x for x <= 0, as a softmax wants it: 0 below -87, and a NaN stays one. */
+static inline real FN(exp_decay)(real x)
+{
+    real y = select(x, (real)-87.0f, x < -87.0f);
+    real shifted = fma(y, (real)1.44269504f, (real)12582912.0f);
+    real n = shifted - 12582912.0f;
+    real r = fma(n, (real)-6.93145752e-1f, y);
+    r = fma(n, (real)-1.42860677e-6f, r);
+    real p = fma(r, (real)1.38145988e-3f, (real)8.36871658e-3f);
+    p = fma(p, r, (real)4.1668389e-2f);
+    p = fma(p, r, (real)1.66665211e-1f);
+    p = fma(p, r, (real)4.99999940e-1f);
+    p = fma(p, r * r, r) + 1.0f;
+    p = TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
+    return select(p, (real)0.0f, x < -87.0f);
+}
+
 /* 1 - erf(t) over exp(-t^2), t >= 0 */
 static inline real FN(tail)(real t)
 {

@@ -99,6 +99,9 @@ static void test_special(void **state)
     expect_function("exp", exp, -87, 88.7, 1.01, 0);
     expect_function("exp", exp, -0.01, 0.01, 1.01, 0);
     expect_function("exp", exp, -110, -87, 1.01, 0x1p-126);      // denormals may be flushed
+    expect_function("exp_decay", exp, -87, 0, 1.01, 0);
+    expect_function("exp_decay", exp, -0.01, 0, 1.01, 0);
+    expect_function("exp_decay", exp, -110, -87, 1.01, 0x1p-125);
     expect_function("erf", erf, -6, 6, 2, 0);
     expect_function("erf", erf, -1e-3, 1e-3, 2, 0);
     expect_function("gelu", gelu, -4, 4, 16, 0);
@@ -120,6 +123,8 @@ static void test_special_ends(void **state)
         assert_true(isnan(out[0]) && isinf(out[1]) && out[2] == 0 && isinf(out[3]) && out[4] == 0);
         assert_true(out[5] == 1 && out[6] == 1);
         assert_true(out[7] > 3.402e38f && isfinite(out[7]) && isinf(out[8]));
+        evaluate("#include \"special.h\"\n", "FN(exp_decay)(v)", w, in, out);
+        assert_true(isnan(out[0]) && out[2] == 0 && out[4] == 0 && out[5] == 1 && out[6] == 1);
         evaluate("#include \"special.h\"\n", "FN(erf)(v)", w, in, out);
         assert_true(isnan(out[0]) && out[1] == 1 && out[2] == -1 && out[3] == 1 && out[4] == -1 && out[5] == 0);
         evaluate("#include \"special.h\"\n", "FN(gelu)(v)", w, in, out);

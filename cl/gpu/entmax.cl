@@ -4,6 +4,7 @@
  */
 #include "team.h"
 #define ROUNDS 24
+#define ENOUGH 1e-5f
 
 __kernel GROUP void entmax15(__global const float *x, __global float *y, long rows, long cols, long block)
 {
@@ -23,9 +24,9 @@ __kernel GROUP void entmax15(__global const float *x, __global float *y, long ro
             s = fma((float2)(1, d), (float2)d, s);
         }
         s = team_sum2(shelf, TEAM, s);
-        const float step = (s.y - 1) / (2 * s.x);
+        const float step = (s.y - sqrt(s.y)) / s.x;
         tau += active ? step : 0;
-        active &= step > 1e-8f;                   // NaN leaves too
+        active &= step > ENOUGH;                  // NaN leaves too
         going[team] = active;
         barrier(CLK_LOCAL_MEM_FENCE);
         any = 0;

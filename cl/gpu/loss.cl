@@ -10,7 +10,7 @@ static inline float2 log_sum(__global const float *z, long n, __local float2 *sh
         top = fmax(top, z[j]);
     top = team_max(shelf, TEAM, top);
     MINE(j, n)
-        s += exp_1(z[j] - top);
+        s += exp_decay_1(z[j] - top);
     return (float2)(top, log(team_sum(shelf, TEAM, s)));
 }
 

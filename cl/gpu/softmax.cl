@@ -27,10 +27,10 @@ __kernel GROUP void softmax_rows(__global const float *x, __global float *y, lon
         top = fmax(top, from[j]);
     top = team_max(shelf, TEAM, top);
     MINE(j, n)
-        s += exp_1(from[j] - top);
+        s += exp_decay_1(from[j] - top);
     const float scale = 1.0f / team_sum(shelf, TEAM, s);
     MINE(j, n)
-        y[i * r + j] = exp_1(from[j] - top) * scale;
+        y[i * r + j] = exp_decay_1(from[j] - top) * scale;
 }
 
 __kernel GROUP void softmax_columns(__global const float *x, __global float *y, long a, long r, long b, long block)
@@ -44,7 +44,7 @@ __kernel GROUP void softmax_columns(__global const float *x, __global float *y, 
     for (int k = 0; k < step; k++)
         top = fmax(top, shelf[k * cols + across].x);
     for (long j = down; j < rows; j += step)
-        s += exp_1(x[base + j * b] - top);
+        s += exp_decay_1(x[base + j * b] - top);
     shelf[me].y = s;
     barrier(CLK_LOCAL_MEM_FENCE);
     s = 0;
@@ -52,7 +52,7 @@ __kernel GROUP void softmax_columns(__global const float *x, __global float *y, 
         s += shelf[k * cols + across].y;
     const float scale = 1.0f / s;
     for (long j = down; j < rows; j += step)
-        y[base + j * b] = exp_1(x[base + j * b] - top) * scale;
+        y[base + j * b] = exp_decay_1(x[base + j * b] - top) * scale;
 }
 
 __kernel GROUP void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b, long block)
