@@ -12,7 +12,8 @@ typedef i32 i32x4 __attribute__((vector_size(16)));
 typedef f32 f32x4 __attribute__((vector_size(16)));
 typedef f64 f64x4 __attribute__((vector_size(32)));
 
-#if defined __x86_64__ && defined __GLIBC__
+/* ThreadSanitizer instruments the resolver, which runs before it is ready. */
+#if defined __x86_64__ && defined __GLIBC__ && !defined __SANITIZE_THREAD__
 #define CLONES __attribute__((target_clones("avx2", "default")))
 #else
 #define CLONES
