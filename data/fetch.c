@@ -21,6 +21,7 @@ int data_fetch(const struct data_set *k, const char *root, const char *from, boo
 #include <errno.h>
 #include <ftw.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -69,24 +70,36 @@ static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, 
     return rc;
 }
 
-/* url into path.part, going on behind what is there. 0, 1 when nothing was missing or the server cannot go on, -1 + fail. */
+/* Can the server not go on behind what is there? (It sent all again, or has no more to send. Any other answer is trouble of its
+ * own, and what is there stays.) */
+static bool stuck(CURL *c, CURLcode rc)
+{
+    long status = 0;
+    curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
+    return rc == CURLE_BAD_DOWNLOAD_RESUME || (rc == CURLE_RANGE_ERROR && status <= 200) || status == 416;
+}
+
+/* url into the file at `part`, going on behind what is there. 0; 1 when that does not work; -1 + fail. */
 static int get_part(const char *url, const char *part)
 {
     FILE *f = fopen(part, "ab");
     if (!f)
         return fail(FAULT_RUN, "%s: cannot write: %s", part, strerror(errno));
+    if (flock(fileno(f), LOCK_EX | LOCK_NB)) {
+        fclose(f);
+        return fail(FAULT_RUN, "%s: another program is writing it", part);
+    }
     fseeko(f, 0, SEEK_END);
     struct download d = { file_name(url), ftello(f), clock_now() };
     CURL *c = curl_easy_init();
     char why[CURL_ERROR_SIZE] = "";
     CURLcode rc = c ? transfer(c, url, f, &d, why) : CURLE_FAILED_INIT;
+    bool again = c && d.before && stuck(c, rc);
     curl_easy_cleanup(c);
     if (fclose(f) && rc == CURLE_OK)
         rc = CURLE_WRITE_ERROR;
-    if (rc == CURLE_OK)
-        return 0;
-    if (d.before && (rc == CURLE_RANGE_ERROR || rc == CURLE_HTTP_RETURNED_ERROR || rc == CURLE_BAD_DOWNLOAD_RESUME))
-        return 1;
+    if (rc == CURLE_OK || again)
+        return again;
     return fail(FAULT_RUN, "%s: %s (run it again to go on)", url, *why ? why : curl_easy_strerror(rc));
 }
 
@@ -110,12 +123,13 @@ static int download(arena *a, const struct data_source *s, const char *url, cons
         return checked(s, path) ? (unlink(path), -1) : 0;
     say(SAY_NORMAL, "fetching %s", url);
     int rc = get_part(url, part);
-    if (rc == 1 && checked(s, part)) {                        // it cannot go on from what is there: from the start, once
+    if (rc == 1 && ((!s->md5 && !s->sha256) || checked(s, part))) {       // not complete either: from the start, once
         unlink(part);
         rc = get_part(url, part);
     }
     if (rc < 0)
         return -1;
+    fail_clear();
     if (checked(s, part)) {
         unlink(part);
         return -1;
