@@ -22,12 +22,10 @@ const struct data_set *data_set_named(const char *name)
         if (!strcmp(names[i], name))
             return sets[i];
     }
-    const char *near = text_nearest(name, names, countof(sets));
-    char list[512] = "";
+    char hint[96], list[512] = "";
     for (int i = 0; i < countof(sets); i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    fail(FAULT_USAGE, "no data set '%s'%s%s%s; known: %s", name, near ? " (did you mean '" : "", near ? near : "",
-         near ? "'?)" : "", list);
+    fail(FAULT_USAGE, "no data set '%s'%s; known: %s", name, text_hint(hint, name, names, countof(sets)), list);
     return NULL;
 }
 
@@ -127,9 +125,8 @@ static int class_named(const dataset *d, const char *name)
     for (int i = 0; i < d->classes; i++)
         if (!strcmp(d->class_name[i], name))
             return i;
-    const char *near = text_nearest(name, d->class_name, d->classes);
-    return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s%s%s", d->kind->name, name, near ? " (did you mean '" : "",
-                near ? near : "", near ? "'?)" : "");
+    char hint[96];
+    return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s", d->kind->name, name, text_hint(hint, name, d->class_name, d->classes));
 }
 
 /* Leaves the samples of the wanted classes, relabelled in their order. */

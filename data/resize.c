@@ -109,7 +109,7 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
     return 0;
 }
 
-/* out[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, clipped. */
+/* out[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, rounded and clipped: on any machine, ... */
 #define WEIGHTED_SUM(in, step, w, taps, out) do { \
     i32x4 a_ = (i32x4){ 0 } + (1 << (BITS - 1)), b_ = a_, c_ = a_, d_ = a_; \
     for (int k_ = 0; k_ < (taps); k_++) { \
@@ -133,20 +133,55 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
     (out) = NARROW16(a_, b_, c_, d_); \
 } while (0)
 
-/* One output row of n bytes: a weighted sum of `taps` input rows. */
-CLONES static void row_down(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out)
-{
-    for (size_t at = 0; at < n; at += 16) {
-        u8x16 v;
-        WEIGHTED_SUM(in + at, stride, w, taps, v);
-        memcpy(out + at, &v, MIN(16, n - at));
+/* ... and where eight integers fit into a register, which compilers do not find by themselves. */
+#define WEIGHTED_SUM_AVX2(in, step, w, taps, out) do { \
+    i32x8 a_ = (i32x8){ 0 } + (1 << (BITS - 1)), b_ = a_; \
+    for (int k_ = 0; k_ < (taps); k_++) { \
+        const u8 *p_ = (in) + (size_t)k_ * (step); \
+        i32x8 w_ = (i32x8){ 0 } + (w)[k_]; \
+        a_ += LOAD8_AVX2(p_) * w_; \
+        b_ += LOAD8_AVX2(p_ + 8) * w_; \
+    } \
+    a_ >>= BITS; \
+    b_ >>= BITS; \
+    CLIP255(a_); \
+    CLIP255(b_); \
+    (out) = NARROW16(LOW4(a_), HIGH4(a_), LOW4(b_), HIGH4(b_)); \
+} while (0)
+
+/* row_down: one output row of n bytes, a weighted sum of `taps` input rows. sums_across: the same for rows that stand on end. */
+#define DEFINE_SUMS(name, attributes, SUM) \
+    attributes static void row_down##name(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out) \
+    { \
+        for (size_t at = 0; at < n; at += 16) { \
+            u8x16 v; \
+            SUM(in + at, stride, w, taps, v); \
+            memcpy(out + at, &v, MIN(16, n - at)); \
+        } \
+    } \
+    attributes static void sums_across##name(const u8 *tall, const struct axis *x, int columns, u8 *out) \
+    { \
+        for (int i = 0; i < x->n; i++) { \
+            const i32 *w = x->weight + (size_t)i * x->taps; \
+            const u8 *in = tall + (size_t)x->first[i] * 48; \
+            int taps = MIN(x->taps, columns - x->first[i]); \
+            for (int c = 0; c < 3; c++) { \
+                u8x16 v; \
+                SUM(in + 16 * c, 48, w, taps, v); \
+                memcpy(out + (size_t)(3 * i + c) * 16, &v, 16); \
+            } \
+        } \
     }
-}
+DEFINE_SUMS(_plain, , WEIGHTED_SUM)
+#ifdef AVX2
+DEFINE_SUMS(_avx2, AVX2, WEIGHTED_SUM_AVX2)
+#endif
+bool simd_plain;
 
 /* Sixteen rows at a time, stood on end, so that a vector holds one byte of each and taps are whole vectors apart:
  *
  *     rows -> tall: in[x][c][16 rows] -> weighted sums: out[x][c][16 rows] -> rows                                       */
-CLONES static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
+static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
 {
     for (size_t at = 0; at < n; at += 16) {
         u8x16 v[16];
@@ -157,7 +192,7 @@ CLONES static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
     }
 }
 
-CLONES static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
+static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
 {
     for (size_t at = 0; at < n; at += 16) {
         u8x16 v[16];
@@ -165,20 +200,6 @@ CLONES static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u
         TRANSPOSE16(v);
         for (int i = 0; i < rows; i++)
             memcpy(out + (size_t)i * stride + at, &v[i], MIN(16, n - at));
-    }
-}
-
-CLONES static void sums_across(const u8 *tall, const struct axis *x, int columns, u8 *out)
-{
-    for (int i = 0; i < x->n; i++) {
-        const i32 *w = x->weight + (size_t)i * x->taps;
-        const u8 *in = tall + (size_t)x->first[i] * 48;
-        int taps = MIN(x->taps, columns - x->first[i]);
-        for (int c = 0; c < 3; c++) {
-            u8x16 v;
-            WEIGHTED_SUM(in + 16 * c, 48, w, taps, v);
-            memcpy(out + (size_t)(3 * i + c) * 16, &v, 16);
-        }
     }
 }
 
@@ -202,7 +223,7 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
         for (int i = 0; i < 16; i++)
             row[i] = m->rgb + (size_t)(top + MIN(y + i, rows - 1)) * n;
         stand_up(row, n, r->tall);
-        sums_across(r->tall, &x, m->w, r->wide);
+        BEST(sums_across, r->tall, &x, m->w, r->wide);
         lay_down(r->wide, out, MIN(16, rows - y), out, r->across.rgb + (size_t)y * out);
     }
     return 0;
@@ -220,7 +241,7 @@ static int pass_down(struct resizer *r, const struct span *s, int top, struct im
     if (weigh(r, 1, s, top, &y))
         return -1;
     for (int i = 0; i < s->n; i++)
-        row_down(r->across.rgb + (size_t)y.first[i] * stride, stride, y.weight + (size_t)i * y.taps,
+        BEST(row_down, r->across.rgb + (size_t)y.first[i] * stride, stride, y.weight + (size_t)i * y.taps,
                  MIN(y.taps, r->across.h - y.first[i]), stride, out->rgb + (size_t)i * stride);
     return 0;
 }

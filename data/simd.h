@@ -1,5 +1,6 @@
-/* simd.h: vectors of the compiler's own kind (GCC, clang), for loops over bytes. CLONES compiles a function twice where the
- * C library can choose at start: for any x86-64 and for AVX2. No fused multiply-add in either, so both give the same bits. */
+/* simd.h: vectors of the compiler's own kind (GCC, clang), for loops over bytes. The two hottest loops exist twice: _plain for any
+ * machine, and _avx2, where loading widens by itself; BEST takes the one that the processor has. Same bits: no fused multiply-add.
+ */
 #ifndef JETCL_SIMD_H
 #define JETCL_SIMD_H
 
@@ -9,15 +10,22 @@ typedef u8  u8x16 __attribute__((vector_size(16)));
 typedef u8  u8x4  __attribute__((vector_size(4)));
 typedef u16 u16x8 __attribute__((vector_size(16)));
 typedef i32 i32x4 __attribute__((vector_size(16)));
+typedef i32 i32x8 __attribute__((vector_size(32)));
 typedef f32 f32x4 __attribute__((vector_size(16)));
 typedef f64 f64x4 __attribute__((vector_size(32)));
 
 /* ThreadSanitizer instruments the resolver, which runs before it is ready. */
-#if defined __x86_64__ && defined __GLIBC__ && !defined __SANITIZE_THREAD__
-#define CLONES __attribute__((target_clones("avx2", "default")))
+#if defined __x86_64__
+#include <immintrin.h>
+#define AVX2 __attribute__((target("avx2")))
+#define LOAD8_AVX2(p) ((i32x8)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
+#define LOAD4_AVX2(p) ((i32x4)_mm_cvtepu8_epi32(_mm_loadu_si32(p)))
+#define BEST(function, ...) \
+    (!simd_plain && __builtin_cpu_supports("avx2") ? function##_avx2(__VA_ARGS__) : function##_plain(__VA_ARGS__))
 #else
-#define CLONES
+#define BEST(function, ...) function##_plain(__VA_ARGS__)
 #endif
+extern bool simd_plain;                           /* tests: leave the loops for particular processors alone */
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "WIDEN16 needs a little-endian machine");
 #define INTERLEAVE_LOW(a, b)  __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
@@ -38,6 +46,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "WIDEN16 needs a littl
 #define NARROW16(a, b, c, d) EVEN_BYTES(EVEN_BYTES((u8x16)(a), (u8x16)(b)), EVEN_BYTES((u8x16)(c), (u8x16)(d)))
 /* Each lane into 0..255. */
 #define CLIP255(v) do { (v) &= (v) >= 0; (v) = ((v) & ((v) <= 255)) | (((v) > 255) & 255); } while (0)
+
+#define LOW4(v)  __builtin_shufflevector(v, v, 0, 1, 2, 3)
+#define HIGH4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7)
 
 /* v[16] of u8x16: byte j of v[i] and byte i of v[j] change places. Four rounds of interleaving the halves. */
 #define TRANSPOSE16(v) do { \

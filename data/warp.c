@@ -51,46 +51,29 @@ static void sample_linear(const struct image *m, f64 fx, f64 fy, u8 *to)
 
 /* The cubic where all sixteen samples exist, the channels side by side in a vector (the fourth is the next pixel's). Same
  * operations in the same order as sample_cubic; an offset of exactly 0 leaves sample 0, which shears and shifts make common. */
-#define PIXEL(p, out) do { \
+#define LOAD4(p, out) do { \
     u8x16 v_ = { 0 }; \
-    i32x4 a_, b_, c_, d_; \
+    i32x4 b_, c_, d_; \
     memcpy(&v_, (p), 4); \
-    WIDEN16(v_, a_, b_, c_, d_); \
+    WIDEN16(v_, out, b_, c_, d_); \
     (void)b_, (void)c_, (void)d_; \
-    (out) = __builtin_convertvector(a_, f64x4); \
 } while (0)
+#define PIXEL(p, out) do { i32x4 x_; LOAD4(p, x_); (out) = __builtin_convertvector(x_, f64x4); } while (0)
+#define PIXEL_AVX2(p, out) ((out) = __builtin_convertvector(LOAD4_AVX2(p), f64x4))
 #define CUBIC(v0, v1, v2, v3, d, out) do { \
     f64x4 p2_ = -(v0) + (v2), p3_ = 2 * ((v0) - (v1)) + (v2) - (v3), p4_ = -(v0) + (v1) - (v2) + (v3); \
     (out) = (v1) + (d) * (p2_ + (d) * (p3_ + (d) * p4_)); \
 } while (0)
-#define ROW(p, dx, out) do { \
-    PIXEL((p), out); \
+#define ROW(pixel, p, dx, out) do { \
+    pixel((p), out); \
     if ((dx) != 0) { \
         f64x4 r0_, r2_, r3_; \
-        PIXEL((p) - 3, r0_); \
-        PIXEL((p) + 3, r2_); \
-        PIXEL((p) + 6, r3_); \
+        pixel((p) - 3, r0_); \
+        pixel((p) + 3, r2_); \
+        pixel((p) + 6, r3_); \
         CUBIC(r0_, out, r2_, r3_, dx, out); \
     } \
 } while (0)
-
-/* p: sample 0 of both directions. Writes a fourth byte, which the next pixel (or the slack) takes. */
-static inline __attribute__((always_inline)) void sample_inside(const u8 *p, size_t stride, f64 dx, f64 dy, u8 *to)
-{
-    f64x4 v;
-    ROW(p, dx, v);
-    if (dy != 0) {
-        f64x4 above, below, last;
-        ROW(p - stride, dx, above);
-        ROW(p + stride, dx, below);
-        ROW(p + 2 * stride, dx, last);
-        CUBIC(above, v, below, last, dy, v);
-    }
-    i32x4 x = __builtin_convertvector(v, i32x4);
-    CLIP255(x);
-    u8x16 bytes = NARROW16(x, x, x, x);
-    memcpy(to, &bytes, 4);
-}
 
 /* The source point of output x in a row: a (x + 1/2) + b + c, b holding the row's share; summed in Pillow's order. */
 struct line { f64 ax, bx, cx, ay, by, cy; };
@@ -114,17 +97,34 @@ static void affine_some(const struct image *m, const struct line *l, enum filter
     }
 }
 
-CLONES static void affine_inside(const struct image *m, const struct line *line, int from, int to, u8 *out)
-{
-    struct line l = *line;
-    const u8 *p = m->rgb;
-    size_t stride = (size_t)m->w * 3;
-    for (int x = from; x < to; x++) {
-        f64 fx = SOURCE_X(&l, x) - 0.5, fy = SOURCE_Y(&l, x) - 0.5;
-        int ix = (int)fx, iy = (int)fy;
-        sample_inside(p + (size_t)iy * stride + 3 * (size_t)ix, stride, fx - ix, fy - iy, out + 3 * x);
+/* Outputs [from, to). Writes a byte behind each, which the next pixel (or the slack) takes. */
+#define DEFINE_INSIDE(name, attributes, pixel) \
+    attributes static void affine_inside##name(const struct image *m, const struct line *line, int from, int to, u8 *out) \
+    { \
+        struct line l = *line; \
+        size_t stride = (size_t)m->w * 3; \
+        for (int x = from; x < to; x++) { \
+            f64 fx = SOURCE_X(&l, x) - 0.5, fy = SOURCE_Y(&l, x) - 0.5, dx = fx - (int)fx, dy = fy - (int)fy; \
+            const u8 *p = m->rgb + (size_t)(int)fy * stride + 3 * (size_t)(int)fx;        /* sample 0 in both directions */ \
+            f64x4 v; \
+            ROW(pixel, p, dx, v); \
+            if (dy != 0) { \
+                f64x4 above, below, last; \
+                ROW(pixel, p - stride, dx, above); \
+                ROW(pixel, p + stride, dx, below); \
+                ROW(pixel, p + 2 * stride, dx, last); \
+                CUBIC(above, v, below, last, dy, v); \
+            } \
+            i32x4 whole = __builtin_convertvector(v, i32x4); \
+            CLIP255(whole); \
+            u8x16 bytes = NARROW16(whole, whole, whole, whole); \
+            memcpy(out + 3 * x, &bytes, 4); \
+        } \
     }
-}
+DEFINE_INSIDE(_plain, , PIXEL)
+#ifdef AVX2
+DEFINE_INSIDE(_avx2, AVX2, PIXEL_AVX2)
+#endif
 
 /* The points whose samples all exist follow each other; those before and after take the careful way. */
 static void affine_row(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int n, u8 *out)
@@ -135,7 +135,7 @@ static void affine_row(const struct image *m, const struct line *l, enum filter 
     while (to > from && !all_samples_exist(m, l, to - 1))
         to--;
     affine_some(m, l, f, fill, 0, from, out);
-    affine_inside(m, l, from, to, out);
+    BEST(affine_inside, m, l, from, to, out);
     affine_some(m, l, f, fill, to, n, out);       // last: affine_inside writes a byte too many
 }
 

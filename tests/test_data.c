@@ -2,6 +2,7 @@
 #include "data_help.h"
 #include "ckpt/ckpt.h"
 #include "data/set.h"
+#include "data/simd.h"
 
 /* ---- golden ---------------------------------------------------------------------------------------------------- */
 
@@ -151,9 +152,8 @@ static void operations_as_pillow(void **state)
     assert_int_equal(check_operations("img_c_33x41"), 64);
 }
 
-static void own_golden(void **state)
+static void check_own(void)
 {
-    (void)state;
     struct image m = stored("image");
     int checked = 0;
     for (int i = 0; i < ckpt_count(golden); i++) {
@@ -169,6 +169,38 @@ static void own_golden(void **state)
     }
     assert_int_equal(checked, 12);
     assert_int_equal(check_operations("image"), 48);
+}
+
+static void own_golden(void **state)
+{
+    (void)state;
+    check_own();
+    simd_plain = true;                            // the loops of other processors
+    check_own();
+    simd_plain = false;
+}
+
+/* Both kinds of loops on larger pictures, where their insides are what runs. */
+static void same_on_any_processor(void **state)
+{
+    (void)state;
+    struct image m = picture(203, 151, 4), out[2] = { 0 };
+    rng r = rng_at(3, RNG_TEST, 0, 0);
+    for (int i = 0; i < 40; i++) {
+        int w = 1 + (int)rng_below(&r, 260), h = 1 + (int)rng_below(&r, 260);
+        f64 angle = 60 * rng_unit(&r) - 30;
+        for (int k = 0; k < 2; k++) {
+            simd_plain = k;
+            if (i % 2)
+                image_resize(mem, &m, i % 4 == 1, w, h, &out[k]);
+            else {
+                image_room(mem, &out[k], m.w, m.h);
+                image_rotate(&m, angle, FILTER_BICUBIC, (u8[]){ 1, 2, 3 }, &out[k]);
+            }
+        }
+        assert_pixels(&out[0], out[1].w, out[1].h, out[1].rgb, 0, i % 2 ? "resize" : "rotate");
+    }
+    simd_plain = false;
 }
 
 static void close_to(const f32 *got, const tensor *t, f64 rtol, const char *name)
@@ -271,6 +303,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(own_golden, own_open, golden_close),
+        cmocka_unit_test_setup_teardown(same_on_any_processor, memory_open, memory_close),
         cmocka_unit_test_setup_teardown(resizes_as_pillow, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(crops_as_the_reference, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(operations_as_pillow, golden_open, golden_close),

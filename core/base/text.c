@@ -77,7 +77,7 @@ const char *text_nearest(const char *s, const char *const *names, int n)
 const char *text_hint(char out[96], const char *s, const char *const *names, int n)
 {
     const char *near = text_nearest(s, names, n);
-    snprintf(out, 96, near ? " (did you mean '%.70s'?)" : "", near ? near : "");
+    snprintf(out, 96, near ? " (did you mean '%.70s'?)" : "%s", near ? near : "");
     return out;
 }
 

@@ -329,9 +329,9 @@ static int run(struct cli *c)
         if (!strcmp(c->operands[0], names[i]))
             return actions[i].run(c);
     }
-    const char *near = text_nearest(c->operands[0], names, countof(names));
-    return fail(FAULT_USAGE, "no action '%s'%s%s%s; there are list, verify, fetch, stats, show, speed", c->operands[0],
-                near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    char hint[96];
+    return fail(FAULT_USAGE, "no action '%s'%s; there are list, verify, fetch, stats, show, speed", c->operands[0],
+                text_hint(hint, c->operands[0], names, countof(names)));
 }
 
 static const struct cli_option options[] = {
