@@ -69,7 +69,7 @@ static int evaluate_now(struct loop *t)
     bool better = !t->at.best_epoch || merit(t, &got) > t->at.best;
     if (better) {
         t->at.best = merit(t, &got);
-        t->at.best_epoch = t->at.epoch;
+        t->at.best_epoch = got.epoch;
     }
     t->at.since_best = better ? 0 : t->at.since_best + 1;
     if (better && spec_of(t)->keep.best && save_weights(t, "ckpt/best.safetensors"))
@@ -132,7 +132,7 @@ static int one_epoch(struct loop *t)
             return -1;
         return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on", (long long)t->at.step);
     }
-    t->at.epoch++;
+    t->at.epoch = t->at.step / t->per_epoch;      // train.steps may end in the middle of one
     f64 busy = loader_busy_seconds(t->train);
     say(SAY_VERBOSE, "data: %.0f images a second for each worker, %.1f s waited for so far", busy > 0 ? (f64)loader_images(t->train) / busy : 0,
         loader_wait_seconds(t->train));
@@ -146,7 +146,7 @@ static int after_epoch(struct loop *t, bool *enough)
     if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g && evaluate_now(t))
         return -1;
     *enough = s->eval.patience && t->at.since_best >= s->eval.patience;
-    bool keep = s->keep.every && t->at.epoch % s->keep.every == 0;
+    bool whole = t->at.step == t->at.epoch * t->per_epoch, keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
     return last || keep || *enough ? save(t, keep && s->keep.last) : 0;
 }
 
