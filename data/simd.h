@@ -44,6 +44,8 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "WIDEN16 needs a littl
     (d) = (i32x4)__builtin_shufflevector(high_, none_, 4, 12, 5, 13, 6, 14, 7, 15); \
 } while (0)
 #define NARROW16(a, b, c, d) EVEN_BYTES(EVEN_BYTES((u8x16)(a), (u8x16)(b)), EVEN_BYTES((u8x16)(c), (u8x16)(d)))
+/* The four integers' lowest bytes come first. */
+#define LOWEST_BYTES(v) __builtin_shufflevector((u8x16)(v), (u8x16)(v), 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
 /* Each lane into 0..255. */
 #define CLIP255(v) do { (v) &= (v) >= 0; (v) = ((v) & ((v) <= 255)) | (((v) > 255) & 255); } while (0)
 
@@ -51,14 +53,17 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "WIDEN16 needs a littl
 #define HIGH4(v) __builtin_shufflevector(v, v, 4, 5, 6, 7)
 
 /* v[16] of u8x16: byte j of v[i] and byte i of v[j] change places. Four rounds of interleaving the halves. */
+#define INTERLEAVE_HALVES(from, to) do { \
+    for (int i_ = 0; i_ < 8; i_++) { \
+        (to)[2 * i_] = INTERLEAVE_LOW((from)[i_], (from)[i_ + 8]); \
+        (to)[2 * i_ + 1] = INTERLEAVE_HIGH((from)[i_], (from)[i_ + 8]); \
+    } \
+} while (0)
 #define TRANSPOSE16(v) do { \
     u8x16 t_[16]; \
-    for (int r_ = 0; r_ < 4; r_++) { \
-        for (int i_ = 0; i_ < 8; i_++) { \
-            t_[2 * i_] = INTERLEAVE_LOW(v[i_], v[i_ + 8]); \
-            t_[2 * i_ + 1] = INTERLEAVE_HIGH(v[i_], v[i_ + 8]); \
-        } \
-        memcpy(v, t_, sizeof t_); \
+    for (int r_ = 0; r_ < 2; r_++) { \
+        INTERLEAVE_HALVES(v, t_); \
+        INTERLEAVE_HALVES(t_, v); \
     } \
 } while (0)
 

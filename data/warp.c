@@ -117,7 +117,7 @@ static void affine_some(const struct image *m, const struct line *l, enum filter
             } \
             i32x4 whole = __builtin_convertvector(v, i32x4); \
             CLIP255(whole); \
-            u8x16 bytes = NARROW16(whole, whole, whole, whole); \
+            u8x16 bytes = LOWEST_BYTES(whole); \
             memcpy(out + 3 * x, &bytes, 4); \
         } \
     }

@@ -134,6 +134,42 @@ static void cifar10(void **state)
     refused("cifar10", at("nowhere/."), "train", FAULT_DATA, "no cifar10 there (no cifar-10-batches-bin/data_batch_1.bin); get it with: jetcl data fetch cifar10");
 }
 
+/* The released configuration erases with the means in reversed order, on CIFAR alone. */
+static void cifar_fill(void **state)
+{
+    (void)state;
+    u8 *black = arena_bytes(mem, 64 * 3073, 1);
+    write_file(at("fill/cifar10/test_batch.bin"), black, 64 * 3073);
+    write_text(at("fill/cifar10/batches.meta.txt"), lines(10, "c%d\n"));
+    struct data_options o = { .set = "cifar10", .root = at("fill"), .split = "test", .image = 32, .batch = 64, .train = true, .augment = { .pad = 1, .erasing = 1 } };
+    for (int released = 0; released < 2; released++) {
+        f64 sum[3] = { 0 }, n = 0;
+        o.released = released;
+        dataset *d = data_open(&o);
+        loader *l = loader_open(d, &o);
+        loader_start(l, 0, 0);
+        const struct batch *b = loader_next(l);
+        f32 mean[3], std[3];
+        data_mean_std(d, mean, std);
+        for (int i = 0; i < 64; i++)
+            for (int k = 0; k < 1024; k++) {
+                f64 v[3];
+                for (int c = 0; c < 3; c++)
+                    v[c] = b->images[(i * 3 + c) * 1024 + k] * std[c] + mean[c];
+                if (v[0] + v[1] + v[2] < 0.5)
+                    continue;
+                n++;
+                for (int c = 0; c < 3; c++)
+                    sum[c] += v[c];
+            }
+        f64 red = sum[0] / n, blue = sum[2] / n;
+        assert_true(n > 3000 && fabs((released ? blue - red : red - blue) - (125.3 - 113.9)) < 5);
+        loader_release(l, b);
+        loader_close(l);
+        data_close(d);
+    }
+}
+
 static void cifar100(void **state)
 {
     (void)state;
@@ -388,7 +424,7 @@ int main(void)
     say_setup((struct say_options){ .level = SAY_QUIET });
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(cifar10), TEST(cifar100), TEST(stl10), TEST(flowers), TEST(pets), TEST(food101), TEST(dtd), TEST(imagenet),
+        TEST(cifar10), TEST(cifar_fill), TEST(cifar100), TEST(stl10), TEST(flowers), TEST(pets), TEST(food101), TEST(dtd), TEST(imagenet),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }
