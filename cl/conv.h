@@ -20,6 +20,10 @@
 #ifndef XB
 #define XB 8                                      // outputs of a tile, side by side in a row
 #endif
+#ifndef WHOLE
+#define WHOLE 0                                   // is a row one tile? Then its border is known when it is compiled
+#endif
+#define WIDTH(w) (WHOLE ? XB : (w))
 
 __kernel void depthwise_weights(__global const float *w, __global float *t, int c, int turn)
 {

@@ -28,8 +28,8 @@ __kernel ALONE void depthwise(__global const float *x, __global const float *t, 
             const int n = min(n0, c - 16);
             const V start = biased ? LOAD(bias + n) : 0;
             for (int i = i0; i < min(to, i0 + STRIP); i++)
-                for (int j = 0; j < w; j += XB)
-                    tile(x + image + n, t + n, y + image + n, start, i, j, h, w, c);
+                for (int j = 0; j < WIDTH(w); j += XB)
+                    tile(x + image + n, t + n, y + image + n, start, i, j, h, WIDTH(w), c);
         }
 }
 
@@ -49,7 +49,7 @@ __kernel ALONE void depthwise_grad(__global const float *x, __global const float
             const int n = min(n0, c - 16);
             const float16 share = clamp(lane - (n0 - n) + 1, 0.0f, 1.0f);      // 0 below n0
             for (long r = r0; r < min(to, r0 + STRIP); r++)
-                for (int j = 0; j < w; j += XB)
-                    tile_grad(x + n, g + n, sum + n, share, r, j, h, w, c, rows);
+                for (int j = 0; j < WIDTH(w); j += XB)
+                    tile_grad(x + n, g + n, sum + n, share, r, j, h, WIDTH(w), c, rows);
         }
 }

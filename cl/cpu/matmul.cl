@@ -153,7 +153,7 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
                 if (quick && end - j >= 48) PUT_SUMS(3)
                 if (quick && end - j == 32) PUT_SUMS(2)
 #endif
-                if (quick && (end - j == 16 || (NV == 1 && end - j > 16))) PUT_SUMS(1)
+                if (quick && (end - j == 16 || (end - j) * (NV == 1) > 16)) PUT_SUMS(1)
                 float16 sums[MR * NV];
                 ROWS(KEEP_SUMS)
                 for (int r = 0; r < min(MR, m1 - i); r++)

@@ -18,8 +18,8 @@ __kernel void depthwise(__global const float *x, __global const float *t, __glob
     if (n >= c)
         return;
     for (int i = from; i < to; i++)
-        for (int j = 0; j < w; j += XB)
-            tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, w, c);
+        for (int j = 0; j < WIDTH(w); j += XB)
+            tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, WIDTH(w), c);
 }
 
 __kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
@@ -34,8 +34,8 @@ __kernel void depthwise_grad(__global const float *x, __global const float *g, _
     for (int k = 0; k <= KH * KW; k++)
         sum[k] = 0;
     for (long r = from; r < to; r++)
-        for (int j = 0; j < w; j += XB)
-            tile_grad(x + n, g + n, sum, 1, r, j, h, w, c, rows);
+        for (int j = 0; j < WIDTH(w); j += XB)
+            tile_grad(x + n, g + n, sum, 1, r, j, h, WIDTH(w), c, rows);
     for (int k = 0; k <= KH * KW; k++)
         dw[k * c + n] = sum[k];
 }

@@ -45,10 +45,10 @@ static int tile_width(const struct conv *k)
     return best;
 }
 
-static const char *defs(char out[96], const dev *d, const struct conv *k)
+static const char *defs(char out[128], const dev *d, const struct conv *k)
 {
-    snprintf(out, 96, "-DKH=%d -DKW=%d -DXB=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, tile_width(k),
-             dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+    snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, tile_width(k),
+             tile_width(k) == k->w, dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
     return out;
 }
 
@@ -58,7 +58,7 @@ static void emit(const node *n, launches *l)
     const dev *d = launches_dev(l);
     i64 wg = dev_tune(d, "conv", "WG"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
-    char text[96];
+    char text[128];
     launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name, .defs = defs(text, d, &k), .bytes = 8.0 * (f64)node_count(n->in[1]),
                     .global = { (u64)ROUND_UP(node_count(n->in[1]), 64) }, .local = { 64 },
                     .args = { ARG_RANGE(n->in[1]->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(((const struct conv_args *)n->args)->turn) } };
@@ -101,7 +101,7 @@ static void grad_emit(const node *n, launches *l)
     const struct conv k = conv_of(n->in[0], n->in[1]);
     const dev *d = launches_dev(l);
     i64 wg = dev_tune(d, "conv", "WG"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
-    char text[96];
+    char text[128];
     bool own = tiled(d, &k);
     launch grad = { .file = "conv", .kernel = own ? "depthwise_grad" : "depthwise_grad_plain", .label = n->name, .defs = defs(text, d, &k),
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n->in[2]), .bytes = 8.0 * (f64)node_count(n->in[0]),
