@@ -85,12 +85,12 @@ static void across(float v[R], local float *shelf, const int maximum)
     const long at = z / h * (n * row) + z % h * D, out_at = z / h * (n * out_row) + z % h * D;            \
     global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
 
-/* log_sum may be NULL. */
+/* log_sum may be NULL. room: 3 D LINE + 2 B LINE floats. */
 GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n, const int h,
-                            const float scale)
+                            const float scale, local float *room)
 {
     HEAD
-    local float qs[D * LINE], ks[D * LINE], vs[D * LINE], ps[B * LINE], shelf[B * 17];
+    local float *qs = room, *ks = qs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE, *shelf = ps + B * LINE;
     float sum[R][C], s[R][R], top[R], total[R];
     EACH_ROW {
         top[r] = -INFINITY;
@@ -136,13 +136,14 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
     put(out + out_at + i0 * out_row, out_row, n - i0, sum, total);
 }
 
-/* inner, (b h n): sum(dout out) of each row, for attention_dkv. */
+/* inner, (b h n): sum(dout out) of each row, for attention_dkv. room here and there: 4 D LINE + 2 B LINE floats. */
 GROUP kernel void attention_dq(global const float *qkv, global const float *out, global const float *log_sum,
                                global const float *dout, global float *dqkv, global float *inner, const int n, const int h,
-                               const float scale)
+                               const float scale, local float *room)
 {
     HEAD
-    local float qs[D * LINE], gs[D * LINE], ks[D * LINE], vs[D * LINE], ds[B * LINE], shelf[B * 17];
+    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE, *ds = vs + D * LINE,
+                *shelf = ds + B * LINE;
     float sum[R][C], s[R][R], g[R][R], in[R], logs[R], one[R];
     const long first = (long)z * n + i0;
     global const float *o = out + out_at + i0 * out_row, *go = dout + out_at + i0 * out_row;
@@ -181,10 +182,12 @@ GROUP kernel void attention_dq(global const float *qkv, global const float *out,
 }
 
 GROUP kernel void attention_dkv(global const float *qkv, global const float *log_sum, global const float *dout,
-                                global float *dqkv, global const float *inner, const int n, const int h, const float scale)
+                                global float *dqkv, global const float *inner, const int n, const int h,
+                                const float scale, local float *room)
 {
     HEAD
-    local float qs[D * LINE], gs[D * LINE], ks[D * LINE], vs[D * LINE], ps[B * LINE], ds[B * LINE];
+    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE,
+                *ds = ps + B * LINE;
     float sum_k[R][C], sum_v[R][C], s[R][R], g[R][R], one[R];
     EACH_ROW {
         one[r] = 1;

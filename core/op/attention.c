@@ -90,13 +90,16 @@ static void grad_emit_cpu(const node *n, launches *l)
 
 /* ---- gpu: a group has B rows of one head in local memory, and walks the others -------------------------------------------- */
 
+static u64 room(i64 channels, i64 rows, bool grad)
+{
+    return 4 * (u64)((grad ? 4 : 3) * channels * (rows + 1) + 2 * rows * (rows + 1));
+}
+
 /* The largest B whose tiles fit, for the forward or the backward kernels; 0: none does. */
 static i64 block_rows(const dev *d, i64 channels, bool grad)
 {
-    for (i64 b = 32; b >= 16; b -= 16)
-        if (4 * ((grad ? 4 : 3) * channels * (b + 1) + b * (b + 1) + b * 34) <= (i64)dev_info(d)->local_mem)
-            return b;
-    return 0;
+    u64 most = dev_info(d)->local_mem;
+    return room(channels, 32, grad) <= most ? 32 : room(channels, 16, grad) <= most ? 16 : 0;
 }
 
 static launch rows_of_heads(const node *n, const char *kernel, int products)
@@ -116,7 +119,8 @@ static void add_blocks(const node *n, launches *l, launch *k, bool grad)
         c++;
     k->args[c++] = (arg)ARG_INT(s.n);
     k->args[c++] = (arg)ARG_INT(s.h);
-    k->args[c] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
+    k->args[c++] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
+    k->args[c] = (arg)ARG_LOCAL(room(s.d, rows, grad));
     k->defs = defs;
     k->global[0] = 16 * (u64)CEIL_DIV(s.n, rows);
     k->global[1] = 16 * (u64)(s.b * s.h);

@@ -111,7 +111,7 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     choose_groups(p, units, units * tune(d, p, "GROUPS"), t.rows, wide, &c);
     // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
-    i64 most_n = c.mb < tune(d, p, "FEW") ? 12288 / c.kb : tune(d, p, "NP");
+    i64 most_n = c.mb < tune(d, p, "FEW") ? 12288 / c.kb : tune(d, p, p->ta ? "NP_TURNED" : "NP");
     c.np = even(c.nb, MIN(most_n, room / c.kb), wide);
     c.local = c.kb * c.np;
     return c;
