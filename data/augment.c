@@ -1,5 +1,6 @@
-/* augment.c: from a stored sample to the square the network sees. Each kind of choice draws from its own generator, placed
- * by (seed, epoch, sample): switching one augmentation off leaves the others' choices as they were.
+/* augment.c: from a stored sample to the square the network sees. Each kind of choice draws from its own
+ * generator, placed by (seed, epoch, sample): switching one augmentation off leaves the others' choices as
+ * they were.
  *
  *     train   random resized crop (or pad and crop) -> flip -> RandAugment -> random erasing
  *     eval    short edge to eval_short -> centre crop
@@ -18,9 +19,10 @@ static rng draws(const struct data_options *o, i64 epoch, i64 i, enum purpose p)
 
 static f64 uniform(rng *r, f64 lo, f64 hi) { return lo + (hi - lo) * rng_unit(r); }
 
-/* ---- where to crop --------------------------------------------------------------------------------------------- */
+/* ---- where to crop ------------------------------------------------------------------------------------- */
 
-/* Inception's crop (Szegedy et al. 2015): area and aspect ratio drawn until they fit, else the largest centre crop. */
+/* Inception's crop (Szegedy et al. 2015): area and aspect ratio drawn until they fit, else the largest centre
+ * crop. */
 static struct window random_crop(rng *r, int w, int h, f64 scale_min)
 {
     const f64 narrow = 3.0 / 4, wide = 4.0 / 3;
@@ -48,15 +50,16 @@ static struct view train_view(const struct data_options *o, i64 epoch, i64 i, in
 {
     rng r = draws(o, epoch, i, CROP);
     f64 scale_min = o->augment.scale_min > 0 ? o->augment.scale_min : 0.08;
-    return (struct view){ random_crop(&r, w, h, scale_min), o->image, o->image, { 0, 0, o->image, o->image } };
+    struct window crop = random_crop(&r, w, h, scale_min);
+    return (struct view){ crop, o->image, o->image, { 0, 0, o->image, o->image } };
 }
 
 /* Eval: short edge to `edge` (the long edge truncated), then the centre, its offset rounded half to even. */
 static struct view centre_view(int edge, int size, int w, int h)
 {
     int ow = w <= h ? edge : (int)((i64)edge * w / h), oh = w <= h ? (int)((i64)edge * h / w) : edge;
-    return (struct view){ { 0, 0, w, h }, ow, oh,
-                          { (int)nearbyint((ow - size) / 2.0), (int)nearbyint((oh - size) / 2.0), size, size } };
+    int x = (int)nearbyint((ow - size) / 2.0), y = (int)nearbyint((oh - size) / 2.0);
+    return (struct view){ { 0, 0, w, h }, ow, oh, { x, y, size, size } };
 }
 
 static int view_of(const struct data_options *o, i64 epoch, i64 i, int w, int h, struct view *v)
@@ -72,12 +75,14 @@ static int view_of(const struct data_options *o, i64 epoch, i64 i, int w, int h,
 
 static struct scaling scaling_of(const struct data_options *o, const struct view *v)
 {
-    return (struct scaling){ o->bilinear ? FILTER_BILINEAR : FILTER_BICUBIC, v->source.w, v->source.h, v->out_w, v->out_h, .part = v->part };
+    return (struct scaling){ o->bilinear ? FILTER_BILINEAR : FILTER_BICUBIC, v->source.w, v->source.h,
+                             v->out_w, v->out_h, .part = v->part };
 }
 
-/* ---- the stored pixels: from a record, from memory, or from a file --------------------------------------------------- */
+/* ---- the stored pixels: from a record, from memory, or from a file ------------------------------------- */
 
-static int from_image(struct worker_space *w, const struct data_options *o, i64 epoch, i64 i, const struct image *m)
+static int from_image(struct worker_space *w, const struct data_options *o, i64 epoch, i64 i,
+                      const struct image *m)
 {
     struct view v;
     if (view_of(o, epoch, i, m->w, m->h, &v))
@@ -96,8 +101,8 @@ static int halvings(const struct view *v)
 }
 
 /* Decodes at 1/2^k: the view's window becomes a box with fractions in the smaller picture. */
-static int from_halved(struct worker_space *w, const struct data_options *o, const struct image_info *info, size_t bytes,
-                       const struct view *v, int k)
+static int from_halved(struct worker_space *w, const struct data_options *o, const struct image_info *info,
+                       size_t bytes, const struct view *v, int k)
 {
     int W, H;
     image_turned_size(info, &W, &H);
@@ -114,10 +119,12 @@ static int from_halved(struct worker_space *w, const struct data_options *o, con
         || image_scale(&w->resizer, &s, &w->stored, need.x, need.y, &w->out) ? -1 : 0;
 }
 
-static int peek_file(struct worker_space *w, const dataset *d, const struct data_options *o, i64 i, struct image_info *info, size_t *bytes)
+static int peek_file(struct worker_space *w, const dataset *d, const struct data_options *o, i64 i,
+                     struct image_info *info, size_t *bytes)
 {
     char path[4096];
-    return image_read_file(&w->decoder, data_path(d, i, path), bytes) || image_peek(w->decoder.file, *bytes, o->exif, info) ? -1 : 0;
+    return image_read_file(&w->decoder, data_path(d, i, path), bytes)
+        || image_peek(w->decoder.file, *bytes, o->exif, info) ? -1 : 0;
 }
 
 static int from_file(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch, i64 i)
@@ -135,7 +142,8 @@ static int from_file(struct worker_space *w, const dataset *d, const struct data
     if (k)
         return from_halved(w, o, &info, bytes, &v, k);
     struct scaling s = scaling_of(o, &v);
-    struct window need = scaling_needs(&s), part = { v.source.x + need.x, v.source.y + need.y, need.w, need.h };
+    struct window need = scaling_needs(&s);
+    struct window part = { v.source.x + need.x, v.source.y + need.y, need.w, need.h };
     return image_decode(&w->decoder, w->decoder.file, bytes, &info, &part, 0, &w->stored)
         || image_scale(&w->resizer, &s, &w->stored, need.x, need.y, &w->out) ? -1 : 0;
 }
@@ -148,7 +156,8 @@ static const struct image *kept_image(struct worker_space *w, dataset *d, const 
     size_t bytes;
     if (__atomic_load_n(&k->rgb, __ATOMIC_ACQUIRE))
         return k;
-    if (peek_file(w, d, o, i, &info, &bytes) || image_decode(&w->decoder, w->decoder.file, bytes, &info, NULL, 0, &w->spare))
+    if (peek_file(w, d, o, i, &info, &bytes)
+        || image_decode(&w->decoder, w->decoder.file, bytes, &info, NULL, 0, &w->spare))
         return NULL;
     pthread_mutex_lock(&d->lock);
     i64 size = (i64)image_bytes(&w->spare);
@@ -177,7 +186,7 @@ static int fetch(struct worker_space *w, dataset *d, const struct data_options *
     return from_file(w, d, o, epoch, i);
 }
 
-/* ---- changes to the square --------------------------------------------------------------------------------------------- */
+/* ---- changes to the square ----------------------------------------------------------------------------- */
 
 /* Black borders of `pad`, then a crop of the old size: a shift by up to pad. */
 static int pad_and_crop(struct worker_space *w, const struct data_options *o, i64 epoch, i64 i)
@@ -189,7 +198,8 @@ static int pad_and_crop(struct worker_space *w, const struct data_options *o, i6
         return -1;
     memset(w->spare.rgb, 0, image_bytes(&w->spare));
     for (int y = MAX(0, -y0); y < MIN(side, side - y0) && n > 0; y++)
-        memcpy(w->spare.rgb + ((size_t)y * side + x) * 3, w->out.rgb + ((size_t)(y + y0) * side + x + x0) * 3, (size_t)n * 3);
+        memcpy(w->spare.rgb + ((size_t)y * side + x) * 3, w->out.rgb + ((size_t)(y + y0) * side + x + x0) * 3,
+               (size_t)n * 3);
     struct image t = w->out;
     w->out = w->spare;
     w->spare = t;
@@ -218,17 +228,21 @@ static struct fill fill_of(const dataset *d, const struct data_options *o)
     return f;
 }
 
-/* Random erasing (Zhong et al. 2020), fill of normal noise per pixel. The last row and column are never reached, as in the
- * reference. */
+/* Random erasing (Zhong et al. 2020), fill of normal noise per pixel. The last row and column are never
+ * reached, as in the reference. */
 static void maybe_erase(struct image *m, const struct fill *f, const struct data_options *o, i64 epoch, i64 i)
 {
     rng r = draws(o, epoch, i, ERASE);
     if (rng_unit(&r) >= o->augment.erasing)
         return;
-    f64 aspect = exp(uniform(&r, log(3.0 / 10), log(10.0 / 3))), area = uniform(&r, 0.02, 1.0 / 3) * m->w * m->h;
-    int h = MIN(m->h, (int)nearbyint(sqrt(area * aspect))), w = MIN(m->w, (int)nearbyint(sqrt(area / aspect)));
-    int y = m->h > h ? (int)rng_below(&r, (u32)(m->h - h)) : 0, x = m->w > w ? (int)rng_below(&r, (u32)(m->w - w)) : 0;
-    u64 noise = (u64)rng_u32(&r) << 32 | rng_u32(&r);
+    f64 aspect = exp(uniform(&r, log(3.0 / 10), log(10.0 / 3)));
+    f64 area = uniform(&r, 0.02, 1.0 / 3) * m->w * m->h;
+    int h = MIN(m->h, (int)nearbyint(sqrt(area * aspect)));
+    int w = MIN(m->w, (int)nearbyint(sqrt(area / aspect)));
+    int y = m->h > h ? (int)rng_below(&r, (u32)(m->h - h)) : 0;
+    int x = m->w > w ? (int)rng_below(&r, (u32)(m->w - w)) : 0;
+    u64 noise = rng_u32(&r);
+    noise = noise << 32 | rng_u32(&r);
     image_erase(m, (struct window){ x, y, w, h }, f->mean, f->std, noise);
 }
 

@@ -1,5 +1,6 @@
-/* color.c: RandAugment's colour operations with Pillow's arithmetic (ImageOps and ImageEnhance). Whatever depends on one
- * channel value alone is a table of 256 entries. Blends run in float and truncate, as there. */
+/* color.c: RandAugment's colour operations with Pillow's arithmetic (ImageOps and ImageEnhance). Whatever
+ * depends on one channel value alone is a table of 256 entries. Blends run in float and truncate, as
+ * there. */
 #include "data/image.h"
 
 static void apply_table(struct image *m, u8 table[256])
@@ -147,7 +148,8 @@ void image_sharpness(const struct image *m, f64 factor, struct image *out)
         const u8 *p = m->rgb + (size_t)y * stride, *up = p - stride, *down = p + stride;
         u8 *to = out->rgb + (size_t)y * stride;
         for (size_t i = 3; i + 3 < stride; i++) {
-            int sum = up[i - 3] + up[i] + up[i + 3] + p[i - 3] + 5 * p[i] + p[i + 3] + down[i - 3] + down[i] + down[i + 3];
+            int sum = up[i - 3] + up[i] + up[i + 3] + p[i - 3] + 5 * p[i] + p[i + 3] + down[i - 3] + down[i]
+                      + down[i + 3];
             to[i] = blend((f32)((2 * sum + 13) / 26), p[i], (f32)factor);
         }
     }

@@ -1,11 +1,12 @@
 /* data.h: labelled image sets and the threads that turn them into batches.
  *
- *     struct data_options o = { .set = "folder", .root = "pets", .split = "train", .image = 224, .batch = 64, .train = true };
+ *     struct data_options o = { .set = "pets", .split = "test", .image = 224, .batch = 64 };
  *     dataset *d = data_open(&o);                        loader *l = loader_open(d, &o);
  *     for (loader_start(l, epoch, 0); (b = loader_next(l)); loader_release(l, b))
  *         step(b->images, b->soft_labels);               // the next batches are being prepared meanwhile
  *
- * Every sample's crop, flip and colours are a function of (seed, epoch, sample index): not of threads, nor of what came before.
+ * Every sample's crop, flip and colours are a function of (seed, epoch, sample index): not of threads, nor of
+ * what came before.
  */
 #ifndef JETCL_DATA_H
 #define JETCL_DATA_H
@@ -19,27 +20,28 @@ struct augment_options {
     f64 erasing, mixup, cutmix, smoothing;        /* smoothing is the loss's; here only for the record */
     f64 scale_min;                                /* smallest area of a random resized crop, 0: 0.08 */
     bool flip;
-    int pad;                                      /* > 0: pad and crop at the same scale instead of a random resized crop */
+    int pad;                                      /* > 0: pad and crop, in place of a random resized crop */
 };
 
-/* What the caller wants; strings stay the caller's and must outlive the dataset. Zero is a usable default everywhere. */
+/* What the caller wants; strings stay the caller's and must outlive the dataset. Zero is a usable default
+ * everywhere. */
 struct data_options {
     const char *set, *root, *split;
-    const char *const *only; int n_only;          /* these classes alone, numbered in this order; n_only 0: all */
-    int  image, workers, batch;                   /* side of the square; threads (0: one per CPU); images per batch */
-    bool train;                                   /* shuffled, augmented, last short batch dropped; else in order, all */
+    const char *const *only; int n_only;          /* these classes alone, in this order; n_only 0: all */
+    int  image, workers, batch;                   /* side; threads (0: one per CPU); images per batch */
+    bool train;                                   /* shuffled, augmented, no short batch; or in order */
     u64  seed;
     int  eval_short;                              /* short edge before the centre crop; 0: image */
     int  fold;                                    /* dtd: which of its ten splits, 0: the first */
     bool bilinear, exif;                          /* else bicubic; EXIF rotation applied */
-    bool released;                                /* as the released code: on CIFAR, fills take the means in reversed order */
-    bool skip_errors;                             /* a damaged file is replaced (train) or left out (eval), and counted */
+    bool released;                                /* CIFAR: fills take the means in reversed order */
+    bool skip_errors;                             /* a damaged file is replaced (train) or left out (eval) */
     bool keep_decoded;                            /* hold decoded files in memory, where all fit into 1 GiB */
-    bool fast_decode;                             /* train: halve large JPEGs while decoding, where twice the crop's size is left */
+    bool fast_decode;                             /* train: shrink while decoding where enough is left */
     f32  mean[3], std[3];                         /* in 0..255; all 0: the set's own */
     struct augment_options augment;
-    i64  limit;                                   /* eval: at most so many samples, 0: all; the first ones, or */
-    bool spread;                                  /* evenly spaced ones */
+    i64  limit;                                   /* eval: at most so many samples, 0: all: the first ones, */
+    bool spread;                                  /* or evenly spaced ones */
 };
 /* As the experiment says, for the training or the evaluation split; it must outlive the dataset. */
 struct data_options data_options_of(const struct spec *s, bool train);
@@ -47,40 +49,44 @@ struct data_options data_options_of(const struct spec *s, bool train);
 typedef struct dataset dataset;
 typedef struct loader  loader;
 
-/* ---- dataset.c ----------------------------------------------------------------------------------------------- */
+/* ---- dataset.c ----------------------------------------------------------------------------------------- */
 
 dataset    *data_open(const struct data_options *o);    /* NULL + fail(FAULT_DATA or FAULT_USAGE) */
-/* Pictures by name, and those below named folders, without labels (one class), for prediction. o->set and split are not
- * looked at. */
+/* Pictures by name, and those below named folders, without labels (one class), for prediction. o->set and
+ * split are not looked at. */
 dataset    *data_open_files(const char *const *paths, int n, const struct data_options *o);
 void        data_close(dataset *d);
 int         data_count(const dataset *d), data_classes(const dataset *d);
 const char *data_class_name(const dataset *d, int class);     /* printable UTF-8 */
 i32         data_label(const dataset *d, i64 i);
-/* The file of sample i, or "train.bin, byte 3074" for sets that keep many pictures in a file. Raw bytes: path_shown to print. */
+/* The file of sample i, or "train.bin, byte 3074" for sets that keep many pictures in a file. Raw bytes:
+ * path_shown to print. */
 const char *data_path(const dataset *d, i64 i, char out[4096]);
 void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
 const char *data_set_name(int i), *data_set_help(int i);
 
-/* Draws the demo's two sets into the folder, unless they are there. A run that is broken off leaves no half set behind. */
+/* Draws the demo's two sets into the folder, unless they are there. A run that is broken off leaves no half
+ * set behind. */
 int         render_demo(const char *folder);
 
-/* ---- loader.c ------------------------------------------------------------------------------------------------ */
+/* ---- loader.c ------------------------------------------------------------------------------------------ */
 
-/* images: n 3 h w, normalised. soft_labels: n k, mixed by Mixup or CutMix. labels: the unmixed class. index: sample numbers. */
+/* images: n 3 h w, normalised. soft_labels: n k, mixed by Mixup or CutMix. labels: the unmixed class. index:
+ * sample numbers. */
 struct batch { int n; f32 *images, *soft_labels; i32 *labels; i64 *index; };
 
-loader *loader_open(dataset *d, const struct data_options *o);  /* starts the threads, no work yet; NULL + fail */
+loader *loader_open(dataset *d, const struct data_options *o);  /* threads, no work yet; NULL + fail */
 void    loader_close(loader *l);
 i64     loader_batches(const loader *l);                        /* per epoch */
-/* Begins an epoch at a batch; what was under way is dropped. All batches of the last epoch must have been released. */
+/* Begins an epoch at a batch; what was under way is dropped. All batches of the last epoch must have been
+ * released. */
 void    loader_start(loader *l, i64 epoch, i64 from_batch);
-/* The next batch in order; valid until released. NULL at the end of the epoch (fail_fault() is FAULT_NONE) or after a fault.
- * Two batches may be held at a time. */
+/* The next batch in order; valid until released. NULL at the end of the epoch (fail_fault() is FAULT_NONE) or
+ * after a fault. Two batches may be held at a time. */
 const struct batch *loader_next(loader *l);
 void    loader_release(loader *l, const struct batch *b);
-f64     loader_wait_seconds(const loader *l);                   /* spent blocked in loader_next since loader_open */
+f64     loader_wait_seconds(const loader *l);             /* spent blocked in loader_next since loader_open */
 f64     loader_busy_seconds(const loader *l);                   /* worker threads' CPU time */
 i64     loader_images(const loader *l);                         /* prepared so far: busy seconds per image */
 /* Samples skipped so far (skip_errors), as messages; the list grows and stays valid until loader_close. */

@@ -25,7 +25,8 @@ const struct data_set *data_set_named(const char *name)
     char hint[96], list[512] = "";
     for (int i = 0; i < countof(sets); i++)
         snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", i ? ", " : "", names[i]);
-    fail(FAULT_USAGE, "no data set '%s'%s; known: %s", name, text_hint(hint, name, names, countof(sets)), list);
+    fail(FAULT_USAGE, "no data set '%s'%s; known: %s", name, text_hint(hint, name, names, countof(sets)),
+         list);
     return NULL;
 }
 
@@ -47,7 +48,10 @@ static const char *expand_home(arena *a, const char *path)
                                                                   : arena_printf(a, "%s", path);
 }
 
-const char *data_default_root(arena *a, const char *root) { return root && *root ? expand_home(a, root) : default_root(a); }
+const char *data_default_root(arena *a, const char *root)
+{
+    return root && *root ? expand_home(a, root) : default_root(a);
+}
 
 void set_add(dataset *d, const char *path, i32 label)
 {
@@ -116,7 +120,8 @@ static int find_layout(dataset *d)
     if (k->mistaken && file_exists(arena_printf(d->a, "%s/%s", d->root, k->mistaken)))
         return fail(FAULT_DATA, "%s/%s: %s", d->root, k->mistaken, k->hint);
     return fail(FAULT_DATA, "%s: no %s there (no %s/%s)%s%s", d->root, k->name, k->folders[0], k->probe[0],
-                k->sources[0].url ? "; get it with: jetcl data fetch " : "", k->sources[0].url ? k->name : "");
+                k->sources[0].url ? "; get it with: jetcl data fetch " : "",
+                k->sources[0].url ? k->name : "");
 }
 
 /* The class that o->only[k] names: its number, or -1 + fail. */
@@ -126,7 +131,8 @@ static int class_named(const dataset *d, const char *name)
         if (!strcmp(d->class_name[i], name))
             return i;
     char hint[96];
-    return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s", d->kind->name, name, text_hint(hint, name, d->class_name, d->classes));
+    return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s", d->kind->name, name,
+                text_hint(hint, name, d->class_name, d->classes));
 }
 
 /* Leaves the samples of the wanted classes, relabelled in their order. */
@@ -159,8 +165,8 @@ static int keep_classes(dataset *d, const struct data_options *o)
     return 0;
 }
 
-/* Would all pictures, decoded, fit into what may be kept? Judged by the sizes of a few: a set that does not fit is better
- * decoded crop by crop. */
+/* Would all pictures, decoded, fit into what may be kept? Judged by the sizes of a few: a set that does not
+ * fit is better decoded crop by crop. */
 static bool small_enough(dataset *d, const struct data_options *o)
 {
     enum { PROBES = 16 };
@@ -171,7 +177,8 @@ static bool small_enough(dataset *d, const struct data_options *o)
         char path[4096];
         struct image_info info;
         size_t n;
-        if (image_read_file(&w, data_path(d, d->n * k / PROBES, path), &n) || image_peek(w.file, n, o->exif, &info))
+        if (image_read_file(&w, data_path(d, d->n * k / PROBES, path), &n)
+            || image_peek(w.file, n, o->exif, &info))
             continue;
         bytes += 3.0 * info.w * info.h;
         known++;
@@ -284,7 +291,8 @@ const char *data_path(const dataset *d, i64 i, char out[4096])
     }
     for (int k = 0; k < countof(d->map) && d->map[k].p; k++)
         if (d->record[i] >= d->map[k].p && d->record[i] < d->map[k].p + d->map[k].n)
-            snprintf(out, 4096, "%s/%s, byte %ld", d->root, d->map_name[k], (long)(d->record[i] - d->map[k].p));
+            snprintf(out, 4096, "%s/%s, byte %ld", d->root, d->map_name[k],
+                     (long)(d->record[i] - d->map[k].p));
     return out;
 }
 

@@ -1,5 +1,5 @@
-/* decode.c: bytes to pixels. The first bytes choose the format, never the file's name. Sizes and orientation are read by a
- * walk over the markers, so that a caller can choose its crop before anything is decoded. */
+/* decode.c: bytes to pixels. The first bytes choose the format, never the file's name. Sizes and orientation
+ * are read by a walk over the markers, so that a caller can choose its crop before anything is decoded. */
 #include "data/formats.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,8 @@ const char *image_kind_name(enum image_kind k)
 static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
 static u32 be32(const u8 *p) { return be16(p) << 16 | be16(p + 2); }
 
-/* TIFF: "II*\0" or "MM\0*", offset of a directory of 12-byte entries {tag, type, count, value}; tag 0x112 is the turn. */
+/* TIFF: "II*\0" or "MM\0*", offset of a directory of 12-byte entries {tag, type, count, value}; tag 0x112 is
+ * the turn. */
 int exif_turn(const u8 *t, size_t n)
 {
     if (n < 8 || (memcmp(t, "II*\0", 4) && memcmp(t, "MM\0*", 4)))
@@ -69,7 +70,8 @@ static int peek_jpeg(const u8 *p, size_t n, struct image_info *out)
     return fail(FAULT_DATA, "damaged JPEG: no frame header");
 }
 
-/* Signature, then chunks: 32-bit length, type, payload, CRC. IHDR comes first; eXIf may come before the data. */
+/* Signature, then chunks: 32-bit length, type, payload, CRC. IHDR comes first; eXIf may come before the
+ * data. */
 static int peek_png(const u8 *p, size_t n, struct image_info *out)
 {
     if (n < 33 || memcmp(p + 12, "IHDR", 4))
@@ -128,7 +130,8 @@ int image_peek(const u8 *p, size_t n, bool exif, struct image_info *out)
     if (!exif)
         out->turn = 1;
     if (out->w <= 0 || out->h <= 0 || (i64)out->w * out->h > MOST_PIXELS)
-        return fail(FAULT_DATA, "%s of %d x %d pixels (1 to %d are read)", image_kind_name(out->kind), out->w, out->h, MOST_PIXELS);
+        return fail(FAULT_DATA, "%s of %d x %d pixels (1 to %d are read)", image_kind_name(out->kind), out->w,
+                    out->h, MOST_PIXELS);
     return 0;
 }
 
@@ -139,7 +142,7 @@ void image_turned_size(const struct image_info *info, int *w, int *h)
 }
 
 /* EXIF orientations as a map from turned (x, y) to stored (x, y) of a W x H stored picture:
- *   1 x,y   2 W-1-x,y   3 W-1-x,H-1-y   4 x,H-1-y   5 y,x   6 y,H-1-x   7 W-1-y,H-1-x   8 W-1-y,x                       */
+ *   1 x,y   2 W-1-x,y   3 W-1-x,H-1-y   4 x,H-1-y   5 y,x   6 y,H-1-x   7 W-1-y,H-1-x   8 W-1-y,x */
 static struct window stored_window(int turn, int W, int H, struct window w)
 {
     struct window s = turn >= 5 ? (struct window){ w.y, w.x, w.h, w.w } : w;
@@ -168,20 +171,26 @@ static void turn_pixels(int turn, const struct image *m, struct image *out)
             memcpy(to, m->rgb + at + x * sx + y * sy, 3);
 }
 
-static int decode_stored(struct decoder *d, const u8 *p, size_t n, const struct image_info *info, struct window want,
-                         int halvings, struct image *out)
+static int decode_stored(struct decoder *d, const u8 *p, size_t n, const struct image_info *info,
+                         struct window want, int halvings, struct image *out)
 {
     arena_mark mark = arena_save(d->a);
-    int rc = info->kind == IMAGE_JPEG ? jpeg_decode(p, n, info, want, halvings, d->a, out)
-           : info->kind == IMAGE_PNG  ? png_decode(p, n, info, want, d->a, out) : gif_decode(p, n, info, want, out);
+    int rc;
+    if (info->kind == IMAGE_JPEG)
+        rc = jpeg_decode(p, n, info, want, halvings, d->a, out);
+    else if (info->kind == IMAGE_PNG)
+        rc = png_decode(p, n, info, want, d->a, out);
+    else
+        rc = gif_decode(p, n, info, want, out);
     arena_restore(d->a, mark);
     return rc;
 }
 
-int image_decode(struct decoder *d, const u8 *p, size_t n, const struct image_info *info, const struct window *want,
-                 int halvings, struct image *out)
+int image_decode(struct decoder *d, const u8 *p, size_t n, const struct image_info *info,
+                 const struct window *want, int halvings, struct image *out)
 {
-    check(!halvings || info->kind == IMAGE_JPEG, "%d halvings of a %s", halvings, image_kind_name(info->kind));
+    check(!halvings || info->kind == IMAGE_JPEG, "%d halvings of a %s", halvings,
+          image_kind_name(info->kind));
     int W = CEIL_DIV(info->w, 1 << halvings), H = CEIL_DIV(info->h, 1 << halvings);
     struct window all = { 0, 0, info->turn >= 5 ? H : W, info->turn >= 5 ? W : H };
     struct window w = want ? *want : all, s = stored_window(info->turn, W, H, w);
@@ -241,7 +250,8 @@ int image_load(arena *a, const char *path, bool exif, struct image *out)
     struct image_info info;
     size_t n;
     char shown[512];
-    if (image_read_file(&d, path, &n) || image_peek(d.file, n, exif, &info) || image_decode(&d, d.file, n, &info, NULL, 0, out))
+    if (image_read_file(&d, path, &n) || image_peek(d.file, n, exif, &info)
+        || image_decode(&d, d.file, n, &info, NULL, 0, out))
         return fail_in("%s", path_shown(shown, path));
     return 0;
 }
@@ -251,7 +261,9 @@ static int utf8_length(const u8 *s)
 {
     if (s[0] < 0x80)
         return 1;
-    int n = s[0] >= 0xF0 && s[0] <= 0xF4 ? 4 : s[0] >= 0xE0 && s[0] < 0xF0 ? 3 : s[0] >= 0xC2 && s[0] < 0xE0 ? 2 : 0;
+    int n = s[0] >= 0xF0 ? 4 : s[0] >= 0xE0 ? 3 : 2;
+    if (s[0] < 0xC2 || s[0] > 0xF4)
+        return 0;
     for (int i = 1; i < n; i++)
         if ((s[i] & 0xC0) != 0x80)
             return 0;

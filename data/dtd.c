@@ -1,5 +1,6 @@
-/* dtd.c: Describable Textures (Cimpoi et al. 2014): labels/train1.txt .. test10.txt, lines "class/file"; images/class/file. Ten
- * splits; the first is used unless o->fold says otherwise. Classes are numbered by the bytes of their names. */
+/* dtd.c: Describable Textures (Cimpoi et al. 2014): labels/train1.txt .. test10.txt, lines "class/file";
+ * images/class/file. Ten splits; the first is used unless o->fold says otherwise. Classes are numbered by the
+ * bytes of their names. */
 #include "data/set.h"
 
 static slice class_part(slice line)
@@ -21,7 +22,8 @@ static int find_classes(dataset *d, int fold, struct names *v)
             if (list_path_ok(d, list, line))
                 return -1;
             if (!class_part(line).n)
-                return fail(FAULT_DATA, "%s/%s: '%.*s' is not class/file", d->root, list, (int)MIN(line.n, 80), line.p);
+                return fail(FAULT_DATA, "%s/%s: '%.*s' is not class/file", d->root, list,
+                            (int)MIN(line.n, 80), line.p);
             if (!v->n || !slice_eq(class_part(line), v->v[v->n - 1]))
                 names_add(d->a, v, class_part(line));
         }
@@ -37,7 +39,8 @@ static int add_list(dataset *d, const char *part, int fold, const struct names *
     if (!text)
         return -1;
     while (list_line(&text, &line))
-        set_add(d, arena_printf(d->a, "images/%.*s", (int)line.n, line.p), names_find(classes, class_part(line)));
+        set_add(d, arena_printf(d->a, "images/%.*s", (int)line.n, line.p),
+                names_find(classes, class_part(line)));
     return 0;
 }
 
@@ -56,9 +59,12 @@ static int open_dtd(dataset *d, const struct data_options *o)
 }
 
 const struct data_set dtd_set = {
-    .name = "dtd", .help = "Describable Textures, 47 classes", .folders = { "dtd/dtd", "dtd", "DTD/dtd" }, .probe = { "labels/train1.txt", "labels/test1.txt" },
-    .splits = { { "train", 1880 }, { "val", 1880 }, { "trainval", 3760, true }, { "test", 1880 } }, .classes = 47, IMAGENET_PIXELS,
-    .sources = { { "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz", "fff73e5086ae6bdbea199a49dfb8a4c1",
+    .name = "dtd", .help = "Describable Textures, 47 classes", .folders = { "dtd/dtd", "dtd", "DTD/dtd" },
+    .probe = { "labels/train1.txt", "labels/test1.txt" },
+    .splits = { { "train", 1880 }, { "val", 1880 }, { "trainval", 3760, true }, { "test", 1880 } },
+    .classes = 47, IMAGENET_PIXELS,
+    .sources = { { "https://www.robots.ox.ac.uk/~vgg/data/dtd/download/dtd-r1.0.1.tar.gz",
+                   "fff73e5086ae6bdbea199a49dfb8a4c1",
                    "e42855a52a4950a3b59612834602aa253914755c95b0cff9ead6d07395f8e205", "", "dtd" } },
     .open = open_dtd,
 };

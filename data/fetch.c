@@ -1,6 +1,7 @@
-/* fetch.c: `jetcl data fetch`: files by libcurl, archives by libarchive. A download goes on where it stopped, is checked before
- * anything is unpacked, and the archive is unpacked beside its place and renamed, so a set is there whole or not at all.
- * Entries must stay below the folder: no absolute paths, no "..", no links, nothing but files and folders. */
+/* fetch.c: `jetcl data fetch`: files by libcurl, archives by libarchive. A download goes on where it stopped,
+ * is checked before anything is unpacked, and the archive is unpacked beside its place and renamed, so a set
+ * is there whole or not at all. Entries must stay below the folder: no absolute paths, no "..", no links,
+ * nothing but files and folders. */
 #include "data/report.h"
 
 #if !defined HAVE_CURL || !defined HAVE_ARCHIVE
@@ -8,9 +9,9 @@
 int data_fetch(const struct data_set *k, const char *root, const char *from, bool keep)
 {
     (void)from, (void)keep;
-    fail(FAULT_USAGE, "this program was built without libcurl and libarchive (install libcurl4-openssl-dev and libarchive-dev, configure "
-         "again); by hand: unpack %s into %s", k->sources[0].url ? k->sources[0].url : "the set", root);
-    return -1;
+    return fail(FAULT_USAGE, "this program was built without libcurl and libarchive (install "
+                "libcurl4-openssl-dev and libarchive-dev, configure again); by hand: unpack %s into %s",
+                k->sources[0].url ? k->sources[0].url : "the set", root);
 }
 
 #else
@@ -33,7 +34,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
 
 static const char *file_name(const char *url) { return strrchr(url, '/') + 1; }
 
-/* ---- download --------------------------------------------------------------------------------------------------------- */
+/* ---- download ------------------------------------------------------------------------------------------ */
 
 struct download { const char *name; curl_off_t before; f64 start; };
 
@@ -43,9 +44,10 @@ static int show(void *context, curl_off_t all, curl_off_t now, curl_off_t up_all
     char bar[32], done[24], total[24], speed[24], left[24];
     f64 seconds = clock_now() - d->start, rate = seconds > 0 ? (f64)now / seconds : 0;
     (void)up_all, (void)up;
-    progress("%s  %s/%s  %s  %s/s  ETA %s", d->name, text_bytes(done, (f64)(d->before + now)), text_bytes(total, (f64)(d->before + all)),
-             say_bar(bar, 24, all > 0 ? (f64)(d->before + now) / (f64)(d->before + all) : 0), text_bytes(speed, rate),
-             text_time(left, rate > 0 ? (f64)(all - now) / rate : 1e10));
+    progress("%s  %s/%s  %s  %s/s  ETA %s", d->name, text_bytes(done, (f64)(d->before + now)),
+             text_bytes(total, (f64)(d->before + all)),
+             say_bar(bar, 24, all > 0 ? (f64)(d->before + now) / (f64)(d->before + all) : 0),
+             text_bytes(speed, rate), text_time(left, rate > 0 ? (f64)(all - now) / rate : 1e10));
     return 0;
 }
 
@@ -70,8 +72,8 @@ static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, 
     return rc;
 }
 
-/* Can the server not go on behind what is there? (It sent all again, or has no more to send. Any other answer is trouble of its
- * own, and what is there stays.) */
+/* Can the server not go on behind what is there? (It sent all again, or has no more to send. Any other answer
+ * is trouble of its own, and what is there stays.) */
 static bool stuck(CURL *c, CURLcode rc)
 {
     long status = 0;
@@ -112,7 +114,9 @@ static int checked(const struct data_source *s, const char *path)
     say(SAY_NORMAL, "checking %s", path);
     if (file_digest(path, algorithm, hex))
         return -1;
-    return strcmp(hex, want) ? fail(FAULT_DATA, "%s: its %s is %s, but %s was published; removed", path, algorithm, hex, want) : 0;
+    if (!strcmp(hex, want))
+        return 0;
+    return fail(FAULT_DATA, "%s: its %s is %s, but %s was published; removed", path, algorithm, hex, want);
 }
 
 /* The file, checked, at path. */
@@ -123,7 +127,8 @@ static int download(arena *a, const struct data_source *s, const char *url, cons
         return checked(s, path) ? (unlink(path), -1) : 0;
     say(SAY_NORMAL, "fetching %s", url);
     int rc = get_part(url, part);
-    if (rc == 1 && ((!s->md5 && !s->sha256) || checked(s, part))) {       // not complete either: from the start, once
+    // not complete either: from the start, once
+    if (rc == 1 && ((!s->md5 && !s->sha256) || checked(s, part))) {
         unlink(part);
         rc = get_part(url, part);
     }
@@ -137,7 +142,7 @@ static int download(arena *a, const struct data_source *s, const char *url, cons
     return rename(part, path) ? fail(FAULT_RUN, "%s: %s", path, strerror(errno)) : 0;
 }
 
-/* ---- unpack ------------------------------------------------------------------------------------------------------------- */
+/* ---- unpack -------------------------------------------------------------------------------------------- */
 
 static bool safe_path(const char *p)
 {
@@ -228,12 +233,16 @@ static int move_in(arena *a, const char *from, const char *to)
     return rc;
 }
 
-static bool is_archive(const char *name) { return text_ends(name, ".tar.gz") || text_ends(name, ".tgz") || text_ends(name, ".tar"); }
+static bool is_archive(const char *name)
+{
+    return text_ends(name, ".tar.gz") || text_ends(name, ".tgz") || text_ends(name, ".tar");
+}
 
 static int unpack_beside(arena *a, const char *path, const char *into)
 {
     const char *fresh = arena_printf(a, "%s.%d.tmp", path, (int)getpid());
-    int rc = file_mkdirs(fresh) || unpack(path, fresh) || file_mkdirs(into) || move_in(a, fresh, into) ? -1 : 0;
+    int rc = file_mkdirs(fresh) || unpack(path, fresh) ? -1 : 0;
+    rc = rc || file_mkdirs(into) || move_in(a, fresh, into) ? -1 : 0;
     nftw(fresh, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
 }
@@ -256,7 +265,9 @@ static int fetch_one(arena *a, const struct data_source *s, const char *root, co
         return -1;
     if (!keep)
         unlink(path);
-    return file_exists(arena_printf(a, "%s/%s", root, s->gives)) ? 0 : fail(FAULT_DATA, "%s: has no %s in it", url, s->gives);
+    if (!file_exists(arena_printf(a, "%s/%s", root, s->gives)))
+        return fail(FAULT_DATA, "%s: has no %s in it", url, s->gives);
+    return 0;
 }
 
 int data_fetch(const struct data_set *k, const char *root, const char *from, bool keep)

@@ -1,6 +1,7 @@
-/* folder.c: <split>/<class>/NAME.jpg: any pictures in one folder per class (or below it), classes sorted by their bytes. A name
- * that ends like a picture's is taken without opening it (a million files); any other file is taken if its first bytes say
- * so. Links are followed, except back into a folder that is being listed. */
+/* folder.c: <split>/<class>/NAME.jpg: any pictures in one folder per class (or below it), classes sorted by
+ * their bytes. A name that ends like a picture's is taken without opening it (a million files); any other
+ * file is taken if its first bytes say so. Links are followed, except back into a folder that is being
+ * listed. */
 #include "data/set.h"
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +32,8 @@ static bool starts_like_image(int folder, const char *name)
     ssize_t n = fd < 0 ? 0 : read(fd, head, sizeof head);
     if (fd >= 0)
         close(fd);
-    return n >= 4 && (!memcmp(head, "\xFF\xD8\xFF", 3) || !memcmp(head, "\x89PNG", 4) || !memcmp(head, "GIF8", 4));
+    return n >= 4
+           && (!memcmp(head, "\xFF\xD8\xFF", 3) || !memcmp(head, "\x89PNG", 4) || !memcmp(head, "GIF8", 4));
 }
 
 enum sort { OTHER, FILE_ENTRY, FOLDER_ENTRY };
@@ -70,11 +72,13 @@ static int walk_open(struct walk *w, DIR *dir, const char *path, int depth)
         return fail(FAULT_DATA, "%s: %s", path_shown(shown, path), strerror(errno));
     for (int i = 0; i < depth; i++)
         if (w->above[i].dev == st.st_dev && w->above[i].ino == st.st_ino) {
-            warn("%s/%s: a link back into a folder above it, not followed", w->d->root, path_shown(shown, path));
+            warn("%s/%s: a link back into a folder above it, not followed", w->d->root,
+                 path_shown(shown, path));
             return 0;
         }
     if (depth == MOST_DEPTH - 1)
-        return fail(FAULT_DATA, "%s/%s: folders nested more than %d deep", w->d->root, path_shown(shown, path), MOST_DEPTH);
+        return fail(FAULT_DATA, "%s/%s: folders nested more than %d deep", w->d->root,
+                    path_shown(shown, path), MOST_DEPTH);
     w->above[depth] = (struct level){ st.st_dev, st.st_ino };
     errno = 0;
     for (const struct dirent *e; (e = readdir(dir)); errno = 0)
@@ -135,8 +139,9 @@ static int add_class(dataset *d, const struct names *classes, const char *name, 
     if (walk_folder(&w, path, 0))
         return -1;
     if (!w.files.n && !skip_errors)
-        return fail(FAULT_DATA, "%s/%s: a class without any image (remove the folder, or set data.on_error: skip)", d->root,
-                    path_shown(shown, path));
+        return fail(FAULT_DATA,
+                    "%s/%s: a class without any image (remove the folder, or set data.on_error: skip)",
+                    d->root, path_shown(shown, path));
     if (!w.files.n)
         warn("%s/%s: a class without any image", d->root, path_shown(shown, path));
     names_sort(&w.files);
@@ -168,7 +173,8 @@ int set_open_folder(dataset *d, const struct data_options *o)
     if (set_folders_in(d, d->split, &here) || set_folders_in(d, numbering, &classes))
         return -1;
     if (!here.n)
-        return fail(FAULT_DATA, "%s/%s: no class folders in it (images belong in <split>/<class>/)", d->root, d->split);
+        return fail(FAULT_DATA, "%s/%s: no class folders in it (images belong in <split>/<class>/)", d->root,
+                    d->split);
     set_classes(d, classes.v, (int)classes.n);
     for (size_t i = 0; i < here.n; i++)
         if (add_class(d, &classes, here.v[i], o->skip_errors))
@@ -177,5 +183,6 @@ int set_open_folder(dataset *d, const struct data_options *o)
 }
 
 const struct data_set folder_set = {
-    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG or GIF", .open = set_open_folder, IMAGENET_PIXELS,
+    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG or GIF", .open = set_open_folder,
+    IMAGENET_PIXELS,
 };

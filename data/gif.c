@@ -1,5 +1,5 @@
-/* gif.c: the first frame of a GIF (some of the Pets are GIFs called .jpg). What the frame leaves free shows the transparent
- * colour, or colour 0, as Pillow has it. Without giflib such files are refused by name. */
+/* gif.c: the first frame of a GIF (some of the Pets are GIFs called .jpg). What the frame leaves free shows
+ * the transparent colour, or colour 0, as Pillow has it. Without giflib such files are refused by name. */
 #include "data/formats.h"
 
 #ifndef HAVE_GIF
@@ -7,7 +7,8 @@
 int gif_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, struct image *out)
 {
     (void)p, (void)n, (void)info, (void)want, (void)out;
-    return fail(FAULT_DATA, "a GIF, and this program was built without giflib (install libgif-dev and configure again)");
+    return fail(FAULT_DATA,
+                "a GIF, and this program was built without giflib (install libgif-dev and configure again)");
 }
 
 #else

@@ -1,5 +1,6 @@
-/* imagenet.c: ImageNet-1k (Russakovsky et al. 2015): train/<wnid>/NAME.JPEG, and val either likewise or flat with meta/val.txt, lines
- * "file index". A class's number is the rank of its wnid; the devkit's own numbers are another order and are not read. */
+/* imagenet.c: ImageNet-1k (Russakovsky et al. 2015): train/<wnid>/NAME.JPEG, and val either likewise or flat
+ * with meta/val.txt, lines "file index". A class's number is the rank of its wnid; the devkit's own numbers
+ * are another order and are not read. */
 #include "data/set.h"
 #include <sys/stat.h>
 
@@ -13,8 +14,10 @@ static int add_line(dataset *d, int number, slice line)
 {
     slice name, word;
     i64 label;
-    if (!list_word(&line, &name) || !list_word(&line, &word) || !text_int(word, &label) || label < 0 || label > 999)
-        return fail(FAULT_DATA, "%s/meta/val.txt: entry %d is not 'file index' with an index of 0..999", d->root, number);
+    if (!list_word(&line, &name) || !list_word(&line, &word) || !text_int(word, &label) || label < 0
+        || label > 999)
+        return fail(FAULT_DATA, "%s/meta/val.txt: entry %d is not 'file index' with an index of 0..999",
+                    d->root, number);
     if (list_path_ok(d, "meta/val.txt", name))
         return -1;
     set_add(d, arena_printf(d->a, "val/%.*s", (int)name.n, name.p), (i32)label);
@@ -54,6 +57,8 @@ static int open_imagenet(dataset *d, const struct data_options *o)
 }
 
 const struct data_set imagenet_set = {
-    .name = "imagenet", .help = "ImageNet-1k; from image-net.org by registration, never fetched", .folders = { "imagenet" },
-    .probe = { "train", "val" }, .splits = { { "train", 1281167 }, { "val", 50000 } }, .classes = 1000, IMAGENET_PIXELS, .open = open_imagenet,
+    .name = "imagenet", .help = "ImageNet-1k; from image-net.org by registration, never fetched",
+    .folders = { "imagenet" },
+    .probe = { "train", "val" }, .splits = { { "train", 1281167 }, { "val", 50000 } }, .classes = 1000,
+    IMAGENET_PIXELS, .open = open_imagenet,
 };

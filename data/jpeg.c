@@ -1,6 +1,6 @@
-/* jpeg.c: libjpeg-turbo. Only the wanted window is decoded: rows above are entropy-decoded and dropped, rows below never
- * read, columns outside skipped by whole MCUs. Smooth chroma upsampling looks one chroma sample to each side, so the window
- * is decoded with a margin and its pixels are exactly those of a whole decode. */
+/* jpeg.c: libjpeg-turbo. Only the wanted window is decoded: rows above are entropy-decoded and dropped, rows
+ * below never read, columns outside skipped by whole MCUs. Smooth chroma upsampling looks one chroma sample
+ * to each side, so the window is decoded with a margin and its pixels are exactly those of a whole decode. */
 #include "data/formats.h"
 #include <setjmp.h>
 #include <stdio.h>
@@ -18,8 +18,8 @@ static void on_error(j_common_ptr c)
     longjmp(t->out, 1);
 }
 
-/* A warning means damage that libjpeg can paper over. Extraneous bytes are common in good collections; a file that
- * simply ends is damage to report. */
+/* A warning means damage that libjpeg can paper over. Extraneous bytes are common in good collections; a file
+ * that simply ends is damage to report. */
 static void on_message(j_common_ptr c, int level)
 {
     if (level < 0 && c->err->msg_code == JWRN_JPEG_EOF)
@@ -36,7 +36,8 @@ static void on_progress(j_common_ptr c)
     }
 }
 
-/* One row of C M Y K to RGB as Pillow does: channel = (255 - ink)(255 - k) / 255, rounded. Adobe stores inks inverted. */
+/* One row of C M Y K to RGB as Pillow does: channel = (255 - ink)(255 - k) / 255, rounded. Adobe stores inks
+ * inverted. */
 static void cmyk_row(const u8 *in, int n, bool inverted, u8 *out)
 {
     for (int i = 0; i < n; i++) {
@@ -49,10 +50,12 @@ static void cmyk_row(const u8 *in, int n, bool inverted, u8 *out)
 }
 
 /* Decodes rows until the window's last one. row: memory for one decoded row and its slack. */
-static void read_rows(struct jpeg_decompress_struct *c, struct window want, int left, u8 *row, struct image *out)
+static void read_rows(struct jpeg_decompress_struct *c, struct window want, int left, u8 *row,
+                      struct image *out)
 {
     for (int y = 0; y < want.h; y++) {
-        u8 *to = out->rgb + (size_t)y * want.w * 3, *whole = left == 0 && (int)c->output_width == want.w ? to : row;
+        u8 *to = out->rgb + (size_t)y * want.w * 3,
+           *whole = left == 0 && (int)c->output_width == want.w ? to : row;
         if (c->out_color_space == JCS_CMYK)
             whole = row;
         while (!jpeg_read_scanlines(c, &whole, 1))
@@ -79,7 +82,8 @@ static void decode_window(struct jpeg_decompress_struct *c, struct window want, 
     read_rows(c, want, want.x - (int)left, row, out);
 }
 
-int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, int halvings, arena *a, struct image *out)
+int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, int halvings,
+                arena *a, struct image *out)
 {
     struct jpeg_decompress_struct c;
     struct trouble t;
@@ -108,8 +112,9 @@ int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct win
         longjmp(t.out, 1);
     }
     jpeg_start_decompress(&c);
-    check(want.x + want.w <= (int)c.output_width && want.y + want.h <= (int)c.output_height, "window %d+%d of %d, %d+%d of %d",
-          want.x, want.w, (int)c.output_width, want.y, want.h, (int)c.output_height);
+    check(want.x + want.w <= (int)c.output_width && want.y + want.h <= (int)c.output_height,
+          "window %d+%d of %d, %d+%d of %d", want.x, want.w, (int)c.output_width, want.y, want.h,
+          (int)c.output_height);
     decode_window(&c, want, row, out);
     jpeg_abort_decompress(&c);
     jpeg_destroy_decompress(&c);

@@ -54,7 +54,8 @@ int list_path_ok(const dataset *d, const char *what, slice path)
     for (size_t i = 0; i + 3 <= path.n; i++)
         up |= !memcmp(path.p + i, "/..", 3) && (i + 3 == path.n || path.p[i + 3] == '/');
     if (!path.n || *path.p == '/' || up || path.n > 1024)
-        return fail(FAULT_DATA, "%s/%s: '%.*s' is no name of an image", d->root, what, (int)MIN(path.n, 80), path.p);
+        return fail(FAULT_DATA, "%s/%s: '%.*s' is no name of an image", d->root, what, (int)MIN(path.n, 80),
+                    path.p);
     return 0;
 }
 
@@ -63,7 +64,10 @@ void names_add(arena *a, struct names *v, slice name)
     *arena_push(a, v->v, v->n, v->cap) = arena_copy(a, name.p, name.n);
 }
 
-static int by_bytes(const void *a, const void *b) { return strcmp(*(const char *const *)a, *(const char *const *)b); }
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
 
 void names_sort(struct names *v)
 {

@@ -1,9 +1,11 @@
 /* loader.c: worker threads fill batches ahead of the consumer. A batch goes round in one of a few slots:
  *
- *     FREE -> LOADING (samples decoded and augmented, any order) -> MIXING (mixed, normalised, laid out) -> READY -> HELD -> FREE
+ *     FREE -> LOADING (samples decoded and augmented, any order)
+ *          -> MIXING (mixed, normalised, laid out) -> READY -> HELD -> FREE
  *
- * Workers take the oldest batch first and a few samples of it at a time. Mixing waits for the whole batch because an image's
- * partner may be any other. What is in a batch depends on (seed, epoch, batch number) only; the threads decide just when.
+ * Workers take the oldest batch first and a few samples of it at a time. Mixing waits for the whole batch
+ * because an image's partner may be any other. What is in a batch depends on (seed, epoch, batch number)
+ * only; the threads decide just when.
  */
 #include "data/set.h"
 #include <signal.h>
@@ -20,7 +22,7 @@ struct slot {
     i64 number;
     int claimed, done;                            /* samples of this phase handed out, finished */
     u8 *pixels;                                   /* n side side 3 */
-    i32 *place;                                   /* where sample k's pixels are, after the damaged ones are left out */
+    i32 *place;                         /* where sample k's pixels are, after the damaged ones are left out */
     bool *damaged;
     struct mix mix;
     int fault_at;                                 /* first sample that failed, or -1 */
@@ -60,7 +62,7 @@ i64 loader_batches(const loader *l)
     return l->o.train ? n / b : CEIL_DIV(n, b);
 }
 
-/* ---- filling a slot --------------------------------------------------------------------------------------------- */
+/* ---- filling a slot ------------------------------------------------------------------------------------ */
 
 static i64 sample_of(const loader *l, i64 position)
 {
@@ -90,7 +92,8 @@ static void note_skipped(loader *l, i64 i)
     pthread_mutex_lock(&l->lock);
     if (!l->skipped[i]) {
         l->skipped[i] = true;
-        *arena_push(l->a, l->messages, l->n_messages, l->messages_cap) = arena_printf(l->a, "%s", fail_message());
+        *arena_push(l->a, l->messages, l->n_messages, l->messages_cap) =
+            arena_printf(l->a, "%s", fail_message());
         warn("skipped: %s", fail_message());
     }
     pthread_mutex_unlock(&l->lock);
@@ -105,8 +108,8 @@ static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to)
     return fail_in("%s", path_shown(shown, data_path(l->d, i, path)));
 }
 
-/* Sample k of the slot. A damaged file that may be skipped gives way to the next sample in training, and leaves a gap in
- * evaluation. */
+/* Sample k of the slot. A damaged file that may be skipped gives way to the next sample in training, and
+ * leaves a gap in evaluation. */
 static void load(loader *l, struct slot *s, struct worker_space *w, int k)
 {
     size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
@@ -147,8 +150,8 @@ static void loaded(loader *l, struct slot *s)
             n++;
         }
     s->batch.n = n;
-    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch, s->number, n, l->o.image,
-               l->o.mean, l->o.std);
+    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch,
+               s->number, n, l->o.image, l->o.mean, l->o.std);
     s->claimed = s->done = 0;
     s->phase = n && s->fault_at < 0 ? MIXING : READY;
 }
@@ -157,18 +160,20 @@ static void mix(loader *l, struct slot *s, int k)
 {
     size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
     int p = s->mix.partner[k];
-    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size, l->o.image,
-              s->batch.images + (size_t)k * size);
-    mix_label(&s->mix, s->batch.labels[k], s->batch.labels[p], l->classes, s->batch.soft_labels + (size_t)k * l->classes);
+    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size,
+              l->o.image, s->batch.images + (size_t)k * size);
+    mix_label(&s->mix, s->batch.labels[k], s->batch.labels[p], l->classes,
+              s->batch.soft_labels + (size_t)k * l->classes);
 }
 
-/* ---- threads ------------------------------------------------------------------------------------------------------ */
+/* ---- threads ------------------------------------------------------------------------------------------- */
 
 static struct slot *oldest_with_work(loader *l)
 {
     struct slot *best = NULL;
     for (struct slot *s = l->slot; s < l->slot + l->slots; s++)
-        if ((s->phase == LOADING || s->phase == MIXING) && s->claimed < s->batch.n && (!best || s->number < best->number))
+        if ((s->phase == LOADING || s->phase == MIXING) && s->claimed < s->batch.n
+            && (!best || s->number < best->number))
             best = s;
     return best;
 }
@@ -243,7 +248,7 @@ static int start_threads(loader *l, int n)
     return l->workers ? 0 : fail(FAULT_RUN, "cannot start data threads: %s", strerror(rc));
 }
 
-/* ---- the consumer's side -------------------------------------------------------------------------------------------- */
+/* ---- the consumer's side ------------------------------------------------------------------------------- */
 
 static int slot_memory(loader *l, struct slot *s, size_t n, size_t size)
 {
@@ -267,7 +272,8 @@ static int check_options(const dataset *d, const struct data_options *o)
     if (o->eval_short && o->eval_short < o->image)
         return fail(FAULT_USAGE, "a short edge of %d is too small to crop %d from", o->eval_short, o->image);
     if (o->train && o->batch > data_count(d))
-        return fail(FAULT_USAGE, "a batch of %d is larger than the whole split '%s' of %d images", o->batch, d->split, data_count(d));
+        return fail(FAULT_USAGE, "a batch of %d is larger than the whole split '%s' of %d images", o->batch,
+                    d->split, data_count(d));
     return 0;
 }
 
@@ -292,8 +298,8 @@ loader *loader_open(dataset *d, const struct data_options *o)
     if (check_options(d, o))
         return NULL;
     if (d->published && d->listed != d->published)
-        warn("%s: split '%s' of %s has %ld images here, %ld as published (see: jetcl data verify)", d->root, d->split, d->kind->name,
-             (long)d->listed, (long)d->published);
+        warn("%s: split '%s' of %s has %ld images here, %ld as published (see: jetcl data verify)", d->root,
+             d->split, d->kind->name, (long)d->listed, (long)d->published);
     arena *a = arena_open("loader");
     loader *l = arena_one(a, loader);
     *l = (loader){ .a = a, .d = d, .o = *o, .classes = data_classes(d) };
@@ -328,7 +334,8 @@ void loader_close(loader *l)
 
 void loader_start(loader *l, i64 epoch, i64 from_batch)
 {
-    check(from_batch >= 0 && from_batch <= loader_batches(l), "batch %ld of %ld", (long)from_batch, (long)loader_batches(l));
+    check(from_batch >= 0 && from_batch <= loader_batches(l), "batch %ld of %ld", (long)from_batch,
+          (long)loader_batches(l));
     pthread_mutex_lock(&l->lock);
     for (int i = 0; i < l->slots; i++) {
         check(l->slot[i].phase != HELD, "an epoch starts while batch %ld is held", (long)l->slot[i].number);
@@ -366,8 +373,8 @@ static struct slot *take(loader *l)
     while (s->phase != READY)
         pthread_cond_wait(&l->ready, &l->lock);
     f64 waited = clock_now() - start;
-    trace(TRACE_data, "epoch %ld batch %ld: %d images after %.2f ms, %ld ahead", (long)l->epoch, (long)s->number, s->batch.n,
-          1e3 * waited, (long)(l->scheduled - l->taken - 1));
+    trace(TRACE_data, "epoch %ld batch %ld: %d images after %.2f ms, %ld ahead", (long)l->epoch,
+          (long)s->number, s->batch.n, 1e3 * waited, (long)(l->scheduled - l->taken - 1));
     l->waited += waited;
     l->taken++;
     s->phase = HELD;
@@ -402,7 +409,7 @@ void loader_release(loader *l, const struct batch *b)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* ---- what it did ----------------------------------------------------------------------------------------------------- */
+/* ---- what it did --------------------------------------------------------------------------------------- */
 
 static f64 locked_real(const loader *l, const f64 *v)
 {

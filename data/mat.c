@@ -1,13 +1,15 @@
 /* mat.c: MATLAB level-5 files, as far as Flowers needs: named numeric arrays, compressed or not.
  *
  *     header 128 bytes: text, version, "IM" (little endian) or "MI"
- *     element: type u32, bytes u32, data padded to 8     (small: bytes u16 in the high half of type, data of at most 4)
- *     type 15: zlib stream holding one element           type 14: an array: flags, dimensions, name, real part
+ *     element: type u32, bytes u32, data padded to 8
+ *     small:   bytes u16 in the high half of type, data of at most 4
+ *     type 15: a zlib stream of one element    type 14: an array: flags, dimensions, name, real part
  */
 #include "data/set.h"
 #include <zlib.h>
 
-enum { INT8 = 1, UINT8, INT16, UINT16, INT32, UINT32, SINGLE, DOUBLE = 9, INT64 = 12, UINT64, MATRIX, COMPRESSED };
+enum { INT8 = 1, UINT8, INT16, UINT16, INT32, UINT32, SINGLE, DOUBLE = 9, INT64 = 12, UINT64, MATRIX,
+       COMPRESSED };
 enum { MOST_INFLATED = 16 << 20 };
 
 struct reader  { const u8 *p; size_t n; bool swap; };
@@ -39,8 +41,8 @@ static bool next(struct reader *r, struct element *e)
 
 static int unit_of(u32 type)
 {
-    static const u8 bytes[] = { [INT8] = 1, [UINT8] = 1, [INT16] = 2, [UINT16] = 2, [INT32] = 4, [UINT32] = 4, [SINGLE] = 4,
-                                [DOUBLE] = 8, [INT64] = 8, [UINT64] = 8 };
+    static const u8 bytes[] = { [INT8] = 1,   [UINT8] = 1,  [INT16] = 2,  [UINT16] = 2, [INT32] = 4,
+                                [UINT32] = 4, [SINGLE] = 4, [DOUBLE] = 8, [INT64] = 8,  [UINT64] = 8 };
     return type < countof(bytes) ? bytes[type] : 0;
 }
 
@@ -105,7 +107,12 @@ static int inflate_all(arena *a, const struct element *e, struct reader *out)
     int rc = inflate(&z, Z_FINISH);
     *out = (struct reader){ to, z.total_out, out->swap };
     inflateEnd(&z);
-    return rc == Z_STREAM_END ? 0 : fail(FAULT_DATA, rc == Z_BUF_ERROR && !z.avail_out ? "a compressed array is larger than %d bytes" : "a damaged compressed array (limit %d bytes)", MOST_INFLATED);
+    return rc == Z_STREAM_END
+               ? 0
+               : fail(FAULT_DATA,
+                      rc == Z_BUF_ERROR && !z.avail_out ? "a compressed array is larger than %d bytes"
+                                                        : "a damaged compressed array (limit %d bytes)",
+                      MOST_INFLATED);
 }
 
 /* 1 found, 0 not in this element, -1 + fail. */

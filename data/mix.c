@@ -1,5 +1,6 @@
-/* mix.c: what crosses samples: Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019), one choice and one lambda per batch,
- * and the soft labels they make. Normalising happens here too: the pixels are read once and written once. */
+/* mix.c: what crosses samples: Mixup (Zhang et al. 2018) and CutMix (Yun et al. 2019), one choice and one
+ * lambda per batch, and the soft labels they make. Normalising happens here too: the pixels are read once and
+ * written once. */
 #include "data/set.h"
 #include <math.h>
 
@@ -25,7 +26,8 @@ static f64 beta_draw(rng *r, f64 alpha)
     return a + b > 0 ? a / (a + b) : 0.5;
 }
 
-void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2, f64 *area_lambda)
+void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2,
+                f64 *area_lambda)
 {
     f64 edge = sqrt(1 - lambda);
     int cut_h = (int)(h * edge), cut_w = (int)(w * edge);
@@ -48,7 +50,8 @@ static void make_tables(struct mix *m, const f32 mean[3], const f32 std[3])
         }
 }
 
-static void choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side)
+static void choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n,
+                   int side)
 {
     rng r = rng_at(seed, RNG_MIX, (u64)epoch << 32 | (u64)(u32)batch, 0);
     bool first = rng_u32(&r) & 1;
@@ -67,7 +70,8 @@ static void choose(struct mix *m, const struct augment_options *a, u64 seed, i64
     }
 }
 
-void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side, const f32 mean[3], const f32 std[3])
+void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n,
+                int side, const f32 mean[3], const f32 std[3])
 {
     choose(m, a, seed, epoch, batch, n, side);
     make_tables(m, mean, std);

@@ -1,5 +1,6 @@
-/* png.c: libpng, whole pictures (its rows depend on those above). Palette, grey and 16-bit files become 8-bit RGB; alpha and
- * transparency are dropped, not blended. Also writes them, for contact sheets and the drawn sets. */
+/* png.c: libpng, whole pictures (its rows depend on those above). Palette, grey and 16-bit files become 8-bit
+ * RGB; alpha and transparency are dropped, not blended. Also writes them, for contact sheets and the drawn
+ * sets. */
 #include "data/formats.h"
 #include <png.h>
 #include <errno.h>
@@ -36,7 +37,8 @@ static void want_rgb8(png_structp png, png_infop info)
     png_read_update_info(png, info);
 }
 
-int png_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, arena *a, struct image *out)
+int png_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, arena *a,
+               struct image *out)
 {
     struct source s = { p, n, "out of memory" };
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning);
@@ -52,7 +54,8 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
     }
     png_set_read_fn(png, &s, read_bytes);
     png_set_user_limits(png, 1 << 27, 1 << 27);
-    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);     // no ancillary chunk is wanted, some cost memory
+    // no ancillary chunk is wanted, some cost memory
+    png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, meta);
     want_rgb8(png, meta);
     if ((int)png_get_image_width(png, meta) != info->w || (int)png_get_image_height(png, meta) != info->h
@@ -83,8 +86,8 @@ int png_write(FILE *f, const struct image *m)
         return -1;
     }
     png_init_io(png, f);
-    png_set_IHDR(png, info, (u32)m->w, (u32)m->h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                 PNG_FILTER_TYPE_DEFAULT);
+    png_set_IHDR(png, info, (u32)m->w, (u32)m->h, 8, PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
     png_write_info(png, info);
     for (int y = 0; y < m->h; y++)
         png_write_row(png, m->rgb + (size_t)y * m->w * 3);

@@ -1,19 +1,36 @@
-/* randaugment.c: RandAugment (Cubuk et al. 2020), timm's "increasing" policy: fifteen operations, drawn with replacement, each
- * then applied with probability 1/2 at a strength that grows with the level; signs are tossed where both directions exist. */
+/* randaugment.c: RandAugment (Cubuk et al. 2020), timm's "increasing" policy: fifteen operations, drawn with
+ * replacement, each then applied with probability 1/2 at a strength that grows with the level; signs are
+ * tossed where both directions exist. */
 #include "data/set.h"
 #include <math.h>
 
 enum { TOP_LEVEL = 10 };
 
-/* apply: v is the magnitude, already signed. Operations that cannot work in place write `out` and return true. */
-struct operation { f64 lo, hi; bool sign; bool (*apply)(struct image *m, f64 v, const u8 fill[3], struct image *out); };
+/* apply: v is the magnitude, already signed. Operations that cannot work in place write `out` and return
+ * true. */
+struct operation {
+    f64 lo, hi;
+    bool sign;
+    bool (*apply)(struct image *m, f64 v, const u8 fill[3], struct image *out);
+};
 
 #define IN_PLACE(name, call) \
-    static bool name(struct image *m, f64 v, const u8 fill[3], struct image *out) { (void)v, (void)fill, (void)out; call; return false; }
+    static bool name(struct image *m, f64 v, const u8 fill[3], struct image *out) \
+    { \
+        (void)v, (void)fill, (void)out; \
+        call; \
+        return false; \
+    }
 #define BESIDE(name, call) \
-    static bool name(struct image *m, f64 v, const u8 fill[3], struct image *out) { (void)fill; call; return true; }
+    static bool name(struct image *m, f64 v, const u8 fill[3], struct image *out) \
+    { \
+        (void)fill; \
+        call; \
+        return true; \
+    }
 
-static void shift(const struct image *m, f64 a, f64 b, f64 c, f64 d, f64 e, f64 f, const u8 fill[3], struct image *out)
+static void shift(const struct image *m, f64 a, f64 b, f64 c, f64 d, f64 e, f64 f, const u8 fill[3],
+                  struct image *out)
 {
     image_affine(m, (const f64[6]){ a, b, c, d, e, f }, FILTER_BICUBIC, fill, out);
 }
@@ -43,7 +60,8 @@ static const struct operation policy[] = {
     { 0, 0.3, true, shear_y },     { 0, 0.45, true, translate_x },   { 0, 0.45, true, translate_y },
 };
 
-int randaugment(struct image *m, struct image *spare, arena *a, const struct augment_options *o, const u8 fill[3], rng *r)
+int randaugment(struct image *m, struct image *spare, arena *a, const struct augment_options *o,
+                const u8 fill[3], rng *r)
 {
     if (image_room(a, spare, m->w, m->h))
         return -1;
@@ -62,7 +80,8 @@ int randaugment(struct image *m, struct image *spare, arena *a, const struct aug
 }
 
 /* Row `row` of the window from its normal numbers. */
-static void erase_row(struct image *m, struct window w, int row, const f32 mean[3], const f32 std[3], const f32 *z)
+static void erase_row(struct image *m, struct window w, int row, const f32 mean[3], const f32 std[3],
+                      const f32 *z)
 {
     u8 *to = m->rgb + ((size_t)(w.y + row) * m->w + w.x) * 3;
     for (int i = 0; i < 3 * w.w; i += 3)
@@ -78,7 +97,8 @@ void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 s
         erase_row(m, w, row, mean, std, z + (size_t)row * w.w * 3);
 }
 
-/* Normal numbers by table: the quantiles of 2^16 equal shares. The noise ends up in 8 bits; 4.3 sigma is far enough. */
+/* Normal numbers by table: the quantiles of 2^16 equal shares. The noise ends up in 8 bits; 4.3 sigma is far
+ * enough. */
 static f32 quantile[1 << 16];
 
 static void make_quantiles(void)

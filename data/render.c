@@ -1,8 +1,10 @@
-/* render.c: the demo's two image sets, drawn by the program. A class is (shape, texture, layout); colour, pose, background,
- * clutter, lighting and noise are drawn anew for every picture and say nothing about it. No shape, texture or layout belongs
- * to one class alone, so none of them decides by itself. Set b, for pre-training, has more classes, of other shapes.
+/* render.c: the demo's two image sets, drawn by the program. A class is (shape, texture, layout); colour,
+ * pose, background, clutter, lighting and noise are drawn anew for every picture and say nothing about it. No
+ * shape, texture or layout belongs to one class alone, so none of them decides by itself. Set b, for
+ * pre-training, has more classes, of other shapes.
  *
- *     demo/a/train/disc-stripes-one/0000.jpg ...    demo/b/test/...    demo/rendered.txt (last: present means complete)
+ *     demo/a/train/disc-stripes-one/0000.jpg ...    demo/b/test/...
+ *     demo/rendered.txt    written last: its presence means complete
  */
 #include "data/formats.h"
 #include "data/set.h"
@@ -23,7 +25,8 @@ enum shape   { DISC, TRIANGLE, STAR, CROSS, MOON, SQUARE, HEXAGON, RING, ARROW, 
 enum texture { PLAIN, STRIPES, CHECKER, DOTS, RINGS, TEXTURES };
 enum layout  { ONE, PAIR, ROW, CIRCLE, GRID, LAYOUTS };
 
-static const char *const shape_names[]   = { "disc", "triangle", "star", "cross", "moon", "square", "hexagon", "ring", "arrow", "drop", "half", "bar" };
+static const char *const shape_names[]   = { "disc", "triangle", "star", "cross", "moon", "square",
+                                             "hexagon", "ring", "arrow", "drop", "half", "bar" };
 static const char *const texture_names[] = { "plain", "stripes", "checker", "dots", "rings" };
 static const char *const layout_names[]  = { "one", "pair", "row", "circle", "grid" };
 
@@ -31,20 +34,27 @@ struct kind { u8 shape, texture, layout; };
 struct set  { const char *name; const struct kind *kinds; int n, train, test; };
 
 static const struct kind kinds_a[] = {
-    { DISC, STRIPES, ONE },    { DISC, CHECKER, PAIR },  { TRIANGLE, STRIPES, CIRCLE }, { TRIANGLE, PLAIN, ONE },
-    { STAR, DOTS, ONE },       { STAR, STRIPES, PAIR },  { CROSS, CHECKER, ROW },       { CROSS, DOTS, PAIR },
-    { MOON, PLAIN, PAIR },     { MOON, CHECKER, ONE },
+    { DISC, STRIPES, ONE },        { DISC, CHECKER, PAIR },
+    { TRIANGLE, STRIPES, CIRCLE }, { TRIANGLE, PLAIN, ONE },
+    { STAR, DOTS, ONE },           { STAR, STRIPES, PAIR },
+    { CROSS, CHECKER, ROW },       { CROSS, DOTS, PAIR },
+    { MOON, PLAIN, PAIR },         { MOON, CHECKER, ONE },
 };
 static const struct kind kinds_b[] = {
-    { SQUARE, STRIPES, ONE },  { SQUARE, CHECKER, PAIR }, { SQUARE, DOTS, ROW },      { HEXAGON, PLAIN, ONE },
-    { HEXAGON, STRIPES, PAIR }, { HEXAGON, RINGS, GRID }, { RING, PLAIN, PAIR },      { RING, CHECKER, ONE },
-    { RING, STRIPES, CIRCLE }, { ARROW, PLAIN, ROW },     { ARROW, DOTS, ONE },       { ARROW, STRIPES, GRID },
-    { DROP, CHECKER, PAIR },   { DROP, PLAIN, CIRCLE },   { DROP, DOTS, ONE },        { HALF, STRIPES, ROW },
-    { HALF, RINGS, ONE },      { HALF, CHECKER, CIRCLE }, { BAR, PLAIN, GRID },       { BAR, RINGS, PAIR },
+    { SQUARE, STRIPES, ONE },   { SQUARE, CHECKER, PAIR },  { SQUARE, DOTS, ROW },
+    { HEXAGON, PLAIN, ONE },    { HEXAGON, STRIPES, PAIR }, { HEXAGON, RINGS, GRID },
+    { RING, PLAIN, PAIR },      { RING, CHECKER, ONE },     { RING, STRIPES, CIRCLE },
+    { ARROW, PLAIN, ROW },      { ARROW, DOTS, ONE },       { ARROW, STRIPES, GRID },
+    { DROP, CHECKER, PAIR },    { DROP, PLAIN, CIRCLE },    { DROP, DOTS, ONE },
+    { HALF, STRIPES, ROW },     { HALF, RINGS, ONE },       { HALF, CHECKER, CIRCLE },
+    { BAR, PLAIN, GRID },       { BAR, RINGS, PAIR },
 };
-static const struct set demo_sets[] = { { "a", kinds_a, countof(kinds_a), A_TRAIN, A_TEST }, { "b", kinds_b, countof(kinds_b), B_TRAIN, B_TEST } };
+static const struct set demo_sets[] = {
+    { "a", kinds_a, countof(kinds_a), A_TRAIN, A_TEST },
+    { "b", kinds_b, countof(kinds_b), B_TRAIN, B_TEST },
+};
 
-/* ---- shapes: signed distance (about) to the outline of a shape of radius 1, negative inside ----------------------------- */
+/* ---- shapes: signed distance (about) to the outline of a shape of radius 1, negative inside ------------ */
 
 static f32 polygon(f32 x, f32 y, int corners, f32 inner)
 {
@@ -76,25 +86,41 @@ static f32 outline(enum shape s, f32 x, f32 y)
     case SQUARE:   return box(x, y, 0.8f, 0.8f);
     case HEXAGON:  return polygon(x, y, 6, 0.82f);
     case RING:     return fabsf(r - 0.7f) - 0.25f;
-    case ARROW:    return fminf(fmaxf(polygon(x, y - 0.35f, 3, 0.42f), -0.2f - y), box(x, y + 0.5f, 0.25f, 0.45f));
+    case ARROW:
+        return fminf(fmaxf(polygon(x, y - 0.35f, 3, 0.42f), -0.2f - y), box(x, y + 0.5f, 0.25f, 0.45f));
     case DROP:     return y > 0 ? fmaxf(fabsf(x) * 0.87f + y * 0.5f - 0.55f, -y) : hypotf(x, y) - 0.63f;
     case HALF:     return fmaxf(hypotf(x, y + 0.35f) - 0.95f, -(y + 0.35f));
     default:       return box(x, y, 0.95f, 0.38f);
     }
 }
 
-/* ---- one picture -------------------------------------------------------------------------------------------------------- */
+/* ---- one picture --------------------------------------------------------------------------------------- */
 
 struct color { f32 v[3]; };
-struct thing { enum shape shape; enum texture texture; f32 x, y, size, turn, period, phase; struct color ink, second; f32 opacity; };
-struct scene { struct thing things[16]; int n; struct color near, far; f32 slope, wave[4], noise, gain, lift; bool grey; };
+struct thing {
+    enum shape shape;
+    enum texture texture;
+    f32 x, y, size, turn, period, phase;
+    struct color ink, second;
+    f32 opacity;
+};
+struct scene {
+    struct thing things[16];
+    int n;
+    struct color near, far;
+    f32 slope, wave[4], noise, gain, lift;
+    bool grey;
+};
 
+/* Draws stand in statements of their own: the order of evaluation is part of the pictures. */
 static f32 between(rng *r, f64 lo, f64 hi) { return (f32)(lo + (hi - lo) * rng_unit(r)); }
 
 /* A colour of any hue whose brightest channel is `value`. */
 static struct color color_of(rng *r, f32 value)
 {
-    struct color c = { { between(r, 0.1, 1), between(r, 0.1, 1), between(r, 0.1, 1) } };
+    struct color c;
+    for (int i = 0; i < 3; i++)
+        c.v[i] = between(r, 0.1, 1);
     f32 top = fmaxf(c.v[0], fmaxf(c.v[1], c.v[2]));
     for (int i = 0; i < 3; i++)
         c.v[i] *= value / top;
@@ -104,13 +130,16 @@ static struct color color_of(rng *r, f32 value)
 /* Centres and radius of a layout's things, in a picture that spans -1..1. */
 static int place(enum layout l, f32 at[8][2], f32 *radius)
 {
-    static const struct { int n; f32 radius, spread; } row[LAYOUTS] = { { 1, 0.62f, 0 }, { 2, 0.42f, 0.46f }, { 3, 0.3f, 0.62f }, { 5, 0.27f, 0.62f }, { 4, 0.36f, 0.44f } };
+    static const struct { int n; f32 radius, spread; } row[LAYOUTS] = {
+        { 1, 0.62f, 0 }, { 2, 0.42f, 0.46f }, { 3, 0.3f, 0.62f }, { 5, 0.27f, 0.62f }, { 4, 0.36f, 0.44f },
+    };
     int n = row[l].n;
     f32 s = row[l].spread;
     *radius = row[l].radius;
     for (int k = 0; k < n; k++) {
         f32 a = 2 * PI * k / n;
-        at[k][0] = l == CIRCLE ? s * sinf(a) : l == GRID ? (k & 1 ? s : -s) : l == ONE ? 0 : s * (2.0f * k / (n - 1) - 1);
+        f32 line = n > 1 ? s * (2.0f * k / (n - 1) - 1) : 0;
+        at[k][0] = l == CIRCLE ? s * sinf(a) : l == GRID ? (k & 1 ? s : -s) : line;
         at[k][1] = l == CIRCLE ? s * cosf(a) : l == GRID ? (k & 2 ? s : -s) : 0;
     }
     return n;
@@ -118,29 +147,59 @@ static int place(enum layout l, f32 at[8][2], f32 *radius)
 
 static void add_things(struct scene *s, struct kind k, rng *r)
 {
-    f32 at[8][2], radius, zoom = between(r, 0.85, 1.15), turn = between(r, -0.35, 0.35), dx = between(r, -0.12, 0.12), dy = between(r, -0.12, 0.12);
+    f32 at[8][2], radius;
     int n = place(k.layout, at, &radius);
-    struct color ink = color_of(r, between(r, 200, 255)), second = color_of(r, between(r, 10, 70));
-    f32 period = between(r, 0.34, 0.44), phase = between(r, 0, 6.28), own = between(r, -0.4, 0.4);
+    f32 zoom = between(r, 0.85, 1.15), turn = between(r, -0.35, 0.35);
+    f32 dx = between(r, -0.12, 0.12), dy = between(r, -0.12, 0.12);
+    struct thing t = { .shape = k.shape, .texture = k.texture, .opacity = 1 };
+    f32 bright = between(r, 200, 255);
+    t.ink = color_of(r, bright);
+    f32 dark = between(r, 10, 70);
+    t.second = color_of(r, dark);
+    t.period = between(r, 0.34, 0.44);
+    t.phase = between(r, 0, 6.28);
+    f32 own = between(r, -0.4, 0.4);
     for (int i = 0; i < n; i++) {
-        f32 x = zoom * (at[i][0] * cosf(turn) - at[i][1] * sinf(turn)) + dx, y = zoom * (at[i][0] * sinf(turn) + at[i][1] * cosf(turn)) + dy;
-        s->things[s->n++] = (struct thing){ k.shape, k.texture, x + between(r, -0.04, 0.04), y + between(r, -0.04, 0.04),
-            radius * zoom * between(r, 0.9, 1.1), own + between(r, -0.2, 0.2), period, phase, ink, second, 1 };
+        t.x = zoom * (at[i][0] * cosf(turn) - at[i][1] * sinf(turn)) + dx;
+        t.y = zoom * (at[i][0] * sinf(turn) + at[i][1] * cosf(turn)) + dy;
+        t.x += between(r, -0.04, 0.04);
+        t.y += between(r, -0.04, 0.04);
+        t.size = radius * zoom * between(r, 0.9, 1.1);
+        t.turn = own + between(r, -0.2, 0.2);
+        s->things[s->n++] = t;
     }
 }
 
 /* Faint small things of any shape and texture, behind the ones that count. */
 static void add_clutter(struct scene *s, rng *r)
 {
-    for (int n = (int)rng_below(r, 4); n; n--)
-        s->things[s->n++] = (struct thing){ rng_below(r, SHAPES), rng_below(r, TEXTURES), between(r, -1.1, 1.1), between(r, -1.1, 1.1),
-            between(r, 0.1, 0.28), between(r, 0, 6.28), between(r, 0.15, 0.3), between(r, 0, 6.28), color_of(r, 150), color_of(r, 60), between(r, 0.3, 0.7) };
+    for (int n = (int)rng_below(r, 4); n; n--) {
+        struct thing *t = &s->things[s->n++];
+        t->shape = rng_below(r, SHAPES);
+        t->texture = rng_below(r, TEXTURES);
+        t->x = between(r, -1.1, 1.1);
+        t->y = between(r, -1.1, 1.1);
+        t->size = between(r, 0.1, 0.28);
+        t->turn = between(r, 0, 6.28);
+        t->period = between(r, 0.15, 0.3);
+        t->phase = between(r, 0, 6.28);
+        t->ink = color_of(r, 150);
+        t->second = color_of(r, 60);
+        t->opacity = between(r, 0.3, 0.7);
+    }
 }
 
 static struct scene compose(struct kind k, rng *r)
 {
-    struct scene s = { .near = color_of(r, between(r, 60, 140)), .slope = between(r, 0, 6.28), .noise = between(r, 4, 18), .gain = between(r, 0.7, 1.1), .lift = between(r, -10, 30) };
-    s.far = color_of(r, between(r, 60, 140));
+    struct scene s = { 0 };
+    f32 near = between(r, 60, 140);
+    s.near = color_of(r, near);
+    s.slope = between(r, 0, 6.28);
+    s.noise = between(r, 4, 18);
+    s.gain = between(r, 0.7, 1.1);
+    s.lift = between(r, -10, 30);
+    f32 far = between(r, 60, 140);
+    s.far = color_of(r, far);
     for (int c = 0; c < 3; c++)
         s.far.v[c] = 0.5f * (s.far.v[c] + s.near.v[c]);
     for (int i = 0; i < 4; i++)
@@ -154,7 +213,8 @@ static struct scene compose(struct kind k, rng *r)
 /* How much of the second colour a thing shows at (u, v): its texture, in units of its size. */
 static f32 second_share(const struct thing *t, f32 u, f32 v)
 {
-    f32 k = 2 * PI / t->period, a = sinf(k * u * t->size + t->phase), b = sinf(k * v * t->size + 2 * t->phase), x;
+    f32 k = 2 * PI / t->period, x;
+    f32 a = sinf(k * u * t->size + t->phase), b = sinf(k * v * t->size + 2 * t->phase);
     switch (t->texture) {
     case STRIPES: x = a; break;
     case CHECKER: x = 2.5f * a * b; break;
@@ -182,7 +242,8 @@ static void paint(struct color *to, const struct thing *t, f32 x, f32 y, f32 pix
 static struct color background(const struct scene *s, f32 x, f32 y)
 {
     struct color c;
-    f32 t = 0.5f + 0.35f * (x * cosf(s->slope) + y * sinf(s->slope)) + 0.2f * sinf(s->wave[0] * x + s->wave[1] * y) * sinf(s->wave[2] * x + s->wave[3] * y);
+    f32 t = 0.5f + 0.35f * (x * cosf(s->slope) + y * sinf(s->slope))
+            + 0.2f * sinf(s->wave[0] * x + s->wave[1] * y) * sinf(s->wave[2] * x + s->wave[3] * y);
     for (int i = 0; i < 3; i++)
         c.v[i] = s->near.v[i] + t * (s->far.v[i] - s->near.v[i]);
     return c;
@@ -199,20 +260,23 @@ static void draw(const struct scene *s, rng *r, struct image *m)
                 paint(&c, &s->things[i], px, py, pixels);
             f32 grey = 0.299f * c.v[0] + 0.587f * c.v[1] + 0.114f * c.v[2];
             for (int i = 0; i < 3; i++) {
-                f32 v = (s->grey ? grey : c.v[i]) * s->gain + s->lift + s->noise * rng_unit_to_normal(rng_unit(r));
+                f32 v = (s->grey ? grey : c.v[i]) * s->gain + s->lift
+                        + s->noise * rng_unit_to_normal(rng_unit(r));
                 m->rgb[((size_t)y * m->w + x) * 3 + i] = (u8)fminf(255, fmaxf(0, v + 0.5f));
             }
         }
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------------------ */
+/* ---- files --------------------------------------------------------------------------------------------- */
 
 /* Picture i of a class: an uneven size, JPEG of some quality or PNG. */
 static int render_one(arena *a, const char *folder, const struct set *set, int split, int kind, int i)
 {
-    rng r = rng_at(SEED, RNG_RENDER, (u64)(set - demo_sets) << 40 | (u64)split << 32 | (u64)kind << 16 | (u64)i, 0);
+    u64 number = (u64)(set - demo_sets) << 40 | (u64)split << 32 | (u64)kind << 16 | (u64)i;
+    rng r = rng_at(SEED, RNG_RENDER, number, 0);
     struct image m = { 0 };
-    int w = 36 + (int)rng_below(&r, 13), h = 36 + (int)rng_below(&r, 13), quality = 80 + (int)rng_below(&r, 16);
+    int w = 36 + (int)rng_below(&r, 13), h = 36 + (int)rng_below(&r, 13);
+    int quality = 80 + (int)rng_below(&r, 16);
     bool png = rng_below(&r, 4) == 0;
     if (image_room(a, &m, w, h))
         return -1;
@@ -244,8 +308,8 @@ static int render_class(struct drawing *d, arena *a, const struct set *set, int 
 {
     struct kind k = set->kinds[kind];
     char bar[32];
-    const char *path = arena_printf(a, "%s/%s/%s/%s-%s-%s", d->folder, set->name, split ? "test" : "train", shape_names[k.shape],
-                                    texture_names[k.texture], layout_names[k.layout]);
+    const char *path = arena_printf(a, "%s/%s/%s/%s-%s-%s", d->folder, set->name, split ? "test" : "train",
+                                    shape_names[k.shape], texture_names[k.texture], layout_names[k.layout]);
     if (file_mkdirs(path))
         return -1;
     for (int i = 0; i < (split ? set->test : set->train); i++) {
@@ -301,7 +365,8 @@ static int render_all(arena *a, const char *folder)
         pthread_join(other, NULL);
     progress_done();
     pthread_mutex_destroy(&d->lock);
-    return d->failed ? fail(d->fault, "%s", d->message) : file_save(arena_printf(a, "%s/rendered.txt", folder), MARK, sizeof MARK - 1);
+    return d->failed ? fail(d->fault, "%s", d->message)
+                     : file_save(arena_printf(a, "%s/rendered.txt", folder), MARK, sizeof MARK - 1);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -319,8 +384,8 @@ static void sweep(arena *a, const char *folder)
     DIR *dir = opendir(parent);
     for (const struct dirent *e; dir && (e = readdir(dir));) {
         int pid, end = 0;
-        if (text_starts(e->d_name, name) && sscanf(e->d_name + strlen(name), ".%d.tmp%n", &pid, &end) == 1 && end
-            && !e->d_name[strlen(name) + (size_t)end] && pid > 0 && kill(pid, 0) && errno == ESRCH)
+        if (text_starts(e->d_name, name) && sscanf(e->d_name + strlen(name), ".%d.tmp%n", &pid, &end) == 1
+            && end && !e->d_name[strlen(name) + (size_t)end] && pid > 0 && kill(pid, 0) && errno == ESRCH)
             remove_tree(arena_printf(a, "%s/%s", parent, e->d_name));
     }
     if (dir)
@@ -329,10 +394,12 @@ static void sweep(arena *a, const char *folder)
 
 enum found { NOTHING, OURS, OURS_OTHER, FOREIGN };
 
-/* What lies at `folder`. Its mark is written last, so a folder of ours without one was left by a broken copy. */
+/* What lies at `folder`. Its mark is written last, so a folder of ours without one was left by a broken
+ * copy. */
 static enum found look(arena *a, const char *folder)
 {
-    const char *mark = arena_printf(a, "%s/rendered.txt", folder), *text = file_exists(mark) ? file_text(a, mark, NULL) : NULL;
+    const char *mark = arena_printf(a, "%s/rendered.txt", folder),
+               *text = file_exists(mark) ? file_text(a, mark, NULL) : NULL;
     if (text)
         return !strcmp(text, MARK) ? OURS : text_starts(text, "jetcl demo set") ? OURS_OTHER : FOREIGN;
     if (!file_exists(folder) || !rmdir(folder))               // an empty folder goes
@@ -342,7 +409,8 @@ static enum found look(arena *a, const char *folder)
 
 static int render_beside(arena *a, const char *folder, enum found found)
 {
-    const char *fresh = arena_printf(a, "%s.%d.tmp", folder, (int)getpid()), *old = arena_printf(a, "%s.%d.old", folder, (int)getpid());
+    const char *fresh = arena_printf(a, "%s.%d.tmp", folder, (int)getpid()),
+               *old = arena_printf(a, "%s.%d.old", folder, (int)getpid());
     sweep(a, folder);
     remove_tree(fresh);
     if (file_mkdirs(fresh) || render_all(a, fresh)) {
@@ -355,16 +423,20 @@ static int render_beside(arena *a, const char *folder, enum found found)
         return 0;
     int err = errno;
     remove_tree(fresh);
-    return look(a, folder) == OURS ? 0 : fail(FAULT_RUN, "%s: cannot put the rendered set there: %s", folder, strerror(err));
+    if (look(a, folder) == OURS)
+        return 0;
+    return fail(FAULT_RUN, "%s: cannot put the rendered set there: %s", folder, strerror(err));
 }
 
 int render_demo(const char *folder)
 {
     arena *a = arena_open("demo set");
     enum found found = look(a, folder);
-    int rc = found == OURS ? 0 : found == FOREIGN
-        ? fail(FAULT_DATA, "%s: holds something else than the demo's images; move it away, or set data.root to another place", folder)
-        : render_beside(a, folder, found);
+    int rc = 0;
+    if (found == FOREIGN)
+        rc = fail(FAULT_DATA, "%s: holds something else than the demo's images; move it away", folder);
+    else if (found != OURS)
+        rc = render_beside(a, folder, found);
     arena_close(a);
     return rc;
 }
@@ -378,12 +450,14 @@ static int open_demo(dataset *d, const struct data_options *o)
     if (render_demo(d->root) || set_open_folder(d, o))
         return -1;
     if (d->n != size)
-        return fail(FAULT_DATA, "%s/%s: %ld of %ld images are left; delete %s and it is drawn again", d->root, d->split, (long)d->n,
-                    (long)size, d->root);
+        return fail(FAULT_DATA, "%s/%s: %ld of %ld images are left; delete %s and it is drawn again", d->root,
+                    d->split, (long)d->n, (long)size, d->root);
     return 0;
 }
 
 const struct data_set demo_set = {
-    .name = "demo", .help = "drawn by this program: a (10 classes) to fine-tune on, b (20) to pre-train on", .open = open_demo, IMAGENET_PIXELS,
-    .splits = { { "a/train", 10 * A_TRAIN }, { "a/test", 10 * A_TEST }, { "b/train", 20 * B_TRAIN }, { "b/test", 20 * B_TEST } },
+    .name = "demo", .help = "drawn by this program: a (10 classes) to fine-tune on, b (20) to pre-train on",
+    .open = open_demo, IMAGENET_PIXELS,
+    .splits = { { "a/train", 10 * A_TRAIN }, { "a/test", 10 * A_TEST }, { "b/train", 20 * B_TRAIN },
+                { "b/test", 20 * B_TEST } },
 };

@@ -11,8 +11,14 @@
 
 enum { VERIFY_SPLITS = 16 };
 
-/* error: why it could not be opened, the rest is 0 then. published, published_classes: 0 where any number is right. */
-struct verify_split  { const char *name, *error; i64 images, published; int classes, published_classes; struct sweep sweep; };
+/* error: why it could not be opened, the rest is 0 then. published, published_classes: 0 where any number is
+ * right. */
+struct verify_split {
+    const char *name, *error;
+    i64 images, published;
+    int classes, published_classes;
+    struct sweep sweep;
+};
 struct verify_file   { const char *name; bool as_published; };
 struct verify_double { const char *a, *b; };      /* equal pictures in two splits */
 struct verify_report {
@@ -23,18 +29,27 @@ struct verify_report {
     struct verify_file   files[5];
     struct verify_double doubles[20];
 };
-/* Every split of o->set: layout, counts, known checksums, every picture decoded, equal pictures across splits. */
+/* Every split of o->set: layout, counts, known checksums, every picture decoded, equal pictures across
+ * splits. */
 int data_verify(arena *a, const struct data_options *o, struct verify_report *r);
 
-/* Over all pixels of the split, in 0..255; std_within: of each picture, on average (what CIFAR's customary numbers are). */
-struct stats_report { const char *split; i64 images, pixels; f64 mean[3], std[3], std_within[3]; struct sweep sweep; };
+/* Over all pixels of the split, in 0..255; std_within: of each picture, on average (what CIFAR's customary
+ * numbers are). */
+struct stats_report {
+    const char *split;
+    i64 images, pixels;
+    f64 mean[3], std[3], std_within[3];
+    struct sweep sweep;
+};
 int data_stats(arena *a, const struct data_options *o, struct stats_report *r);
 
 /* Every tile of images (n 3 side side, normalised) as a sheet of `columns`, light lines between them. */
-int sheet_draw(arena *a, const f32 *images, int n, int side, int columns, const f32 mean[3], const f32 std[3], struct image *out);
+int sheet_draw(arena *a, const f32 *images, int n, int side, int columns, const f32 mean[3],
+               const f32 std[3], struct image *out);
 
-/* Downloads and unpacks what is not yet there, below root; `from` replaces the publishers' addresses (a folder or URL that holds
- * the files). keep: the archives stay. 0, or -1 + fail(FAULT_DATA: wrong checksum or archive; FAULT_RUN: network, disk). */
+/* Downloads and unpacks what is not yet there, below root; `from` replaces the publishers' addresses (a
+ * folder or URL that holds the files). keep: the archives stay. 0, or -1 + fail(FAULT_DATA: wrong checksum or
+ * archive; FAULT_RUN: network, disk). */
 int data_fetch(const struct data_set *k, const char *root, const char *from, bool keep);
 
 /* md5 or sha256 of a file, in hex. */
@@ -42,6 +57,7 @@ int file_digest(const char *path, const char *algorithm, char hex[65]);
 
 /* dataset.c */
 const struct data_set *data_set_named(const char *name);     /* NULL + fail(FAULT_USAGE) */
-const char *data_default_root(arena *a, const char *root);   /* root, ~ resolved, or where sets are when none is given */
+/* root, ~ resolved, or where sets are when none is given */
+const char *data_default_root(arena *a, const char *root);
 
 #endif

@@ -1,7 +1,7 @@
-/* resize.c: Pillow's resampling (Image.resize), bit for bit: two one-dimensional passes, first across then down, each an
- * antialiased filter whose width grows with the reduction, weights in 22-bit fixed point, 8-bit pixels between the passes.
- * A pass whose size does not change is left out. Every output pixel depends on its own weights alone, so a part of the
- * result is computed from a part of the source.
+/* resize.c: Pillow's resampling (Image.resize), bit for bit: two one-dimensional passes, first across then
+ * down, each an antialiased filter whose width grows with the reduction, weights in 22-bit fixed point, 8-bit
+ * pixels between the passes. A pass whose size does not change is left out. Every output pixel depends on its
+ * own weights alone, so a part of the result is computed from a part of the source.
  *
  *     source rows that matter --across--> rows of the wanted columns --down--> wanted part
  */
@@ -28,14 +28,16 @@ static f64 bilinear(f64 x)
 
 static f64 radius(enum filter f) { return f == FILTER_BICUBIC ? 2 : 1; }
 
-/* One axis of a scaling: [start, start + length) of `in` inputs become `out` outputs, of which [at, at + n) are wanted. */
+/* One axis of a scaling: [start, start + length) of `in` inputs become `out` outputs, of which [at, at + n)
+ * are wanted. */
 struct span { enum filter filter; int in, out, at, n; f64 start, length; };
 
 static struct span span_of(const struct scaling *s, bool down)
 {
     bool boxed = s->box.w > 0, parted = s->part.w > 0;
     if (down)
-        return (struct span){ s->filter, s->in_h, s->out_h, parted ? s->part.y : 0, parted ? s->part.h : s->out_h,
+        return (struct span){ s->filter, s->in_h, s->out_h, parted ? s->part.y : 0,
+                              parted ? s->part.h : s->out_h,
                               boxed ? s->box.y : 0, boxed ? s->box.h : s->in_h };
     return (struct span){ s->filter, s->in_w, s->out_w, parted ? s->part.x : 0, parted ? s->part.w : s->out_w,
                           boxed ? s->box.x : 0, boxed ? s->box.w : s->in_w };
@@ -46,7 +48,8 @@ static bool changes(const struct span *s) { return s->in != s->out || s->start !
 /* Inputs [*from, *to) under output `at`. */
 static void reach(const struct span *s, int at, int *from, int *to)
 {
-    f64 scale = s->length / s->out, support = radius(s->filter) * MAX(scale, 1), center = s->start + (at + 0.5) * scale;
+    f64 scale = s->length / s->out, support = radius(s->filter) * MAX(scale, 1),
+        center = s->start + (at + 0.5) * scale;
     *from = MAX(0, (int)(center - support + 0.5));
     *to = MIN(s->in, (int)(center + support + 0.5));
 }
@@ -89,7 +92,8 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
 {
     f64 scale = s->length / s->out, squeeze = 1 / MAX(scale, 1);
     int taps = (int)ceil(radius(s->filter) * MAX(scale, 1)) * 2 + 1;
-    if (room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64)) || room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
+    if (room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64))
+        || room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
         || room(r->a, &r->first[which], &r->first_room[which], (size_t)s->n, sizeof(i32)))
         return -1;
     *x = (struct axis){ taps, s->n, r->weights[which], r->first[which] };
@@ -99,7 +103,8 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
         int from, to;
         reach(s, s->at + i, &from, &to);
         for (int k = 0; k < to - from; k++)
-            sum += e[k] = (s->filter == FILTER_BICUBIC ? bicubic : bilinear)((k + from - center + 0.5) * squeeze);
+            sum += e[k] =
+                (s->filter == FILTER_BICUBIC ? bicubic : bilinear)((k + from - center + 0.5) * squeeze);
         for (int k = 0; k < taps; k++) {
             f64 v = k < to - from ? (sum != 0 ? e[k] / sum : e[k]) * (1 << BITS) : 0;
             w[k] = (i32)(v < 0 ? v - 0.5 : v + 0.5);
@@ -109,7 +114,8 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
     return 0;
 }
 
-/* out[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, rounded and clipped: on any machine, ... */
+/* out[0..16) = the weighted sum of `taps` groups of 16 bytes, `step` bytes apart, rounded and clipped: on any
+ * machine, ... */
 #define WEIGHTED_SUM(in, step, w, taps, out) do { \
     i32x4 a_ = (i32x4){ 0 } + (1 << (BITS - 1)), b_ = a_, c_ = a_, d_ = a_; \
     for (int k_ = 0; k_ < (taps); k_++) { \
@@ -149,9 +155,11 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
     (out) = NARROW16(LOW4(a_), HIGH4(a_), LOW4(b_), HIGH4(b_)); \
 } while (0)
 
-/* row_down: one output row of n bytes, a weighted sum of `taps` input rows. sums_across: the same for rows that stand on end. */
+/* row_down: one output row of n bytes, a weighted sum of `taps` input rows. sums_across: the same for rows
+ * that stand on end. */
 #define DEFINE_SUMS(name, attributes, SUM) \
-    attributes static void row_down##name(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, u8 *out) \
+    attributes static void row_down##name(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, \
+                                          u8 *out) \
     { \
         for (size_t at = 0; at < n; at += 16) { \
             u8x16 v; \
@@ -178,9 +186,10 @@ DEFINE_SUMS(_avx2, AVX2, WEIGHTED_SUM_AVX2)
 #endif
 bool simd_plain;
 
-/* Sixteen rows at a time, stood on end, so that a vector holds one byte of each and taps are whole vectors apart:
+/* Sixteen rows at a time, stood on end, so that a vector holds one byte of each and taps are whole vectors
+ * apart:
  *
- *     rows -> tall: in[x][c][16 rows] -> weighted sums: out[x][c][16 rows] -> rows                                       */
+ *     rows -> tall: in[x][c][16 rows] -> weighted sums: out[x][c][16 rows] -> rows */
 static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
 {
     for (size_t at = 0; at < n; at += 16) {
@@ -203,8 +212,10 @@ static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
     }
 }
 
-/* Columns of m's rows [top, top + rows), filtered across, into r->across; m begins at column mx of the source. */
-static int pass_across(struct resizer *r, const struct span *s, const struct image *m, int mx, int top, int rows)
+/* Columns of m's rows [top, top + rows), filtered across, into r->across; m begins at column mx of the
+ * source. */
+static int pass_across(struct resizer *r, const struct span *s, const struct image *m, int mx, int top,
+                       int rows)
 {
     struct axis x;
     if (image_room(r->a, &r->across, s->n, rows))
@@ -216,7 +227,8 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
     if (weigh(r, 0, s, mx, &x))
         return -1;
     size_t n = (size_t)m->w * 3, out = (size_t)s->n * 3;
-    if (room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1) || room(r->a, &r->wide, &r->wide_room, ROUND_UP(out, 16) * 16, 1))
+    if (room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1)
+        || room(r->a, &r->wide, &r->wide_room, ROUND_UP(out, 16) * 16, 1))
         return -1;
     for (int y = 0; y < rows; y += 16) {
         const u8 *row[16];
@@ -246,7 +258,8 @@ static int pass_down(struct resizer *r, const struct span *s, int top, struct im
     return 0;
 }
 
-int image_scale(struct resizer *r, const struct scaling *s, const struct image *m, int x, int y, struct image *out)
+int image_scale(struct resizer *r, const struct scaling *s, const struct image *m, int x, int y,
+                struct image *out)
 {
     struct span across = span_of(s, false), down = span_of(s, true);
     struct window need = scaling_needs(s);

@@ -5,26 +5,28 @@
 #include "data/data.h"
 #include <pthread.h>
 
-/* images: as published; 0: any number. joint: made of other splits, so sharing images with them is no finding. */
+/* images: as published; 0: any number. joint: made of other splits, so sharing images with them is no
+ * finding. */
 struct data_split  { const char *name; i64 images; bool joint; };
-/* One file of `jetcl data fetch`: an archive, unpacked into the root's folder `into`, or a plain file put there. gives: what is
- * there afterwards, below the root. */
+/* One file of `jetcl data fetch`: an archive, unpacked into the root's folder `into`, or a plain file put
+ * there. gives: what is there afterwards, below the root. */
 struct data_source { const char *url, *md5, *sha256, *into, *gives; };
 struct data_file   { const char *name, *md5; };               /* below the set's folder */
 
 /* One row of datasets.def. */
 struct data_set {
     const char *name, *help;
-    const char *folders[4];                       /* where it lies below the root, ours first; else the root itself */
+    const char *folders[4];                       /* where it lies below the root, ours first; or the root */
     const char *probe[2];                         /* one of these must be there */
-    const char *mistaken, *hint;                  /* a folder that people have instead, and what to say then */
+    const char *mistaken, *hint;                  /* a folder people have instead, and what to say then */
     struct data_split splits[8];                  /* none: any name */
     int classes;                                  /* as published; 0: any number */
     struct data_source sources[5];
     struct data_file files[5];                    /* whose checksums are known */
     f32 mean[3], std[3];
-    bool fill_reversed;                           /* the released configuration fills with the means in reversed order */
-    /* Lists the samples of d->split, by set_add, and the classes, by set_classes. d->root is the folder found. */
+    bool fill_reversed;                           /* released configuration: fills with the means reversed */
+    /* Lists the samples of d->split, by set_add, and the classes, by set_classes. d->root is the folder
+     * found. */
     int (*open)(dataset *d, const struct data_options *o);
     /* Pixels of sample i, where a sample is not a file of its own; NULL else. 0 or -1 + fail. */
     int (*pixels)(const dataset *d, i64 i, arena *a, struct image *out);
@@ -48,7 +50,7 @@ struct dataset {
     const char *map_name[5];
     const u8 **record;                            /* per sample: its bytes in one of them */
     pthread_mutex_t lock;                         /* of kept */
-    struct image *kept;                           /* decoded samples, where asked for: rgb NULL until decoded */
+    struct image *kept;                           /* decoded samples, if asked for: rgb NULL until decoded */
     i64 kept_bytes;
 };
 
@@ -58,7 +60,8 @@ struct dataset {
 
 void set_add(dataset *d, const char *path, i32 label);
 void set_classes(dataset *d, const char *const *names, int n);   /* copied, made printable */
-int  set_add_below(dataset *d, const char *path);               /* root/path itself, or all pictures below it; label 0 */
+/* root/path itself, or all pictures below it, with label 0. */
+int  set_add_below(dataset *d, const char *path);
 int  set_map(dataset *d, int k, const char *name);               /* d->map[k] = root/name */
 struct names { const char **v; size_t n, cap; };
 /* Names of the folders in root/path, sorted. */
@@ -66,9 +69,10 @@ int  set_folders_in(dataset *d, const char *path, struct names *out);
 /* The folder's images as samples, as folder.c describes. */
 int  set_open_folder(dataset *d, const struct data_options *o);
 
-/* ---- lists.c: annotation files ------------------------------------------------------------------------------------- */
+/* ---- lists.c: annotation files ------------------------------------------------------------------------- */
 
-/* Walks a text: *line is the next line without its end and surrounding blanks; empty ones and those from '#' are skipped. */
+/* Walks a text: *line is the next line without its end and surrounding blanks; empty ones and those from '#'
+ * are skipped. */
 bool list_line(const char **at, slice *line);
 /* The line's next word; false when none is left. */
 bool list_word(slice *line, slice *word);
@@ -81,24 +85,25 @@ void names_add(arena *a, struct names *v, slice name);
 void names_sort(struct names *v);
 int  names_find(const struct names *v, slice name);
 
-/* ---- mat.c: numeric arrays of MATLAB level-5 files ------------------------------------------------------------------- */
+/* ---- mat.c: numeric arrays of MATLAB level-5 files ----------------------------------------------------- */
 
 /* Array `name` of the file as integers; NULL + fail when it is not there or not of numbers. */
 i32 *mat_integers(arena *a, const char *path, const char *name, size_t *n);
 i32 *mat_integers_in(arena *a, const u8 *file, size_t bytes, const char *name, size_t *n);
 
-/* ---- sweep.c: something done with every sample ----------------------------------------------------------------------- */
+/* ---- sweep.c: something done with every sample --------------------------------------------------------- */
 
 struct worker_space;
-/* Sample i's whole picture as stored, and the 32 bytes of SHA-256 of its file or record (NULL: not wanted). 0 or -1 + fail. */
+/* Sample i's whole picture as stored, and the 32 bytes of SHA-256 of its file or record (NULL: not wanted). 0
+ * or -1 + fail. */
 int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, struct image *out, u8 hash[32]);
-/* Calls work(context, w, i) for every sample on some threads, in any order. Damaged samples (-1 + FAULT_DATA) are counted and
- * the first hundred named in order; anything else ends it with -1 + fail. */
+/* Calls work(context, w, i) for every sample on some threads, in any order. Damaged samples (-1 + FAULT_DATA)
+ * are counted and the first hundred named in order; anything else ends it with -1 + fail. */
 struct sweep { i64 damaged; int n_messages; const char *messages[100]; };
-int data_sweep(arena *a, dataset *d, int workers, const char *label, int (*work)(void *context, struct worker_space *w, i64 i), void *context,
-               struct sweep *out);
+int data_sweep(arena *a, dataset *d, int workers, const char *label,
+               int (*work)(void *context, struct worker_space *w, i64 i), void *context, struct sweep *out);
 
-/* ---- augment.c: the random choices ------------------------------------------------------------------------------- */
+/* ---- augment.c: the random choices --------------------------------------------------------------------- */
 
 /* Memory and settings of one worker. */
 struct worker_space {
@@ -107,25 +112,38 @@ struct worker_space {
     struct image stored, out, spare;
 };
 
-/* Sample i of d, prepared for training in `epoch` or for evaluation, as o->image x o->image RGB at `to`. 0 or -1 + fail. */
-int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i, u8 *to);
+/* Sample i of d, prepared for training in `epoch` or for evaluation, as o->image x o->image RGB at `to`. 0 or
+ * -1 + fail. */
+int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i,
+                   u8 *to);
 
-/* ---- randaugment.c ------------------------------------------------------------------------------------------------ */
+/* ---- randaugment.c ------------------------------------------------------------------------------------- */
 
-/* ra_ops operations of the timm "increasing" policy on m, drawn from r; spare: memory that may be swapped with m's. */
-int  randaugment(struct image *m, struct image *spare, arena *a, const struct augment_options *o, const u8 fill[3], rng *r);
+/* ra_ops operations of the timm "increasing" policy on m, drawn from r; spare: memory that may be swapped
+ * with m's. */
+int  randaugment(struct image *m, struct image *spare, arena *a, const struct augment_options *o,
+                 const u8 fill[3], rng *r);
 /* Pixels of the window become mean + std z, z normal, truncated and clipped. */
 void image_erase(struct image *m, struct window w, const f32 mean[3], const f32 std[3], u64 noise_seed);
-void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 std[3], const f32 *z);      /* w.h w.w 3 */
+/* The same with z given: w.h w.w 3. */
+void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 std[3], const f32 *z);
 
-/* ---- mix.c: between samples --------------------------------------------------------------------------------------- */
+/* ---- mix.c: between samples ---------------------------------------------------------------------------- */
 
-/* How one batch is mixed: every image with that of partner[], by weight (Mixup) or in a rectangle (CutMix). own, other: what
- * a channel's byte counts, normalised and weighted, in the image itself and in its partner. */
-struct mix { bool mixup, cutmix; f64 lambda; int y1, y2, x1, x2; i32 *partner; f32 own[3][256], other[3][256]; };
-void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n, int side,
-                const f32 mean[3], const f32 std[3]);
-void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2, f64 *area_lambda);
+/* How one batch is mixed: every image with that of partner[], by weight (Mixup) or in a rectangle (CutMix).
+ * own, other: what a channel's byte counts, normalised and weighted, in the image itself and in its
+ * partner. */
+struct mix {
+    bool mixup, cutmix;
+    f64 lambda;
+    int y1, y2, x1, x2;
+    i32 *partner;
+    f32 own[3][256], other[3][256];
+};
+void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n,
+                int side, const f32 mean[3], const f32 std[3]);
+void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2,
+                f64 *area_lambda);
 /* Image of the batch from the pixels of itself and its partner: normalised planes. */
 void mix_image(struct mix *m, const u8 *rgb, const u8 *partner, int side, f32 *planes);
 void mix_label(const struct mix *m, int label, int partner, int classes, f32 *soft);

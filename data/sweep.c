@@ -6,7 +6,8 @@
 
 static int sha256(const void *p, size_t n, u8 hash[32])
 {
-    return EVP_Digest(p, n, hash, NULL, EVP_sha256(), NULL) == 1 ? 0 : fail(FAULT_RUN, "libcrypto has no SHA-256");
+    bool ok = EVP_Digest(p, n, hash, NULL, EVP_sha256(), NULL) == 1;
+    return ok ? 0 : fail(FAULT_RUN, "libcrypto has no SHA-256");
 }
 
 int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, struct image *out, u8 hash[32])
@@ -15,10 +16,12 @@ int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, str
     struct image_info info;
     size_t n;
     if (d->kind->pixels)
-        return d->kind->pixels(d, i, w->decoder.a, out) || (hash && sha256(out->rgb, image_bytes(out), hash)) ? -1 : 0;
+        return d->kind->pixels(d, i, w->decoder.a, out)
+            || (hash && sha256(out->rgb, image_bytes(out), hash)) ? -1 : 0;
     if (image_read_file(&w->decoder, data_path(d, i, path), &n) || (hash && sha256(w->decoder.file, n, hash)))
         return -1;
-    return image_peek(w->decoder.file, n, exif, &info) || image_decode(&w->decoder, w->decoder.file, n, &info, NULL, 0, out) ? -1 : 0;
+    return image_peek(w->decoder.file, n, exif, &info)
+        || image_decode(&w->decoder, w->decoder.file, n, &info, NULL, 0, out) ? -1 : 0;
 }
 
 struct shared {
@@ -45,7 +48,8 @@ static void note(struct shared *s, i64 i)
     char path[4096], shown[512];
     fail_in("%s", path_shown(shown, data_path(s->d, i, path)));
     if (fail_fault() == FAULT_DATA) {
-        *arena_push(s->a, s->bad, s->n_bad, s->cap_bad) = (__typeof__(*s->bad)){ i, arena_printf(s->a, "%s", fail_message()) };
+        *arena_push(s->a, s->bad, s->n_bad, s->cap_bad) =
+            (__typeof__(*s->bad)){ i, arena_printf(s->a, "%s", fail_message()) };
     } else if (!s->failed) {
         s->failed = true;
         s->fault = fail_fault();
@@ -65,7 +69,8 @@ static void *sweeper(void *arg)
         i64 from = s->next, to = MIN(from + CHUNK, (i64)data_count(s->d));
         s->next = to;
         pthread_mutex_unlock(&s->lock);
-        progress("%s  %ld/%d  %s", s->label, (long)from, data_count(s->d), say_bar(bar, 24, (f64)from / data_count(s->d)));
+        progress("%s  %ld/%d  %s", s->label, (long)from, data_count(s->d),
+                 say_bar(bar, 24, (f64)from / data_count(s->d)));
         for (i64 i = from; i < to; i++)
             if (s->work(s->context, &w, i)) {
                 pthread_mutex_lock(&s->lock);
@@ -97,8 +102,8 @@ static int by_sample(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-int data_sweep(arena *a, dataset *d, int workers, const char *label, int (*work)(void *context, struct worker_space *w, i64 i), void *context,
-               struct sweep *out)
+int data_sweep(arena *a, dataset *d, int workers, const char *label,
+               int (*work)(void *context, struct worker_space *w, i64 i), void *context, struct sweep *out)
 {
     struct shared s = { .d = d, .work = work, .context = context, .label = label, .a = a };
     pthread_mutex_init(&s.lock, NULL);

@@ -1,4 +1,5 @@
-/* verify.c: is this the data set that was published, whole and undamaged? And what are its colours on average? */
+/* verify.c: is this the data set that was published, whole and undamaged? And what are its colours on
+ * average? */
 #include "data/report.h"
 #include "data/set.h"
 #include <dirent.h>
@@ -7,7 +8,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- files with known checksums ------------------------------------------------------------------------------------ */
+/* ---- files with known checksums ------------------------------------------------------------------------ */
 
 int file_digest(const char *path, const char *algorithm, char hex[65])
 {
@@ -20,7 +21,8 @@ int file_digest(const char *path, const char *algorithm, char hex[65])
         if (f)
             fclose(f);
         EVP_MD_CTX_free(c);
-        return f ? fail(FAULT_RUN, "libcrypto has no %s", algorithm) : fail(FAULT_DATA, "%s: cannot be read", path);
+        return f ? fail(FAULT_RUN, "libcrypto has no %s", algorithm)
+                 : fail(FAULT_DATA, "%s: cannot be read", path);
     }
     for (size_t got; (got = fread(buffer, 1, sizeof buffer, f));)
         EVP_DigestUpdate(c, buffer, got);
@@ -49,7 +51,7 @@ static int check_files(arena *a, const dataset *d, struct verify_report *r)
     return 0;
 }
 
-/* ---- every sample ------------------------------------------------------------------------------------------------------ */
+/* ---- every sample -------------------------------------------------------------------------------------- */
 
 struct print { u8 hash[16]; i32 split; i32 sample; };       /* a sample's fingerprint */
 struct look  { const dataset *d; bool exif; struct print *print; };
@@ -67,7 +69,8 @@ static int look_at(void *context, struct worker_space *w, i64 i)
 
 struct prints { struct print *v; size_t n, cap; };
 
-static int check_split(arena *a, dataset *d, const struct data_options *o, bool joint, struct verify_report *r, struct prints *all)
+static int check_split(arena *a, dataset *d, const struct data_options *o, bool joint,
+                       struct verify_report *r, struct prints *all)
 {
     struct verify_split *s = &r->splits[r->n_splits];
     s->images = data_count(d);
@@ -75,7 +78,8 @@ static int check_split(arena *a, dataset *d, const struct data_options *o, bool 
     for (const struct data_split *p = d->kind->splits; p->name; p++)
         s->published = strcmp(p->name, s->name) ? s->published : p->images;
     s->published_classes = d->kind->classes;
-    r->problems += (s->published && s->published != s->images) + (s->published_classes && s->published_classes != s->classes);
+    r->problems += (s->published && s->published != s->images)
+                   + (s->published_classes && s->published_classes != s->classes);
     if (joint)
         return 0;
     struct look l = { d, o->exif, arena_array(a, struct print, s->images) };
@@ -94,13 +98,18 @@ static int by_hash(const void *a, const void *b)
 {
     const struct print *x = a, *y = b;
     int c = memcmp(x->hash, y->hash, sizeof x->hash);
-    return c ? c : x->split != y->split ? (x->split < y->split ? -1 : 1) : (x->sample > y->sample) - (x->sample < y->sample);
+    if (c)
+        return c;
+    if (x->split != y->split)
+        return x->split < y->split ? -1 : 1;
+    return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
 static const char *name_of(arena *a, dataset *const *sets, struct print p)
 {
     char path[4096], shown[512];
-    return arena_printf(a, "%s", path_shown(shown, data_path(sets[p.split], p.sample, path) + strlen(sets[p.split]->root) + 1));
+    size_t root = strlen(sets[p.split]->root) + 1;
+    return arena_printf(a, "%s", path_shown(shown, data_path(sets[p.split], p.sample, path) + root));
 }
 
 /* Equal pictures in different splits: each later one against the first. */
@@ -122,7 +131,7 @@ static void find_doubles(arena *a, dataset *const *sets, struct prints *all, str
     }
 }
 
-/* ---- which splits ---------------------------------------------------------------------------------------------------------- */
+/* ---- which splits -------------------------------------------------------------------------------------- */
 
 /* A plain folder's splits: its folders that hold folders. */
 static int folder_splits(arena *a, const char *root, struct names *out)
@@ -139,7 +148,8 @@ static int folder_splits(arena *a, const char *root, struct names *out)
     return 0;
 }
 
-static int list_splits(arena *a, const struct data_set *k, const struct data_options *o, struct names *out, bool joint[])
+static int list_splits(arena *a, const struct data_set *k, const struct data_options *o, struct names *out,
+                       bool joint[])
 {
     if (!k->splits[0].name)
         return folder_splits(a, data_default_root(a, o->root), out);
@@ -161,7 +171,8 @@ int data_verify(arena *a, const struct data_options *options, struct verify_repo
     if (!k || list_splits(a, k, options, &splits, joint))
         return -1;
     if (splits.n > VERIFY_SPLITS)
-        return fail(FAULT_USAGE, "%d folders are too many splits; the root holds one folder per split, which holds one per class", (int)splits.n);
+        return fail(FAULT_USAGE, "%d folders are too many splits; the root holds one folder per split, "
+                    "which holds one per class", (int)splits.n);
     int rc = 0;
     for (size_t i = 0; i < splits.n && !rc; i++) {
         struct data_options o = *options;
@@ -190,7 +201,7 @@ int data_verify(arena *a, const struct data_options *options, struct verify_repo
     return rc;
 }
 
-/* ---- colours on average ------------------------------------------------------------------------------------------------------ */
+/* ---- colours on average -------------------------------------------------------------------------------- */
 
 struct sums { u64 n, sum[3], square[3]; };
 struct tally { const dataset *d; bool exif; struct sums *of; };

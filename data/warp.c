@@ -1,5 +1,6 @@
-/* warp.c: rotate, shear and translate with Pillow's transform filters: every output pixel is sampled where the inverse map
- * sends its centre, in double, without antialiasing. Its cubic has a = -1 (its resize has -1/2). */
+/* warp.c: rotate, shear and translate with Pillow's transform filters: every output pixel is sampled where
+ * the inverse map sends its centre, in double, without antialiasing. Its cubic has a = -1 (its resize has
+ * -1/2). */
 #include "data/image.h"
 #include "data/simd.h"
 #include <math.h>
@@ -49,8 +50,9 @@ static void sample_linear(const struct image *m, f64 fx, f64 fy, u8 *to)
     }
 }
 
-/* The cubic where all sixteen samples exist, the channels side by side in a vector (the fourth is the next pixel's). Same
- * operations in the same order as sample_cubic; an offset of exactly 0 leaves sample 0, which shears and shifts make common. */
+/* The cubic where all sixteen samples exist, the channels side by side in a vector (the fourth is the next
+ * pixel's). Same operations in the same order as sample_cubic; an offset of exactly 0 leaves sample 0, which
+ * shears and shifts make common. */
 #define LOAD4(p, out) do { \
     u8x16 v_ = { 0 }; \
     i32x4 b_, c_, d_; \
@@ -75,7 +77,8 @@ static void sample_linear(const struct image *m, f64 fx, f64 fy, u8 *to)
     } \
 } while (0)
 
-/* The source point of output x in a row: a (x + 1/2) + b + c, b holding the row's share; summed in Pillow's order. */
+/* The source point of output x in a row: a (x + 1/2) + b + c, b holding the row's share; summed in Pillow's
+ * order. */
 struct line { f64 ax, bx, cx, ay, by, cy; };
 #define SOURCE_X(l, x) ((l)->ax * ((x) + 0.5) + (l)->bx + (l)->cx)
 #define SOURCE_Y(l, x) ((l)->ay * ((x) + 0.5) + (l)->by + (l)->cy)
@@ -86,7 +89,8 @@ static bool all_samples_exist(const struct image *m, const struct line *l, int x
     return fx >= 1 && fx < m->w - 2 && fy >= 1 && fy < m->h - 2;
 }
 
-static void affine_some(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int from, int to, u8 *out)
+static void affine_some(const struct image *m, const struct line *l, enum filter f, const u8 fill[3],
+                        int from, int to, u8 *out)
 {
     for (int x = from; x < to; x++) {
         f64 sx = SOURCE_X(l, x), sy = SOURCE_Y(l, x);
@@ -99,13 +103,15 @@ static void affine_some(const struct image *m, const struct line *l, enum filter
 
 /* Outputs [from, to). Writes a byte behind each, which the next pixel (or the slack) takes. */
 #define DEFINE_INSIDE(name, attributes, pixel) \
-    attributes static void affine_inside##name(const struct image *m, const struct line *line, int from, int to, u8 *out) \
+    attributes static void affine_inside##name(const struct image *m, const struct line *line, int from, \
+                                               int to, u8 *out) \
     { \
         struct line l = *line; \
         size_t stride = (size_t)m->w * 3; \
         for (int x = from; x < to; x++) { \
-            f64 fx = SOURCE_X(&l, x) - 0.5, fy = SOURCE_Y(&l, x) - 0.5, dx = fx - (int)fx, dy = fy - (int)fy; \
-            const u8 *p = m->rgb + (size_t)(int)fy * stride + 3 * (size_t)(int)fx;        /* sample 0 in both directions */ \
+            f64 fx = SOURCE_X(&l, x) - 0.5, fy = SOURCE_Y(&l, x) - 0.5; \
+            f64 dx = fx - (int)fx, dy = fy - (int)fy; \
+            const u8 *p = m->rgb + (size_t)(int)fy * stride + 3 * (size_t)(int)fx;      /* both samples 0 */ \
             f64x4 v; \
             ROW(pixel, p, dx, v); \
             if (dy != 0) { \
@@ -127,7 +133,8 @@ DEFINE_INSIDE(_avx2, AVX2, PIXEL_AVX2)
 #endif
 
 /* The points whose samples all exist follow each other; those before and after take the careful way. */
-static void affine_row(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int n, u8 *out)
+static void affine_row(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int n,
+                       u8 *out)
 {
     int from = 0, to = n;
     while (from < n && (f == FILTER_BILINEAR || !all_samples_exist(m, l, from)))

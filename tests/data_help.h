@@ -1,4 +1,5 @@
-/* data_help.h: what the tests of data/ share: scratch folders, pictures to encode, and encoders for every odd kind of file. */
+/* data_help.h: what the tests of data/ share: scratch folders, pictures to encode, and encoders for every odd
+ * kind of file. */
 #ifndef JETCL_TEST_DATA_HELP_H
 #define JETCL_TEST_DATA_HELP_H
 
@@ -43,7 +44,8 @@ SOME char *at(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *path = arena_printf(mem, "%s/%s", scratch(), arena_vprintf(mem, fmt, ap)), *slash = strrchr(path, '/');
+    char *path = arena_printf(mem, "%s/%s", scratch(), arena_vprintf(mem, fmt, ap)),
+         *slash = strrchr(path, '/');
     va_end(ap);
     *slash = 0;
     assert_int_equal(file_mkdirs(path), 0);
@@ -51,7 +53,10 @@ SOME char *at(const char *fmt, ...)
     return path;
 }
 
-SOME void write_file(const char *path, const void *p, size_t n) { assert_int_equal(file_save(path, p, n), 0); }
+SOME void write_file(const char *path, const void *p, size_t n)
+{
+    assert_int_equal(file_save(path, p, n), 0);
+}
 SOME void write_text(const char *path, const char *s)           { write_file(path, s, strlen(s)); }
 
 /* A picture with edges and gradients, different for every seed. */
@@ -64,18 +69,21 @@ SOME struct image picture(int w, int h, u32 seed)
     for (int y = 0; y < h; y++)
         for (int x = 0; x < w; x++)
             for (int c = 0; c < 3; c++) {
-                f64 v = 128 + 90 * sin(a + c + fx * x + fy * y) + ((x / 7 + y / 5) & 1 ? 20 : -20) + (int)rng_below(&r, 9);
+                f64 v = 128 + 90 * sin(a + c + fx * x + fy * y) + ((x / 7 + y / 5) & 1 ? 20 : -20)
+                        + (int)rng_below(&r, 9);
                 m.rgb[((size_t)y * w + x) * 3 + c] = (u8)(v < 0 ? 0 : v > 255 ? 255 : v);
             }
     return m;
 }
 
 enum jpeg_form { JPEG_444, JPEG_422, JPEG_420, JPEG_440, JPEG_GREY, JPEG_CMYK, JPEG_YCCK, JPEG_PLAIN_CMYK };
-struct jpeg_how { enum jpeg_form form; int quality, turn /* EXIF, 0 none */, restart; bool progressive, big_endian; };
+struct jpeg_how { enum jpeg_form form; int quality, turn /* EXIF, 0 none */, restart; bool progressive,
+                  big_endian; };
 
 SOME void jpeg_exif(j_compress_ptr c, int turn, bool big)
 {
-    u8 b[32] = "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0", m[32] = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
+    u8 b[32] = "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0",
+       m[32] = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
     b[24] = (u8)turn;
     m[25] = (u8)turn;
     jpeg_write_marker(c, JPEG_APP0 + 1, big ? m : b, 32);
@@ -137,8 +145,10 @@ SOME void write_jpeg(const char *path, const struct image *m, struct jpeg_how ho
     write_file(path, p, n);
 }
 
-/* m as a PNG of any colour type and depth: PNG_COLOR_TYPE_..., 1..16 bits. Grey takes red, palettes count pixels' positions. */
-SOME void write_png(const char *path, const struct image *m, int type, int depth, bool interlaced, bool transparent)
+/* m as a PNG of any colour type and depth: PNG_COLOR_TYPE_..., 1..16 bits. Grey takes red, palettes count
+ * pixels' positions. */
+SOME void write_png(const char *path, const struct image *m, int type, int depth, bool interlaced,
+                    bool transparent)
 {
     FILE *f = fopen(path, "wb");
     assert_non_null(f);
@@ -146,7 +156,8 @@ SOME void write_png(const char *path, const struct image *m, int type, int depth
     png_infop info = png_create_info_struct(png);
     assert_false(setjmp(png_jmpbuf(png)));
     png_init_io(png, f);
-    png_set_IHDR(png, info, (u32)m->w, (u32)m->h, depth, type, interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, 0, 0);
+    png_set_IHDR(png, info, (u32)m->w, (u32)m->h, depth, type,
+                 interlaced ? PNG_INTERLACE_ADAM7 : PNG_INTERLACE_NONE, 0, 0);
     if (type == PNG_COLOR_TYPE_PALETTE) {
         png_color colors[256];
         for (int i = 0; i < 256; i++)
@@ -156,14 +167,19 @@ SOME void write_png(const char *path, const struct image *m, int type, int depth
             png_set_tRNS(png, info, (u8[]){ 0, 128, 255 }, 2, NULL);
     }
     png_write_info(png, info);
-    int channels = type == PNG_COLOR_TYPE_RGB ? 3 : type == PNG_COLOR_TYPE_RGBA ? 4 : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2 : 1;
+    int channels = type == PNG_COLOR_TYPE_RGB          ? 3
+                   : type == PNG_COLOR_TYPE_RGBA       ? 4
+                   : type == PNG_COLOR_TYPE_GRAY_ALPHA ? 2
+                                                       : 1;
     size_t stride = ((size_t)m->w * (size_t)channels * (size_t)depth + 7) / 8;
     png_bytep *rows = arena_array(mem, png_bytep, m->h);
     for (int y = 0; y < m->h; y++) {
         rows[y] = arena_bytes(mem, stride + 8, 8);
         for (int x = 0; x < m->w; x++)
             for (int k = 0; k < channels; k++) {
-                int v = type == PNG_COLOR_TYPE_PALETTE ? x * 3 + y * 7 : k == channels - 1 && type >= 4 ? x * 5 : m->rgb[((size_t)y * m->w + x) * 3 + k];
+                int v = type == PNG_COLOR_TYPE_PALETTE   ? x * 3 + y * 7
+                        : k == channels - 1 && type >= 4 ? x * 5
+                                                         : m->rgb[((size_t)y * m->w + x) * 3 + k];
                 size_t i = (size_t)x * channels + k;
                 if (depth == 16) {
                     rows[y][2 * i] = (u8)v;
@@ -171,7 +187,8 @@ SOME void write_png(const char *path, const struct image *m, int type, int depth
                 } else if (depth == 8)
                     rows[y][i] = (u8)v;
                 else {
-                    u32 bits = (u32)(type == PNG_COLOR_TYPE_PALETTE ? v & ((1 << depth) - 1) : v >> (8 - depth));
+                    u32 bits =
+                        (u32)(type == PNG_COLOR_TYPE_PALETTE ? v & ((1 << depth) - 1) : v >> (8 - depth));
                     rows[y][i * depth / 8] |= (u8)(bits << (8 - depth - i * depth % 8));
                 }
             }
@@ -188,7 +205,8 @@ SOME void assert_pixels(const struct image *m, int w, int h, const u8 *want, int
         fail_msg("%s: %d x %d instead of %d x %d", what, m->w, m->h, w, h);
     for (size_t i = 0; i < image_bytes(m); i++)
         if (abs(m->rgb[i] - want[i]) > tolerance)
-            fail_msg("%s: pixel %zu,%zu channel %zu is %d, wanted %d", what, i / 3 % (size_t)w, i / 3 / (size_t)w, i % 3, m->rgb[i], want[i]);
+            fail_msg("%s: pixel %zu,%zu channel %zu is %d, wanted %d", what, i / 3 % (size_t)w,
+                     i / 3 / (size_t)w, i % 3, m->rgb[i], want[i]);
 }
 
 SOME void assert_failed(int fault, const char *says)

@@ -1,10 +1,11 @@
-/* test_data.c: pixels. Against the golden file (Pillow's bits) where it is at hand, and against whole decodes for windows. */
+/* test_data.c: pixels. Against the golden file (Pillow's bits) where it is at hand, and against whole decodes
+ * for windows. */
 #include "data_help.h"
 #include "ckpt/ckpt.h"
 #include "data/set.h"
 #include "data/simd.h"
 
-/* ---- golden ---------------------------------------------------------------------------------------------------- */
+/* ---- golden -------------------------------------------------------------------------------------------- */
 
 static ckpt *golden;
 
@@ -17,7 +18,7 @@ static int golden_open(void **state)
     return memory_open(state);
 }
 
-static int own_open(void **state)                 /* pixels.safetensors, which tests/golden/pixels.py made with Pillow */
+static int own_open(void **state)      /* pixels.safetensors, which tests/golden/pixels.py made with Pillow */
 {
     golden = ckpt_open("tests/golden/pixels.safetensors");
     return golden ? memory_open(state) : -1;
@@ -122,8 +123,10 @@ static bool apply(const char *op, f64 v, struct image *m, struct image *out)
     BESIDE("rotate_bilinear", image_rotate(m, v, FILTER_BILINEAR, fill, out))
     BESIDE("shear_x_bicubic", image_affine(m, (f64[6]){ 1, v, 0, 0, 1, 0 }, FILTER_BICUBIC, fill, out))
     BESIDE("shear_y_bicubic", image_affine(m, (f64[6]){ 1, 0, 0, v, 1, 0 }, FILTER_BICUBIC, fill, out))
-    BESIDE("translate_x_bicubic", image_affine(m, (f64[6]){ 1, 0, v * m->w, 0, 1, 0 }, FILTER_BICUBIC, fill, out))
-    BESIDE("translate_y_bicubic", image_affine(m, (f64[6]){ 1, 0, 0, 0, 1, v * m->h }, FILTER_BICUBIC, fill, out))
+    BESIDE("translate_x_bicubic",
+           image_affine(m, (f64[6]){ 1, 0, v * m->w, 0, 1, 0 }, FILTER_BICUBIC, fill, out))
+    BESIDE("translate_y_bicubic",
+           image_affine(m, (f64[6]){ 1, 0, 0, 0, 1, v * m->h }, FILTER_BICUBIC, fill, out))
     return false;
 }
 
@@ -221,10 +224,12 @@ static void normalises(void **state)
     struct image m = stored("normalize.in");
     f32 out[3 * 16 * 16];
     struct mix mix = { .partner = (i32[1]){ 0 } };
-    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f });
+    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 123.675f, 116.28f, 103.53f },
+               (f32[]){ 58.395f, 57.12f, 57.375f });
     mix_image(&mix, m.rgb, m.rgb, 16, out);
     close_to(out, want("normalize.imagenet"), 1e-6, "normalize.imagenet");
-    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 127.5f, 127.5f, 127.5f }, (f32[]){ 127.5f, 127.5f, 127.5f });
+    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 127.5f, 127.5f, 127.5f },
+               (f32[]){ 127.5f, 127.5f, 127.5f });
     mix_image(&mix, m.rgb, m.rgb, 16, out);
     close_to(out, want("normalize.half"), 1e-6, "normalize.half");
 }
@@ -240,11 +245,13 @@ static void mixes(void **state)
         int y1, y2, x1, x2;
         f64 lambda;
         cutmix_box(row[2], (int)row[0], (int)row[1], (int)row[3], (int)row[4], &y1, &y2, &x1, &x2, &lambda);
-        assert_true(y1 == row[5] && y2 == row[6] && x1 == row[7] && x2 == row[8] && fabs(lambda - row[9]) < 1e-12);
+        assert_true(y1 == row[5] && y2 == row[6] && x1 == row[7] && x2 == row[8]
+                    && fabs(lambda - row[9]) < 1e-12);
     }
     const i32 *perm = tensor_data(want("mix.in.perm"));
     const f32 *hot = tensor_data(want("mix.in.onehot"));
-    const f64 lambda[2] = { *(const f64 *)tensor_data(want("mixup.lam")), ((const f64 *)tensor_data(want("cutmix.bbox_table")))[9] };
+    const f64 lambda[2] = { *(const f64 *)tensor_data(want("mixup.lam")),
+                            ((const f64 *)tensor_data(want("cutmix.bbox_table")))[9] };
     for (int which = 0; which < 2; which++) {
         f32 soft[4 * 6];
         for (int i = 0; i < 4; i++) {
@@ -274,7 +281,8 @@ static void mixes_pixels(void **state)
         mix_choose(&m, &(struct augment_options){ 0 }, 3, 1, batch, 2, SIDE, mean, std);
         mix_image(&m, a.rgb, a.rgb, SIDE, plain[0]);
         mix_image(&m, b.rgb, b.rgb, SIDE, plain[1]);
-        mix_choose(&m, &(struct augment_options){ .mixup = 0.8, .cutmix = 1 }, 3, 1, batch, 2, SIDE, mean, std);
+        mix_choose(&m, &(struct augment_options){ .mixup = 0.8, .cutmix = 1 }, 3, 1, batch, 2, SIDE, mean,
+                   std);
         assert_true(m.mixup != m.cutmix && m.lambda >= 0 && m.lambda <= 1);
         mix_image(&m, a.rgb, b.rgb, SIDE, out);
         seen[m.cutmix]++;
@@ -295,7 +303,8 @@ static void erases(void **state)
     struct image m = stored("img_a_47x61");
     const i32 *b = tensor_data(want("erase.box_tlhw"));
     const f32 *z = tensor_data(want("erase.noise_std_normal"));
-    erase_with(&m, (struct window){ b[1], b[0], b[3], b[2] }, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f }, z);
+    erase_with(&m, (struct window){ b[1], b[0], b[3], b[2] }, (f32[]){ 123.675f, 116.28f, 103.53f },
+               (f32[]){ 58.395f, 57.12f, 57.375f }, z);
     same(&m, "erase.out_rand");
 }
 

@@ -1,4 +1,5 @@
-/* test_data_decode.c: files to pixels: every odd kind of JPEG, PNG and GIF, windows against whole decodes, damage. */
+/* test_data_decode.c: files to pixels: every odd kind of JPEG, PNG and GIF, windows against whole decodes,
+ * damage. */
 #include "data_help.h"
 #include "data/formats.h"
 #include <dirent.h>
@@ -30,14 +31,22 @@ static void windows_are_exact(void **state)
         for (int how = 0; how < 4; how++) {
             struct image m = picture(150 + form, 117 + how, (u32)form);
             size_t n;
-            const u8 *p = jpeg_bytes(&m, (struct jpeg_how){ .form = form, .progressive = how & 1, .restart = how & 2 ? 3 : 0, .turn = how == 3 ? 1 + form % 8 : 0 }, &n);
+            const u8 *p = jpeg_bytes(&m,
+                                     (struct jpeg_how){ .form = form,
+                                                        .progressive = how & 1,
+                                                        .restart = how & 2 ? 3 : 0,
+                                                        .turn = how == 3 ? 1 + form % 8 : 0 },
+                                     &n);
             for (int k = 0; k < 2; k++) {
                 struct image whole = decoded(p, n, true, NULL, k);
                 for (int t = 0; t < 12; t++) {
                     int x = (int)rng_below(&r, (u32)whole.w), y = (int)rng_below(&r, (u32)whole.h);
-                    struct window w = { x, y, 1 + (int)rng_below(&r, (u32)(whole.w - x)), 1 + (int)rng_below(&r, (u32)(whole.h - y)) };
+                    struct window w = { x, y, 1 + (int)rng_below(&r, (u32)(whole.w - x)),
+                                        1 + (int)rng_below(&r, (u32)(whole.h - y)) };
                     struct image got = decoded(p, n, true, &w, k), want = part_of(&whole, w);
-                    assert_pixels(&got, w.w, w.h, want.rgb, 0, arena_printf(mem, "form %d how %d window %d,%d %dx%d", form, how, w.x, w.y, w.w, w.h));
+                    assert_pixels(&got, w.w, w.h, want.rgb, 0,
+                                  arena_printf(mem, "form %d how %d window %d,%d %dx%d", form, how, w.x, w.y,
+                                               w.w, w.h));
                 }
             }
         }
@@ -58,9 +67,12 @@ static void turns_by_exif(void **state)
         assert_int_equal(got.w, turn >= 5 ? 24 : 40);
         for (int y = 0; y < got.h; y++)
             for (int x = 0; x < got.w; x++) {
-                int a = turn >= 5 ? y : x, b = turn >= 5 ? x : y;         // column and row as stored, before mirroring
-                bool back = turn == 2 || turn == 3 || turn == 7 || turn == 8, down = turn == 3 || turn == 4 || turn == 6 || turn == 7;
-                const u8 *want = flat.rgb + ((size_t)(down ? 23 - b : b) * 40 + (size_t)(back ? 39 - a : a)) * 3;
+                // column and row as stored, before mirroring
+                int a = turn >= 5 ? y : x, b = turn >= 5 ? x : y;
+                bool back = turn == 2 || turn == 3 || turn == 7 || turn == 8,
+                     down = turn == 3 || turn == 4 || turn == 6 || turn == 7;
+                const u8 *want =
+                    flat.rgb + ((size_t)(down ? 23 - b : b) * 40 + (size_t)(back ? 39 - a : a)) * 3;
                 assert_memory_equal(got.rgb + ((size_t)y * got.w + x) * 3, want, 3);
             }
     }
@@ -75,7 +87,8 @@ static void jpeg_colors(void **state)
     struct image g = decoded(p, n, true, NULL, 0);
     for (size_t i = 0; i < image_bytes(&g); i++)
         assert_true(abs(g.rgb[i] - m.rgb[i / 3 * 3]) <= 3);
-    for (int form = JPEG_CMYK; form <= JPEG_PLAIN_CMYK; form++) {         // jpeg_bytes: inks are m's values and 255-(x+y)%90
+    // jpeg_bytes: inks are m's values and 255-(x+y)%90
+    for (int form = JPEG_CMYK; form <= JPEG_PLAIN_CMYK; form++) {
         p = jpeg_bytes(&m, (struct jpeg_how){ .form = form, .quality = 100 }, &n);
         struct image c = decoded(p, n, true, NULL, 0);
         f64 worst = 0;
@@ -93,9 +106,12 @@ static void png_kinds(void **state)
 {
     (void)state;
     static const struct { int type, depth; } row[] = {
-        { PNG_COLOR_TYPE_GRAY, 1 }, { PNG_COLOR_TYPE_GRAY, 2 }, { PNG_COLOR_TYPE_GRAY, 4 }, { PNG_COLOR_TYPE_GRAY, 8 },
-        { PNG_COLOR_TYPE_GRAY, 16 }, { PNG_COLOR_TYPE_RGB, 8 }, { PNG_COLOR_TYPE_RGB, 16 }, { PNG_COLOR_TYPE_GRAY_ALPHA, 8 },
-        { PNG_COLOR_TYPE_GRAY_ALPHA, 16 }, { PNG_COLOR_TYPE_RGBA, 8 }, { PNG_COLOR_TYPE_RGBA, 16 }, { PNG_COLOR_TYPE_PALETTE, 1 },
+        { PNG_COLOR_TYPE_GRAY, 1 }, { PNG_COLOR_TYPE_GRAY, 2 }, { PNG_COLOR_TYPE_GRAY, 4 },
+        { PNG_COLOR_TYPE_GRAY, 8 },
+        { PNG_COLOR_TYPE_GRAY, 16 }, { PNG_COLOR_TYPE_RGB, 8 }, { PNG_COLOR_TYPE_RGB, 16 },
+        { PNG_COLOR_TYPE_GRAY_ALPHA, 8 },
+        { PNG_COLOR_TYPE_GRAY_ALPHA, 16 }, { PNG_COLOR_TYPE_RGBA, 8 }, { PNG_COLOR_TYPE_RGBA, 16 },
+        { PNG_COLOR_TYPE_PALETTE, 1 },
         { PNG_COLOR_TYPE_PALETTE, 2 }, { PNG_COLOR_TYPE_PALETTE, 4 }, { PNG_COLOR_TYPE_PALETTE, 8 },
     };
     struct image m = picture(37, 23, 9);
@@ -128,11 +144,12 @@ static void png_kinds(void **state)
     }
 }
 
-/* A 6 x 4 GIF, colours red, green, blue, white; the frame is 4 x 4 at (1,0), interlaced or not. LZW by hand: clear codes
- * keep every code 3 bits wide. */
+/* A 6 x 4 GIF, colours red, green, blue, white; the frame is 4 x 4 at (1,0), interlaced or not. LZW by hand:
+ * clear codes keep every code 3 bits wide. */
 static size_t gif_bytes(u8 *out, bool interlaced, int transparent)
 {
-    static const u8 head[] = { 'G', 'I', 'F', '8', '9', 'a', 6, 0, 4, 0, 0x91, 0, 0, 255, 0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255 };
+    static const u8 head[] = { 'G', 'I', 'F', '8', '9', 'a', 6, 0, 4,   0,   0x91, 0,  0,
+                               255, 0,   0,   0,   255, 0,   0, 0, 255, 255, 255,  255 };
     size_t n = sizeof head;
     memcpy(out, head, n);
     if (transparent >= 0) {
@@ -144,7 +161,9 @@ static size_t gif_bytes(u8 *out, bool interlaced, int transparent)
     u8 *size = out + n++;
     u32 bits = 0, have = 0;
     int codes = 0;
-#define CODE(c) for (bits |= (u32)(c) << have, have += 3; have >= 8; bits >>= 8, have -= 8) out[n++] = (u8)bits
+#define CODE(c) \
+    for (bits |= (u32)(c) << have, have += 3; have >= 8; bits >>= 8, have -= 8) \
+        out[n++] = (u8)bits
     for (int i = 0; i < 16; i++, codes++) {
         if (i % 2 == 0)
             CODE(4);
@@ -165,7 +184,7 @@ static void gif_frames(void **state)
     skip();
 #else
     static const u8 colors[4][3] = { { 255, 0, 0 }, { 0, 255, 0 }, { 0, 0, 255 }, { 255, 255, 255 } };
-    static const int sweep[] = { 0, 2, 1, 3 };                // a 4-row picture: rows 0, 2 (third sweep), 1, 3
+    static const int sweep[] = { 0, 2, 1, 3 };               // a 4-row picture: rows 0, 2 (third sweep), 1, 3
     for (int v = 0; v < 3; v++) {
         u8 bytes[128];
         size_t n = gif_bytes(bytes, v == 1, v == 2 ? 2 : -1);
@@ -201,7 +220,7 @@ static void refuses_damage(void **state)
     struct image m = picture(64, 64, 2);
     size_t n;
     u8 *p = jpeg_bytes(&m, (struct jpeg_how){ .form = JPEG_420 }, &n);
-    for (size_t cut = 0; cut < n - 2; cut += 7) {             // without its end marker alone a file is complete
+    for (size_t cut = 0; cut < n - 2; cut += 7) {           // without its end marker alone a file is complete
         write_file(at("cut.jpg"), p, cut);
         if (!load(at("cut.jpg")))
             fail_msg("a JPEG cut at %zu of %zu is accepted", cut, n);
@@ -288,7 +307,8 @@ static void shows_paths(void **state)
     (void)state;
     char out[512], longer[2000];
     assert_string_equal(path_shown(out, "a b/\xc3\xa9t\xc3\xa9.jpg"), "a b/\xc3\xa9t\xc3\xa9.jpg");
-    assert_string_equal(path_shown(out, "x\ny\x01\xff\xc3(\xed\xa0\x80"), "x\\ny\\x01\\xff\\xc3(\\xed\\xa0\\x80");
+    assert_string_equal(path_shown(out, "x\ny\x01\xff\xc3(\xed\xa0\x80"),
+                        "x\\ny\\x01\\xff\\xc3(\\xed\\xa0\\x80");
     memset(longer, '\xff', sizeof longer);
     longer[1999] = 0;
     assert_true(strlen(path_shown(out, longer)) < 512);
@@ -330,8 +350,9 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(windows_are_exact), TEST(turns_by_exif), TEST(jpeg_colors), TEST(png_kinds), TEST(gif_frames), TEST(refuses_damage),
-        TEST(refuses_bombs), TEST(tiny_pictures), TEST(saves_png), TEST(shows_paths), TEST(photographs_as_djpeg),
+        TEST(windows_are_exact), TEST(turns_by_exif),  TEST(jpeg_colors),          TEST(png_kinds),
+        TEST(gif_frames),        TEST(refuses_damage), TEST(refuses_bombs),        TEST(tiny_pictures),
+        TEST(saves_png),         TEST(shows_paths),    TEST(photographs_as_djpeg),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

@@ -6,7 +6,8 @@
 
 static struct data_options demo(const char *split)
 {
-    return (struct data_options){ .set = "demo", .root = scratch(), .split = split, .image = 32, .batch = 8, .workers = 1 };
+    return (struct data_options){ .set = "demo", .root = scratch(), .split = split, .image = 32, .batch = 8,
+                                  .workers = 1 };
 }
 
 static int beside(const char *prefix)
@@ -86,6 +87,7 @@ static void leaves_others_alone(void **state)
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
-    const struct CMUnitTest tests[] = { TEST(complete_or_absent), TEST(misses_images), TEST(leaves_others_alone) };
+    const struct CMUnitTest tests[] = { TEST(complete_or_absent), TEST(misses_images),
+                                        TEST(leaves_others_alone) };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

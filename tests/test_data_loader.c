@@ -19,7 +19,8 @@ static const char *folder(const char *name, int classes, int each)
 
 static struct data_options options(const char *root, bool train)
 {
-    return (struct data_options){ .set = "folder", .root = root, .split = "train", .image = 24, .workers = 2, .batch = 5, .train = train,
+    return (struct data_options){ .set = "folder", .root = root, .split = "train", .image = 24,
+                                  .workers = 2, .batch = 5, .train = train,
         .seed = 7, .eval_short = 28, .exif = true,
         .augment = { 2, 9, 0.5, .erasing = 0.25, .mixup = 0.8, .cutmix = 1, .flip = true } };
 }
@@ -225,8 +226,10 @@ static struct data_options halves(int n)
         m.rgb[i] = i / 3 % 32 < 16 ? 40 : 200;
     for (int i = 0; i < n; i++)
         write_png(at("halves/train/a/%d.png", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
-    return (struct data_options){ .set = "folder", .root = at("halves"), .split = "train", .image = 32, .batch = 50, .workers = 2, .train = true,
-                                  .keep_decoded = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 }, .augment.scale_min = 1 };
+    return (struct data_options){ .set = "folder", .root = at("halves"), .split = "train", .image = 32,
+                                  .batch = 50, .workers = 2, .train = true,
+                                  .keep_decoded = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 },
+                                  .augment.scale_min = 1 };
 }
 
 static void flips_half_of_them(void **state)
@@ -286,7 +289,7 @@ static void erases_some_of_them(void **state)
         pixels += here;
     }
     assert_true(erased > 30 && erased < 70);
-    assert_true(pixels > erased * 1024 / 10 && pixels < erased * 1024 / 4);           // 2 % to a third of the area
+    assert_true(pixels > erased * 1024 / 10 && pixels < erased * 1024 / 4);      // 2 % to a third of the area
 }
 
 /* Decoding at half size is close to decoding in full, and used only where it leaves enough. */
@@ -299,8 +302,17 @@ static void fast_decoding_is_close(void **state)
         image_resize(mem, &soft, FILTER_BICUBIC, m.w, m.h, &m);
         write_jpeg(at("fast/train/a/%d.jpg", i), &m, (struct jpeg_how){ .form = JPEG_420, .turn = 1 + i });
     }
-    struct data_options o = { .set = "folder", .root = at("fast"), .split = "train", .image = 48, .batch = 6, .workers = 1, .train = true, .exif = true,
-                              .mean = { 0, 0, 0 }, .std = { 1, 1, 1 }, .augment.scale_min = 0.3 };
+    struct data_options o = { .set = "folder",
+                              .root = at("fast"),
+                              .split = "train",
+                              .image = 48,
+                              .batch = 6,
+                              .workers = 1,
+                              .train = true,
+                              .exif = true,
+                              .mean = { 0, 0, 0 },
+                              .std = { 1, 1, 1 },
+                              .augment.scale_min = 0.3 };
     int n, differ = 0;
     for (int epoch = 0; epoch < 4; epoch++) {
         o.fast_decode = false;
@@ -317,7 +329,7 @@ static void fast_decoding_is_close(void **state)
     assert_true(differ > 1000);
 }
 
-/* ---- faults ------------------------------------------------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------------------------------------- */
 
 static void names_a_damaged_file(void **state)
 {
@@ -410,7 +422,8 @@ static void takes_any_name(void **state)
 {
     (void)state;
     struct image m = picture(20, 20, 1);
-    static const char *const names[] = { "with space.jpg", "quote'\".JPEG", "new\nline.jpg", "\xff\xfe.jpg", "no-suffix", "lies.png", ".hidden.jpg" };
+    static const char *const names[] = { "with space.jpg", "quote'\".JPEG", "new\nline.jpg", "\xff\xfe.jpg",
+                                         "no-suffix",      "lies.png",      ".hidden.jpg" };
     for (int i = 0; i < countof(names); i++)
         write_jpeg(at("names/train/a\nb\xff/%s", names[i]), &m, (struct jpeg_how){ 0 });
     write_text(at("names/train/a\nb\xff/notes.txt"), "not a picture");
@@ -438,9 +451,13 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(lists_a_folder), TEST(same_bytes_with_any_threads), TEST(resumes_mid_epoch), TEST(last_batch), TEST(mixes_batches), TEST(flips_half_of_them), TEST(pads_and_crops), TEST(erases_some_of_them),
+        TEST(lists_a_folder),         TEST(same_bytes_with_any_threads),
+        TEST(resumes_mid_epoch),      TEST(last_batch),
+        TEST(mixes_batches),          TEST(flips_half_of_them),
+        TEST(pads_and_crops),         TEST(erases_some_of_them),
         TEST(fast_decoding_is_close), TEST(some_samples_only),
-        TEST(names_a_damaged_file), TEST(a_file_vanishes), TEST(refuses_odd_folders), TEST(takes_any_name),
+        TEST(names_a_damaged_file),   TEST(a_file_vanishes),
+        TEST(refuses_odd_folders),    TEST(takes_any_name),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

@@ -106,16 +106,17 @@ static void draws_sheets(void **state)
     for (int i = 0; i < 36; i++)
         images[i] = (f32)i / 10 - 1;
     struct image m = { 0 };
-    assert_int_equal(sheet_draw(mem, images, 3, 2, 2, (f32[]){ 100, 100, 100 }, (f32[]){ 50, 50, 50 }, &m), 0);
+    assert_int_equal(sheet_draw(mem, images, 3, 2, 2, (f32[]){ 100, 100, 100 }, (f32[]){ 50, 50, 50 }, &m),
+                     0);
     assert_int_equal(m.w, 10);
     assert_int_equal(m.h, 10);
     assert_int_equal(m.rgb[0], 235);
     assert_int_equal(m.rgb[(2 * 10 + 2) * 3], 50);            // tile 0, pixel 0, red: -1 * 50 + 100
     assert_int_equal(m.rgb[(2 * 10 + 2) * 3 + 1], 70);
-    assert_int_equal(m.rgb[(6 * 10 + 2) * 3], 170);           // tile 2 begins the second row: 24 / 10 - 1 = 1.4
+    assert_int_equal(m.rgb[(6 * 10 + 2) * 3], 170);         // tile 2 begins the second row: 24 / 10 - 1 = 1.4
 }
 
-/* ---- fetch ---------------------------------------------------------------------------------------------------------------- */
+/* ---- fetch --------------------------------------------------------------------------------------------- */
 
 #if defined HAVE_CURL && defined HAVE_ARCHIVE
 
@@ -139,19 +140,21 @@ static void fetches(void **state)
     write_text(at("src/images/one.txt"), "1");
     write_text(at("src/images/deep/two.txt"), "22");
     assert_int_equal(shell("tar -C %s/src -czf %s/mirror/toy.tar.gz images", scratch(), scratch()), 0);
-    struct data_set k = toy("http://nowhere.invalid/toy.tar.gz", digest(at("mirror/toy.tar.gz")), "toys/images");
+    struct data_set k = toy("http://nowhere.invalid/toy.tar.gz", digest(at("mirror/toy.tar.gz")),
+                            "toys/images");
     say_setup((struct say_options){ .level = SAY_QUIET });
     assert_int_equal(data_fetch(&k, root, mirror, false), 0);
     assert_true(file_exists(at("got/toys/images/deep/two.txt")));
     assert_false(file_exists(at("got/toy.tar.gz")));
     unlink(at("mirror/toy.tar.gz"));
-    assert_int_equal(data_fetch(&k, root, mirror, false), 0);            // there already: nothing is asked for
+    assert_int_equal(data_fetch(&k, root, mirror, false), 0);           // there already: nothing is asked for
     shell("rm -r %s/got/toys", scratch());
     assert_int_equal(data_fetch(&k, root, mirror, false), -1);
     assert_failed(FAULT_RUN, "run it again to go on");
 }
 
-/* A part of the file is there: only the rest comes. A wrong part is found out by the checksum, and all is fetched again. */
+/* A part of the file is there: only the rest comes. A wrong part is found out by the checksum, and all is
+ * fetched again. */
 static void resumes_a_download(void **state)
 {
     (void)state;
@@ -160,7 +163,8 @@ static void resumes_a_download(void **state)
     write_text(at("got2/x"), "");
     write_text(at("src2/images/one.txt"), "1");
     assert_int_equal(shell("tar -C %s/src2 -czf %s/mirror2/toy.tar.gz images", scratch(), scratch()), 0);
-    struct data_set k = toy("http://nowhere.invalid/toy.tar.gz", digest(at("mirror2/toy.tar.gz")), "toys/images");
+    struct data_set k = toy("http://nowhere.invalid/toy.tar.gz", digest(at("mirror2/toy.tar.gz")),
+                            "toys/images");
     char *bytes = file_text(mem, at("mirror2/toy.tar.gz"), &n);
     write_file(at("got2/toy.tar.gz.part"), bytes, n / 2);
     assert_int_equal(data_fetch(&k, root, mirror, true), 0);
@@ -184,13 +188,21 @@ static void refuses_wicked_archives(void **state)
     root = at("cage");
     write_text(at("bad/images/one.txt"), "1");
     static const struct { const char *make, *says; } row[] = {
-        { "tar -C %s/bad -P --transform 's,images/one.txt,../../../escaped,' -czf %s/wicked/toy.tar.gz images", "leads out of the folder" },
-        { "tar -C %s/bad -P --transform 's,^images,/tmp/jetcl-escaped,' -czf %s/wicked/toy.tar.gz images", "leads out of the folder" },
-        { "cd %s/bad && ln -sf /etc images/link && tar -czf %s/wicked/toy.tar.gz images; rm images/link", "is neither file nor folder" },
-        { "cd %s/bad && ln -f images/one.txt images/two.txt && tar -czf %s/wicked/toy.tar.gz images; rm images/two.txt", "is neither file nor folder" },
-        { "cd %s/bad && mkfifo images/fifo && tar -czf %s/wicked/toy.tar.gz images; rm images/fifo", "is neither file nor folder" },
+        { "tar -C %s/bad -P --transform 's,images/one.txt,../../../escaped,'"
+          " -czf %s/wicked/toy.tar.gz images",
+          "leads out of the folder" },
+        { "tar -C %s/bad -P --transform 's,^images,/tmp/jetcl-escaped,' -czf %s/wicked/toy.tar.gz images",
+          "leads out of the folder" },
+        { "cd %s/bad && ln -sf /etc images/link && tar -czf %s/wicked/toy.tar.gz images; rm images/link",
+          "is neither file nor folder" },
+        { "cd %s/bad && ln -f images/one.txt images/two.txt &&"
+          " tar -czf %s/wicked/toy.tar.gz images; rm images/two.txt",
+          "is neither file nor folder" },
+        { "cd %s/bad && mkfifo images/fifo && tar -czf %s/wicked/toy.tar.gz images; rm images/fifo",
+          "is neither file nor folder" },
         { "cd %s/bad && head -c 200 /dev/urandom > %s/wicked/toy.tar.gz", "toy.tar.gz: " },
-        { "cd %s/bad && mkdir -p other && echo 1 > other/x && tar -czf %s/wicked/toy.tar.gz other", "has no toys/images in it" },
+        { "cd %s/bad && mkdir -p other && echo 1 > other/x && tar -czf %s/wicked/toy.tar.gz other",
+          "has no toys/images in it" },
     };
     for (int i = 0; i < countof(row); i++) {
 #pragma GCC diagnostic push
@@ -203,7 +215,8 @@ static void refuses_wicked_archives(void **state)
         struct data_set k = toy("http://nowhere.invalid/toy.tar.gz", NULL, "toys/images");
         assert_int_equal(data_fetch(&k, root, mirror, false), -1);
         assert_failed(FAULT_DATA, row[i].says);
-        assert_false(file_exists(at("cage/toys/images")) || file_exists("/tmp/jetcl-escaped") || file_exists(at("escaped")) || file_exists(at("cage/escaped")));
+        assert_false(file_exists(at("cage/toys/images")) || file_exists("/tmp/jetcl-escaped")
+                     || file_exists(at("escaped")) || file_exists(at("cage/escaped")));
         assert_int_equal(shell("test -z \"$(ls %s/cage | grep tmp)\"", scratch()), 0);
         shell("rm -rf %s/cage/*", scratch());
     }
@@ -215,7 +228,9 @@ static void wants_the_published_bytes(void **state)
     const char *mirror = at("wrong/."), *root = at("wrong-got/x");
     root = at("wrong-got");
     write_text(at("wrong/batch.bin"), "not it");
-    struct data_set k = { .name = "toy", .sources = { { "http://nowhere.invalid/batch.bin", "0123456789abcdef0123456789abcdef", NULL, "", "batch.bin" } } };
+    struct data_set k = { .name = "toy", .sources = { { "http://nowhere.invalid/batch.bin",
+                                                        "0123456789abcdef0123456789abcdef", NULL, "",
+                                                        "batch.bin" } } };
     assert_int_equal(data_fetch(&k, root, mirror, false), -1);
     assert_failed(FAULT_DATA, "its md5 is ");
     assert_false(file_exists(at("wrong-got/batch.bin")) || file_exists(at("wrong-got/batch.bin.part")));
@@ -237,8 +252,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(verifies), TEST(verifies_published), TEST(measures), TEST(draws_sheets), TEST(fetches), TEST(resumes_a_download),
-        TEST(refuses_wicked_archives), TEST(wants_the_published_bytes),
+        TEST(verifies),
+        TEST(verifies_published),
+        TEST(measures),
+        TEST(draws_sheets),
+        TEST(fetches),
+        TEST(resumes_a_download),
+        TEST(refuses_wicked_archives),
+        TEST(wants_the_published_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

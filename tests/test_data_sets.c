@@ -41,7 +41,14 @@ static const char *path_of(dataset *d, int i)
 /* Sample i through a loader, as bytes again. Evaluation at the stored size: no scaling. */
 static u8 *pixels(const char *set, const char *root, const char *split, int side, int i)
 {
-    struct data_options o = { .set = set, .root = root, .split = split, .image = side, .batch = 1, .workers = 1, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 } };
+    struct data_options o = { .set = set,
+                              .root = root,
+                              .split = split,
+                              .image = side,
+                              .batch = 1,
+                              .workers = 1,
+                              .mean = { 0, 0, 0 },
+                              .std = { 1, 1, 1 } };
     dataset *d = data_open(&o);
     loader *l = loader_open(d, &o);
     loader_start(l, 0, i);
@@ -66,7 +73,7 @@ static char *lines(int n, const char *fmt)
     return text;
 }
 
-/* ---- CIFAR ------------------------------------------------------------------------------------------------------------ */
+/* ---- CIFAR --------------------------------------------------------------------------------------------- */
 
 static u8 cifar_byte(int record, int k) { return (u8)(record * 31 + k * 7 + k / 32 * 3 + k / 1024 * 50); }
 
@@ -97,7 +104,8 @@ static void cifar10(void **state)
     for (int k = 0; k < 5; k++)
         write_records(at("c10/cifar-10-batches-bin/data_batch_%d.bin", k + 1), 2, 1, 2 * k);
     write_records(at("c10/cifar-10-batches-bin/test_batch.bin"), 3, 1, 4);
-    write_text(at("c10/cifar-10-batches-bin/batches.meta.txt"), "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
+    write_text(at("c10/cifar-10-batches-bin/batches.meta.txt"),
+               "airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n");
     dataset *d = must_open("cifar10", at("c10"), "train");
     expect(d, 10, 10, (i32[]){ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 });
     assert_string_equal(data_class_name(d, 9), "truck");
@@ -107,7 +115,11 @@ static void cifar10(void **state)
     expect(d, 3, 10, (i32[]){ 4, 5, 6 });
     data_close(d);
     check_cifar_pixels(pixels("cifar10", at("c10"), "train", 32, 7), 7);
-    struct data_options some = { .set = "cifar10", .root = at("c10"), .split = "train", .only = (const char *const[]){ "truck", "cat" }, .n_only = 2 };
+    struct data_options some = { .set = "cifar10",
+                                 .root = at("c10"),
+                                 .split = "train",
+                                 .only = (const char *const[]){ "truck", "cat" },
+                                 .n_only = 2 };
     d = data_open(&some);
     expect(d, 2, 2, (i32[]){ 1, 0 });
     assert_string_equal(path_of(d, 1), "c10/cifar-10-batches-bin/data_batch_5.bin, byte 3074");
@@ -119,10 +131,12 @@ static void cifar10(void **state)
     some.n_only = 1;
     assert_null(data_open(&some));
     assert_failed(FAULT_USAGE, "no class 'truk' (did you mean 'truck'?)");
-    data_close(must_open("cifar10", at("c10/cifar-10-batches-bin"), "test"));       // the layout's own folder as root
+    // the layout's own folder as root
+    data_close(must_open("cifar10", at("c10/cifar-10-batches-bin"), "test"));
     refused("cifar10", at("c10"), "val", FAULT_USAGE, "has no split 'val'; it has train, test");
     assert_int_equal(truncate(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 6000), 0);
-    refused("cifar10", at("c10"), "train", FAULT_DATA, "data_batch_3.bin: 6000 bytes are no whole number of records of 3073");
+    refused("cifar10", at("c10"), "train", FAULT_DATA,
+            "data_batch_3.bin: 6000 bytes are no whole number of records of 3073");
     write_records(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 2, 2, 0);
     assert_int_equal(truncate(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 2 * 3073), 0);
     refused("cifar10", at("c10"), "train", FAULT_DATA, "data_batch_3.bin: label ");
@@ -131,7 +145,9 @@ static void cifar10(void **state)
     refused("cifar10", at("c10"), "train", FAULT_DATA, "data_batch_5.bin: No such file");
     write_text(at("pickled/cifar-10-batches-py/data_batch_1"), "\x80\x02");
     refused("cifar10", at("pickled"), "train", FAULT_DATA, "pickled form");
-    refused("cifar10", at("nowhere/."), "train", FAULT_DATA, "no cifar10 there (no cifar-10-batches-bin/data_batch_1.bin); get it with: jetcl data fetch cifar10");
+    refused(
+        "cifar10", at("nowhere/."), "train", FAULT_DATA,
+        "no cifar10 there (no cifar-10-batches-bin/data_batch_1.bin); get it with: jetcl data fetch cifar10");
 }
 
 /* The released configuration erases with the means in reversed order, on CIFAR alone. */
@@ -141,7 +157,13 @@ static void cifar_fill(void **state)
     u8 *black = arena_bytes(mem, 64 * 3073, 1);
     write_file(at("fill/cifar10/test_batch.bin"), black, 64 * 3073);
     write_text(at("fill/cifar10/batches.meta.txt"), lines(10, "c%d\n"));
-    struct data_options o = { .set = "cifar10", .root = at("fill"), .split = "test", .image = 32, .batch = 64, .train = true, .augment = { .pad = 1, .erasing = 1 } };
+    struct data_options o = { .set = "cifar10",
+                              .root = at("fill"),
+                              .split = "test",
+                              .image = 32,
+                              .batch = 64,
+                              .train = true,
+                              .augment = { .pad = 1, .erasing = 1 } };
     for (int released = 0; released < 2; released++) {
         f64 sum[3] = { 0 }, n = 0;
         o.released = released;
@@ -187,7 +209,7 @@ static void cifar100(void **state)
     check_cifar_pixels(pixels("cifar100", at("c100"), "test", 32, 1), 10);
 }
 
-/* ---- STL-10 -------------------------------------------------------------------------------------------------------------- */
+/* ---- STL-10 -------------------------------------------------------------------------------------------- */
 
 static void stl10(void **state)
 {
@@ -216,7 +238,7 @@ static void stl10(void **state)
     refused("stl10", at("stl"), "train", FAULT_DATA, "train_X.bin has 82944 bytes, but the 2 labels");
 }
 
-/* ---- Flowers: level-5 .mat files ------------------------------------------------------------------------------------------ */
+/* ---- Flowers: level-5 .mat files ----------------------------------------------------------------------- */
 
 struct bytes { u8 *p; size_t n; };
 static void put(struct bytes *b, const void *p, size_t n) { memcpy(b->p + b->n, p, n); b->n += n; }
@@ -244,9 +266,11 @@ static void put_element(struct bytes *b, u32 type, const struct bytes *data, boo
 enum { U8_ = 2, U16_ = 4, F64_ = 9 };
 
 /* An array of 1 x n numbers stored as `type`, perhaps deflated, appended to a file. */
-static void put_array(struct bytes *file, const char *name, const i32 *v, int n, int type, bool big, bool deflated)
+static void put_array(struct bytes *file, const char *name, const i32 *v, int n, int type, bool big,
+                      bool deflated)
 {
-    struct bytes inner = { arena_bytes(mem, 65536, 8), 0 }, whole = { arena_bytes(mem, 65536, 8), 0 }, t = { arena_bytes(mem, 65536, 8), 0 };
+    struct bytes inner = { arena_bytes(mem, 65536, 8), 0 }, whole = { arena_bytes(mem, 65536, 8), 0 },
+                 t = { arena_bytes(mem, 65536, 8), 0 };
     put_int(&t, 6, 4, big);                                   // mxDOUBLE_CLASS, whatever the storage
     put_int(&t, 0, 4, big);
     put_element(&inner, 6, &t, big);
@@ -310,7 +334,7 @@ static void flowers(void **state)
         d = must_open("flowers", root, "test");
         expect(d, 2, 102, (i32[]){ 4, 59 });
         data_close(d);
-        for (size_t cut = 0; cut < s.n; cut += 5) {           // any prefix: an error or the arrays before the cut
+        for (size_t cut = 0; cut < s.n; cut += 5) {       // any prefix: an error or the arrays before the cut
             write_file(arena_printf(mem, "%s/flowers-102/setid.mat", root), s.p, cut);
             d = opened("flowers", root, "test");
             assert_true(!d || cut + 8 > s.n);
@@ -326,13 +350,14 @@ static void flowers(void **state)
     refused("flowers", at("flowers0"), "val", FAULT_DATA, "no array 'valid' in it");
 }
 
-/* ---- lists ---------------------------------------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------------------------------------- */
 
 static void pets(void **state)
 {
     (void)state;
     const char *root = at("pets/oxford-iiit-pet/annotations/x");
-    write_text(at("pets/oxford-iiit-pet/annotations/trainval.txt"), "# a comment\nAbyssinian_100 1 1 1\nstaffordshire_bull_terrier_7 35 2 24\r\n\n");
+    write_text(at("pets/oxford-iiit-pet/annotations/trainval.txt"),
+               "# a comment\nAbyssinian_100 1 1 1\nstaffordshire_bull_terrier_7 35 2 24\r\n\n");
     write_text(at("pets/oxford-iiit-pet/annotations/test.txt"), "great_pyrenees_2 16 2 9\n");
     root = at("pets");
     dataset *d = must_open("pets", root, "trainval");
@@ -344,9 +369,11 @@ static void pets(void **state)
     write_png(at("pets/oxford-iiit-pet/images/Abyssinian_100.jpg"), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     assert_memory_equal(pixels("pets", root, "trainval", 20, 0), m.rgb, 1200);
     static const struct { const char *text, *says; } bad[] = {
-        { "Abyssinian_100 38 1 1\n", "entry 1 is not 'name class species breed'" }, { "Abyssinian_100\n", "entry 1" },
+        { "Abyssinian_100 38 1 1\n", "entry 1 is not 'name class species breed'" },
+        { "Abyssinian_100\n", "entry 1" },
         { "Abyssinian_1 1 1 1\nBengal_1 1 1 1\n", "class 1 is called both Abyssinian and Bengal" },
-        { "../../etc/passwd_1 1 1 1\n", "is no name of an image" }, { "/etc/passwd_1 1 1 1\n", "is no name of an image" },
+        { "../../etc/passwd_1 1 1 1\n", "is no name of an image" },
+        { "/etc/passwd_1 1 1 1\n", "is no name of an image" },
         { "\n", "holds no image" },
     };
     for (int i = 0; i < countof(bad); i++) {
@@ -361,7 +388,8 @@ static void food101(void **state)
 {
     (void)state;
     write_text(at("food/Food/food-101/meta/classes.txt"), "apple_pie\ncheesecake\ncheese_plate\nwaffles\n");
-    write_text(at("food/Food/food-101/meta/train.txt"), "apple_pie/1005649\nwaffles/3\ncheesecake/12\ncheese_plate/9\n");
+    write_text(at("food/Food/food-101/meta/train.txt"),
+               "apple_pie/1005649\nwaffles/3\ncheesecake/12\ncheese_plate/9\n");
     write_text(at("food/Food/food-101/meta/test.txt"), "waffle/3\n");
     dataset *d = must_open("food101", at("food"), "train");
     expect(d, 4, 4, (i32[]){ 0, 3, 2, 1 });                   // '_' sorts before 'c'
@@ -378,12 +406,16 @@ static void dtd(void **state)
     for (int fold = 1; fold <= 2; fold++)
         for (int i = 0; i < 3; i++)
             write_text(at("dtd/dtd/dtd/labels/%s%d.txt", parts[i], fold),
-                       i < 2 ? arena_printf(mem, "banded/banded_%04d.jpg\nzigzagged/zigzagged_%d.jpg\n", 10 * fold + i, fold) : "cobwebbed/cobwebbed_0001.jpg\n");
+                       i < 2 ? arena_printf(mem, "banded/banded_%04d.jpg\nzigzagged/zigzagged_%d.jpg\n",
+                                            10 * fold + i, fold)
+                             : "cobwebbed/cobwebbed_0001.jpg\n");
     dataset *d = must_open("dtd", at("dtd"), "trainval");
     expect(d, 4, 3, (i32[]){ 0, 2, 0, 2 });
     assert_string_equal(path_of(d, 2), "dtd/dtd/dtd/images/banded/banded_0011.jpg");
     data_close(d);
-    struct data_options o = { .set = "dtd", .root = at("dtd"), .split = "test", .image = 8, .batch = 1, .fold = 2 };
+    struct data_options o = {
+        .set = "dtd", .root = at("dtd"), .split = "test", .image = 8, .batch = 1, .fold = 2
+    };
     d = data_open(&o);
     expect(d, 1, 3, (i32[]){ 1 });
     data_close(d);
@@ -398,7 +430,8 @@ static void imagenet(void **state)
     struct image m = picture(20, 20, 1);
     write_jpeg(at("in/imagenet/train/n01440764/n01440764_1.JPEG"), &m, (struct jpeg_how){ 0 });
     write_png(at("in/imagenet/train/n02105855/n02105855_2933.JPEG"), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
-    write_jpeg(at("in/imagenet/train/n09999999/n09999999_5.JPEG"), &m, (struct jpeg_how){ .form = JPEG_YCCK });
+    write_jpeg(at("in/imagenet/train/n09999999/n09999999_5.JPEG"), &m,
+               (struct jpeg_how){ .form = JPEG_YCCK });
     write_jpeg(at("in/imagenet/val/n02105855/ILSVRC2012_val_00000001.JPEG"), &m, (struct jpeg_how){ 0 });
     dataset *d = must_open("imagenet", at("in"), "train");
     expect(d, 3, 3, (i32[]){ 0, 1, 2 });
@@ -410,7 +443,8 @@ static void imagenet(void **state)
     data_close(d);
     write_jpeg(at("flat/val/ILSVRC2012_val_00000001.JPEG"), &m, (struct jpeg_how){ 0 });
     refused("imagenet", at("flat"), "val", FAULT_DATA, "so its labels must come from a list: ");
-    write_text(at("flat/meta/val.txt"), "ILSVRC2012_val_00000001.JPEG 65\nILSVRC2012_val_00000002.JPEG 970\n");
+    write_text(at("flat/meta/val.txt"),
+               "ILSVRC2012_val_00000001.JPEG 65\nILSVRC2012_val_00000002.JPEG 970\n");
     d = must_open("imagenet", at("flat"), "val");
     expect(d, 2, 1000, (i32[]){ 65, 970 });
     assert_string_equal(path_of(d, 1), "flat/val/ILSVRC2012_val_00000002.JPEG");
@@ -424,7 +458,8 @@ int main(void)
     say_setup((struct say_options){ .level = SAY_QUIET });
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(cifar10), TEST(cifar_fill), TEST(cifar100), TEST(stl10), TEST(flowers), TEST(pets), TEST(food101), TEST(dtd), TEST(imagenet),
+        TEST(cifar10), TEST(cifar_fill), TEST(cifar100), TEST(stl10),    TEST(flowers),
+        TEST(pets),    TEST(food101),    TEST(dtd),      TEST(imagenet),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

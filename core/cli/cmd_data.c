@@ -1,5 +1,5 @@
-/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show, speed. Operand 1 names a set or an
- * experiment. */
+/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show, speed. Operand 1 names
+ * a set or an experiment. */
 #include "cli/cli.h"
 #include "ckpt/ckpt.h"
 #include "data/report.h"
@@ -16,7 +16,7 @@ static int print_json(json_t *j)
     return 0;
 }
 
-/* ---- which set --------------------------------------------------------------------------------------------------------- */
+/* ---- which set ----------------------------------------------------------------------------------------- */
 
 /* Operand 1: an experiment file, or a set's name; --root and --split over it. */
 static int options_of(struct cli *c, struct spec *s, bool train, struct data_options *o)
@@ -37,15 +37,15 @@ static int options_of(struct cli *c, struct spec *s, bool train, struct data_opt
     return data_set_named(o->set) ? 0 : -1;
 }
 
-/* ---- list ---------------------------------------------------------------------------------------------------------------- */
+/* ---- list ---------------------------------------------------------------------------------------------- */
 
 static json_t *set_json(const struct data_set *k)
 {
     json_t *splits = json_object();
     for (const struct data_split *p = k->splits; p->name; p++)
         json_object_set_new(splits, p->name, json_integer(p->images));
-    return json_pack("{s:s, s:s, s:i, s:o, s:b}", "name", k->name, "help", k->help, "classes", k->classes, "splits", splits, "fetch",
-                     k->sources[0].url != NULL);
+    return json_pack("{s:s, s:s, s:i, s:o, s:b}", "name", k->name, "help", k->help, "classes", k->classes,
+                     "splits", splits, "fetch", k->sources[0].url != NULL);
 }
 
 static int list(struct cli *c)
@@ -69,7 +69,7 @@ static int list(struct cli *c)
     return 0;
 }
 
-/* ---- verify -------------------------------------------------------------------------------------------------------------- */
+/* ---- verify -------------------------------------------------------------------------------------------- */
 
 static json_t *verify_json(const struct verify_report *r)
 {
@@ -79,17 +79,19 @@ static json_t *verify_json(const struct verify_report *r)
         json_t *bad = json_array();
         for (int k = 0; k < s->sweep.n_messages; k++)
             json_array_append_new(bad, json_string(s->sweep.messages[k]));
-        json_array_append_new(splits, json_pack("{s:s, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name, "error", s->error,
-                                                "images", (json_int_t)s->images, "published", (json_int_t)s->published, "classes",
-                                                s->classes, "published_classes", s->published_classes, "damaged",
+        json_array_append_new(splits, json_pack("{s:s, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
+                                                "error", s->error, "images", (json_int_t)s->images,
+                                                "published", (json_int_t)s->published, "classes", s->classes,
+                                                "published_classes", s->published_classes, "damaged",
                                                 (json_int_t)s->sweep.damaged, "messages", bad));
     }
     for (int i = 0; i < r->n_files; i++)
-        json_array_append_new(files, json_pack("{s:s, s:b}", "name", r->files[i].name, "as_published", r->files[i].as_published));
+        json_array_append_new(files, json_pack("{s:s, s:b}", "name", r->files[i].name, "as_published",
+                                               r->files[i].as_published));
     for (int i = 0; i < r->n_doubles; i++)
         json_array_append_new(doubles, json_pack("[s, s]", r->doubles[i].a, r->doubles[i].b));
-    return json_pack("{s:s?, s:i, s:o, s:o, s:I, s:o}", "root", r->root, "problems", r->problems, "splits", splits, "files", files,
-                     "all_doubles", (json_int_t)r->all_doubles, "doubles", doubles);
+    return json_pack("{s:s?, s:i, s:o, s:o, s:I, s:o}", "root", r->root, "problems", r->problems, "splits",
+                     splits, "files", files, "all_doubles", (json_int_t)r->all_doubles, "doubles", doubles);
 }
 
 static void print_split(const struct verify_split *s)
@@ -98,7 +100,8 @@ static void print_split(const struct verify_split *s)
         printf("  %-10s %s%s%s\n", s->name, say_red(1), s->error, say_plain(1));
         return;
     }
-    bool images = !s->published || s->published == s->images, classes = !s->published_classes || s->published_classes == s->classes;
+    bool images = !s->published || s->published == s->images,
+         classes = !s->published_classes || s->published_classes == s->classes;
     printf("  %-10s %8ld images  %4d classes", s->name, (long)s->images, s->classes);
     if (!images)
         printf("  %s%ld images were published%s", say_red(1), (long)s->published, say_plain(1));
@@ -126,17 +129,22 @@ static int verify(struct cli *c)
             print_split(&r->splits[i]);
         for (int i = 0; i < r->n_files; i++)
             printf("  %-28s %s%s%s\n", r->files[i].name, r->files[i].as_published ? "" : say_red(1),
-                   r->files[i].as_published ? "checksum as published" : "checksum differs from the published one", say_plain(1));
+                   r->files[i].as_published ? "checksum as published"
+                                            : "checksum differs from the published one",
+                   say_plain(1));
         if (r->all_doubles)
-            printf("  %ld pictures are in two splits%s\n", (long)r->all_doubles, r->n_doubles < r->all_doubles ? "; the first of them:" : ":");
+            printf("  %ld pictures are in two splits%s\n", (long)r->all_doubles,
+                   r->n_doubles < r->all_doubles ? "; the first of them:" : ":");
         for (int i = 0; i < r->n_doubles; i++)
             printf("    %s = %s\n", r->doubles[i].a, r->doubles[i].b);
         printf("%s\n", r->problems ? "" : "  in order");
     }
-    return r->problems ? fail(FAULT_DATA, "%s: %d problem%s found", o.set, r->problems, r->problems > 1 ? "s" : "") : 0;
+    if (!r->problems)
+        return 0;
+    return fail(FAULT_DATA, "%s: %d problem%s found", o.set, r->problems, r->problems > 1 ? "s" : "");
 }
 
-/* ---- fetch, stats -------------------------------------------------------------------------------------------------------- */
+/* ---- fetch, stats -------------------------------------------------------------------------------------- */
 
 static int fetch(struct cli *c)
 {
@@ -144,7 +152,17 @@ static int fetch(struct cli *c)
     struct data_options o;
     if (options_of(c, &s, false, &o))
         return -1;
-    return data_fetch(data_set_named(o.set), data_default_root(c->arena, o.root), cli_value(c, "from"), cli_given(c, "keep"));
+    return data_fetch(data_set_named(o.set), data_default_root(c->arena, o.root), cli_value(c, "from"),
+                      cli_given(c, "keep"));
+}
+
+static void print_stats(const struct data_options *o, const struct stats_report *r)
+{
+    printf("%s of %s: %ld images, %ld damaged\n", r->split, o->set, (long)r->images, (long)r->sweep.damaged);
+    printf("  mean        %.3f %.3f %.3f\n", r->mean[0], r->mean[1], r->mean[2]);
+    printf("  std         %.3f %.3f %.3f\n", r->std[0], r->std[1], r->std[2]);
+    printf("  within      %.3f %.3f %.3f   (of each picture, on average)\n", r->std_within[0],
+           r->std_within[1], r->std_within[2]);
 }
 
 static int stats(struct cli *c)
@@ -155,24 +173,25 @@ static int stats(struct cli *c)
     bool train = !cli_value(c, "split") || strcmp(cli_value(c, "split"), "eval");
     if (options_of(c, &s, train, &o))
         return -1;
-    if (cli_value(c, "split") && strcmp(cli_value(c, "split"), "eval") && strcmp(cli_value(c, "split"), "train"))
+    if (cli_value(c, "split") && strcmp(cli_value(c, "split"), "eval")
+        && strcmp(cli_value(c, "split"), "train"))
         o.split = cli_value(c, "split");
     if (data_stats(c->arena, &o, &r))
         return -1;
     if (c->json)
-        print_json(json_pack("{s:s, s:I, s:I, s:I, s:[f,f,f], s:[f,f,f], s:[f,f,f]}", "split", r.split, "images", (json_int_t)r.images,
-                             "damaged", (json_int_t)r.sweep.damaged, "pixels", (json_int_t)r.pixels, "mean", r.mean[0], r.mean[1], r.mean[2],
-                             "std", r.std[0], r.std[1], r.std[2], "std_within", r.std_within[0], r.std_within[1], r.std_within[2]));
+        print_json(json_pack("{s:s, s:I, s:I, s:I, s:[f,f,f], s:[f,f,f], s:[f,f,f]}", "split", r.split,
+                             "images", (json_int_t)r.images, "damaged", (json_int_t)r.sweep.damaged, "pixels",
+                             (json_int_t)r.pixels, "mean", r.mean[0], r.mean[1], r.mean[2], "std", r.std[0],
+                             r.std[1], r.std[2], "std_within", r.std_within[0], r.std_within[1],
+                             r.std_within[2]));
     else
-        printf("%s of %s: %ld images, %ld damaged\n  mean        %.3f %.3f %.3f\n  std         %.3f %.3f %.3f\n  within      %.3f %.3f %.3f"
-               "   (of each picture, on average)\n", r.split, o.set, (long)r.images, (long)r.sweep.damaged, r.mean[0], r.mean[1],
-               r.mean[2], r.std[0], r.std[1], r.std[2], r.std_within[0], r.std_within[1], r.std_within[2]);
+        print_stats(&o, &r);
     for (int i = 0; i < r.sweep.n_messages; i++)
         warn("%s", r.sweep.messages[i]);
     return 0;
 }
 
-/* ---- show ------------------------------------------------------------------------------------------------------------------ */
+/* ---- show ---------------------------------------------------------------------------------------------- */
 
 /* The first n images of an epoch, gathered over batches. */
 struct shown { int n, side, classes; f32 *images, *soft; i64 *index; };
@@ -191,7 +210,8 @@ static int gather(arena *a, dataset *d, const struct data_options *o, i64 epoch,
     for (const struct batch *b; have < g->n && (b = loader_next(l)); loader_release(l, b)) {
         int n = MIN(b->n, g->n - have);
         memcpy(g->images + size * (size_t)have, b->images, sizeof(f32) * size * (size_t)n);
-        memcpy(g->soft + (i64)have * g->classes, b->soft_labels, sizeof(f32) * (size_t)n * (size_t)g->classes);
+        memcpy(g->soft + (i64)have * g->classes, b->soft_labels,
+               sizeof(f32) * (size_t)n * (size_t)g->classes);
         memcpy(g->index + have, b->index, sizeof(i64) * (size_t)n);
         have += n;
     }
@@ -204,7 +224,8 @@ static void print_shown(const dataset *d, const struct shown *g, int columns)
 {
     for (int i = 0; i < g->n; i++) {
         char path[4096], text[512];
-        printf("%3d,%-3d %s ", i / columns + 1, i % columns + 1, path_shown(text, data_path(d, g->index[i], path)));
+        printf("%3d,%-3d %s ", i / columns + 1, i % columns + 1,
+               path_shown(text, data_path(d, g->index[i], path)));
         for (int k = 0; k < g->classes; k++)
             if (g->soft[(i64)i * g->classes + k] > 0)
                 printf(" %s %.3g", data_class_name(d, k), (f64)g->soft[(i64)i * g->classes + k]);
@@ -228,7 +249,8 @@ static int save_sheet(arena *a, const char *path, const dataset *d, const struct
     f32 mean[3], std[3];
     struct image sheet = { 0 };
     data_mean_std(d, mean, std);
-    return sheet_draw(a, g->images, g->n, g->side, columns, mean, std, &sheet) || image_save_png(path, &sheet) ? -1 : 0;
+    return sheet_draw(a, g->images, g->n, g->side, columns, mean, std, &sheet)
+        || image_save_png(path, &sheet) ? -1 : 0;
 }
 
 static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 images, i64 epoch)
@@ -267,9 +289,10 @@ static int show(struct cli *c)
     return rc;
 }
 
-/* ---- speed ----------------------------------------------------------------------------------------------------------------- */
+/* ---- speed --------------------------------------------------------------------------------------------- */
 
-/* Batches as training would take them, without a network, for some seconds; every picture decoded anew, as in a large set. */
+/* Batches as training would take them, without a network, for some seconds; every picture decoded anew, as in
+ * a large set. */
 static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bool json)
 {
     loader *l = loader_open(d, o);
@@ -280,21 +303,25 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
     fail_clear();
     for (i64 epoch = 0; clock_now() - start < seconds && fail_fault() == FAULT_NONE; epoch++) {
         loader_start(l, epoch, 0);
-        for (const struct batch *b; clock_now() - start < seconds && (b = loader_next(l)); loader_release(l, b)) {
+        for (const struct batch *b; clock_now() - start < seconds && (b = loader_next(l));
+             loader_release(l, b)) {
             images += b->n;
             progress("%ld images", (long)images);
         }
     }
-    f64 wall = clock_now() - start, per_worker = loader_busy_seconds(l) > 0 ? (f64)loader_images(l) / loader_busy_seconds(l) : 0;
+    f64 wall = clock_now() - start,
+        per_worker = loader_busy_seconds(l) > 0 ? (f64)loader_images(l) / loader_busy_seconds(l) : 0;
     progress_done();
     int rc = fail_fault() == FAULT_NONE ? 0 : -1;
     loader_close(l);
     if (!rc && json)
-        return print_json(json_pack("{s:I, s:f, s:i, s:f, s:f}", "images", (json_int_t)images, "seconds", wall, "workers", o->workers, "img_s",
-                                    (f64)images / wall, "img_s_per_worker", per_worker));
+        return print_json(json_pack("{s:I, s:f, s:i, s:f, s:f}", "images", (json_int_t)images, "seconds",
+                                    wall, "workers", o->workers, "img_s", (f64)images / wall,
+                                    "img_s_per_worker", per_worker));
     if (!rc)
-        printf("%ld images in %.1f s: %.0f img/s with %d workers; %.0f img/s for each second of a worker's processor time\n", (long)images,
-               wall, (f64)images / wall, o->workers, per_worker);
+        printf("%ld images in %.1f s: %.0f img/s with %d workers; %.0f img/s for each second of a worker's "
+               "processor time\n",
+               (long)images, wall, (f64)images / wall, o->workers, per_worker);
     return rc;
 }
 
@@ -315,12 +342,13 @@ static int speed(struct cli *c)
     return rc;
 }
 
-/* ---- the command ------------------------------------------------------------------------------------------------------------- */
+/* ---- the command --------------------------------------------------------------------------------------- */
 
 static int run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
-        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show }, { "speed", speed } };
+        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show },
+        { "speed", speed } };
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;
@@ -330,8 +358,8 @@ static int run(struct cli *c)
             return actions[i].run(c);
     }
     char hint[96];
-    return fail(FAULT_USAGE, "no action '%s'%s; there are list, verify, fetch, stats, show, speed", c->operands[0],
-                text_hint(hint, c->operands[0], names, countof(names)));
+    return fail(FAULT_USAGE, "no action '%s'%s; there are list, verify, fetch, stats, show, speed",
+                c->operands[0], text_hint(hint, c->operands[0], names, countof(names)));
 }
 
 static const struct cli_option options[] = {
@@ -346,7 +374,8 @@ static const struct cli_option options[] = {
     { "keep", NULL, "fetch: keep the archives" },
     { 0 },
 };
-const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets", "data list|verify|fetch|stats|show|speed [SET|EXP.yaml] [options]",
+const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets",
+                                  "data list|verify|fetch|stats|show|speed [SET|EXP.yaml] [options]",
                                   { "jetcl data verify cifar10 --root ~/data",
                                     "jetcl data show experiments/demo.yaml --images 36 --png sheet.png" },
                                   options, TAKES_JSON, run };

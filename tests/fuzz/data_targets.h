@@ -1,4 +1,5 @@
-/* data_targets.h: the fuzzers' targets of data/: pictures, .mat files, record files, annotation lists. Part of targets.h. */
+/* data_targets.h: the fuzzers' targets of data/: pictures, .mat files, record files, annotation lists. Part
+ * of targets.h. */
 #ifndef JETCL_FUZZ_DATA_TARGETS_H
 #define JETCL_FUZZ_DATA_TARGETS_H
 
@@ -10,11 +11,13 @@
 
 static void one_line(void)
 {
-    check((fail_fault() == FAULT_DATA || fail_fault() == FAULT_RUN) && *fail_message() && !strchr(fail_message(), '\n'), "fault %d, message '%s'",
-          fail_fault(), fail_message());
+    check((fail_fault() == FAULT_DATA || fail_fault() == FAULT_RUN) && *fail_message()
+              && !strchr(fail_message(), '\n'),
+          "fault %d, message '%s'", fail_fault(), fail_message());
 }
 
-/* Decoded whole, a window of it, and at half size where it is a JPEG; then scaled, since sizes are the file's. */
+/* Decoded whole, a window of it, and at half size where it is a JPEG; then scaled, since sizes are the
+ * file's. */
 static int fuzz_image(const u8 *p, size_t n)
 {
     arena *a = arena_open("image");
@@ -33,7 +36,8 @@ static int fuzz_image(const u8 *p, size_t n)
             one_line();
         else
             image_resize(a, &out, FILTER_BICUBIC, 7, 9, &small);
-        if (image_decode(&d, p, n, &info, &part, 0, &out) || (info.kind == IMAGE_JPEG && image_decode(&d, p, n, &info, NULL, 1, &out)))
+        if (image_decode(&d, p, n, &info, &part, 0, &out)
+            || (info.kind == IMAGE_JPEG && image_decode(&d, p, n, &info, NULL, 1, &out)))
             one_line();
     }
     arena_close(a);
@@ -54,11 +58,15 @@ static int fuzz_mat(const u8 *p, size_t n)
     return 0;
 }
 
-/* ---- sets in a folder of this process ----------------------------------------------------------------------------------------- */
+/* ---- sets in a folder of this process ------------------------------------------------------------------ */
 
 static char fuzz_folder[64];
 
-static int fuzz_remove(const char *path, const struct stat *st, int type, struct FTW *ftw) { (void)st, (void)type, (void)ftw; return remove(path); }
+static int fuzz_remove(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)type, (void)ftw;
+    return remove(path);
+}
 static void fuzz_clean(void) { nftw(fuzz_folder, fuzz_remove, 16, FTW_DEPTH | FTW_PHYS); }
 
 static void fuzz_write(const char *name, const void *p, size_t n)
@@ -74,7 +82,8 @@ static void fuzz_begin(void)
     static const char *const folders[] = { "c", "c/labels", "c/meta", "c/annotations", "c/val" };
     if (*fuzz_folder)
         return;
-    snprintf(fuzz_folder, sizeof fuzz_folder, "%s/jetcl-fuzz-XXXXXX", file_exists("/dev/shm") ? "/dev/shm" : "/tmp");
+    snprintf(fuzz_folder, sizeof fuzz_folder, "%s/jetcl-fuzz-XXXXXX",
+             file_exists("/dev/shm") ? "/dev/shm" : "/tmp");
     check(mkdtemp(fuzz_folder), "no folder %s", fuzz_folder);
     atexit(fuzz_clean);
     say_setup((struct say_options){ .level = SAY_QUIET });
@@ -98,7 +107,8 @@ static void fuzz_open(const char *set, const char *split)
     if (!d)
         one_line();
     for (int i = 0; d && i < data_count(d); i++) {
-        check(data_label(d, i) >= 0 && data_label(d, i) < data_classes(d), "label %d of %d classes", data_label(d, i), data_classes(d));
+        check(data_label(d, i) >= 0 && data_label(d, i) < data_classes(d), "label %d of %d classes",
+              data_label(d, i), data_classes(d));
         check(strlen(data_path(d, i, path)) > strlen(root), "path %s", path);
         if (d->kind->pixels)
             check(!d->kind->pixels(d, i, a, &out) && out.w > 0, "no pixels of %d", i);
@@ -147,8 +157,10 @@ static int fuzz_lists(const u8 *p, size_t n)
 {
     static const char one[] = "a/1\nb/2\n";
     static const struct { const char *file, *set, *split; } row[] = {
-        { "c/annotations/test.txt", "pets", "test" },     { "c/meta/test.txt", "food101", "test" }, { "c/meta/classes.txt", "food101", "test" },
-        { "c/labels/train1.txt", "dtd", "train" },        { "c/meta/val.txt", "imagenet", "val" },  { "c/batches.meta.txt", "cifar10", "test" },
+        { "c/annotations/test.txt", "pets", "test" },     { "c/meta/test.txt", "food101", "test" },
+        { "c/meta/classes.txt", "food101", "test" },
+        { "c/labels/train1.txt", "dtd", "train" },        { "c/meta/val.txt", "imagenet", "val" },
+         { "c/batches.meta.txt", "cifar10", "test" },
         { "c/imagelabels.mat", "flowers", "test" },       { "c/setid.mat", "flowers", "test" },
     };
     fuzz_begin();
