@@ -152,6 +152,10 @@ static void hostile_headers_are_refused(void **state)
         { "{\"a\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "'{' expected" },
         { "{\"__metadata__\":{\"a\":{}}}", "'\"' expected" },
         { "{\"__metadata__\":{\"a\":\"\\u0000\"}}", "zero byte" },
+        { "{\"__metadata__\":{\"a\":\"1\",\"b\":\"1\",\"a\":\"2\"}}", "metadata 'a' is given twice" },
+        { "{\"__metadata__\":{\"a\":\"1\"},\"__metadata__\":{\"a\":\"1\"}}", "metadata 'a' is given twice" },
+        { "{\"__metadata__\":{\"a\":\"\xff\"}}", "metadata 'a' is no UTF-8" },
+        { "{\"__metadata__\":{\"\xc3\":\"a\"}}", "is no UTF-8" },
         { "{} {}", "after the header" }, { "{\"a", "unfinished" }, { "{\"a\\", "unfinished" },
         { "{", "expected" },
     };
@@ -171,9 +175,43 @@ static void header_lengths_are_not_trusted(void **state)
         memcpy(file, &n[i], 8);
         assert_refused(file, sizeof file, i < 4 ? "at most 100 MiB" : i < 6 ? "truncated" : "expected");
     }
-    assert_refused("", 0, "no checkpoint");
     assert_refused("\x02\0\0\0\0\0\0\0", 8, "no checkpoint");
     assert_refused("hello, world", 12, "no checkpoint");
+}
+
+static void common_mistakes_are_named(void **state)
+{
+    (void)state;
+    static const struct { const char *file, *says; } row[] = {
+        { "", "empty" }, { "version https://git-lfs.github.com/spec/v1\n", "git lfs pull" },
+        { "<!DOCTYPE html><html>", "web page" }, { "{\"model_type\": \"vit\"}", "JSON" },
+        { "\x1f\x8b\x08 gzip", "unpack" }, { "\x93NUMPY\1 and so on", "numpy.savez" },
+        { "\x89HDF\r\n", "HDF5" }, { "\x80\4\x95 pickle", "plain pickle" } };
+    for (int i = 0; i < countof(row); i++)
+        assert_refused(row[i].file, strlen(row[i].file), row[i].says);
+}
+
+/* Metadata of ours is text as well, however much a file brought along. */
+static void metadata_is_text(void **state)
+{
+    (void)state;
+    arena *a = arena_open("test");
+    size_t most = 8 << 20;
+    char *text = arena_bytes(a, most + 64, 1);
+    memset(text, 'x', most);
+    memcpy(text, "{\"__metadata__\":{\"a\":\"", 22);
+    strcpy(text + most - 64, "\"}}");
+    u8 *file = arena_bytes(a, strlen(text) + 8, 1);
+    ckpt *c = ckpt_open_bytes(file, safetensors(file, text, NULL, 0), "x");
+    assert_non_null(c);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(ckpt_set_meta(c, "k", "another value"), 0);
+    assert_string_equal(ckpt_meta(c, "k"), "another value");
+    assert_int_equal(ckpt_set_meta(c, "k", "Gr\xf6\xdf" "e"), -1);
+    assert_int_equal(fail_fault(), FAULT_USAGE);
+    assert_string_equal(ckpt_meta(c, "k"), "another value");
+    ckpt_close(c);
+    arena_close(a);
 }
 
 static void truncation_at_every_byte_is_refused(void **state)
@@ -266,6 +304,8 @@ int main(void)
         cmocka_unit_test(crooked_data_is_aligned),
         cmocka_unit_test(hostile_headers_are_refused),
         cmocka_unit_test(header_lengths_are_not_trusted),
+        cmocka_unit_test(common_mistakes_are_named),
+        cmocka_unit_test(metadata_is_text),
         cmocka_unit_test(truncation_at_every_byte_is_refused),
         cmocka_unit_test(crowds_are_refused),
         cmocka_unit_test(golden_file_is_read),

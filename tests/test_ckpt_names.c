@@ -59,6 +59,22 @@ static void resize_of_the_same_grid_is_the_identity(void **state)
     }
 }
 
+/* Whichever direction goes first: the transposed grid gives the transposed result. */
+static void resize_knows_no_direction(void **state)
+{
+    (void)state;
+    enum { H0 = 9, W0 = 3, H = 2, W = 8 };
+    f32 in[H0 * W0], turned[H0 * W0], out[H * W], back[H * W];
+    for (int i = 0; i < H0 * W0; i++)
+        turned[i % W0 * H0 + i / W0] = in[i] = (f32)(i * 7 % 11) - 4.5f;
+    for (int bilinear = 0; bilinear < 2; bilinear++) {
+        posembed_resize(in, H0, W0, out, H, W, 1, bilinear);
+        posembed_resize(turned, W0, H0, back, W, H, 1, bilinear);
+        for (int i = 0; i < H * W; i++)
+            assert_float_equal(out[i], back[i % W * H + i / W], 1e-6);
+    }
+}
+
 /* ---- names --------------------------------------------------------------------------------------------- */
 
 /* A file of one-element tensors with these names. */
@@ -153,6 +169,12 @@ static void stacked_layers_come_apart(void **state)
                 assert_float_equal(got[(p * D + hk) * D + d], w[p][1][d][hk / K][hk % K], 0);
     assert_float_equal(((const f32 *)tensor_data(ckpt_find(c, "blocks.1.norm1.weight")))[2], 6, 0);
     ckpt_close(c);
+
+    c = ckpt_new();                                  // thousands of layers, each of which unpacks the whole stack
+    ckpt_add(c, "embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
+    ckpt_add(c, "Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ 60000, 1 }, scale);
+    assert_null(ckpt_model(c, false));
+    assert_non_null(strstr(fail_message(), "layers"));
 }
 
 /* ---- loading ------------------------------------------------------------------------------------------- */
@@ -300,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(resize_matches_timm),
         cmocka_unit_test(resize_of_the_same_grid_is_the_identity),
+        cmocka_unit_test(resize_knows_no_direction),
         cmocka_unit_test(nests_and_prefixes_come_off),
         cmocka_unit_test(names_that_meet_are_refused),
         cmocka_unit_test(stacked_layers_come_apart),

@@ -14,6 +14,7 @@
 #define PLAIN           REBUILD(TEN, "K\0", "(K\2K\3t", "(K\3K\1t")
 #define STATE(items)    "\x80\2" ODICT "(" items "u."
 #define WITH(tensor)    STATE(TEXT("\1", "w") tensor)
+#define FROM_TYPE(f, args) "ctorch._tensor\n_rebuild_from_type_v2\n(" f "cmy\nClass\n" args "}" TEXT("\1", "a") "K\1stR"
 #define P(literal)      literal, sizeof(literal) - 1
 
 static const f32 ten[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
@@ -55,6 +56,11 @@ static void views_of_every_kind(void **state)
         { P(WITH("ctorch._utils\n_rebuild_tensor_v3\n((" TEXT("\7", "storage")
                  "ctorch.storage\nUntypedStorage\n" TEXT("\1", "0")
                  TEXT("\3", "cpu") "K\50tQK\1K\2\x85K\1\x85\x89" ODICT "ctorch\nfloat32\ntR")), { 1, 2 }, 2 },
+        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "t"))), { 0, 1 },
+          2 },                    // a tensor with attributes
+        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_parameter\n", PLAIN "\x88" ODICT "\x87"))), { 0, 1, 2, 3, 4, 5 }, 6 },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4", "conj") "\x89stR")),
+          { 0, 1 }, 2 },
     };
     for (int i = 0; i < countof(row); i++) {
         f32 v[6];
@@ -203,6 +209,15 @@ static void hostile_tensors_are_refused(void **state)
         { P(WITH(REBUILD("N", "K\0", ")", ")"))), "other types" },
         { P(WITH(REBUILD("K\1Q", "K\0", ")", ")"))), "no storage" },
         { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n)R")), "other types" },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4", "conj") "\x88stR")),
+          "conjugated" },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\3", "neg") "\x88stR")),
+          "negated" },
+        { P(WITH("ctorch._tensor\n_rebuild_from_type_v2\n)R")), "other types" },
+        { P(WITH(FROM_TYPE("K\1", ")"))), "other types" }, { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "K\1"))), "other types" },
+        { P(WITH("ctorch._tensor\n_rebuild_from_type_v2\nq\0](h\0K\1eq\1h\1a" "h\0h\1\x85R")), "" },
+        { P(WITH(FROM_TYPE("ctorch._tensor\n_rebuild_from_type\n", ")"))), "other types" },
+        { P(WITH(FROM_TYPE("cos\nsystem\n", "(" TEXT("\2", "id") "t"))), "'os'" },
         { P(WITH("ctorch._utils\n_rebuild_parameter\n)R")), "nothing" },
         { P(STATE(TEXT("\1", "w") PLAIN TEXT("\1", "w") PLAIN)), "two tensors are called 'w'" },
         { P(STATE(TEXT("\2", "\033w") PLAIN)), "no name" }, { P(STATE(TEXT("\1", "\0") PLAIN)), "no name" },
@@ -322,6 +337,15 @@ static void legacy_streams(void **state)
     ckpt_close(c);
     for (size_t n = 0; n < sizeof file - 1; n++)
         assert_refused(file, n, "");
+
+    // protocol 4 frames each pickle
+    static const char framed[] = "\x80\4\x95\15\0\0\0\0\0\0\0" "\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+        "\x80\4\x95\4\0\0\0\0\0\0\0M\xe9\3." "\x80\4}." WITH(PLAIN) "\x80\2]U\1""0a." NUMEL FORTY;
+    c = ckpt_open_bytes(P(framed), "x");
+    assert_true(c && !tensor_to_f32(ckpt_find(c, "w"), v) && v[5] == 5);
+    ckpt_close(c);
+    for (size_t n = 0; n < sizeof framed - 1; n++)
+        assert_refused(framed, n, "");
 }
 
 static void hostile_legacy_streams_are_refused(void **state)

@@ -125,6 +125,8 @@ int ckpt_note(ckpt *c, slice key, slice value)
         return -1;
     if (memchr(key.p, 0, key.n) || memchr(value.p, 0, value.n))
         return fail(FAULT_DATA, "metadata %s holds a zero byte", ckpt_quote(key));
+    if (!ckpt_is_utf8(key) || !ckpt_is_utf8(value))
+        return fail(FAULT_DATA, "metadata %s is no UTF-8 text", ckpt_quote(key));
     *arena_push(c->mem, c->meta, c->nmeta, c->meta_cap) =
         (struct meta){ arena_copy(c->mem, key.p, key.n), arena_copy(c->mem, value.p, value.n) };
     return 0;
@@ -147,14 +149,16 @@ const char *ckpt_meta_at(const ckpt *c, int i, const char **value)
     return c->meta[i].key;
 }
 
-void ckpt_set_meta(ckpt *c, const char *key, const char *value)
+int ckpt_set_meta(ckpt *c, const char *key, const char *value)
 {
-    for (size_t i = 0; i < c->nmeta; i++)
-        if (!strcmp(c->meta[i].key, key)) {
-            c->meta[i].value = arena_copy(c->mem, value, strlen(value));
-            return;
-        }
-    check(!ckpt_note(c, slice_of(key), slice_of(value)), "%s", fail_message());
+    size_t i = 0;
+    if (!ckpt_is_utf8(slice_of(key)) || !ckpt_is_utf8(slice_of(value)))
+        return fail(FAULT_USAGE, "metadata %s is no UTF-8 text", ckpt_quote(slice_of(key)));
+    while (i < c->nmeta && strcmp(c->meta[i].key, key))
+        i++;
+    struct meta *m = i < c->nmeta ? &c->meta[i] : arena_push(c->mem, c->meta, c->nmeta, c->meta_cap);
+    *m = (struct meta){ arena_copy(c->mem, key, strlen(key)), arena_copy(c->mem, value, strlen(value)) };
+    return 0;
 }
 
 int ckpt_skip(ckpt *c, slice name, const char *what)
@@ -172,6 +176,23 @@ int ckpt_skipped(const ckpt *c, const char **example)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
+/* What people mistake for a checkpoint, by its first bytes. */
+static const char *mistaken(const struct file_map *m)
+{
+    static const struct { const char *first, *what; } known[] = {
+        { "version https://git-lfs", "a Git LFS pointer in place of the file: git lfs pull fetches it" },
+        { "<", "a web page or XML: has a download gone wrong?" },
+        { "{", "JSON text; weights lie in a file beside it" },
+        { "\x1f\x8b", "packed by gzip: unpack it first" },
+        { "\x93NUMPY", "a single NumPy array: numpy.savez makes an .npz of it" },
+        { "\x89HDF", "HDF5: save the weights as safetensors there" },
+        { "\x80", "a plain pickle: torch.save or numpy.savez it instead" } };
+    for (int i = 0; i < countof(known); i++)
+        if (m->n >= strlen(known[i].first) && !memcmp(m->p, known[i].first, strlen(known[i].first)))
+            return known[i].what;
+    return m->n ? "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)" : "the file is empty";
+}
+
 static int open_as(ckpt *c)
 {
     for (int i = 0; i < countof(formats); i++) {
@@ -183,7 +204,7 @@ static int open_as(ckpt *c)
             return rc ? rc : sort_names(c);
     }
     c->format = NULL;
-    return fail(FAULT_DATA, "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)");
+    return fail(FAULT_DATA, "%s", mistaken(&c->map));
 }
 
 static ckpt *open_map(const char *path, struct file_map m, bool mapped)

@@ -110,8 +110,8 @@ ckpt *ckpt_new(void);                                /* an empty one, to be fill
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
 void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
 /* Copied; replaces an earlier value. model/weights.c has the keys that we write; "grid" ("rows columns" of
- * pos_embed) is the one read here. */
-void  ckpt_set_meta(ckpt *c, const char *key, const char *value);
+ * pos_embed) is the one read here. 0, or -1 + fail(FAULT_USAGE) for what is no UTF-8. */
+int   ckpt_set_meta(ckpt *c, const char *key, const char *value);
 /* .safetensors (.state), .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, also one
  * opened: so convert works. Written beside, fsynced, renamed: a failure spares the old file. -1 + fail. */
 int   ckpt_save(ckpt *c, const char *path);

@@ -79,6 +79,8 @@ static const char *prefix_of(const char *name, const char *const *list)
 
 /* ---- rules --------------------------------------------------------------------------------------------- */
 
+enum { MAX_LAYERS = 1000 };
+
 struct match { slice number[4], rest; };
 
 static bool fits(const char *rule, const char *name, struct match *m)
@@ -207,8 +209,8 @@ static int translate_stack(arena *a, struct parts *all, const tensor *t, const c
     const char *stack = rules == google ? strstr(name, "encoderblock/") : NULL;
     if (!stack || strlen(name) > 200)
         return translate(a, all, t, name, rules, 0, 0);
-    if (!t->nd || t->shape[0] < 1)
-        return fail(FAULT_DATA, "tensor %s: a stack of no layers", t->name);
+    if (!t->nd || t->shape[0] < 1 || t->shape[0] > MAX_LAYERS)       // each layer may cost unpacking them all
+        return fail(FAULT_DATA, "tensor %s: a stack of none or more than %d layers", t->name, MAX_LAYERS);
     for (i64 i = 0; i < t->shape[0]; i++) {
         int head = (int)(stack - name) + 12;          // with "encoderblock"
         const char *one = arena_printf(a, "%.*s_%lld%s", head, name, (long long)i, stack + 12);

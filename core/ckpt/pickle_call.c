@@ -14,6 +14,8 @@ static const struct { const char *module, *name; enum meaning meaning; } known[]
     { "torch._utils",  "_rebuild_tensor_v3",            G_REBUILD_V3 },
     { "torch._utils",  "_rebuild_parameter",            G_PARAMETER },
     { "torch._utils",  "_rebuild_parameter_with_state", G_PARAMETER },
+    { "torch._tensor", "_rebuild_from_type",            G_FROM_TYPE },
+    { "torch._tensor", "_rebuild_from_type_v2",         G_FROM_TYPE },
     { "torch.storage", "UntypedStorage",                G_UNTYPED },
     { "torch.storage", "_UntypedStorage",               G_UNTYPED },
     { "torch",         "UntypedStorage",                G_UNTYPED },
@@ -124,7 +126,15 @@ static bool fits(const struct view *v, i64 numel)
     return last < numel;
 }
 
-/* _rebuild_tensor(storage, offset, shape, strides), _v2 with more of no interest, _v3 with a dtype seventh */
+/* x.conj() and its like only mark a tensor; the marks are saved beside elements that know nothing of them. */
+static bool is_marked(const value *marks)
+{
+    const value *conj = marks ? pickle_get(marks, "conj") : NULL, *neg = marks ? pickle_get(marks, "neg") : NULL;
+    return (conj && conj->kind == P_BOOL && conj->i) || (neg && neg->kind == P_BOOL && neg->i);
+}
+
+/* _rebuild_tensor(storage, offset, shape, strides), _v2 with two more of no interest and marks, _v3 with a dtype
+ * before the marks */
 static int rebuild(struct pickle *p, const value *args, bool v3)
 {
     const value *storage = arg(args, 0, P_STORAGE), *offset = arg(args, 1, P_INT);
@@ -141,6 +151,8 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
     v->type = v3 ? dtype->global->type : v->storage->type;
     if (numbers(p, shape, v->shape, &v->nd) || numbers(p, stride, v->stride, &nstride))
         return -1;
+    if (is_marked(arg(args, 6 + v3, P_DICT)))
+        return pickle_wrong(p, "a tensor still to be conjugated or negated: save its resolve_conj().resolve_neg()");
     if (nstride != v->nd)
         return pickle_wrong(p, "a tensor of as many strides as dimensions expected");
     if (__builtin_add_overflow(offset->i, v->storage->shift, &v->offset))
@@ -211,6 +223,18 @@ static const struct global *class_of(const value *f)
     return f->kind == P_GLOBAL ? f->global : f->kind == P_OPAQUE ? f->node->class : NULL;
 }
 
+/* (function, class, arguments, attributes): what a tensor with attributes, a subclass or a buffer is saved as */
+static int unwrap_call(const struct pickle *p, value *f, value *args)
+{
+    const value *inner = arg(args, 0, P_GLOBAL), *with = arg(args, 2, P_TUPLE);
+    if (!inner || inner->global->meaning == G_FROM_TYPE || !with)
+        return pickle_wrong(p, "a tensor's arguments are of other types than PyTorch writes");
+    value g = *inner;
+    *args = *with;
+    *f = g;
+    return 0;
+}
+
 int pickle_call(struct pickle *p)
 {
     value f, args;
@@ -219,6 +243,8 @@ int pickle_call(struct pickle *p)
         return -1;
     if (args.kind != P_TUPLE)
         return pickle_wrong(p, "a call's arguments must be a tuple");
+    if (f.kind == P_GLOBAL && f.global->meaning == G_FROM_TYPE && unwrap_call(p, &f, &args))
+        return -1;
     switch (f.kind == P_GLOBAL ? f.global->meaning : G_OTHER) {
     case G_DICT:       return call_dict(p, &args);
     case G_REBUILD:    return rebuild(p, &args, false);

@@ -60,12 +60,19 @@ static void resample(const f64 *from, f64 *to, const struct tap *t, int rows, in
 void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear)
 {
     arena *a = arena_open("position embeddings");
-    f64 *in = arena_array(a, f64, (i64)h0 * w0 * d), *wide = arena_array(a, f64, (i64)h0 * w * d);
-    f64 *out = arena_array(a, f64, (i64)h * w * d);
+    bool rows_first = (i64)h * w0 < (i64)h0 * w;     // the smaller array between: the file chose its grid
+    struct tap *across = taps(a, w0, w, bilinear), *down = taps(a, h0, h, bilinear);
+    f64 *in = arena_array(a, f64, (i64)h0 * w0 * d), *out = arena_array(a, f64, (i64)h * w * d);
+    f64 *between = arena_array(a, f64, (rows_first ? (i64)h * w0 : (i64)h0 * w) * d);
     for (i64 i = 0; i < (i64)h0 * w0 * d; i++)
         in[i] = from[i];
-    resample(in, wide, taps(a, w0, w, bilinear), h0, w0, w, d);
-    resample(wide, out, taps(a, h0, h, bilinear), 1, h0, h, (i64)w * d);
+    if (rows_first) {
+        resample(in, between, down, 1, h0, h, (i64)w0 * d);
+        resample(between, out, across, h, w0, w, d);
+    } else {
+        resample(in, between, across, h0, w0, w, d);
+        resample(between, out, down, 1, h0, h, (i64)w * d);
+    }
     for (i64 i = 0; i < (i64)h * w * d; i++)
         to[i] = (f32)out[i];
     arena_close(a);

@@ -212,6 +212,24 @@ static int header_member(struct scan *s, slice name, void *arg)
     return 0;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct meta *)a)->key, ((const struct meta *)b)->key);
+}
+
+static int check_notes(const ckpt *c, arena *scratch)
+{
+    struct meta *m = arena_array(scratch, struct meta, c->nmeta);
+    if (c->nmeta) {
+        memcpy(m, c->meta, c->nmeta * sizeof *m);
+        qsort(m, c->nmeta, sizeof *m, by_key);
+    }
+    for (size_t i = 1; i < c->nmeta; i++)
+        if (!by_key(&m[i - 1], &m[i]))
+            return fail(FAULT_DATA, "metadata %s is given twice", ckpt_quote(slice_of(m[i].key)));
+    return 0;
+}
+
 int ckpt_notes_json(ckpt *c, const void *text, size_t n)
 {
     arena *scratch = arena_open("metadata");
@@ -219,6 +237,7 @@ int ckpt_notes_json(ckpt *c, const void *text, size_t n)
     int rc = object(&s, note_member, NULL);
     if (!rc && peek(&s) != -1)
         rc = wrong(&s, "text after the end");
+    rc = rc ? rc : check_notes(c, scratch);
     arena_close(scratch);
     return rc ? fail_in("metadata") : 0;
 }
@@ -263,7 +282,7 @@ static int read_header(ckpt *c, u64 n, arena *scratch)
         return -1;
     if (peek(&s) != -1)
         return wrong(&s, "text after the header's end");
-    return check_tiling(c, scratch, c->map.n - 8 - n);
+    return check_notes(c, scratch) ? -1 : check_tiling(c, scratch, c->map.n - 8 - n);
 }
 
 static int open_file(ckpt *c)

@@ -10,7 +10,8 @@ static int note(ckpt *file, struct cli *c)
             continue;
         if (!(eq = strchr(text, '=')) || eq == text)
             return fail(FAULT_USAGE, "--meta wants KEY=VALUE, not '%s'", text);
-        ckpt_set_meta(file, arena_copy(c->arena, text, (size_t)(eq - text)), eq + 1);
+        if (ckpt_set_meta(file, arena_copy(c->arena, text, (size_t)(eq - text)), eq + 1))
+            return -1;
     }
     return 0;
 }

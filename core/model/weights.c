@@ -82,11 +82,21 @@ static const char *numbers(arena *a, const f64 *v, int n)
     return text;
 }
 
+/* A folder's name may be no UTF-8, as JSON must be: it keeps its place in the list, without the letters. */
+static json_t *class_json(arena *a, const char *name)
+{
+    json_t *text = json_string(name);
+    char *plain = text ? NULL : arena_printf(a, "%s", name);
+    for (char *s = plain; s && *s; s++)
+        *s = (char)((u8)*s < 128 ? *s : '?');
+    return text ? text : json_string(plain);
+}
+
 static const char *class_list(arena *a, const struct model_about *about)
 {
     json_t *list = json_array();
     for (int i = 0; i < about->n_classes; i++)
-        json_array_append_new(list, json_string(about->classes[i]));
+        json_array_append_new(list, class_json(a, about->classes[i]));
     char *text = json_dumps(list, JSON_COMPACT);
     const char *copy = arena_printf(a, "%s", text ? text : "[]");
     free(text);
