@@ -31,5 +31,9 @@ __kernel GROUP void stream(__global const float *x, __global float *y, long part
 {
     const long j0 = get_group_id(0) * part;
     for (long j = j0 + get_local_id(0) * LANES; j < j0 + part; j += WG * LANES)
+#if LANES == 16
+        store_16(load_16(x + j, 16, 0), y + j, 16);
+#else
         JOIN(vstore, LANES)(JOIN(vload, LANES)(0, x + j), 0, y + j);
+#endif
 }

@@ -18,6 +18,9 @@
 #define MAP_ROWS 1
 #define MAP_COL  0
 #define MAP_COLS 16
+#define MAP_DRAWN 2                               /* vectors whose random numbers come together */
+#define bits_v   uint16
+#define unit_v   unit_16
 #else
 #define V float
 #define load_v(p, n)     (*(p))
@@ -31,14 +34,21 @@
 #define MAP_ROWS get_local_size(1)
 #define MAP_COL  get_local_id(0)
 #define MAP_COLS get_local_size(0)
+#define MAP_DRAWN 1
+#define bits_v   uint
+#define unit_v   unit_1
 #endif
 
-/* Uniform [0, 1) for element i, or from it on; seed and step are the step buffer's (core/graph/graph.h). */
+/* Uniform [0, 1) for element i; bits for element i on, MAP_DRAWN vectors of them. seed and step are the step buffer's
+ * (core/graph/graph.h). */
 static inline float draw(ulong seed, uint step, uint stream, long i) { return unit_1(random_1(seed, stream, step, (ulong)i)); }
 
+static inline void draw_bits(bits_v *bits, ulong seed, uint step, uint stream, long i)
+{
 #if MAP_W == 16
-#define draw_v(seed, step, stream, i) unit_16(random_16(seed, stream, step, (ulong)(i) >> 4))
+    random_32(seed, stream, step, (ulong)i >> 4, bits);
 #else
-#define draw_v(seed, step, stream, i) draw(seed, step, stream, i)
+    *bits = random_1(seed, stream, step, (ulong)i);
 #endif
+}
 #endif

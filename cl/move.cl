@@ -11,11 +11,8 @@
 
 static inline void copy_run(__global const float *s, __global float *d, long n)
 {
-    long j = 0;
-    for (; j + 16 <= n; j += 16)
-        vstore16(vload16(0, s + j), 0, d + j);
-    for (; j < n; j++)
-        d[j] = s[j];
+    for (long j = 0; j < n; j += 16)
+        store_16(load_16(s + j, n - j, 0), d + j, n - j);
 }
 
 /* Group: part get_group_id(0) % parts of each of `rows` rows. */
@@ -30,11 +27,8 @@ __kernel ALONE void copy_block(__global const float *src, __global float *dst, l
 
 static inline void zero_run(__global float *d, long n)
 {
-    long j = 0;
-    for (; j + 16 <= n; j += 16)
-        vstore16((float16)0, 0, d + j);
-    for (; j < n; j++)
-        d[j] = 0;
+    for (long j = 0; j < n; j += 16)
+        store_16(0, d + j, n - j);
 }
 
 __kernel ALONE void pad_block(__global const float *src, __global float *dst, long a, long run, long from, long dst_run, long parts,
@@ -113,8 +107,8 @@ __kernel ALONE void permute_turn(__global const float *src, __global float *dst,
         const long u = min(from, nu - 16), first = from - u, last = u1 - u;
         for (long at = 0; at < nv; at += 16) {
             const long v = min(at, nv - 16);
-#define LOAD(k)  float16 x##k = vload16(0, src + (v + k) * sv + u), y##k;
-#define STORE(k) if (k >= first && k < last) vstore16(x##k, 0, dst + (u + k) * du + v);
+#define LOAD(k)  float16 x##k = load_16(src + (v + k) * sv + u, 16, 0), y##k;
+#define STORE(k) if (k >= first && k < last) store_16(x##k, dst + (u + k) * du + v, 16);
             SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
         }
     }

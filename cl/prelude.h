@@ -25,18 +25,21 @@
 #if __has_builtin(__builtin_ia32_loadups512_mask) && __has_builtin(__builtin_ia32_storeups512_mask)
 #define MASKED
 typedef float masked_16 __attribute__((vector_size(64)));
+typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may come out as four loads of a quarter */
 #define MASK_OF(n) (ushort)((1u << max((int)(n), 0)) - 1)
 #endif
 #endif
 
 static inline float16 load_16(__global const float *p, long n, float fill)
 {
-    if (n >= 16)
-        return vload16(0, p);
 #ifdef MASKED
+    if (n >= 16)
+        return *(__global const loose_16 *)p;
     const masked_16 rest = __builtin_astype((float16)fill, masked_16);
     return __builtin_astype(__builtin_ia32_loadups512_mask((const void *)(size_t)p, rest, MASK_OF(n)), float16);
 #else
+    if (n >= 16)
+        return vload16(0, p);
     float v[16];
     for (int i = 0; i < 16; i++)
         v[i] = i < n ? p[i] : fill;
@@ -46,13 +49,16 @@ static inline float16 load_16(__global const float *p, long n, float fill)
 
 static inline void store_16(float16 x, __global float *p, long n)
 {
+#ifdef MASKED
+    if (n >= 16)
+        *(__global loose_16 *)p = x;
+    else
+        __builtin_ia32_storeups512_mask((void *)(size_t)p, __builtin_astype(x, masked_16), MASK_OF(n));
+#else
     if (n >= 16) {
         vstore16(x, 0, p);
         return;
     }
-#ifdef MASKED
-    __builtin_ia32_storeups512_mask((void *)(size_t)p, __builtin_astype(x, masked_16), MASK_OF(n));
-#else
     float v[16];
     vstore16(x, 0, v);
     for (int i = 0; i < n; i++)

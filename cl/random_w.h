@@ -34,14 +34,16 @@ static inline real FN(normal)(real u)
     p = fma(p, w, (real)-0.00417768164f);
     p = fma(p, w, (real)0.246640727f);
     p = fma(p, w, (real)1.50140941f);
-    real s = sqrt(y) - 3.0f;                             /* far out: one draw in 300 */
-    real q = fma((real)-0.000200214257f, s, (real)0.000100950558f);
-    q = fma(q, s, (real)0.00134934322f);
-    q = fma(q, s, (real)-0.00367342844f);
-    q = fma(q, s, (real)0.00573950773f);
-    q = fma(q, s, (real)-0.0076224613f);
-    q = fma(q, s, (real)0.00943887047f);
-    q = fma(q, s, (real)1.00167406f);
-    q = fma(q, s, (real)2.83297682f);
-    return 1.41421356f * select(p, q, y >= 5.0f) * x;
+    if (FN(FAR)(y)) {
+        real s = sqrt(y) - 3.0f, q = fma((real)-0.000200214257f, s, (real)0.000100950558f);
+        q = fma(q, s, (real)0.00134934322f);
+        q = fma(q, s, (real)-0.00367342844f);
+        q = fma(q, s, (real)0.00573950773f);
+        q = fma(q, s, (real)-0.0076224613f);
+        q = fma(q, s, (real)0.00943887047f);
+        q = fma(q, s, (real)1.00167406f);
+        q = fma(q, s, (real)2.83297682f);
+        p = select(p, q, y >= 5.0f);
+    }
+    return 1.41421356f * p * x;
 }

@@ -110,6 +110,35 @@ PLAIN(entmax)
     }
 }
 
+/* 2 dispatch + combine of logits (2 r c), temperatures 1 + x1^2 and 1 + x2^2 */
+static void routing(in x, const struct shape *s, f64 *y, bool entmax)
+{
+    struct shape row = SHAPE(A(1), A(2));
+    i64 n = A(1) * A(2);
+    f64 *z = calloc((size_t)n, sizeof *z), *p = calloc((size_t)n, sizeof *p);
+    LOOP(b, 2) {
+        const f64 *l = x[0] + b * n;
+        LOOP(i, n) z[i] = l[i] / (1 + x[1][0] * x[1][0]);
+        LOOP(j, A(2)) softmax(z + j, y + b * n + j, A(1), A(2));
+        LOOP(i, n) z[i] = l[i] / (1 + x[2][0] * x[2][0]) / (entmax ? 1.5 : 1);
+        if (entmax)
+            plain_entmax((const f64 *[]){ z }, &row, p);
+        else
+            plain_softmax((const f64 *[]){ z }, &row, p);
+        LOOP(i, n) y[b * n + i] = 2 * y[b * n + i] + p[i];
+    }
+    free(z), free(p);
+}
+PLAIN(route)         { routing(x, s, y, true); }
+PLAIN(route_softmax) { routing(x, s, y, false); }
+
+static node *build_routing(node **x, bool entmax)
+{
+    node *t_disp = op_offset(op_square(x[1]), 1), *t_comb = op_offset(op_square(x[2]), 1);
+    struct routing r = op_route(x[0], t_disp, t_comb, NULL, entmax);
+    return op_add(op_scale(r.disp, 2), r.comb);
+}
+
 static void layernorm(const f64 *x, f64 *y, i64 n)
 {
     f64 mean = 0, var = 0;
@@ -410,6 +439,44 @@ static void test_random(void **state)
     graph_free(g);
 }
 
+/* Routing in one pass gives what the composed ops give, with the noise that they draw or are given. */
+static void same_routing(bool drawn, bool entmax)
+{
+    static f32 x[3 * 7 * 37], y[2][2][3 * 7 * 37], dx[2][3 * 7 * 37], dt[2];
+    static step_words step = { .u = { [STEP_NUMBER] = 3, [STEP_SEED_LO] = 5 } };
+    LOOP(i, countof(x)) x[i] = sinf((f32)i);
+    for (int apart = 0; apart < 2; apart++) {
+        trace_set(apart ? "no_join" : "");
+        graph *g = graph_new(device);
+        node *in = graph_input(g, "x", F32, SHAPE(3, 7, 37)), *t = graph_input(g, "t", F32, SCALAR), *grad[2], *wrt[2] = { in, t };
+        node *given = graph_input(g, "noise", F32, in->shape);
+        struct routing r = op_route(in, t, t, drawn ? op_normal(g, in->shape, .5f) : given, entmax);
+        grad_build_from(op_add(op_square(r.disp), r.comb), in, wrt, 2, grad);
+        node_keep(r.disp), node_keep(r.comb), node_keep(grad[0]), node_keep(grad[1]);
+        simplify_graph(g);
+        assert_int_equal(graph_compile(g), 0);
+        node_write(in, x), node_write(given, x), node_write(t, &(f32){ .7f });
+        assert_int_equal(graph_set_step(g, &step), 0);
+        assert_int_equal(graph_run(g), 0);
+        node_read(r.disp, y[apart][0]), node_read(r.comb, y[apart][1]), node_read(grad[0], dx[apart]), node_read(grad[1], &dt[apart]);
+        graph_free(g);
+    }
+    trace_set("");
+    LOOP(i, countof(x)) {
+        assert_true(fabsf(y[0][0][i] - y[1][0][i]) < 1e-6f);
+        assert_true(fabsf(y[0][1][i] - y[1][1][i]) < 1e-6f);
+        assert_true(fabsf(dx[0][i] - dx[1][i]) < 3e-6f);
+    }
+    assert_true(fabsf(dt[0] - dt[1]) < 1e-4f);
+}
+
+static void test_route(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++)
+        same_routing(i & 1, i & 2);
+}
+
 /* A builder's mistake is one complaint with the place, both shapes and what is wrong; nothing runs. */
 static void test_complaints(void **state)
 {
@@ -491,12 +558,12 @@ int main(void)
         if (cases[i].name && (!only || !strcmp(only, cases[i].name)))
             tests[n++] = (struct CMUnitTest){ cases[i].name, test_case_plain, NULL, NULL, (void *)&cases[i] };
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows), cmocka_unit_test(test_random), cmocka_unit_test(test_route),
         cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_no_plan),
         cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class), cmocka_unit_test(test_gpu_class),
         cmocka_unit_test(test_cpu_class) };
     tiny = getenv("TINY");
-    for (int i = 0; i < (tiny ? 5 : countof(others)) && !only; i++)
+    for (int i = 0; i < (tiny ? 6 : countof(others)) && !only; i++)
         tests[n++] = others[i];
     return _cmocka_run_group_tests("ops", tests, (size_t)n, setup, teardown);
 }

@@ -227,12 +227,17 @@ static node *scalar(struct nn *m, const struct spec *s, const char *name)
     return nn_param(m, name, SCALAR, (struct init){ INIT_CONSTANT, (f32)s->model.moe.temperature });
 }
 
-/* Similarities over the temperature `name`, plus the noise that both sides share. */
-static node *heated(struct nn *m, const struct spec *s, node *logits, node *noise, const char *name)
+/* Dispatch over tokens, combine over slots, of similarities over a temperature plus the noise that both sides share. Soft MoE
+ * has its scale in the similarities already. */
+static struct routing routing(struct nn *m, const struct spec *s, node *logits, node *noise)
 {
-    if (s->model.moe.kind == MOE_sphero)
-        logits = op_div(logits, scalar(m, s, name));
-    return noise ? op_add(logits, noise) : logits;
+    bool entmax = s->model.moe.combine == COMBINE_entmax15;
+    if (s->model.moe.kind != MOE_sphero) {
+        logits = noise ? op_add(logits, noise) : logits;
+        return (struct routing){ op_softmax(logits, 1), entmax ? op_entmax15(logits) : op_softmax(logits, 2) };
+    }
+    node *t_disp = scalar(m, s, "scales.0"), *t_comb = s->model.moe.shared_temperature ? t_disp : scalar(m, s, "scales.1");
+    return op_route(logits, t_disp, t_comb, noise, entmax);
 }
 
 /* How alike tokens and slots are: ((h b) n (e s)), the cosine where both lie on the sphere. */
@@ -278,17 +283,15 @@ node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x
     node *token = split_heads(x, z);                                                    /* (h b) n k                     */
     node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)                 */
     node *noise = nn_noise(m, "noise", logits->shape, (f32)std, s->model.moe.noise_when == NOISE_always);
-    node *disp = op_softmax(heated(m, s, logits, noise, "scales.0"), 1);                /* over tokens                   */
-    node *comb = heated(m, s, logits, noise, s->model.moe.shared_temperature ? "scales.0" : "scales.1");
-    comb = s->model.moe.combine == COMBINE_entmax15 ? op_entmax15(comb) : op_softmax(comb, 2);      /* over slots        */
-    tap_weights(m, disp, "dispatch", z, z.e, z.s);
-    tap_weights(m, comb, "combine", z, 1, z.e * z.s);
+    struct routing w = routing(m, s, logits, noise);
+    tap_weights(m, w.disp, "dispatch", z, z.e, z.s);
+    tap_weights(m, w.comb, "combine", z, 1, z.e * z.s);
 
-    node *slot = op_matmul(disp, token, TRANS_A);                                       /* (h b) (e s) k                 */
+    node *slot = op_matmul(w.disp, token, TRANS_A);                                      /* (h b) (e s) k                 */
     slot = op_transpose(op_reshape(slot, SHAPE(z.h, z.b, z.e, z.s, z.k)), 2, 1, 3, 0, 4);           /* e b s h k         */
     slot = op_reshape(slot, SHAPE(z.e, z.b * z.s, z.d));
     node *y = expert_drop(m, s, l, all_experts(m, s, l, slot), z);                      /* e (b s) d                     */
     y = op_transpose(op_reshape(y, SHAPE(z.e, z.b, z.s, z.h, z.k)), 3, 1, 0, 2, 4);                 /* h b e s k         */
-    y = op_matmul(comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);            /* (h b) n k                     */
+    y = op_matmul(w.comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);            /* (h b) n k                     */
     return merge_heads(y, z);
 }

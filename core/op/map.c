@@ -56,6 +56,16 @@ bool map_draws(const node *n)
     return false;
 }
 
+bool map_drawn(const node *n, f32 *scale, u32 *stream)
+{
+    const struct map_args *m = n->args;
+    if (n->op != &map_op || m->n != 1 || m->step[0].row != MAP_normal)
+        return false;
+    *scale = m->step[0].c;
+    *stream = m->step[0].stream;
+    return true;
+}
+
 /* ---- builders ------------------------------------------------------------------------------------------------------ */
 
 static const char *shape(const node *n, struct shape *out)
@@ -332,6 +342,12 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
             put_step(t, n, i);
 }
 
+static bool draws_along_row(const node *n, const struct layout *l, int i)
+{
+    const struct map_args *m = n->args;
+    return !map_rows[m->step[i].row].arity && along_row(l, n->n_in + i);
+}
+
 static void put_kernel(text *t, const node *n, const struct layout *l, const char *name)
 {
     const struct map_args *m = n->args;
@@ -345,18 +361,28 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
            "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
     put_row_head(t, n, l);
-    put(t, "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\nconst long left = c1 - j;\n");
+    bool drawn = false;
+    for (int i = 0; i < m->n; i++)
+        drawn |= draws_along_row(n, l, i);
+    put(t, drawn ? "for (long first = c0 + MAP_COL; first < c1; first += MAP_DRAWN * MAP_COLS) {\n"
+                 : "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\n");
+    for (int i = 0; i < m->n; i++)
+        if (draws_along_row(n, l, i))
+            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, stream%d, w%d + first);\n", i, i, i, i);
+    if (drawn)
+        put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
+    put(t, "const long left = c1 - j;\n");
     for (int k = 0; k < n->n_in; k++)
         if (has_shape(n, k) && along_row(l, k))
             put(t, "const V v%d = load_v(q%d + j, left);\n", k, k);
     for (int i = 0; i < m->n; i++) {
         if (!step_along_row(n, l, i))
             continue;
-        if (!map_rows[m->step[i].row].arity)
-            put(t, "const V u%d = draw_v(seed, now, stream%d, w%d + j);\n", i, i, i);
+        if (draws_along_row(n, l, i))
+            put(t, "const V u%d = unit_v(b%d[part]);\n", i, i);
         put_step(t, n, i);
     }
-    put(t, "store_v(t%d, out + r * cols + j, left);\n}\n}\n}\n", m->n - 1);
+    put(t, "store_v(t%d, out + r * cols + j, left);\n}\n}\n}\n%s", m->n - 1, drawn ? "}\n" : "");
 }
 
 /* The kernel's name is a digest of its text: equal chains of a graph become one kernel. */
@@ -397,7 +423,7 @@ static void emit(const node *n, launches *list)
     text body = { .a = a }, whole = { .a = a };
     put_kernel(&body, n, &l, "map");
     const char *name = name_of(a, body.p, n);
-    put(&whole, "%s#include \"map.h\"\n", map_draws(n) ? "#define DRAWS\n" : "");
+    put(&whole, "#include \"map.h\"\n");
     put_kernel(&whole, n, &l, name);
 
     launch k = { .file = "map", .kernel = name, .source = whole.p, .label = n->name,

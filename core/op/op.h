@@ -48,6 +48,7 @@ struct map_step { int row, which, in[4], n_in; f32 c; u32 stream; struct shape s
 struct map_args { struct shape shape; int n; struct map_step step[MAX_STEPS]; };
 extern const op map_op;
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
+bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
 
 /* ---- matmul.c ---------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,10 @@ node *op_layernorm(node *x, node *w, node *b, f32 eps);
 node *op_l2norm(node *x, f32 eps, bool eps_inside);
 /* qkv (b n 3*h*d), packed [q heads, k heads, v heads] -> softmax(q k^T / sqrt(d)) v, (b n h*d), heads side by side. */
 node *op_attention(node *qkv, int heads);
+/* Routing of a MoE layer, logits (b n s): disp = softmax over n of logits / t_disp + noise, comb = 1.5-entmax (or softmax) over
+ * s of logits / t_comb + noise. Temperatures are numbers; noise like logits, or NULL: it gets no gradient. */
+struct routing { node *disp, *comb; };
+struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax);
 extern const op attention_op;
 void attention_key(const node *n, char key[64]);  /* as matmul_key */
 int  attention_heads(const node *n);

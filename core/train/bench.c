@@ -35,6 +35,15 @@ struct bench {
 
 /* ---- what there is to measure --------------------------------------------------------------------------------------- */
 
+/* Both sides of a MoE layer's routing, and one value that both have a part in. */
+static node *routing(node *const *x)
+{
+    node *t_disp = op_offset(op_square(x[1]), 1), *t_comb = op_offset(op_square(x[2]), 1);
+    struct routing r = op_route(x[0], t_disp, t_comb, op_normal(x[0]->g, x[0]->shape, .01f), true);
+    node_keep(r.disp), node_keep(r.comb);
+    return op_add(r.disp, r.comb);
+}
+
 #define SHAPES(...) \
     memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); return countof(((struct shape[]){ __VA_ARGS__ }))
 #define JOIN_(a, b) a##b

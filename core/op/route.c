@@ -1,0 +1,110 @@
+/* route.c: who looks at whom in a MoE layer. Tokens and slots share one array of logits; each slot takes a softmax over the
+ * tokens, each token an entmax over the slots. On CPUs one launch makes both and another their gradients; elsewhere, and under
+ * JETCL_TRACE=no_join, the same is composed of the ops that say it. */
+#include "op/op.h"
+
+enum { ENTMAX = 1, DRAWN = 2, GIVEN = 4 };        /* flags of cl/cpu/route.cl: how to combine, where noise comes from */
+struct route_args { int flags; f32 std; u32 stream; };
+
+static i64 images_of(const node *x) { return node_dim(x, 0); }
+static i64 tokens_of(const node *x) { return node_dim(x, 1); }
+static i64 slots_of(const node *x)  { return node_dim(x, 2); }
+
+/* Elements before the second result: what most devices ask of a view, and no gap where the sizes allow. */
+static i64 second(const node *logits) { return ROUND_UP(node_count(logits), (i64)32); }
+
+static u64 column_bytes(const node *logits, u64 n) { return 4 * n * (u64)ROUND_UP(slots_of(logits), (i64)16); }
+
+/* ---- the gradient: dlogits, and behind it each image's share of both temperatures' ------------------------------------ */
+
+static i64 parts_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
+
+static const char *grad_shape(const node *n, struct shape *out)
+{
+    *out = SHAPE(parts_offset(n->in[0]) + 2 * images_of(n->in[0]));
+    return NULL;
+}
+
+static void grad_emit(const node *n, launches *l)
+{
+    const struct route_args *a = n->args;
+    const node *x = n->in[0];
+    launch_add(l, &(launch){ .file = "route", .kernel = "route_grad", .label = n->name, .local = { 1 }, .global = { (u64)images_of(x) },
+        .bytes = 24.0 * (f64)node_count(x),
+        .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
+                  ARG_RANGE(n->in[4]->home), ARG_LONG(second(x)), ARG_RANGE(n->home), ARG_LONG(parts_offset(x)),
+                  ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
+}
+
+static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = grad_shape, .emit = grad_emit };
+
+/* ---- both from logits --------------------------------------------------------------------------------------------------- */
+
+static const char *shape(const node *n, struct shape *out)
+{
+    *out = SHAPE(second(n->in[0]) + node_count(n->in[0]));
+    return NULL;
+}
+
+static void emit(const node *n, launches *l)
+{
+    const struct route_args *a = n->args;
+    const node *x = n->in[0];
+    launch_add(l, &(launch){ .file = "route", .kernel = "route", .label = n->name, .local = { 1 }, .global = { (u64)images_of(x) },
+        .bytes = 12.0 * (f64)node_count(x),
+        .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
+                  ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home), ARG_LONG(second(x)),
+                  ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std), ARG_INT(a->stream), ARG_INT(a->flags),
+                  ARG_LOCAL(column_bytes(x, 2)) } });
+}
+
+static void vjp(node *n, node *g, node *dx[])
+{
+    node *x = n->in[0], *all = node_new(&route_grad_op, n->args, x, n->in[1], n->in[2], n, g);
+    i64 b = images_of(x);
+    node *sums = op_sum_to(op_view(all, parts_offset(x), SHAPE(b, 2)), SHAPE(2));
+    dx[0] = op_view(all, 0, x->shape);
+    dx[1] = op_view(sums, 0, n->in[1]->shape);
+    dx[2] = op_view(sums, 1, n->in[2]->shape);
+}
+
+const op route_op = { "route", .args = sizeof(struct route_args), .shape = shape, .emit = emit, .vjp = vjp };
+
+/* ---- building it ---------------------------------------------------------------------------------------------------------- */
+
+static node *heated(node *logits, node *t, node *noise)
+{
+    logits = op_div(logits, t);
+    return noise ? op_add(logits, noise) : logits;
+}
+
+static struct routing composed(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
+{
+    node *comb = heated(logits, t_comb, noise);
+    return (struct routing){ op_softmax(heated(logits, t_disp, noise), 1), entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
+}
+
+static bool fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
+{
+    dev *d = logits->g->d;
+    if (logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
+        (noise && !shape_equal(noise->shape, logits->shape)) || trace_on(TRACE_no_join))
+        return false;
+    return !d || dev_class(d) == DEV_NULL || (dev_has_override(d, "route") && column_bytes(logits, 2) <= dev_info(d)->local_mem);
+}
+
+struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
+{
+    if (!fusible(logits, t_disp, t_comb, noise))
+        return composed(logits, t_disp, t_comb, noise, entmax);
+    struct route_args a = { .flags = entmax ? ENTMAX : 0 };
+    node *in[4] = { logits, t_disp, t_comb, noise };
+    if (noise && map_drawn(noise, &a.std, &a.stream)) {
+        a.flags |= DRAWN;
+        in[3] = graph_step(logits->g);
+    } else if (noise) {
+        a.flags |= GIVEN;
+    }
+    node *both = node_make(logits->g, &route_op, &a, in, noise ? 4 : 3);
+    return (struct routing){ op_view(both, 0, logits->shape), op_view(both, second(logits), logits->shape) };
+}
