@@ -259,6 +259,8 @@ static const void *move(ckpt *c, arena *a, const u8 *p, u64 n)
     return to;
 }
 
+enum { AHEAD = 16 << 20 };
+
 const void *tensor_data(const tensor *t)
 {
     entry *e = (entry *)t;                           // t is its first member
@@ -270,7 +272,7 @@ const void *tensor_data(const tensor *t)
     arena *a = arena_open("tensor");
     const void *p = c->format->read(c, e, a);
     if (p && c->mapped)
-        file_expect(&c->map, p, t->bytes);
+        file_expect(&c->map, p, t->bytes + AHEAD);   // of the next one while this one is at work
     if (p && (uintptr_t)p % (uintptr_t)types[t->type].unit)
         p = move(c, a, p, t->bytes);
     if (!p) {

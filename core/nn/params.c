@@ -64,6 +64,17 @@ static int fill_zero(params *p, const range *r)
     return 0;
 }
 
+/* Behind each parameter's last element: the values themselves are written by whoever opened them. */
+static int fill_gaps(params *p, const range *r)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        u64 bytes = 4 * (u64)shape_count(p->list[i].shape);
+        if (mem_fill(p->d, (range){ r[i].mem, r[i].off + bytes, r[i].bytes - bytes }, 0))
+            return -1;
+    }
+    return 0;
+}
+
 /* Neighbours in one allocation form a slab. */
 static void find_slabs(params *p, const range *v)
 {
@@ -101,7 +112,7 @@ int params_open(params *p, dev *d, enum params_use use)
 {
     p->d = d;
     range *r = arena_array(p->a, range, p->n + 1);
-    if (!(p->values = take_all(p, "parameters", r)) || fill_zero(p, r))
+    if (!(p->values = take_all(p, "parameters", r)) || fill_gaps(p, r))
         return -1;
     find_slabs(p, r);
     if (use >= PARAMS_GRAD) {
