@@ -233,6 +233,44 @@ static void test_blocks(const char *class)
     close_bench(&b);
 }
 
+/* Whatever a tuning file may choose is right: each tile and block size, all four transposes. */
+static void test_tuned(const char *class, const char *macro, const i32 *values, int n)
+{
+    struct bench b;
+    open_bench(&b, class);
+    for (int v = 0; v < n; v++)
+        for (int t = 0; t < 4; t++) {
+            struct product p = { .m = 45, .n = 211, .k = 150, .outer = 1, .inner = 1, .ta = t & 1, .tb = t & 2, .alpha = 1 };
+            char key[64];
+            product_key(&p, key);
+            dev_tune_set(b.d, "matmul", key, macro, values[v]);
+            if (!too_long(&b, (f64)p.m * (f64)p.n * (f64)p.k))
+                try(&b, p, t & 1, false, t & 2);
+        }
+    close_bench(&b);
+}
+
+#define TUNED(class, macro, ...) \
+    test_tuned(class, macro, (i32[]){ __VA_ARGS__ }, countof(((i32[]){ __VA_ARGS__ })))
+
+static void cpu_tuned(void **state)
+{
+    (void)state;
+    TUNED("cpu", "TILE", 1, 2, 3, 4, 5, 82);
+    TUNED("cpu", "KB", 16, 128, 512);
+    TUNED("cpu", "NP", 48, 96, 768);
+    TUNED("cpu", "GROUPS", 1, 2, 8);
+    TUNED("cpu", "BLOCKS", 1, 128);
+}
+
+static void gpu_tuned(void **state)
+{
+    (void)state;
+    TUNED("gpu", "TILE", 1, 2, 3, 4);
+    TUNED("gpu", "GROUPS", 1, 1024);
+    TUNED("gpu", "PART", 64, 1024);
+}
+
 /* x += x W in place: the residual is C itself. */
 static void test_onto_itself(const char *class)
 {
@@ -290,6 +328,7 @@ FAMILY(gpu)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_8), TESTS(cpu_4), TESTS(gpu) };
+    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_8), TESTS(cpu_4), TESTS(gpu),
+                                        cmocka_unit_test(cpu_tuned), cmocka_unit_test(gpu_tuned) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,12 +98,11 @@ struct product_tile product_tile(const dev *d)
 
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
+    static const struct product_tile tiles[] = { { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 } };      // what cl/tile.h has
     const struct dev_info *info = dev_info(d);
     struct cut c = { .items = { 1, 1 } };
-    struct product_tile t = product_tile(d);
     i64 tile = tune(d, p, "TILE");
-    if ((tile / 10 == 3 || tile / 10 == 6 || tile / 10 == 8) && tile % 10 >= 1 && tile % 10 <= 3)      // those cl/tile.h has
-        t = (struct product_tile){ (int)(tile / 10), (int)(tile % 10) };
+    struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(d);
     i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
     i64 most_k = MIN(tune(d, p, "KB"), room / wide);
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);

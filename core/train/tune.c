@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { MACROS = 6, VALUES = 5, ROUNDS = 9 };
+enum { MACROS = 6, VALUES = 6, ROUNDS = 9 };
 #define GAIN 0.97
 struct choice { const char *macro; i32 values[VALUES]; };       /* to try besides what ships; ends in 0 */
 
@@ -45,7 +45,7 @@ static node *build_attention(const struct job *j, node *const *in)
 static const struct kind kinds[] = {
     { &matmul_op, "matmul", matmul_key, trans_of, 2, build_product,
       { { { "KB", { 128, 192, 384, 512 } }, { "NP", { 96, 192, 768 } }, { "GROUPS", { 1, 2, 8 } }, { "BLOCKS", { 1, 128 } },
-          { "TILE", { 82, 63 } } },
+          { "TILE", { 1, 2, 3, 4, 5 } } },
         { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } }, { "BLAS", { 1, 1 << 20 } } } } },
     { &attention_op, "attention", attention_key, attention_heads, 1, build_attention,
       { { { "BLOCK", { 8192, 16384, 65536 } } }, { { 0 } } } },
@@ -259,7 +259,7 @@ static void set_rows(struct tuner *u, const struct job *j, const struct choice *
 }
 
 /* One value against the best so far; takes its place when it wins. */
-static int try_value(struct tuner *u, const struct job *j, struct trial *best, struct tune_row *r, bool *won)
+static int try_value(struct tuner *u, const struct job *j, const char *what, struct trial *best, struct tune_row *r, bool *won)
 {
     struct trial t;
     struct result got;
@@ -277,7 +277,7 @@ static int try_value(struct tuner *u, const struct job *j, struct trial *best, s
         right = *won ? agrees(u, j, &t) : 1;
     }
     if (!right)
-        warn("%s %s: a candidate computes something else than the generic kernel; not used", j->kind->name, j->key);
+        warn("%s %s: %s computes something else than the generic kernel; not used", j->kind->name, j->key, what);
     *won = *won && right == 1;
     if (*won) {
         trial_close(best);
@@ -309,7 +309,7 @@ static int tune_job(struct tuner *u, const struct job *j, struct tune_row *r)
             now[m] = c[m].values[v];
             set_rows(u, j, c, now);
             progress("%s %s: %s = %d", r->kernel, r->shape, c[m].macro, now[m]);
-            if (try_value(u, j, &best, r, &won))
+            if (try_value(u, j, arena_printf(u->a, "%s=%d", c[m].macro, now[m]), &best, r, &won))
                 goto done;
             now[m] = won ? now[m] : before;
             any |= won;
