@@ -27,9 +27,17 @@ static const char *cell(char out[16], const char *format, f64 value)
 
 static void print_row(const struct bench_result *r)
 {
-    char a[16], b[16], c[16], d[16], e[16];
-    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s\n", r->name, r->median_ms, cell(a, "%.1f", r->gflops), cell(b, "%.1f", r->gb_s),
-           cell(c, "%.0f %%", 100 * r->of_peak), cell(d, "%.1f", r->img_s), cell(e, "%.0f", r->peak_rss_mb));
+    char a[16], b[16], c[16], d[16], e[16], f[16];
+    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s %9s\n", r->name, r->median_ms, cell(a, "%.1f", r->gflops),
+           cell(b, "%.1f", r->gb_s), cell(c, "%.0f %%", 100 * r->of_peak), cell(d, "%.1f", r->img_s),
+           cell(e, "%.0f", r->peak_rss_mb), cell(f, "%.2f s", 1e-3 * r->start_ms));
+}
+
+/* start: from opening the model to the end of its first step. */
+static void print_header(const dev *d)
+{
+    printf("%s%s%s\n%-30s %13s %9s %7s %6s %9s %9s %9s\n", say_bold(1), dev_info(d)->name, say_plain(1), "", "median",
+           "GFLOP/s", "GB/s", "peak", "images/s", "peak MB", "start");
 }
 
 /* How much longer an MoE step takes than the dense one of the same multiply-adds, once both were measured. */
@@ -69,37 +77,46 @@ static int unknown(struct cli *c, const bench *b)
     return 0;
 }
 
+static void print_names(struct cli *c, const bench *b)
+{
+    for (int i = 0; i < bench_count(b); i++)
+        if (wanted(c, b, i))
+            puts(bench_name(b, i));
+}
+
+static int print_rows(struct cli *c, dev *d, bench *b)
+{
+    static const char *const names[] = { "step.vit_t", "step.moe_t", "step.vit_s32", "step.moe_s32" };
+    struct bench_result r, pairs[4] = { { 0 } };  // dense and MoE, large and small
+    if (!c->json)
+        print_header(d);
+    for (int i = 0; i < bench_count(b); i++) {
+        if (!wanted(c, b, i))
+            continue;
+        progress("%s", bench_name(b, i));
+        if (bench_run(b, i, &r))
+            return -1;
+        c->json ? print_json(&r, dev_info(d)->name) : print_row(&r);
+        fflush(stdout);
+        for (int k = 0; k < countof(names); k++)
+            if (!strcmp(r.name, names[k]))
+                pairs[k] = r;
+    }
+    for (int k = 0; k < countof(pairs); k += 2)
+        print_ratio(&pairs[k], &pairs[k + 1], c->json);
+    return 0;
+}
+
 static int run_on(struct cli *c, const char *spec, const struct bench_options *o)
 {
-    struct bench_result pairs[4] = { { 0 } };     // dense and MoE, large and small
-    static const char *const names[] = { "step.vit_t", "step.moe_t", "step.vit_s32", "step.moe_s32" };
     dev *d = dev_open(spec);
     bench *b = d ? bench_open(d, o) : NULL;
     int rc = b ? unknown(c, b) : -1;
-    if (!rc && cli_given(c, "list")) {
-        for (int i = 0; i < bench_count(b); i++)
-            if (wanted(c, b, i))
-                puts(bench_name(b, i));
-    } else if (!rc) {
-        if (!c->json)
-            printf("%s%s%s\n%-30s %13s %9s %7s %6s %9s %9s\n", say_bold(1), dev_info(d)->name, say_plain(1), "", "median", "GFLOP/s", "GB/s",
-                   "peak", "images/s", "peak MB");
-        for (int i = 0; i < bench_count(b) && !rc; i++) {
-            struct bench_result r;
-            if (!wanted(c, b, i))
-                continue;
-            progress("%s", bench_name(b, i));
-            if (!(rc = bench_run(b, i, &r)))
-                c->json ? print_json(&r, dev_info(d)->name) : print_row(&r);
-            fflush(stdout);
-            for (int k = 0; k < countof(names); k++)
-                if (!rc && !strcmp(r.name, names[k]))
-                    pairs[k] = r;
-        }
-        for (int k = 0; k < countof(pairs) && !rc; k += 2)
-            print_ratio(&pairs[k], &pairs[k + 1], c->json);
-        progress_done();
-    }
+    if (!rc && cli_given(c, "list"))
+        print_names(c, b);
+    else if (!rc)
+        rc = print_rows(c, d, b);
+    progress_done();
     bench_close(b);
     dev_close(d);
     return rc;
