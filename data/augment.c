@@ -2,7 +2,7 @@
  * generator, placed by (seed, epoch, sample): switching one augmentation off leaves the others' choices as
  * they were.
  *
- *     train   random resized crop (or pad and crop) -> flip -> RandAugment -> random erasing
+ *     train   random resized crop (or pad and crop) -> flip -> RandAugment -> (random erasing: chosen)
  *     eval    short edge to eval_short -> centre crop
  */
 #include "data/set.h"
@@ -213,10 +213,7 @@ static void maybe_flip(struct image *m, const struct data_options *o, i64 epoch,
         image_flip(m);
 }
 
-/* What warps leave free and around which erasing scatters: the channel means. */
-struct fill { f32 mean[3], std[3]; u8 color[3]; };
-
-static struct fill fill_of(const dataset *d, const struct data_options *o)
+struct fill fill_of(const dataset *d, const struct data_options *o)
 {
     struct fill f;
     for (int c = 0; c < 3; c++) {
@@ -228,9 +225,10 @@ static struct fill fill_of(const dataset *d, const struct data_options *o)
     return f;
 }
 
-/* Random erasing (Zhong et al. 2020), fill of normal noise per pixel. The last row and column are never
- * reached, as in the reference. */
-static void maybe_erase(struct image *m, const struct fill *f, const struct data_options *o, i64 epoch, i64 i)
+/* Random erasing (Zhong et al. 2020), to be filled with normal noise per pixel. The last row and column are
+ * never reached, as in the reference. */
+static void maybe_erase(const struct image *m, const struct data_options *o, i64 epoch, i64 i,
+                        struct erasing *e)
 {
     rng r = draws(o, epoch, i, ERASE);
     if (rng_unit(&r) >= o->augment.erasing)
@@ -241,12 +239,16 @@ static void maybe_erase(struct image *m, const struct fill *f, const struct data
     int w = MIN(m->w, (int)nearbyint(sqrt(area / aspect)));
     int y = m->h > h ? (int)rng_below(&r, (u32)(m->h - h)) : 0;
     int x = m->w > w ? (int)rng_below(&r, (u32)(m->w - w)) : 0;
-    u64 noise = rng_u32(&r);
-    noise = noise << 32 | rng_u32(&r);
-    image_erase(m, (struct window){ x, y, w, h }, f->mean, f->std, noise);
+    e->box[0] = y;
+    e->box[1] = y + h;
+    e->box[2] = x;
+    e->box[3] = x + w;
+    e->key[1] = rng_u32(&r);
+    e->key[0] = rng_u32(&r);
 }
 
-static int augment(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch, i64 i)
+static int augment(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch, i64 i,
+                   struct erasing *e)
 {
     struct fill fill = fill_of(d, o);
     rng ops = draws(o, epoch, i, OPS);
@@ -257,15 +259,17 @@ static int augment(struct worker_space *w, const dataset *d, const struct data_o
     if (o->augment.ra_ops > 0 && randaugment(&w->out, &w->spare, w->decoder.a, &o->augment, fill.color, &ops))
         return -1;
     if (o->augment.erasing > 0)
-        maybe_erase(&w->out, &fill, o, epoch, i);
+        maybe_erase(&w->out, o, epoch, i, e);
     return 0;
 }
 
-int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i, u8 *to)
+int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i, u8 *to,
+                   struct erasing *e)
 {
+    *e = (struct erasing){ 0 };
     if (fetch(w, d, o, epoch, i))
         return -1;
-    if (o->train && augment(w, d, o, epoch, i))
+    if (o->train && augment(w, d, o, epoch, i, e))
         return -1;
     memcpy(to, w->out.rgb, image_bytes(&w->out));
     return 0;

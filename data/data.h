@@ -3,7 +3,7 @@
  *     struct data_options o = { .set = "pets", .split = "test", .image = 224, .batch = 64 };
  *     dataset *d = data_open(&o);                        loader *l = loader_open(d, &o);
  *     for (loader_start(l, epoch, 0); (b = loader_next(l)); loader_release(l, b))
- *         step(b->images, b->soft_labels);               // the next batches are being prepared meanwhile
+ *         step(b);                                       // the next batches are being prepared meanwhile
  *
  * Every sample's crop, flip and colours are a function of (seed, epoch, sample index): not of threads, nor of
  * what came before.
@@ -72,9 +72,35 @@ int         render_demo(const char *folder);
 
 /* ---- loader.c ------------------------------------------------------------------------------------------ */
 
-/* images: n 3 h w, normalised. soft_labels: n k, mixed by Mixup or CutMix. labels: the unmixed class. index:
- * sample numbers. */
-struct batch { int n; f32 *images, *soft_labels; i32 *labels; i64 *index; };
+/* How an image is finished from bytes, the last thing before the network. Rectangles are y1 y2 x1 x2. Inside
+ * `mixed` (everything: Mixup; a part: CutMix; nothing) it is blended with image `partner` of the batch; inside
+ * `erased` its own bytes give way to noise first. What befalls the partner's bytes stands here again. */
+struct recipe {
+    i32 partner, mixed[4];
+    struct erasing { i32 box[4]; u32 key[2]; } own, other;
+    i32 unused[3];                                /* to twenty words: cl/feed.cl reads it in fours */
+};
+enum { NOISE_DRAWS = 1 << 16 };
+
+/* pixels: n h w 3 bytes, cropped and recoloured; with recipes, values and noise they are what batch_image and,
+ * on a device, feed.c make the network's input of. values: by channel and byte, of what is not mixed, and of
+ * the two that add up where it is. noise: bytes by channel and 16-bit draw; NULL: nothing is ever erased.
+ * soft_labels: n k, mixed as the images are. labels: the unmixed class. index: sample numbers. */
+struct batch {
+    int n, h, w;
+    bool mixes;                                   /* is any recipe's `mixed` not empty? */
+    u8 *pixels;
+    const f32 *numbers;                           /* in place of pixels: n 3 h w, finished; never the loader's */
+    struct recipe *recipes;
+    struct { f32 alone[3][256], own[3][256], other[3][256]; } *values;
+    const u8 (*noise)[NOISE_DRAWS];
+    f32 *soft_labels;
+    i32 *labels;
+    i64 *index;
+};
+
+/* finish.c: image k as the network sees it: 3 h w, normalised, mixed, erased. A device gives the same bits. */
+void batch_image(const struct batch *b, int k, f32 *planes);
 
 loader *loader_open(dataset *d, const struct data_options *o);  /* threads, no work yet; NULL + fail */
 void    loader_close(loader *l);

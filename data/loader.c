@@ -1,11 +1,10 @@
 /* loader.c: worker threads fill batches ahead of the consumer. A batch goes round in one of a few slots:
  *
- *     FREE -> LOADING (samples decoded and augmented, any order)
- *          -> MIXING (mixed, normalised, laid out) -> READY -> HELD -> FREE
+ *     FREE -> LOADING (samples decoded and augmented, any order) -> READY -> HELD -> FREE
  *
- * Workers take the oldest batch first and a few samples of it at a time. Mixing waits for the whole batch
- * because an image's partner may be any other. What is in a batch depends on (seed, epoch, batch number)
- * only; the threads decide just when.
+ * Workers take the oldest batch first and a few samples of it at a time; who ends the last of them chooses how
+ * the batch is mixed. What is in a batch depends on (seed, epoch, batch number) only; the threads decide just
+ * when. Bytes and recipes are all that is handed over: see finish.c.
  */
 #include "data/set.h"
 #include <signal.h>
@@ -13,17 +12,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum phase { FREE, LOADING, MIXING, READY, HELD };
+enum phase { FREE, LOADING, READY, HELD };
 enum { LEAST_SLOTS = 4, MOST_SLOTS = 8, SLOT_MEMORY = 256 << 20, MOST_SUBSTITUTES = 100 };
 
 struct slot {
     struct batch batch;                           /* first: a batch pointer is its slot's */
     enum phase phase;
     i64 number;
-    int claimed, done;                            /* samples of this phase handed out, finished */
-    u8 *pixels;                                   /* n side side 3 */
-    i32 *place;                         /* where sample k's pixels are, after the damaged ones are left out */
-    bool *damaged;
+    int n, claimed, done;                         /* samples: all, handed out, finished */
+    bool *damaged;                                /* samples to leave out */
     struct mix mix;
     int fault_at;                                 /* first sample that failed, or -1 */
     enum fault fault;
@@ -35,6 +32,8 @@ struct loader {
     dataset *d;
     struct data_options o;
     int classes, slots, workers, chunk;
+    size_t size;                                  /* bytes of an image */
+    u8 (*noise)[NOISE_DRAWS];                     /* NULL where nothing is erased */
     struct slot slot[MOST_SLOTS];
     pthread_t *thread;
     pthread_mutex_t lock;
@@ -78,7 +77,7 @@ static void schedule(loader *l, struct slot *s)
         return;
     s->number = l->scheduled++;
     i64 first = s->number * l->o.batch;
-    s->batch.n = (int)MIN(l->o.batch, samples(l) - first);
+    s->n = s->batch.n = (int)MIN(l->o.batch, samples(l) - first);
     for (int k = 0; k < s->batch.n; k++)
         s->batch.index[k] = sample_of(l, first + k);
     s->claimed = s->done = 0;
@@ -100,10 +99,10 @@ static void note_skipped(loader *l, i64 i)
     fail_clear();
 }
 
-static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to)
+static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to, struct erasing *e)
 {
     char path[4096], shown[512];
-    if (!sample_prepare(w, l->d, &l->o, l->epoch, i, to))
+    if (!sample_prepare(w, l->d, &l->o, l->epoch, i, to, e))
         return 0;
     return fail_in("%s", path_shown(shown, data_path(l->d, i, path)));
 }
@@ -112,10 +111,10 @@ static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to)
  * leaves a gap in evaluation. */
 static void load(loader *l, struct slot *s, struct worker_space *w, int k)
 {
-    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
+    u8 *to = s->batch.pixels + (size_t)k * l->size;
     s->damaged[k] = false;
     for (int tries = 1;; tries++) {
-        if (!prepare(l, w, s->batch.index[k], s->pixels + (size_t)k * size))
+        if (!prepare(l, w, s->batch.index[k], to, &s->batch.recipes[k].own))
             return;
         if (!l->o.skip_errors || fail_fault() != FAULT_DATA)
             break;
@@ -138,32 +137,32 @@ static void load(loader *l, struct slot *s, struct worker_space *w, int k)
     pthread_mutex_unlock(&l->lock);
 }
 
-/* All samples are there: close the gaps and choose the mixing. */
-static void loaded(loader *l, struct slot *s)
+/* Closes the gap that damaged samples leave. */
+static void close_gaps(loader *l, struct batch *b, const bool *damaged)
 {
     int n = 0;
-    for (int k = 0; k < s->batch.n; k++)
-        if (!s->damaged[k]) {
-            s->place[n] = k;
-            s->batch.index[n] = s->batch.index[k];
-            s->batch.labels[n] = data_label(l->d, s->batch.index[k]);
-            n++;
+    for (int k = 0; k < b->n; k++) {
+        if (damaged[k])
+            continue;
+        if (n < k) {
+            memcpy(b->pixels + (size_t)n * l->size, b->pixels + (size_t)k * l->size, l->size);
+            b->recipes[n] = b->recipes[k];
+            b->index[n] = b->index[k];
         }
-    s->batch.n = n;
-    mix_choose(&s->mix, l->o.train ? &l->o.augment : &(struct augment_options){ 0 }, l->o.seed, l->epoch,
-               s->number, n, l->o.image, l->o.mean, l->o.std);
-    s->claimed = s->done = 0;
-    s->phase = n && s->fault_at < 0 ? MIXING : READY;
+        b->labels[n] = data_label(l->d, b->index[n]);
+        n++;
+    }
+    b->n = n;
 }
 
-static void mix(loader *l, struct slot *s, int k)
+/* All samples are there: chooses the mixing. */
+static void loaded(loader *l, struct slot *s)
 {
-    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3;
-    int p = s->mix.partner[k];
-    mix_image(&s->mix, s->pixels + (size_t)s->place[k] * size, s->pixels + (size_t)s->place[p] * size,
-              l->o.image, s->batch.images + (size_t)k * size);
-    mix_label(&s->mix, s->batch.labels[k], s->batch.labels[p], l->classes,
-              s->batch.soft_labels + (size_t)k * l->classes);
+    static const struct augment_options none;
+    struct batch *b = &s->batch;
+    close_gaps(l, b, s->damaged);
+    mix_choose(&s->mix, l->o.train ? &l->o.augment : &none, l->o.seed, l->epoch, s->number, b->n, l->o.image);
+    mix_batch(&s->mix, b, l->classes, l->o.mean, l->o.std);
 }
 
 /* ---- threads ------------------------------------------------------------------------------------------- */
@@ -172,8 +171,7 @@ static struct slot *oldest_with_work(loader *l)
 {
     struct slot *best = NULL;
     for (struct slot *s = l->slot; s < l->slot + l->slots; s++)
-        if ((s->phase == LOADING || s->phase == MIXING) && s->claimed < s->batch.n
-            && (!best || s->number < best->number))
+        if (s->phase == LOADING && s->claimed < s->n && (!best || s->number < best->number))
             best = s;
     return best;
 }
@@ -185,33 +183,31 @@ static f64 thread_seconds(void)
     return (f64)t.tv_sec + 1e-9 * (f64)t.tv_nsec;
 }
 
-/* Called and returns with the lock held; works without it. */
+/* Called and returns with the lock held; works without it. An epoch that starts meanwhile frees the slot. */
 static void run_task(loader *l, struct slot *s, struct worker_space *w)
 {
-    int from = s->claimed, to = MIN(s->batch.n, from + l->chunk);
-    bool loading = s->phase == LOADING;
+    int from = s->claimed, to = MIN(s->n, from + l->chunk);
     s->claimed = to;
     l->active++;
     pthread_mutex_unlock(&l->lock);
     f64 start = thread_seconds();
     for (int k = from; k < to; k++)
-        if (loading)
-            load(l, s, w, k);
-        else
-            mix(l, s, k);
-    f64 spent = thread_seconds() - start;
+        load(l, s, w, k);
     pthread_mutex_lock(&l->lock);
-    l->busy += spent;
-    l->images += loading ? 0 : to - from;
-    l->active--;
     s->done += to - from;
-    if (s->phase == FREE || s->done < s->batch.n)
-        return;
-    if (loading)
+    bool last = s->phase == LOADING && s->done == s->n;
+    if (last && s->fault_at < 0) {
+        pthread_mutex_unlock(&l->lock);
         loaded(l, s);
-    else
+        pthread_mutex_lock(&l->lock);
+    }
+    l->busy += thread_seconds() - start;
+    l->images += to - from;
+    l->active--;
+    if (last && s->phase == LOADING) {
         s->phase = READY;
-    pthread_cond_broadcast(s->phase == READY ? &l->ready : &l->work);
+        pthread_cond_broadcast(&l->ready);
+    }
 }
 
 static void *worker(void *arg)
@@ -250,17 +246,20 @@ static int start_threads(loader *l, int n)
 
 /* ---- the consumer's side ------------------------------------------------------------------------------- */
 
-static int slot_memory(loader *l, struct slot *s, size_t n, size_t size)
+static int slot_memory(loader *l, struct slot *s, size_t n)
 {
-    s->pixels = arena_try(l->a, n * size + IMAGE_SLACK, 64);
-    s->batch.images = arena_try(l->a, n * size * sizeof(f32), 64);
-    s->batch.soft_labels = arena_try(l->a, n * (size_t)l->classes * sizeof(f32), 64);
-    s->batch.labels = arena_array(l->a, i32, n);
-    s->batch.index = arena_array(l->a, i64, n);
-    s->place = arena_array(l->a, i32, n);
+    struct batch *b = &s->batch;
+    b->h = b->w = l->o.image;
+    b->noise = l->noise;
+    b->pixels = arena_try(l->a, n * l->size + IMAGE_SLACK, 64);
+    b->soft_labels = arena_try(l->a, n * (size_t)l->classes * sizeof(f32), 64);
+    b->recipes = arena_array(l->a, struct recipe, n);
+    b->values = arena_bytes(l->a, sizeof *b->values, 64);
+    b->labels = arena_array(l->a, i32, n);
+    b->index = arena_array(l->a, i64, n);
     s->damaged = arena_array(l->a, bool, n);
     s->mix.partner = arena_array(l->a, i32, n);
-    return s->pixels && s->batch.images && s->batch.soft_labels ? 0 : -1;
+    return b->pixels && b->soft_labels ? 0 : -1;
 }
 
 static int check_options(const dataset *d, const struct data_options *o)
@@ -279,10 +278,14 @@ static int check_options(const dataset *d, const struct data_options *o)
 
 static int open_slots(loader *l)
 {
-    size_t size = (size_t)l->o.image * (size_t)l->o.image * 3, bytes = size * 5 * (size_t)l->o.batch;
-    l->slots = (int)MIN(MOST_SLOTS, MAX(LEAST_SLOTS, SLOT_MEMORY / bytes));
+    l->size = (size_t)l->o.image * (size_t)l->o.image * 3;
+    l->slots = (int)MIN(MOST_SLOTS, MAX(LEAST_SLOTS, SLOT_MEMORY / (l->size * (size_t)l->o.batch)));
+    if (l->o.train && l->o.augment.erasing > 0) {
+        struct fill fill = fill_of(l->d, &l->o);
+        noise_table(&fill, l->noise = arena_bytes(l->a, 3 * NOISE_DRAWS, 64));
+    }
     for (int i = 0; i < l->slots; i++)
-        if (slot_memory(l, &l->slot[i], (size_t)l->o.batch, size))
+        if (slot_memory(l, &l->slot[i], (size_t)l->o.batch))
             return -1;
     l->skipped = arena_array(l->a, bool, data_count(l->d));
     if (l->o.train)

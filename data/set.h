@@ -112,10 +112,13 @@ struct worker_space {
     struct image stored, out, spare;
 };
 
-/* Sample i of d, prepared for training in `epoch` or for evaluation, as o->image x o->image RGB at `to`. 0 or
- * -1 + fail. */
+/* Sample i of d, prepared for training in `epoch` or for evaluation, as o->image x o->image RGB at `to`; what
+ * is still to be erased of it goes into *e. 0 or -1 + fail. */
 int sample_prepare(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i,
-                   u8 *to);
+                   u8 *to, struct erasing *e);
+/* What warps leave free and around which erasing scatters: the channel means. */
+struct fill { f32 mean[3], std[3]; u8 color[3]; };
+struct fill fill_of(const dataset *d, const struct data_options *o);
 
 /* ---- randaugment.c ------------------------------------------------------------------------------------- */
 
@@ -123,29 +126,25 @@ int sample_prepare(struct worker_space *w, dataset *d, const struct data_options
  * with m's. */
 int  randaugment(struct image *m, struct image *spare, arena *a, const struct augment_options *o,
                  const u8 fill[3], rng *r);
-/* Pixels of the window become mean + std z, z normal, truncated and clipped. */
-void image_erase(struct image *m, struct window w, const f32 mean[3], const f32 std[3], u64 noise_seed);
-/* The same with z given: w.h w.w 3. */
-void erase_with(struct image *m, struct window w, const f32 mean[3], const f32 std[3], const f32 *z);
+
+/* ---- finish.c: from bytes to numbers ------------------------------------------------------------------- */
+
+/* mean + std z, truncated and clipped: a byte of noise for z normal. */
+u8   noise_byte(f32 mean, f32 std, f32 z);
+void noise_table(const struct fill *f, u8 (*noise)[NOISE_DRAWS]);
+/* b->values: (byte - mean) / std; where images are mixed, weighted: the own by `weight`, the other by `rest`. */
+void values_table(struct batch *b, const f32 mean[3], const f32 std[3], f32 weight, f32 rest);
 
 /* ---- mix.c: between samples ---------------------------------------------------------------------------- */
 
-/* How one batch is mixed: every image with that of partner[], by weight (Mixup) or in a rectangle (CutMix).
- * own, other: what a channel's byte counts, normalised and weighted, in the image itself and in its
- * partner. */
-struct mix {
-    bool mixup, cutmix;
-    f64 lambda;
-    int y1, y2, x1, x2;
-    i32 *partner;
-    f32 own[3][256], other[3][256];
-};
-void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 batch, int n,
-                int side, const f32 mean[3], const f32 std[3]);
-void cutmix_box(f64 lambda, int h, int w, int cy, int cx, int *y1, int *y2, int *x1, int *x2,
-                f64 *area_lambda);
-/* Image of the batch from the pixels of itself and its partner: normalised planes. */
-void mix_image(struct mix *m, const u8 *rgb, const u8 *partner, int side, f32 *planes);
-void mix_label(const struct mix *m, int label, int partner, int classes, f32 *soft);
+/* How one batch is mixed: the image's share of its label, the rectangle (y1 y2 x1 x2), and who with whom. */
+struct mix { bool mixup, cutmix; f64 lambda; i32 box[4]; i32 *partner; };
+void mix_choose(struct mix *m, const struct augment_options *a, u64 seed, i64 epoch, i64 number, int n,
+                int side);
+/* Rectangle around (cy, cx) of about 1 - lambda of the area, and what it leaves in fact. */
+void cutmix_box(f64 lambda, int h, int w, int cy, int cx, i32 box[4], f64 *area_lambda);
+/* Tells b of it: recipes, values, soft labels. What each image itself erases is there already. */
+void mix_batch(const struct mix *m, struct batch *b, int classes, const f32 mean[3], const f32 std[3]);
+void mix_label(f64 lambda, int label, int partner, int classes, f32 *soft);
 
 #endif

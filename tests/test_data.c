@@ -217,20 +217,27 @@ static void close_to(const f32 *got, const tensor *t, f64 rtol, const char *name
             fail_msg("%s[%lu]: %g, wanted %g", name, (long)i, got[i], w[i]);
 }
 
+/* One picture as a batch, its values by mean and std. */
+static struct batch alone(struct image *m, const f32 mean[3], const f32 std[3])
+{
+    struct batch b = { .n = 1, .h = m->h, .w = m->w, .pixels = m->rgb };
+    b.recipes = arena_array(mem, struct recipe, 1);
+    b.values = arena_bytes(mem, sizeof *b.values, 64);
+    values_table(&b, mean, std, 0, 1);
+    return b;
+}
+
 static void normalises(void **state)
 {
     (void)state;
     NEEDS_GOLDEN();
     struct image m = stored("normalize.in");
     f32 out[3 * 16 * 16];
-    struct mix mix = { .partner = (i32[1]){ 0 } };
-    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 123.675f, 116.28f, 103.53f },
-               (f32[]){ 58.395f, 57.12f, 57.375f });
-    mix_image(&mix, m.rgb, m.rgb, 16, out);
+    struct batch b = alone(&m, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f });
+    batch_image(&b, 0, out);
     close_to(out, want("normalize.imagenet"), 1e-6, "normalize.imagenet");
-    mix_choose(&mix, &(struct augment_options){ 0 }, 0, 0, 0, 1, 16, (f32[]){ 127.5f, 127.5f, 127.5f },
-               (f32[]){ 127.5f, 127.5f, 127.5f });
-    mix_image(&mix, m.rgb, m.rgb, 16, out);
+    b = alone(&m, (f32[]){ 127.5f, 127.5f, 127.5f }, (f32[]){ 127.5f, 127.5f, 127.5f });
+    batch_image(&b, 0, out);
     close_to(out, want("normalize.half"), 1e-6, "normalize.half");
 }
 
@@ -242,11 +249,12 @@ static void mixes(void **state)
     const tensor *t = want("cutmix.bbox_table");
     const f64 *row = tensor_data(t);
     for (int i = 0; i < t->shape[0]; i++, row += 10) {
-        int y1, y2, x1, x2;
+        i32 box[4];
         f64 lambda;
-        cutmix_box(row[2], (int)row[0], (int)row[1], (int)row[3], (int)row[4], &y1, &y2, &x1, &x2, &lambda);
-        assert_true(y1 == row[5] && y2 == row[6] && x1 == row[7] && x2 == row[8]
-                    && fabs(lambda - row[9]) < 1e-12);
+        cutmix_box(row[2], (int)row[0], (int)row[1], (int)row[3], (int)row[4], box, &lambda);
+        for (int k = 0; k < 4; k++)
+            assert_true(box[k] == row[5 + k]);
+        assert_true(fabs(lambda - row[9]) < 1e-12);
     }
     const i32 *perm = tensor_data(want("mix.in.perm"));
     const f32 *hot = tensor_data(want("mix.in.onehot"));
@@ -260,7 +268,7 @@ static void mixes(void **state)
                 own = hot[6 * i + k] > 0 ? k : own;
                 other = hot[6 * perm[i] + k] > 0 ? k : other;
             }
-            mix_label(&(struct mix){ .lambda = lambda[which] }, own, other, 6, soft + 6 * i);
+            mix_label(lambda[which], own, other, 6, soft + 6 * i);
         }
         close_to(soft, want(which ? "cutmix.out.labels" : "mixup.out.labels"), 1e-6, "labels");
     }
@@ -270,26 +278,35 @@ static void mixes(void **state)
 static void mixes_pixels(void **state)
 {
     (void)state;
-    enum { SIDE = 37 };
+    enum { SIDE = 37, SIZE = 3 * SIDE * SIDE };
     const f32 mean[3] = { 120, 110, 100 }, std[3] = { 58, 57, 56 };
-    struct image a = picture(SIDE, SIDE, 1), b = picture(SIDE, SIDE, 2);
+    struct image both = { 0 };
+    i32 partner[2], labels[2] = { 0, 1 };
+    f32 out[SIZE], plain[2][SIZE], soft[4];
+    image_room(mem, &both, SIDE, 2 * SIDE);
+    for (int k = 0; k < 2; k++)
+        memcpy(both.rgb + k * SIZE, picture(SIDE, SIDE, (u32)k + 1).rgb, SIZE);
+    struct batch b = { .n = 2, .h = SIDE, .w = SIDE, .pixels = both.rgb, .labels = labels, .soft_labels = soft };
+    b.recipes = arena_array(mem, struct recipe, 2);
+    b.values = arena_bytes(mem, sizeof *b.values, 64);
     int seen[2] = { 0 };
-    for (int batch = 0; batch < 20; batch++) {
-        i32 partner[2];
-        f32 out[3 * SIDE * SIDE], plain[2][3 * SIDE * SIDE];
+    for (int number = 0; number < 20; number++) {
         struct mix m = { .partner = partner };
-        mix_choose(&m, &(struct augment_options){ 0 }, 3, 1, batch, 2, SIDE, mean, std);
-        mix_image(&m, a.rgb, a.rgb, SIDE, plain[0]);
-        mix_image(&m, b.rgb, b.rgb, SIDE, plain[1]);
-        mix_choose(&m, &(struct augment_options){ .mixup = 0.8, .cutmix = 1 }, 3, 1, batch, 2, SIDE, mean,
-                   std);
+        mix_choose(&m, &(struct augment_options){ 0 }, 3, 1, number, 2, SIDE);
+        mix_batch(&m, &b, 2, mean, std);
+        assert_true(!b.mixes);
+        for (int k = 0; k < 2; k++)
+            batch_image(&b, k, plain[k]);
+        mix_choose(&m, &(struct augment_options){ .mixup = 0.8, .cutmix = 1 }, 3, 1, number, 2, SIDE);
+        mix_batch(&m, &b, 2, mean, std);
         assert_true(m.mixup != m.cutmix && m.lambda >= 0 && m.lambda <= 1);
-        mix_image(&m, a.rgb, b.rgb, SIDE, out);
+        batch_image(&b, 0, out);
         seen[m.cutmix]++;
-        for (int i = 0; i < 3 * SIDE * SIDE; i++) {
+        for (int i = 0; i < SIZE; i++) {
             int y = i / SIDE % SIDE, x = i % SIDE;
-            bool in = y >= m.y1 && y < m.y2 && x >= m.x1 && x < m.x2;
-            f64 want = m.mixup ? m.lambda * plain[0][i] + (1 - m.lambda) * plain[1][i] : plain[in][i];
+            bool in = y >= m.box[0] && y < m.box[1] && x >= m.box[2] && x < m.box[3];
+            f64 own = plain[0][i], other = plain[partner[0]][i];
+            f64 want = m.mixup ? m.lambda * own + (1 - m.lambda) * other : in ? other : own;
             assert_true(fabs(out[i] - want) < 1e-6);
         }
     }
@@ -301,10 +318,13 @@ static void erases(void **state)
     (void)state;
     NEEDS_GOLDEN();
     struct image m = stored("img_a_47x61");
-    const i32 *b = tensor_data(want("erase.box_tlhw"));
+    const i32 *box = tensor_data(want("erase.box_tlhw"));
     const f32 *z = tensor_data(want("erase.noise_std_normal"));
-    erase_with(&m, (struct window){ b[1], b[0], b[3], b[2] }, (f32[]){ 123.675f, 116.28f, 103.53f },
-               (f32[]){ 58.395f, 57.12f, 57.375f }, z);
+    const f32 mean[3] = { 123.675f, 116.28f, 103.53f }, std[3] = { 58.395f, 57.12f, 57.375f };
+    for (int i = 0; i < 3 * box[2] * box[3]; i++) {
+        int y = box[0] + i / 3 / box[3], x = box[1] + i / 3 % box[3];
+        m.rgb[(y * m.w + x) * 3 + i % 3] = noise_byte(mean[i % 3], std[i % 3], z[i]);
+    }
     same(&m, "erase.out_rand");
 }
 

@@ -33,6 +33,16 @@ static u64 fold(u64 h, const void *p, size_t n)
     return h;
 }
 
+/* The whole batch as the network sees it. */
+static const f32 *numbers(const struct batch *b)
+{
+    i64 size = 3 * b->h * b->w;
+    f32 *x = arena_array(mem, f32, b->n * size);
+    for (int k = 0; k < b->n; k++)
+        batch_image(b, k, x + k * size);
+    return x;
+}
+
 static u64 epoch_hash(const struct data_options *o, i64 epoch, i64 from, int hold)
 {
     dataset *d = data_open(o);
@@ -45,7 +55,10 @@ static u64 epoch_hash(const struct data_options *o, i64 epoch, i64 from, int hol
     assert_non_null(l);
     loader_start(l, epoch, from);
     for (const struct batch *b; (b = loader_next(l)); k++) {
-        h = fold(h, b->images, sizeof(f32) * (size_t)b->n * 3 * (size_t)o->image * (size_t)o->image);
+        h = fold(h, b->pixels, (size_t)b->n * 3 * (size_t)o->image * (size_t)o->image);
+        h = fold(h, b->recipes, sizeof *b->recipes * (size_t)b->n);
+        h = fold(h, b->values, sizeof *b->values);
+        h = fold(h, numbers(b), sizeof(f32) * (size_t)b->n * 3 * (size_t)o->image * (size_t)o->image);
         h = fold(h, b->soft_labels, sizeof(f32) * (size_t)b->n * (size_t)data_classes(d));
         h = fold(h, b->labels, sizeof(i32) * (size_t)b->n);
         h = fold(h, b->index, sizeof(i64) * (size_t)b->n);
@@ -129,14 +142,14 @@ static void resumes_mid_epoch(void **state)
     for (int k = 0; k < 3; k++) {
         const struct batch *b = loader_next(l);
         if (k == 2)
-            memcpy(want, b->images, n * sizeof(f32));
+            memcpy(want, numbers(b), n * sizeof(f32));
         loader_release(l, b);
     }
     for (int again = 0; again < 20; again++) {
         loader_start(l, 1, again & 1 ? 2 : 0);
         const struct batch *b = loader_next(l);
         if (again & 1)
-            assert_memory_equal(b->images, want, n * sizeof(f32));
+            assert_memory_equal(numbers(b), want, n * sizeof(f32));
         loader_release(l, b);
     }
     loader_close(l);
@@ -208,7 +221,7 @@ static f32 *epoch_images(const struct data_options *o, i64 epoch, int *n)
     *n = 0;
     loader_start(l, epoch, 0);
     for (const struct batch *b; (b = loader_next(l)); loader_release(l, b)) {
-        memcpy(all + size * (size_t)*n, b->images, size * sizeof(f32) * (size_t)b->n);
+        memcpy(all + size * (size_t)*n, numbers(b), size * sizeof(f32) * (size_t)b->n);
         *n += b->n;
     }
     assert_int_equal(fail_fault(), FAULT_NONE);

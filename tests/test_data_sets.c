@@ -56,9 +56,7 @@ static u8 *pixels(const char *set, const char *root, const char *split, int side
     if (!b)
         fail_msg("%s", fail_message());
     u8 *rgb = arena_bytes(mem, (size_t)side * (size_t)side * 3, 1);
-    for (int c = 0; c < 3; c++)
-        for (int k = 0; k < side * side; k++)
-            rgb[3 * k + c] = (u8)b->images[c * side * side + k];
+    memcpy(rgb, b->pixels, (size_t)side * (size_t)side * 3);
     loader_release(l, b);
     loader_close(l);
     data_close(d);
@@ -173,17 +171,20 @@ static void cifar_fill(void **state)
         const struct batch *b = loader_next(l);
         f32 mean[3], std[3];
         data_mean_std(d, mean, std);
-        for (int i = 0; i < 64; i++)
+        for (int i = 0; i < 64; i++) {
+            f32 x[3 * 1024];
+            batch_image(b, i, x);
             for (int k = 0; k < 1024; k++) {
                 f64 v[3];
                 for (int c = 0; c < 3; c++)
-                    v[c] = b->images[(i * 3 + c) * 1024 + k] * std[c] + mean[c];
+                    v[c] = x[c * 1024 + k] * std[c] + mean[c];
                 if (v[0] + v[1] + v[2] < 0.5)
                     continue;
                 n++;
                 for (int c = 0; c < 3; c++)
                     sum[c] += v[c];
             }
+        }
         f64 red = sum[0] / n, blue = sum[2] / n;
         assert_true(n > 3000 && fabs((released ? blue - red : red - blue) - (125.3 - 113.9)) < 5);
         loader_release(l, b);

@@ -223,7 +223,9 @@ static void test_five_steps(void **state)
         fail_msg("%s", fail_message());
     for (int k = 0; k < 5; k++) {
         f64 loss, norm, want_loss = scalar(a, arena_printf(a, "vit.loss%d", k)), want_norm = scalar(a, arena_printf(a, "vit.grad_norm%d", k));
-        assert_int_equal(learner_step(&l, values(a, get(a, "vit.in.images%d", k)), values(a, get(a, "vit.in.soft_labels%d", k)), 1), 0);
+        struct batch b = { .n = s.train.batch, .numbers = values(a, get(a, "vit.in.images%d", k)),
+                           .soft_labels = values(a, get(a, "vit.in.soft_labels%d", k)) };
+        assert_int_equal(learner_step(&l, &b, 1), 0);
         assert_int_equal(learner_read(&l, &loss, &norm), 0);
         if (!(fabs(loss - want_loss) <= 1e-5 * want_loss + 1e-6 && fabs(norm - want_norm) <= 1e-5 * want_norm + 1e-6))
             fail_msg("step %d: loss %.9g, want %.9g; gradient norm %.9g, want %.9g", k, loss, want_loss, norm, want_norm);

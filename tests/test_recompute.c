@@ -57,7 +57,7 @@ static i64 gradients(const char *arch, const char *net, const char *train, f32 *
     f64 loss, norm;
     parse(&s, a, arch, net, train);
     params *p = model_open(device, &s, PARAMS_TRAIN);
-    if (!p || learner_open(&l, &s, device, p) || learner_step(&l, images, labels, 0) || learner_read(&l, &loss, &norm))
+    if (!p || learner_open(&l, &s, device, p) || learner_step(&l, &(struct batch){ .n = s.train.batch, .numbers = images, .soft_labels = labels }, 0) || learner_read(&l, &loss, &norm))
         fail_msg("%s", fail_message());
     assert_true(isfinite(loss) && norm > 0);
     i64 n = 0;

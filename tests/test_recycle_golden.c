@@ -402,7 +402,7 @@ static struct statistics measured(dev *d, const char *teacher, const char *optio
     for (int b = 0; b < 2; b++) {
         const tensor *images = get("in.images%d", b);
         if (only < 0 || b == only)
-            assert_int_equal(measuring_step(&m, reals_of(images), (int)images->shape[0], true), 0);
+            assert_int_equal(measuring_step(&m, &(struct batch){ .n = (int)images->shape[0], .numbers = reals_of(images) }, true), 0);
     }
     if (measuring_read(&m, a, &st))
         fail_msg("%s", fail_message());

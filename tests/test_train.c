@@ -122,6 +122,11 @@ static void make_batches(void)
     }
 }
 
+static struct batch batch_at(const struct learner *l, int k)
+{
+    return (struct batch){ .n = l->s->train.batch, .numbers = pixels[k], .soft_labels = labels[k] };
+}
+
 /* Weights after steps [from, to) into out; state is loaded before and saved after where a path is given. */
 static i64 run_steps(const char *text, int from, int to, const char *load, const char *save, f32 *out, f64 *loss)
 {
@@ -134,9 +139,11 @@ static i64 run_steps(const char *text, int from, int to, const char *load, const
     params *p = model_open(device, &s, PARAMS_TRAIN);
     if (!p || learner_open(&l, &s, device, p) || (load && state_load(load, &l, &at)))
         fail_msg("%s", fail_message());
-    for (int k = from; k < to; k++)
-        if (learner_step(&l, pixels[k], labels[k], schedule_factor(&s, k, 2)) || learner_wait(&l))
+    for (int k = from; k < to; k++) {
+        struct batch b = batch_at(&l, k);
+        if (learner_step(&l, &b, schedule_factor(&s, k, 2)) || learner_wait(&l))
             fail_msg("%s", fail_message());
+    }
     if (learner_read(&l, loss, &norm))
         fail_msg("%s", fail_message());
     at.step = to;
@@ -211,11 +218,12 @@ static void test_learns(void **state)
     params *p = model_open(device, &s, PARAMS_TRAIN);
     assert_non_null(p);
     assert_int_equal(learner_open(&l, &s, device, p), 0);
+    struct batch b = batch_at(&l, 0);
     for (int k = 0; k < 60; k++)
-        assert_int_equal(learner_step(&l, pixels[0], labels[0], .3) || learner_wait(&l), 0);
+        assert_int_equal(learner_step(&l, &b, .3) || learner_wait(&l), 0);
     learner_read(&l, &later, &norm);
     for (int k = 0; k < 5; k++)
-        assert_int_equal(learner_step(&l, pixels[0], labels[0], .1), 0);
+        assert_int_equal(learner_step(&l, &b, .1), 0);
     learner_read(&l, &later, &norm);
     assert_true(later < .6 * first);
     learner_close(&l);

@@ -209,7 +209,8 @@ static int gather(arena *a, dataset *d, const struct data_options *o, i64 epoch,
     loader_start(l, epoch, 0);
     for (const struct batch *b; have < g->n && (b = loader_next(l)); loader_release(l, b)) {
         int n = MIN(b->n, g->n - have);
-        memcpy(g->images + size * (size_t)have, b->images, sizeof(f32) * size * (size_t)n);
+        for (int k = 0; k < n; k++)
+            batch_image(b, k, g->images + size * (size_t)(have + k));
         memcpy(g->soft + (i64)have * g->classes, b->soft_labels,
                sizeof(f32) * (size_t)n * (size_t)g->classes);
         memcpy(g->index + have, b->index, sizeof(i64) * (size_t)n);

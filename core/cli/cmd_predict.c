@@ -84,7 +84,7 @@ static int predict_all(struct prediction *t)
     if (!t->c->json)
         puts("image,rank,class,name,probability");
     for (const struct batch *b; !rc && (b = loader_next(t->l)); loader_release(t->l, b)) {
-        rc = evaluator_logits(&t->v, b->images, b->n, logits);
+        rc = evaluator_logits(&t->v, b, logits);
         for (int i = 0; i < b->n && !rc; i++) {
             char path[4096], shown[512];
             f32 *p = logits + (i64)i * classes;

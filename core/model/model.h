@@ -11,6 +11,7 @@
  */
 #ifndef JETCL_MODEL_H
 #define JETCL_MODEL_H
+#include "data/data.h"
 #include "nn/nn.h"
 #include "spec/spec.h"
 
@@ -42,6 +43,27 @@ int         model_depth(const struct spec *s);
 const char *model_block(arena *a, const struct spec *s, int block);
 /* A rate that rises linearly from 0 at the first block to `last` at the last one. */
 f32         model_rate(const struct spec *s, f64 last, int block);
+
+/* ---- feed.c: batches of the loader into a network's input --------------------------------------------------------------------- */
+
+struct feed {
+    dev  *d;
+    pool *memory;
+    range images, pixels, recipes, values, noise;
+    const void *noise_of;                         /* the table that the device has */
+    launches *list;
+    i64   part;
+    int   h, w;
+    bool  gathered;                               /* partners lie behind the part's own images */
+};
+/* images: a compiled graph's input (part 3 h w). whole: batches are never larger than it. 0, or -1 + fail. */
+int  feed_open(struct feed *f, dev *d, const node *images, bool whole);
+void feed_close(struct feed *f);
+/* Images [from, from + n) of b, n <= part, into the front of `images`, finished; whole: all of b. Enqueued: b must stay
+ * until a later fence. */
+int  feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n);
+/* n images of noise with mean 0 and variance 1, mixed as the loader's are, and labels: for measurements. */
+struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 
 /* ---- weights.c ------------------------------------------------------------------------------------------------------------- */
 

@@ -75,18 +75,16 @@ int measuring_open(struct measuring *m, const struct spec *s, const struct anato
     m->job = graph_input(m->g, "job", I32, SHAPE(2));
     model_build(&nn, s, m->images);
     simplify_graph(m->g);
-    return graph_compile(m->g) || zero(m) ? -1 : 0;
+    return graph_compile(m->g) || feed_open(&m->feed, d, m->images, true) || zero(m) ? -1 : 0;
 }
 
-int measuring_step(struct measuring *m, const f32 *images, int n, bool ends)
+int measuring_step(struct measuring *m, const struct batch *b, bool ends)
 {
     int slot = (int)(m->passes++ % 2);
-    range front = m->images->home;
-    front.bytes = front.bytes / (u64)m->step * (u64)n;
-    m->jobs[slot][0] = n;
+    m->jobs[slot][0] = b->n;
     m->jobs[slot][1] = ends && m->s->recycle.average == AVERAGE_batch;
     m->batches += ends;
-    if ((n && mem_write_later(m->d, front, images)) || mem_write_later(m->d, m->job->home, m->jobs[slot])
+    if ((b->n && feed_batch(&m->feed, b, 0, b->n)) || mem_write_later(m->d, m->job->home, m->jobs[slot])
         || graph_run(m->g))
         return -1;
     m->done[slot] = dev_fence(m->d);
@@ -150,6 +148,7 @@ void measuring_close(struct measuring *m)
 {
     if (m->d)
         dev_finish(m->d);
+    feed_close(&m->feed);
     graph_free(m->g);
     if (m->memory)
         pool_free(m->memory);
@@ -160,11 +159,11 @@ int measuring_forecast(struct predecessor *p, dev *d, bool pairs, f64 *seconds)
 {
     struct measuring m = { 0 };
     int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
-    f32 *zeros = rc ? NULL : arena_array(m.g->a, f32, node_count(m.images));
+    struct batch noise = rc ? (struct batch){ 0 } : feed_noise(m.g->a, &p->s, m.step, 0);
     f64 start = 0;
     for (int pass = 0; !rc && pass < 2; pass++) {            // the first one warms up
         start = clock_now();
-        rc = measuring_step(&m, zeros, m.step, false) || dev_finish(d) ? -1 : 0;
+        rc = measuring_step(&m, &noise, false) || dev_finish(d) ? -1 : 0;
     }
     *seconds = rc ? 0 : (clock_now() - start) / m.step;
     measuring_close(&m);

@@ -4,7 +4,7 @@
 
 /* ---- class scores of a model on the first images ------------------------------------------------------------------- */
 
-struct scorer { graph *g; node *images, *logits; };
+struct scorer { graph *g; node *images, *logits; struct feed feed; };
 
 static int scorer_open(struct scorer *x, const struct spec *s, dev *d, params *p, int batch)
 {
@@ -14,7 +14,7 @@ static int scorer_open(struct scorer *x, const struct spec *s, dev *d, params *p
     graph_step(x->g);
     x->logits = node_keep(model_build(&m, s, x->images));
     simplify_graph(x->g);
-    if (graph_compile(x->g))
+    if (graph_compile(x->g) || feed_open(&x->feed, d, x->images, true))
         return -1;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
     return x->g->step->home.mem ? node_write(x->g->step, &w) : 0;
@@ -37,11 +37,10 @@ static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
     if (!rc)
         loader_start(l, 0, 0);
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
-        range front = x.images->home, part = x.logits->home;
-        front.bytes = front.bytes / (u64)o.batch * (u64)b->n;
+        range part = x.logits->home;
         part.bytes = part.bytes / (u64)o.batch * (u64)b->n;
         f32 *to = out + done * s->model.classes;
-        rc = b->n && (mem_write(d, front, b->images) || graph_run(x.g) || mem_read(d, part, to)) ? -1 : 0;
+        rc = b->n && (feed_batch(&x.feed, b, 0, b->n) || graph_run(x.g) || mem_read(d, part, to)) ? -1 : 0;
         done += b->n;
     }
     if (l && fail_fault() != FAULT_NONE)
@@ -50,6 +49,7 @@ static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
         loader_close(l);
     if (set)
         data_close(set);
+    feed_close(&x.feed);
     graph_free(x.g);
     return rc ? -1 : done;
 }

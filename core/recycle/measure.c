@@ -24,7 +24,7 @@ static int run_images(struct measuring *m, loader *l, i64 all)
     int rc = 0;
     loader_start(l, 0, 0);
     for (i64 pass = 0; !rc && (b = loader_next(l)); pass++) {
-        rc = measuring_step(m, b->images, b->n, (pass + 1) % a_batch == 0 || pass + 1 == passes);
+        rc = measuring_step(m, b, (pass + 1) % a_batch == 0 || pass + 1 == passes);
         if (held)
             loader_release(l, held);
         held = b;

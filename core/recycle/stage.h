@@ -33,6 +33,7 @@ struct measuring {
     dev   *d;
     graph *g;
     node  *images, *job;
+    struct feed feed;
     pool  *memory;
     struct measured { range state, together; int width; } *of[SITES];
     int    step;                        /* images a pass takes */
@@ -43,8 +44,8 @@ struct measuring {
 };
 /* s: a predecessor's; p its weights. pairs: co-activation too. 0, or -1 + fail. */
 int  measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p, bool pairs);
-/* n images (n 3 h w), normalised; ends: the last of a batch of recycle.batch. They are read until the next call returns. */
-int  measuring_step(struct measuring *m, const f32 *images, int n, bool ends);
+/* b: at most m->step images; ends: the last of a batch of recycle.batch. It is read until the next call returns. */
+int  measuring_step(struct measuring *m, const struct batch *b, bool ends);
 int  measuring_read(struct measuring *m, arena *a, struct statistics *out);
 void measuring_close(struct measuring *m);
 /* Seconds an image would take, from one pass over made-up ones. 0, or -1 + fail. */

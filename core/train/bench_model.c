@@ -45,12 +45,12 @@ static void reset_peak(void)
 
 /* ---- a step ------------------------------------------------------------------------------------------------------------- */
 
-struct stepping { struct learner l; f32 *images, *labels; };
+struct stepping { struct learner l; const struct batch *b; };
 
 static int step(void *what)
 {
     struct stepping *x = what;
-    return learner_step(&x->l, x->images, x->labels, 1) || learner_wait(&x->l) ? -1 : 0;
+    return learner_step(&x->l, x->b, 1) || learner_wait(&x->l) ? -1 : 0;
 }
 
 static f64 flops_of(const graph *g)
@@ -58,9 +58,9 @@ static f64 flops_of(const graph *g)
     return subject_list(&(struct list){ g->list, 0, launches_count(g->list) }).flops;
 }
 
-static int measure_step(bench *b, const struct spec *s, dev *d, params *p, f32 *images, f32 *labels, struct bench_result *r)
+static int measure_step(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise, struct bench_result *r)
 {
-    struct stepping x = { .images = images, .labels = labels };
+    struct stepping x = { .b = noise };
     f64 start = clock_now(), loss, norm;
     int rc = -1;
     if (learner_open(&x.l, s, d, p) || step(&x) || dev_finish(d))
@@ -77,26 +77,28 @@ done:
 
 /* ---- a forward pass ------------------------------------------------------------------------------------------------------- */
 
-struct forward { struct evaluator e; f32 *images, *logits; int n; };
+struct forward { struct evaluator e; const struct batch *b; f32 *logits; };
 
 static int forward(void *what)
 {
     struct forward *x = what;
-    return evaluator_logits(&x->e, x->images, x->n, x->logits);
+    return evaluator_logits(&x->e, x->b, x->logits);
 }
 
-static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, f32 *images, f32 *logits, struct bench_result *r)
+static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise, struct bench_result *r)
 {
-    struct forward x = { .images = images, .logits = logits, .n = (int)r->batch };
+    arena *a = arena_open("scores");
+    struct forward x = { .b = noise, .logits = arena_array(a, f32, (i64)noise->n * s->model.classes) };
     f64 start = clock_now();
     int rc = -1;
-    if (evaluator_open(&x.e, s, d, p, x.n) || forward(&x))
+    if (evaluator_open(&x.e, s, d, p, noise->n) || forward(&x))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
     struct subject it = { forward, &x, .flops = flops_of(x.e.g) };
     rc = bench_measure(b, &it, r);
 done:
     evaluator_close(&x.e);
+    arena_close(a);
     return rc;
 }
 
@@ -110,14 +112,8 @@ int bench_model(bench *b, dev *d, const char *text, bool steps, struct bench_res
     const struct spec_set batch = { "bench", arena_printf(a, "train.batch=%lld", (long long)r->batch), NULL };
     if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(d, &s, steps ? PARAMS_TRAIN : PARAMS_FORWARD)))
         goto done;
-    i64 pixels = shape_count(model_images(&s, r->batch)), scores = r->batch * s.model.classes;
-    f32 *images = arena_array(a, f32, pixels), *labels = arena_array(a, f32, scores);
-    rng random = rng_at(1, RNG_TEST, 0, 0);
-    for (i64 i = 0; i < pixels; i++)
-        images[i] = (f32)(3.4 * rng_unit(&random) - 1.7);              // mean 0, variance 1
-    for (i64 i = 0; i < r->batch; i++)
-        labels[i * s.model.classes + rng_below(&random, (u32)s.model.classes)] = 1;
-    rc = (steps ? measure_step : measure_forward)(b, &s, d, p, images, labels, r);
+    struct batch noise = feed_noise(a, &s, (int)r->batch, 1);
+    rc = (steps ? measure_step : measure_forward)(b, &s, d, p, &noise, r);
     r->img_s = 1e3 * (f64)r->batch / r->median_ms;
     r->peak_rss_mb = peak_rss();
 done:

@@ -10,7 +10,7 @@ int evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p,
     graph_step(e->g);
     e->logits = node_keep(model_build(&m, s, e->images));
     simplify_graph(e->g);
-    if (graph_compile(e->g))
+    if (graph_compile(e->g) || feed_open(&e->feed, d, e->images, true))
         return -1;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
     return e->g->step->home.mem ? node_write(e->g->step, &w) : 0;
@@ -18,18 +18,17 @@ int evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p,
 
 void evaluator_close(struct evaluator *e)
 {
+    feed_close(&e->feed);
     graph_free(e->g);
     *e = (struct evaluator){ 0 };
 }
 
 /* A short batch fills the front; what is behind it is left from before and computed for nothing. */
-int evaluator_logits(struct evaluator *e, const f32 *images, int n, f32 *logits)
+int evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits)
 {
-    range front = e->images->home, out = e->logits->home;
-    check(n > 0 && n <= e->batch, "%d images for a batch of %d", n, e->batch);
-    front.bytes = front.bytes / (u64)e->batch * (u64)n;
-    out.bytes = out.bytes / (u64)e->batch * (u64)n;
-    return mem_write(e->g->d, front, images) || graph_run(e->g) || mem_read(e->g->d, out, logits) ? -1 : 0;
+    range out = e->logits->home;
+    out.bytes = out.bytes / (u64)e->batch * (u64)b->n;
+    return feed_batch(&e->feed, b, 0, b->n) || graph_run(e->g) || mem_read(e->g->d, out, logits) ? -1 : 0;
 }
 
 /* How many logits are larger than the true one's: 0 is top-1. A NaN is never right. */
@@ -78,7 +77,7 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusio
     *out = (struct run_eval){ 0 };
     loader_start(l, 0, 0);
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
-        rc = evaluator_logits(e, b->images, b->n, logits);
+        rc = evaluator_logits(e, b, logits);
         if (!rc)
             count_batch(e, b, logits, out, confusion);
         progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done, (long long)batches);

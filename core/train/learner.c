@@ -60,7 +60,7 @@ static int build(struct learner *l)
     for (int k = 0; k < l->p->n_slabs && l->parts > 1; k++)
         op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
     simplify_graph(l->g);
-    return graph_compile(l->g);
+    return graph_compile(l->g) || feed_open(&l->feed, l->d, l->images, l->parts == 1) ? -1 : 0;
 }
 
 static int open_ema(struct learner *l)
@@ -101,6 +101,7 @@ void learner_close(struct learner *l)
 {
     if (l->d)
         dev_finish(l->d);
+    feed_close(&l->feed);
     graph_free(l->g);
     graph_free(l->ema_graph);
     optim_close(&l->optim);
@@ -124,7 +125,7 @@ static int run(struct learner *l, graph *g, const step_words *w)
     return 0;
 }
 
-int learner_step(struct learner *l, const f32 *images, const f32 *soft_labels, f64 lr_factor)
+int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
 {
     const struct spec *s = l->s;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
@@ -134,8 +135,9 @@ int learner_step(struct learner *l, const f32 *images, const f32 *soft_labels, f
                 return -1;
     for (int part = 0; part < l->parts; part++) {
         w.u[STEP_NUMBER] = (u32)(l->step * l->parts + part);
-        if (mem_write_later(l->d, l->images->home, images + part * node_count(l->images))
-            || mem_write_later(l->d, l->targets->home, soft_labels + part * node_count(l->targets)) || run(l, l->g, &w))
+        const f32 *targets = b->soft_labels + part * node_count(l->targets);
+        if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
+            || mem_write_later(l->d, l->targets->home, targets) || run(l, l->g, &w))
             return -1;
         l->summed++;
     }

@@ -40,6 +40,7 @@ struct learner {
     graph   *g;                                   /* one part of a batch: loss, gradients into their arena */
     struct optim optim;
     node    *images, *targets;                    /* (b 3 h w), (b k) */
+    struct feed feed;                             /* what writes the images of the loader's batches */
     int      part_size, parts;                    /* images of a part; parts of a batch */
     range    loss, loss_sum;
     pool    *memory;
@@ -56,9 +57,10 @@ struct learner {
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
 void learner_close(struct learner *l);
-/* One optimiser step on a whole batch: enqueues everything. The arrays must stay until learner_wait(). */
-int  learner_step(struct learner *l, const f32 *images, const f32 *soft_labels, f64 lr_factor);
-int  learner_wait(struct learner *l);             /* until the arrays of the last but one step may go */
+/* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must stay until
+ * learner_wait(). */
+int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
+int  learner_wait(struct learner *l);             /* until the batch of the last but one step may go */
 /* Mean loss since the last call and the norm of the last gradient. Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
 /* Swaps averaged and trained weights (train.ema); nothing without them. */
@@ -66,11 +68,11 @@ int  learner_swap_ema(struct learner *l);
 
 /* ---- eval.c -------------------------------------------------------------------------------------------------------------- */
 
-struct evaluator { graph *g; node *images, *logits; int batch, classes; };
+struct evaluator { graph *g; node *images, *logits; struct feed feed; int batch, classes; };
 int  evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p, int batch);
 void evaluator_close(struct evaluator *e);
-/* Class scores of n <= batch images (n 3 h w) -> logits (n classes). */
-int  evaluator_logits(struct evaluator *e, const f32 *images, int n, f32 *logits);
+/* Class scores of a batch of n <= e->batch images -> logits (n classes). */
+int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
 /* A whole split: top1, top5, loss, n and seconds of *out; confusion (classes x classes counts, rows the truth) may be NULL. */
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion);
 

@@ -51,18 +51,12 @@ static int dry_steps(struct session *e)
     enum { STEPS = 5 };
     struct learner l;
     arena *a = arena_open("dry run");
-    i64 pixels = shape_count(model_images(&e->s, e->s.train.batch)), k = e->s.model.classes;
-    f32 *images = arena_array(a, f32, pixels), *labels = arena_array(a, f32, k * e->s.train.batch);
-    rng r = rng_at((u64)e->s.seed, RNG_TEST, 0, 0);
-    for (i64 i = 0; i < pixels; i++)
-        images[i] = (f32)rng_unit(&r) - .5f;
-    for (int i = 0; i < e->s.train.batch; i++)
-        labels[i * k + i % k] = 1;
+    struct batch b = feed_noise(a, &e->s, e->s.train.batch, (u64)e->s.seed);
     f64 start = clock_now(), built, loss, norm;
-    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, images, labels, 0) || learner_read(&l, &loss, &norm);
+    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, &b, 0) || learner_read(&l, &loss, &norm);
     built = clock_now();
     for (int i = 0; i < STEPS && !rc; i++)
-        rc = learner_step(&l, images, labels, 0) || learner_wait(&l);
+        rc = learner_step(&l, &b, 0) || learner_wait(&l);
     rc = rc || learner_read(&l, &loss, &norm) ? -1 : 0;
     f64 step = (clock_now() - built) / STEPS, steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
     char mem[24], time[24];

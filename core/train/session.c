@@ -52,6 +52,7 @@ int session_fit(struct session *e)
         if ((rc = model_count(a, &e->s, MAX(1, batch / parts), 1, &k)))
             break;
         u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
+        state += (u64)shape_count(model_images(&e->s, MAX(1, batch / parts))) * (parts > 1 ? 2 : 1);     // pixels, see feed.c
         e->s.train.accumulate = parts;
         if (state + k.train_bytes <= have)
             break;

@@ -94,7 +94,7 @@ static int one_step(struct loop *t, const struct batch *b, i64 at)
 {
     const struct spec *s = spec_of(t);
     f64 factor = schedule_factor(s, t->at.step, t->per_epoch);
-    if (learner_step(&t->l, b->images, b->soft_labels, factor) || learner_wait(&t->l))
+    if (learner_step(&t->l, b, factor) || learner_wait(&t->l))
         return -1;
     if (t->held)
         loader_release(t->train, t->held);        // the step before is done
