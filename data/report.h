@@ -43,7 +43,8 @@ struct stats_report {
 };
 int data_stats(arena *a, const struct data_options *o, struct stats_report *r);
 
-/* Every tile of images (n 3 side side, normalised) as a sheet of `columns`, light lines between them. */
+/* Every tile of images (n 3 side side, normalised) as a sheet of `columns`, light lines between them; small ones
+ * are magnified. */
 int sheet_draw(arena *a, const f32 *images, int n, int side, int columns, const f32 mean[3],
                const f32 std[3], struct image *out);
 

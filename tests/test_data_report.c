@@ -108,12 +108,15 @@ static void draws_sheets(void **state)
     struct image m = { 0 };
     assert_int_equal(sheet_draw(mem, images, 3, 2, 2, (f32[]){ 100, 100, 100 }, (f32[]){ 50, 50, 50 }, &m),
                      0);
-    assert_int_equal(m.w, 10);
-    assert_int_equal(m.h, 10);
+    enum { SIDE = 2 + 96 + 2 + 96 + 2 };          // every pixel 48 times
+    assert_int_equal(m.w, SIDE);
+    assert_int_equal(m.h, SIDE);
     assert_int_equal(m.rgb[0], 235);
-    assert_int_equal(m.rgb[(2 * 10 + 2) * 3], 50);            // tile 0, pixel 0, red: -1 * 50 + 100
-    assert_int_equal(m.rgb[(2 * 10 + 2) * 3 + 1], 70);
-    assert_int_equal(m.rgb[(6 * 10 + 2) * 3], 170);         // tile 2 begins the second row: 24 / 10 - 1 = 1.4
+    assert_int_equal(m.rgb[(2 * SIDE + 2) * 3], 50);        // tile 0, pixel 0, red: -1 * 50 + 100
+    assert_int_equal(m.rgb[(49 * SIDE + 49) * 3 + 1], 70);
+    assert_int_equal(m.rgb[(100 * SIDE + 2) * 3], 170);     // tile 2 begins the second row: 24 / 10 - 1 = 1.4
+    assert_int_equal(m.rgb[(195 * SIDE + 97) * 3 + 2], 225);        // its last pixel, blue: 35 / 10 - 1 = 2.5
+    assert_int_equal(m.rgb[(196 * SIDE + 97) * 3 + 2], 235);
 }
 
 /* ---- fetch --------------------------------------------------------------------------------------------- */
