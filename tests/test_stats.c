@@ -132,6 +132,8 @@ static void odd_sizes(void **state)
         compare(&(struct setting){ .images = 4, .n = 5, .channels = sizes[i], .step = 4 });
     }
     compare(&(struct setting){ .images = 1, .n = 17, .channels = 211, .step = 3 });
+    for (int words = 255; words <= 513; words += 86)                                   // pairs are counted 256 words at a time
+        compare(&(struct setting){ .images = 1, .n = 32 * words + 1, .channels = 21, .step = 1 });
 }
 
 static void batches_of_several_steps(void **state)

@@ -6,10 +6,11 @@
  *     word 0 1 | 2 3 ...        ones, twos, fours, eights: digits of 512 running sums, one per bit of a vector
  *      twos a  | twos b ...     add3: sum and carry of three words, two instructions where the CPU has three-input logic
  *
- * Bound by logic: about five instructions for 512 pairs of bits.
+ * Bound by logic: about five instructions for 512 pairs of bits, once both sides lie together in the first cache.
  */
 #include "pairs.h"
 #define WORDS 16
+#define BLOCK 256        /* words at a time: with both sides, 32 KiB */
 
 static inline uint16 ones_in(uint16 v)
 {
@@ -28,25 +29,38 @@ static inline uint16 add3(uint16 *sum, uint16 a, uint16 b)
     return carry;
 }
 
-#define BOTH(i)   (vload16(0, other + (i) * STRIP) & (uint16)(one[(i) * STRIP]))
+#define BOTH(i)   (other[w + (i)] & (uint16)(((const uint *)&one[w + (i)])[c]))
 #define TWO(i)    add3(&d1, BOTH(i), BOTH((i) + 1))
 #define FOUR(i)   add3(&d2, TWO(i), TWO((i) + 2))
 #define EIGHT(i)  add3(&d4, FOUR(i), FOUR((i) + 4))
 
+/* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would have to hold them all. */
+static inline void gather(__global const uint *bits, int words, uint16 *to)
+{
+    for (int w = 0; w < words; w++)
+        to[w] = vload16(0, bits + w * STRIP);
+}
+
 __kernel ALONE void pairs(__global const uint *bits, __global uint *together, long channels, long all)
 {
     const long s1 = get_group_id(0), s2 = get_group_id(1);
+    uint16 one[BLOCK], other[BLOCK];
     if (s2 < s1)
         return;
-    for (int c = 0; c < STRIP && s1 * STRIP + c < channels; c++)
-        for (int v = 0; v < STRIP; v += 16) {
-            __global const uint *one = bits + s1 * all * STRIP + c, *other = bits + s2 * all * STRIP + v;
-            uint16 d1 = 0, d2 = 0, d4 = 0, d8 = 0, sum = 0;
-            for (long w = 0; w < all; w += WORDS, one += WORDS * STRIP, other += WORDS * STRIP) {
-                const uint16 a = EIGHT(0), b = EIGHT(8);
-                sum += ones_in(add3(&d8, a, b));
+    for (long from = 0; from < all; from += BLOCK)
+        for (int k = 0; k < 16; k++) {
+            const int words = (int)min(all - from, (long)BLOCK), c0 = k / 4 * 16, v = k % 4 * 16;
+            if (k % 4 == 0)
+                gather(bits + (s1 * all + from) * STRIP + c0, words, one);
+            gather(bits + (s2 * all + from) * STRIP + v, words, other);
+            for (int c = 0; c < 16 && s1 * STRIP + c0 + c < channels; c++) {
+                uint16 d1 = 0, d2 = 0, d4 = 0, d8 = 0, sum = 0;
+                for (int w = 0; w < words; w += WORDS) {
+                    const uint16 a = EIGHT(0), b = EIGHT(8);
+                    sum += ones_in(add3(&d8, a, b));
+                }
+                sum = (sum << 4) + (ones_in(d8) << 3) + (ones_in(d4) << 2) + (ones_in(d2) << 1) + ones_in(d1);
+                count_up(sum, together + (s1 * STRIP + c0 + c) * channels + s2 * STRIP + v, channels - s2 * STRIP - v);
             }
-            sum = (sum << 4) + (ones_in(d8) << 3) + (ones_in(d4) << 2) + (ones_in(d2) << 1) + ones_in(d1);
-            count_up(sum, together + (s1 * STRIP + c) * channels + s2 * STRIP + v, channels - s2 * STRIP - v);
         }
 }
