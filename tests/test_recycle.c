@@ -185,6 +185,14 @@ static void bad_statistics_are_refused(void **state)
     assert_null(choose("importance", (struct choice){ .total = 4, .subset = 3, .score = minus }));
     assert_null(choose("graph", (struct choice){ .total = 4, .subset = 3, .together = alone, .parts = 2 }));
     assert_int_equal(fail_fault(), FAULT_NUMBERS);
+    for (int metis = 0; metis < 2; metis++) {
+        f32 crooked[16] = { 0, 1, 2, 3,  1, 0, 4, 5,  2, 4, 0, 6,  3, 5, 7, 0 }, below[4] = { 0, -1, -1, 0 };
+        enum graph_cutter how = metis ? GRAPH_METIS : GRAPH_LOUVAIN;
+        assert_null(choose("graph", (struct choice){ .total = 4, .subset = 2, .together = crooked, .parts = 2, .cutter = how }));
+        assert_non_null(strstr(fail_message(), "must be symmetric"));
+        assert_null(choose("graph", (struct choice){ .total = 2, .subset = 1, .together = below, .parts = 2, .cutter = how }));
+        assert_non_null(strstr(fail_message(), "not negative"));
+    }
     assert_null(choose("random", (struct choice){ .total = 4, .subset = 5 }));
     assert_int_equal(fail_fault(), FAULT_DATA);
     assert_non_null(strstr(fail_message(), "at least as wide"));

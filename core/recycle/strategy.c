@@ -28,16 +28,25 @@ const strategy *strategy_find(const char *name)
     return NULL;
 }
 
-/* Sums catch every NaN and infinity in one pass. */
+/* Sums catch every NaN and infinity in one pass. METIS and Louvain rely on the rest: METIS overruns its memory without it. */
 static int measured(const struct choice *c)
 {
     f64 sum = 0;
+    bool counts = true;
+    int n = c->together ? c->total : 0;
     for (int i = 0; c->score && i < c->total; i++)
         sum += c->score[i];
-    for (i64 i = 0; c->together && i < (i64)c->total * c->total; i++)
-        sum += c->together[i];
-    return isfinite(sum) ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself "
-                                    "compute finite values on these images?", c->what);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++) {
+            f32 x = c->together[(size_t)i * n + j];
+            sum += x;
+            counts &= x >= 0 && x == c->together[(size_t)j * n + i];
+        }
+    if (!isfinite(sum))
+        return fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself compute finite values on "
+                    "these images?", c->what);
+    return counts ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are damaged: co-activation must be symmetric and not negative",
+                             c->what);
 }
 
 int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
