@@ -185,7 +185,7 @@ static void statistics_are_kept_and_checked(void **state)
     refused(s, FAULT_DATA, "another predecessor");
     s->recycle.from.experts = wide;
     s->recycle.images = 10;
-    refused(s, FAULT_DATA, "another images");
+    refused(s, FAULT_DATA, "another set of images");
     s->recycle.images = 11;
     s->recycle.percentile = 50;
     refused(s, FAULT_DATA, "another threshold");

@@ -2,6 +2,7 @@
 #include "ckpt/format.h"
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "elements are used in place: little-endian only");
 
@@ -330,7 +331,15 @@ static const struct format *format_for(const char *path)
     return NULL;
 }
 
-int ckpt_can_save(const char *path) { return format_for(path) ? 0 : -1; }
+int ckpt_can_save(const char *path)
+{
+    char dir[4096];
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? MAX((int)(slash - path), 1) : 1, slash ? path : ".");
+    if (!format_for(path))
+        return -1;
+    return access(dir, W_OK | X_OK) ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno)) : 0;
+}
 
 int entry_write(entry *e, FILE *f)
 {

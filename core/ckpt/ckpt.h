@@ -115,7 +115,8 @@ int   ckpt_set_meta(ckpt *c, const char *key, const char *value);
 /* .safetensors (.state), .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, also one
  * opened: so convert works. Written beside, fsynced, renamed: a failure spares the old file. -1 + fail. */
 int   ckpt_save(ckpt *c, const char *path);
-/* Would ckpt_save know the suffix? To complain before the work is done. 0, or -1 + fail(FAULT_USAGE). */
+/* Would ckpt_save know the suffix (FAULT_USAGE), and find a folder to write to (FAULT_RUN)? To complain before the work is
+ * done. 0, or -1 + fail. */
 int   ckpt_can_save(const char *path);
 
 /* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */

@@ -156,11 +156,17 @@ static int read_kept(const char *path, bool asked, const struct provenance *w, b
     return 1;
 }
 
-static int keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w, arena *a)
+/* Makes the folders, too: measuring takes minutes, and then there must be a place for what it gave. */
+static int can_keep(const char *path, arena *a)
 {
     const char *slash = strrchr(path, '/');
     int rc = slash && slash > path ? file_mkdirs(arena_printf(a, "%.*s", (int)(slash - path), path)) : 0;
-    rc = rc || statistics_save(st, w, path) ? -1 : 0;
+    return rc || ckpt_can_save(path) ? -1 : 0;
+}
+
+static int keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w, arena *a)
+{
+    int rc = can_keep(path, a) || statistics_save(st, w, path) ? -1 : 0;
     if (!rc || asked)
         return rc;
     warn("the statistics are not kept: %s", fail_message());
@@ -197,6 +203,8 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     bool asked = *s->recycle.statistics;
     const char *path = asked ? s->recycle.statistics : cache_path(&w, a);
     int rc = read_kept(path, asked, &w, pairs, a, out);
+    if (!rc && d && asked)
+        rc = can_keep(path, a);
     if (!rc && d && !(rc = measure(p, d, set, &o, pairs, a, out)))
         rc = keep(path, asked, out, &w, a);
     data_close(set);

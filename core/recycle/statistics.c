@@ -21,7 +21,7 @@ static const char *count_text(arena *a, const struct provenance *w, int field)
 static int rows_of(const struct provenance *w, arena *a, const char *row[][3])
 {
     const char *all[][3] = {
-        { "predecessor", w->predecessor, "predecessor" }, { "images", w->image_hash, "images" },
+        { "predecessor", w->predecessor, "predecessor" }, { "images", w->image_hash, "set of images" },
         { "image_count", count_text(a, w, 0), "number of images" }, { "batch", count_text(a, w, 1), "images per batch" },
         { "threshold", w->threshold, "threshold" },
     };
