@@ -466,6 +466,14 @@ static void report_by_hand(void **state)
     assert_true(fabs(r.layer[0].mass_universal - 10 / 20.0) < 1e-12);         // {7}
     assert_true(fabs(r.layer[0].overlap_core - 2 / 6.0) < 1e-12 && isnan(r.layer[0].overlap_universal));
     assert_true(fabs(r.layer[0].coverage - 6 / 8.0) < 1e-12);
+    assert_true(fabs(r.layer[0].mass_channels - 0.6) < 1e-12);                 // everybody's {0 2}
+    b.expert_channel = (const i32[6]){ 0, 1, 2, 3, 1, 3 };                     // 7, 3 and 4 of 10
+    s.recycle.from.dense = "another";                                          // then the trunk has nothing of this one
+    report_make(&s, &from, &to, &st, &p, a, &r);
+    assert_true(fabs(r.layer[0].mass_channels - 14 / 30.0) < 1e-12 && isnan(r.channel_mass));
+    b.dense_hidden = hidden;                                                   // nor has the universal expert
+    report_make(&s, &from, &to, &st, &p, a, &r);
+    assert_true(fabs(r.layer[0].mass_channels - 10 / 20.0) < 1e-12 && isnan(r.layer[0].mass_universal));
 }
 
 static void bad_predecessors_are_refused(void **state)

@@ -162,7 +162,8 @@ int recycle_graft(const struct spec *s, const ckpt *experts, const ckpt *dense, 
 /* Shares are of 1; NAN where there is nothing to say (no statistics, one expert, no graph). */
 struct layer_report {
     int block;
-    f64 mass_core, mass_universal;      /* share of the layer's importance an expert holds, on average */
+    f64 mass_core, mass_universal;      /* share of the neurons' importance an expert holds, on average */
+    f64 mass_channels;                  /* of the channels' importance, those it reads and writes */
     f64 overlap_core, overlap_universal;        /* mean Jaccard index of two experts' neurons */
     f64 coverage;                       /* share of the layer's neurons that some expert holds */
     int parts;                          /* graph: how many, the share of co-activation cut, modularity */
@@ -170,11 +171,12 @@ struct layer_report {
 };
 struct recycle_report {
     const char *strategy, *metric;
-    f64 channel_mass;                   /* share of importance in the channels kept; the mean over stages */
+    bool dense;                         /* the trunk is that of a second predecessor */
+    f64 channel_mass;                   /* share of importance in the trunk's channels, the mean over stages; NAN: dense */
     int layers;
     struct layer_report *layer;
-    f64 distance, agreement;            /* logits against the predecessor's before any training: relative L2 distance, share
-                                           of images with the same first class; NAN: not measured */
+    f64 distance, agreement;            /* logits against those of the trunk's predecessor before any training: relative L2
+                                           distance, share of images with the same first class; NAN: not measured */
 };
 void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
                  const struct picks *p, arena *a, struct recycle_report *out);

@@ -49,6 +49,20 @@ static f64 mass(const struct sets *s, const f64 *score)
     return score && s->n && all > 0 ? held / all / s->n : NAN;
 }
 
+/* The mean over the experts cut from this predecessor; `shared` channels where they have none of their own. */
+static f64 channels_held(const struct block_shape *to, const struct block_picks *b, const i32 *shared, const struct activity *x,
+                         const f64 *score)
+{
+    int sets = b->expert_channel ? to->core + (b->dense_hidden ? 0 : to->universal) : 1;
+    const i32 *channel = b->expert_channel ? b->expert_channel : shared;
+    f64 all = 0, held = 0;
+    for (int i = 0; i < x->width; i++)
+        all += score[i];
+    for (i64 i = 0; i < (i64)sets * to->dim; i++)
+        held += score[channel[i]];
+    return sets && all > 0 ? held / all / sets : NAN;
+}
+
 static void cover(const struct sets *s, u64 *any)
 {
     for (int e = 0; e < s->n; e++)
@@ -66,7 +80,7 @@ static struct layer_report layer(const struct spec *s, const struct block_shape 
     struct sets universal = sets_of(to, b, to->core, b->dense_hidden ? 0 : to->universal, total, a);
     struct layer_report r = { .mass_core = mass(&core, score), .mass_universal = mass(&universal, score),
                               .overlap_core = overlap(&core), .overlap_universal = overlap(&universal),
-                              .cut = NAN, .modularity = NAN };
+                              .mass_channels = NAN, .cut = NAN, .modularity = NAN };
     u64 *any = arena_array(a, u64, core.words);
     cover(&core, any);
     cover(&universal, any);
@@ -107,9 +121,11 @@ static f64 channel_mass(const struct spec *s, const struct anatomy *from, const 
 void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
                  const struct picks *p, arena *a, struct recycle_report *out)
 {
-    *out = (struct recycle_report){ .strategy = s->recycle.strategy, .channel_mass = st ? channel_mass(s, from, to, st, p) : NAN,
+    bool dense = *s->recycle.from.dense;
+    *out = (struct recycle_report){ .strategy = s->recycle.strategy, .dense = dense, .distance = NAN, .agreement = NAN,
                                     .metric = (const char *[]){ "l1", "l2", "count" }[s->recycle.metric],
-                                    .layer = arena_array(a, struct layer_report, to->depth), .distance = NAN, .agreement = NAN };
+                                    .channel_mass = st && !dense ? channel_mass(s, from, to, st, p) : NAN,
+                                    .layer = arena_array(a, struct layer_report, to->depth) };
     for (int l = 0; l < to->depth; l++) {
         const struct block_picks *b = &p->block[l];
         if (!block_moe(&to->block[l]))
@@ -117,6 +133,10 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
         struct layer_report *r = &out->layer[out->layers++];
         *r = layer(s, &to->block[l], b, from->block[b->from].hidden, st ? &st->of[SITE_HIDDEN][b->from] : NULL, a);
         r->block = l;
+        if (!st)
+            continue;
+        const struct activity *x = &st->of[SITE_CHANNEL][b->from];
+        r->mass_channels = channels_held(&to->block[l], b, p->channel[to->block[l].stage], x, activity_score(s, x));
     }
 }
 
@@ -131,23 +151,28 @@ static const char *percent(char out[16], f64 share)
 void report_text(FILE *f, const struct recycle_report *r)
 {
     char c[7][16];
-    fprintf(f, "strategy %s", r->strategy);
-    if (!isnan(r->channel_mass))
-        fprintf(f, "; the channels kept hold %.1f %% of the importance (%s)", 100 * r->channel_mass, r->metric);
-    fprintf(f, "\n%-6s %22s %24s %10s %8s %8s %12s\n", "", "importance held, %", "overlap (Jaccard), %", "neurons", "", "cut", "");
-    fprintf(f, "%-6s %10s %11s %12s %11s %10s %8s %8s %12s\n", "block", "core", "universal", "core", "universal", "used, %", "parts",
-            "edges, %", "modularity");
+    bool graph = r->layers && r->layer->parts;
+    fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean expert\n", r->strategy,
+            r->metric);
+    fprintf(f, "%-5s %29s %22s %10s%s\n", "", "importance held", "overlap (Jaccard)", "neurons", graph ? "   co-activation" : "");
+    fprintf(f, "%-5s %8s %10s %9s %11s %10s %10s%s\n", "block", "core", "universal", "channels", "core", "universal", "in use",
+            graph ? "   parts     cut  modularity" : "");
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
-        fprintf(f, "%-6d %10s %11s %12s %11s %10s", l->block, percent(c[0], l->mass_core), percent(c[1], l->mass_universal),
-                percent(c[2], l->overlap_core), percent(c[3], l->overlap_universal), percent(c[4], l->coverage));
+        fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, percent(c[0], l->mass_core), percent(c[1], l->mass_universal),
+                percent(c[2], l->mass_channels), percent(c[3], l->overlap_core), percent(c[4], l->overlap_universal),
+                percent(c[5], l->coverage));
         if (l->parts)
-            fprintf(f, " %8d %8s %12.4f", l->parts, percent(c[5], l->cut), l->modularity);
+            fprintf(f, " %7d %7s %11.4f", l->parts, percent(c[6], l->cut), l->modularity);
         fprintf(f, "\n");
     }
+    if (r->layers && isnan(r->layer->mass_channels))
+        fprintf(f, "importance is not known: this strategy measures no activations, and none are kept\n");
+    if (!isnan(r->channel_mass))
+        fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n", 100 * r->channel_mass);
     if (!isnan(r->distance))
-        fprintf(f, "before training: logits differ from the predecessor's by %.1f %% of their length, the first class agrees "
-                "on %.1f %% of the images\n", 100 * r->distance, 100 * r->agreement);
+        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their length; the first class "
+                "is the same for %.1f %% of the images\n", r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
 }
 
 static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }
@@ -157,17 +182,17 @@ char *report_json(arena *a, const struct recycle_report *r)
     json_t *layers = json_array();
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
-        json_t *row = json_pack("{s:i, s:{s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
-            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal),
+        json_t *row = json_pack("{s:i, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
+            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal), "channels", number(l->mass_channels),
             "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal), "coverage", number(l->coverage));
         if (l->parts)
             json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut", number(l->cut),
                                                   "modularity", number(l->modularity)));
         json_array_append_new(layers, row);
     }
-    json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:o, s:o}}", "strategy", r->strategy, "metric", r->metric,
+    json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}", "strategy", r->strategy, "metric", r->metric,
         "channel_importance", number(r->channel_mass), "layers", layers,
-        "logits", "distance", number(r->distance), "agreement", number(r->agreement));
+        "logits", "of", r->dense ? "dense" : "experts", "distance", number(r->distance), "agreement", number(r->agreement));
     char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6)), *copy = arena_copy(a, text, strlen(text));
     free(text);
     json_decref(all);
