@@ -63,8 +63,8 @@ int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int
         memcpy(out + n, unit, sizeof *out * (size_t)MIN(size, room));
         n += MIN(size, room);
     }
+    sample_sort(out, n, p->n, scratch);
     arena_restore(scratch, m);
-    sample_sort(out, n);
     return n;
 }
 

@@ -20,7 +20,7 @@ static void strongest(const struct choice *c, i32 *out)
     qsort(r, (size_t)c->total, sizeof *r, strongest_first);
     for (int i = 0; i < c->subset; i++)
         out[i] = r[i].unit;
-    sample_sort(out, c->subset);
+    sample_sort(out, c->subset, c->total, c->scratch);
 }
 
 static int choose(const struct choice *c, i32 *out)
@@ -38,7 +38,7 @@ static int choose(const struct choice *c, i32 *out)
         if (n < c->subset)
             return fail(FAULT_NUMBERS, "only %d of the %d units of %s were ever active, %d are wanted: use more images, a "
                         "lower recycle.threshold, or another metric", n, c->total, c->what, c->subset);
-        sample_sort(out, c->subset);
+        sample_sort(out, c->subset, c->total, c->scratch);
     }
     return 0;
 }

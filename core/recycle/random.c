@@ -10,7 +10,7 @@ static int choose(const struct choice *c, i32 *out)
             deck[i] = i;
         rng_shuffle(&r, deck, c->total);
         memcpy(out, deck, sizeof *out * (size_t)c->subset);
-        sample_sort(out, c->subset);
+        sample_sort(out, c->subset, c->total, c->scratch);
     }
     return 0;
 }

@@ -5,7 +5,6 @@
  */
 #include "recycle/recycle.h"
 #include <math.h>
-#include <stdlib.h>
 
 int sample_weights(const char *what, const f64 *score, int n, u64 *weight)
 {
@@ -65,10 +64,14 @@ int sample_draw(rng *r, const u64 *weight, int n, int k, i32 *out, arena *scratc
     return drawn;
 }
 
-static int ascending(const void *a, const void *b)
+void sample_sort(i32 *v, int n, int total, arena *scratch)
 {
-    i32 x = *(const i32 *)a, y = *(const i32 *)b;
-    return (x > y) - (x < y);
+    arena_mark m = arena_save(scratch);
+    u64 *there = arena_array(scratch, u64, CEIL_DIV(total, 64));
+    for (int i = 0; i < n; i++)
+        there[v[i] / 64] |= (u64)1 << v[i] % 64;
+    for (int w = 0; w < CEIL_DIV(total, 64); w++)
+        for (u64 left = there[w]; left; left &= left - 1)
+            *v++ = w * 64 + __builtin_ctzll(left);
+    arena_restore(scratch, m);
 }
-
-void sample_sort(i32 *v, int n) { qsort(v, (size_t)n, sizeof *v, ascending); }
