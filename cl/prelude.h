@@ -22,7 +22,8 @@
 /* The first n of 16 floats at p; the other lanes are `fill`. Full vectors cost one comparison; short ones are one masked
  * instruction where the compiler has it, which makes the ends of rows two to three times faster. */
 #if defined(__AVX512F__) && defined(__has_builtin)
-#if __has_builtin(__builtin_ia32_loadups512_mask) && __has_builtin(__builtin_ia32_storeups512_mask)
+#if __has_builtin(__builtin_ia32_loadups512_mask) && __has_builtin(__builtin_ia32_storeups512_mask) && \
+    __has_builtin(__builtin_ia32_cmpps512_mask)
 #define MASKED
 typedef float masked_16 __attribute__((vector_size(64)));
 typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may come out as four loads of a quarter */
