@@ -266,6 +266,55 @@ static void crowds_are_refused(void **state)
     arena_close(a);
 }
 
+/* ---- elements that are asked for ------------------------------------------------------------------------- */
+
+struct source { f32 value; int asked, fails; };
+
+static int give(void *arg, void *out)
+{
+    struct source *s = arg;
+    s->asked++;
+    for (int i = 0; i < 3; i++)
+        ((f32 *)out)[i] = s->value + (f32)i;
+    return s->fails ? fail(FAULT_DEVICE, "the device is gone") : 0;
+}
+
+/* They are asked for once for each use, beside borrowed ones, and a failure spares the old file. */
+static void elements_may_come_later(void **state)
+{
+    (void)state;
+    static const char *const name[] = { "later.safetensors", "later.pth", "later.npz" };
+    struct source s[2] = { { 1 }, { 5 } };
+    f32 mine[3] = { 7, 8, 9 };
+    ckpt *c = ckpt_new();
+    ckpt_add_later(c, "a", CKPT_F32, 1, (i64[]){ 3 }, give, &s[0]);
+    ckpt_add(c, "b", CKPT_F32, 1, (i64[]){ 3 }, mine);
+    ckpt_add_later(c, "c", CKPT_F32, 2, (i64[]){ 1, 3 }, give, &s[1]);
+    ckpt_add_later(c, "d", CKPT_F32, 1, (i64[]){ 0 }, give, &s[1]);
+    assert_int_equal(s[0].asked, 0);
+    for (int i = 0; i < countof(name); i++) {
+        char path[4096];
+        s[0].value = (f32)i;                         // as it is when it is saved
+        s[0].asked = s[1].fails = 0;
+        assert_int_equal(ckpt_save(c, scratch_path(path, name[i])), 0);
+        assert_int_equal(s[0].asked, 1);
+        ckpt *back = ckpt_open(path);
+        assert_non_null(back);
+        assert_float_equal(((const f32 *)tensor_data(ckpt_find(back, "a")))[2], (f32)i + 2, 0);
+        assert_float_equal(((const f32 *)tensor_data(ckpt_find(back, "b")))[2], 9, 0);
+        assert_float_equal(((const f32 *)tensor_data(ckpt_find(back, "c")))[0], 5, 0);
+        ckpt_close(back);
+        s[1].fails = 1;
+        assert_int_equal(ckpt_save(c, path), -1);
+        assert_int_equal(fail_fault(), FAULT_DEVICE);
+        assert_true(strstr(fail_message(), "the device is gone") && strstr(fail_message(), path));
+        assert_true(file_exists(path));
+    }
+    tensor_drop(ckpt_find(c, "b"));
+    assert_float_equal(((const f32 *)tensor_data(ckpt_find(c, "b")))[0], 7, 0);
+    ckpt_close(c);
+}
+
 /* ---- golden, saving ------------------------------------------------------------------------------------ */
 
 static void golden_file_is_read(void **state)
@@ -308,6 +357,7 @@ int main(void)
         cmocka_unit_test(metadata_is_text),
         cmocka_unit_test(truncation_at_every_byte_is_refused),
         cmocka_unit_test(crowds_are_refused),
+        cmocka_unit_test(elements_may_come_later),
         cmocka_unit_test(golden_file_is_read),
         cmocka_unit_test(sha256_of_a_file),
     };

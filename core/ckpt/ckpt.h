@@ -109,6 +109,10 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
 void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
+/* The same, but the elements are asked for when they are wanted, and forgotten after: give writes them to out, or
+ * -1 + fail. So what lies on a device is saved without being held in memory besides. */
+void  ckpt_add_later(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape,
+                     int (*give)(void *arg, void *out), void *arg);
 /* Copied; replaces an earlier value. model/weights.c has the keys that we write; "grid" ("rows columns" of
  * pos_embed) is the one read here. 0, or -1 + fail(FAULT_USAGE) for what is no UTF-8. */
 int   ckpt_set_meta(ckpt *c, const char *key, const char *value);

@@ -77,8 +77,6 @@ struct load_options model_load_options(const struct spec *s);
 struct model_about { const char *const *classes; int n_classes; const f64 *mean, *std; const char *const *more; };
 /* Writes it into c's metadata, with the experiment. */
 void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about);
-/* p as a checkpoint in memory, to be saved (or filled further); values are read into a and live as long. NULL + fail. */
-ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about);
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
 /* Class names in index order out of a checkpoint's metadata: how many, 0 when it names none. */
 int   model_classes(const ckpt *c, arena *a, const char *const **names);

@@ -142,21 +142,13 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
         ckpt_set_meta(c, m[0], m[1]);
 }
 
-ckpt *model_ckpt(const params *p, const struct spec *s, arena *a, const struct model_about *about)
-{
-    ckpt *c = ckpt_new();
-    model_describe(c, s, a, about);
-    if (!params_save(p, c, a, ""))
-        return c;
-    ckpt_close(c);
-    return NULL;
-}
-
 int model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about)
 {
     arena *a = arena_open("checkpoint");
-    ckpt *c = model_ckpt(p, s, a, about);
-    int rc = c ? ckpt_save(c, path) : -1;
+    ckpt *c = ckpt_new();
+    model_describe(c, s, a, about);
+    params_save(p, c, a);
+    int rc = ckpt_save(c, path);
     ckpt_close(c);
     arena_close(a);
     return rc;

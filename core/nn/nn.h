@@ -57,8 +57,10 @@ int     params_init(params *p, u64 seed);
 struct param *params_find(const params *p, const char *name);      /* NULL when absent */
 int     params_read(const params *p, const struct param *x, f32 *out);
 int     params_write(params *p, struct param *x, const f32 *values);
-/* Adds every parameter to a checkpoint, under prefix + name; the values are read into `a` and live as long. */
-int     params_save(const params *p, ckpt *c, arena *a, const char *prefix);
+/* Adds every parameter to a checkpoint. The values are read when the checkpoint is saved, one tensor at a time. */
+void    params_save(const params *p, ckpt *c, arena *a);
+/* The same with what lies at r in x's shape (a moment, say), under prefix + x's name. */
+void    param_save(const params *p, const struct param *x, range r, ckpt *c, arena *a, const char *prefix);
 
 /* ---- layers.c ---------------------------------------------------------------------------------------------------------- */
 

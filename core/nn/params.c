@@ -130,14 +130,25 @@ int params_open(params *p, dev *d, enum params_use use)
 int params_read(const params *p, const struct param *x, f32 *out)      { return mem_read(p->d, x->value, out); }
 int params_write(params *p, struct param *x, const f32 *values)        { return mem_write(p->d, x->value, values); }
 
-int params_save(const params *p, ckpt *c, arena *a, const char *prefix)
+/* ---- into a checkpoint ------------------------------------------------------------------------------------------------ */
+
+struct stored { dev *d; range r; };
+
+static int give(void *arg, void *out)
 {
-    for (size_t i = 0; i < p->n; i++) {
-        const struct param *x = &p->list[i];
-        f32 *v = arena_array(a, f32, shape_count(x->shape));
-        if (params_read(p, x, v))
-            return -1;
-        ckpt_add(c, arena_printf(a, "%s%s", prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, v);
-    }
-    return 0;
+    const struct stored *s = arg;
+    return mem_read(s->d, s->r, out);
+}
+
+void param_save(const params *p, const struct param *x, range r, ckpt *c, arena *a, const char *prefix)
+{
+    struct stored *s = arena_one(a, struct stored);
+    *s = (struct stored){ p->d, r };
+    ckpt_add_later(c, arena_printf(a, "%s%s", prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, give, s);
+}
+
+void params_save(const params *p, ckpt *c, arena *a)
+{
+    for (size_t i = 0; i < p->n; i++)
+        param_save(p, &p->list[i], p->list[i].value, c, a, "");
 }

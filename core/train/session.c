@@ -31,10 +31,11 @@ static u64 device_memory(const dev *d)
 
 static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
 {
-    char need[24], weights[24], acts[24], have[24];
-    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s; "
-                "%s has %s (a smaller model, or a larger train.accumulate)", text_bytes(need, (f64)(state + k->train_bytes)),
-                text_bytes(weights, (f64)state), text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s",
+    char need[24], weights[24], acts[24], eval[24], have[24];
+    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s, %s to "
+                "evaluate; %s has %s (a smaller model, or a larger train.accumulate)",
+                text_bytes(need, (f64)(state + k->train_bytes + k->eval_bytes)), text_bytes(weights, (f64)state),
+                text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s", text_bytes(eval, (f64)k->eval_bytes),
                 dev_info(e->d)->name, text_bytes(have, (f64)device_memory(e->d)));
 }
 
@@ -49,12 +50,12 @@ int session_fit(struct session *e)
     for (int parts = MAX(1, given); have && !rc; parts++) {
         if (batch % parts && !given)
             continue;
-        if ((rc = model_count(a, &e->s, MAX(1, batch / parts), 1, &k)))
+        if ((rc = model_count(a, &e->s, MAX(1, batch / parts), data_options_of(&e->s, false).batch, &k)))
             break;
         u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
         state += (u64)shape_count(model_images(&e->s, MAX(1, batch / parts))) * (parts > 1 ? 2 : 1);     // pixels, see feed.c
         e->s.train.accumulate = parts;
-        if (state + k.train_bytes <= have)
+        if (state + k.train_bytes + k.eval_bytes <= have)
             break;
         if (given || parts >= batch || state > have)
             rc = too_large(e, &k, MAX(1, batch / parts), state);

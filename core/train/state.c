@@ -30,21 +30,16 @@ int state_save(const char *path, struct learner *l, const struct progress *at)
 {
     arena *a = arena_open("state");
     ckpt *c = ckpt_new();
-    int rc = 0;
     for (int k = 0; k < parts_of(l); k++)
-        for (size_t i = 0; i < l->p->n && !rc; i++) {
-            const struct param *x = &l->p->list[i];
-            f32 *v = arena_array(a, f32, shape_count(x->shape));
-            rc = mem_read(l->d, parts[k].of(l, x), v);
-            ckpt_add(c, arena_printf(a, "%s%s", parts[k].prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, v);
-        }
+        for (size_t i = 0; i < l->p->n; i++)
+            param_save(l->p, &l->p->list[i], parts[k].of(l, &l->p->list[i]), c, a, parts[k].prefix);
     ckpt_set_meta(c, "format", "jetcl state 1");
     set_number(c, a, "epoch", (f64)at->epoch);
     set_number(c, a, "step", (f64)at->step);
     set_number(c, a, "best", at->best);
     set_number(c, a, "best_epoch", (f64)at->best_epoch);
     set_number(c, a, "since_best", (f64)at->since_best);
-    rc = rc ? rc : ckpt_save(c, path);
+    int rc = ckpt_save(c, path);
     ckpt_close(c);
     arena_close(a);
     return rc;
