@@ -190,9 +190,13 @@ static void bad_statistics_are_refused(void **state)
         enum graph_cutter how = metis ? GRAPH_METIS : GRAPH_LOUVAIN;
         assert_null(choose("graph", (struct choice){ .total = 4, .subset = 2, .together = crooked, .parts = 2, .cutter = how }));
         assert_non_null(strstr(fail_message(), "must be symmetric"));
-        assert_null(choose("graph", (struct choice){ .total = 2, .subset = 1, .together = below, .parts = 2, .cutter = how }));
+        assert_null(choose("graph", (struct choice){ .total = 2, .subset = 1, .together = below, .parts = 1, .cutter = how }));
         assert_non_null(strstr(fail_message(), "not negative"));
     }
+    const f32 complete[9] = { 0, 1, 1, 1, 0, 1, 1, 1, 0 };
+    assert_null(choose("graph", (struct choice){ .total = 3, .subset = 2, .together = complete, .parts = 3, .cutter = GRAPH_METIS }));
+    assert_int_equal(fail_fault(), FAULT_USAGE);
+    assert_non_null(strstr(fail_message(), "has only 3 units"));
     assert_null(choose("random", (struct choice){ .total = 4, .subset = 5 }));
     assert_int_equal(fail_fault(), FAULT_DATA);
     assert_non_null(strstr(fail_message(), "at least as wide"));

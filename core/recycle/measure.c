@@ -11,7 +11,7 @@ static void show_progress(i64 done, i64 all, f64 seconds)
 {
     char bar[32], left[24];
     f64 rate = (f64)done / MAX(seconds, 1e-9);
-    progress("measuring activations  %lld/%lld images [%s]  %.0f img/s  ETA %s", (long long)done, (long long)all,
+    progress("measuring activations  %lld/%lld images  %s  %.0f img/s  ETA %s", (long long)done, (long long)all,
              say_bar(bar, 24, (f64)done / (f64)all), rate, text_time(left, (f64)(all - done) / MAX(rate, 1e-9)));
 }
 
