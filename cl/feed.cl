@@ -3,7 +3,7 @@
  * is computed but one sum. Two kernels: `erase` writes noise over the pixels, `feed` looks up and adds. A group takes
  * `block` of the rows of all images, its items what lies along a row.
  *
- *     recipe (20 ints)   partner, mixed y1 y2 x1 x2, erased y1 y2 x1 x2 key key, the same of the partner, 3 unused
+ *     recipe (17 ints)   partner, mixed y1 y2 x1 x2, erased y1 y2 x1 x2 key key, the same of the partner
  *     values             [alone | own | other][c][byte]
  *     noise              [c][16-bit draw]
  *
@@ -27,7 +27,7 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
     const long first = get_group_id(0) * block, end = min(first + block, rows);
     for (long row = first; row < end; row++) {
         const int k = row / h, y = row % h;
-        __global const int *r = recipes + (k < part ? 20 * k + 5 : 20 * (k - part) + 11);
+        __global const int *r = recipes + (k < part ? 17 * k + 5 : 17 * (k - part) + 11);
         if (y < r[0] || y >= r[1])
             continue;
         __global uchar *to = pixels + (row * w + r[2]) * 3;
@@ -70,7 +70,7 @@ __kernel void feed(__global const uchar *pixels, __global const int *recipes, __
     for (long row = first; row < end; row++) {
         const long k = row / h;
         const int y = row % h;
-        __global const int *r = recipes + 20 * k;
+        __global const int *r = recipes + 17 * k;
         __global const uchar *p = pixels + row * w * 3, *q = pixels + ((behind ? k + behind : (long)r[0]) * h + y) * w * 3;
         __global float *to = images + (3 * k * h + y) * w;
         const bool mixes = y >= r[1] && y < r[2] && r[3] < r[4];

@@ -72,13 +72,12 @@ int         render_demo(const char *folder);
 
 /* ---- loader.c ------------------------------------------------------------------------------------------ */
 
-/* How an image is finished from bytes, the last thing before the network. Rectangles are y1 y2 x1 x2. Inside
- * `mixed` (everything: Mixup; a part: CutMix; nothing) it is blended with image `partner` of the batch; inside
- * `erased` its own bytes give way to noise first. What befalls the partner's bytes stands here again. */
+/* How an image is finished from bytes, the last thing before the network; cl/feed.cl reads it as 17 words.
+ * Rectangles are y1 y2 x1 x2. Bytes give way to noise in own.box, those of image `partner` of the batch in
+ * other.box; then the two are blended inside `mixed`: everything (Mixup), a part (CutMix) or nothing. */
 struct recipe {
     i32 partner, mixed[4];
     struct erasing { i32 box[4]; u32 key[2]; } own, other;
-    i32 unused[3];                                /* to twenty words: cl/feed.cl reads it in fours */
 };
 enum { NOISE_DRAWS = 1 << 16 };
 

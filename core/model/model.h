@@ -60,7 +60,7 @@ struct feed {
 int  feed_open(struct feed *f, dev *d, const node *images, bool whole);
 void feed_close(struct feed *f);
 /* Images [from, from + n) of b, n <= part, into the front of `images`, finished; whole: all of b. Enqueued: b must stay
- * until a later fence. */
+ * until a later fence. Batches that erase are all of one loader, so the table of noise goes up once. */
 int  feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n);
 /* n images of noise with mean 0 and variance 1, mixed as the loader's are, and labels: for measurements. */
 struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
