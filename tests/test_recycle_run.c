@@ -192,6 +192,14 @@ static void statistics_are_kept_and_checked(void **state)
     same_file(kept, kept, true);
     assert_int_equal(stat(kept, &after), 0);
     assert_true(before.st_ino == after.st_ino);
+
+    // what could not be kept is not measured first
+    s->recycle.statistics = at("kept/statistics.txt");
+    refused(s, FAULT_USAGE, "no suffix of a checkpoint");
+    s->recycle.statistics = at("kept/new.safetensors");
+    assert_int_equal(recycle_run(s, device, "/no/such/folder/x.safetensors", room, NULL), -1);
+    assert_int_equal(fail_fault(), FAULT_RUN);
+    assert_false(file_exists(at("kept/new.safetensors")));
 }
 
 static void a_second_predecessor_is_the_trunk(void **state)

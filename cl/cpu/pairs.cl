@@ -6,7 +6,7 @@
  *     word 0 1 | 2 3 ...        ones, twos, fours, eights: digits of 512 running sums, one per bit of a vector
  *      twos a  | twos b ...     add3: sum and carry of three words, two instructions where the CPU has three-input logic
  *
- * Bound by logic: about five instructions for 512 pairs of bits, once both sides lie together in the first cache.
+ * Bound by logic: about five instructions for 512 pairs of bits, once both sides lie in the first cache.
  */
 #include "pairs.h"
 #define WORDS 16
@@ -34,7 +34,7 @@ static inline uint16 add3(uint16 *sum, uint16 a, uint16 b)
 #define FOUR(i)   add3(&d2, TWO(i), TWO((i) + 2))
 #define EIGHT(i)  add3(&d4, FOUR(i), FOUR((i) + 4))
 
-/* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would have to hold them all. */
+/* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would hold them all. */
 static inline void gather(__global const uint *bits, int words, uint16 *to)
 {
     for (int w = 0; w < words; w++)

@@ -90,8 +90,8 @@ struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, aren
 static int cut(const struct choice *c, i32 *part)
 {
     if (c->cutter == GRAPH_METIS && c->parts >= c->total)
-        return fail(FAULT_USAGE, "recycle.parts is %d, but %s has only %d units: a part must hold some that fire together",
-                    c->parts, c->what, c->total);
+        return fail(FAULT_USAGE, "recycle.parts is %d, but %s has only %d units: a part must hold some that fire "
+                    "together", c->parts, c->what, c->total);
     if (c->cutter == GRAPH_METIS)
         return metis_cut(c->together, c->total, c->parts, c->unweighted, c->seed, part, c->scratch);
     louvain_cut(c->together, c->total, c->resolution, c->seed, part, c->scratch);

@@ -61,7 +61,7 @@ int  sample_weights(const char *what, const f64 *score, int n, u64 *weight);
 /* Draws k of n one after the other, each with probability weight / (weight of those left); out in the order drawn.
  * Returns how many it drew: less than k when no weight is left. */
 int  sample_draw(rng *r, const u64 *weight, int n, int k, i32 *out, arena *scratch);
-void sample_sort(i32 *v, int n, int total, arena *scratch);      /* different numbers below total, ascending */
+void sample_sort(i32 *v, int n, int total, arena *scratch);  /* different numbers below total, ascending */
 
 /* ---- uniform.c --------------------------------------------------------------------------------------------------- */
 

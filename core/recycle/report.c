@@ -49,9 +49,9 @@ static f64 mass(const struct sets *s, const f64 *score)
     return score && s->n && all > 0 ? held / all / s->n : NAN;
 }
 
-/* The mean over the experts cut from this predecessor; `shared` channels where they have none of their own. */
-static f64 channels_held(const struct block_shape *to, const struct block_picks *b, const i32 *shared, const struct activity *x,
-                         const f64 *score)
+/* The mean over experts cut from this predecessor; `shared`: channels of those that have none of their own. */
+static f64 channels_held(const struct block_shape *to, const struct block_picks *b, const i32 *shared,
+                         const struct activity *x, const f64 *score)
 {
     int sets = b->expert_channel ? to->core + (b->dense_hidden ? 0 : to->universal) : 1;
     const i32 *channel = b->expert_channel ? b->expert_channel : shared;
@@ -122,7 +122,8 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
                  const struct picks *p, arena *a, struct recycle_report *out)
 {
     bool dense = *s->recycle.from.dense;
-    *out = (struct recycle_report){ .strategy = s->recycle.strategy, .dense = dense, .distance = NAN, .agreement = NAN,
+    *out = (struct recycle_report){ .strategy = s->recycle.strategy, .dense = dense,
+                                    .distance = NAN, .agreement = NAN,
                                     .metric = (const char *[]){ "l1", "l2", "count" }[s->recycle.metric],
                                     .channel_mass = st && !dense ? channel_mass(s, from, to, st, p) : NAN,
                                     .layer = arena_array(a, struct layer_report, to->depth) };
@@ -136,7 +137,8 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
         if (!st)
             continue;
         const struct activity *x = &st->of[SITE_CHANNEL][b->from];
-        r->mass_channels = channels_held(&to->block[l], b, p->channel[to->block[l].stage], x, activity_score(s, x));
+        const i32 *shared = p->channel[to->block[l].stage];
+        r->mass_channels = channels_held(&to->block[l], b, shared, x, activity_score(s, x));
     }
 }
 
@@ -152,16 +154,17 @@ void report_text(FILE *f, const struct recycle_report *r)
 {
     char c[7][16];
     bool graph = r->layers && r->layer->parts;
-    fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean expert\n", r->strategy,
-            r->metric);
-    fprintf(f, "%-5s %29s %22s %10s%s\n", "", "importance held", "overlap (Jaccard)", "neurons", graph ? "   co-activation" : "");
-    fprintf(f, "%-5s %8s %10s %9s %11s %10s %10s%s\n", "block", "core", "universal", "channels", "core", "universal", "in use",
-            graph ? "   parts     cut  modularity" : "");
+    fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean expert\n",
+            r->strategy, r->metric);
+    fprintf(f, "%-5s %29s %22s %10s%s\n", "", "importance held", "overlap (Jaccard)", "neurons",
+            graph ? "   co-activation" : "");
+    fprintf(f, "%-5s %8s %10s %9s %11s %10s %10s%s\n", "block", "core", "universal", "channels", "core",
+            "universal", "in use", graph ? "   parts     cut  modularity" : "");
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
-        fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, percent(c[0], l->mass_core), percent(c[1], l->mass_universal),
-                percent(c[2], l->mass_channels), percent(c[3], l->overlap_core), percent(c[4], l->overlap_universal),
-                percent(c[5], l->coverage));
+        fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, percent(c[0], l->mass_core),
+                percent(c[1], l->mass_universal), percent(c[2], l->mass_channels), percent(c[3], l->overlap_core),
+                percent(c[4], l->overlap_universal), percent(c[5], l->coverage));
         if (l->parts)
             fprintf(f, " %7d %7s %11.4f", l->parts, percent(c[6], l->cut), l->modularity);
         fprintf(f, "\n");
@@ -171,8 +174,9 @@ void report_text(FILE *f, const struct recycle_report *r)
     if (!isnan(r->channel_mass))
         fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n", 100 * r->channel_mass);
     if (!isnan(r->distance))
-        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their length; the first class "
-                "is the same for %.1f %% of the images\n", r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
+        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their length; the "
+                "first class is the same for %.1f %% of the images\n", r->dense ? "dense" : "experts",
+                100 * r->distance, 100 * r->agreement);
 }
 
 static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }
@@ -183,7 +187,8 @@ char *report_json(arena *a, const struct recycle_report *r)
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
         json_t *row = json_pack("{s:i, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
-            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal), "channels", number(l->mass_channels),
+            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal),
+                "channels", number(l->mass_channels),
             "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal), "coverage", number(l->coverage));
         if (l->parts)
             json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut", number(l->cut),
@@ -192,7 +197,8 @@ char *report_json(arena *a, const struct recycle_report *r)
     }
     json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}", "strategy", r->strategy, "metric", r->metric,
         "channel_importance", number(r->channel_mass), "layers", layers,
-        "logits", "of", r->dense ? "dense" : "experts", "distance", number(r->distance), "agreement", number(r->agreement));
+        "logits", "of", r->dense ? "dense" : "experts", "distance", number(r->distance),
+        "agreement", number(r->agreement));
     char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6)), *copy = arena_copy(a, text, strlen(text));
     free(text);
     json_decref(all);

@@ -28,7 +28,7 @@ const strategy *strategy_find(const char *name)
     return NULL;
 }
 
-/* Sums catch every NaN and infinity in one pass. METIS and Louvain rely on the rest: METIS overruns its memory without it. */
+/* Sums catch every NaN and infinity in one pass. The rest METIS relies on: without it, it overruns its memory. */
 static int measured(const struct choice *c)
 {
     f64 sum = 0;
@@ -43,10 +43,10 @@ static int measured(const struct choice *c)
             counts &= x >= 0 && x == c->together[(size_t)j * n + i];
         }
     if (!isfinite(sum))
-        return fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself compute finite values on "
-                    "these images?", c->what);
-    return counts ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are damaged: co-activation must be symmetric and not negative",
-                             c->what);
+        return fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself compute finite "
+                    "values on these images?", c->what);
+    return counts ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are damaged: co-activation must be symmetric and "
+                             "not negative", c->what);
 }
 
 int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
