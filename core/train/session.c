@@ -29,18 +29,35 @@ static u64 device_memory(const dev *d)
     return info->class == DEV_CPU ? MAX(info->global_mem, machine) : info->global_mem;
 }
 
-static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
+/* Memory nobody uses now, where the device shares the machine's; else, or when nobody says, no limit. */
+static u64 free_memory(const dev *d)
 {
-    char need[24], weights[24], acts[24], eval[24], have[24];
-    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s, %s to "
-                "evaluate; %s has %s (a smaller model, or a larger train.accumulate)",
-                text_bytes(need, (f64)(state + k->train_bytes + k->eval_bytes)), text_bytes(weights, (f64)state),
-                text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s", text_bytes(eval, (f64)k->eval_bytes),
-                dev_info(e->d)->name, text_bytes(have, (f64)device_memory(e->d)));
+    char line[256];
+    unsigned long long kb = 0;
+    FILE *f = dev_info(d)->class == DEV_CPU ? fopen("/proc/meminfo", "r") : NULL;
+    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %llu kB", &kb) != 1)
+        ;
+    if (f)
+        fclose(f);
+    return kb ? (u64)kb << 10 : UINT64_MAX;
 }
 
-/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow. Before any of it is taken. Several
- * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
+static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
+{
+    char need[24], weights[24], acts[24], eval[24], have[24], left[24] = "all";
+    u64 unused = free_memory(e->d);
+    if (unused < device_memory(e->d))
+        text_bytes(left, (f64)unused);
+    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s, %s to "
+                "evaluate; %s has %s, %s of it free (a smaller model, or a larger train.accumulate)",
+                text_bytes(need, (f64)(state + k->train_bytes + k->eval_bytes)), text_bytes(weights, (f64)state),
+                text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s", text_bytes(eval, (f64)k->eval_bytes),
+                dev_info(e->d)->name, text_bytes(have, (f64)device_memory(e->d)), left);
+}
+
+/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow, whatever else runs now, so that the
+ * same machine always computes the same; but what is not free now is not taken. Several parts, and averaged weights, take an
+ * arena each besides weights, gradients and two moments. */
 int session_fit(struct session *e)
 {
     int batch = e->s.train.batch, given = e->s.train.accumulate, rc = 0;
@@ -55,8 +72,10 @@ int session_fit(struct session *e)
         u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
         state += (u64)shape_count(model_images(&e->s, MAX(1, batch / parts))) * (parts > 1 ? 2 : 1);     // pixels, see feed.c
         e->s.train.accumulate = parts;
-        if (state + k.train_bytes + k.eval_bytes <= have)
+        if (state + k.train_bytes + k.eval_bytes <= have) {
+            rc = state + k.train_bytes + k.eval_bytes > free_memory(e->d) ? too_large(e, &k, MAX(1, batch / parts), state) : 0;
             break;
+        }
         if (given || parts >= batch || state > have)
             rc = too_large(e, &k, MAX(1, batch / parts), state);
     }
