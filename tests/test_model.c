@@ -265,7 +265,7 @@ static void test_weights(void **state)
                                                         "model.depth=2", "model.heads=2", "model.moe.layers=[1]", NULL });
     s.model.classes = 3;
     params *p = model_open(device, &s, PARAMS_FORWARD), *q;
-    const char *names[] = { "a cat", "\"dog\"", "Gr\xc3\xb6\xc3\x9f" "e" }, *const *got;
+    const char *names[] = { "a cat", "\"dog\"", "Gr\xc3\xb6\xc3\x9f\x65" }, *const *got;
     struct model_about about = { .classes = names, .n_classes = 3, .more = (const char *const[]){ "parent", "none", NULL } };
     assert_int_equal(model_save(p, &s, path, &about), 0);
     s.seed = 4;

@@ -84,7 +84,8 @@ int feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n)
           "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->part, f->gathered ? "" : " of whole batches");
     if (b->numbers)
         return write_numbers(f, b->numbers + (size_t)from * image, n);
-    check(b->h == f->h && b->w == f->w, "%d x %d pixels for %d x %d", b->h, b->w, f->h, f->w);
+    if (b->h != f->h || b->w != f->w)
+        return fail(FAULT_USAGE, "images are read as squares, %d x %d pixels; model.image is %d x %d", b->h, b->w, f->h, f->w);
     range recipes = { f->recipes.mem, f->recipes.off, sizeof(struct recipe) * (u64)n };
     if (mem_write_later(f->d, image_at(f, 0, n), b->pixels + (size_t)from * image)
         || mem_write_later(f->d, recipes, b->recipes + from) || mem_write_later(f->d, f->values, b->values)

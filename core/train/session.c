@@ -8,6 +8,9 @@ static int open_split(struct session *e, bool train)
     struct data_options *o = train ? &e->train_options : &e->eval_options;
     dataset **d = train ? &e->train : &e->eval;
     *o = data_options_of(&e->s, train);
+    const struct shape of = model_images(&e->s, 1);
+    if (of.d[2] != of.d[3])
+        return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares", (int)of.d[2], (int)of.d[3]);
     if (!*e->s.data.set)
         return fail(FAULT_USAGE, "data.set is not given: which images? (--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
