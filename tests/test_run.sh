@@ -72,6 +72,10 @@ try "no picture at all" 3 "noise.jpg" predict exp.yaml whole/ckpt/last.safetenso
 try "no such checkpoint" 3 "gone.safetensors" eval exp.yaml gone.safetensors
 head -c 5000 whole/ckpt/last.safetensors > cut.safetensors
 try "a truncated checkpoint" 3 "cut.safetensors" eval exp.yaml cut.safetensors
+try "no such predecessor" 3 "recycle.from.experts" run exp.yaml --out x --set recycle.from.experts=gone.pth
+try "a truncated predecessor" 3 "cut.safetensors" run exp.yaml --out x --set recycle.from.experts=cut.safetensors
+try "nothing to start from" 3 "model.init" run exp.yaml --dry-run --set model.init=gone.safetensors
+[ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
 try "no such device" 4 "nosuch" run exp.yaml --out x --device nosuch
 try "no data" 3 "" run exp.yaml --out x --set data.set=folder --set data.root=/nonexistent

@@ -14,6 +14,21 @@ static int already_done(const struct spec *s, const struct run_options *o, arena
     return none == 0 && r->hash == spec_hash(s);
 }
 
+/* What a new run starts from, before anything is built or made. */
+static int check_checkpoints(const struct spec *s)
+{
+    const struct { const char *key, *path; } from[] = { { "model.init", s->model.init },
+                                                        { "recycle.from.experts", s->recycle.from.experts },
+                                                        { "recycle.from.dense", s->recycle.from.dense } };
+    for (int i = 0; i < countof(from); i++) {
+        ckpt *c = *from[i].path ? ckpt_open(from[i].path) : NULL;
+        if (*from[i].path && !c)
+            return fail_in("%s", from[i].key);
+        ckpt_close(c);
+    }
+    return 0;
+}
+
 /* The first stage, once per folder: a resumed run finds its file. */
 static int recycle_first(struct session *e, report *rep, arena *a)
 {
@@ -72,7 +87,10 @@ static int dry_steps(struct session *e)
 int run_dry(const struct spec *s)
 {
     struct session e;
-    int rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || dry_steps(&e) ? -1 : 0;
+    int what = SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS;
+    if (check_checkpoints(s))
+        return -1;
+    int rc = session_open(&e, s, what, NULL) || dry_steps(&e) ? -1 : 0;
     session_close(&e);
     return rc;
 }
@@ -85,6 +103,8 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     int rc = already_done(s, o, a, r);
     if (rc)
         return rc < 0 ? -1 : 0;
+    if (!o->resume && check_checkpoints(s))
+        return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
     struct run_options known = *o;
