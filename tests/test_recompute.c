@@ -10,8 +10,8 @@ static dev *device;
 static const char *const nets[] = {
     "image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, drop_path: 0.2",
     "image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, drop_path: 0.2, moe: {layers: [2, 3, 4, 5], core: 4, universal: 8}",
-    "image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, layer_scale: 0.1, "
-        "moe: {layers: [1, 2, 4], core: 4, universal: 8, share: 2, multi_head: on}",
+    ("image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, layer_scale: 0.1, "
+     "moe: {layers: [1, 2, 4], core: 4, universal: 8, share: 2, multi_head: on}"),
 };
 static const char *const convnext = "depths: [1, 2, 2], dims: [16, 32, 48], image: 32, classes: 5, moe: {layers: [2, 4], core: 3, universal: 5}";
 
@@ -54,10 +54,11 @@ static i64 gradients(const char *arch, const char *net, const char *train, f32 *
     arena *a = arena_open("test");
     struct spec s;
     struct learner l;
-    f64 loss, norm;
+    f64 loss = NAN, norm = NAN;
     parse(&s, a, arch, net, train);
     params *p = model_open(device, &s, PARAMS_TRAIN);
-    if (!p || learner_open(&l, &s, device, p) || learner_step(&l, &(struct batch){ .n = s.train.batch, .numbers = images, .soft_labels = labels }, 0) || learner_read(&l, &loss, &norm))
+    struct batch b = { .n = s.train.batch, .numbers = images, .soft_labels = labels };
+    if (!p || learner_open(&l, &s, device, p) || learner_step(&l, &b, 0) || learner_read(&l, &loss, &norm))
         fail_msg("%s", fail_message());
     assert_true(isfinite(loss) && norm > 0);
     i64 n = 0;
