@@ -1,7 +1,6 @@
 /* adamw.cl: the optimiser's step, and sums over whole arenas. 28 bytes a parameter: bound by memory. Sums add 16 running
  * sums a part, then the parts in order. */
-#define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
-enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };         /* words of the step buffer (graph.h) */
+#include "adamw.h"
 
 __kernel ALONE void square_parts(__global const float *x, __global float *parts, long count, long part)
 {
@@ -29,18 +28,12 @@ __kernel ALONE void blend_into(__global float *sum, __global const float *x, lon
         store_16(fma(load_16(sum + j, j1 - j, 0), keep, load_16(x + j, j1 - j, 0) * share), sum + j, j1 - j);
 }
 
-__kernel ALONE void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,
-                          __global const float2 *groups, __global const float *square_sum, __global const float *step,
-                          long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip)
+__kernel ALONE void adamw(ADAMW_ARGS)
 {
-    const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];
-    const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);
-    const float root2 = sqrt(step[STEP_BIAS2]);
-    for (long b = get_group_id(0) * share, end = b + share; b < end && b * BLOCK < count; b++) {
-        const float lr = step[STEP_LR] * groups[b].x, keep = 1 - lr * groups[b].y, rate = lr / step[STEP_BIAS1];
-        const long j1 = min(count, (b + 1) * BLOCK);
-        for (long j = b * BLOCK; j < j1; j += 16) {
-            const long left = j1 - j;
+    EACH_BLOCK(b) {
+        BLOCK_RATES(b)
+        for (long j = b * BLOCK; j < end; j += 16) {
+            const long left = end - j;
             const float16 gj = load_16(g + j, left, 0) * scale;
             const float16 mj = load_16(m + j, left, 0) * beta1 + gj * new1;
             const float16 vj = load_16(v + j, left, 0) * beta2 + gj * gj * new2;

@@ -1,8 +1,7 @@
 /* adamw.cl for GPUs: neighbouring items take neighbouring values. Sums: an item's values in order, then a tree, then the
  * parts in order. Bound by memory. */
 #include "team.h"
-#define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
-enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };         /* words of the step buffer (graph.h) */
+#include "adamw.h"
 
 #define PART(j) for (long j = get_group_id(0) * part + get_local_id(0), end_ = min(count, ((long)get_group_id(0) + 1) * part); j < end_; \
                      j += ITEMS)
@@ -35,17 +34,11 @@ __kernel GROUP void blend_into(__global float *sum, __global const float *x, lon
         sum[j] = fma(sum[j], keep, x[j] * share);
 }
 
-__kernel GROUP void adamw(__global float *p, __global const float *g, __global float *m, __global float *v,
-                          __global const float2 *groups, __global const float *square_sum, __global const float *step,
-                          long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip)
+__kernel GROUP void adamw(ADAMW_ARGS)
 {
-    const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];
-    const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);
-    const float root2 = sqrt(step[STEP_BIAS2]);
-    for (long b = get_group_id(0) * share, end = b + share; b < end && b * BLOCK < count; b++) {
-        const float lr = step[STEP_LR] * groups[b].x, keep = 1 - lr * groups[b].y, rate = lr / step[STEP_BIAS1];
-        const long last = min(count, (b + 1) * BLOCK);
-        for (long j = b * BLOCK + get_local_id(0); j < last; j += ITEMS) {
+    EACH_BLOCK(b) {
+        BLOCK_RATES(b)
+        for (long j = b * BLOCK + get_local_id(0); j < end; j += ITEMS) {
             const float gj = g[j] * scale;
             const float mj = m[j] * beta1 + gj * new1, vj = v[j] * beta2 + gj * gj * new2;
             m[j] = mj;

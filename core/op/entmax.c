@@ -13,10 +13,7 @@ static void launch_rows(const node *n, launches *l, const char *kernel)
 {
     launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
     i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = grid_rows(l, &k, rows, cols);
-    int c = 0;
-    for (int i = 0; i < n->n_in; i++)
-        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
-    k.args[c++] = (arg)ARG_RANGE(n->home);
+    int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_LONG(block);

@@ -3,6 +3,15 @@
 
 static i64 tune(const launches *l, const launch *k, const char *macro) { return dev_tune(launches_dev(l), k->file, macro); }
 
+int grid_operands(const node *n, launch *k)
+{
+    int c = 0;
+    for (; c < n->n_in; c++)
+        k->args[c] = (arg)ARG_RANGE(n->in[c]->home);
+    k->args[c] = (arg)ARG_RANGE(n->home);
+    return c + 1;
+}
+
 i64 grid_items(const launches *l, const launch *k) { return tune(l, k, "TEAM") * tune(l, k, "TEAMS"); }
 
 void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)

@@ -7,8 +7,10 @@
  */
 #ifndef JETCL_GRID_H
 #define JETCL_GRID_H
-#include "dev/dev.h"
+#include "graph/graph.h"
 
+/* k's first arguments: where n's inputs lie, then where n does. How many they are. */
+int  grid_operands(const node *n, launch *k);
 /* Items of a group: TEAM * TEAMS of cl/tune.def's rows for k->file; 1 on CPUs. */
 i64  grid_items(const launches *l, const launch *k);
 /* Gives k a grid of x * y * z groups, and -DTEAM and -DTEAMS. k->file must be set; add k before the next call. */

@@ -18,10 +18,7 @@ static void launch_loss(const node *n, launches *l, const char *kernel)
 {
     i64 rows = node_dim(n->in[0], 0), cols = node_dim(n->in[0], 1);
     launch k = { .file = "loss", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
-    int c = 0;
-    for (int i = 0; i < n->n_in; i++)
-        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
-    k.args[c++] = (arg)ARG_RANGE(n->home);
+    int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_REAL(((const struct loss_args *)n->args)->smoothing);

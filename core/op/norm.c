@@ -27,10 +27,7 @@ static void launch_rows(const node *n, launches *l, const char *kernel, i64 rows
     const struct norm_args *a = n->args;
     launch k = { .file = "norm", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)(rows * cols) * (1 + n->n_in) };
     i64 block = grid_rows(l, &k, rows, cols);
-    int c = 0;
-    for (int i = 0; i < n->n_in; i++)
-        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
-    k.args[c++] = (arg)ARG_RANGE(n->home);
+    int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_LONG(block);

@@ -22,10 +22,7 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
     launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
                  .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
     i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS"), groups = CEIL_DIV(b, block);
-    int c = 0;
-    for (int i = 0; i < n->n_in; i++)
-        k.args[c++] = (arg)ARG_RANGE(n->in[i]->home);
-    k.args[c++] = (arg)ARG_RANGE(n->home);
+    int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(a);
     k.args[c++] = (arg)ARG_LONG(r);
     k.args[c++] = (arg)ARG_LONG(b);
