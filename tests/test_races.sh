@@ -3,6 +3,7 @@
 # bounds, data races, and wrong calls of OpenCL. Small sizes: it runs a million operations a second.
 build=${JETCL_BUILD:-build}
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
+grep -q __asan_init "$build/tests/test_ops" && { echo "skip races both oclgrind and the sanitizer want to come first"; exit 0; }
 failed=0
 check() {                                      # TEST CLASS
     log=$build/log/races-$1-$2.txt
