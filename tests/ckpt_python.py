@@ -60,6 +60,12 @@ def formats():
     loaded = torch.load(convert(f"{folder}/odd.safetensors", "odd.pth"), weights_only=True)
     report("torch reads types that have no storage class", same(odd, loaded, torch))
     report("metadata travels as an attribute", loaded._jetcl == {"arch": "x\ny"})
+    marked = {"tensor": torch.randn(2, 3), "parameter": torch.nn.Parameter(torch.randn(2, 3)), "turned": torch.randn(4, 3).t()}
+    for t in marked.values():
+        t.origin = "somewhere"
+    torch.save(marked, f"{folder}/marked.pth")
+    plain = {k: t.detach().contiguous() for k, t in marked.items()}
+    report("tensors with attributes are tensors", same(plain, st.load_file(convert(f"{folder}/marked.pth", "m.safetensors")), torch))
     state = {"module": torch.nn.Linear(3, 2)}
     torch.save(state["module"], f"{folder}/whole.pth")
     report("a whole pickled module becomes its state dict",
