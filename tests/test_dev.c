@@ -12,8 +12,6 @@
 static arena *scratch;
 static char   folder[64];                    /* of this run's kernels and caches; removed at the end */
 
-static const char *itself;                        /* this program */
-
 static dev *open_device(void)
 {
     struct dev_info *all;
@@ -44,29 +42,6 @@ static char *write_file(const char *name, const char *text)
     must(file_mkdirs(dir));
     must(file_save(path, text, strlen(text)));
     return path;
-}
-
-/* What this program prints to stderr when it is started again for a mistake (main), which must end by abort(). A plain fork
- * would not do: drivers have threads. */
-static void expect_abort(const char *mistake, const char *part)
-{
-    int ends[2], status;
-    char text[4096] = "";
-    assert_int_equal(pipe(ends), 0);
-    pid_t pid = fork();
-    if (!pid) {
-        dup2(ends[1], 2);
-        execl(itself, itself, mistake, folder, (char *)NULL);
-        _exit(0);
-    }
-    close(ends[1]);
-    size_t n = 0;
-    for (ssize_t got; n < sizeof text - 1 && (got = read(ends[0], text + n, sizeof text - 1 - n)) > 0;)
-        n += (size_t)got;
-    close(ends[0]);
-    waitpid(pid, &status, 0);
-    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT || !strstr(text, part))
-        fail_msg("%s: expected an abort with '%s', got status %d: %s", mistake, part, status, text);
 }
 
 /* ---- choosing ------------------------------------------------------------------------------------------ */
@@ -309,80 +284,6 @@ static void test_arguments(void **state)
     launches_free(l);
     mem_free(m);
     dev_close(d);
-}
-
-static void add_one(dev *d, launch k)
-{
-    mem *m = mem_new(d, 4096, "m");
-    k.args[0].r.mem = m;
-    launches *l = launches_new(d, "wrong");
-    launch_add(l, &k);
-    launches_compile(l);
-    launches_run(l);
-}
-
-#define ADD .file = "group", .kernel = "add", .source = text_add, .global = { 64 }
-static const range whole = { NULL, 0, 4096 };
-static void too_few(dev *d)    { add_one(d, (launch){ ADD, .args = { ARG_RANGE(whole), ARG_REAL(1) } }); }
-static void wrong_kind(dev *d) { add_one(d, (launch){ ADD, .args = { ARG_RANGE(whole), ARG_INT(1), ARG_INT(1) } }); }
-static void no_kernel(dev *d)  { add_one(d, (launch){ ADD, .kernel = "sub", .args = { ARG_RANGE(whole) } }); }
-static void misfit(dev *d)     { add_one(d, (launch){ ADD, .local = { 7 }, .args = { ARG_RANGE(whole) } }); }
-static void odd_offset(dev *d)
-{
-    range odd = { NULL, 4, 64 };
-    add_one(d, (launch){ ADD, .args = { ARG_RANGE(odd), ARG_REAL(1), ARG_INT(1) } });
-}
-static void too_long(dev *d)
-{
-    range past = { NULL, 0, 4097 };
-    add_one(d, (launch){ ADD, .args = { ARG_RANGE(past), ARG_REAL(1), ARG_INT(1) } });
-}
-static void no_tune(dev *d) { dev_tune(d, "copy", "NONSENSE"); }
-static void wrong_group(dev *d)
-{
-    add_one(d, (launch){ ADD, .kernel = "alone", .local = { 2 }, .args = { ARG_RANGE(whole) },
-                         .source = "__kernel ALONE void alone(__global float *x) { x[0] = 1; }" });
-}
-static void not_compiled(dev *d)
-{
-    launches *l = launches_new(d, "early");
-    launch_add(l, &(launch){ ADD });
-    launches_run(l);
-}
-
-static const struct mistake { const char *name; void (*make)(dev *); const char *text; bool compiles; } mistakes[] = {
-    { "misfit",       misfit,       "no multiple of 7" },
-    { "no_tune",      no_tune,      "no row (copy, any, NONSENSE)" },
-    { "not_compiled", not_compiled, "early is not compiled" },
-    { "too_few",      too_few,      "add takes 3 arguments, the launch gives 2", true },
-    { "wrong_kind",   wrong_kind,   "argument 1 is a float, the launch gives an int", true },
-    { "no_kernel",    no_kernel,    "has no kernel sub", true },
-    { "odd_offset",   odd_offset,   "offset 4", true },
-    { "too_long",     too_long,     "4097 bytes at 0 of 4096", true },
-    { "wrong_group",  wrong_group,  "needs groups of 1 x 1 x 1", true },
-};
-
-static void test_mistakes(void **state)
-{
-    (void)state;
-    dev *d = open_device();
-    bool real = dev_class(d) != DEV_NULL;
-    dev_close(d);
-    for (int i = 0; i < countof(mistakes); i++)
-        if (real || !mistakes[i].compiles)
-            expect_abort(mistakes[i].name, mistakes[i].text);
-}
-
-/* Started again: makes one mistake, in the folder of the test. */
-static int make_mistake(const char *name, const char *where)
-{
-    scratch = arena_open("mistake");
-    snprintf(folder, sizeof folder, "%s", where);
-    setenv("JETCL_CACHE_DIR", arena_printf(scratch, "%s/%s", folder, name), 1);      // kept binaries may not know arguments
-    for (int i = 0; i < countof(mistakes); i++)
-        if (!strcmp(mistakes[i].name, name))
-            mistakes[i].make(open_device());
-    return 1;
 }
 
 /* ---- programs ------------------------------------------------------------------------------------------ */
@@ -640,18 +541,14 @@ static int teardown(void **state)
     return system(arena_printf(scratch, "rm -rf %s", folder));
 }
 
-int main(int argc, char **argv)
+int main(void)
 {
     setenv("POCL_DEVICES", "pthread basic", 0);
-    itself = argv[0];
-    if (argc == 3)
-        return make_mistake(argv[1], argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_driver), cmocka_unit_test(test_choosing), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_pool), cmocka_unit_test(test_launches), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_classes), cmocka_unit_test(test_build_errors), cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_cache), cmocka_unit_test(test_gemm), cmocka_unit_test(test_null),
-        cmocka_unit_test(test_mistakes),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
