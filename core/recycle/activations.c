@@ -1,14 +1,16 @@
-/* activations.c: one forward pass over the images measures every layer. Statistics are nodes of the graph, put behind the
- * activations as these are built, so that no activation outlives its turn and only totals leave the device.
+/* activations.c: one forward pass over the images measures every layer. Statistics are nodes of the graph,
+ * put behind the activations as these are built, so that no activation outlives its turn and only totals
+ * leave the device.
  *
  *     blocks.7: norm2 -> [stats]   attn.proj.in -> [stats]   mlp.act -> [stats]
  *
- * Averaged over all images, any number of images a pass gives the same bits; averaged by batches (the released scripts),
- * a batch's L2 norm is taken before the mean, and its last batch counts as much as a full one. */
+ * Averaged over all images, any number of images a pass gives the same bits; averaged by batches
+ * (the released scripts), a batch's L2 norm is taken before the mean, and its last batch counts as
+ * much as a full one. */
 #include "recycle/stage.h"
 #include <math.h>
 
-/* As many as use a device well. By batches, passes must end where batches do, and limits need the whole batch at once. */
+/* As many as use a device well. By batches, passes end where batches do, and limits need a batch in one. */
 static int images_a_pass(const struct spec *s, const dev *d)
 {
     int many = dev_class(d) == DEV_GPU ? 128 : 32, n = MIN(s->recycle.batch, many);
@@ -24,7 +26,8 @@ static int images_a_pass(const struct spec *s, const dev *d)
 static struct stats_args args_of(const struct measuring *m, const struct measured *x)
 {
     static const enum stats_limit limit[] = { STATS_ZERO, STATS_PERCENTILE, STATS_MEAN_STD };
-    return (struct stats_args){ x->state, x->together, limit[m->s->recycle.threshold], m->s->recycle.average == AVERAGE_all,
+    return (struct stats_args){ x->state, x->together, limit[m->s->recycle.threshold],
+                                m->s->recycle.average == AVERAGE_all,
                                 (int)rint(m->s->recycle.percentile * 1e6) };
 }
 
@@ -64,10 +67,11 @@ static int zero(struct measuring *m)
     return 0;
 }
 
-int measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p, bool pairs)
+int measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p,
+                   bool pairs)
 {
-    *m = (struct measuring){ .s = s, .n = n, .d = d, .g = graph_new(d), .memory = pool_new(d, "statistics"), .pairs = pairs,
-                             .step = images_a_pass(s, d) };
+    *m = (struct measuring){ .s = s, .n = n, .d = d, .g = graph_new(d), .memory = pool_new(d, "statistics"),
+                             .pairs = pairs, .step = images_a_pass(s, d) };
     struct nn nn = { .g = m->g, .p = p, .on_tap = on_tap, .who = m };
     for (enum site site = 0; site < SITES; site++)
         m->of[site] = arena_array(m->g->a, struct measured, n->depth);
@@ -92,7 +96,7 @@ int measuring_step(struct measuring *m, const struct batch *b, bool ends)
     return m->done[!slot] ? dev_wait(m->d, m->done[!slot]) : 0;
 }
 
-/* Sums by channel: a row of floats and a row of what rounding took from them. */
+/* Sums by channel: of the rows `which` and `which + 1`, floats and what rounding took from them. */
 static f64 *sums(const f32 *state, i64 row, int which, int width, arena *a)
 {
     f64 *v = arena_array(a, f64, width);
@@ -109,7 +113,8 @@ static int read_layer(const struct measuring *m, const struct measured *x, arena
     f32 *state = arena_array(a, f32, 7 * row);
     if (mem_read(m->d, (range){ x->state.mem, x->state.off, 28 * (u64)row }, state))
         return -1;
-    *out = (struct activity){ x->width, sums(state, row, 0, x->width, a), sums(state, row, by_batch ? 4 : 2, x->width, a),
+    *out = (struct activity){ x->width, sums(state, row, 0, x->width, a),
+                              sums(state, row, by_batch ? 4 : 2, x->width, a),
                               arena_array(a, f64, x->width), NULL };
     for (int i = 0; i < x->width; i++) {
         u32 count;
@@ -126,8 +131,10 @@ static int read_layer(const struct measuring *m, const struct measured *x, arena
     if (mem_read(m->d, (range){ x->together.mem, x->together.off, 4 * (u64)n }, pairs))
         return -1;
     for (i64 i = 0; i < x->width; i++)
-        for (i64 j = i; j < x->width; j++)
-            out->together[i * x->width + j] = out->together[j * x->width + i] = (f32)(pairs[i * x->width + j] * share);
+        for (i64 j = i; j < x->width; j++) {
+            f32 *here = &out->together[i * x->width + j], *mirrored = &out->together[j * x->width + i];
+            *here = *mirrored = (f32)(pairs[i * x->width + j] * share);
+        }
     arena_restore(a, mark);
     return 0;
 }

@@ -31,8 +31,8 @@ static bool listed(counts list, int x)
 
 void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out)
 {
-    *out = (struct anatomy){ .convnext = !strcmp(s->model.family, "convnext"), .stages = 1, .heads = s->model.heads,
-                             .classes = s->model.classes };
+    *out = (struct anatomy){ .convnext = !strcmp(s->model.family, "convnext"), .stages = 1,
+                             .heads = s->model.heads, .classes = s->model.classes };
     counts depths = { 1, &s->model.depth }, dims = { 1, &s->model.dim };
     if (out->convnext) {
         depths = s->model.depths;
@@ -64,7 +64,7 @@ void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out)
     }
 }
 
-/* Appends the block called name. 1 when there is none, -1 + fail when it is not a dense one. */
+/* Reads the sizes of the block called name. 1 when there is none, -1 + fail when it is not a dense one. */
 static int read_block(const ckpt *c, const char *name, struct block_shape *b)
 {
     char key[160];
@@ -81,7 +81,8 @@ static int read_block(const ckpt *c, const char *name, struct block_shape *b)
     for (int i = 0; i < countof(experts); i++) {
         snprintf(key, sizeof key, "%s.mlp.%s.vit_fc1.weight", name, experts[i]);
         if (ckpt_find(c, key))
-            return fail(FAULT_DATA, "%s: %s is a mixture of experts already; a predecessor is dense", ckpt_path(c), name);
+            return fail(FAULT_DATA, "%s: %s is a mixture of experts already; a predecessor is dense",
+                        ckpt_path(c), name);
     }
     return 1;
 }
@@ -95,7 +96,7 @@ static int meta_int(const ckpt *c, const char *key)
 
 int anatomy_of_ckpt(const ckpt *c, arena *a, struct anatomy *out)
 {
-    *out = (struct anatomy){ .convnext = ckpt_find(c, "stem.0.weight") != NULL, .heads = meta_int(c, "heads") };
+    *out = (struct anatomy){ .convnext = ckpt_find(c, "stem.0.weight"), .heads = meta_int(c, "heads") };
     struct block_shape *list = NULL;
     size_t n = 0, cap = 0;
     for (int stage = 0; stage < (out->convnext ? MAX_STAGES : 1); stage++)
@@ -114,8 +115,8 @@ int anatomy_of_ckpt(const ckpt *c, arena *a, struct anatomy *out)
     out->block = list;
     out->depth = (int)n;
     if (!n)
-        return fail(FAULT_DATA, "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: neither a ViT nor a "
-                    "ConvNeXt as timm names them", ckpt_path(c));
+        return fail(FAULT_DATA, "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: "
+                    "neither a ViT nor a ConvNeXt as timm names them", ckpt_path(c));
     if (!out->convnext && !out->heads && list->dim % 64 == 0)
         out->heads = list->dim / 64;              // every published ViT but the very large
     const tensor *head = ckpt_find(c, out->convnext ? "head.fc.weight" : "head.weight");

@@ -1,12 +1,14 @@
-/* copy.c: every expert is the whole dense MLP (Sparse Upcycling, Komatsuzaki et al. 2023), the method's yardstick. */
+/* copy.c: every expert is the whole dense MLP (Sparse Upcycling, Komatsuzaki et al. 2023), the yardstick. */
 #include "recycle/recycle.h"
 
 /* recycle_choose takes all units where as many are wanted; whoever comes here wants fewer. */
 static int choose(const struct choice *c, i32 *out)
 {
     (void)out;
-    return fail(FAULT_DATA, "strategy copy: %s has %d units, the successor takes %d: copies want a predecessor exactly as wide "
-                "as the successor", c->what, c->total, c->subset);
+    return fail(FAULT_DATA, "strategy copy: %s has %d units, the successor takes %d: copies want a "
+                "predecessor exactly as wide as the successor", c->what, c->total, c->subset);
 }
 
-const strategy copy_strategy = { "copy", "every expert a copy of the dense MLP (Sparse Upcycling)", 0, choose };
+const strategy copy_strategy = {
+    "copy", "every expert a copy of the dense MLP (Sparse Upcycling)", 0, choose
+};

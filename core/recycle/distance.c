@@ -1,8 +1,9 @@
-/* distance.c: what recycling alone keeps of the predecessor: class scores of both on the same images, before any training. */
+/* distance.c: what recycling alone keeps of the predecessor: class scores of both on the same images, before
+ * any training. */
 #include "recycle/stage.h"
 #include <math.h>
 
-/* ---- class scores of a model on the first images ------------------------------------------------------------------- */
+/* ---- class scores of a model on the first images ------------------------------------------------------- */
 
 struct scorer { graph *g; node *images, *logits; struct feed feed; };
 
@@ -20,7 +21,7 @@ static int scorer_open(struct scorer *x, const struct spec *s, dev *d, params *p
     return x->g->step->home.mem ? node_write(x->g->step, &w) : 0;
 }
 
-/* Of the first `n` training images, as the model's own evaluation sees them; returns how many there were, or -1. */
+/* Of the first `n` training images, as the model's own evaluation sees them; returns how many, or -1. */
 static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
 {
     struct scorer x = { 0 };
@@ -54,7 +55,7 @@ static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
     return rc ? -1 : done;
 }
 
-/* ---- the recycled model with the predecessor's head ---------------------------------------------------------------- */
+/* ---- the recycled model with the predecessor's head ---------------------------------------------------- */
 
 /* The head of `classes` rows, its columns the channels kept. */
 static int give_head(params *p, const struct predecessor *of, const i32 *channels, arena *a)
@@ -74,8 +75,8 @@ static int give_head(params *p, const struct predecessor *of, const i32 *channel
     return params_write(p, w, v) || params_write(p, b, c) ? -1 : 0;
 }
 
-static params *open_recycled(const struct spec *s, const ckpt *recycled, const struct predecessor *of, const i32 *channels,
-                             dev *d)
+static params *open_recycled(const struct spec *s, const ckpt *recycled, const struct predecessor *of,
+                             const i32 *channels, dev *d)
 {
     arena *a = arena_open("recycled");
     params *p = model_params(s);
@@ -115,8 +116,8 @@ static void compare(const f32 *before, const f32 *after, i64 n, int classes, str
     r->agreement = same / (f64)n;
 }
 
-int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *recycled, const i32 *channels, dev *d,
-                     struct recycle_report *r)
+int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *recycled, const i32 *channels,
+                     dev *d, struct recycle_report *r)
 {
     i64 n = s->recycle.compare;
     if (!n || !p->n.classes || !*s->data.set)
@@ -127,7 +128,8 @@ int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *re
     f32 *before = arena_array(a, f32, n * p->n.classes), *after = arena_array(a, f32, n * p->n.classes);
     fail_clear();
     params *q = predecessor_load(p, d) ? NULL : open_recycled(&with_head, recycled, p, channels, d);
-    i64 got = q ? scores(&p->s, d, p->p, n, before) : -1, again = got > 0 ? scores(&with_head, d, q, n, after) : got;
+    i64 got = q ? scores(&p->s, d, p->p, n, before) : -1;
+    i64 again = got > 0 ? scores(&with_head, d, q, n, after) : got;
     params_free(q);
     if (got > 0 && again == got)
         compare(before, after, got, p->n.classes, r);

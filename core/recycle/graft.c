@@ -1,7 +1,9 @@
-/* graft.c: cuts the predecessor's tensors by lists of indices. cuts.def says for every axis of every parameter which list
- * applies, so ViT, ConvNeXt, dense parts and experts are all the same few lines: look up the lists, gather.
+/* graft.c: cuts the predecessor's tensors by lists of indices. cuts.def says for every axis of every
+ * parameter which list applies, so ViT, ConvNeXt, dense parts and experts are all the same few lines: look up
+ * the lists, gather.
  *
- *     blocks.6.mlp.fc1.weight  "hc"   ->   blocks.6.mlp.core_experts.vit_fc1.weight[e] = W[hidden of e][channels of e]
+ *     blocks.6.mlp.fc1.weight  "hc"
+ *     ->  blocks.6.mlp.core_experts.vit_fc1.weight[e] = W[hidden neurons of e][channels of e]
  */
 #include "recycle/recycle.h"
 
@@ -26,7 +28,7 @@ struct grafter {
     ckpt *out;
 };
 
-/* Copies the units of axis 0, each a whole block of the axes behind it, recursively. Returns where dst ends. */
+/* Copies the units of axis 0, each a whole block of the axes behind it, recursively. Returns dst's end. */
 static f32 *gather(const f32 *src, const struct units *axis, int nd, f32 *dst)
 {
     i64 inner = 1;
@@ -64,7 +66,7 @@ static f32 *gather_all(const f32 *src, const struct units *axis, int nd, f32 *ds
     return nd == 2 && axis[1].index ? gather_matrix(src, axis, axis + 1, dst) : gather(src, axis, nd, dst);
 }
 
-/* Which units of each axis of t the letters ask for; -1 + fail when t has other widths than the network it is from. */
+/* Which units of each axis of t the letters ask for; -1 + fail when t's widths are not its network's. */
 static int axes_of(const tensor *t, const char *letters, const struct lists *l, struct units *axis)
 {
     int nd = (int)strlen(letters);
@@ -85,8 +87,8 @@ static int axes_of(const tensor *t, const char *letters, const struct lists *l, 
         return nd;
     char got[200], want[200] = "";
     for (int i = 0; i < nd; i++) {
-        const char *names[] = { "channels", "channels before", "attention channels", "3 x attention channels", "neurons",
-                                "*" };
+        const char *names[] = { "channels", "channels before", "attention channels", "3 x attention channels",
+                                "neurons", "*" };
         const struct units *u[] = { &l->c, &l->p, &l->a, &l->q, &l->h, NULL };
         int k = (int)(strchr("cpaqh-", letters[i]) - "cpaqh-");
         size_t at = strlen(want);
@@ -106,8 +108,8 @@ static const f32 *values(const struct grafter *g, const tensor *t)
 }
 
 /* Adds `name`: one cut of t (experts == 0), or a cut for each of `experts` lists one behind the other. */
-static int add_cut(const struct grafter *g, const tensor *t, const char *letters, const struct lists *l, int experts,
-                   const char *name)
+static int add_cut(const struct grafter *g, const tensor *t, const char *letters, const struct lists *l,
+                   int experts, const char *name)
 {
     struct units axis[CKPT_DIMS];
     i64 shape[CKPT_DIMS] = { experts }, count = MAX(experts, 1);
@@ -132,7 +134,7 @@ static int add_cut(const struct grafter *g, const tensor *t, const char *letters
     return 0;
 }
 
-/* The key with each '#' replaced by the next number. */
+/* The key with its '#' replaced by these numbers, in turn. */
 static const char *key_at(arena *a, const char *key, int first, int second)
 {
     const char *hash = strchr(key, '#'), *next = hash ? strchr(hash + 1, '#') : NULL;
@@ -140,8 +142,8 @@ static const char *key_at(arena *a, const char *key, int first, int second)
         return key;
     if (!next)
         return arena_printf(a, "%.*s%d%s", (int)(hash - key), key, first, hash + 1);
-    return arena_printf(a, "%.*s%d%.*s%d%s", (int)(hash - key), key, first, (int)(next - hash - 1), hash + 1, second,
-                        next + 1);
+    return arena_printf(a, "%.*s%d%.*s%d%s", (int)(hash - key), key, first, (int)(next - hash - 1), hash + 1,
+                        second, next + 1);
 }
 
 static const char *block_key(const struct grafter *g, const struct anatomy *n, const char *key, int block)
@@ -159,7 +161,8 @@ static struct units channels(const struct grafter *g, int stage)
 }
 
 /* A parameter outside the experts: cut from the experts' predecessor, or the second one's as it is. */
-static int add_dense(const struct grafter *g, const struct cut *c, const struct lists *l, const char *from, const char *to)
+static int add_dense(const struct grafter *g, const struct cut *c, const struct lists *l, const char *from,
+                     const char *to)
 {
     const tensor *t = ckpt_find(g->dense ? g->dense : g->experts, g->dense ? to : from);
     // The released scripts lose the final norm here: token models call it norm, averaging ones fc_norm.
@@ -186,7 +189,7 @@ static struct lists dense_lists(const struct grafter *g, int stage, int block)
     return l;
 }
 
-/* Lists of experts [first, first + n) of block l: core experts, or universal ones with the narrow share of theirs. */
+/* Lists of experts [first, first + n) of block l: core experts, or universal ones with their narrow share. */
 static struct lists *expert_lists(const struct grafter *g, int l, int first, int n, bool universal)
 {
     const struct block_shape *to = &g->to->block[l], *from = &g->from->block[g->picks->block[l].from];
@@ -257,7 +260,8 @@ static int add_blocks(const struct grafter *g, const struct cut *c)
 /* Parameters that are not of a block: of each stage but the first, or of the whole network. */
 static int add_rest(const struct grafter *g, const struct cut *c)
 {
-    bool staged = strchr(c->key, '#'), head = text_starts(c->key, "head."), norm = text_starts(c->key, "head.norm.");
+    bool staged = strchr(c->key, '#');
+    bool head = text_starts(c->key, "head."), norm = text_starts(c->key, "head.norm.");
     if (head && !norm && !g->dense && g->s->recycle.cut == CUT_released)
         return 0;                                                                       // as the script
     for (int stage = staged; stage < (staged ? g->to->stages : 1); stage++) {

@@ -1,12 +1,12 @@
-/* graph.c: units that fire together go together. Co-activation is a weighted graph over a layer's units; it is cut into
- * parts, and an expert is a union of parts, drawn without replacement with probability proportional to the co-activation
- * inside them, until it is full.
+/* graph.c: units that fire together go together. Co-activation is a weighted graph over a layer's units; it
+ * is cut into parts, and an expert is a union of parts, drawn without replacement with probability
+ * proportional to the co-activation inside them, until it is full.
  *
  *     part:   0 0 1 2 1 0 2 ...        drawn: 2, 0  ->  units 3 6 | 0 1 5
  *
- * The released script draws 17 of 32 parts and keeps the first `subset` units; drawing until full gives the same lists
- * without its short ones. Communities may be few and large, and then a prefix of one is the same in every expert; so by
- * default what fits of the last part is drawn as well. */
+ * The released script draws 17 of 32 parts and keeps the first `subset` units; drawing until full gives the
+ * same lists without its short ones. Communities may be few and large, and then a prefix of one is the same
+ * in every expert; so by default what fits of the last part is drawn as well. */
 #include "recycle/recycle.h"
 
 struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a)
@@ -30,7 +30,8 @@ struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a)
 }
 
 /* Draws `room` of a part's units by their co-activation with the rest of the part. */
-static int trim(const f32 *together, int n, const i32 *unit, int size, int room, rng *r, i32 *out, arena *scratch)
+static int trim(const f32 *together, int n, const i32 *unit, int size, int room, rng *r, i32 *out,
+                arena *scratch)
 {
     f64 *inside = arena_array(scratch, f64, size);
     u64 *weight = arena_array(scratch, u64, size);
@@ -45,8 +46,8 @@ static int trim(const f32 *together, int n, const i32 *unit, int size, int room,
     return drawn;
 }
 
-int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r, i32 *out,
-               arena *scratch)
+int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+               i32 *out, arena *scratch)
 {
     arena_mark m = arena_save(scratch);
     i32 *unit = arena_array(scratch, i32, p->n);
@@ -90,8 +91,8 @@ struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, aren
 static int cut(const struct choice *c, i32 *part)
 {
     if (c->cutter == GRAPH_METIS && c->parts >= c->total)
-        return fail(FAULT_USAGE, "recycle.parts is %d, but %s has only %d units: a part must hold some that fire "
-                    "together", c->parts, c->what, c->total);
+        return fail(FAULT_USAGE, "recycle.parts is %d, but %s has only %d units: a part must hold some that "
+                    "fire together", c->parts, c->what, c->total);
     if (c->cutter == GRAPH_METIS)
         return metis_cut(c->together, c->total, c->parts, c->unweighted, c->seed, part, c->scratch);
     louvain_cut(c->together, c->total, c->resolution, c->seed, part, c->scratch);
@@ -113,10 +114,13 @@ static int choose(const struct choice *c, i32 *out)
         int count = sample_draw(&r, weight, p.count, p.count, drawn, c->scratch);
         int n = parts_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out, c->scratch);
         if (n < c->subset)
-            return fail(FAULT_NUMBERS, "only %d of the %d units of %s ever fire together with others, %d are wanted: use "
-                        "more images, a lower recycle.threshold, or another strategy", n, c->total, c->what, c->subset);
+            return fail(FAULT_NUMBERS, "only %d of the %d units of %s ever fire together with others, %d are "
+                        "wanted: use more images, a lower recycle.threshold, or another strategy",
+                        n, c->total, c->what, c->subset);
     }
     return 0;
 }
 
-const strategy graph_strategy = { "graph", "unions of co-activation communities (METIS or Louvain)", NEEDS_TOGETHER, choose };
+const strategy graph_strategy = {
+    "graph", "unions of co-activation communities (METIS or Louvain)", NEEDS_TOGETHER, choose
+};

@@ -1,6 +1,7 @@
-/* importance.c: units that are active in the predecessor are kept (Zhu et al. 2024, the method's default). What all parts
- * of the successor share, the residual stream, takes the most active; each expert draws its own neurons with probability
- * proportional to their activation, without replacement, so that experts differ. */
+/* importance.c: units that are active in the predecessor are kept (Zhu et al. 2024, the method's
+ * default). What all parts of the successor share, the residual stream, takes the most active; each
+ * expert draws its own neurons with probability proportional to their activation, without replacement, so
+ * that experts differ. */
 #include "recycle/recycle.h"
 #include <stdlib.h>
 
@@ -9,7 +10,9 @@ struct ranked { f64 score; i32 unit; };
 static int strongest_first(const void *a, const void *b)
 {
     const struct ranked *x = a, *y = b;
-    return x->score != y->score ? (x->score < y->score) - (x->score > y->score) : (x->unit > y->unit) - (x->unit < y->unit);
+    if (x->score != y->score)
+        return x->score > y->score ? -1 : 1;
+    return (x->unit > y->unit) - (x->unit < y->unit);
 }
 
 static void strongest(const struct choice *c, i32 *out)
@@ -36,11 +39,14 @@ static int choose(const struct choice *c, i32 *out)
         rng r = rng_at(c->seed, RNG_RECYCLE, c->place, (u32)set);
         int n = sample_draw(&r, weight, c->total, c->subset, out, c->scratch);
         if (n < c->subset)
-            return fail(FAULT_NUMBERS, "only %d of the %d units of %s were ever active, %d are wanted: use more images, a "
-                        "lower recycle.threshold, or another metric", n, c->total, c->what, c->subset);
+            return fail(FAULT_NUMBERS, "only %d of the %d units of %s were ever active, %d are wanted: use "
+                        "more images, a lower recycle.threshold, or another metric",
+                        n, c->total, c->what, c->subset);
         sample_sort(out, c->subset, c->total, c->scratch);
     }
     return 0;
 }
 
-const strategy importance_strategy = { "importance", "draws by activation; shared channels: the most active", NEEDS_SCORE, choose };
+const strategy importance_strategy = {
+    "importance", "draws by activation; shared channels: the most active", NEEDS_SCORE, choose
+};

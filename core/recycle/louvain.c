@@ -1,11 +1,12 @@
-/* louvain.c: communities by greedy modularity (Blondel et al. 2008). Units move one at a time to the neighbouring
- * community that gains most; when none gains, communities become the units of a smaller graph, and again.
+/* louvain.c: communities by greedy modularity (Blondel et al. 2008). Units move one at a time to the
+ * neighbouring community that gains most; when none gains, communities become the units of a smaller
+ * graph, and again.
  *
- *     gain of unit u in community c  =  w(u, c) - r d(c) d(u) / 2m        r: resolution (Reichardt and Bornholdt 2006)
+ *     gain of unit u in community c = w(u, c) - r d(c) d(u) / 2m    r: resolution (Reichardt, Bornholdt 2006)
  *
- * Co-activation graphs are nearly complete, so the graph is a dense matrix, its diagonal the weight inside a node
- * (counted twice). The order of visits comes from the seed, ties go to the lower number: the result is repeatable. The order
- * also decides how good it is, so the best of several counts. */
+ * Co-activation graphs are nearly complete, so the graph is a dense matrix, its diagonal the weight inside a
+ * node (counted twice). The order of visits comes from the seed, ties go to the lower number: the result is
+ * repeatable. The order also decides how good it is, so the best of several counts. */
 #include "recycle/recycle.h"
 
 #define LEAST_GAIN 1e-7     /* of modularity, by a pass over all units: below it a level is finished */
@@ -24,8 +25,8 @@ static struct level level_new(arena *a, int n, const f32 *w)
     return l;
 }
 
-/* Moves unit u where it gains most; returns the gain in modularity. of: community of each unit, sum: degree of each
- * community, toward: scratch, zero before and after. */
+/* Moves unit u where it gains most; returns the gain in modularity. of: community of each unit, sum: degree
+ * of each community, toward: scratch, zero before and after. */
 static f64 settle(const struct level *l, int u, f64 r, i32 *of, f64 *sum, f64 *toward)
 {
     const f32 *row = l->w + (size_t)u * l->n;

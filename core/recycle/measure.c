@@ -1,18 +1,19 @@
-/* measure.c: the statistics of an experiment: over which images, and kept where, so that they are measured once per
- * predecessor and image set. */
+/* measure.c: the statistics of an experiment: over which images, and kept where, so that they are measured
+ * once per predecessor and image set. */
 #include "recycle/stage.h"
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
-/* ---- over the experiment's images ------------------------------------------------------------------------------------ */
+/* ---- over the experiment's images ---------------------------------------------------------------------- */
 
 static void show_progress(i64 done, i64 all, f64 seconds)
 {
     char bar[32], left[24];
     f64 rate = (f64)done / MAX(seconds, 1e-9);
-    progress("measuring activations  %lld/%lld images  %s  %.0f img/s  ETA %s", (long long)done, (long long)all,
-             say_bar(bar, 24, (f64)done / (f64)all), rate, text_time(left, (f64)(all - done) / MAX(rate, 1e-9)));
+    text_time(left, (f64)(all - done) / MAX(rate, 1e-9));
+    progress("measuring activations  %lld/%lld images  %s  %.0f img/s  ETA %s", (long long)done,
+             (long long)all, say_bar(bar, 24, (f64)done / (f64)all), rate, left);
 }
 
 static int run_images(struct measuring *m, loader *l, i64 all)
@@ -32,8 +33,8 @@ static int run_images(struct measuring *m, loader *l, i64 all)
         show_progress(done, all, clock_now() - start);
         if (!say_live() && clock_now() - told > 30) {
             told = clock_now();
-            say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done, (long long)all,
-                (f64)done / (told - start));
+            say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done,
+                (long long)all, (f64)done / (told - start));
         }
         if (!rc && stop_requested())
             rc = fail(FAULT_STOPPED, "stopped while measuring activations; nothing was written");
@@ -60,8 +61,8 @@ static int check_numbers(const struct statistics *st)
             const struct activity *x = &st->of[order[k]][l];
             for (int i = 0; i < x->width; i++)
                 if (!isfinite(x->l1[i]) || !isfinite(x->l2[i]))
-                    return fail(FAULT_NUMBERS, "the predecessor computes NaN or infinity at %s of block %d, unit %d: is the "
-                                "checkpoint damaged?", site_names[order[k]], l, i);
+                    return fail(FAULT_NUMBERS, "the predecessor computes NaN or infinity at %s of block %d, "
+                                "unit %d: is the checkpoint damaged?", site_names[order[k]], l, i);
         }
     return 0;
 }
@@ -71,10 +72,11 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
 {
     struct measuring m = { 0 };
     loader *l = NULL;
-    fail_clear();                                 // run_images tells a fault from the end of the images by this
+    fail_clear();                                 // run_images tells a fault from the last image by this
     int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
     o->batch = m.step;
-    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) || measuring_read(&m, a, out) ? -1 : 0;
+    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) ? -1 : 0;
+    rc = rc || measuring_read(&m, a, out) ? -1 : 0;
     rc = rc || check_numbers(out) ? -1 : 0;
     if (l)
         loader_close(l);
@@ -82,10 +84,11 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
     return rc;
 }
 
-/* ---- where statistics are kept ------------------------------------------------------------------------------------- */
+/* ---- where statistics are kept ------------------------------------------------------------------------- */
 
 /* Which images, by name and size, and everything that shapes them on their way. */
-static void hash_images(const struct predecessor *p, const dataset *set, const struct data_options *o, char hex[65])
+static void hash_images(const struct predecessor *p, const dataset *set, const struct data_options *o,
+                        char hex[65])
 {
     char *text = NULL, path[4096];
     size_t size = 0;
@@ -100,7 +103,7 @@ static void hash_images(const struct predecessor *p, const dataset *set, const s
         i64 at = o->spread ? i * data_count(set) / o->limit : i;
         struct stat st = { 0 };
         const char *full = data_path(set, at, path), *name = full;
-        for (int slashes = 0, k = (int)strlen(full); k-- > 0 && slashes < 2;)       // class and file: the root may move
+        for (int slashes = 0, k = (int)strlen(full); k-- > 0 && slashes < 2;)       // the root may move
             if (full[k] == '/' && ++slashes == 2)
                 name = full + k + 1;
         if (stat(full, &st))
@@ -113,32 +116,38 @@ static void hash_images(const struct predecessor *p, const dataset *set, const s
     free(text);
 }
 
-static struct provenance provenance_of(const struct predecessor *p, const dataset *set, const struct data_options *o,
-                                       const struct spec *s)
+static struct provenance provenance_of(const struct predecessor *p, const dataset *set,
+                                       const struct data_options *o, const struct spec *s)
 {
-    struct provenance w = { .images = o->limit, .batch = s->recycle.average == AVERAGE_all ? 0 : s->recycle.batch };
+    bool by_batch = s->recycle.average == AVERAGE_batch;
+    struct provenance w = { .images = o->limit, .batch = by_batch ? s->recycle.batch : 0 };
     memcpy(w.predecessor, p->sha256, sizeof w.predecessor);
     hash_images(p, set, o, w.image_hash);
+    const char *plain = s->recycle.threshold == THRESHOLD_zero ? "zero" : "mean + std";
     if (s->recycle.threshold == THRESHOLD_percentile)
         snprintf(w.threshold, sizeof w.threshold, "percentile %.6g", s->recycle.percentile);
     else
-        snprintf(w.threshold, sizeof w.threshold, "%s", s->recycle.threshold == THRESHOLD_zero ? "zero" : "mean + std");
+        snprintf(w.threshold, sizeof w.threshold, "%s", plain);
     return w;
 }
 
 static const char *cache_path(const struct provenance *w, arena *a)
 {
     char hex[65];
-    const char *text = arena_printf(a, "%s %s %lld %d %s", w->predecessor, w->image_hash, (long long)w->images, w->batch,
-                                    w->threshold);
+    const char *text = arena_printf(a, "%s %s %lld %d %s", w->predecessor, w->image_hash,
+                                    (long long)w->images, w->batch, w->threshold);
     bytes_sha256(text, strlen(text), hex);
     return arena_printf(a, "%s/statistics/%.16s.safetensors", dev_cache_dir(), hex);
 }
 
-static bool complete(const struct statistics *st, bool pairs) { return !pairs || st->of[SITE_HIDDEN]->together; }
+static bool complete(const struct statistics *st, bool pairs)
+{
+    return !pairs || st->of[SITE_HIDDEN]->together;
+}
 
 /* 1: read; 0: to be measured; -1: a file that was asked for and does not serve. */
-static int read_kept(const char *path, bool asked, const struct provenance *w, bool pairs, arena *a, struct statistics *out)
+static int read_kept(const char *path, bool asked, const struct provenance *w, bool pairs, arena *a,
+                     struct statistics *out)
 {
     if (!file_exists(path))
         return 0;
@@ -149,7 +158,8 @@ static int read_kept(const char *path, bool asked, const struct provenance *w, b
         return 0;
     }
     if (!complete(out, pairs) && asked)
-        return fail(FAULT_DATA, "%s has no co-activation: remove it, or name another file in recycle.statistics", path);
+        return fail(FAULT_DATA, "%s has no co-activation: remove it, or name another file in "
+                    "recycle.statistics", path);
     if (!complete(out, pairs))
         return 0;
     say(SAY_NORMAL, "recycle: statistics of %lld images from %s", (long long)w->images, path);
@@ -164,7 +174,8 @@ static int can_keep(const char *path, arena *a)
     return rc || ckpt_can_save(path) ? -1 : 0;
 }
 
-static int keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w, arena *a)
+static int keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w,
+                arena *a)
 {
     int rc = can_keep(path, a) || statistics_save(st, w, path) ? -1 : 0;
     if (!rc || asked)
@@ -182,7 +193,8 @@ static struct data_options images_of(const struct predecessor *p)
     return o;
 }
 
-int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a, struct statistics *out)
+int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a,
+                   struct statistics *out)
 {
     struct data_options o = images_of(p);
     *out = (struct statistics){ 0 };
@@ -193,12 +205,13 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
                     s->recycle.strategy);
     int rows = list_at(p->s.model.image, 0), columns = list_at(p->s.model.image, 1);
     if (rows != columns)
-        return fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured", p->path, rows, columns);
+        return fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured",
+                    p->path, rows, columns);
     dataset *set = data_open(&o);
     if (!set)
         return -1;
     o.limit = MIN((i64)s->recycle.images, data_count(set));
-    o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images, a few classes
+    o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images
     struct provenance w = provenance_of(p, set, &o, s);
     bool asked = *s->recycle.statistics;
     const char *path = asked ? s->recycle.statistics : cache_path(&w, a);

@@ -1,5 +1,5 @@
-/* predecessor.c: a dense checkpoint as a network that runs: its sizes are read off its tensors, its image size off its
- * position embedding, the normalisation of its images off its metadata. */
+/* predecessor.c: a dense checkpoint as a network that runs: its sizes are read off its tensors, its image
+ * size off its position embedding, the normalisation of its images off its metadata. */
 #include "recycle/stage.h"
 #include <math.h>
 
@@ -27,7 +27,8 @@ static int vit_image(struct predecessor *p, arena *a)
     if (!says || sscanf(says, "%d %d", &rows, &columns) != 2 || (i64)rows * columns != tokens)
         rows = columns = (int)lround(sqrt((f64)tokens));
     if (rows < 1 || (i64)rows * columns != tokens)
-        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is no square", p->path, (long long)tokens);
+        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is no square",
+                    p->path, (long long)tokens);
     p->s.model.image = pair(a, rows * p->s.model.patch, columns * p->s.model.patch);
     return 0;
 }
@@ -59,7 +60,7 @@ static void size_convnext(struct predecessor *p, arena *a)
         p->s.model.image = pair(a, side, side);
 }
 
-/* Three numbers: what the experiment says, else the metadata, else a constant (0: leave it to the data set). */
+/* Three numbers: what the experiment says, else the metadata, else a constant (0: the data set's own). */
 static reals three(const struct predecessor *p, reals given, const char *key, f64 otherwise, arena *a)
 {
     f64 v[3] = { otherwise, otherwise, otherwise };
@@ -76,12 +77,13 @@ static reals three(const struct predecessor *p, reals given, const char *key, f6
 int predecessor_open(struct predecessor *p, const struct spec *s, const char *path, arena *a)
 {
     *p = (struct predecessor){ .path = path, .s = *s };
-    if (!(p->c = ckpt_open_model(path, false)) || anatomy_of_ckpt(p->c, a, &p->n) || file_sha256(path, p->sha256))
+    p->c = ckpt_open_model(path, false);
+    if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || file_sha256(path, p->sha256))
         return -1;
     if (s->recycle.from.heads && !strcmp(path, s->recycle.from.experts))
         p->n.heads = s->recycle.from.heads;
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
-    f64 augreg = strstr(file, "augreg") || text_ends(file, ".npz") ? 127.5 : 0;            // trained on [-1, 1]
+    f64 augreg = strstr(file, "augreg") || text_ends(file, ".npz") ? 127.5 : 0;       // trained on [-1, 1]
     p->s.data.mean = three(p, s->recycle.from.mean, "mean", augreg, a);
     p->s.data.std = three(p, s->recycle.from.std, "std", augreg, a);
     p->s.model.init = path;
@@ -90,7 +92,7 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
     p->s.model.arch = file;
     p->s.model.classes = MAX(p->n.classes, 1);
     p->s.model.moe.layers = (counts){ 0 };
-    p->s.model.mlp_ratio = (f64)p->n.block->hidden / p->n.block->dim * (1 + 1e-9);         // the builder rounds down
+    p->s.model.mlp_ratio = (f64)p->n.block->hidden / p->n.block->dim * (1 + 1e-9);  // the builder rounds down
     p->s.eval.crop = s->recycle.crop > 0 ? s->recycle.crop : s->eval.crop;
     if (p->n.convnext)
         size_convnext(p, a);
@@ -102,8 +104,8 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
 int predecessor_load(struct predecessor *p, dev *d)
 {
     if (!p->n.convnext && (p->n.heads <= 0 || p->n.block->dim % p->n.heads))
-        return fail(FAULT_USAGE, "%s does not say how many attention heads it has (recycle.from.heads), a divisor of %d",
-                    p->path, p->n.block->dim);
+        return fail(FAULT_USAGE, "%s does not say how many attention heads it has (recycle.from.heads), a "
+                    "divisor of %d", p->path, p->n.block->dim);
     return p->p || (p->p = model_open(d, &p->s, PARAMS_FORWARD)) ? 0 : -1;
 }
 

@@ -1,5 +1,5 @@
-/* recycle.c: recycling as a stage: predecessors in, a complete checkpoint of the successor out. Nothing is written before
- * everything is there.
+/* recycle.c: recycling as a stage: predecessors in, a complete checkpoint of the successor out. Nothing is
+ * written before everything is there.
  *
  *     check widths -> statistics -> picks -> graft -> fill up with initial values -> compare -> save
  */
@@ -17,32 +17,35 @@ struct stage {
     ckpt *grafted, *out;
 };
 
-/* ---- what can be wrong before anything is measured ---------------------------------------------------------------------- */
+/* ---- what can be wrong before anything is measured ----------------------------------------------------- */
 
 /* The trunk comes whole from the dense predecessor, so it must be of the successor's sizes. */
 static int check_dense(const struct stage *r)
 {
     const struct anatomy *n = &r->dense.n, *to = &r->to;
     if (n->convnext != to->convnext || n->depth != to->depth)
-        return fail(FAULT_DATA, "%s: %d %s blocks, the successor has %d: recycle.from.dense must be of the successor's sizes",
+        return fail(FAULT_DATA, "%s: %d %s blocks, the successor has %d: recycle.from.dense must be of the "
+                    "successor's sizes",
                     r->dense.path, n->depth, n->convnext ? "ConvNeXt" : "ViT", to->depth);
     for (int l = 0; l < n->depth; l++) {
         const struct block_shape *x = &n->block[l], *y = &to->block[l];
         if (x->stage != y->stage || x->dim != y->dim || x->hidden != y->hidden)
-            return fail(FAULT_DATA, "%s: block %d has %d channels and %d neurons, the successor's %d and %d: recycle.from.dense "
-                        "must be of the successor's sizes", r->dense.path, l, x->dim, x->hidden, y->dim, y->hidden);
+            return fail(FAULT_DATA, "%s: block %d has %d channels and %d neurons, the successor's %d and %d: "
+                        "recycle.from.dense must be of the successor's sizes",
+                        r->dense.path, l, x->dim, x->hidden, y->dim, y->hidden);
     }
     return 0;
 }
 
-/* Classes and normalisation of the images to be learnt; without a data set, the predecessor's number of classes. */
+/* Classes and normalisation of the images to be learnt; without a data set, the predecessor's classes. */
 static int look_at_data(struct stage *r)
 {
     struct data_options o = data_options_of(r->s, true);
     if (!*r->s->data.set) {
         int n = r->dense.c ? r->dense.n.classes : r->experts.n.classes;
         if (!r->s->model.classes && !(r->s->model.classes = n))
-            return spec_fail(r->s, "model.classes", "model.classes: auto needs a data set, or a predecessor with a head");
+            return spec_fail(r->s, "model.classes",
+                             "model.classes: auto needs a data set, or a predecessor with a head");
         return 0;
     }
     dataset *set = data_open(&o);
@@ -65,7 +68,8 @@ static int look_at_data(struct stage *r)
         r->s->model.classes = n;
     if (r->s->model.classes == n)
         return 0;
-    return spec_fail(r->s, "model.classes", "model.classes is %d, but the data set has %d", r->s->model.classes, n);
+    return spec_fail(r->s, "model.classes", "model.classes is %d, but the data set has %d",
+                     r->s->model.classes, n);
 }
 
 static int open_all(struct stage *r)
@@ -75,13 +79,15 @@ static int open_all(struct stage *r)
     if (!how)
         return spec_fail(s, "recycle.strategy", "%s", fail_message());
     if (!*s->recycle.from.experts)
-        return spec_fail(s, "recycle.from.experts", "recycling needs recycle.from.experts, a dense checkpoint");
+        return spec_fail(s, "recycle.from.experts",
+                         "recycling needs recycle.from.experts, a dense checkpoint");
     if (!s->model.moe.layers.n)
         return spec_fail(s, "model.moe.layers", "recycling makes experts, but model.moe.layers is empty");
     anatomy_of_spec(s, r->a, &r->to);
     if (predecessor_open(&r->experts, s, s->recycle.from.experts, r->a))
         return -1;
-    if (*s->recycle.from.dense && (predecessor_open(&r->dense, s, s->recycle.from.dense, r->a) || check_dense(r)))
+    bool dense = *s->recycle.from.dense;
+    if (dense && (predecessor_open(&r->dense, s, s->recycle.from.dense, r->a) || check_dense(r)))
         return -1;
     if (look_at_data(r))
         return -1;
@@ -93,9 +99,12 @@ static int open_all(struct stage *r)
     return picks_make(&blind, &r->experts.n, &r->to, NULL, r->a, &unused);
 }
 
-/* ---- filling up -------------------------------------------------------------------------------------------------------------- */
+/* ---- filling up ---------------------------------------------------------------------------------------- */
 
-static bool same_shape(const tensor *t, const struct param *x) { return t && tensor_shape_is(t, x->shape.nd, x->shape.d); }
+static bool same_shape(const tensor *t, const struct param *x)
+{
+    return t && tensor_shape_is(t, x->shape.nd, x->shape.d);
+}
 
 /* Only a head of other classes and a grid of other size may differ in shape. */
 static int check_shape(const tensor *t, const struct param *x, const char *path)
@@ -103,11 +112,12 @@ static int check_shape(const tensor *t, const struct param *x, const char *path)
     char have[200], want[200];
     if (!t || text_starts(x->name, "head.") || text_ends(x->name, "pos_embed"))
         return 0;
-    return fail(FAULT_DATA, "%s: %s becomes %s, the successor's is %s", path, x->name, tensor_shape_text(have, t->nd, t->shape),
+    return fail(FAULT_DATA, "%s: %s becomes %s, the successor's is %s", path, x->name,
+                tensor_shape_text(have, t->nd, t->shape),
                 tensor_shape_text(want, x->shape.nd, x->shape.d));
 }
 
-/* What was not grafted, or does not fit as it is: initial values, then what ckpt_load can make of the graft. */
+/* What was not grafted, or does not fit as it is: initial values, then what ckpt_load makes of the graft. */
 static int add_started(struct stage *r, const params *p, const bool *grafted)
 {
     struct want *w = arena_array(r->a, struct want, p->n);
@@ -124,7 +134,8 @@ static int add_started(struct stage *r, const params *p, const bool *grafted)
         const tensor *t = ckpt_find(r->grafted, x->name);
         if (grafted[i])
             continue;
-        w[n] = (struct want){ .name = x->name, .nd = x->shape.nd, .data = arena_array(r->a, f32, shape_count(x->shape)) };
+        w[n] = (struct want){ .name = x->name, .nd = x->shape.nd,
+                              .data = arena_array(r->a, f32, shape_count(x->shape)) };
         memcpy(w[n].shape, x->shape.d, sizeof *w->shape * (size_t)x->shape.nd);
         param_start(x, (u64)r->s->seed, w[n++].data, r->a);
         if (check_shape(t, x, r->experts.path)) {
@@ -137,16 +148,17 @@ static int add_started(struct stage *r, const params *p, const bool *grafted)
     int rc = ckpt_load(r->a, rest, w, n, &o, &report), started = 0;
     for (int i = 0; i < n && !rc; i++) {
         ckpt_add(r->out, w[i].name, CKPT_F32, w[i].nd, w[i].shape, w[i].data);
-        say(SAY_VERBOSE, "recycle: %s %s", w[i].name, w[i].got == GOT_RESIZED ? "resized" : "starts at its initial values");
+        say(SAY_VERBOSE, "recycle: %s %s", w[i].name,
+            w[i].got == GOT_RESIZED ? "resized" : "starts at its initial values");
         started += w[i].got == GOT_NOTHING;
     }
-    say(SAY_NORMAL, "recycle: %d parameters come from the predecessor%s, %d start at their initial values", (int)p->n - started,
-        r->dense.c ? "s" : "", started);
+    say(SAY_NORMAL, "recycle: %d parameters come from the predecessor%s, %d start at their initial values",
+        (int)p->n - started, r->dense.c ? "s" : "", started);
     ckpt_close(rest);
     return rc;
 }
 
-/* A parameter is grafted where the graft has it in its own shape, and its grid is the same. */
+/* Grafted is what the graft has in its own shape; a position embedding also needs the same grid. */
 static int assemble(struct stage *r)
 {
     params *p = model_params(r->s);
@@ -182,7 +194,7 @@ static void describe(struct stage *r, const struct recycle_report *report)
     ckpt_set_meta(c, "recycle.report", report_json(r->a, report));
 }
 
-/* ---- the stage -------------------------------------------------------------------------------------------------------------- */
+/* ---- the stage ----------------------------------------------------------------------------------------- */
 
 static int run(struct stage *r, const char *out_path, struct recycle_report *report)
 {
@@ -197,11 +209,13 @@ static int run(struct stage *r, const char *out_path, struct recycle_report *rep
     if (picks_make(s, &r->experts.n, &r->to, st, r->a, &r->picks))
         return -1;
     r->grafted = ckpt_new();
-    if (recycle_graft(s, r->experts.c, r->dense.c, &r->experts.n, &r->to, &r->picks, r->a, r->grafted) || assemble(r))
+    if (recycle_graft(s, r->experts.c, r->dense.c, &r->experts.n, &r->to, &r->picks, r->a, r->grafted)
+        || assemble(r))
         return -1;
     report_make(s, &r->experts.n, &r->to, st, &r->picks, r->a, report);
     struct predecessor *trunk = r->dense.c ? &r->dense : &r->experts;
-    if (distance_measure(trunk, s, r->out, r->dense.c ? NULL : r->picks.channel[r->to.stages - 1], r->d, report)) {
+    const i32 *channels = r->dense.c ? NULL : r->picks.channel[r->to.stages - 1];
+    if (distance_measure(trunk, s, r->out, channels, r->d, report)) {
         if (fail_fault() != FAULT_DATA)
             return -1;
         warn("not compared with the predecessor: %s", fail_message());
@@ -248,8 +262,8 @@ int recycle_try(const struct spec *s, dev *d, FILE *f)
     if (!rc && (p = model_params(&copy))) {
         fprintf(f, "%s: %s of parameters\n", s->name, text_bytes(size, (f64)params_bytes(p, PARAMS_FORWARD)));
         if (needs)
-            fprintf(f, "statistics of %d images: about %s at %.1f img/s, unless they are kept already; %s of device memory\n",
-                    s->recycle.images, text_time(time, each * s->recycle.images), 1 / each,
+            fprintf(f, "statistics of %d images: about %s at %.1f img/s, unless they are kept already; %s of "
+                    "device memory\n", s->recycle.images, text_time(time, each * s->recycle.images), 1 / each,
                     text_bytes(memory, (f64)dev_mem_peak(d)));
     }
     rc = rc || !p ? -1 : 0;

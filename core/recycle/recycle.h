@@ -1,9 +1,10 @@
 /* recycle.h: a dense predecessor is cut into the experts of a successor (Zhu et al. 2024, "MoE Jetpack").
  *
- *     images -> statistics -> strategy -> picks (which units go where) -> graft (cut the tensors) -> checkpoint
+ *     images -> statistics -> strategy -> picks (which units go where) -> graft (cut tensors) -> checkpoint
  *
- *     i32 *out = arena_array(a, i32, c.sets * c.subset);                   // c: a layer's units and what is known of them
- *     if (recycle_choose(strategy_find("importance"), &c, out)) return -1; // c.sets ascending lists of c.subset indices
+ *     i32 *out = arena_array(a, i32, c.sets * c.subset);    // c: a layer's units and what is known of them
+ *     if (recycle_choose(strategy_find("importance"), &c, out)) return -1;
+ *                                                           // out: c.sets ascending lists of c.subset units
  */
 #ifndef JETCL_RECYCLE_H
 #define JETCL_RECYCLE_H
@@ -12,10 +13,10 @@
 #include "dev/dev.h"
 #include "spec/spec.h"
 
-/* ---- strategies: which of a layer's units a smaller layer keeps ------------------------------------------------- */
+/* ---- strategies: which of a layer's units a smaller layer keeps ---------------------------------------- */
 
-/* Uniform spacing of k indices in n: the paper's floor(i n/k); the scripts' linspace(0, n-1, k), rounded half to even
- * in the released one and truncated in the simplified one. */
+/* Uniform spacing of k indices in n: the paper's floor(i n/k); the scripts' linspace(0, n-1, k), rounded half
+ * to even in the released one and truncated in the simplified one. */
 enum spacing { SPACING_FLOOR, SPACING_ROUND, SPACING_TRUNCATE };
 
 enum graph_cutter { GRAPH_METIS, GRAPH_LOUVAIN };
@@ -23,17 +24,17 @@ enum graph_cutter { GRAPH_METIS, GRAPH_LOUVAIN };
 struct choice {
     const char *what;                   /* "mlp.act of block 7": for messages */
     int         total, subset, sets;    /* wanted: `sets` lists of `subset` among `total` units */
-    bool        best;                   /* the one list that everything shares: the strongest units, nothing is drawn */
+    bool        best;                   /* the one list that all share: the strongest, nothing is drawn */
     u64         seed, place;            /* list i draws from rng_at(seed, RNG_RECYCLE, place, i) */
     const f64  *score;                  /* [total] how active each unit is; NULL: not measured */
-    const f32  *together;               /* [total][total] how often two units fire together; NULL: not measured.
-                                           Symmetric; the diagonal is not read */
+    const f32  *together;               /* [total][total] how often two units fire together, symmetric, the
+                                           diagonal is not read; NULL: not measured */
     enum spacing spacing;
     enum graph_cutter cutter;
     int         parts;                  /* METIS: how many */
     f64         resolution;             /* Louvain: more gives smaller parts; 1 is plain modularity */
     bool        unweighted;             /* METIS sees which units fire together, but not how often */
-    bool        prefix;                 /* graph: the last part of an expert is cut in index order, not by co-activation */
+    bool        prefix;                 /* graph: an expert's last part is cut in index order, not drawn */
     i32        *part;                   /* [total] or NULL: graph strategies leave each unit's part here */
     arena      *scratch;
 };
@@ -43,59 +44,65 @@ enum { NEEDS_SCORE = 1, NEEDS_TOGETHER = 2 };
 typedef struct strategy {
     const char *name, *help;
     int         needs;                                      /* NEEDS_* */
-    int       (*choose)(const struct choice *c, i32 *out);  /* out[sets][subset], each list ascending; 0 or -1 + fail */
+    int       (*choose)(const struct choice *c, i32 *out);  /* out[sets][subset], each ascending; 0 or -1 */
 } strategy;
 
 extern const strategy *const strategies[];                  /* ends in NULL */
 const strategy *strategy_find(const char *name);            /* NULL + fail(FAULT_USAGE) naming the nearest */
 
-/* Checks what the strategy relies on (enough units, finite statistics) and lets it choose. Lists are ascending and
- * without repeats; the same choice gives the same lists on every machine. 0, or -1 + fail. */
+/* Checks what the strategy relies on (enough units, finite statistics) and lets it choose. Lists are
+ * ascending and without repeats; the same choice gives the same lists on every machine. 0, or -1 + fail. */
 int recycle_choose(const strategy *s, const struct choice *c, i32 *out);
 
-/* ---- sample.c: exact draws without replacement ------------------------------------------------------------------- */
+/* ---- sample.c: exact draws without replacement --------------------------------------------------------- */
 
-/* Integers proportional to score, at least 1 where score > 0: draws then need no floating point. 0, or -1 + fail when a
- * score is negative or not finite, or when all are zero. */
+/* Integers proportional to score, at least 1 where score > 0: draws then need no floating point. 0, or -1 +
+ * fail when a score is negative or not finite, or when all are zero. */
 int  sample_weights(const char *what, const f64 *score, int n, u64 *weight);
-/* Draws k of n one after the other, each with probability weight / (weight of those left); out in the order drawn.
- * Returns how many it drew: less than k when no weight is left. */
+/* Draws k of n one after the other, each with probability weight / (weight of those left); out in the order
+ * drawn. Returns how many it drew: less than k when no weight is left. */
 int  sample_draw(rng *r, const u64 *weight, int n, int k, i32 *out, arena *scratch);
 void sample_sort(i32 *v, int n, int total, arena *scratch);  /* different numbers below total, ascending */
 
-/* ---- uniform.c --------------------------------------------------------------------------------------------------- */
+/* ---- uniform.c ----------------------------------------------------------------------------------------- */
 
 void uniform_fill(int total, int subset, enum spacing spacing, i32 *out);
 
-/* ---- metis.c, louvain.c: cut a co-activation graph, together[n][n], into part[n] -------------------------------- */
+/* ---- metis.c, louvain.c: cut a co-activation graph, together[n][n], into part[n] ----------------------- */
 
 /* Parts of about equal size with little weight between them (Karypis and Kumar 1998). 0, or -1 + fail. */
 int metis_cut(const f32 *together, int n, int parts, bool unweighted, u64 seed, i32 *part, arena *scratch);
 /* Parts of any number and size with high modularity (Blondel et al. 2008). Isolated units stay alone. */
 void louvain_cut(const f32 *together, int n, f64 resolution, u64 seed, i32 *part, arena *scratch);
 
-/* ---- graph.c ------------------------------------------------------------------------------------------------------ */
+/* ---- graph.c ------------------------------------------------------------------------------------------- */
 
 /* Parts numbered by their first unit, and the co-activation inside each (every pair counted twice). */
 struct parts { int n, count; i32 *of; f64 *inside; };
 struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a);
-/* The units of the drawn parts, part after part, until `subset` are found; ascending in the end. Of the part that does not
- * fit, its first units (r == NULL), or units drawn by their co-activation inside the part. Returns how many there were. */
-int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r, i32 *out,
-               arena *scratch);
+/* The units of the drawn parts, part after part, until `subset` are found; ascending in the end. Of the part
+ * that does not fit, its first units (r == NULL), or units drawn by their co-activation inside the part.
+ * Returns how many there were. */
+int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+               i32 *out, arena *scratch);
 
-/* Quality of a cut: weight between parts, weight of all edges (each once), and Newman's modularity at resolution 1. */
+/* Quality of a cut: weight between parts, weight of all edges (each once), and Newman's modularity at
+ * resolution 1. */
 struct cut_quality { f64 cut, total, modularity; };
 struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, arena *scratch);
 
-/* ---- anatomy.c: what cutting has to know of a network ------------------------------------------------------------ */
+/* ---- anatomy.c: what cutting has to know of a network -------------------------------------------------- */
 
 struct block_shape {
     int stage, index;                   /* index: within the stage. A ViT has one stage */
     int dim, hidden;                    /* channels; neurons of the MLP, or of a core expert */
     int core, universal, narrow;        /* experts (0 and 0: dense); neurons of a universal expert */
 };
-struct anatomy { bool convnext; int stages, depth, heads, classes; struct block_shape *block; };      /* heads: 0 when not known */
+struct anatomy {
+    bool convnext;
+    int stages, depth, heads, classes;  /* heads: 0 when not known */
+    struct block_shape *block;          /* [depth] */
+};
 
 /* The network an experiment describes. */
 void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out);
@@ -106,14 +113,14 @@ int  anatomy_stage_dim(const struct anatomy *n, int stage);
 /* "blocks.3" or "stages.2.blocks.0". */
 const char *anatomy_block_name(char out[64], const struct anatomy *n, int block);
 
-/* ---- statistics.c ------------------------------------------------------------------------------------------------- */
+/* ---- statistics.c -------------------------------------------------------------------------------------- */
 
-/* Where activations are measured: behind the MLP's activation function (neurons), before the attention's output projection
- * (attention channels), behind the norm in front of the MLP (channels). */
+/* Where activations are measured: behind the MLP's activation function (neurons), before the attention's
+ * output projection (attention channels), behind the norm in front of the MLP (channels). */
 enum site { SITE_HIDDEN, SITE_ATTN, SITE_CHANNEL, SITES };
 extern const char *const site_names[SITES];         /* "mlp.act", "attn.proj", "norm2" */
 
-/* Of one layer; arrays of `width`, together of width x width or NULL. width 0: the network has no such layer. */
+/* Of one layer; arrays of `width`, together of width x width or NULL. width 0: there is no such layer. */
 struct activity { int width; f64 *l1, *l2, *count; f32 *together; };
 struct statistics { int depth; struct activity *of[SITES]; };      /* of[site][block] */
 
@@ -124,40 +131,42 @@ const f64 *activity_score(const struct spec *s, const struct activity *x);
 struct provenance {
     char predecessor[65], image_hash[65];           /* SHA-256 */
     i64  images;
-    int  batch;                                     /* images per batch where that counts; 0: averaged over all */
+    int  batch;                                     /* images per batch where that counts; 0: all together */
     char threshold[32];                             /* "zero", "percentile 90", "mean + std" */
 };
 int statistics_save(const struct statistics *st, const struct provenance *w, const char *path);
 /* Arrays in a. -1 + fail(FAULT_DATA) naming the first thing that differs from w. */
 int statistics_load(const char *path, const struct provenance *w, arena *a, struct statistics *out);
 
-/* ---- picks.c: which of the predecessor's units go where --------------------------------------------------------- */
+/* ---- picks.c: which of the predecessor's units go where ------------------------------------------------ */
 
 #define MAX_STAGES 8
 struct block_picks {
     int from;                           /* the predecessor's block */
     const i32 *attn, *hidden;           /* dense parts: [dim] attention channels, [hidden] neurons */
     const i32 *expert_channel;          /* [experts][dim], channels an expert reads and writes */
-    const i32 *expert_hidden;           /* [experts][hidden], universal experts too: they take `narrow` of these */
+    const i32 *expert_hidden;           /* [experts][hidden]; universal experts take `narrow` of their list */
     const i32 *narrow;                  /* [narrow] positions in a list of expert_hidden */
     const i32 *dense_hidden;            /* [universal][narrow] of the dense predecessor, or NULL */
-    i32       *part;                    /* graph strategies: the part of each of the layer's neurons; NULL otherwise */
+    i32       *part;                    /* graph strategies: the part of each neuron; NULL otherwise */
 };
 struct picks { const i32 *channel[MAX_STAGES]; struct block_picks *block; };
 
-/* Chooses everything s->recycle asks for. st may be NULL for strategies that need no statistics. 0, or -1 + fail. */
-int picks_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
-               arena *a, struct picks *out);
+/* Chooses everything s->recycle asks for. st may be NULL for strategies that need no statistics. 0,
+ * or -1 + fail. */
+int picks_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+               const struct statistics *st, arena *a, struct picks *out);
 
-/* ---- graft.c -------------------------------------------------------------------------------------------------------- */
+/* ---- graft.c ------------------------------------------------------------------------------------------- */
 
-/* Cuts `experts` by the picks into out: experts, and where dense is NULL everything else that the table cuts.def knows.
- * Dense parts come whole from `dense` otherwise, a checkpoint of the successor's own widths. Arrays lie in a, which must
- * live as long as out. What the predecessors lack is left out (the model keeps its initial values there). 0, or -1 + fail. */
+/* Cuts `experts` by the picks into out: experts, and where dense is NULL everything else that the table
+ * cuts.def knows. Dense parts come whole from `dense` otherwise, a checkpoint of the successor's own widths.
+ * Arrays lie in a, which must live as long as out. What the predecessors lack is left out (the model keeps
+ * its initial values there). 0, or -1 + fail. */
 int recycle_graft(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct anatomy *from,
                   const struct anatomy *to, const struct picks *p, arena *a, ckpt *out);
 
-/* ---- report.c: what a recycling did ------------------------------------------------------------------------------- */
+/* ---- report.c: what a recycling did -------------------------------------------------------------------- */
 
 /* Shares are of 1; NAN where there is nothing to say (no statistics, one expert, no graph). */
 struct layer_report {
@@ -172,23 +181,25 @@ struct layer_report {
 struct recycle_report {
     const char *strategy, *metric;
     bool dense;                         /* the trunk is that of a second predecessor */
-    f64 channel_mass;                   /* share of importance in the trunk's channels, the mean over stages; NAN: dense */
+    f64 channel_mass;                   /* importance in the trunk's channels, mean over stages; NAN: dense */
     int layers;
     struct layer_report *layer;
-    f64 distance, agreement;            /* logits against those of the trunk's predecessor before any training: relative L2
-                                           distance, share of images with the same first class; NAN: not measured */
+    f64 distance, agreement;            /* logits against those of the trunk's predecessor, before training:
+                                           relative L2 distance, share of images with the same first class;
+                                           NAN: not measured */
 };
-void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
-                 const struct picks *p, arena *a, struct recycle_report *out);
+void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+                 const struct statistics *st, const struct picks *p, arena *a, struct recycle_report *out);
 void report_text(FILE *f, const struct recycle_report *r);
 char *report_json(arena *a, const struct recycle_report *r);
 
-/* ---- recycle.c ------------------------------------------------------------------------------------------------------- */
+/* ---- recycle.c ----------------------------------------------------------------------------------------- */
 
-/* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not there at all.
- * *report may be NULL; its lists lie in a. 0, or -1 + fail; FAULT_STOPPED after a signal. */
+/* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not
+ * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; FAULT_STOPPED after a signal. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
-/* Checks everything, measures one pass on made-up images, and prints what the whole would take. Writes nothing. */
+/* Checks everything, measures one pass on made-up images, and prints what the whole would take.
+ * Writes nothing. */
 int recycle_try(const struct spec *s, dev *d, FILE *f);
 
 #endif

@@ -1,5 +1,5 @@
-/* report.c: how much of the predecessor the experts hold, how far they differ, how well the graph was cut. Neurons are sets
- * of bits here: an expert's set has one word per 64 neurons. */
+/* report.c: how much of the predecessor the experts hold, how far they differ, how well the graph was cut.
+ * Neurons are sets of bits here: an expert's set has one word per 64 neurons. */
 #include "recycle/recycle.h"
 #include <jansson.h>
 #include <math.h>
@@ -7,7 +7,8 @@
 struct sets { int n, words, total; u64 *bits; };
 
 /* The neurons of experts [first, first + n): whole lists, or their narrow share. */
-static struct sets sets_of(const struct block_shape *to, const struct block_picks *b, int first, int n, int total, arena *a)
+static struct sets sets_of(const struct block_shape *to, const struct block_picks *b, int first, int n,
+                           int total, arena *a)
 {
     struct sets s = { n, CEIL_DIV(total, 64), total, NULL };
     s.bits = arena_array(a, u64, (size_t)n * s.words);
@@ -49,7 +50,7 @@ static f64 mass(const struct sets *s, const f64 *score)
     return score && s->n && all > 0 ? held / all / s->n : NAN;
 }
 
-/* The mean over experts cut from this predecessor; `shared`: channels of those that have none of their own. */
+/* The mean over experts cut from this predecessor; `shared`: the channels of those without their own. */
 static f64 channels_held(const struct block_shape *to, const struct block_picks *b, const i32 *shared,
                          const struct activity *x, const f64 *score)
 {
@@ -70,8 +71,8 @@ static void cover(const struct sets *s, u64 *any)
             any[w] |= s->bits[(size_t)e * s->words + w];
 }
 
-static struct layer_report layer(const struct spec *s, const struct block_shape *to, const struct block_picks *b, int total,
-                                 const struct activity *x, arena *a)
+static struct layer_report layer(const struct spec *s, const struct block_shape *to,
+                                 const struct block_picks *b, int total, const struct activity *x, arena *a)
 {
     arena_mark m = arena_save(a);
     const f64 *score = x ? activity_score(s, x) : NULL;
@@ -98,8 +99,8 @@ static struct layer_report layer(const struct spec *s, const struct block_shape 
     return r;
 }
 
-static f64 channel_mass(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
-                        const struct picks *p)
+static f64 channel_mass(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+                        const struct statistics *st, const struct picks *p)
 {
     f64 sum = 0;
     for (int stage = 0; stage < to->stages; stage++) {
@@ -118,8 +119,8 @@ static f64 channel_mass(const struct spec *s, const struct anatomy *from, const 
     return sum;
 }
 
-void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to, const struct statistics *st,
-                 const struct picks *p, arena *a, struct recycle_report *out)
+void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+                 const struct statistics *st, const struct picks *p, arena *a, struct recycle_report *out)
 {
     bool dense = *s->recycle.from.dense;
     *out = (struct recycle_report){ .strategy = s->recycle.strategy, .dense = dense,
@@ -132,7 +133,8 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
         if (!block_moe(&to->block[l]))
             continue;
         struct layer_report *r = &out->layer[out->layers++];
-        *r = layer(s, &to->block[l], b, from->block[b->from].hidden, st ? &st->of[SITE_HIDDEN][b->from] : NULL, a);
+        const struct activity *hidden = st ? &st->of[SITE_HIDDEN][b->from] : NULL;
+        *r = layer(s, &to->block[l], b, from->block[b->from].hidden, hidden, a);
         r->block = l;
         if (!st)
             continue;
@@ -142,7 +144,7 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
     }
 }
 
-/* ---- writing it down ------------------------------------------------------------------------------------------------ */
+/* ---- writing it down ----------------------------------------------------------------------------------- */
 
 static const char *percent(char out[16], f64 share)
 {
@@ -154,8 +156,8 @@ void report_text(FILE *f, const struct recycle_report *r)
 {
     char c[7][16];
     bool graph = r->layers && r->layer->parts;
-    fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean expert\n",
-            r->strategy, r->metric);
+    fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean "
+            "expert\n", r->strategy, r->metric);
     fprintf(f, "%-5s %29s %22s %10s%s\n", "", "importance held", "overlap (Jaccard)", "neurons",
             graph ? "   co-activation" : "");
     fprintf(f, "%-5s %8s %10s %9s %11s %10s %10s%s\n", "block", "core", "universal", "channels", "core",
@@ -163,8 +165,9 @@ void report_text(FILE *f, const struct recycle_report *r)
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
         fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, percent(c[0], l->mass_core),
-                percent(c[1], l->mass_universal), percent(c[2], l->mass_channels), percent(c[3], l->overlap_core),
-                percent(c[4], l->overlap_universal), percent(c[5], l->coverage));
+                percent(c[1], l->mass_universal), percent(c[2], l->mass_channels),
+                percent(c[3], l->overlap_core), percent(c[4], l->overlap_universal),
+                percent(c[5], l->coverage));
         if (l->parts)
             fprintf(f, " %7d %7s %11.4f", l->parts, percent(c[6], l->cut), l->modularity);
         fprintf(f, "\n");
@@ -172,11 +175,12 @@ void report_text(FILE *f, const struct recycle_report *r)
     if (r->layers && isnan(r->layer->mass_channels))
         fprintf(f, "importance is not known: this strategy measures no activations, and none are kept\n");
     if (!isnan(r->channel_mass))
-        fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n", 100 * r->channel_mass);
+        fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n",
+                100 * r->channel_mass);
     if (!isnan(r->distance))
-        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their length; the "
-                "first class is the same for %.1f %% of the images\n", r->dense ? "dense" : "experts",
-                100 * r->distance, 100 * r->agreement);
+        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their "
+                "length; the first class is the same for %.1f %% of the images\n",
+                r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
 }
 
 static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }
@@ -189,17 +193,20 @@ char *report_json(arena *a, const struct recycle_report *r)
         json_t *row = json_pack("{s:i, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
             "importance", "core", number(l->mass_core), "universal", number(l->mass_universal),
                 "channels", number(l->mass_channels),
-            "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal), "coverage", number(l->coverage));
+            "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal),
+            "coverage", number(l->coverage));
         if (l->parts)
-            json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut", number(l->cut),
-                                                  "modularity", number(l->modularity)));
+            json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut",
+                                                  number(l->cut), "modularity", number(l->modularity)));
         json_array_append_new(layers, row);
     }
-    json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}", "strategy", r->strategy, "metric", r->metric,
+    json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}",
+        "strategy", r->strategy, "metric", r->metric,
         "channel_importance", number(r->channel_mass), "layers", layers,
         "logits", "of", r->dense ? "dense" : "experts", "distance", number(r->distance),
         "agreement", number(r->agreement));
-    char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6)), *copy = arena_copy(a, text, strlen(text));
+    char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
+    char *copy = arena_copy(a, text, strlen(text));
     free(text);
     json_decref(all);
     return copy;

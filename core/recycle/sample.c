@@ -1,5 +1,6 @@
-/* sample.c: weighted draws without replacement, exact and in integers. The weights lie in a Fenwick tree (1994): finding
- * the unit that a number below the total falls on, and taking its weight out, are both a walk of log2 n steps.
+/* sample.c: weighted draws without replacement, exact and in integers. The weights lie in a Fenwick tree
+ * (1994): finding the unit that a number below the total falls on, and taking its weight out, are both a walk
+ * of log2 n steps.
  *
  *     tree[i] = weight of the 2^z units ending at i, z = trailing zeros of i          (1-based)
  */
@@ -12,12 +13,13 @@ int sample_weights(const char *what, const f64 *score, int n, u64 *weight)
     check(n <= 1 << 22, "%d units", n);           // 2^22 weights of 2^40 fit in 63 bits
     for (int i = 0; i < n; i++) {
         if (!(score[i] >= 0 && isfinite(score[i])))
-            return fail(FAULT_NUMBERS, "the statistics of %s hold %g for unit %d: they must be finite and not negative",
-                        what, score[i], i);
+            return fail(FAULT_NUMBERS, "the statistics of %s hold %g for unit %d: they must be finite and "
+                        "not negative", what, score[i], i);
         most = MAX(most, score[i]);
     }
     if (most == 0)
-        return fail(FAULT_NUMBERS, "the statistics of %s are all zero: nothing was active in these images", what);
+        return fail(FAULT_NUMBERS, "the statistics of %s are all zero: nothing was active in these images",
+                    what);
     for (int i = 0; i < n; i++)
         weight[i] = score[i] > 0 ? (u64)MAX(rint(score[i] / most * 0x1p40), 1) : 0;
     return 0;

@@ -1,5 +1,5 @@
-/* stage.h: what the files of recycling as a stage of a run share: the predecessor as a running network, measuring it, and
- * comparing with it. The strategies and the grafting below (recycle.h) know no device.
+/* stage.h: what the files of recycling as a stage of a run share: the predecessor as a running network,
+ * measuring it, and comparing with it. The strategies and the grafting below (recycle.h) know no device.
  *
  *     struct predecessor p;  struct statistics st;
  *     if (predecessor_open(&p, &spec, path, a) || statistics_get(&p, &spec, d, true, a, &st)) return -1;
@@ -10,13 +10,13 @@
 #include "model/model.h"
 #include "recycle/recycle.h"
 
-/* ---- predecessor.c ------------------------------------------------------------------------------------------------ */
+/* ---- predecessor.c ------------------------------------------------------------------------------------- */
 
 struct predecessor {
     const char    *path;
     ckpt          *c;                   /* under timm's names */
     struct anatomy n;
-    struct spec    s;                   /* the experiment, with the predecessor as its model and its images' normalisation */
+    struct spec    s;                   /* the experiment with the predecessor's model and normalisation */
     params        *p;                   /* NULL until predecessor_load */
     char           sha256[65];
 };
@@ -24,7 +24,7 @@ int  predecessor_open(struct predecessor *p, const struct spec *s, const char *p
 int  predecessor_load(struct predecessor *p, dev *d);        /* its weights on the device, once */
 void predecessor_close(struct predecessor *p);
 
-/* ---- activations.c ------------------------------------------------------------------------------------------------ */
+/* ---- activations.c ------------------------------------------------------------------------------------- */
 
 /* A forward pass with statistics: open, step for each few images, read once. */
 struct measuring {
@@ -43,26 +43,30 @@ struct measuring {
     fence  done[2];
 };
 /* s: a predecessor's; p its weights. pairs: co-activation too. 0, or -1 + fail. */
-int  measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p, bool pairs);
-/* b: at most m->step images; ends: the last of a batch of recycle.batch. It is read until the next call returns. */
+int  measuring_open(struct measuring *m, const struct spec *s, const struct anatomy *n, dev *d, params *p,
+                    bool pairs);
+/* b: at most m->step images, left alone until the next call returns; ends: the last of a batch of
+ * recycle.batch. */
 int  measuring_step(struct measuring *m, const struct batch *b, bool ends);
 int  measuring_read(struct measuring *m, arena *a, struct statistics *out);
 void measuring_close(struct measuring *m);
 /* Seconds an image would take, from one pass over made-up ones. 0, or -1 + fail. */
 int  measuring_forecast(struct predecessor *p, dev *d, bool pairs, f64 *seconds);
 
-/* ---- measure.c ------------------------------------------------------------------------------------------------------ */
+/* ---- measure.c ----------------------------------------------------------------------------------------- */
 
-/* Statistics of the experiment's training images: from recycle.statistics or the cache where they match, else measured,
- * and then written there. pairs as above. d NULL: nothing is measured, and out->depth is 0 where nothing was kept.
- * 0, or -1 + fail. */
-int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a, struct statistics *out);
+/* Statistics of the experiment's training images: from recycle.statistics or the cache where they match, else
+ * measured, and then written there. pairs as above. d NULL: nothing is measured, and out->depth is 0 where
+ * nothing was kept. 0, or -1 + fail. */
+int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a,
+                   struct statistics *out);
 
-/* ---- distance.c --------------------------------------------------------------------------------------------------- */
+/* ---- distance.c ---------------------------------------------------------------------------------------- */
 
-/* How far the recycled model's class scores are from those of the predecessor that its trunk comes from, whose head it
- * gets for this (channels: the ones kept, NULL for all): r->distance, r->agreement. Leaves NAN where there is no head. */
-int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *recycled, const i32 *channels, dev *d,
-                     struct recycle_report *r);
+/* How far the recycled model's class scores are from those of the predecessor that its trunk comes from,
+ * whose head it gets for this (channels: the ones kept, NULL for all): r->distance, r->agreement. Leaves NAN
+ * where there is no head. 0, or -1 + fail. */
+int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *recycled, const i32 *channels,
+                     dev *d, struct recycle_report *r);
 
 #endif

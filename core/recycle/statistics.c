@@ -1,6 +1,6 @@
-/* statistics.c: activation statistics as a file, so that measuring happens once per predecessor and image set.
+/* statistics.c: activation statistics as a file: measuring happens once per predecessor and image set.
  *
- *     mlp.act.7.l1 .l2 .count   F64 [neurons]      mlp.act.7.together   F32 [neurons, neurons], where measured
+ *     mlp.act.7.l1 .l2 .count   F64 [neurons]     mlp.act.7.together   F32 [neurons, neurons], where measured
  *
  * Its metadata say what was measured; a file that does not match what is wanted is not used. */
 #include "recycle/recycle.h"
@@ -21,8 +21,10 @@ static const char *count_text(arena *a, const struct provenance *w, int field)
 static int rows_of(const struct provenance *w, arena *a, const char *row[][3])
 {
     const char *all[][3] = {
-        { "predecessor", w->predecessor, "predecessor" }, { "images", w->image_hash, "set of images" },
-        { "image_count", count_text(a, w, 0), "number of images" }, { "batch", count_text(a, w, 1), "images per batch" },
+        { "predecessor", w->predecessor, "predecessor" },
+        { "images", w->image_hash, "set of images" },
+        { "image_count", count_text(a, w, 0), "number of images" },
+        { "batch", count_text(a, w, 1), "images per batch" },
         { "threshold", w->threshold, "threshold" },
     };
     memcpy(row, all, sizeof all);
@@ -46,8 +48,10 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
             ckpt_add(c, arena_printf(a, "%s.%d.l1", site_names[site], l), CKPT_F64, 1, shape, x->l1);
             ckpt_add(c, arena_printf(a, "%s.%d.l2", site_names[site], l), CKPT_F64, 1, shape, x->l2);
             ckpt_add(c, arena_printf(a, "%s.%d.count", site_names[site], l), CKPT_F64, 1, shape, x->count);
-            if (x->together)
-                ckpt_add(c, arena_printf(a, "%s.%d.together", site_names[site], l), CKPT_F32, 2, shape, x->together);
+            if (!x->together)
+                continue;
+            const char *name = arena_printf(a, "%s.%d.together", site_names[site], l);
+            ckpt_add(c, name, CKPT_F32, 2, shape, x->together);
         }
     int rc = ckpt_save(c, path);
     ckpt_close(c);
@@ -89,8 +93,9 @@ static int match(const ckpt *c, const struct provenance *w, arena *a)
     for (int i = 0, n = rows_of(w, a, row); i < n; i++) {
         const char *has = ckpt_meta(c, row[i][0]);
         if (!has || strcmp(has, row[i][1]))
-            return fail(FAULT_DATA, "%s was measured with another %s (%.16s, wanted %.16s): remove it, or name another file in "
-                        "recycle.statistics", ckpt_path(c), row[i][2], has ? has : "none", row[i][1]);
+            return fail(FAULT_DATA, "%s was measured with another %s (%.16s, wanted %.16s): remove it, or "
+                        "name another file in recycle.statistics",
+                        ckpt_path(c), row[i][2], has ? has : "none", row[i][1]);
     }
     return 0;
 }

@@ -15,6 +15,7 @@ const strategy *const strategies[] = {
 
 const strategy *strategy_find(const char *name)
 {
+    char hint[96];
     const char *names[countof(strategies)];
     int n = 0;
     for (; strategies[n]; n++) {
@@ -22,13 +23,11 @@ const strategy *strategy_find(const char *name)
         if (!strcmp(name, names[n]))
             return strategies[n];
     }
-    const char *near = text_nearest(name, names, n);
-    fail(FAULT_USAGE, "unknown recycling strategy '%s'%s%s%s", name, near ? " (did you mean '" : "", near ? near : "",
-         near ? "'?)" : "");
+    fail(FAULT_USAGE, "unknown recycling strategy '%s'%s", name, text_hint(hint, name, names, n));
     return NULL;
 }
 
-/* Sums catch every NaN and infinity in one pass. The rest METIS relies on: without it, it overruns its memory. */
+/* Sums catch every NaN and infinity in one pass. The rest METIS relies on: it overruns its memory without. */
 static int measured(const struct choice *c)
 {
     f64 sum = 0;
@@ -43,10 +42,12 @@ static int measured(const struct choice *c)
             counts &= x >= 0 && x == c->together[(size_t)j * n + i];
         }
     if (!isfinite(sum))
-        return fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself compute finite "
-                    "values on these images?", c->what);
-    return counts ? 0 : fail(FAULT_NUMBERS, "the statistics of %s are damaged: co-activation must be symmetric and "
-                             "not negative", c->what);
+        return fail(FAULT_NUMBERS, "the statistics of %s are not finite: does the predecessor itself compute "
+                    "finite values on these images?", c->what);
+    if (!counts)
+        return fail(FAULT_NUMBERS, "the statistics of %s are damaged: co-activation must be symmetric and "
+                    "not negative", c->what);
+    return 0;
 }
 
 int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
@@ -55,8 +56,8 @@ int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
     check(!(s->needs & NEEDS_SCORE) || c->score, "%s without scores for %s", s->name, c->what);
     check(!(s->needs & NEEDS_TOGETHER) || c->together, "%s without co-activation for %s", s->name, c->what);
     if (c->subset > c->total)
-        return fail(FAULT_DATA, "%s has %d units, the successor wants %d: the predecessor must be at least as wide as the "
-                    "successor", c->what, c->total, c->subset);
+        return fail(FAULT_DATA, "%s has %d units, the successor wants %d: the predecessor must be at least "
+                    "as wide as the successor", c->what, c->total, c->subset);
     if (s->needs && measured(c))
         return -1;
     if (c->subset == c->total) {                  // nothing to choose, dead units or not

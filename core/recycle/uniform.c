@@ -1,5 +1,5 @@
-/* uniform.c: every (total/subset)-th unit, the same for every expert. Whole numbers only: linspace in floating point
- * rounds differently from library to library. */
+/* uniform.c: every (total/subset)-th unit, the same for every expert. Whole numbers only: linspace in
+ * floating point rounds differently from library to library. */
 #include "recycle/recycle.h"
 
 void uniform_fill(int total, int subset, enum spacing spacing, i32 *out)
