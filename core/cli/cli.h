@@ -1,7 +1,8 @@
-/* cli.h: a command is one constant descriptor and one word in commands.def. main.c reads the options, shared ones included.
+/* cli.h: a command is one constant descriptor and one word in commands.def. main.c reads the options, shared
+ * ones included.
  *
- *     static const struct cli_option options[] = { { "images", "N", "how many" }, { "grid", NULL, "as a sheet" }, { 0 } };
- *     static int run(struct cli *c) { struct spec s; if (cli_experiment(c, &s)) return -1; ... puts(cli_value(c, "images")); }
+ *     static const struct cli_option options[] = { { "images", "N", "how many" }, { 0 } };
+ *     static int run(struct cli *c) { struct spec s; return cli_experiment(c, &s) ? -1 : show(&s); }
  *     const struct command show_cmd = { "show", "what the network sees", "show EXP.yaml [options]",
  *                                       { "jetcl show experiments/demo.yaml" }, options, TAKES_JSON, run };
  */
@@ -11,7 +12,7 @@
 #include "spec/spec.h"
 
 struct cli;
-/* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume, --resume=X). */
+/* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume=X). */
 struct cli_option { const char *name, *value, *help; };
 
 /* Shared options a command may ask for besides those every command has. */
@@ -22,7 +23,7 @@ struct command {
     const char *examples[2];
     const struct cli_option *options;      /* its own; ends in an empty row; NULL for none */
     int         takes;
-    int       (*run)(struct cli *c);       /* 0, or -1 with fail() set: main prints the message, the fault is the exit code */
+    int       (*run)(struct cli *c);       /* 0, or -1 with fail() set: the fault is the exit code */
 };
 #define COMMAND(name) extern const struct command name##_cmd;
 #include "cli/commands.def"
@@ -40,22 +41,24 @@ struct cli {
     char       **argv;
     bool         json, dry_run, force;
     const char  *out;                      /* --out, or NULL */
-    const char  *resume;                   /* NULL: not asked; "": the newest; else a checkpoint or run folder */
+    const char  *resume;                   /* NULL: not asked; "": the newest; else a checkpoint or run */
     struct spec_set  *sets;                /* --set, --device, --seed, --threads in this order of strength */
     int               n_sets;
     struct cli_given *given;               /* the command's own options */
     int               n_given;
 };
 
-/* Was the option given? The value of its last use; "" for a switch, NULL when not given. Only names the command declares. */
+/* Was the option given? The value of its last use; "" for a switch, NULL when not given. Only names the
+ * command declares. */
 bool        cli_given(const struct cli *c, const char *name);
 const char *cli_value(const struct cli *c, const char *name);
-/* Its value as a whole number in [lo, hi]; `*out` stays when it was not given. 0, or -1 + fail(FAULT_USAGE). */
+/* Its value as a whole number in [lo, hi]; `*out` stays when not given. 0, or -1 + fail(FAULT_USAGE). */
 int         cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out);
 
 /* The experiment of operand 0, with --set and the shared options over it. 0, or -1 + fail(FAULT_USAGE). */
 int cli_experiment(struct cli *c, struct spec *s);
-/* The same where a file is no must: path NULL gives the defaults. For commands that only want --device and the like. */
+/* The same where a file is no must: path NULL gives the defaults. For commands that only want --device
+ * and the like. */
 int cli_spec(struct cli *c, const char *path, struct spec *s);
 /* -1 + fail(FAULT_USAGE) unless there are lo to hi operands. */
 int cli_operands(const struct cli *c, int lo, int hi);

@@ -5,10 +5,11 @@
 
 static void print_json(const struct bench_result *r, const char *device)
 {
-    json_t *j = json_pack("{s:s, s:f, s:f, s:s}", "name", r->name, "median_ms", r->median_ms, "min_ms", r->min_ms, "device", device);
-    const struct { const char *key; f64 value; } more[] = { { "gflops", r->gflops }, { "gb_s", r->gb_s }, { "of_peak", r->of_peak },
-                                                            { "img_s", r->img_s }, { "peak_rss_mb", r->peak_rss_mb },
-                                                            { "start_ms", r->start_ms } };
+    json_t *j = json_pack("{s:s, s:f, s:f, s:s}", "name", r->name, "median_ms", r->median_ms,
+                          "min_ms", r->min_ms, "device", device);
+    const struct { const char *key; f64 value; } more[] = {
+        { "gflops", r->gflops }, { "gb_s", r->gb_s }, { "of_peak", r->of_peak },
+        { "img_s", r->img_s }, { "peak_rss_mb", r->peak_rss_mb }, { "start_ms", r->start_ms } };
     if (r->batch)
         json_object_set_new(j, "batch", json_integer(r->batch));
     for (int i = 0; i < countof(more); i++)
@@ -36,8 +37,8 @@ static void print_row(const struct bench_result *r)
 /* start: from opening the model to the end of its first step. */
 static void print_header(const dev *d)
 {
-    printf("%s%s%s\n%-30s %13s %9s %7s %6s %9s %9s %9s\n", say_bold(1), dev_info(d)->name, say_plain(1), "", "median",
-           "GFLOP/s", "GB/s", "peak", "images/s", "peak MB", "start");
+    printf("%s%s%s\n%-30s %13s %9s %7s %6s %9s %9s %9s\n", say_bold(1), dev_info(d)->name, say_plain(1),
+           "", "median", "GFLOP/s", "GB/s", "peak", "images/s", "peak MB", "start");
 }
 
 /* How much longer an MoE step takes than the dense one of the same multiply-adds, once both were measured. */
@@ -65,14 +66,14 @@ static int unknown(struct cli *c, const bench *b)
     const char **names = arena_array(c->arena, const char *, bench_count(b));
     for (int i = 0; i < bench_count(b); i++)
         names[i] = bench_name(b, i);
+    char hint[96];
     for (int k = 0; k < c->n; k++) {
         bool any = false;
         for (int i = 0; i < bench_count(b); i++)
             any |= bench_matches(b, i, c->operands[k]);
-        const char *near = text_nearest(c->operands[k], names, bench_count(b));
         if (!any)
-            return fail(FAULT_USAGE, "no measurement '%s'%s%s%s; --list shows them", c->operands[k], near ? " (did you mean '" : "",
-                        near ? near : "", near ? "'?)" : "");
+            return fail(FAULT_USAGE, "no measurement '%s'%s; --list shows them", c->operands[k],
+                        text_hint(hint, c->operands[k], names, bench_count(b)));
     }
     return 0;
 }
@@ -146,10 +147,12 @@ static int run(struct cli *c)
 static const struct cli_option options[] = {
     { "batch", "N", "images, in place of each measurement's own number" },
     { "seconds", "S", "for one measurement (0.3)" },
-    { "cpu-time", NULL, "count processor time, shared among the processors: for a CPU that has other work too" },
+    { "cpu-time", NULL,
+      "count processor time, shared among the processors: for a CPU that has other work too" },
     { "list", NULL, "only the names" },
     { 0 },
 };
-const struct command bench_cmd = { "bench", "speed of kernels and whole steps, against the device's own peaks", "bench [NAME...] [options]",
-                                   { "jetcl bench layernorm matmul.nt", "jetcl bench step.moe_t --batch 32 --json" }, options,
-                                   TAKES_JSON, run };
+const struct command bench_cmd = {
+    "bench", "speed of kernels and whole steps, against the device's own peaks", "bench [NAME...] [options]",
+    { "jetcl bench layernorm matmul.nt", "jetcl bench step.moe_t --batch 32 --json" },
+    options, TAKES_JSON, run };

@@ -1,4 +1,4 @@
-/* cmd_count.c: how big an experiment's network is: parameters, multiply-adds, memory. Needs no device and no data. */
+/* cmd_count.c: how big an experiment's network is: parameters, multiply-adds, memory. No device, no data. */
 #include "cli/cli.h"
 #include "model/model.h"
 #include <jansson.h>
@@ -13,16 +13,19 @@ static void print_json(const struct spec *s, const struct model_count *k)
     json_t *layers = json_array();
     for (int i = 0; i < k->n; i++) {
         const struct model_layer *l = &k->layer[i];
-        json_array_append_new(layers, json_pack("{s:s, s:s?, s:I, s:o, s:o, s:o, s:o}", "name", l->name, "experts", l->experts,
-                                                "params", (json_int_t)l->params, "flops", whole(l->macs - l->attention),
-                                                "flops_complete", whole(l->macs), "eval_bytes", whole((f64)l->eval_bytes),
-                                                "kept_bytes", whole((f64)l->kept_bytes)));
+        json_t *row = json_pack("{s:s, s:s?, s:I, s:o, s:o, s:o, s:o}",
+            "name", l->name, "experts", l->experts, "params", (json_int_t)l->params,
+            "flops", whole(l->macs - l->attention), "flops_complete", whole(l->macs),
+            "eval_bytes", whole((f64)l->eval_bytes), "kept_bytes", whole((f64)l->kept_bytes));
+        json_array_append_new(layers, row);
     }
-    json_t *all = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:i, s:i}, s:o}", "name", s->name, "arch", s->model.arch,
-                            "classes", s->model.classes, "params", (json_int_t)k->params, "flops", whole(k->paper_macs),
-                            "flops_complete", whole(k->macs), "memory", "weights", whole((f64)k->weight_bytes), "training_state",
-                            whole((f64)k->state_bytes), "eval_activations", whole((f64)k->eval_bytes), "train_activations",
-                            whole((f64)k->train_bytes), "eval_batch", k->eval_batch, "train_batch", k->train_batch, "layers", layers);
+    json_t *all = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:i, s:i}, s:o}",
+        "name", s->name, "arch", s->model.arch, "classes", s->model.classes,
+        "params", (json_int_t)k->params, "flops", whole(k->paper_macs), "flops_complete", whole(k->macs),
+        "memory", "weights", whole((f64)k->weight_bytes), "training_state", whole((f64)k->state_bytes),
+            "eval_activations", whole((f64)k->eval_bytes), "train_activations", whole((f64)k->train_bytes),
+            "eval_batch", k->eval_batch, "train_batch", k->train_batch,
+        "layers", layers);
     json_dumpf(all, stdout, JSON_INDENT(1));
     putchar('\n');
     json_decref(all);
@@ -45,19 +48,24 @@ static const char *grouped(char out[32], i64 n)
 static void print_table(const struct model_count *k)
 {
     char a[32], b[24], c[24], d[24];
-    printf("%-22s %-10s %15s %11s %11s %10s %10s\n", "layer", "experts", "parameters", "M-adds", "complete", "evaluating", "kept");
+    printf("%-22s %-10s %15s %11s %11s %10s %10s\n", "layer", "experts", "parameters", "M-adds", "complete",
+           "evaluating", "kept");
     for (int i = 0; i < k->n; i++) {
         const struct model_layer *l = &k->layer[i];
-        printf("%-22s %-10s %15s %9.3f M %9.3f M %10s %10s\n", l->name, l->experts ? l->experts : "", grouped(a, l->params),
-               (l->macs - l->attention) / 1e6, l->macs / 1e6, text_bytes(b, (f64)l->eval_bytes), text_bytes(c, (f64)l->kept_bytes));
+        printf("%-22s %-10s %15s %9.3f M %9.3f M %10s %10s\n", l->name, l->experts ? l->experts : "",
+               grouped(a, l->params), (l->macs - l->attention) / 1e6, l->macs / 1e6,
+               text_bytes(b, (f64)l->eval_bytes), text_bytes(c, (f64)l->kept_bytes));
     }
-    printf("%-22s %-10s %15s %9.3f G %9.3f G\n\n", "all", "", grouped(a, k->params), k->paper_macs / 1e9, k->macs / 1e9);
-    printf("M-adds: multiply-adds for one image as the paper counts them; complete: with attention's two products\n");
+    printf("%-22s %-10s %15s %9.3f G %9.3f G\n\n", "all", "", grouped(a, k->params),
+           k->paper_macs / 1e9, k->macs / 1e9);
+    printf("M-adds: multiply-adds for one image as the paper counts them; complete: with attention's two "
+           "products\n");
     printf("evaluating: activations alive while it computes; kept: what it leaves for the backward pass\n");
-    printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch, text_bytes(b, (f64)k->weight_bytes),
-           text_bytes(c, (f64)k->eval_bytes));
-    printf("training on %d images: %s for weights, gradients and moments, %s for activations; %s in all\n", k->train_batch,
-           text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes), text_bytes(d, (f64)(k->state_bytes + k->train_bytes)));
+    printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch,
+           text_bytes(b, (f64)k->weight_bytes), text_bytes(c, (f64)k->eval_bytes));
+    printf("training on %d images: %s for weights, gradients and moments, %s for activations; %s in all\n",
+           k->train_batch, text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes),
+           text_bytes(d, (f64)(k->state_bytes + k->train_bytes)));
 }
 
 static int run(struct cli *c)
@@ -86,6 +94,7 @@ static const struct cli_option options[] = {
     { "batch", "N", "memory for so many images at once, in place of train.batch and eval.batch" },
     { 0 },
 };
-const struct command count_cmd = { "count", "parameters, multiply-adds and memory, by layer", "count EXP.yaml [options]",
-                                   { "jetcl count experiments/demo.yaml", "jetcl count exp.yaml --batch 32 --json" },
-                                   options, TAKES_JSON, run };
+const struct command count_cmd = {
+    "count", "parameters, multiply-adds and memory, by layer", "count EXP.yaml [options]",
+    { "jetcl count experiments/demo.yaml", "jetcl count exp.yaml --batch 32 --json" },
+    options, TAKES_JSON, run };

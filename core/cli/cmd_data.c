@@ -100,8 +100,8 @@ static void print_split(const struct verify_split *s)
         printf("  %-10s %s%s%s\n", s->name, say_red(1), s->error, say_plain(1));
         return;
     }
-    bool images = !s->published || s->published == s->images,
-         classes = !s->published_classes || s->published_classes == s->classes;
+    bool images = !s->published || s->published == s->images;
+    bool classes = !s->published_classes || s->published_classes == s->classes;
     printf("  %-10s %8ld images  %4d classes", s->name, (long)s->images, s->classes);
     if (!images)
         printf("  %s%ld images were published%s", say_red(1), (long)s->published, say_plain(1));
@@ -310,8 +310,8 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
             progress("%ld images", (long)images);
         }
     }
-    f64 wall = clock_now() - start,
-        per_worker = loader_busy_seconds(l) > 0 ? (f64)loader_images(l) / loader_busy_seconds(l) : 0;
+    f64 wall = clock_now() - start, busy = loader_busy_seconds(l);
+    f64 per_worker = busy > 0 ? (f64)loader_images(l) / busy : 0;
     progress_done();
     int rc = fail_fault() == FAULT_NONE ? 0 : -1;
     loader_close(l);
@@ -321,8 +321,7 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
                                     "img_s_per_worker", per_worker));
     if (!rc)
         printf("%ld images in %.1f s: %.0f img/s with %d workers; %.0f img/s for each second of a worker's "
-               "processor time\n",
-               (long)images, wall, (f64)images / wall, o->workers, per_worker);
+               "processor time\n", (long)images, wall, (f64)images / wall, o->workers, per_worker);
     return rc;
 }
 

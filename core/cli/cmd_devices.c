@@ -34,8 +34,9 @@ static void print(const struct dev_info *i, bool chosen)
         printf("      pci       %s\n", i->pci);
     printf("      memory    %s, %s in one piece, %s local\n", text_bytes(memory, (f64)i->global_mem),
            text_bytes(piece, (f64)i->max_alloc), text_bytes(local, (f64)i->local_mem));
-    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n\n", i->compute_units, i->simd,
-           i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "", i->subgroups ? ", sub-groups" : "");
+    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n\n", i->compute_units,
+           i->simd, i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "",
+           i->subgroups ? ", sub-groups" : "");
 }
 
 static json_t *as_json(const struct dev_info *i, bool chosen)
@@ -43,7 +44,8 @@ static json_t *as_json(const struct dev_info *i, bool chosen)
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
                      " s:b, s:b, s:b, s:b}",
                      "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
-                     "driver", i->driver, "version", i->version, "kind", kind(i), "uuid", i->uuid, "pci", i->pci,
+                     "driver", i->driver, "version", i->version, "kind", kind(i),
+                     "uuid", i->uuid, "pci", i->pci,
                      "memory", (json_int_t)i->global_mem, "max_alloc", (json_int_t)i->max_alloc,
                      "local_memory", (json_int_t)i->local_mem, "compute_units", (int)i->compute_units,
                      "lanes", (int)i->simd, "max_group", (int)i->max_group, "alignment", (int)i->align,
@@ -73,5 +75,7 @@ static int run(struct cli *c)
     return rc;
 }
 
-const struct command devices_cmd = { "devices", "list the OpenCL devices of this machine", "devices [options]",
-                                     { "jetcl devices", "jetcl devices --device gpu --json" }, NULL, TAKES_JSON, run };
+const struct command devices_cmd = {
+    "devices", "list the OpenCL devices of this machine", "devices [options]",
+    { "jetcl devices", "jetcl devices --device gpu --json" },
+    NULL, TAKES_JSON, run };

@@ -12,10 +12,11 @@ static int write_tables(const char *per_class, const char *confusion, const data
             return -1;
         fprintf(o.f, "class,name,images,top1\n");
         for (int i = 0; i < k; i++) {
-            i64 n = 0;
+            i64 n = 0, right = counts[(i64)i * k + i];
             for (int j = 0; j < k; j++)
                 n += counts[(i64)i * k + j];
-            fprintf(o.f, "%d,\"%s\",%lld,%.4f\n", i, data_class_name(d, i), (long long)n, n ? 100.0 * (f64)counts[(i64)i * k + i] / (f64)n : 0);
+            fprintf(o.f, "%d,\"%s\",%lld,%.4f\n", i, data_class_name(d, i), (long long)n,
+                    n ? 100.0 * (f64)right / (f64)n : 0);
         }
         if (file_commit(&o))
             return -1;
@@ -47,7 +48,8 @@ static int run(struct cli *c)
     if (cli_value(c, "split"))
         s.data.eval = cli_value(c, "split");
     i64 *counts = NULL;
-    int rc = session_open(&e, &s, SESSION_EVAL_DATA, weights) || evaluator_open(&v, &e.s, e.d, e.p, e.eval_options.batch)
+    int rc = session_open(&e, &s, SESSION_EVAL_DATA, weights)
+          || evaluator_open(&v, &e.s, e.d, e.p, e.eval_options.batch)
           || !(l = loader_open(e.eval, &e.eval_options)) ? -1 : 0;
     if (!rc) {
         counts = arena_array(c->arena, i64, (i64)e.s.model.classes * e.s.model.classes);
@@ -55,11 +57,12 @@ static int run(struct cli *c)
         progress_done();
     }
     if (!rc && c->json)
-        printf("{\"checkpoint\":\"%s\",\"split\":\"%s\",\"n\":%lld,\"top1\":%.4f,\"top5\":%.4f,\"loss\":%.6f,\"seconds\":%.2f}\n",
+        printf("{\"checkpoint\":\"%s\",\"split\":\"%s\",\"n\":%lld,\"top1\":%.4f,\"top5\":%.4f,"
+               "\"loss\":%.6f,\"seconds\":%.2f}\n",
                weights, e.s.data.eval, (long long)got.n, got.top1, got.top5, got.loss, got.seconds);
     else if (!rc)
-        printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %lld images of %s (%.0f img/s)\n", weights, got.top1, got.top5,
-               got.loss, (long long)got.n, e.s.data.eval, (f64)got.n / got.seconds);
+        printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %lld images of %s (%.0f img/s)\n", weights,
+               got.top1, got.top5, got.loss, (long long)got.n, e.s.data.eval, (f64)got.n / got.seconds);
     rc = rc || write_tables(cli_value(c, "per-class"), cli_value(c, "confusion"), e.eval, counts) ? -1 : 0;
     if (l)
         loader_close(l);
@@ -74,7 +77,8 @@ static const struct cli_option options[] = {
     { "confusion", "FILE", "confusion matrix as CSV: rows are the truth" },
     { 0 },
 };
-const struct command eval_cmd = { "eval", "accuracy of a checkpoint on a split", "eval EXP.yaml CHECKPOINT [options]",
-                                  { "jetcl eval runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors",
-                                    "jetcl eval exp.yaml best.safetensors --per-class classes.csv" },
-                                  options, TAKES_JSON, run };
+const struct command eval_cmd = {
+    "eval", "accuracy of a checkpoint on a split", "eval EXP.yaml CHECKPOINT [options]",
+    { "jetcl eval runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors",
+      "jetcl eval exp.yaml best.safetensors --per-class classes.csv" },
+    options, TAKES_JSON, run };

@@ -1,5 +1,5 @@
-/* cmd_predict.c: classes and probabilities for images or folders, as CSV or JSON lines. Class names and normalisation are the
- * checkpoint's. */
+/* cmd_predict.c: classes and probabilities for images or folders, as CSV or JSON lines. Class names and
+ * normalisation are the checkpoint's. */
 #include "cli/cli.h"
 #include "train/learner.h"
 #include <jansson.h>
@@ -65,9 +65,11 @@ static void print_json(const struct prediction *t, const char *path, const int *
 {
     json_t *list = json_array();
     char number[16];
-    for (int i = 0; i < t->top; i++)
-        json_array_append_new(list, json_pack("{s:i, s:s, s:f}", "class", best[i], "name", class_name(t, best[i], number), "p",
-                                              (f64)p[best[i]]));
+    for (int i = 0; i < t->top; i++) {
+        const char *name = class_name(t, best[i], number);
+        json_array_append_new(list, json_pack("{s:i, s:s, s:f}", "class", best[i], "name", name,
+                                              "p", (f64)p[best[i]]));
+    }
     json_t *line = json_pack("{s:s, s:o}", "image", path, "top", list);
     char *text = json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(6));
     puts(text ? text : "{}");
@@ -126,7 +128,8 @@ static int open_all(struct prediction *t, const char *weights)
     struct data_options o = data_options_of(&s, false);
     o.n_only = 0;
     o.keep_decoded = false;
-    if (!(t->files = data_open_files((const char *const *)c->operands + 2, c->n - 2, &o)) || session_open(&t->e, &s, 0, weights)
+    t->files = data_open_files((const char *const *)c->operands + 2, c->n - 2, &o);
+    if (!t->files || session_open(&t->e, &s, 0, weights)
         || evaluator_open(&t->v, &t->e.s, t->e.d, t->e.p, o.batch))
         return -1;
     t->l = loader_open(t->files, &o);
@@ -150,9 +153,13 @@ static int run(struct cli *c)
     return rc;
 }
 
-static const struct cli_option options[] = { { "top", "K", "the K likeliest classes of each image (1)" }, { 0 } };
-const struct command predict_cmd = { "predict", "class and probability for images or folders",
-                                     "predict EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
-                                     { "jetcl predict runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors cat.jpg",
-                                       "jetcl predict exp.yaml best.safetensors photos/ --top 5 --json" },
-                                     options, TAKES_JSON, run };
+static const struct cli_option options[] = {
+    { "top", "K", "the K likeliest classes of each image (1)" },
+    { 0 },
+};
+const struct command predict_cmd = {
+    "predict", "class and probability for images or folders",
+    "predict EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
+    { "jetcl predict runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors cat.jpg",
+      "jetcl predict exp.yaml best.safetensors photos/ --top 5 --json" },
+    options, TAKES_JSON, run };

@@ -1,5 +1,6 @@
-/* cmd_probe.c: one forward, and one backward, of a checkpoint on a given batch: the door for comparing with any other
- * framework. Reads and writes safetensors; the model is in evaluation mode, so nothing is random unless --noise is given. */
+/* cmd_probe.c: one forward, and one backward, of a checkpoint on a given batch: the door for comparing with
+ * any other framework. Reads and writes safetensors; the model is in evaluation mode, so nothing is random
+ * unless --noise is given. */
 #include "cli/cli.h"
 #include "model/model.h"
 #include <fnmatch.h>
@@ -20,7 +21,7 @@ struct probe {
     size_t   n_seen, cap_seen;
 };
 
-/* ---- the batch -------------------------------------------------------------------------------------------------------------- */
+/* ---- the batch ----------------------------------------------------------------------------------------- */
 
 static int check_images(struct probe *b)
 {
@@ -51,7 +52,8 @@ static int check_labels(struct probe *b)
                     tensor_shape_text(have, b->labels->nd, b->labels->shape), (long long)b->b);
     if (b->soft_labels && !tensor_shape_is(b->soft_labels, 2, (i64[]){ b->b, b->s.model.classes }))
         return fail(FAULT_DATA, "%s: soft_labels is %s, expected [%lld %d]", ckpt_path(b->x),
-                    tensor_shape_text(have, b->soft_labels->nd, b->soft_labels->shape), (long long)b->b, b->s.model.classes);
+                    tensor_shape_text(have, b->soft_labels->nd, b->soft_labels->shape), (long long)b->b,
+                    b->s.model.classes);
     return 0;
 }
 
@@ -67,7 +69,8 @@ static int write_labels(struct probe *b)
         return -1;
     for (i64 i = 0; i < b->b; i++) {
         if (!(label[i] >= 0 && label[i] < (f64)k) || label[i] != (f64)(i64)label[i])
-            return fail(FAULT_DATA, "%s: labels[%lld] is %g, expected 0 to %lld", ckpt_path(b->x), (long long)i, label[i], (long long)k - 1);
+            return fail(FAULT_DATA, "%s: labels[%lld] is %g, expected 0 to %lld", ckpt_path(b->x),
+                        (long long)i, label[i], (long long)k - 1);
         rows[i * k + (i64)label[i]] = 1;
     }
     return node_write(b->label_node, rows);
@@ -82,7 +85,7 @@ static int write_inputs(struct probe *b)
     return graph_set_step(b->g, &w) || dev_finish(b->d) ? -1 : 0;
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* As many classes as the file's head has, where the experiment leaves them open. */
 static int find_classes(struct probe *b, const char *weights)
@@ -95,7 +98,9 @@ static int find_classes(struct probe *b, const char *weights)
     if (head && head->nd == 2)
         b->s.model.classes = (int)head->shape[0];
     ckpt_close(c);
-    return b->s.model.classes ? 0 : fail(FAULT_USAGE, "%s has no head: how many classes? (--set model.classes=N)", weights);
+    if (!b->s.model.classes)
+        return fail(FAULT_USAGE, "%s has no head: how many classes? (--set model.classes=N)", weights);
+    return 0;
 }
 
 /* Numbers are only worth comparing when every parameter came from the file. */
@@ -104,22 +109,23 @@ static int load_weights(struct probe *b, const char *weights)
     b->s.model.init = "";
     if (!(b->d = dev_open(b->s.device)))
         return -1;
-    if (!(b->p = model_open(b->d, &b->s, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD))
-        || model_load(b->p, &b->s, weights, b->s.model.init_ema))
+    b->p = model_open(b->d, &b->s, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD);
+    if (!b->p || model_load(b->p, &b->s, weights, b->s.model.init_ema))
         return -1;
     for (size_t i = 0; i < b->p->n; i++)
         if (!b->p->list[i].loaded && b->s.model.strict)
-            return fail(FAULT_DATA, "%s: no %s %s (model.strict: false leaves it random)", weights, b->p->list[i].name,
-                        shape_text(b->p->a, b->p->list[i].shape));
+            return fail(FAULT_DATA, "%s: no %s %s (model.strict: false leaves it random)", weights,
+                        b->p->list[i].name, shape_text(b->p->a, b->p->list[i].shape));
     return 0;
 }
 
-/* ---- the graph --------------------------------------------------------------------------------------------------------------- */
+/* ---- the graph ----------------------------------------------------------------------------------------- */
 
 /* The patterns of --activations=A,B; "block.*" for a bare --activations. */
 static int choose_taps(struct probe *b)
 {
     const char *given = cli_value(b->c, "activations");
+    char hint[96];
     if (!given)
         return 0;
     char *list = arena_printf(b->a, "%s", *given ? given : "block.*"), *save = NULL;
@@ -131,10 +137,9 @@ static int choose_taps(struct probe *b)
         for (size_t i = 0; i < b->m.n_taps; i++)
             if (!fnmatch(want, names[i], 0))
                 *arena_push(b->a, b->seen, b->n_seen, b->cap_seen) = b->m.taps[i];
-        const char *near = text_nearest(want, names, (int)b->m.n_taps);
         if (b->n_seen == before)
-            return fail(FAULT_USAGE, "no activation is called '%s'%s%s%s; --activations='*' writes all", want, near ? " (did you mean '" : "",
-                        near ? near : "", near ? "'?)" : "");
+            return fail(FAULT_USAGE, "no activation is called '%s'%s; --activations='*' writes all", want,
+                        text_hint(hint, want, names, (int)b->m.n_taps));
     }
     for (size_t i = 0; i < b->n_seen; i++) {
         node *n = b->seen[i].n;
@@ -157,8 +162,10 @@ static int build(struct probe *b)
     }
     if (cli_given(b->c, "grads")) {
         node **wrt = arena_array(b->a, node *, b->p->n), **grad = arena_array(b->a, node *, b->p->n);
-        for (size_t i = 0; i < b->p->n; i++)
-            check((wrt[i] = nn_node(&b->m, b->p->list[i].name)), "%s is not in the model", b->p->list[i].name);
+        for (size_t i = 0; i < b->p->n; i++) {
+            wrt[i] = nn_node(&b->m, b->p->list[i].name);
+            check(wrt[i], "%s is not in the model", b->p->list[i].name);
+        }
         grad_build(b->loss, wrt, (int)b->p->n, grad);
         for (size_t i = 0; i < b->p->n && !b->g->complaint; i++)
             if (grad[i])
@@ -171,7 +178,7 @@ static int build(struct probe *b)
     return graph_compile(b->g);
 }
 
-/* ---- the results -------------------------------------------------------------------------------------------------------------- */
+/* ---- the results --------------------------------------------------------------------------------------- */
 
 static int add_node(struct probe *b, const char *name, const node *n)
 {
@@ -185,7 +192,8 @@ static int add_node(struct probe *b, const char *name, const node *n)
 static int write_results(struct probe *b)
 {
     b->y = ckpt_new();
-    ckpt_set_meta(b->y, "loss", arena_printf(b->a, "cross entropy, label smoothing %g", b->s.augment.smoothing));
+    f64 smoothing = b->s.augment.smoothing;
+    ckpt_set_meta(b->y, "loss", arena_printf(b->a, "cross entropy, label smoothing %g", smoothing));
     if (add_node(b, "logits", b->logits) || (b->loss && add_node(b, "loss", b->loss)))
         return -1;
     for (size_t i = 0; i < b->n_seen; i++)
@@ -219,14 +227,16 @@ static int work(struct probe *b)
     struct cli *c = b->c;
     if (cli_operands(c, 1, 1) || cli_experiment(c, &b->s))
         return -1;
-    const char *weights = cli_given(c, "weights") ? cli_value(c, "weights") : b->s.model.init, *input = cli_value(c, "input");
+    const char *weights = cli_given(c, "weights") ? cli_value(c, "weights") : b->s.model.init;
+    const char *input = cli_value(c, "input");
     if (!*weights || !input || !c->out)
         return fail(FAULT_USAGE, "probe needs --weights, --input and --out");
     if (ckpt_can_save(c->out))
         return -1;
     if (!cli_given(c, "noise"))
         b->s.model.moe.noise_when = NOISE_training;
-    if (!(b->x = ckpt_open(input)) || find_classes(b, weights) || check_images(b) || check_labels(b) || load_weights(b, weights))
+    if (!(b->x = ckpt_open(input)) || find_classes(b, weights) || check_images(b) || check_labels(b)
+        || load_weights(b, weights))
         return -1;
     if (build(b) || write_inputs(b) || graph_run(b->g) || dev_finish(b->d) || write_results(b))
         return -1;
@@ -252,7 +262,8 @@ static const struct cli_option options[] = {
     { "weights", "FILE", "checkpoint; model.init when not given" },
     { "input", "FILE", "images (b 3 h w), normalised; and labels (b) or soft_labels (b classes)" },
     { "grads", NULL, "also the gradient of the loss by every parameter, grad.NAME" },
-    { "activations", "[LIST]", "also what blocks give, block.N; or those named, patterns allowed: block.0,blocks.*.mlp.combine" },
+    { "activations", "[LIST]",
+      "also what blocks give, block.N; or those named, patterns allowed: block.0,blocks.*.mlp.combine" },
     { "noise", NULL, "with the routing noise the experiment has in evaluation" },
     { 0 },
 };
@@ -260,5 +271,6 @@ const struct command probe_cmd = {
     "probe", "one forward and backward on given images, to compare with another framework",
     "probe --weights W --input X --out Y MODEL.yaml [options]",
     { "jetcl probe --weights w.safetensors --input x.safetensors --grads --out y.safetensors model.yaml",
-      "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml --set augment.smoothing=0" },
+      "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml"
+      " --set augment.smoothing=0" },
     options, TAKES_OUT, run };

@@ -6,7 +6,8 @@
 static int check_out(const struct cli *c, const char *out)
 {
     if (file_exists(out) && !cli_given(c, "force"))
-        return fail(FAULT_USAGE, "%s is already there; --force replaces it, --out FILE takes another name", out);
+        return fail(FAULT_USAGE, "%s is already there; --force replaces it, --out FILE takes another name",
+                    out);
     return ckpt_can_save(out);
 }
 
@@ -42,7 +43,8 @@ static int run(struct cli *c)
 
 static const struct cli_option options[] = { { "force", NULL, "replace the file that is there" }, { 0 } };
 
-const struct command recycle_cmd = { "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
-                                     { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
-                                       "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
-                                     options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };
+const struct command recycle_cmd = {
+    "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
+    { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
+      "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
+    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };

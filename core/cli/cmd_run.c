@@ -7,17 +7,19 @@ static int finish(struct cli *c, struct spec *s)
     struct run_result r;
     if (c->dry_run)
         return run_dry(s);
-    struct run_options o = { .out = c->out, .resume = c->resume, .force = c->force, .argc = c->argc, .argv = c->argv };
+    struct run_options o = { .out = c->out, .resume = c->resume, .force = c->force,
+                             .argc = c->argc, .argv = c->argv };
     if (run_experiment(s, &o, c->arena, &r))
         return -1;
     if (c->json && !r.n_evals)
         printf("{\"top1\":null,\"epochs\":%d,\"seconds\":%.1f}\n", r.epochs, r.seconds);
     else if (c->json)
-        printf("{\"top1\":%.4f,\"top5\":%.4f,\"loss\":%.6f,\"best_top1\":%.4f,\"best_epoch\":%d,\"epochs\":%d,\"seconds\":%.1f,"
-               "\"img_s\":%.1f}\n", r.top1, r.top5, r.loss, r.best_top1, r.best_epoch, r.epochs, r.seconds, r.img_s);
+        printf("{\"top1\":%.4f,\"top5\":%.4f,\"loss\":%.6f,\"best_top1\":%.4f,\"best_epoch\":%d,"
+               "\"epochs\":%d,\"seconds\":%.1f,\"img_s\":%.1f}\n",
+               r.top1, r.top5, r.loss, r.best_top1, r.best_epoch, r.epochs, r.seconds, r.img_s);
     else
-        printf("top-1 %.2f %%, top-5 %.2f %%, loss %.4f after %d epochs (best top-1 %.2f %% after epoch %d)\n", r.top1, r.top5,
-               r.loss, r.epochs, r.best_top1, r.best_epoch);
+        printf("top-1 %.2f %%, top-5 %.2f %%, loss %.4f after %d epochs (best top-1 %.2f %% after epoch "
+               "%d)\n", r.top1, r.top5, r.loss, r.epochs, r.best_top1, r.best_epoch);
     return 0;
 }
 
@@ -36,9 +38,11 @@ static int train(struct cli *c)
     return finish(c, &s);
 }
 
-const struct command run_cmd = { "run", "the whole pipeline: recycle, fine-tune, evaluate", "run EXP.yaml [options]",
-                                 { "jetcl run experiments/demo.yaml", "jetcl run exp.yaml --out runs/a --resume" },
-                                 NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, run };
-const struct command train_cmd = { "train", "train one experiment, without recycling", "train EXP.yaml [options]",
-                                   { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },
-                                   NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, train };
+const struct command run_cmd = {
+    "run", "the whole pipeline: recycle, fine-tune, evaluate", "run EXP.yaml [options]",
+    { "jetcl run experiments/demo.yaml", "jetcl run exp.yaml --out runs/a --resume" },
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, run };
+const struct command train_cmd = {
+    "train", "train one experiment, without recycling", "train EXP.yaml [options]",
+    { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, train };

@@ -26,8 +26,9 @@ static const struct cli_option options[] = {
     { "csv", NULL, "one line per cell, for spreadsheets" },
     { 0 },
 };
-const struct command table_cmd = { "table",
-                                   "run, go on with or collect the cells of a table; ours against the paper's", "table TABLE.yaml [options]",
-                                   { "jetcl table experiments/tables/demo.yaml",
-                                     "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },
-                                   options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };
+const struct command table_cmd = {
+    "table", "run, go on with or collect the cells of a table; ours against the paper's",
+    "table TABLE.yaml [options]",
+    { "jetcl table experiments/tables/demo.yaml",
+      "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },
+    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };

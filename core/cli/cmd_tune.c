@@ -5,14 +5,16 @@
 static void print(const struct cli *c, const struct tune_row *r, int n)
 {
     if (!c->json)
-        printf("%-10s %-26s %5s %12s %12s %6s  %s\n", "kernel", "shape", "uses", "shipped", "best", "ratio", "choice");
+        printf("%-10s %-26s %5s %12s %12s %6s  %s\n", "kernel", "shape", "uses", "shipped", "best", "ratio",
+               "choice");
     for (int i = 0; i < n; i++, r++)
         if (c->json)
-            printf("{\"kernel\":\"%s\",\"shape\":\"%s\",\"uses\":%d,\"tried\":%d,\"shipped_ms\":%.6g,\"best_ms\":%.6g,\"ratio\":%.4g,"
-                   "\"choice\":\"%s\"}\n", r->kernel, r->shape, r->uses, r->tried, r->shipped_ms, r->best_ms, r->ratio, r->choice);
+            printf("{\"kernel\":\"%s\",\"shape\":\"%s\",\"uses\":%d,\"tried\":%d,\"shipped_ms\":%.6g,"
+                   "\"best_ms\":%.6g,\"ratio\":%.4g,\"choice\":\"%s\"}\n", r->kernel, r->shape, r->uses,
+                   r->tried, r->shipped_ms, r->best_ms, r->ratio, r->choice);
         else
-            printf("%-10s %-26s %5d %9.3f ms %9.3f ms %6.2f  %s\n", r->kernel, r->shape, r->uses, r->shipped_ms, r->best_ms, r->ratio,
-                   *r->choice ? r->choice : "as shipped");
+            printf("%-10s %-26s %5d %9.3f ms %9.3f ms %6.2f  %s\n", r->kernel, r->shape, r->uses,
+                   r->shipped_ms, r->best_ms, r->ratio, *r->choice ? r->choice : "as shipped");
 }
 
 static int run(struct cli *c)
@@ -34,7 +36,8 @@ static int run(struct cli *c)
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
     if (n >= 0) {
         print(c, rows, n);
-        say(SAY_NORMAL, "kept in %s (%s), used from now on; JETCL_TRACE=no_tuning leaves it out", dev_tune_path(d, path), dev_info(d)->tuning);
+        say(SAY_NORMAL, "kept in %s (%s), used from now on; JETCL_TRACE=no_tuning leaves it out",
+            dev_tune_path(d, path), dev_info(d)->tuning);
     }
     dev_close(d);
     return n < 0 ? -1 : 0;
@@ -44,6 +47,7 @@ static const struct cli_option options[] = {
     { "minutes", "N", "how long it may take (10); the shapes that matter most come first" },
     { 0 },
 };
-const struct command tune_cmd = { "tune", "measure which kernel parameters suit a model on this device", "tune EXP.yaml [options]",
-                                  { "jetcl tune experiments/demo.yaml", "jetcl tune exp.yaml --minutes 3 --device gpu" }, options,
-                                  TAKES_JSON, run };
+const struct command tune_cmd = {
+    "tune", "measure which kernel parameters suit a model on this device", "tune EXP.yaml [options]",
+    { "jetcl tune experiments/demo.yaml", "jetcl tune exp.yaml --minutes 3 --device gpu" },
+    options, TAKES_JSON, run };

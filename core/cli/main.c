@@ -1,4 +1,5 @@
-/* main.c: finds the command, reads its options, runs it, and turns what it returns into a message and an exit code. */
+/* main.c: finds the command, reads its options, runs it, and turns what it returns into a message and
+ * an exit code. */
 #include "cli/cli.h"
 #include <errno.h>
 #include <getopt.h>
@@ -14,7 +15,7 @@ const struct command *const cli_commands[] = {
 };
 const int cli_command_count = countof(cli_commands);
 
-/* ---- options every command shares ---------------------------------------------------------------------------------- */
+/* ---- options every command shares ---------------------------------------------------------------------- */
 
 static const struct { char letter; struct cli_option o; int takes; } shared[] = {
     { 'd',
@@ -39,7 +40,12 @@ static const struct { char letter; struct cli_option o; int takes; } shared[] = 
 };
 enum { OWN = 1000, SHARED = 2000, MAX_OPTIONS = 64 };
 
-struct options { struct option list[MAX_OPTIONS + 1]; const char *names[MAX_OPTIONS]; char letters[MAX_OPTIONS * 2]; int n; };
+struct options {
+    struct option list[MAX_OPTIONS + 1];
+    const char *names[MAX_OPTIONS];
+    char letters[MAX_OPTIONS * 2];
+    int n;
+};
 
 static void add_option(struct options *o, const struct cli_option *row, int code)
 {
@@ -65,7 +71,7 @@ static void collect_options(struct options *o, const struct command *cmd)
     }
 }
 
-/* ---- help -------------------------------------------------------------------------------------------------------------- */
+/* ---- help ---------------------------------------------------------------------------------------------- */
 
 static void print_option(char letter, const struct cli_option *o)
 {
@@ -105,7 +111,8 @@ static void help_all(void)
            "%sjetcl COMMAND [options] [arguments]%s\n\n", say_bold(1), say_plain(1));
     for (int i = 0; i < cli_command_count; i++)
         printf("  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
-    printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of the experiment file.\n");
+    printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of the experiment "
+           "file.\n");
 }
 
 static const struct command *find_command(const char *name)
@@ -129,7 +136,7 @@ const struct command help_cmd = { "help", "explain a command, a key or a section
                                   "help [COMMAND|KEY]",
                                   { "jetcl help train", "jetcl help model.moe.noise" }, NULL, 0, run_help };
 
-/* ---- reading the command line ------------------------------------------------------------------------------------------ */
+/* ---- reading the command line -------------------------------------------------------------------------- */
 
 /* getopt_long has refused argv[optind - 1]: says why. */
 static int bad_option(const struct options *o, const struct command *cmd, int code, char **argv)
@@ -280,7 +287,7 @@ int cli_experiment(struct cli *c, struct spec *s)
     return cli_operands(c, 1, INT32_MAX) || cli_spec(c, c->operands[0], s) ? -1 : 0;
 }
 
-/* ---- main ------------------------------------------------------------------------------------------------------------------ */
+/* ---- main ---------------------------------------------------------------------------------------------- */
 
 static void print_version(void) { printf("jetcl %s (%s)\n%s\n", JETCL_VERSION, jetcl_git, jetcl_libraries); }
 
