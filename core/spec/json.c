@@ -1,4 +1,5 @@
-/* json.c: the resolved experiment, and the key table, for other programs. A word that stands for a number (auto, off) is text. */
+/* json.c: the resolved experiment, and the key table, for other programs. A word that stands for a number
+ * (auto, off) is text. */
 #include "spec/key.h"
 #include <jansson.h>
 #include <stdlib.h>

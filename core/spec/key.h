@@ -4,8 +4,10 @@
 #include "spec/spec.h"
 #include "spec/yaml.h"
 
-enum key_type { TYPE_section, TYPE_end, TYPE_choice, TYPE_count, TYPE_whole, TYPE_real, TYPE_text, TYPE_path, TYPE_flag,
-                TYPE_counts, TYPE_reals, TYPE_texts };
+enum key_type {
+    TYPE_section, TYPE_end, TYPE_choice, TYPE_count, TYPE_whole, TYPE_real, TYPE_text, TYPE_path, TYPE_flag,
+    TYPE_counts, TYPE_reals, TYPE_texts
+};
 struct key {
     enum key_type type;
     const char   *path;                    /* "model.moe.core"; of a section or end its own name alone */
@@ -21,10 +23,10 @@ extern const int           spec_preset_count;
 
 struct spec_origin { struct place at; int rank; const char *preset; };
 
-const struct key *key_find(const char *path);                       /* NULL when there is none; sections are not found */
+const struct key *key_find(const char *path);           /* NULL when there is none; sections are not found */
 bool              key_is_section(const char *path);
 int               key_index(const struct key *k);
-const char       *key_leaf(const struct key *k);                    /* "core" of "model.moe.core" */
+const char       *key_leaf(const struct key *k);        /* "core" of "model.moe.core" */
 #define key_field(k, s) ((void *)((char *)(s) + (k)->offset))
 
 /* y into the field, checked. -1 + fail() at y. */
@@ -34,6 +36,6 @@ const char *value_text(arena *a, const struct key *k, const void *field);
 /* "a whole number, at least 1, or auto": for messages and the list. */
 const char *value_wants(arena *a, const struct key *k);
 
-int spec_check(const struct spec *s);                               /* keys against each other */
+int spec_check(const struct spec *s);                   /* keys against each other */
 
 #endif

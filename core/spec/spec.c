@@ -1,11 +1,12 @@
-/* spec.c: from files, environment and --set to one struct. Everything that sets keys (a file, its bases, a preset, an option)
- * is a tree of YAML put over what is there by the same function; who wrote a key last is remembered for messages. */
+/* spec.c: from files, environment and --set to one struct. Everything that sets keys (a file, its bases, a
+ * preset, an option) is a tree of YAML put over what is there by the same function; who wrote a key last is
+ * remembered for messages. */
 #include "spec/key.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 
-/* ---- the table ---------------------------------------------------------------------------------------------------- */
+/* ---- the table ----------------------------------------------------------------------------------------- */
 
 #define WORD_TEXT(p, w) #w " "
 const struct key spec_keys[] = {
@@ -56,7 +57,7 @@ bool key_is_section(const char *path)
     return false;
 }
 
-/* ---- unknown keys --------------------------------------------------------------------------------------------------- */
+/* ---- unknown keys -------------------------------------------------------------------------------------- */
 
 /* Names that exist in a section ("" for the top): its keys and the sections directly in it. */
 static int names_in(arena *a, const char *section, const char **names, int room)
@@ -80,7 +81,7 @@ static int unknown_key(arena *a, const char *section, const struct yaml *y)
     int n = names_in(a, section, names, countof(names));
     if (!strcmp(y->key, "base"))
         return place_fail(y->key_at, "`base` belongs at the top of a file");
-    const char *near = NULL;                              // `lr` in train is more likely optim.lr than another key of train
+    const char *near = NULL;                      // `lr` in train means optim.lr, not another key of train
     for (const struct key *k = spec_keys; !near && k < spec_keys + spec_key_count; k++)
         if (k->type > TYPE_end && !strcmp(key_leaf(k), y->key))
             near = k->path;
@@ -93,7 +94,7 @@ static int unknown_key(arena *a, const char *section, const struct yaml *y)
     return place_fail(y->key_at, "unknown key '%.60s'%s; there are: %s", y->key, in, list);
 }
 
-/* ---- putting a tree over what is there ----------------------------------------------------------------------------- */
+/* ---- putting a tree over what is there ----------------------------------------------------------------- */
 
 enum { BY_DEFAULT, BY_PRESET, BY_USER, BY_WRITTEN };
 
@@ -150,7 +151,7 @@ static int apply(struct spec *s, const struct yaml *map, const char *section, st
     return 0;
 }
 
-/* ---- where trees come from ------------------------------------------------------------------------------------------ */
+/* ---- where trees come from ----------------------------------------------------------------------------- */
 
 static void apply_defaults(struct spec *s)
 {
@@ -213,7 +214,7 @@ static int apply_user_file(struct spec *s)
     return apply(s, root, "", (struct layer){ BY_USER });
 }
 
-/* "a.b.c=value" as the tree {a: {b: {c: value}}}; text is taken as it stands, so that no quoting is needed. */
+/* "a.b.c=value" as the tree {a: {b: {c: value}}}; text is taken as it stands: it needs no quotes. */
 static int apply_set(struct spec *s, const struct spec_set *set)
 {
     if (set->tree)
@@ -258,7 +259,7 @@ static int apply_environment(struct spec *s)
     return 0;
 }
 
-/* ---- presets: defaults that hang on the value of another key -------------------------------------------------------- */
+/* ---- presets: defaults that hang on the value of another key ------------------------------------------- */
 
 static bool preset_holds(const struct spec *s, int i)
 {
@@ -299,7 +300,7 @@ static int check_arch(const struct spec *s)
                      s->model.arch);
 }
 
-/* ---- loading --------------------------------------------------------------------------------------------------------- */
+/* ---- loading ------------------------------------------------------------------------------------------- */
 
 static void begin(struct spec *s, arena *a, const char *file)
 {
@@ -355,8 +356,7 @@ int spec_fail(const struct spec *s, const char *key, const char *fmt, ...)
         return place_fail(o->at, "%s", text);
     const char *why = o->rank == BY_PRESET ? o->preset : "the default";
     return fail(FAULT_USAGE, "%s%s%s: %s (%s is %s, from %s)", s->file, s->file[0] ? ": " : "", key, text,
-                key_leaf(k),
-                spec_value(s->arena, s, key), why);
+                key_leaf(k), spec_value(s->arena, s, key), why);
 }
 
 bool spec_written(const struct spec *s, const char *key)

@@ -1,8 +1,8 @@
 /* spec.h: the experiment file as a struct. Every key is one row of keys.def, which makes its field.
  *
- *     struct spec s;                                     // strings and lists live in the arena
- *     if (spec_load(&s, a, "experiments/demo.yaml", sets, n)) return -1;      // fail_message(): file:line:column and a caret
- *     for (int i = 0; i < s.model.moe.layers.n; i++) moe_block(s.model.moe.layers.v[i], list_at(s.model.moe.core, stage));
+ *     struct spec s;                              // strings and lists live in the arena
+ *     if (spec_load(&s, a, "experiments/demo.yaml", sets, n)) return -1;      // file:line:column and a caret
+ *     int core = list_at(s.model.moe.core, stage);
  *     if (!found) return spec_fail(&s, "data.set", "unknown data set '%s'", s.data.set);
  */
 #ifndef JETCL_SPEC_H
@@ -13,16 +13,16 @@ typedef struct { int n; const int *v; }         counts;
 typedef struct { int n; const f64 *v; }         reals;
 typedef struct { int n; const char *const *v; } texts;
 
-/* Value i of a list that may be shorter: the last one stands for all behind it (`core: 98`, `core: [98, 24]`). */
+/* Value i of a list that may be shorter: the last one stands for all behind it (`98` for `[98, 98, 98]`). */
 #define list_at(list, i) ((list).v[MIN(i, (list).n - 1)])
 
-/* ---- the struct: nested as the sections of keys.def are ------------------------------------------------------- */
+/* ---- the struct: nested as the sections of keys.def are ------------------------------------------------ */
 
 #define FIELD_count  int
 #define FIELD_whole  i64
 #define FIELD_real   f64
 #define FIELD_text   const char *          /* never NULL: "" when not given */
-#define FIELD_path   const char *          /* absolute, or relative to the working folder; "" when not given */
+#define FIELD_path   const char *          /* absolute, or relative to the working folder; never NULL */
 #define FIELD_flag   bool
 #define FIELD_counts counts
 #define FIELD_reals  reals
@@ -38,7 +38,9 @@ typedef struct { int n; const char *const *v; } texts;
 #define WORDS_7(m, p, a, ...) m(p, a) WORDS_6(m, p, __VA_ARGS__)
 #define WORDS_8(m, p, a, ...) m(p, a) WORDS_7(m, p, __VA_ARGS__)
 #define WORDS_PICK(a, b, c, d, e, f, g, h, n, ...) n
-#define WORDS(m, p, ...) WORDS_PICK(__VA_ARGS__, WORDS_8, WORDS_7, WORDS_6, WORDS_5, WORDS_4, WORDS_3, WORDS_2, WORDS_1, )(m, p, __VA_ARGS__)
+#define WORDS(m, p, ...) \
+    WORDS_PICK(__VA_ARGS__, WORDS_8, WORDS_7, WORDS_6, WORDS_5, WORDS_4, WORDS_3, WORDS_2, WORDS_1, ) \
+    (m, p, __VA_ARGS__)
 
 #define WORD_ENUM(p, w) p##_##w,
 struct spec_origin;
@@ -59,31 +61,34 @@ struct spec {
 
 #define NOISE_ONE_OVER_E (-1.0)            /* model.moe.noise: 1/E */
 
-/* ---- reading -------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
-/* One value from outside the file, `text` as after --set: "optim.lr=1e-3". `by` is what the user wrote it with: "--set",
- * "--device", "JETCL_DEVICE"; messages begin with it. */
+/* One value from outside the file, `text` as after --set: "optim.lr=1e-3". `by` is what the user wrote it
+ * with: "--set", "--device", "JETCL_DEVICE"; messages begin with it. */
 struct yaml;
-struct spec_set { const char *by, *text; const struct yaml *tree; };       /* tree: a map from a YAML file, in place of text */
+struct spec_set { const char *by, *text; const struct yaml *tree; };    /* tree: a map in place of text */
 
-/* Reads path with its `base:` files over the defaults, the user's file, then JETCL_DEVICE and JETCL_DATA, then the n sets in
- * order, then fills in presets, then checks keys against each other. path NULL: no file. 0, or -1 + fail(FAULT_USAGE). */
+/* Reads path with its `base:` files over the defaults, the user's file, then JETCL_DEVICE and JETCL_DATA,
+ * then the n sets in order, then fills in presets, then checks keys against each other. path NULL: no file.
+ * 0, or -1 + fail(FAULT_USAGE). */
 int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set *sets, int n);
 /* The same for text that has no file of its own; `name` stands for it in messages. */
-int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets, int n);
+int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
+               int n);
 /* fail(FAULT_USAGE) at the place where the key was written, with the source line and a caret. Returns -1. */
 int spec_fail(const struct spec *s, const char *key, const char *fmt, ...) PRINTF(3, 4);
 /* Did a file, the environment or --set write this key (rather than a default or preset)? */
 bool spec_written(const struct spec *s, const char *key);
 
-/* ---- writing -------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 /* The complete experiment, itself a valid file that loads to the same values. */
 void spec_write(FILE *f, const struct spec *s);
 void spec_write_json(FILE *f, const struct spec *s);
 /* Value of one key as it would be written; NULL for an unknown key. */
 const char *spec_value(arena *a, const struct spec *s, const char *key);
-/* What differs between two experiments that spec_hash() would see: "optim.lr 4e-3 -> 1e-3, ..."; "" when nothing does. */
+/* What differs between two experiments that spec_hash() would see: "optim.lr 4e-3 -> 1e-3, ..."; "" when
+ * nothing does. */
 const char *spec_changes(arena *a, const struct spec *from, const struct spec *to);
 /* Every row: type, default, meaning; as text for a terminal or as Markdown. */
 void spec_list(FILE *f, bool markdown);

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- the check column: `1..` `>0..` `0..1` `#1..2` `distinct` `off=0` -------------------------------------------- */
+/* ---- the check column: `1..` `>0..` `0..1` `#1..2` `distinct` `off=0` ---------------------------------- */
 
 struct limits { f64 lo, hi; bool above, distinct; int least, most; };
 
@@ -69,12 +69,13 @@ static bool find_word(const struct key *k, slice want, bool by_value, slice *fou
     return false;
 }
 
-/* ---- what a key wants, in words ------------------------------------------------------------------------------------ */
+/* ---- what a key wants, in words ------------------------------------------------------------------------ */
 
 static const char *const type_names[] = {
-    [TYPE_count] = "a whole number", [TYPE_whole] = "a whole number", [TYPE_real] = "a number", [TYPE_text] = "text",
-    [TYPE_path] = "a path", [TYPE_flag] = "true, false, on or off", [TYPE_counts] = "whole numbers", [TYPE_reals] = "numbers",
-    [TYPE_texts] = "a list of words",
+    [TYPE_count] = "a whole number",   [TYPE_whole] = "a whole number", [TYPE_real] = "a number",
+    [TYPE_counts] = "whole numbers",   [TYPE_reals] = "numbers",        [TYPE_text] = "text",
+    [TYPE_texts] = "a list of words",  [TYPE_path] = "a path",
+    [TYPE_flag] = "true, false, on or off",
 };
 
 static const char *choice_wants(arena *a, const struct key *k)
@@ -121,7 +122,7 @@ const char *value_wants(arena *a, const struct key *k)
     return text;
 }
 
-/* ---- text -> field --------------------------------------------------------------------------------------------- */
+/* ---- text -> field ------------------------------------------------------------------------------------- */
 
 static int wrong(arena *a, const struct key *k, const struct yaml *y)
 {
@@ -267,7 +268,7 @@ int value_read(arena *a, const struct key *k, const struct yaml *y, void *field)
     }
 }
 
-/* ---- field -> text ------------------------------------------------------------------------------------------------ */
+/* ---- field -> text ------------------------------------------------------------------------------------- */
 
 static const char *number_text(arena *a, const struct key *k, f64 v)
 {
@@ -315,7 +316,7 @@ static const char *item_text(arena *a, const struct key *k, const void *field, i
     if (k->type == TYPE_texts)
         return quoted(a, ((const texts *)field)->v[i]);
     return number_text(a, k, k->type == TYPE_counts ? ((const counts *)field)->v[i]
-                       : ((const reals *)field)->v[i]);
+                                                    : ((const reals *)field)->v[i]);
 }
 
 static const char *list_text(arena *a, const struct key *k, const void *field)

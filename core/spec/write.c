@@ -20,16 +20,17 @@ void spec_write(FILE *f, const struct spec *s)
 /* Keys that change where or how fast something is computed, but not what. */
 static bool outside_hash(const char *path)
 {
-    static const char *const outside[] = { "name", "device", "threads", "data.workers", "data.root",
-                                           "recycle.statistics",
-                                          "log.", "keep.", "signal." };
+    static const char *const outside[] = {
+        "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
+        "log.", "keep.", "signal."
+    };
     for (int i = 0; i < countof(outside); i++)
         if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))
             return true;
     return false;
 }
 
-/* A path without `.`, `x/..` and the working folder in front: however it was reached, the same file hashes the same. */
+/* A path without `.`, `x/..` and the working folder in front: however reached, a file hashes the same. */
 static const char *plain_path(arena *a, const char *path)
 {
     char here[4096] = "", *out;
@@ -87,7 +88,7 @@ const char *spec_changes(arena *a, const struct spec *from, const struct spec *t
     return list;
 }
 
-/* ---- help ------------------------------------------------------------------------------------------------------------ */
+/* ---- help ---------------------------------------------------------------------------------------------- */
 
 /* Calls with the full path of each section too; sections come before their keys. */
 struct row { const struct key *key; const char *path; bool section; };
@@ -117,8 +118,7 @@ static void list_row(FILE *f, arena *a, struct row r)
         fprintf(f, "\n%s%s%s: %s\n", say_bold(1), r.path, say_plain(1), r.key->help);
     else
         fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s %s\n", r.path, shown_default(r.key), say_dim(1),
-                value_wants(a, r.key), say_plain(1),
-                "", r.key->help);
+                value_wants(a, r.key), say_plain(1), "", r.key->help);
 }
 
 /* `|` would end a table cell. */
@@ -176,8 +176,7 @@ static void flat_rows(FILE *f, arena *a, const struct yaml *y, const char *path)
 static void help_key(FILE *f, arena *a, const struct key *k)
 {
     fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path,
-            say_plain(1), k->help,
-            value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
+            say_plain(1), k->help, value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
     for (int i = 0; i < spec_preset_count; i++)
         if (!strcmp(spec_presets[i].key, k->path)) {
             fprintf(f, "  %s changes these defaults:\n", spec_presets[i].value);
@@ -196,7 +195,8 @@ static int no_such_key(const char *key, const struct row *rows, const char **nam
         near = text_nearest(key, names, n);
     return near ? fail(FAULT_USAGE, "no command or key '%s' (did you mean '%s'?)", key, near)
                 : fail(FAULT_USAGE,
-                       "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)", key);
+                       "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)",
+                       key);
 }
 
 int spec_help(FILE *f, const char *key)

@@ -1,5 +1,6 @@
-/* yaml.c: text -> tree of struct yaml through libfyaml, and complaints that show the line. Experiment files are small, so
- * everything that could make a small file expensive (aliases, depth, size) is refused rather than handled. */
+/* yaml.c: text -> tree of struct yaml through libfyaml, and complaints that show the line. Experiment files
+ * are small, so everything that could make a small file expensive (aliases, depth, size) is refused rather
+ * than handled. */
 #include "spec/yaml.h"
 #include <errno.h>
 #include <libfyaml.h>
@@ -11,11 +12,12 @@ enum { MAX_BYTES = 1 << 20, MAX_DEPTH = 32, MAX_NODES = 100000, SHOWN = 100 };
 
 struct reader { arena *a; const struct source *source; int nodes; };
 
-/* ---- complaints --------------------------------------------------------------------------------------------- */
+/* ---- complaints ---------------------------------------------------------------------------------------- */
 
 static bool starts_character(char c) { return ((u8)c & 0xc0) != 0x80; }
 
-/* The line and a caret below, both cut to a window around the column; control characters cannot reach the terminal. */
+/* The line and a caret below, both cut to a window around the column; control characters cannot reach
+ * the terminal. */
 static int show_line(char *out, size_t size, struct place at)
 {
     const char *p = at.source->text;
@@ -70,7 +72,7 @@ const char *place_path(arena *a, struct place at, const char *path)
     return arena_printf(a, "%s/%s", dir, path);
 }
 
-/* ---- libfyaml's tree -> ours ---------------------------------------------------------------------------------- */
+/* ---- libfyaml's tree -> ours --------------------------------------------------------------------------- */
 
 static struct place token_place(const struct reader *r, struct fy_token *t)
 {
@@ -155,12 +157,13 @@ static int convert(struct reader *r, struct fy_node *f, int depth, struct yaml *
     return 0;
 }
 
-/* ---- bytes libfyaml should not see: 0.7 never returns from some directives and from some text that is not UTF-8 ------- */
+/* ---- bytes libfyaml should not see: 0.7 never returns from some directives and some invalid UTF-8 ------ */
 
 /* Length of the well-formed UTF-8 character at p, 0 when there is none (p ends in NUL). */
 static int character(const u8 *p)
 {
-    int n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+    int n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
+          : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
     for (int i = 1; i < n; i++)
         if ((p[i] & 0xc0) != 0x80)
             return 0;
@@ -187,7 +190,7 @@ static int check_text(const struct source *source)
     return 0;
 }
 
-/* ---- text -> libfyaml ------------------------------------------------------------------------------------------ */
+/* ---- text -> libfyaml ---------------------------------------------------------------------------------- */
 
 /* The first error libfyaml recorded, in our form. */
 static int syntax_error(const struct source *source, struct fy_diag *diag)
@@ -255,7 +258,8 @@ done:
 struct yaml *yaml_parse(arena *a, const char *name, const char *dir, const char *text, bool lines)
 {
     struct source *source = arena_one(a, struct source);
-    *source = (struct source){ arena_printf(a, "%s", name), arena_printf(a, "%s", dir), arena_printf(a, "%s", text), lines };
+    *source = (struct source){ arena_printf(a, "%s", name), arena_printf(a, "%s", dir),
+                               arena_printf(a, "%s", text), lines };
     return parse(a, source, strlen(text));
 }
 

@@ -1,6 +1,7 @@
-/* yaml.h: a YAML file as a small tree that remembers where everything stood. The only user of libfyaml is yaml.c.
+/* yaml.h: a YAML file as a small tree that remembers where everything stood. The only user of
+ * libfyaml is yaml.c.
  *
- *     struct yaml *root = yaml_load(a, "x.yaml");        // NULL + fail(): x.yaml:3:7: what, the line, a caret
+ *     struct yaml *root = yaml_load(a, "x.yaml");    // NULL + fail(): x.yaml:3:7: what, the line, a caret
  *     const struct yaml *rows = yaml_get(root, "rows");
  *     if (rows->kind != YAML_LIST) return yaml_fail(rows, "wants a list");
  */
@@ -8,7 +9,7 @@
 #define JETCL_YAML_H
 #include "base/base.h"
 
-struct source { const char *name, *dir, *text; bool lines; };    /* lines: give line and column, not only the name */
+struct source { const char *name, *dir, *text; bool lines; };        /* lines: give line and column as well */
 struct place  { const struct source *source; u32 line, column; };          /* from 1; 0: unknown */
 
 enum yaml_kind { YAML_TEXT, YAML_LIST, YAML_MAP };
@@ -21,7 +22,8 @@ struct yaml {
     struct place   at, key_at;
 };
 
-/* Strict and bounded: at most 1 MB, 32 levels, 100,000 nodes, one document, no aliases, no tags, no doubled keys. */
+/* Strict and bounded: at most 1 MB, 32 levels, 100,000 nodes, one document, no aliases, no tags, no
+ * doubled keys. */
 struct yaml *yaml_load(arena *a, const char *path);
 /* The same for text; relative paths in it are relative to dir ("" for the working folder). */
 struct yaml *yaml_parse(arena *a, const char *name, const char *dir, const char *text, bool lines);
@@ -31,7 +33,8 @@ const struct yaml *yaml_get(const struct yaml *y, const char *key);
 int place_fail(struct place at, const char *fmt, ...) PRINTF(2, 3);
 int place_vfail(struct place at, const char *fmt, va_list ap);
 #define yaml_fail(y, ...) place_fail((y)->at, __VA_ARGS__)
-/* path as written at `at` -> one the program can open: ~ expanded, relative ones put behind the file's folder. */
+/* path as written at `at` -> one the program can open: ~ expanded, relative ones put behind the
+ * file's folder. */
 const char *place_path(arena *a, struct place at, const char *path);
 
 #endif
