@@ -38,11 +38,11 @@ int gemm_run(const struct gemm *g, cl_command_queue queue)
     size_t a0 = g->a.off / 4, b0 = g->b.off / 4, c0 = g->c.off / 4;
     cl_mem a = g->a.mem->cl, b = g->b.mem->cl, c = g->c.mem->cl;
     CLBlastStatusCode s = g->batch == 1
-        ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb, g->beta, c, c0,
-                       ldc, &queue, NULL)
-        : CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, (size_t)g->sa,
-                                     b, b0, ldb, (size_t)g->sb, g->beta, c, c0, ldc, (size_t)g->sc,
-                                     (size_t)g->batch, &queue, NULL);
+        ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb,
+                       g->beta, c, c0, ldc, &queue, NULL)
+        : CLBlastSgemmStridedBatched(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha,
+                                     a, a0, lda, (size_t)g->sa, b, b0, ldb, (size_t)g->sb,
+                                     g->beta, c, c0, ldc, (size_t)g->sc, (size_t)g->batch, &queue, NULL);
     return s ? fail(FAULT_DEVICE, "gemm %zu x %zu x %zu: CLBlast: %s", m, n, k, ocl_name((cl_int)s)) : 0;
 }
 
@@ -81,9 +81,9 @@ static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
     return true;
 }
 
-/* Every transpose, with and without batch and beta. CLBlast has other kernels for large matrices than for
- * small ones; those are tried where its products are meant to run (building them for a CPU takes ten
- * seconds). */
+/* Every transpose, with and without batch and beta. CLBlast has other kernels for large matrices than
+ * for small ones; those are tried where its products are meant to run (building them for a CPU takes
+ * ten seconds). */
 static bool self_check(dev *d)
 {
     const i64 sizes[2][3] = { { 19, 33, 21 }, { 1030, 1040, 1050 } };
@@ -97,7 +97,8 @@ static bool self_check(dev *d)
         struct gemm g = { .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .alpha = 2, .beta = ta ? 1 : 0,
                           .lda = ta ? m : k, .ldb = tb ? k : n, .ldc = n,
                           .batch = batch, .sa = ta ? 0 : m * k, .sb = n * k, .sc = m * n,
-                          .a = { all, 0, bytes }, .b = { all, bytes, bytes }, .c = { all, 2 * bytes, bytes } };
+                          .a = { all, 0, bytes }, .b = { all, bytes, bytes },
+                          .c = { all, 2 * bytes, bytes } };
         right = all && comes_out_right(d, &g, arena_array(a, f32, bytes / 4));
         mem_free(all);
         arena_close(a);
@@ -113,7 +114,8 @@ bool dev_blas(dev *d)
     if (d->blas == BLAS_UNKNOWN) {
         d->blas = self_check(d) ? BLAS_RIGHT : BLAS_WRONG;
         if (d->blas == BLAS_WRONG)
-            say(SAY_NORMAL, "CLBlast gives wrong products on %s: our own kernels take its place", d->info.name);
+            say(SAY_NORMAL, "CLBlast gives wrong products on %s: our own kernels take its place",
+                d->info.name);
         fail_clear();
     }
     return d->blas == BLAS_RIGHT;

@@ -22,8 +22,8 @@ static int fits(dev *d, u64 bytes, const char *what)
     text_bytes(b, (f64)d->used);
     text_bytes(c, (f64)d->info.global_mem);
     if (!d->info.cpu_kind)
-        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch needs "
-                    "less)", what, a, d->info.name, c, b);
+        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch "
+                    "needs less)", what, a, d->info.name, c, b);
     if (!d->warned_full)
         warn("%s: %s wanted with %s taken; %s reports %s and may start to swap", what, a, b, d->info.name, c);
     d->warned_full = true;
@@ -102,7 +102,8 @@ static int write(dev *d, range r, const void *src, cl_bool wait)
     check_range(r);
     if (!d->queue || !r.bytes)
         return 0;
-    return OCL(r.mem->what, clEnqueueWriteBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, src, 0, NULL, NULL));
+    return OCL(r.mem->what,
+               clEnqueueWriteBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, src, 0, NULL, NULL));
 }
 
 static int read(dev *d, range r, void *dst, cl_bool wait)
@@ -114,7 +115,8 @@ static int read(dev *d, range r, void *dst, cl_bool wait)
         memset(dst, 0, r.bytes);
         return 0;
     }
-    return OCL(r.mem->what, clEnqueueReadBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, dst, 0, NULL, NULL));
+    return OCL(r.mem->what,
+               clEnqueueReadBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, dst, 0, NULL, NULL));
 }
 
 int mem_write(dev *d, range r, const void *src)       { return write(d, r, src, CL_TRUE); }
@@ -125,10 +127,12 @@ int mem_read_later(dev *d, range r, void *dst)        { return read(d, r, dst, C
 int mem_fill(dev *d, range r, u32 pattern)
 {
     check_range(r);
-    check(r.off % 4 == 0 && r.bytes % 4 == 0, "%s: fill of %llu bytes", r.mem->what, (unsigned long long)r.bytes);
+    check(r.off % 4 == 0 && r.bytes % 4 == 0, "%s: fill of %llu bytes", r.mem->what,
+          (unsigned long long)r.bytes);
     if (!d->queue || !r.bytes)
         return 0;
-    return OCL(r.mem->what, clEnqueueFillBuffer(d->queue, r.mem->cl, &pattern, 4, r.off, r.bytes, 0, NULL, NULL));
+    return OCL(r.mem->what,
+               clEnqueueFillBuffer(d->queue, r.mem->cl, &pattern, 4, r.off, r.bytes, 0, NULL, NULL));
 }
 
 int mem_copy(dev *d, range dst, range src)

@@ -17,7 +17,7 @@ typedef struct launches launches;
 
 /* ---- device.c ------------------------------------------------------------------------------------------ */
 
-/* A class says which shape of kernel a device wants (opencl-devices: cl/cpu and cl/gpu override cl/). */
+/* A class says which shape of kernel a device wants: files in cl/cpu and cl/gpu override those in cl/. */
 enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
 
 struct dev_info {
@@ -30,7 +30,7 @@ struct dev_info {
     u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
     u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
     bool fp16, fp64, subgroups, little_endian;
-    char tuning[20];                     /* of an open device: hash of the tuning file in use, "" without one */
+    char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
 
 /* All devices of all platforms that have any. Returns how many; 0 when there is no OpenCL at all. */
@@ -52,7 +52,8 @@ void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
 void                   dev_keep_binaries(dev *d);
 void                   dev_want_blas(dev *d);
-/* The generic kernels in place of its class's, as JETCL_TRACE=no_class, for this handle alone: what others are checked against. */
+/* The generic kernels in place of its class's, as JETCL_TRACE=no_class, for this handle alone: what others
+ * are checked against. */
 void                   dev_force_plain(dev *d);
 /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
 const char            *dev_cache_dir(void);
@@ -118,10 +119,10 @@ typedef struct {
     const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
     const char *source;        /* generated text instead of a file: then `file` names its group, and a list's
                                   launches of one group and defs become one program, equal texts once */
-    u64         global[3], local[3];     /* items, not groups; 0 means 1, but global[0] = 0 skips the launch */
+    u64         global[3], local[3];     /* items, not groups; 0 is 1, but global[0] = 0 skips the launch */
     arg         args[MAX_ARGS];          /* up to the first ARG_END */
     const char *label;         /* node it belongs to, for messages, traces and timing */
-    f64         flops, bytes;  /* what it must do and move, for bench and --time */
+    f64         flops, bytes;  /* what it must do and move, for bench and JETCL_TRACE=time */
 } launch;
 
 launches *launches_new(dev *d, const char *name);
@@ -143,10 +144,12 @@ int       launches_time(launches *l, f64 *seconds);
 /* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
  * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
 i32 dev_tune(const dev *d, const char *kernel, const char *macro);
-/* The same for one shape of a kernel ("nt.8192x576x192"): the tuning file's row, where it has one, comes first. */
+/* The same for one shape of a kernel ("nt.8192x576x192"): the tuning file's row, where it has one,
+ * comes first. */
 i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro);
-/* Rows of the device's tuning file, dev_cache_dir()/tuning/KEY.txt, which dev_open reads; one that is damaged, or made for
- * another device, driver or other kernels, is ignored with a warning. Changes count for what is emitted later. */
+/* Rows of the device's tuning file, dev_cache_dir()/tuning/KEY.txt, which dev_open reads; one that is
+ * damaged, or made for another device, driver or other kernels, is ignored with a warning. Changes count for
+ * what is emitted later. */
 void dev_tune_set(dev *d, const char *kernel, const char *shape, const char *macro, i32 value);
 void dev_tune_drop(dev *d, const char *kernel, const char *shape);     /* all of a shape's rows */
 int  dev_tune_save(dev *d);                       /* writes the file; 0 or -1 + fail */

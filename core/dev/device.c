@@ -163,7 +163,8 @@ typedef bool kind(const struct dev_info *i);
 
 static kind *kind_of(const char *word)
 {
-    return !strcmp(word, "gpu") ? gpu : !strcmp(word, "cpu") ? cpu : strcmp(word, "accelerator") ? NULL : accelerator;
+    return !strcmp(word, "gpu") ? gpu : !strcmp(word, "cpu") ? cpu
+         : !strcmp(word, "accelerator") ? accelerator : NULL;
 }
 
 static struct found *first(struct found *all, int n, kind *is)
@@ -221,8 +222,8 @@ static struct found *choose(arena *a, const char *spec)
     struct found *all, *f;
     int n = find(a, &all);
     if (!n) {
-        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's OpenCL "
-                           "driver, or pocl-opencl-icd to run on the CPU");
+        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's "
+                           "OpenCL driver, or pocl-opencl-icd to run on the CPU");
         return NULL;
     }
     if (!strcmp(spec, "auto"))

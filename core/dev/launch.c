@@ -90,7 +90,8 @@ void launch_gemm(launches *l, const struct gemm *g, const char *label)
 {
     gemm_check(g);
     f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
-    struct entry *e = add(l, &(launch){ .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk });
+    launch k = { .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk };
+    struct entry *e = add(l, &k);
     e->gemm = arena_one(l->a, struct gemm);
     *e->gemm = *g;
 }
@@ -143,8 +144,8 @@ static struct generated *known(const dev *d, u64 text)
     return g;
 }
 
-/* Texts of i's group that no list has built yet become one program, each once; then the whole group is known.
- */
+/* Texts of i's group that no list has built yet become one program, each once; then the whole group is
+ * known. */
 static int find_group(launches *l, size_t i)
 {
     dev *d = l->d;
@@ -180,8 +181,9 @@ static int find_group(launches *l, size_t i)
     return l->e[i].kernel ? 0 : -1;
 }
 
-static const char *const kind_names[] = { "nothing", "a buffer", "an int", "a long", "a float", "local memory",
-                                          "a long4" };
+static const char *const kind_names[] = {
+    "nothing", "a buffer", "an int", "a long", "a float", "local memory", "a long4"
+};
 
 static void check_args(const struct entry *e)
 {
@@ -194,8 +196,8 @@ static void check_args(const struct entry *e)
         check(!k->kinds[i] || k->kinds[i] == e->k.args[i].kind, "%s: argument %d is %s, the launch gives %s",
               where(e), i, kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
     for (int i = 0; i < 3; i++)
-        check(!k->required[0] || k->required[i] == e->local[i], "%s: needs groups of %zu x %zu x %zu", where(e),
-              k->required[0], k->required[1], k->required[2]);
+        check(!k->required[0] || k->required[i] == e->local[i], "%s: needs groups of %zu x %zu x %zu",
+              where(e), k->required[0], k->required[1], k->required[2]);
 }
 
 static int check_limits(const dev *d, const struct entry *e)

@@ -4,9 +4,10 @@
 #include "dev/ocl.h"
 
 const struct dev_info null_info = {
-    .name = "null", .vendor = "jetcl", .driver = JETCL_VERSION, .version = "none", .platform = "null", .spec = "null",
-    .class = DEV_NULL, .global_mem = (u64)1 << 40, .max_alloc = (u64)1 << 38, .local_mem = 32 << 10, .compute_units = 1,
-    .max_group = 1024, .align = 128, .simd = 16, .little_endian = true,
+    .name = "null", .vendor = "jetcl", .driver = JETCL_VERSION, .version = "none", .platform = "null",
+    .spec = "null", .class = DEV_NULL, .global_mem = (u64)1 << 40, .max_alloc = (u64)1 << 38,
+    .local_mem = 32 << 10, .compute_units = 1, .max_group = 1024, .align = 128, .simd = 16,
+    .little_endian = true,
 };
 
 dev *null_open(void)

@@ -1,6 +1,6 @@
 /* ocl.h: what the files of core/dev share: the OpenCL handles, and the macro every OpenCL call goes through.
  *
- *     if (OCL(m->what, clEnqueueFillBuffer(...)))      // "activations: clEnqueueFillBuffer: CL_OUT_OF_RESOURCES"
+ *     if (OCL(m->what, clEnqueueFillBuffer(...)))  // "activations: clEnqueueFillBuffer: CL_OUT_OF_RESOURCES"
  *         return -1;
  */
 #ifndef JETCL_DEV_OCL_H
@@ -18,7 +18,7 @@ struct dev {
     bool             rounded;                /* correctly rounded division and square root can be asked for */
     cl_device_id     id;
     cl_context       context;
-    cl_command_queue queue, timed;           /* queue NULL: the null device; timed: since the first launches_time */
+    cl_command_queue queue, timed;           /* queue NULL: the null device; timed: made when first wanted */
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
@@ -68,12 +68,12 @@ void        source_hash(char hex[20]);       /* of all kernel texts */
 void tune_load(dev *d);                      /* the tuning file's rows, if there is one for d */
 
 /* ---- program.c: built once per device, text and options, and kept on disk */
-struct kernel {                              /* one entry point of a program, looked at when first asked for */
+struct kernel {                              /* an entry point of a program, looked at when first asked for */
     struct kernel  *next;
     struct program *program;
     const char     *name;
     int             args;
-    u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver does not say */
+    u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver is silent */
     u64             local_mem;               /* its own __local arrays */
     size_t          max_group, required[3];  /* required: reqd_work_group_size, or zeros */
 };
@@ -87,8 +87,9 @@ struct program {
 };
 /* Options as the compiler sees them: class and capabilities, then defs (may be NULL). */
 const char     *program_options(arena *a, const dev *d, const char *defs);
-struct program *program_get(dev *d, const char *label, const char *text, const char *options);  /* NULL + fail */
-struct kernel  *program_kernel(dev *d, struct program *p, const char *name);                    /* NULL + fail */
+/* NULL + fail when it does not build, or has no such kernel for this device. */
+struct program *program_get(dev *d, const char *label, const char *text, const char *options);
+struct kernel  *program_kernel(dev *d, struct program *p, const char *name);
 void            programs_close(dev *d);
 
 /* ---- launch.c, profile.c */

@@ -25,15 +25,16 @@ const char *program_options(arena *a, const dev *d, const char *defs)
                         d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
                         source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
                         i->fp16 ? " -DHAVE_FP16=1" : "", i->fp64 ? " -DHAVE_FP64=1" : "",
-                        i->subgroups ? " -DHAVE_SUBGROUPS=1" : "", defs && *defs ? " " : "", defs ? defs : "");
+                        i->subgroups ? " -DHAVE_SUBGROUPS=1" : "",
+                        defs && *defs ? " " : "", defs ? defs : "");
 }
 
 static void make_key(const dev *d, const char *text, const char *options, u8 key[32])
 {
     const struct dev_info *i = &d->info;
     arena *a = arena_open("key");
-    char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name, i->vendor,
-                             i->driver, i->version, options, text);
+    char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name,
+                             i->vendor, i->driver, i->version, options, text);
     sha256(all, strlen(all), key);
     arena_close(a);
 }
@@ -181,7 +182,8 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     *k = (struct kernel){ .next = p->kernels, .program = p, .name = arena_printf(p->a, "%s", name) };
     clGetKernelInfo(cl, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group, &k->max_group, NULL);
-    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required, NULL);
+    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required,
+                             NULL);
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
     k->args = (int)args;
     k->local_mem = local;

@@ -112,4 +112,7 @@ const char *source_text(arena *a, const dev *d, const char *file, const char **p
     return with_prelude(a, *path, text);
 }
 
-const char *source_wrap(arena *a, const char *group, const char *text) { return with_prelude(a, group, text); }
+const char *source_wrap(arena *a, const char *group, const char *text)
+{
+    return with_prelude(a, group, text);
+}

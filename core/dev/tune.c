@@ -1,5 +1,5 @@
-/* tune.c: values of tunables. cl/tune.def holds what ships; rows of the device's tuning file, if `jetcl tune` made one, come
- * first for the shapes they name.
+/* tune.c: values of tunables. cl/tune.def holds what ships; rows of the device's tuning file, if `jetcl tune`
+ * made one, come first for the shapes they name.
  *
  *     cache/tuning/KEY.txt       what it was made for: platform, device, driver, class, hash of the kernels
  *                                matmul nt.8192x576x192 KB 128         kernel, shape, macro, value
@@ -33,7 +33,7 @@ i32 dev_tune(const dev *d, const char *kernel, const char *macro)
     return r->value;
 }
 
-/* ---- the tuning file -------------------------------------------------------------------------------------- */
+/* ---- the tuning file ----------------------------------------------------------------------------------- */
 
 i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro)
 {
@@ -77,8 +77,8 @@ static const char *device_text(arena *a, const dev *d)
 {
     static const char *const class[] = { "cpu", "gpu", "null" };
     const struct dev_info *i = &d->info;
-    return arena_printf(a, "platform: %s\ndevice: %s\ndriver: %s %s\nclass: %s\nunits: %u\n", i->platform, i->name, i->version,
-                        i->driver, class[d->class], i->compute_units);
+    return arena_printf(a, "platform: %s\ndevice: %s\ndriver: %s %s\nclass: %s\nunits: %u\n", i->platform,
+                        i->name, i->version, i->driver, class[d->class], i->compute_units);
 }
 
 static const char *head(arena *a, const dev *d)
@@ -157,7 +157,8 @@ int dev_tune_save(dev *d)
         text = arena_printf(a, "%s%s %s %s %d\n", text, t->kernel, t->shape, t->macro, t->value);
     hash_of(text, strlen(text), hex);
     const char *all = arena_printf(a, "%ssum: %s\n", text, hex);
-    int rc = file_mkdirs(arena_printf(a, "%s/tuning", dev_cache_dir())) || file_save(dev_tune_path(d, path), all, strlen(all)) ? -1 : 0;
+    int rc = file_mkdirs(arena_printf(a, "%s/tuning", dev_cache_dir()))
+          || file_save(dev_tune_path(d, path), all, strlen(all)) ? -1 : 0;
     arena_close(a);
     if (!rc)
         snprintf(d->info.tuning, sizeof d->info.tuning, "%s", hex);
