@@ -39,12 +39,14 @@ $(B)/tests/%: tests/%.c $(B)/libjetcl.a
 $(B)/gen/kernels.c: $(KERNELS) Makefile
 	@mkdir -p $(@D)
 	@{ echo '#include "dev/source.h"'; echo 'const struct source_file source_files[] = {'; \
-	   for f in $(KERNELS); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/  "/; s/$$/\\n"/' $$f; echo '},'; done; \
+	   for f in $(KERNELS); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/  "/; s/$$/\\n"/' $$f; \
+	     echo '},'; done; \
 	   echo '{ 0, 0 } };'; } > $@
 $(B)/gen/version.c: FORCE
 	@mkdir -p $(@D)
 	@v=$$(git describe --always --dirty 2>/dev/null || echo release); \
-	 echo "const char jetcl_git[] = \"$$v\", jetcl_libraries[] = \"$(LIBRARIES)\";" > $@.new; cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
+	 echo "const char jetcl_git[] = \"$$v\", jetcl_libraries[] = \"$(LIBRARIES)\";" > $@.new; \
+	 cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
 FORCE:
 
 demo: $(B)/jetcl                             ## the whole pipeline in three minutes
@@ -54,36 +56,45 @@ test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a 
 	@sh tests/run.sh $(B) $(T)
 tests: $(TESTS)
 
-check-races: $(B)/tests/test_ops $(B)/tests/test_feed             ## data races and bounds of every kernel, under oclgrind
+check-races: $(B)/tests/test_ops $(B)/tests/test_feed     ## data races and bounds of every kernel, under oclgrind
 	@sh tests/run.sh $(B) races
 
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers
-	$(MAKE) B=build/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer" tests build/asan/jetcl
+	$(MAKE) B=build/asan tests build/asan/jetcl \
+	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
 FUZZ_TARGETS = safetensors archive npy pickle legacy image mat records lists
 FUZZ_TIME   ?= 600
-fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=seconds each
+FUZZ_SOURCES = tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c)
+FUZZ_CFLAGS  = -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. -Itests $(FEATURES) \
+               $(LIB_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_LIMITS  = -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024
+fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=s each
 	@mkdir -p build/fuzz
-	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. $(FEATURES) $(LIB_CFLAGS) -fno-sanitize-recover=undefined \
-	  -fsanitize=fuzzer,address,undefined -o build/fuzz/fuzz -Itests tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c) $(LIBS)
-	@for t in $(or $(T),$(FUZZ_TARGETS)); do mkdir -p build/fuzz/$$t; tar xf tests/fuzz/corpus/$$t.tar -C build/fuzz/$$t || exit 1; \
+	clang $(FUZZ_CFLAGS) -o build/fuzz/fuzz $(FUZZ_SOURCES) $(LIBS)
+	@for t in $(or $(T),$(FUZZ_TARGETS)); do \
+	   mkdir -p build/fuzz/$$t; tar xf tests/fuzz/corpus/$$t.tar -C build/fuzz/$$t || exit 1; \
 	   echo "fuzz: $$t for $(FUZZ_TIME) s"; \
-	   FUZZ_TARGET=$$t build/fuzz/fuzz build/fuzz/$$t -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
-	     -artifact_prefix=build/fuzz/$$t- >build/fuzz/$$t.log 2>&1 || { tail -n 60 build/fuzz/$$t.log; exit 1; }; \
+	   FUZZ_TARGET=$$t build/fuzz/fuzz build/fuzz/$$t $(FUZZ_LIMITS) -print_final_stats=1 \
+	     -artifact_prefix=build/fuzz/$$t- >build/fuzz/$$t.log 2>&1 \
+	     || { tail -n 60 build/fuzz/$$t.log; exit 1; }; \
 	   grep 'number_of_executed_units\|peak_rss' build/fuzz/$$t.log; done
 
 check-cl:                                    ## syntax of every kernel, with clang alone
 	@for f in $(filter %.cl,$(KERNELS)); do \
-	   clang -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -fsyntax-only -Wall -Icl -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
+	   clang -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -fsyntax-only -Wall -Icl \
+	     -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
 
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
 LAYERS := base spec ckpt dev data graph op autograd nn model recycle train cli
 layers:                                      ## no include runs up the layers
-	@fail=0; seen=; for layer in $(LAYERS); do seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
+	@fail=0; seen=; for layer in $(LAYERS); do \
+	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
 	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|}|cl)/"); \
 	   [ -z "$$bad" ] || { echo "$$bad"; fail=1; }; done; \
-	 bad=$$(grep -ln 'CL/cl' core/*/*.[ch] data/*.[ch] 2>/dev/null | grep -v core/dev/); [ -z "$$bad" ] || { echo "OpenCL outside core/dev: $$bad"; fail=1; }; \
+	 bad=$$(grep -ln 'CL/cl' core/*/*.[ch] data/*.[ch] 2>/dev/null | grep -v core/dev/); \
+	 [ -z "$$bad" ] || { echo "OpenCL outside core/dev: $$bad"; fail=1; }; \
 	 [ $$fail = 0 ] && echo "layers: ok"
 
 lint:                                        ## both compilers, warnings as errors
@@ -92,7 +103,8 @@ lint:                                        ## both compilers, warnings as erro
 bench: $(B)/jetcl                            ## kernels and whole steps; T=matmul for some
 	$(B)/jetcl bench $(T)
 size:                                        ## lines per folder
-	@for d in core/* cl data tests; do printf '%7d %s\n' $$(cat $$(find $$d -name '*.[chl]*' -type f) /dev/null | wc -l) $$d; done
+	@for d in core/* cl data tests; do \
+	   printf '%7d %s\n' $$(cat $$(find $$d -name '*.[chl]*' -type f) /dev/null | wc -l) $$d; done
 install: $(B)/jetcl                          ## into prefix/bin
 	install -D $(B)/jetcl $(DESTDIR)$(prefix)/bin/jetcl
 clean:                                       ## remove build/

@@ -1,5 +1,5 @@
-/* arena.c: bump allocation in doubling chunks. Memory is freed by lifetime (program, run, graph, scratch), not piece
- * by piece, so nothing has an owner to get wrong.
+/* arena.c: bump allocation in doubling chunks. Memory is freed by lifetime (program, run, graph, scratch),
+ * not piece by piece, so nothing has an owner to get wrong.
  *
  *     chunk -> chunk -> chunk          newest first
  *     [head|used ......|free ...]

@@ -33,11 +33,13 @@ typedef double   f64;
 
 #define JETCL_VERSION "0.1.0"
 
-/* ---- fail.c: what went wrong, in one line ------------------------------------------------------------------ */
+/* ---- fail.c: what went wrong, in one line -------------------------------------------------------------- */
 
 /* By whose fault; the number is the program's exit code (README, "Exit codes"). */
-enum fault { FAULT_NONE = 0, FAULT_RUN = 1, FAULT_USAGE = 2, FAULT_DATA = 3, FAULT_DEVICE = 4, FAULT_NUMBERS = 5,
-             FAULT_STOPPED = 75 };
+enum fault {
+    FAULT_NONE = 0, FAULT_RUN = 1, FAULT_USAGE = 2, FAULT_DATA = 3, FAULT_DEVICE = 4, FAULT_NUMBERS = 5,
+    FAULT_STOPPED = 75
+};
 
 /* Records the message for this thread and returns -1. A later fail() replaces an earlier one. */
 int         fail(enum fault fault, const char *fmt, ...) PRINTF(2, 3);
@@ -51,39 +53,41 @@ void        fail_clear(void);
 _Noreturn void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) PRINTF(4, 5);
 #define check(cond, ...) do { if (!(cond)) check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__); } while (0)
 
-/* ---- arena.c: the only malloc and free in the program -------------------------------------------------------- */
+/* ---- arena.c: the only malloc and free in the program -------------------------------------------------- */
 
 typedef struct arena arena;
 typedef struct { void *chunk; size_t used; } arena_mark;
 
 arena     *arena_open(const char *name);                        /* name: for messages; not copied */
 void       arena_close(arena *a);                               /* frees everything in it; NULL is fine */
-void      *arena_bytes(arena *a, size_t bytes, size_t align);   /* zeroed; out of memory ends the program here */
+void      *arena_bytes(arena *a, size_t bytes, size_t align);   /* zeroed; out of memory ends the program */
 arena_mark arena_save(arena *a);
 void       arena_restore(arena *a, arena_mark m);               /* drops what came after the mark */
 size_t     arena_used(const arena *a);
 char      *arena_printf(arena *a, const char *fmt, ...) PRINTF(2, 3);
 char      *arena_vprintf(arena *a, const char *fmt, va_list ap);
 char      *arena_copy(arena *a, const void *src, size_t bytes); /* copy with a NUL behind it */
-/* A longer array holding the old one's n items: for lists that double. The old one stays until the arena goes. */
+/* A longer array holding the old one's n items: for lists that double. The old one stays until
+ * the arena goes. */
 void      *arena_grow(arena *a, void *old, size_t n, size_t *cap, size_t item);
 /* Tests: the n-th allocation from now returns NULL from arena_try; n < 0 switches off. */
 void       arena_fail_after(i64 n);
-void      *arena_try(arena *a, size_t bytes, size_t align);     /* as arena_bytes, but NULL + fail() when refused */
+void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, but NULL + fail() when full */
 
 #define arena_one(a, type)      ((type *)arena_bytes(a, sizeof(type), _Alignof(type)))
 #define arena_array(a, type, n) ((type *)arena_bytes(a, sizeof(type) * (size_t)(n), _Alignof(type)))
 #define arena_push(a, list, n, cap) \
     ((list) = (n) < (cap) ? (list) : arena_grow(a, list, n, &(cap), sizeof *(list)), &(list)[(n)++])
 
-/* ---- stop.c: being asked to end ------------------------------------------------------------------------------- */
+/* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
 
-/* From now on these signals ("INT", "TERM", "USR1", "USR2", "HUP") set a flag that long loops look at once per step; what then
- * was saved ends with fail(FAULT_STOPPED). Before this call, and at a second SIGINT, they end the program as usual. */
+/* From now on these signals ("INT", "TERM", "USR1", "USR2", "HUP") set a flag that long loops look at once
+ * per step; what then was saved ends with fail(FAULT_STOPPED). Before this call, and at a second SIGINT, they
+ * end the program as usual. */
 void stop_catch(const char *const *names, int n);
 bool stop_requested(void);
 
-/* ---- trace.c ------------------------------------------------------------------------------------------------- */
+/* ---- trace.c ------------------------------------------------------------------------------------------- */
 
 enum trace_channel {
 #define TRACE(name, help) TRACE_##name,
@@ -96,28 +100,30 @@ void  trace(enum trace_channel c, const char *fmt, ...) PRINTF(2, 3);   /* one l
 FILE *trace_file(void);
 void  trace_set(const char *list);               /* for tests: as if JETCL_TRACE were list */
 
-/* ---- say.c: everything a person reads on stderr: messages, warnings, the progress line -------------------------- */
+/* ---- say.c: everything a person reads on stderr: messages, warnings, the progress line ----------------- */
 
 enum say_level { SAY_QUIET = -1, SAY_NORMAL = 0, SAY_VERBOSE = 1, SAY_DEBUG = 2 };
 struct say_options { int level; int color; /* -1 auto, 0, 1 */ bool no_progress; };
 void say_setup(struct say_options o);
-/* Also append every message (not progress) to a file: the one the user asked for, and the run's own. NULL stops. */
+/* Also append every message (not progress) to a file: the one the user asked for, and the run's
+ * own. NULL stops. */
 enum say_sink { SAY_LOG_FILE, SAY_RUN_LOG };
 int  say_log(enum say_sink sink, const char *path);
-void say(enum say_level level, const char *fmt, ...) PRINTF(2, 3);      /* shown when level <= the chosen one */
+void say(enum say_level level, const char *fmt, ...) PRINTF(2, 3);      /* shown when level <= the chosen */
 void warn(const char *fmt, ...) PRINTF(1, 2);     /* "warning: ..." unless quiet; thread-safe like say() */
 void say_error(const char *fmt, ...) PRINTF(1, 2);      /* shown always: main's last line */
 bool say_live(void);                              /* is there a terminal to redraw a line on? */
-/* Redraws the progress line, at most ten times a second; nothing without a terminal. Cleared before any message. */
+/* Redraws the progress line, at most ten times a second; nothing without a terminal. Cleared before
+ * any message. */
 void progress(const char *fmt, ...) PRINTF(1, 2);
 void progress_done(void);
-void progress_label(const char *label);           /* stands before every progress line: "[2/8] "; "" for none */
-int  say_width(void);                             /* columns of the terminal left for a line, 80 when unknown */
+void progress_label(const char *label);           /* stands before every progress line: "[2/8] "; or "" */
+int  say_width(void);                             /* columns left for a line on the terminal; 80 if unknown */
 const char *say_bar(char *out, int width, double fraction);             /* "[====>    ]" into out[width+1] */
 /* Colour codes, or "" when colour is off for that stream (1 stdout, 2 stderr). */
 const char *say_bold(int fd), *say_red(int fd), *say_green(int fd), *say_dim(int fd), *say_plain(int fd);
 
-/* ---- text.c --------------------------------------------------------------------------------------------------- */
+/* ---- text.c -------------------------------------------------------------------------------------------- */
 
 typedef struct { const char *p; size_t n; } slice;
 #define SLICE(lit) ((slice){ lit, sizeof(lit) - 1 })
@@ -135,34 +141,38 @@ const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */
 const char *text_count(char out[24], f64 n);      /* "265.4M" */
 
-/* ---- file.c: whole files, safely ------------------------------------------------------------------------------- */
+/* ---- file.c: whole files, safely ----------------------------------------------------------------------- */
 
 /* A read-only map of a file (empty files have p = NULL). 0 or -1 + fail(FAULT_DATA). */
 struct file_map { const u8 *p; u64 n; };
 int  file_map(const char *path, struct file_map *m);
 void file_unmap(struct file_map *m);
-void file_expect(const struct file_map *m, const void *p, u64 n);       /* these bytes are read soon: fetch them ahead */
-void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops their pages from our memory; read again if used */
+void file_expect(const struct file_map *m, const void *p, u64 n);       /* read soon: fetch them ahead */
+void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops pages; read again if used */
 char *file_text(arena *a, const char *path, size_t *n);      /* whole file, NUL-terminated; NULL + fail */
 bool file_exists(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */
-/* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves the old file. */
+/* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves
+ * the old file. */
 struct file_out { FILE *f; const char *path; char tmp[4096]; };
 int  file_begin(struct file_out *o, const char *path);
-int  file_commit(struct file_out *o);                        /* 0, or -1 + fail; the old file is intact on failure */
+int  file_commit(struct file_out *o);                        /* 0, or -1 + fail and the old file as it was */
 void file_abort(struct file_out *o);
 int  file_save(const char *path, const void *bytes, size_t n);          /* the three above in one */
 f64  clock_now(void);                                        /* monotonic seconds */
 
-/* ---- rng.c: counter-based random numbers (Salmon et al. 2011, Philox4x32-10), bit-equal to cl/prelude.h ---------- */
+/* ---- rng.c: counter-based random numbers (Salmon et al. 2011, Philox4x32-10), bit-equal to cl/random.h - */
 
 /* Streams keep draws for different purposes apart; the number is part of results, so never renumber. */
-enum rng_stream { RNG_INIT = 1, RNG_SHUFFLE = 2, RNG_AUGMENT = 3, RNG_MIX = 4, RNG_RECYCLE = 5, RNG_RENDER = 6,
-                  RNG_TEST = 7, RNG_NODE = 16 /* + the node's own number: dropout, noise */ };
+enum rng_stream {
+    RNG_INIT = 1, RNG_SHUFFLE = 2, RNG_AUGMENT = 3, RNG_MIX = 4, RNG_RECYCLE = 5, RNG_RENDER = 6,
+    RNG_TEST = 7, RNG_NODE = 16 /* + the node's own number: dropout, noise */
+};
 typedef struct { u32 key[2], ctr[4], out[4]; int left; } rng;
 
 void rng_philox(const u32 key[2], const u32 ctr[4], u32 out[4]);
-/* The generator of (seed, stream) at position (a, b), e.g. (epoch, sample). Equal arguments, equal numbers, anywhere. */
+/* The generator of (seed, stream) at position (a, b), e.g. (epoch, sample). Equal arguments, equal
+ * numbers, anywhere. */
 rng  rng_at(u64 seed, u32 stream, u64 a, u32 b);
 u32  rng_u32(rng *r);
 f64  rng_unit(rng *r);                            /* [0, 1), 32 bits */

@@ -1,5 +1,5 @@
-/* rng.c: Philox4x32-10 (Salmon et al. 2011): every draw is a function of (seed, stream, position), so results do not
- * depend on thread count, device or order.
+/* rng.c: Philox4x32-10 (Salmon et al. 2011): every draw is a function of (seed, stream, position), so results
+ * do not depend on thread count, device or order.
  *
  *     key = seed (64 bits)          counter = position a lo, a hi, b, stream
  */
@@ -25,7 +25,7 @@ void rng_philox(const u32 key[2], const u32 ctr[4], u32 out[4])
     out[3] = c3;
 }
 
-/* Draws of one generator take counter blocks b, with the block number in the high half of the stream word. */
+/* Draws of one generator come in blocks of four, counted in the upper twelve bits of the stream's word. */
 rng rng_at(u64 seed, u32 stream, u64 a, u32 b)
 {
     return (rng){ { (u32)seed, (u32)(seed >> 32) }, { (u32)a, (u32)(a >> 32), b, stream }, { 0 }, 0 };
@@ -74,19 +74,24 @@ void rng_shuffle(rng *r, i32 *v, int n)
 }
 
 /* Sixteen elements share four counters, so that a device draws them as four uint4 without a shuffle:
- *     element i:  counter 4*(i/16) + i%4,  word i/4%4                                                           */
+ *     element i:  counter 4*(i/16) + i%4,  word i/4%4 */
 u32 rng_element(u64 seed, u32 stream, u32 step, u64 i)
 {
     u64 c = 4 * (i / 16) + i % 4;
     u32 out[4];
-    rng_philox((u32[2]){ (u32)seed, (u32)(seed >> 32) }, (u32[4]){ (u32)c, (u32)(c >> 32), step, stream }, out);
+    const u32 key[2] = { (u32)seed, (u32)(seed >> 32) };
+    rng_philox(key, (u32[4]){ (u32)c, (u32)(c >> 32), step, stream }, out);
     return out[i / 4 % 4];
 }
 
-f32 rng_element_unit(u64 seed, u32 stream, u32 step, u64 i) { return (rng_element(seed, stream, step, i) >> 8) * 0x1p-24f; }
+f32 rng_element_unit(u64 seed, u32 stream, u32 step, u64 i)
+{
+    return (rng_element(seed, stream, step, i) >> 8) * 0x1p-24f;
+}
 
-/* Natural logarithm of a normal positive float to about 2 ulp, with fma and integer steps only: the same bits in C and
- * OpenCL. x = 2^e m, m in [sqrt 1/2, sqrt 2); log m = 2 atanh(s), s = (m-1)/(m+1), by its odd series. */
+/* Natural logarithm of a normal positive float to about 2 ulp, with fma and integer steps only: the
+ * same bits in C and OpenCL. x = 2^e m, m in [sqrt 1/2, sqrt 2); log m = 2 atanh(s), s = (m-1)/(m+1),
+ * by its odd series. */
 static f32 ln(f32 x)
 {
     union { f32 f; u32 u; } v = { x };

@@ -1,4 +1,5 @@
-/* say.c: everything a person reads on stderr. Messages and the progress line share one lock, so that threads may talk. */
+/* say.c: everything a person reads on stderr. Messages and the progress line share one lock, so that
+ * threads may talk. */
 #include "base/base.h"
 #include <errno.h>
 #include <pthread.h>

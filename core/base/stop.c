@@ -1,4 +1,5 @@
-/* stop.c: signals that ask a long command to save and end. The handler only sets a flag; a second SIGINT ends at once. */
+/* stop.c: signals that ask a long command to save and end. The handler only sets a flag; a second SIGINT
+ * ends at once. */
 #include "base/base.h"
 #include <signal.h>
 

@@ -40,7 +40,7 @@ bool text_int(slice s, i64 *out)
     return end == buf + s.n && !errno;
 }
 
-/* Edit distance with two rows; names longer than the table count as far away. */
+/* Edit distance over one row of the table; names longer than that count as far away. */
 static int distance(const char *a, const char *b)
 {
     int row[65], n = (int)strlen(a), m = (int)strlen(b);
@@ -52,7 +52,8 @@ static int distance(const char *a, const char *b)
         int diag = row[0];
         row[0] = i;
         for (int j = 1; j <= m; j++) {
-            int best = MIN(MIN(row[j], row[j - 1]) + 1, diag + (tolower((u8)a[i - 1]) != tolower((u8)b[j - 1])));
+            int other = tolower((u8)a[i - 1]) != tolower((u8)b[j - 1]);
+            int best = MIN(MIN(row[j], row[j - 1]) + 1, diag + other);
             diag = row[j];
             row[j] = best;
         }

@@ -30,8 +30,8 @@ static void enable(char *word)
             on[i] = true;
             return;
         }
-    const char *near = text_nearest(word, names, countof(names));
-    warn("JETCL_TRACE: no channel '%s'%s%s%s", word, near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "");
+    char hint[96];
+    warn("JETCL_TRACE: no channel '%s'%s", word, text_hint(hint, word, names, countof(names)));
 }
 
 void trace_set(const char *list)
