@@ -146,7 +146,7 @@ static void loaders_batches(void **state)
     }
 }
 
-/* ---- the golden file ----------------------------------------------------------------------------------------------- */
+/* ---- the golden file ----------------------------------------------------------------------------------- */
 
 static void close_to(const f32 *got, const f32 *w, i64 n, const char *name)
 {

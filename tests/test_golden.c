@@ -6,7 +6,7 @@
 
 static dev *device;
 
-/* ---- single ops ---------------------------------------------------------------------------------------------------------- */
+/* ---- single ops ---------------------------------------------------------------------------------------- */
 
 static node *linear(node *x, node *w, node *b) { return op_add(op_matmul(x, w, TRANS_B), b); }
 static node *to_nhwc(node *x) { return op_transpose(x, 0, 2, 3, 1); }
@@ -99,7 +99,7 @@ static void run_resize(ckpt *c, const struct resize_case *t)
     arena_close(k.a);
 }
 
-/* ---- MoE layers ------------------------------------------------------------------------------------------------------------ */
+/* ---- MoE layers ---------------------------------------------------------------------------------------- */
 
 static const struct tolerance layer_forward = { 1e-5, 1e-6 }, layer_gradient = { 2e-5, 2e-6 };
 static const struct tolerance layer_scalar = { 1e-4, 2e-5 };     // sums with heavy cancellation
@@ -263,7 +263,7 @@ static void run_layer(ckpt *c, const struct layer *l)
         run_layer_as(c, l, "softmax.");
 }
 
-/* ---- whole models ------------------------------------------------------------------------------------------------------------ */
+/* ---- whole models -------------------------------------------------------------------------------------- */
 
 struct network { const char *file, *prefix, *weights; const char *set[16]; };
 #define DENSE "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=48", "model.depth=4", "model.heads=3"
@@ -372,7 +372,7 @@ static void run_network(ckpt *c, const struct network *t)
     params_free(p);
 }
 
-/* ---- all of them, with parts switched off ---------------------------------------------------------------------------------------- */
+/* ---- all of them, with parts switched off -------------------------------------------------------------- */
 
 static const char *const switches[] = { "", "no_plan", "no_join", "no_class" };
 

@@ -37,7 +37,7 @@ static f64 *doubles(arena *a, const tensor *t)
 
 static f64 scalar(arena *a, const char *name) { return doubles(a, get(a, "%s", name))[0]; }
 
-/* ---- one tensor ------------------------------------------------------------------------------------------------------------ */
+/* ---- one tensor ---------------------------------------------------------------------------------------- */
 
 /* Memory of one parameter of up to a block, and an update of it. */
 struct update { pool *memory; range p, g, m, v, table; graph *graph; };
@@ -142,7 +142,7 @@ static void test_clip(void **state)
     arena_close(a);
 }
 
-/* ---- schedule --------------------------------------------------------------------------------------------------------------- */
+/* ---- schedule ------------------------------------------------------------------------------------------ */
 
 static void test_rates(void **state)
 {
@@ -164,7 +164,7 @@ static void test_rates(void **state)
     arena_close(a);
 }
 
-/* ---- five steps ------------------------------------------------------------------------------------------------------------- */
+/* ---- five steps ---------------------------------------------------------------------------------------- */
 
 static const char *const toy =
     "model: {arch: vit, image: 32, patch: 8, dim: 24, depth: 4, heads: 3, classes: 10, drop_path: off,\n"

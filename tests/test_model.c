@@ -8,7 +8,7 @@
 
 static dev *device;
 
-/* ---- counting ----------------------------------------------------------------------------------------------------------- */
+/* ---- counting ------------------------------------------------------------------------------------------ */
 
 /* Parameters as the reference model has them; multiply-adds in G as the paper counts, and all (0: not given). */
 struct row { const char *name; i64 params; f64 paper, complete; const char *set[6]; };
@@ -62,7 +62,7 @@ static void test_count(void **state)
     arena_close(a);
 }
 
-/* ---- what training draws --------------------------------------------------------------------------------------------------- */
+/* ---- what training draws ------------------------------------------------------------------------------- */
 
 enum { B = 64, N = 5, D = 12 };
 
@@ -252,7 +252,7 @@ static void test_which_experts(void **state)
     arena_close(a);
 }
 
-/* ---- weights ------------------------------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* Saved, loaded into a model with other random values, and compared; metadata too. */
 static void test_weights(void **state)

@@ -8,7 +8,7 @@
 
 static dev *device;
 
-/* ---- plain loops: x[i] of shape s[i] -> y ------------------------------------------------------------------------------ */
+/* ---- plain loops: x[i] of shape s[i] -> y -------------------------------------------------------------- */
 
 typedef const f64 *const *in;
 #define LOOP(i, n)  for (i64 i = 0; i < (n); i++)
@@ -195,7 +195,7 @@ PLAIN(cross_entropy)                              // targets are uniform, whatev
     }
 }
 
-/* ---- running a case ------------------------------------------------------------------------------------------------------ */
+/* ---- running a case ------------------------------------------------------------------------------------ */
 
 struct test_case {
     const char *op, *name;

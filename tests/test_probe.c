@@ -107,7 +107,7 @@ static void test_names_and_labels(void **state)
     ckpt_close(y);
 }
 
-/* ---- what can be wrong ---------------------------------------------------------------------------------------------------- */
+/* ---- what can be wrong --------------------------------------------------------------------------------- */
 
 struct mistake { const char *name, *options; int code; const char *says; };
 #define USUAL "--weights W --input X --out Y M "

@@ -46,7 +46,7 @@ static void strictly_ascending(const i32 *v, int n, int total)
         assert_true(v[i] >= 0 && v[i] < total && (!i || v[i] > v[i - 1]));
 }
 
-/* ---- uniform, copy, random ------------------------------------------------------------------------------------------ */
+/* ---- uniform, copy, random ----------------------------------------------------------------------------- */
 
 static void uniform_spacings(void **state)
 {
@@ -88,7 +88,7 @@ static void random_sets_differ_and_repeat(void **state)
     assert_true(memcmp(x, choose("random", c), sizeof *x * (size_t)c.subset));
 }
 
-/* ---- importance -------------------------------------------------------------------------------------------------------- */
+/* ---- importance ---------------------------------------------------------------------------------------- */
 
 /* Adds to p[mask] the probability that sequential draws without replacement end in that set. */
 static void exact(const f64 *w, int n, int k, unsigned taken, f64 left, f64 chance, f64 *p)
@@ -204,7 +204,7 @@ static void bad_statistics_are_refused(void **state)
     assert_non_null(strstr(fail_message(), "'importance'"));
 }
 
-/* ---- graph --------------------------------------------------------------------------------------------------------------- */
+/* ---- graph --------------------------------------------------------------------------------------------- */
 
 /* Symmetric, strong inside blocks of the given sizes and weak between; the units shuffled. */
 static f32 *planted(const int *size, int blocks, i32 *truth, int *n)

@@ -92,7 +92,7 @@ static void close_to(const char *what, const f64 *got, const tensor *want, f64 r
             fail_msg("%s: %.9g at %lu, expected %.9g", what, got[i], (unsigned long)i, w[i]);
 }
 
-/* ---- strategies ------------------------------------------------------------------------------------------------------- */
+/* ---- strategies ---------------------------------------------------------------------------------------- */
 
 static void uniform_lists(void **state)
 {
@@ -224,7 +224,7 @@ static void metis_as_good_as_pymetis(void **state)
     json_decref(bar);
 }
 
-/* ---- grafting: the indices as the script drew them ---------------------------------------------------------------------- */
+/* ---- grafting: the indices as the script drew them ----------------------------------------------------- */
 
 /* The tensors called prefix... as a checkpoint of their own. */
 static ckpt *part_of_golden(const char *prefix)
@@ -379,7 +379,7 @@ static void stitched_student_computes(void **state)
     dev_close(d);
 }
 
-/* ---- statistics: the teacher on the device ------------------------------------------------------------------------------- */
+/* ---- statistics: the teacher on the device ------------------------------------------------------------- */
 
 static const char *saved(ckpt *c, const char *name)
 {

@@ -84,7 +84,7 @@ static void same_file(const char *x, const char *y, bool same)
     assert_true((n == m && !memcmp(a, b, n)) == same);
 }
 
-/* ---- tests ------------------------------------------------------------------------------------------------------------------ */
+/* ---- tests --------------------------------------------------------------------------------------------- */
 
 static void every_strategy_makes_a_model_that_loads(void **state)
 {

@@ -68,7 +68,7 @@ static void refused(const char *text, const char *message)
         fail_msg("for <%s>\n got <%s>\nwant <%s>", text, fail_message(), message);
 }
 
-/* ---- values ------------------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static void test_defaults(void **state)
 {
@@ -173,7 +173,7 @@ static void test_bombs(void **state)
     assert_int_equal(fail_fault(), FAULT_USAGE);
 }
 
-/* ---- layers -------------------------------------------------------------------------------------------------------- */
+/* ---- layers -------------------------------------------------------------------------------------------- */
 
 static void test_base(void **state)
 {
@@ -245,7 +245,7 @@ static void test_presets(void **state)
     assert_true(s.model.dims.n == 4 && s.model.dims.v[3] == 384 && s.model.layer_scale == 1e-6);
 }
 
-/* ---- writing --------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 static char *written(const struct spec *s)
 {
