@@ -1,8 +1,9 @@
-/* adamw.c: the optimiser's step over whole arenas: a launch per arena instead of one per parameter. Learning rate scale and
- * weight decay stand in a table with a row per block of ADAMW_BLOCK elements; parameters start on blocks.
+/* adamw.c: the optimiser's step over whole arenas: a launch per arena instead of one per parameter. Learning
+ * rate scale and weight decay stand in a table with a row per block of ADAMW_BLOCK elements; parameters start
+ * on blocks.
  *
  *     p *= 1 - lr wd;   m = b1 m + (1 - b1) g;   v = b2 v + (1 - b2) g^2
- *     p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)                     (Loshchilov and Hutter 2019)
+ *     p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)                (Loshchilov and Hutter 2019)
  */
 #include "op/op.h"
 #include "op/grid.h"
@@ -14,7 +15,7 @@ static const char *scalar_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-/* ---- sum of squares ------------------------------------------------------------------------------------------------- */
+/* ---- sum of squares ------------------------------------------------------------------------------------ */
 
 struct arena_args { range x, sum; i64 count; f32 keep; };
 
@@ -24,8 +25,10 @@ static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64
 static void square_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name, .bytes = 4.0 * (f64)s->count,
-                     .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count), ARG_LONG(SQUARE_PART) } };
+    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name,
+                     .bytes = 4.0 * (f64)s->count,
+                     .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count),
+                               ARG_LONG(SQUARE_PART) } };
     launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name,
                       .args = { ARG_RANGE(n->work), ARG_RANGE(n->home), ARG_LONG(parts_of(s)) } };
     grid_groups(l, &first, parts_of(s), 1, 1);
@@ -36,28 +39,28 @@ static void square_emit(const node *n, launches *l)
 
 static u64 square_scratch(const node *n) { return 4 * (u64)parts_of(n->args); }
 
-const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape, .emit = square_emit,
-                           .scratch = square_scratch };
+const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape,
+                           .emit = square_emit, .scratch = square_scratch };
 
 node *op_square_sum(graph *g, range x, i64 count)
 {
     return node_make(g, &square_sum_op, &(struct arena_args){ .x = x, .count = count }, NULL, 0);
 }
 
-/* ---- sum = keep sum + share x ------------------------------------------------------------------------------------------- */
+/* ---- sum = keep sum + share x -------------------------------------------------------------------------- */
 
 static void blend_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
     launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .bytes = 12.0 * (f64)s->count,
-                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART), ARG_REAL(s->keep),
-                           ARG_REAL(s->keep == 1 ? 1 : 1 - s->keep) } };
+                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART),
+                           ARG_REAL(s->keep), ARG_REAL(s->keep == 1 ? 1 : 1 - s->keep) } };
     grid_groups(l, &k, parts_of(s), 1, 1);
     launch_add(l, &k);
 }
 
-const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT, .shape = scalar_shape,
-                           .emit = blend_emit };
+const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT,
+                           .shape = scalar_shape, .emit = blend_emit };
 
 void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)
 {
@@ -66,7 +69,7 @@ void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)
 
 void op_add_into(graph *g, range sum, range x, i64 count) { op_blend_into(g, sum, x, count, 1); }
 
-/* ---- AdamW ------------------------------------------------------------------------------------------------------------------ */
+/* ---- AdamW --------------------------------------------------------------------------------------------- */
 
 static void adamw_emit(const node *n, launches *l)
 {
@@ -74,15 +77,17 @@ static void adamw_emit(const node *n, launches *l)
     i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = dev_tune(launches_dev(l), "adamw", "SHARE");
     // 1 - beta in double: in float, 1 - .999 is off by 1e-5 of itself, and v with it
     launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .bytes = 28.0 * (f64)a->count,
-                 .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v), ARG_RANGE(a->groups),
-                           ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_LONG(a->count), ARG_LONG(share),
-                           ARG_REAL(a->beta1), ARG_REAL(1 - a->beta1), ARG_REAL(a->beta2), ARG_REAL(1 - a->beta2), ARG_REAL(a->eps),
+                 .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v),
+                           ARG_RANGE(a->groups), ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
+                           ARG_LONG(a->count), ARG_LONG(share), ARG_REAL(a->beta1), ARG_REAL(1 - a->beta1),
+                           ARG_REAL(a->beta2), ARG_REAL(1 - a->beta2), ARG_REAL(a->eps),
                            ARG_REAL(a->clip) } };
     grid_groups(l, &k, CEIL_DIV(blocks, share), 1, 1);
     launch_add(l, &k);
 }
 
-const op adamw_op = { "adamw", .args = sizeof(struct adamw_args), .flags = OP_EFFECT, .shape = scalar_shape, .emit = adamw_emit };
+const op adamw_op = { "adamw", .args = sizeof(struct adamw_args), .flags = OP_EFFECT, .shape = scalar_shape,
+                      .emit = adamw_emit };
 
 void op_adamw(node *square_sum, const struct adamw_args *a)
 {

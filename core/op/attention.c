@@ -1,7 +1,8 @@
 /* attention.c: softmax(q k^T / sqrt(d)) v for every head of packed qkv (b n 3*h*d).
  *
- * Where the device's class has kernels for it (cl/cpu, cl/gpu) it is one op, which never writes the n x n matrix to memory
- * and keeps log sum exp of each row for the backward op; elsewhere it is composed of products and a softmax.
+ * Where the device's class has kernels for it (cl/cpu, cl/gpu) it is one op, which never writes the (n n)
+ * matrix to memory and keeps log sum exp of each row for the backward op; elsewhere it is composed of
+ * products and a softmax.
  */
 #include "op/op.h"
 #include "op/product.h"
@@ -17,7 +18,7 @@ static struct sizes sizes_of(const node *n)
     return (struct sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
 }
 
-/* ---- cpu: each group has a slab of work memory and takes some heads ---------------------------------------------------- */
+/* ---- cpu: each group has a slab of work memory and takes some heads ------------------------------------ */
 
 struct slabs { i64 groups, share, block, floats; char defs[32]; };
 
@@ -39,12 +40,14 @@ static struct slabs slabs_of(const node *n, bool grad)
     struct sizes s = sizes_of(n);
     struct product_tile t = product_tile(dev);
     i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
-    struct slabs r = { .block = t.rows, .share = CEIL_DIV(heads, 4 * MAX((i64)dev_info(dev)->compute_units, 1)) };
+    i64 busy = 4 * MAX((i64)dev_info(dev)->compute_units, 1);
+    struct slabs r = { .block = t.rows, .share = CEIL_DIV(heads, busy) };
     r.groups = CEIL_DIV(heads, r.share);
     char key[64];
     key_of(s, key);
     if (grad) {                                  // P and dS of a block: about half of a second-level cache
-        i64 blocks = CEIL_DIV(s.n, MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows);
+        i64 rows = MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows;
+        i64 blocks = CEIL_DIV(s.n, rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
         r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide) + ROUND_UP(r.block, 16);
     } else {
@@ -60,8 +63,8 @@ static f64 flops_of(struct sizes s, int products)
 }
 
 #define SIZES(s, t) \
-    ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), ARG_INT((t).share), ARG_LONG((t).floats), \
-    ARG_REAL(1 / sqrt((f64)(s).d))
+    ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), ARG_INT((t).share), \
+    ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
 
 static void emit_cpu(const node *n, launches *l)
 {
@@ -72,23 +75,25 @@ static void emit_cpu(const node *n, launches *l)
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 2),
                              .bytes = 16.0 * (f64)node_count(n),
                              .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
-                                       ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE), ARG_RANGE(n->work),
-                                       SIZES(s, t) } });
+                                       ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE),
+                                       ARG_RANGE(n->work), SIZES(s, t) } });
 }
 
 static void grad_emit_cpu(const node *n, launches *l)
 {
     struct sizes s = sizes_of(n);
     struct slabs t = slabs_of(n, true);
-    launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name, .defs = t.defs,
+    launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
+                             .defs = t.defs,
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
                              .bytes = 8.0 / 3 * 4 * (f64)node_count(n),
-                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
-                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
+                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
+                                       ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
+                                       ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
                                        ARG_INT(t.block) } });
 }
 
-/* ---- gpu: a group has B rows of one head in local memory, and walks the others -------------------------------------------- */
+/* ---- gpu: a group has B rows of one head in local memory, and walks the others ------------------------- */
 
 static u64 room(i64 channels, i64 rows, bool grad)
 {
@@ -105,7 +110,8 @@ static i64 block_rows(const dev *d, i64 channels, bool grad)
 static launch rows_of_heads(const node *n, const char *kernel, int products)
 {
     struct sizes s = sizes_of(n);
-    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .local = { 16, 16 }, .flops = flops_of(s, products) };
+    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .local = { 16, 16 },
+                     .flops = flops_of(s, products) };
 }
 
 static void add_blocks(const node *n, launches *l, launch *k, bool grad)
@@ -139,15 +145,16 @@ static void emit_gpu(const node *n, launches *l)
 static void grad_emit_gpu(const node *n, launches *l)
 {
     launch q = rows_of_heads(n, "attention_dq", 3), kv = rows_of_heads(n, "attention_dkv", 4);
-    memcpy(q.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
-                            ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work) }, 6 * sizeof(arg));
+    memcpy(q.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
+                            ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home),
+                            ARG_RANGE(n->work) }, 6 * sizeof(arg));
     memcpy(kv.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
                              ARG_RANGE(n->home), ARG_RANGE(n->work) }, 5 * sizeof(arg));
     add_blocks(n, l, &q, true);
     add_blocks(n, l, &kv, true);
 }
 
-/* ---- the ops ---------------------------------------------------------------------------------------------------------- */
+/* ---- the ops ------------------------------------------------------------------------------------------- */
 
 static bool on_gpu(const node *n) { return dev_class(n->g->d) == DEV_GPU; }
 
@@ -190,9 +197,9 @@ static const char *grad_shape(const node *n, struct shape *out)
 
 static f64 macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
 
-static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };        // written by the attention node
-static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args), .shape = grad_shape,
-                                      .emit = grad_emit, .scratch = grad_scratch };
+static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };      // attention_op writes it
+static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args),
+                                      .shape = grad_shape, .emit = grad_emit, .scratch = grad_scratch };
 
 static void vjp(node *n, node *g, node *dx[])
 {
@@ -204,18 +211,19 @@ static void vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&attention_grad_op, a, n->in[0], n, a->log_sum, g);
 }
 
-const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit, .vjp = vjp,
-                          .scratch = scratch, .macs = macs };
+const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit,
+                          .vjp = vjp, .scratch = scratch, .macs = macs };
 
 static node *composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
 {
-    node *split = op_transpose(op_reshape(qkv, SHAPE(b, n, 3, heads, d)), 2, 0, 3, 1, 4);               /* 3 b h n d */
+    node *split = op_transpose(op_reshape(qkv, SHAPE(b, n, 3, heads, d)), 2, 0, 3, 1, 4);      /* 3 b h n d */
     struct shape one = SHAPE(b * heads, n, d);
     i64 part = b * heads * n * d;
     node *q = op_view(split, 0, one), *k = op_view(split, part, one), *v = op_view(split, 2 * part, one);
-    node *score = op_scale(op_matmul(q, k, TRANS_B), (f32)(1 / sqrt((f64)d)));                          /* (b h) n n */
-    node *out = op_matmul(op_softmax(score, -1), v, 0);                                                 /* (b h) n d */
-    return op_reshape(op_transpose(op_reshape(out, SHAPE(b, heads, n, d)), 0, 2, 1, 3), SHAPE(b, n, heads * d));
+    node *score = op_scale(op_matmul(q, k, TRANS_B), (f32)(1 / sqrt((f64)d)));                 /* (b h) n n */
+    node *out = op_matmul(op_softmax(score, -1), v, 0);                                        /* (b h) n d */
+    node *heads_inside = op_transpose(op_reshape(out, SHAPE(b, heads, n, d)), 0, 2, 1, 3);
+    return op_reshape(heads_inside, SHAPE(b, n, heads * d));
 }
 
 /* Without a device, only shapes and counts matter. */
@@ -223,7 +231,8 @@ static bool has_kernels(const dev *dev, i64 channels)
 {
     if (!dev || dev_class(dev) == DEV_NULL)
         return true;
-    bool fits = dev_class(dev) == DEV_CPU || (dev_info(dev)->max_group >= 256 && block_rows(dev, channels, true));
+    bool cpu = dev_class(dev) == DEV_CPU;
+    bool fits = cpu || (dev_info(dev)->max_group >= 256 && block_rows(dev, channels, true));
     return fits && dev_has_override(dev, "attention");
 }
 
@@ -234,5 +243,7 @@ node *op_attention(node *qkv, int heads)
         graph_complain(qkv->g, "attention: %s is not (b n 3*%d*d)", shape_text(qkv->g->a, qkv->shape), heads);
         return qkv;
     }
-    return has_kernels(qkv->g->d, d) ? node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv) : composed(qkv, b, n, heads, d);
+    if (!has_kernels(qkv->g->d, d))
+        return composed(qkv, b, n, heads, d);
+    return node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv);
 }

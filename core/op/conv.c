@@ -1,6 +1,6 @@
-/* conv.c: depthwise convolution of (b h w c), stride 1, zero padding of half the kernel. Each channel is on its own, so it
- * moves much and computes little: kernels of its own (cl/conv.h), not a product. The gradient of x is the same convolution
- * with the weights turned by 180 degrees. */
+/* conv.c: depthwise convolution of (b h w c), stride 1, zero padding of half the kernel. Each channel is on
+ * its own, so it moves much and computes little: kernels of its own (cl/conv.h), not a product. The gradient
+ * of x is the same convolution with the weights turned by 180 degrees. */
 #include "op/op.h"
 
 struct conv_args { bool turn; };                  /* in: x, w (c 1 kh kw), and maybe bias (c) */
@@ -9,7 +9,8 @@ struct conv { i64 b, h, w, c, kh, kw; };
 
 static struct conv conv_of(const node *x, const node *w)
 {
-    return (struct conv){ node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), node_dim(x, 3), node_dim(w, 2), node_dim(w, 3) };
+    return (struct conv){ node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), node_dim(x, 3),
+                          node_dim(w, 2), node_dim(w, 3) };
 }
 
 static const char *check_shapes(const node *n)
@@ -19,7 +20,8 @@ static const char *check_shapes(const node *n)
         return "wants (b h w c) and (c 1 kh kw)";
     if (node_dim(w, 2) % 2 == 0 || node_dim(w, 3) % 2 == 0 || node_dim(w, 2) > 31 || node_dim(w, 3) > 9)
         return "kernels are odd, at most 31 high and 9 wide";
-    return node_dim(x, 1) * node_dim(x, 2) * node_dim(x, 3) >= INT32_MAX ? "one image has too many values" : NULL;
+    i64 image = node_dim(x, 1) * node_dim(x, 2) * node_dim(x, 3);
+    return image >= INT32_MAX ? "one image has too many values" : NULL;
 }
 
 static const char *shape(const node *n, struct shape *out)
@@ -47,27 +49,34 @@ static int tile_width(const struct conv *k)
 
 static const char *defs(char out[128], const dev *d, const struct conv *k)
 {
-    snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, tile_width(k),
-             tile_width(k) == k->w, dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+    snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d",
+             (int)k->kh, (int)k->kw, tile_width(k), tile_width(k) == k->w,
+             dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
     return out;
 }
 
 static void emit(const node *n, launches *l)
 {
-    const struct conv k = conv_of(n->in[0], n->in[1]);
+    const struct conv_args *a = n->args;
+    const node *x = n->in[0], *w = n->in[1];
+    const struct conv k = conv_of(x, w);
     const dev *d = launches_dev(l);
     i64 wg = dev_tune(d, "conv", "WG"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
-    launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name, .defs = defs(text, d, &k), .bytes = 8.0 * (f64)node_count(n->in[1]),
-                    .global = { (u64)ROUND_UP(node_count(n->in[1]), 64) }, .local = { 64 },
-                    .args = { ARG_RANGE(n->in[1]->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(((const struct conv_args *)n->args)->turn) } };
+    launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
+                    .defs = defs(text, d, &k), .bytes = 8.0 * (f64)node_count(w),
+                    .global = { (u64)ROUND_UP(node_count(w), 64) }, .local = { 64 },
+                    .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->turn) } };
     launch_add(l, &turn);
-    launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain", .label = n->name, .defs = text,
+    launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain",
+                    .label = n->name, .defs = text,
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 8.0 * (f64)node_count(n),
-                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b }, .local = { (u64)wg, 1, 1 },
-                    .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home), ARG_RANGE(n->home),
-                              ARG_INT(k.h), ARG_INT(k.w), ARG_INT(k.c), ARG_INT(rows), ARG_INT(biased) } };
+                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b },
+                    .local = { (u64)wg, 1, 1 },
+                    .args = { ARG_RANGE(x->home), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home),
+                              ARG_RANGE(n->home), ARG_INT(k.h), ARG_INT(k.w), ARG_INT(k.c), ARG_INT(rows),
+                              ARG_INT(biased) } };
     launch_add(l, &conv);
 }
 
@@ -79,10 +88,10 @@ static f64 macs(const node *n)
     return (f64)(k.kh * k.kw) * (f64)node_count(n);
 }
 
-/* ---- the gradient of the weights ----------------------------------------------------------------------------------------- */
+/* ---- the gradient of the weights ----------------------------------------------------------------------- */
 
-/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, and db behind it. Their number follows from the shape
- * and the class, so the bits are the same on every run. */
+/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, and db behind
+ * it. Their number follows from the shape and the class, so the bits are the same on every run. */
 static i64 chunk_of(const node *n)
 {
     i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);
@@ -98,20 +107,23 @@ static const char *grad_shape(const node *n, struct shape *out)
 
 static void grad_emit(const node *n, launches *l)
 {
-    const struct conv k = conv_of(n->in[0], n->in[1]);
+    const node *x = n->in[0], *g = n->in[2];
+    const struct conv k = conv_of(x, n->in[1]);
     const dev *d = launches_dev(l);
     i64 wg = dev_tune(d, "conv", "WG"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
     char text[128];
-    bool own = tiled(d, &k);
-    launch grad = { .file = "conv", .kernel = own ? "depthwise_grad" : "depthwise_grad_plain", .label = n->name, .defs = defs(text, d, &k),
-                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n->in[2]), .bytes = 8.0 * (f64)node_count(n->in[0]),
-                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] }, .local = { (u64)wg, 1 },
-                    .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->home), ARG_INT(k.h), ARG_INT(k.w),
-                              ARG_INT(k.c), ARG_INT(k.b * k.h), ARG_INT(chunk_of(n)) } };
+    launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
+                    .label = n->name, .defs = defs(text, d, &k),
+                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 8.0 * (f64)node_count(x),
+                    .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] },
+                    .local = { (u64)wg, 1 },
+                    .args = { ARG_RANGE(x->home), ARG_RANGE(g->home), ARG_RANGE(n->home), ARG_INT(k.h),
+                              ARG_INT(k.w), ARG_INT(k.c), ARG_INT(k.b * k.h), ARG_INT(chunk_of(n)) } };
     launch_add(l, &grad);
 }
 
-static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args), .shape = grad_shape, .emit = grad_emit };
+static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args), .shape = grad_shape,
+                                      .emit = grad_emit };
 
 extern const op depthwise_op;
 
@@ -127,8 +139,8 @@ static void vjp(node *n, node *g, node *dx[])
         dx[2] = op_view(sums, node_count(w), SHAPE(c));
 }
 
-const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = shape, .emit = emit, .vjp = vjp, .scratch = scratch,
-                          .macs = macs };
+const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = shape, .emit = emit,
+                          .vjp = vjp, .scratch = scratch, .macs = macs };
 
 node *op_depthwise(node *x, node *w, node *b)
 {

@@ -1,5 +1,5 @@
-/* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with z = (x - max x)/2
- * and tau such that p sums to 1. Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
+/* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with z =
+ * (x - max x)/2 and tau such that p sums to 1. Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
 #include "op/op.h"
 #include "op/grid.h"
 
@@ -11,7 +11,8 @@ static const char *shape(const node *n, struct shape *out)
 
 static void launch_rows(const node *n, launches *l, const char *kernel)
 {
-    launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+    launch k = { .file = "entmax", .kernel = kernel, .label = n->name,
+                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
     i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = grid_rows(l, &k, rows, cols);
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);

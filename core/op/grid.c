@@ -1,7 +1,10 @@
 /* grid.c: how many groups, of how many items. */
 #include "op/grid.h"
 
-static i64 tune(const launches *l, const launch *k, const char *macro) { return dev_tune(launches_dev(l), k->file, macro); }
+static i64 tune(const launches *l, const launch *k, const char *macro)
+{
+    return dev_tune(launches_dev(l), k->file, macro);
+}
 
 int grid_operands(const node *n, launch *k)
 {
@@ -26,9 +29,10 @@ void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)
     k->global[2] = (u64)z;
 }
 
-/* Rows worth a group of their own: a few thousand values where one item takes them, one for each team on GPUs. */
+/* Rows worth a group of their own: a few thousand values where one item takes them, one a team on GPUs. */
 i64 grid_rows(const launches *l, const launch *k, i64 rows, i64 cols)
 {
-    i64 share = dev_tune(launches_dev(l), "rows", "SHARE"), groups = dev_tune(launches_dev(l), "rows", "GROUPS");
+    const dev *d = launches_dev(l);
+    i64 share = dev_tune(d, "rows", "SHARE"), groups = dev_tune(d, "rows", "GROUPS");
     return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), tune(l, k, "TEAMS"));
 }

@@ -1,5 +1,5 @@
-/* loss.c: cross-entropy with soft labels: -sum_k t'_k log softmax(z)_k, t' = t (1 - s) + s / k: label smoothing s as
- * mmpretrain's LabelSmoothLoss 'original'. Rows of t sum to 1, so that d/dz = softmax(z) - t'. */
+/* loss.c: cross-entropy with soft labels: -sum_k t'_k log softmax(z)_k, t' = t (1 - s) + s / k, with the
+ * smoothing s of mmpretrain's LabelSmoothLoss 'original'. Rows of t sum to 1, so d/dz = softmax(z) - t'. */
 #include "op/op.h"
 #include "op/grid.h"
 
@@ -17,7 +17,8 @@ static const char *shape(const node *n, struct shape *out)
 static void launch_loss(const node *n, launches *l, const char *kernel)
 {
     i64 rows = node_dim(n->in[0], 0), cols = node_dim(n->in[0], 1);
-    launch k = { .file = "loss", .kernel = kernel, .label = n->name, .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
+    launch k = { .file = "loss", .kernel = kernel, .label = n->name,
+                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
@@ -35,15 +36,16 @@ static const char *grad_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static const op cross_entropy_grad_op = { "cross_entropy_grad", .args = sizeof(struct loss_args), .shape = grad_shape,
-                                          .emit = grad_emit };
+static const op cross_entropy_grad_op = { "cross_entropy_grad", .args = sizeof(struct loss_args),
+                                          .shape = grad_shape, .emit = grad_emit };
 
 static void vjp(node *n, node *g, node *dx[])
 {
     dx[0] = node_new(&cross_entropy_grad_op, n->args, n->in[0], n->in[1], g);
 }
 
-const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = shape, .emit = emit, .vjp = vjp };
+const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = shape, .emit = emit,
+                              .vjp = vjp };
 
 node *op_cross_entropy(node *logits, node *target, f32 smoothing)
 {

@@ -1,11 +1,11 @@
-/* map.c: pointwise ops. A map node is a chain of formulas (one, when a builder makes it; more after simplify.c joined
- * neighbours), compiled into one generated kernel whose text depends on the formulas and on how operands broadcast, not on
- * sizes, so that layers share it.
+/* map.c: pointwise ops. A map node is a chain of formulas (one, when a builder makes it; more after
+ * simplify.c joined neighbours), compiled into one generated kernel whose text depends on the formulas and on
+ * how operands broadcast, not on sizes, so that layers share it.
  *
  * The result's axes are merged while all operands treat neighbours alike; what remains is rows x cols:
  *
- *     for each row r of my block:            operands that do not vary along the row are read, and random numbers that
- *         bases, row-wide values             do not are drawn, here
+ *     for each row r of my block:            operands that do not vary along the row are read, and random
+ *         bases, row-wide values             numbers that do not are drawn, here
  *         for j by W:  load, steps, store    W = 16 on CPUs, 1 with many items on GPUs
  */
 #include "op/op.h"
@@ -33,7 +33,7 @@ enum map_id {
 };
 const int map_row_count = MAP_COUNT;
 
-/* The variables a text may use, in operand order: of a forward text the operands; of a derivative also y and dy. */
+/* The variables a text may use, in operand order: a forward text the operands; a derivative also y and dy. */
 static const char *const variables[3][4] = { { NULL }, { "x", "y", "dy" }, { "a", "b", "y", "dy" } };
 
 static bool uses(const char *text, const char *word)
@@ -66,7 +66,7 @@ bool map_drawn(const node *n, f32 *scale, u32 *stream)
     return true;
 }
 
-/* ---- builders ------------------------------------------------------------------------------------------------------ */
+/* ---- builders ------------------------------------------------------------------------------------------ */
 
 static const char *shape(const node *n, struct shape *out)
 {
@@ -81,7 +81,8 @@ static const char *shape(const node *n, struct shape *out)
 /* One step whose operands are those of `have` that its text uses. */
 static node *single(graph *g, int row, int which, node *const have[4], f32 c, struct shape s)
 {
-    struct map_args m = { .shape = s, .n = 1, .step = { { .row = row, .which = which, .c = c, .shape = s } } };
+    struct map_step only = { .row = row, .which = which, .c = c, .shape = s };
+    struct map_args m = { .shape = s, .n = 1, .step = { only } };
     node *in[4];
     const struct map_row *r = &map_rows[row];
     for (int v = 0; v < 4 && r->arity && variables[r->arity][v]; v++)
@@ -103,8 +104,8 @@ static node *map2(int row, node *a, node *b)
 {
     struct shape s;
     if (!shape_broadcast(a->shape, b->shape, &s)) {
-        graph_complain(a->g, "%s: shapes do not broadcast: %s x %s", map_rows[row].name, shape_text(a->g->a, a->shape),
-                       shape_text(a->g->a, b->shape));
+        graph_complain(a->g, "%s: shapes do not broadcast: %s x %s", map_rows[row].name,
+                       shape_text(a->g->a, a->shape), shape_text(a->g->a, b->shape));
         s = a->shape;
         b = a;
     }
@@ -148,7 +149,7 @@ static void vjp(node *n, node *g, node *dx[])
             dx[i] = single(g->g, s->row, 1 + i, r->arity == 1 ? one : two, s->c, n->shape);
 }
 
-/* ---- how operands broadcast ------------------------------------------------------------------------------------------ */
+/* ---- how operands broadcast ---------------------------------------------------------------------------- */
 
 /* Operands are the node's, then its steps: a random step has a shape of its own. */
 struct layout {
@@ -177,8 +178,8 @@ static bool has_shape(const node *n, int k)
     return !map_rows[m->step[k - n->n_in].row].arity;
 }
 
-/* Merging the columns into the row before would move a random number to another element unless rows fill whole blocks
- * of 16, the unit in which devices draw them. */
+/* Merging the columns into the row before would move a random number to another element unless rows fill
+ * whole blocks of 16, the unit in which devices draw them. */
 static bool splits_blocks(const node *n)
 {
     const struct map_args *m = n->args;
@@ -221,7 +222,7 @@ static struct layout layout_of(const node *n)
     return l;
 }
 
-/* ---- generated text --------------------------------------------------------------------------------------------------- */
+/* ---- generated text ------------------------------------------------------------------------------------ */
 
 typedef struct { char *p; size_t n, cap; arena *a; } text;
 
@@ -240,7 +241,7 @@ static void put(text *t, const char *fmt, ...)
     t->n += (size_t)n;
 }
 
-/* Where operand k's row begins, in elements or in rows of its own: from the row's indices i0.. and the extents e1.. */
+/* Where operand k's row begins, in elements or in its own rows: from the row's indices i0.., extents e1.. */
 static void put_base(text *t, const struct layout *l, int k, bool in_rows)
 {
     bool any = false;
@@ -284,7 +285,8 @@ static void put_step(text *t, const node *n, int i)
     for (int v = 0, k = 0; v < 4 && r->arity && variables[r->arity][v]; v++)
         if (uses(r->text[s->which], variables[r->arity][v])) {
             int from = s->in[k++];
-            put(t, "const V %s = %c%d; ", variables[r->arity][v], from < 0 ? 't' : 'v', from < 0 ? -1 - from : from);
+            put(t, "const V %s = %c%d; ", variables[r->arity][v], from < 0 ? 't' : 'v',
+                from < 0 ? -1 - from : from);
         }
     if (uses(r->text[s->which], "c"))
         put(t, "const float c = k%d; ", i);
@@ -313,7 +315,8 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
     int rows = l->n_axes - 1;
-    const char *whole = node_count(n) / MAX(1, l->extent[rows]) > UINT32_MAX ? "ulong" : "uint";       // division is dear
+    bool many = node_count(n) / MAX(1, l->extent[rows]) > UINT32_MAX;
+    const char *whole = many ? "ulong" : "uint";                         // division is dear
     if (rows > 1)
         put(t, "%s q = (%s)r;\n", whole, whole);
     for (int axis = rows - 1; axis > 0; axis--)
@@ -333,7 +336,7 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
             bool along = along_row(l, n->n_in + i);
             put(t, "const long w%d = (", i);
             put_base(t, l, n->n_in + i, true);
-            put(t, ") * %s;\n", along ? "((cols + 15) / 16 * 16)" : "16");      // rng.c: rows start a block of 16
+            put(t, ") * %s;\n", along ? "((cols + 15) / 16 * 16)" : "16");  // rng.c: rows start a block of 16
             if (!along)
                 put(t, "const V u%d = (V)(draw(seed, now, stream%d, w%d));\n", i, i, i);
         }
@@ -354,9 +357,10 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
     put(t, "__kernel MAP_GROUP void %s\n", name);
     put_arguments(t, n, l);
     put(t, "{\n");
-    for (int k = 0; k < n->n_in; k++)             // read once: a compiler cannot know that `out` lies elsewhere
+    for (int k = 0; k < n->n_in; k++)           // read once: a compiler cannot know that `out` lies elsewhere
         if (!has_shape(n, k))
-            put(t, "const uint now = step%d[0];\nconst ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n", k, k, k);
+            put(t, "const uint now = step%d[0];\n"
+                   "const ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n", k, k, k);
     put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
            "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
@@ -395,13 +399,14 @@ static const char *name_of(arena *a, const char *body, const node *n)
     return arena_printf(a, "map_%s_%08x", map_rows[m->step[m->n - 1].row].name, (u32)(h ^ h >> 32));
 }
 
-/* Groups take blocks of rows x columns. Items of a GPU's group stand side by side along a row, and rows too short for all of
- * them are taken several at a time. */
+/* Groups take blocks of rows x columns. Items of a GPU's group stand side by side along a row, and rows too
+ * short for all of them are taken several at a time. */
 struct blocks { i64 rows, cols, across; };
 
 static struct blocks blocks_of(const dev *d, i64 rows, i64 cols)
 {
-    i64 share = dev_tune(d, "map", "SHARE"), groups = dev_tune(d, "map", "GROUPS"), wg = dev_tune(d, "map", "WG");
+    i64 share = dev_tune(d, "map", "SHARE"), groups = dev_tune(d, "map", "GROUPS");
+    i64 wg = dev_tune(d, "map", "WG");
     struct blocks b = { .across = wg };
     while (b.across > 1 && b.across / 2 >= cols)
         b.across /= 2;
@@ -426,9 +431,10 @@ static void emit(const node *n, launches *list)
     put(&whole, "#include \"map.h\"\n");
     put_kernel(&whole, n, &l, name);
 
+    u64 across = (u64)b.across, down = wg / across;
     launch k = { .file = "map", .kernel = name, .source = whole.p, .label = n->name,
-                 .defs = wg == 1 ? "-DMAP_W=16" : "-DMAP_W=1", .local = { (u64)b.across, wg / (u64)b.across },
-                 .global = { (u64)(CEIL_DIV(cols, b.cols) * b.across), (u64)CEIL_DIV(rows, b.rows) * (wg / (u64)b.across) } };
+                 .defs = wg == 1 ? "-DMAP_W=16" : "-DMAP_W=1", .local = { across, down },
+                 .global = { (u64)CEIL_DIV(cols, b.cols) * across, (u64)CEIL_DIV(rows, b.rows) * down } };
     int c = 0;
     k.args[c++] = (arg)ARG_RANGE(n->home);
     k.bytes = (f64)node_bytes(n);
@@ -456,10 +462,12 @@ static const char *title(const node *n)
 {
     const struct map_args *m = n->args;
     const char *text = "";
-    for (int i = 0; i < m->n; i++)
-        text = arena_printf(n->g->a, "%s%s%s%s", text, i ? " " : "", map_rows[m->step[i].row].name, m->step[i].which ? "'" : "");
+    for (int i = 0; i < m->n; i++) {
+        const char *name = map_rows[m->step[i].row].name, *prime = m->step[i].which ? "'" : "";
+        text = arena_printf(n->g->a, "%s%s%s%s", text, i ? " " : "", name, prime);
+    }
     return text;
 }
 
-const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = shape, .emit = emit, .vjp = vjp,
-                    .title = title };
+const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = shape, .emit = emit,
+                    .vjp = vjp, .title = title };

@@ -8,7 +8,8 @@ static bool shared(const node *x) { return x->shape.nd == 2; }
 
 static bool equal_batches(const node *a, const node *b)
 {
-    return a->shape.nd == b->shape.nd && !memcmp(a->shape.d, b->shape.d, sizeof(i64) * (size_t)(a->shape.nd - 2));
+    size_t leading = (size_t)(a->shape.nd - 2);
+    return a->shape.nd == b->shape.nd && !memcmp(a->shape.d, b->shape.d, sizeof(i64) * leading);
 }
 
 static struct sizes sizes_of(const node *n)
@@ -16,7 +17,8 @@ static struct sizes sizes_of(const node *n)
     const node *a = n->in[0], *b = n->in[1];
     int trans = ((const struct matmul_args *)n->args)->trans;
     bool ta = trans & TRANS_A, tb = trans & TRANS_B;
-    struct sizes s = { node_dim(a, ta ? -1 : -2), node_dim(b, tb ? -2 : -1), node_dim(a, ta ? -2 : -1), 1, false };
+    struct sizes s = { .m = node_dim(a, ta ? -1 : -2), .n = node_dim(b, tb ? -2 : -1),
+                       .k = node_dim(a, ta ? -2 : -1), .batch = 1 };
     s.batch = (shared(a) ? node_count(b) / (s.k * s.n) : node_count(a) / (s.m * s.k));
     s.flat = shared(b) && !shared(a) && !ta;
     if (s.flat) {
@@ -76,7 +78,8 @@ static struct product product_of(const node *n)
                          .a = operand_of(n->in[0], s.flat), .b = operand_of(n->in[1], s.flat),
                          .c = { .r = n->home, .row = s.n, .outer = s.m * s.n }, .scratch = n->work };
     if (m->bias)                                  // (n), or (batch.. n): one row per batch
-        p.bias = (struct operand){ .r = n->in[m->bias]->home, .outer = node_count(n->in[m->bias]) > s.n ? s.n : 0 };
+        p.bias = (struct operand){ .r = n->in[m->bias]->home,
+                                   .outer = node_count(n->in[m->bias]) > s.n ? s.n : 0 };
     if (m->residual) {
         p.residual = p.c;
         p.residual.r = n->in[m->residual]->home;

@@ -1,12 +1,12 @@
-/* move.c: the same values in another place: views, permutations, slices, padding, concatenation. Everything but permute is
- * a copy of one block between two arrays seen as (a r b):
+/* move.c: the same values in another place: views, permutations, slices, padding, concatenation. Everything
+ * but permute is a copy of one block between two arrays seen as (a r b):
  *
  *     dst[a, dst_from + r, b] = src[a, src_from + r, b]        r < count
  */
 #include "op/op.h"
 #include "op/grid.h"
 
-/* ---- view, reshape ----------------------------------------------------------------------------------------------------- */
+/* ---- view, reshape ------------------------------------------------------------------------------------- */
 
 struct view_args { i64 offset; struct shape shape; };
 
@@ -14,7 +14,8 @@ static const char *view_shape(const node *n, struct shape *out)
 {
     const struct view_args *v = n->args;
     *out = v->shape;
-    return v->offset < 0 || v->offset + shape_count(v->shape) > node_count(n->in[0]) ? "view beyond the end" : NULL;
+    bool inside = v->offset >= 0 && v->offset + shape_count(v->shape) <= node_count(n->in[0]);
+    return inside ? NULL : "view beyond the end";
 }
 
 /* A group's share of rows of `run` values: `part` of the run, of `rows` rows. */
@@ -22,21 +23,22 @@ struct share { i64 parts, part, rows; };
 
 static struct share share_of(const launches *l, i64 a, i64 run)
 {
-    i64 share = dev_tune(launches_dev(l), "move", "SHARE"), most = dev_tune(launches_dev(l), "move", "GROUPS");
+    const dev *d = launches_dev(l);
+    i64 share = dev_tune(d, "move", "SHARE"), most = dev_tune(d, "move", "GROUPS");
     i64 part = ROUND_UP(MIN(MAX(1, run), MAX(share, CEIL_DIV(run, most))), (i64)16);
-    struct share s = { MAX(1, CEIL_DIV(run, part)), part, MAX(1, MAX(share / MAX(1, run), a * CEIL_DIV(run, part) / most)) };
-    return s;
+    i64 parts = CEIL_DIV(run, part), rows = MAX(share / MAX(1, run), a * parts / most);
+    return (struct share){ MAX(1, parts), part, MAX(1, rows) };
 }
 
-static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 count, i64 b, i64 src_r, i64 src_from,
-                       i64 dst_r, i64 dst_from)
+static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 count, i64 b,
+                       i64 src_r, i64 src_from, i64 dst_r, i64 dst_from)
 {
     i64 run = count * b;
     struct share s = share_of(l, a, run);
     launch k = { .file = "move", .kernel = "copy_block", .label = n->name, .bytes = 8.0 * (f64)(a * run),
-                 .args = { ARG_RANGE(src->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(run), ARG_LONG(src_r * b),
-                           ARG_LONG(src_from * b), ARG_LONG(dst_r * b), ARG_LONG(dst_from * b), ARG_LONG(s.parts), ARG_LONG(s.part),
-                           ARG_LONG(s.rows) } };
+                 .args = { ARG_RANGE(src->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(run),
+                           ARG_LONG(src_r * b), ARG_LONG(src_from * b), ARG_LONG(dst_r * b),
+                           ARG_LONG(dst_from * b), ARG_LONG(s.parts), ARG_LONG(s.part), ARG_LONG(s.rows) } };
     grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
@@ -53,11 +55,12 @@ static void view_vjp(node *n, node *g, node *dx[])
 {
     i64 total = node_count(n->in[0]), offset = view_offset(n);
     node *flat = op_reshape(g, SHAPE(-1));
-    dx[0] = op_reshape(offset || total != node_count(n) ? op_pad(flat, 0, offset, total) : flat, n->in[0]->shape);
+    bool all = !offset && total == node_count(n);
+    dx[0] = op_reshape(all ? flat : op_pad(flat, 0, offset, total), n->in[0]->shape);
 }
 
-const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape, .emit = view_emit,
-                     .vjp = view_vjp, .offset = view_offset };
+const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape,
+                     .emit = view_emit, .vjp = view_vjp, .offset = view_offset };
 
 node *op_view(node *x, i64 offset, struct shape s)
 {
@@ -76,11 +79,12 @@ node *op_reshape(node *x, struct shape s)
     if (open >= 0)
         s.d[open] = known ? have / known : 0;
     if (shape_count(s) != have)
-        graph_complain(x->g, "reshape: %s does not fill %s", shape_text(x->g->a, x->shape), shape_text(x->g->a, s));
+        graph_complain(x->g, "reshape: %s does not fill %s", shape_text(x->g->a, x->shape),
+                       shape_text(x->g->a, s));
     return shape_equal(s, x->shape) ? x : op_view(x, 0, s);
 }
 
-/* ---- slice, pad ----------------------------------------------------------------------------------------------------------- */
+/* ---- slice, pad ---------------------------------------------------------------------------------------- */
 
 struct part_args { int axis; i64 from, extent; };
 
@@ -92,16 +96,20 @@ static i64 before(const node *n, int axis)
     return a;
 }
 
-static i64 behind(const node *n, int axis) { return node_count(n) / MAX(1, before(n, axis) * n->shape.d[axis]); }
+static i64 behind(const node *n, int axis)
+{
+    return node_count(n) / MAX(1, before(n, axis) * n->shape.d[axis]);
+}
 
 static int axis_of(const node *x, int axis) { return axis < 0 ? axis + x->shape.nd : axis; }
 
 static const char *slice_shape(const node *n, struct shape *out)
 {
     const struct part_args *p = n->args;
-    if (p->axis < 0 || p->axis >= n->in[0]->shape.nd || p->from < 0 || p->from + p->extent > n->in[0]->shape.d[p->axis])
+    const struct shape *x = &n->in[0]->shape;
+    if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + p->extent > x->d[p->axis])
         return "slice beyond the end";
-    *out = n->in[0]->shape;
+    *out = *x;
     out->d[p->axis] = p->extent;
     return NULL;
 }
@@ -109,7 +117,8 @@ static const char *slice_shape(const node *n, struct shape *out)
 static void slice_emit(const node *n, launches *l)
 {
     const struct part_args *p = n->args;
-    emit_block(n, l, n->in[0], before(n, p->axis), p->extent, behind(n, p->axis), n->in[0]->shape.d[p->axis], p->from,
+    const node *x = n->in[0];
+    emit_block(n, l, x, before(n, p->axis), p->extent, behind(n, p->axis), x->shape.d[p->axis], p->from,
                p->extent, 0);
 }
 
@@ -119,7 +128,8 @@ static void slice_vjp(node *n, node *g, node *dx[])
     dx[0] = op_pad(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
 }
 
-const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_shape, .emit = slice_emit, .vjp = slice_vjp };
+const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_shape, .emit = slice_emit,
+                      .vjp = slice_vjp };
 
 node *op_slice(node *x, int axis, i64 from, i64 count)
 {
@@ -135,9 +145,10 @@ node *op_slice(node *x, int axis, i64 from, i64 count)
 static const char *pad_shape(const node *n, struct shape *out)
 {
     const struct part_args *p = n->args;
-    if (p->axis < 0 || p->axis >= n->in[0]->shape.nd || p->from < 0 || p->from + n->in[0]->shape.d[p->axis] > p->extent)
+    const struct shape *x = &n->in[0]->shape;
+    if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + x->d[p->axis] > p->extent)
         return "does not fit";
-    *out = n->in[0]->shape;
+    *out = *x;
     out->d[p->axis] = p->extent;
     return NULL;
 }
@@ -145,11 +156,14 @@ static const char *pad_shape(const node *n, struct shape *out)
 static void pad_emit(const node *n, launches *l)
 {
     const struct part_args *p = n->args;
-    i64 a = before(n, p->axis), b = behind(n, p->axis), count = n->in[0]->shape.d[p->axis];
+    const node *x = n->in[0];
+    i64 a = before(n, p->axis), b = behind(n, p->axis), count = x->shape.d[p->axis];
     struct share s = share_of(l, a, p->extent * b);
-    launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .bytes = 4.0 * (f64)(node_count(n) + node_count(n->in[0])),
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(count * b), ARG_LONG(p->from * b),
-                           ARG_LONG(p->extent * b), ARG_LONG(s.parts), ARG_LONG(s.part), ARG_LONG(s.rows) } };
+    launch k = { .file = "move", .kernel = "pad_block", .label = n->name,
+                 .bytes = 4.0 * (f64)(node_count(n) + node_count(x)),
+                 .args = { ARG_RANGE(x->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(count * b),
+                           ARG_LONG(p->from * b), ARG_LONG(p->extent * b), ARG_LONG(s.parts),
+                           ARG_LONG(s.part), ARG_LONG(s.rows) } };
     grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
@@ -160,14 +174,15 @@ static void pad_vjp(node *n, node *g, node *dx[])
     dx[0] = op_slice(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
 }
 
-const op pad_op = { "pad", .args = sizeof(struct part_args), .shape = pad_shape, .emit = pad_emit, .vjp = pad_vjp };
+const op pad_op = { "pad", .args = sizeof(struct part_args), .shape = pad_shape, .emit = pad_emit,
+                    .vjp = pad_vjp };
 
 node *op_pad(node *x, int axis, i64 from, i64 total)
 {
     return node_new(&pad_op, (&(struct part_args){ axis_of(x, axis), from, total }), x);
 }
 
-/* ---- concat ------------------------------------------------------------------------------------------------------------------ */
+/* ---- concat -------------------------------------------------------------------------------------------- */
 
 struct axis_args { int axis; };
 
@@ -190,9 +205,10 @@ static void concat_emit(const node *n, launches *l)
     i64 at = 0;
     for (int i = 0; i < 2; i++) {
         const node *x = n->in[i];
+        i64 extent = x->shape.d[axis];
         if (x->plan.root != n)
-            emit_block(n, l, x, before(n, axis), x->shape.d[axis], behind(n, axis), x->shape.d[axis], 0, n->shape.d[axis], at);
-        at += x->shape.d[axis];
+            emit_block(n, l, x, before(n, axis), extent, behind(n, axis), extent, 0, n->shape.d[axis], at);
+        at += extent;
     }
 }
 
@@ -204,10 +220,11 @@ static void concat_vjp(node *n, node *g, node *dx[])
     dx[1] = op_slice(g, axis, first, n->in[1]->shape.d[axis]);
 }
 
-/* Along the outermost axis the operands lie one behind the other, so the planner may let them be computed there. */
-const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit, .vjp = concat_vjp };
-const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape, .emit = concat_emit,
-                     .vjp = concat_vjp };
+/* Along the outermost axis the operands lie one behind the other: the planner may have them made there. */
+const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit,
+                       .vjp = concat_vjp };
+const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape,
+                     .emit = concat_emit, .vjp = concat_vjp };
 
 node *op_concat(node *a, node *b, int axis)
 {
@@ -221,8 +238,8 @@ bool op_become_join(node *at, node *a, node *b)
     const struct part_args *pa = a->args, *pb = b->args;
     if (pa->from > pb->from)
         return op_become_join(at, b, a);
-    i64 first = node_count(a->in[0]);
-    if (pa->extent != pb->extent || pa->from || pb->from != first || first + node_count(b->in[0]) != pa->extent)
+    i64 first = node_count(a->in[0]), all = first + node_count(b->in[0]);
+    if (pa->extent != pb->extent || pa->from || pb->from != first || all != pa->extent)
         return false;
     node *parts[2] = { a->in[0], b->in[0] };
     at->op = &join_op;
@@ -241,7 +258,7 @@ void op_become_view(node *n, node *x)
     n->n_in = 1;
 }
 
-/* ---- permute ------------------------------------------------------------------------------------------------------------------ */
+/* ---- permute ------------------------------------------------------------------------------------------- */
 
 struct permute_args { int order[MAX_DIM]; };
 
@@ -295,9 +312,11 @@ static void emit_rows(const node *n, launches *l, struct strided x)
     }
     i64 rows = node_count(n) / e[5];
     struct share s = share_of(l, rows, e[5]);
-    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name, .bytes = 8.0 * (f64)node_count(n),
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(s.rows), ARG_LONG(e[5]),
-                           ARG_LONG4(e[1], e[2], e[3], e[4]), ARG_LONG(st[0]), ARG_LONG4(st[1], st[2], st[3], st[4]) } };
+    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name,
+                 .bytes = 8.0 * (f64)node_count(n),
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(s.rows),
+                           ARG_LONG(e[5]), ARG_LONG4(e[1], e[2], e[3], e[4]),
+                           ARG_LONG(st[0]), ARG_LONG4(st[1], st[2], st[3], st[4]) } };
     grid_groups(l, &k, CEIL_DIV(rows, s.rows), 1, 1);
     launch_add(l, &k);
 }
@@ -317,8 +336,10 @@ static void emit_turn(const node *n, launches *l, struct strided x)
         }
     i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
     i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);
-    launch k = { .file = "move", .kernel = "permute_turn", .label = n->name, .bytes = 8.0 * (f64)node_count(n),
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),
+    launch k = { .file = "move", .kernel = "permute_turn", .label = n->name,
+                 .bytes = 8.0 * (f64)node_count(n),
+                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
+                           ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),
                            ARG_LONG4(e[0], e[1], e[2], e[3]), ARG_LONG4(from[0], from[1], from[2], from[3]),
                            ARG_LONG4(to[0], to[1], to[2], to[3]), ARG_LONG(blocks), ARG_LONG(block) } };
     grid_groups(l, &k, blocks * batches, 1, 1);
@@ -340,8 +361,8 @@ static void permute_vjp(node *n, node *g, node *dx[])
     dx[0] = op_permute(g, back);
 }
 
-const op permute_op = { "permute", .args = sizeof(struct permute_args), .shape = permute_shape, .emit = permute_emit,
-                        .vjp = permute_vjp };
+const op permute_op = { "permute", .args = sizeof(struct permute_args), .shape = permute_shape,
+                        .emit = permute_emit, .vjp = permute_vjp };
 
 node *op_permute(node *x, const int *order)
 {

@@ -1,10 +1,10 @@
 /* op.h: what can be computed. One file per op; ops.def lists them, map.def holds the pointwise ones as rows.
  *
- *     node *y = op_add(op_matmul(x, w, TRANS_B), bias);           // x (b n d), w (h d), bias (h) -> y (b n h)
+ *     node *y = op_add(op_matmul(x, w, TRANS_B), bias);          // x (b n d), w (h d), bias (h) -> y (b n h)
  *     node *p = op_softmax(y, -1);
  *     node *loss = op_mean(op_cross_entropy(logits, labels, 0.1f));
  *
- * Shapes are given as axis letters: b batch, n tokens, d channels, h heads, e experts, s slots. All values are float32.
+ * Axis letters of shapes: b batch, n tokens, d channels, h heads, e experts, s slots. All values are float32.
  */
 #ifndef JETCL_OP_H
 #define JETCL_OP_H
@@ -14,7 +14,7 @@
 extern const op *const op_list[];
 extern const int       op_count;
 
-/* ---- map.c: pointwise, with broadcasting; map.def has the formulas -------------------------------------------------- */
+/* ---- map.c: pointwise, with broadcasting; map.def has the formulas ------------------------------------- */
 
 node *op_add(node *a, node *b);
 node *op_sub(node *a, node *b);
@@ -33,94 +33,111 @@ node *op_gelu(node *x);                           /* x Phi(x), exact erf (Hendry
 node *op_greater(node *x, f32 c);                 /* 1 where x > c, else 0; no gradient */
 node *op_greater_than(node *a, node *b);          /* 1 where a > b, else 0; no gradient */
 node *op_expand(node *x, struct shape s);         /* x broadcast to s, written out */
-/* Random values of a shape, drawn anew each step from the step buffer's (seed, step): no memory when joined. */
+/* Random values of a shape, drawn anew each step from the step buffer's (seed, step): no memory if joined. */
 node *op_normal(graph *g, struct shape s, f32 scale);          /* N(0, scale^2) */
 node *op_uniform(graph *g, struct shape s);                    /* [0, 1) */
 node *op_keep_mask(graph *g, struct shape s, f32 keep);        /* 1/keep with probability keep, else 0 */
 
-struct map_row { const char *name; int arity; const char *text[3]; };     /* y, and the derivatives times dy */
+struct map_row { const char *name; int arity; const char *text[3]; };    /* y, and the derivatives times dy */
 extern const struct map_row map_rows[];
 extern const int            map_row_count;
 
 #define MAX_STEPS 24
-/* One formula of a chain: its row, which of the row's texts, operands (>= 0: node operand, < 0: result of step -1-k). */
+/* One formula of a chain: its row, which of the row's texts, and its operands (>= 0: an operand of the node,
+ * < 0: the result of step -1-k). */
 struct map_step { int row, which, in[4], n_in; f32 c; u32 stream; struct shape shape /* of a random row */; };
 struct map_args { struct shape shape; int n; struct map_step step[MAX_STEPS]; };
 extern const op map_op;
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
 bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
 
-/* ---- matmul.c ---------------------------------------------------------------------------------------------------- */
+/* ---- matmul.c ------------------------------------------------------------------------------------------ */
 
 enum { TRANS_A = 1, TRANS_B = 2 };
-/* (... m k) x (... k n) -> (... m n). A 2-d right operand serves all batches (then a's leading axes are rows of one
- * product); else batch axes must be equal. TRANS_A: a is stored (... k m); TRANS_B: b is stored (... n k). */
+/* (... m k) x (... k n) -> (... m n). A 2-d right operand serves all batches (then a's leading axes are
+ * rows of one product); else batch axes must be equal. TRANS_A: a is stored (... k m); TRANS_B: b is
+ * stored (... n k). */
 node *op_matmul(node *a, node *b, int trans);
-/* What a product does beside multiplying; simplify.c fills it from the nodes around (bias, gelu, residual). */
-struct matmul_args { int trans; bool gelu; int bias, residual; /* operand index or 0 */ node *pre; f32 alpha; };
+/* What a product does beside multiplying; simplify.c fills it from the nodes around. */
+struct matmul_args {
+    int trans;
+    bool gelu;
+    int bias, residual;                           /* which operand, or 0 */
+    node *pre;                                    /* keeps the value before gelu (backward part); or NULL */
+    f32 alpha;
+};
 extern const op matmul_op;
 void matmul_key(const node *n, char key[64]);     /* what dev_tune_for calls the shape */
 
-/* ---- the others ---------------------------------------------------------------------------------------------------- */
+/* ---- the others ---------------------------------------------------------------------------------------- */
 
 node *op_softmax(node *x, int axis);
 node *op_entmax15(node *x);                       /* over the last axis (Peters, Niculae and Martins 2019) */
-/* (x - mean) / sqrt(var + eps) * w + b over the last axis, biased variance; w, b of its length or both NULL. */
+/* (x - mean) / sqrt(var + eps) * w + b over the last axis, biased variance; w, b as long, or both NULL. */
 node *op_layernorm(node *x, node *w, node *b, f32 eps);
 /* x / (|x| + eps) over the last axis; eps_inside: x / sqrt(|x|^2 + eps). */
 node *op_l2norm(node *x, f32 eps, bool eps_inside);
-/* qkv (b n 3*h*d), packed [q heads, k heads, v heads] -> softmax(q k^T / sqrt(d)) v, (b n h*d), heads side by side. */
+/* softmax(q k^T / sqrt(d)) v of packed [q heads, k heads, v heads], (b n 3*h*d) -> (b n h*d), heads side by
+ * side. */
 node *op_attention(node *qkv, int heads);
-/* Routing of a MoE layer, logits (b n s): disp = softmax over n of logits / t_disp + noise, comb = 1.5-entmax (or softmax) over
- * s of logits / t_comb + noise. Temperatures are numbers; noise like logits, or NULL: it gets no gradient. */
+/* Routing of a MoE layer, logits (b n s): disp = softmax over n of logits / t_disp + noise, comb =
+ * 1.5-entmax (or softmax) over s of logits / t_comb + noise. Temperatures are numbers; noise like logits, or
+ * NULL: it gets no gradient. */
 struct routing { node *disp, *comb; };
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax);
 extern const op attention_op;
 void attention_key(const node *n, char key[64]);  /* as matmul_key */
 int  attention_heads(const node *n);
 
-node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in s (or missing at its front) */
+node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in s, or missing at its front */
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */
 node *op_mean(node *x);                           /* of everything -> scalar */
 
-node *op_view(node *x, i64 offset, struct shape s);            /* count(s) elements from `offset` on, no copy if aligned */
-node *op_reshape(node *x, struct shape s);                     /* one axis may be -1 */
-node *op_permute(node *x, const int *order);                   /* axis i of the result is axis order[i] of x */
+node *op_view(node *x, i64 offset, struct shape s);         /* count(s) elements from `offset`; may copy */
+node *op_reshape(node *x, struct shape s);                  /* one axis may be -1 */
+node *op_permute(node *x, const int *order);                /* axis i of the result is axis order[i] of x */
 #define op_transpose(x, ...) op_permute(x, (int[]){ __VA_ARGS__ })
 node *op_slice(node *x, int axis, i64 from, i64 count);
-node *op_pad(node *x, int axis, i64 before, i64 total);        /* zeros around: the adjoint of slice */
+node *op_pad(node *x, int axis, i64 before, i64 total);     /* zeros around: the adjoint of slice */
 node *op_concat(node *a, node *b, int axis);
 extern const op view_op, pad_op;
-/* For simplify.c. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes their
- * concatenation; n becomes a view of all of x. */
+/* For simplify.c. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes
+ * their concatenation; n becomes a view of all of x. */
 bool  op_become_join(node *at, node *a, node *b);
 void  op_become_view(node *n, node *x);
 
-/* logits (b k), target (b k) rows that sum to 1 -> (b): -sum_k t' log softmax, t' = t (1 - smoothing) + smoothing / k */
+/* logits (b k), target (b k) rows that sum to 1 -> (b): -sum_k t' log softmax, with the smoothed
+ * t' = t (1 - smoothing) + smoothing / k. */
 node *op_cross_entropy(node *logits, node *target, f32 smoothing);
 
 /* Over whole arenas, outside the tape; each is alive by itself. Sizes in elements.
  * op_square_sum: sum of squares -> scalar. */
 #define ADAMW_BLOCK 1024                          /* elements that share a learning rate and a decay */
-struct adamw_args { range p, g, m, v, groups /* float2 (lr scale, weight decay) a block */; i64 count; f64 beta1, beta2; f32 eps, clip; };
+struct adamw_args {
+    range p, g, m, v, groups;                     /* groups: float2 (lr scale, weight decay) a block */
+    i64 count;
+    f64 beta1, beta2;
+    f32 eps, clip;
+};
 node *op_square_sum(graph *g, range x, i64 count);
-/* AdamW (Loshchilov and Hutter 2019) as torch: decay first, then the step; gradients scaled by STEP_GRAD_SCALE and clipped
- * to global norm `clip` (0: off), square_sum being that of all gradients. */
+/* AdamW (Loshchilov and Hutter 2019) as torch: decay first, then the step; gradients scaled by
+ * STEP_GRAD_SCALE and clipped to global norm `clip` (0: off), square_sum being that of all gradients. */
 void  op_adamw(node *square_sum, const struct adamw_args *a);
-void  op_add_into(graph *g, range sum, range x, i64 count);    /* sum += x, enqueued at this place */
-void  op_blend_into(graph *g, range mean, range x, i64 count, f32 keep);      /* mean = keep mean + (1 - keep) x */
+void  op_add_into(graph *g, range sum, range x, i64 count);        /* sum += x, enqueued at this place */
+void  op_blend_into(graph *g, range mean, range x, i64 count, f32 keep);   /* mean = keep mean + (1-keep) x */
 
-/* Activation statistics of x (images ... channels), added up over steps into memory of the caller's, zeroed at first:
- * state, stats_state_words() floats: for each channel sum |x|, its rounding, sum x^2, its rounding, sum of the batches'
- * sqrt(sum x^2), its rounding, and how often x > limit, as u32; together, channels^2 u32 or none: how often two channels are
- * above it in one row, for pairs i <= j. job, I32: how many images are real, and whether they end a batch (then x^2 starts
- * anew). The limit: 0, or of each image, or of all of a step's, a percentile (in 10^-6 per cent) or mean + std. */
+/* Activation statistics of x (images ... channels), added up over steps into memory of the caller's, zeroed
+ * at first. state, stats_state_words() floats: for each channel sum |x|, its rounding, sum x^2, its rounding,
+ * sum of the batches' sqrt(sum x^2), its rounding, and how often x > limit, as u32. together, channels^2 u32
+ * or none: how often two channels are above it in one row, for pairs i <= j. job, I32: how many images are
+ * real, and whether they end a batch (then x^2 starts anew). The limit: 0, or of each image, or of all of a
+ * step's, a percentile (in 10^-6 per cent) or mean + std. */
 enum stats_limit { STATS_ZERO, STATS_PERCENTILE, STATS_MEAN_STD };
 struct stats_args { range state, together; enum stats_limit limit; bool by_image; int percentile; };
 void  op_stats(node *x, node *job, const struct stats_args *s);
 i64   stats_state_words(i64 channels);
 
-/* (b h w c) with weight (c 1 kh kw) and bias (c): depthwise convolution, stride 1, zero padding of half the kernel. */
+/* Depthwise convolution of (b h w c), weight (c 1 kh kw), bias (c); stride 1, zero padding, the same size. */
 node *op_depthwise(node *x, node *w, node *b);
 
 #endif

@@ -1,9 +1,9 @@
 /* product.c: chooses kernel, tile and blocks for one matrix product, and appends its launches.
  *
- * Kernels take sizes and strides as arguments, so that one compiled variant serves every shape. What is cut how, `struct
- * cut`, is decided here:
+ * Kernels take sizes and strides as arguments, so that one compiled variant serves every shape. What is cut
+ * how, `struct cut`, is decided here:
  *
- *     sizes, class ----> tile, kb, parts      these fix the order of sums, so neither load nor core count enters
+ *     sizes, class ----> tile, kb, parts      these fix the order of sums: neither load nor core count enters
  *     compute units ---> mb, nb, np (CPUs)    who computes which rows and columns: no effect on any value
  */
 #include "op/product.h"
@@ -22,7 +22,7 @@ struct cut {
 
 static i64 batches(const struct product *p) { return p->outer * p->inner; }
 
-/* The least number n can be cut into pieces of, all but the last equal, multiples of `unit`, and of at most `most`. */
+/* The size of the fewest equal pieces of n (the last may be less): multiples of `unit`, at most `most`. */
 static i64 even(i64 n, i64 most, i64 unit)
 {
     i64 pieces = CEIL_DIV(n, MAX(most / unit, 1) * unit);
@@ -41,8 +41,9 @@ static i64 size_class(i64 n)
 void product_key(const struct product *p, char key[64])
 {
     i64 z = batches(p);
-    snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n', (long long)(z > 1 ? size_class(z) : 0),
-             z > 1 ? "x" : "", (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
+    snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
+             (long long)(z > 1 ? size_class(z) : 0), z > 1 ? "x" : "",
+             (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
 }
 
 static i64 tune(const dev *d, const struct product *p, const char *macro)
@@ -58,7 +59,7 @@ static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
     c->parts = CEIL_DIV(p->k, c->share);
 }
 
-/* ---- cpu ---------------------------------------------------------------------------------------------------------- */
+/* ---- cpu ----------------------------------------------------------------------------------------------- */
 
 /* k is cut where C is small: its few blocks would neither occupy many cores nor read A and B only once. */
 static i64 parts_cpu(const dev *d, const struct product *p, i64 most_k)
@@ -67,12 +68,13 @@ static i64 parts_cpu(const dev *d, const struct product *p, i64 most_k)
     if (blocks < tune(d, p, "BLOCKS"))
         parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / tune(d, p, "PART"), 1));
     if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
-        parts = MAX(parts, 2);                   // the old value may not mix with the sums before the activation
+        parts = MAX(parts, 2);                    // the old value may not mix with the sums before the GELU
     return parts;
 }
 
-/* Rows and columns of a group: of all cuts into about `want` groups the cheapest by a model in units of one row and
- * column: multiply-adds, packing of B, reading of A; and on average the last group is waited for by a quarter of its time. */
+/* Rows and columns of a group: of all cuts into about `want` groups the cheapest by a model in units of
+ * one row and column: multiply-adds, packing of B, reading of A; and on average the last group is waited
+ * for by a quarter of its time. */
 static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, i64 wide, struct cut *c)
 {
     i64 others = batches(p) * c->parts, each = CEIL_DIV(want, others);
@@ -98,7 +100,9 @@ struct product_tile product_tile(const dev *d)
 
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
-    static const struct product_tile tiles[] = { { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 } };      // what cl/tile.h has
+    static const struct product_tile tiles[] = {                                    // what cl/tile.h has
+        { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 },
+    };
     const struct dev_info *info = dev_info(d);
     struct cut c = { .items = { 1, 1 } };
     i64 tile = tune(d, p, "TILE");
@@ -109,25 +113,27 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     cut_k(p, parts_cpu(d, p, most_k), 16, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     choose_groups(p, units, units * tune(d, p, "GROUPS"), t.rows, wide, &c);
-    // For few rows about one first-level cache of B, so that the next part is fetched during the multiply-adds of this one.
+    // For few rows about one first-level cache of B: multiply-adds of one part hide the next part's fetching.
     i64 most_n = c.mb < tune(d, p, "FEW") ? 12288 / c.kb : tune(d, p, p->ta ? "NP_TURNED" : "NP");
     c.np = even(c.nb, MIN(most_n, room / c.kb), wide);
     c.local = c.kb * c.np;
     return c;
 }
 
-/* ---- gpu ---------------------------------------------------------------------------------------------------------- */
+/* ---- gpu ----------------------------------------------------------------------------------------------- */
 
 /* The largest tile of which C has enough to occupy a large device; k is cut when even small ones are few. */
 static struct cut cut_gpu(const dev *d, const struct product *p)
 {
-    static const struct { i64 gx, gy, rm, rn; } tiles[] = { { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 },
-                                                               { 8, 8, 4, 4 } };
+    static const struct { i64 gx, gy, rm, rn; } tiles[] = {
+        { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 }, { 8, 8, 4, 4 },
+    };
     enum { BIG, MIDDLE, FLAT, SMALL, DEPTH = 16 };
     i64 want = tune(d, p, "GROUPS"), part = tune(d, p, "PART");
-    i64 big = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * batches(p);
+    i64 tiled = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * batches(p) * CEIL_DIV(p->k, part);
     bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
-    int t = small ? SMALL : p->m <= 32 ? FLAT : p->m >= 96 && p->n >= 96 && big * CEIL_DIV(p->k, part) >= want ? BIG : MIDDLE;
+    bool big = p->m >= 96 && p->n >= 96 && tiled >= want;
+    int t = small ? SMALL : p->m <= 32 ? FLAT : big ? BIG : MIDDLE;
     i64 tuned = tune(d, p, "TILE");
     if (tuned >= 1 && tuned <= countof(tiles) && dev_info(d)->max_group >= 256)
         t = (int)tuned - 1;
@@ -136,8 +142,8 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
     i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p);
     cut_k(p, groups < want ? MIN(CEIL_DIV(want, groups), MAX(p->k / part, 1)) : 1, DEPTH, &c);
     c.local = DEPTH * (c.mb + c.nb + 8);
-    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d", (int)tiles[t].gx, (int)tiles[t].gy, (int)tiles[t].rm,
-             (int)tiles[t].rn);
+    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d", (int)tiles[t].gx, (int)tiles[t].gy,
+             (int)tiles[t].rm, (int)tiles[t].rn);
     return c;
 }
 
@@ -162,7 +168,7 @@ u64 product_scratch(const dev *d, const struct product *p)
     return parts > 1 ? 4 * (u64)parts * (u64)(p->m * p->n * batches(p)) : 0;
 }
 
-/* ---- launches ----------------------------------------------------------------------------------------------------- */
+/* ---- launches ------------------------------------------------------------------------------------------ */
 
 #define PLACE(o) ARG_LONG4((o).at, (o).row, (o).outer, (o).inner)
 
@@ -175,13 +181,14 @@ static f64 bytes_moved(const struct product *p)
 {
     i64 c = p->m * p->n;
     return bytes_of(p, &p->a, p->m * p->k) + bytes_of(p, &p->b, p->k * p->n) + bytes_of(p, &p->bias, p->n) +
-           bytes_of(p, &p->pre, c) + bytes_of(p, &p->residual, c) + bytes_of(p, &p->c, c) * (p->accumulate ? 2 : 1);
+           bytes_of(p, &p->pre, c) + bytes_of(p, &p->residual, c) +
+           bytes_of(p, &p->c, c) * (p->accumulate ? 2 : 1);
 }
 
 static int flags_of(const struct product *p)
 {
-    return (p->ta ? TURN_A : 0) | (p->tb ? TURN_B : 0) | (p->act == PRODUCT_GELU ? GELU : 0) | (p->bias.r.mem ? BIAS : 0) |
-           (p->pre.r.mem ? PRE : 0) | (p->residual.r.mem ? RESIDUAL : 0) |
+    return (p->ta ? TURN_A : 0) | (p->tb ? TURN_B : 0) | (p->act == PRODUCT_GELU ? GELU : 0) |
+           (p->bias.r.mem ? BIAS : 0) | (p->pre.r.mem ? PRE : 0) | (p->residual.r.mem ? RESIDUAL : 0) |
            (!p->accumulate ? 0 : p->act == PRODUCT_GELU ? ADD : ONTO);
 }
 
@@ -189,19 +196,21 @@ static void check_product(const dev *d, const struct product *p)
 {
     i64 longest = MAX(MAX(p->m, p->n), MAX(p->k, batches(p)));
     check(p->m > 0 && p->n > 0 && p->k > 0 && p->outer > 0 && p->inner > 0 && longest < INT32_MAX / 2,
-          "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n, (long long)p->k,
-          (long long)p->outer, (long long)p->inner);
-    check(!p->pre.r.mem || p->act != PRODUCT_LINEAR, "product keeps the value before no activation (%d)", (int)p->act);
+          "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n,
+          (long long)p->k, (long long)p->outer, (long long)p->inner);
+    check(!p->pre.r.mem || p->act != PRODUCT_LINEAR, "product keeps the value before no activation (%d)",
+          (int)p->act);
     u64 need = product_scratch(d, p);
-    check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu", (unsigned long long)p->scratch.bytes,
-          (unsigned long long)need);
+    check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu",
+          (unsigned long long)p->scratch.bytes, (unsigned long long)need);
 }
 
 /* What the kernel computes when k is cut into parts: a plain product into each part's slab. */
 static struct product partial(const struct product *p)
 {
     struct product q = *p;
-    q.c = (struct operand){ .r = p->scratch, .row = p->n, .outer = p->inner * p->m * p->n, .inner = p->m * p->n };
+    q.c = (struct operand){ .r = p->scratch, .row = p->n, .outer = p->inner * p->m * p->n,
+                            .inner = p->m * p->n };
     q.bias = q.pre = q.residual = (struct operand){ 0 };
     q.act = PRODUCT_LINEAR;
     q.accumulate = false;
@@ -209,10 +218,11 @@ static struct product partial(const struct product *p)
     return q;
 }
 
-#define EPILOGUE(p)                                                                                     \
-    ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias), ARG_RANGE((p)->pre.r), \
-    PLACE((p)->pre), ARG_RANGE((p)->residual.r), PLACE((p)->residual),                                  \
-    ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(batches(p)), ARG_INT(flags_of(p)), ARG_REAL((p)->alpha)
+#define EPILOGUE(p)                                                                                          \
+    ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias),                            \
+    ARG_RANGE((p)->pre.r), PLACE((p)->pre), ARG_RANGE((p)->residual.r), PLACE((p)->residual),                \
+    ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(batches(p)), ARG_INT(flags_of(p)),                \
+    ARG_REAL((p)->alpha)
 
 static void emit_product(launches *l, const struct product *p, const struct cut *c, const char *label)
 {
@@ -232,11 +242,13 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
     // On CPUs a group of one item takes some rows; else an item takes four values.
     bool alone = c->items[0] == 1;
     f64 values = (f64)(p->m * p->n * batches(p));
-    i64 rows = alone ? CEIL_DIV(p->m, MAX(4 * (i64)dev_info(launches_dev(l))->compute_units / batches(p), 1)) : 1;
+    i64 groups = MAX(4 * (i64)dev_info(launches_dev(l))->compute_units / batches(p), 1);
+    i64 rows = alone ? CEIL_DIV(p->m, groups) : 1;
     launch_add(l, &(launch){
         .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
         .flops = (f64)c->parts * values, .bytes = 4 * (f64)(c->parts + 1) * values,
-        .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows), (u64)batches(p) },
+        .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows),
+                    (u64)batches(p) },
         .local = { alone ? 1 : 64, 1, 1 },
         .args = { ARG_RANGE(p->scratch), ARG_INT(c->parts), EPILOGUE(p), ARG_INT(rows) },
     });
@@ -249,16 +261,17 @@ static range from(const struct operand *o)
 
 static void emit_blas(launches *l, const struct product *p, const char *label)
 {
-    struct gemm g = { .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k, .lda = p->a.row, .ldb = p->b.row,
-                      .ldc = p->c.row, .batch = 1, .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
+    struct gemm g = { .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k,
+                      .lda = p->a.row, .ldb = p->b.row, .ldc = p->c.row, .batch = 1,
+                      .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
                       .alpha = p->alpha, .beta = p->accumulate ? 1 : 0 };
     launch_gemm(l, &g, label);
 }
 
 static bool same_place(const struct operand *a, const struct operand *b)
 {
-    return a->r.mem == b->r.mem && a->r.off == b->r.off && a->at == b->at && a->row == b->row && a->outer == b->outer &&
-           a->inner == b->inner;
+    return a->r.mem == b->r.mem && a->r.off == b->r.off && a->at == b->at && a->row == b->row &&
+           a->outer == b->outer && a->inner == b->inner;
 }
 
 void product_emit(launches *l, const struct product *given, const char *label)
@@ -266,7 +279,8 @@ void product_emit(launches *l, const struct product *given, const char *label)
     dev *d = launches_dev(l);
     struct product p = *given;
     if (p.residual.r.mem && same_place(&p.residual, &p.c)) {
-        check(p.act == PRODUCT_LINEAR && !p.accumulate, "%s: product onto its own result after an activation", label);
+        check(p.act == PRODUCT_LINEAR && !p.accumulate,
+              "%s: product onto its own result after an activation", label);
         p.accumulate = true;                     // the same sum, in the form that may be cut along k
         p.residual = (struct operand){ 0 };
     }

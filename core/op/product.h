@@ -1,41 +1,45 @@
 /* product.h: the matrix product and its fused epilogue as launches; the one door to every matmul kernel.
  *
  *     struct product p = { .m = b * n, .n = d_out, .k = d_in, .outer = 1, .inner = 1, .tb = true, .alpha = 1,
- *                          .a = { .r = x, .row = d_in }, .b = { .r = weight, .row = d_in }, .c = { .r = y, .row = d_out },
- *                          .bias = { .r = bias } };
- *     p.scratch = ...;                                // product_scratch(d, &p) bytes, may be used again by the next launch
+ *                          .a = { .r = x, .row = d_in }, .b = { .r = weight, .row = d_in },
+ *                          .c = { .r = y, .row = d_out }, .bias = { .r = bias } };
+ *     p.scratch = ...;                         // product_scratch(d, &p) bytes, free again after the launch
  *     product_emit(l, &p, "blocks.3.mlp.fc1");
  */
 #ifndef JETCL_PRODUCT_H
 #define JETCL_PRODUCT_H
 #include "dev/dev.h"
 
-/* Where an operand lies: element `at + outer * o + inner * i + row * r + c` of the range is row r, column c of batch (o, i).
- * Strides in elements; 0 shares one matrix among batches. Columns are contiguous. No alignment is asked of `at`. */
+/* Where an operand lies: element `at + outer * o + inner * i + row * r + c` of the range is row r, column c
+ * of batch (o, i). Strides in elements; 0 shares one matrix among batches. Columns are contiguous. No
+ * alignment is asked of `at`. */
 struct operand { range r; i64 at, row, outer, inner; };
 
 enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
 
-/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + residual[z] (+ C[z]) for every batch z = (outer, inner).
- * All sizes at least 1. C may not overlap A or B; residual may be C itself. NaN and infinities propagate; C is not read
- * unless `accumulate`. The order of every sum depends on the sizes, the device class and its tuning file only. */
+/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + residual[z] (+ C[z]) for every batch z = (outer,
+ * inner). All sizes at least 1. C may not overlap A or B; residual may be C itself. NaN and infinities
+ * propagate; C is not read unless `accumulate`. The order of every sum depends on the sizes, the device
+ * class and its tuning file only. */
 struct product {
     i64 m, n, k, outer, inner;
-    bool ta, tb;                     /* A is stored (k m) instead of (m k); B is stored (n k) instead of (k n) */
+    bool ta, tb;                     /* A is stored (k m) instead of (m k); B (n k) instead of (k n) */
     struct operand a, b, c;
     struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
     enum product_act act;            /* GELU with the exact erf */
-    struct operand pre;              /* laid out as C: the value before `act`, for the backward pass; r.mem NULL: not kept */
+    struct operand pre;              /* laid out as C: the value before `act`, for the backward part; r.mem or NULL */
     struct operand residual;         /* laid out as it likes; added after act; r.mem NULL: none */
     bool accumulate;                 /* C += instead of C = */
     f32 alpha;
     range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
 };
 
-/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k, batches before them where there are several. */
+/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; behind "nt." the number of
+ * batches, if many. */
 void product_key(const struct product *p, char key[64]);
-u64  product_scratch(const dev *d, const struct product *p);          /* bytes, 0 when none; scratch itself is not looked at */
-/* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention uses it too. */
+u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not looked at */
+/* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention
+ * uses it too. */
 struct product_tile { int rows, vectors; };
 struct product_tile product_tile(const dev *d);
 void product_emit(launches *l, const struct product *p, const char *label);

@@ -1,5 +1,5 @@
-/* reduce.c: sums over axes. One launch sums the middle axis of (a r b); long sums are cut into parts whose number depends
- * on the shape only, and a second launch adds the parts in order: the same bits on every run.
+/* reduce.c: sums over axes. One launch sums the middle axis of (a r b); long sums are cut into parts whose
+ * number depends on the shape only, and a second launch adds the parts in order: the same bits on every run.
  *
  *     (a r b) -> parts (a s b) -> (a b)
  */
@@ -41,13 +41,15 @@ static const char *shape(const node *n, struct shape *out)
 /* The other two axes of a grid may end at 65535: a kernel goes on with what lies `groups` further. */
 #define MOST_DEEP 16384
 
-static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b, i64 parts, i64 part)
+static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b,
+                       i64 parts, i64 part)
 {
     bool rows = b == 1;
     launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name,
                  .bytes = 4.0 * (f64)(a * b) * (f64)(r + parts) };
     i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
-    const arg args[] = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b), ARG_LONG(part), ARG_LONG(block) };
+    const arg args[] = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),
+                         ARG_LONG(part), ARG_LONG(block) };
     memcpy(k.args, args, sizeof args);
     grid_groups(l, &k, CEIL_DIV(rows ? a : b, block), parts, rows ? 1 : MIN(a, MOST_DEEP));
     launch_add(l, &k);
@@ -69,7 +71,8 @@ static u64 scratch(const node *n)
 
 static void vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
 
-const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = shape, .emit = emit, .vjp = vjp, .scratch = scratch };
+const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = shape, .emit = emit, .vjp = vjp,
+                    .scratch = scratch };
 
 static node *sum_axes(node *x, int axis, int count)
 {

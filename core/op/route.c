@@ -1,9 +1,9 @@
-/* route.c: who looks at whom in a MoE layer. Tokens and slots share one array of logits; each slot takes a softmax over the
- * tokens, each token an entmax over the slots. On CPUs one launch makes both and another their gradients; elsewhere, and under
- * JETCL_TRACE=no_join, the same is composed of the ops that say it. */
+/* route.c: who looks at whom in a MoE layer. Tokens and slots share one array of logits; each slot takes a
+ * softmax over the tokens, each token an entmax over the slots. On CPUs one launch makes both and another
+ * their gradients; elsewhere, and under JETCL_TRACE=no_join, the same is composed of the ops that say it. */
 #include "op/op.h"
 
-enum { ENTMAX = 1, DRAWN = 2, GIVEN = 4 };        /* flags of cl/cpu/route.cl: how to combine, where noise comes from */
+enum { ENTMAX = 1, DRAWN = 2, GIVEN = 4 };    /* flags of cl/cpu/route.cl: how to combine, whence the noise */
 struct route_args { int flags; f32 std; u32 stream; };
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }
@@ -13,9 +13,12 @@ static i64 slots_of(const node *x)  { return node_dim(x, 2); }
 /* Elements before the second result: what most devices ask of a view, and no gap where the sizes allow. */
 static i64 second(const node *logits) { return ROUND_UP(node_count(logits), (i64)32); }
 
-static u64 column_bytes(const node *logits, u64 n) { return 4 * n * (u64)ROUND_UP(slots_of(logits), (i64)16); }
+static u64 column_bytes(const node *logits, u64 n)
+{
+    return 4 * n * (u64)ROUND_UP(slots_of(logits), (i64)16);
+}
 
-/* ---- the gradient: dlogits, and behind it each image's share of both temperatures' ------------------------------------ */
+/* ---- the gradient: dlogits, and behind it each image's share of both temperatures' --------------------- */
 
 static i64 parts_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
 
@@ -29,16 +32,18 @@ static void grad_emit(const node *n, launches *l)
 {
     const struct route_args *a = n->args;
     const node *x = n->in[0];
-    launch_add(l, &(launch){ .file = "route", .kernel = "route_grad", .label = n->name, .local = { 1 }, .global = { (u64)images_of(x) },
-        .bytes = 24.0 * (f64)node_count(x),
-        .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
-                  ARG_RANGE(n->in[4]->home), ARG_LONG(second(x)), ARG_RANGE(n->home), ARG_LONG(parts_offset(x)),
-                  ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
+    launch_add(l, &(launch){ .file = "route", .kernel = "route_grad", .label = n->name,
+        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 24.0 * (f64)node_count(x),
+        .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
+                  ARG_RANGE(n->in[3]->home), ARG_RANGE(n->in[4]->home), ARG_LONG(second(x)),
+                  ARG_RANGE(n->home), ARG_LONG(parts_offset(x)), ARG_LONG(tokens_of(x)),
+                  ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
 }
 
-static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = grad_shape, .emit = grad_emit };
+static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = grad_shape,
+                                  .emit = grad_emit };
 
-/* ---- both from logits --------------------------------------------------------------------------------------------------- */
+/* ---- both from logits ---------------------------------------------------------------------------------- */
 
 static const char *shape(const node *n, struct shape *out)
 {
@@ -50,12 +55,12 @@ static void emit(const node *n, launches *l)
 {
     const struct route_args *a = n->args;
     const node *x = n->in[0];
-    launch_add(l, &(launch){ .file = "route", .kernel = "route", .label = n->name, .local = { 1 }, .global = { (u64)images_of(x) },
-        .bytes = 12.0 * (f64)node_count(x),
+    launch_add(l, &(launch){ .file = "route", .kernel = "route", .label = n->name,
+        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 12.0 * (f64)node_count(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
-                  ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home), ARG_LONG(second(x)),
-                  ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std), ARG_INT(a->stream), ARG_INT(a->flags),
-                  ARG_LOCAL(column_bytes(x, 2)) } });
+                  ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home),
+                  ARG_LONG(second(x)), ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std),
+                  ARG_INT(a->stream), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 2)) } });
 }
 
 static void vjp(node *n, node *g, node *dx[])
@@ -70,7 +75,7 @@ static void vjp(node *n, node *g, node *dx[])
 
 const op route_op = { "route", .args = sizeof(struct route_args), .shape = shape, .emit = emit, .vjp = vjp };
 
-/* ---- building it ---------------------------------------------------------------------------------------------------------- */
+/* ---- building it --------------------------------------------------------------------------------------- */
 
 static node *heated(node *logits, node *t, node *noise)
 {
@@ -80,8 +85,8 @@ static node *heated(node *logits, node *t, node *noise)
 
 static struct routing composed(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
-    node *comb = heated(logits, t_comb, noise);
-    return (struct routing){ op_softmax(heated(logits, t_disp, noise), 1), entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
+    node *comb = heated(logits, t_comb, noise), *disp = op_softmax(heated(logits, t_disp, noise), 1);
+    return (struct routing){ disp, entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
 }
 
 static bool fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
@@ -90,7 +95,9 @@ static bool fusible(const node *logits, const node *t_disp, const node *t_comb, 
     if (logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
         (noise && !shape_equal(noise->shape, logits->shape)) || trace_on(TRACE_no_join))
         return false;
-    return !d || dev_class(d) == DEV_NULL || (dev_has_override(d, "route") && column_bytes(logits, 2) <= dev_info(d)->local_mem);
+    if (!d || dev_class(d) == DEV_NULL)
+        return true;
+    return dev_has_override(d, "route") && column_bytes(logits, 2) <= dev_info(d)->local_mem;
 }
 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)

@@ -1,5 +1,5 @@
-/* softmax.c: y_i = exp(x_i - max x) / sum_j exp(x_j - max x), along one axis. The array is seen as (a r b), r the axis:
- * rows when b is 1, columns otherwise. */
+/* softmax.c: y_i = exp(x_i - max x) / sum_j exp(x_j - max x), along one axis. The array is seen as (a r b), r
+ * the axis: rows when b is 1, columns otherwise. */
 #include "op/op.h"
 #include "op/grid.h"
 
@@ -21,7 +21,8 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
             *(i < axis ? &a : &b) *= n->shape.d[i];
     launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
                  .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
-    i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS"), groups = CEIL_DIV(b, block);
+    i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS");
+    i64 groups = CEIL_DIV(b, block);
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(a);
     k.args[c++] = (arg)ARG_LONG(r);
@@ -33,16 +34,19 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
 
 static void emit(const node *n, launches *l) { launch_softmax(n, l, "softmax_rows", "softmax_columns"); }
 
-static void grad_emit(const node *n, launches *l) { launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns"); }
+static void grad_emit(const node *n, launches *l)
+{
+    launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns");
+}
 
 /* dx = y (g - sum(g y)) */
-const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape,
-                             .emit = grad_emit };
+const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
+                             .shape = shape, .emit = grad_emit };
 
 static void vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
 
-const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape, .emit = emit,
-                        .vjp = vjp };
+const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape,
+                        .emit = emit, .vjp = vjp };
 
 node *op_softmax(node *x, int axis)
 {

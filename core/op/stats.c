@@ -1,5 +1,5 @@
-/* stats.c: activation statistics of x (images ... channels), added up over steps in memory that the caller gives: nothing but
- * totals ever leaves the device. The kernels say how; here is only who works on what.
+/* stats.c: activation statistics of x (images ... channels), added up over steps in memory that the caller
+ * gives: nothing but totals ever leaves the device. The kernels say how; here is only who works on what.
  *
  *     x -> [limits] -> bits and sums by word -> state, pairs
  */
@@ -40,14 +40,19 @@ static const char *shape(const node *n, struct shape *out)
 {
     const node *x = n->in[0];
     *out = SCALAR;
-    return x->shape.nd < 3 ? "needs (images, rows, channels)" : n->in[1]->type != I32 ? "the job must be whole numbers" : NULL;
+    if (x->shape.nd < 3)
+        return "needs (images, rows, channels)";
+    return n->in[1]->type != I32 ? "the job must be whole numbers" : NULL;
 }
 
 static u64 scratch(const node *n) { return layout_of(n).end; }
 
 i64 stats_state_words(i64 channels) { return 7 * ROUND_UP(channels, (i64)STRIP); }
 
-static range part_of(const node *n, u64 from, u64 to) { return (range){ n->work.mem, n->work.off + from, to - from }; }
+static range part_of(const node *n, u64 from, u64 to)
+{
+    return (range){ n->work.mem, n->work.off + from, to - from };
+}
 
 static void emit_limits(const node *n, launches *l, const struct layout *t)
 {
@@ -55,35 +60,41 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
     const node *x = n->in[0], *job = n->in[1];
     range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts);
     range counts = part_of(n, t->counts, t->end);
-    launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups }, .local = { 1, 1 },
-                     .bytes = 4.0 * (f64)node_count(x) };
+    launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups },
+                     .local = { 1, 1 }, .bytes = 4.0 * (f64)node_count(x) };
     launch join = { .file = "limits", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
     if (s->limit == STATS_MEAN_STD) {
         parts.kernel = "limit_moments";
-        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(job->home), ARG_LONG(t->per_image),
-                                    ARG_LONG(PART), ARG_INT(s->by_image) }, 6 * sizeof(arg));
+        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(job->home),
+                                    ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image) },
+               6 * sizeof(arg));
         join.kernel = "limit_mean_std";
-        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(limit), ARG_LONG(t->parts) }, 3 * sizeof(arg));
+        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(limit), ARG_LONG(t->parts) },
+               3 * sizeof(arg));
         launch_add(l, &parts);
         launch_add(l, &join);
         return;
     }
     for (int shift = 24; shift >= 0; shift -= 8) {
         parts.kernel = "limit_digits";
-        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
-                                    ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image), ARG_INT(shift) }, 8 * sizeof(arg));
+        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
+                                    ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(PART),
+                                    ARG_INT(s->by_image), ARG_INT(shift) }, 8 * sizeof(arg));
         join.kernel = "limit_digit";
-        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_LONG(t->per_image),
-                                   ARG_LONG(t->parts), ARG_INT(s->by_image), ARG_INT(shift), ARG_INT(s->percentile) }, 8 * sizeof(arg));
+        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
+                                   ARG_LONG(t->per_image), ARG_LONG(t->parts), ARG_INT(s->by_image),
+                                   ARG_INT(shift), ARG_INT(s->percentile) }, 8 * sizeof(arg));
         launch_add(l, &parts);
         launch_add(l, &join);
     }
     parts.kernel = "limit_above";
-    memcpy(parts.args, (arg[8]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
-                                 ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image) }, 8 * sizeof(arg));
+    memcpy(parts.args, (arg[8]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
+                                 ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(PART),
+                                 ARG_INT(s->by_image) }, 8 * sizeof(arg));
     join.kernel = "limit_percentile";
-    memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_RANGE(limit), ARG_LONG(t->per_image),
-                               ARG_LONG(t->parts), ARG_INT(s->by_image), ARG_INT(s->percentile) }, 8 * sizeof(arg));
+    memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_RANGE(limit),
+                               ARG_LONG(t->per_image), ARG_LONG(t->parts), ARG_INT(s->by_image),
+                               ARG_INT(s->percentile) }, 8 * sizeof(arg));
     launch_add(l, &parts);
     launch_add(l, &join);
 }
@@ -100,17 +111,20 @@ static void emit(const node *n, launches *l)
     const dev *d = launches_dev(l);
     bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "stats");
     u64 items = gpu ? STRIP : 1, side = gpu ? 16 : 1, strips = (u64)t.strips;
-    launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name, .global = { strips * items, (u64)t.images },
-        .local = { items, 1 }, .bytes = 4.0 * (f64)node_count(x),
+    launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name,
+        .global = { strips * items, (u64)t.images }, .local = { items, 1 }, .bytes = 4.0 * (f64)node_count(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(job->home),
-                  ARG_RANGE(part_of(n, t.limit, t.found)), ARG_LONG(t.n), ARG_LONG(t.channels), ARG_LONG(t.words),
-                  ARG_LONG(t.images), ARG_LONG(t.all), ARG_INT(s->limit == STATS_ZERO ? -1 : s->by_image) } };
-    launch add = { .file = "stats", .kernel = "stats_add", .label = n->name, .global = { strips * (gpu ? STRIP : STRIP / 16) },
-        .local = { items }, .bytes = 12.0 * (f64)(t.strips * t.all * STRIP),
-        .args = { ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(s->state), ARG_RANGE(job->home), ARG_LONG(t.words), ARG_LONG(t.images),
-                  ARG_LONG(t.all), ARG_LONG(t.strips * STRIP) } };
-    launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name, .global = { strips * side, strips * side },
-        .local = { side, side }, .bytes = 4.0 * (f64)(t.channels * t.channels),
+                  ARG_RANGE(part_of(n, t.limit, t.found)), ARG_LONG(t.n), ARG_LONG(t.channels),
+                  ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all),
+                  ARG_INT(s->limit == STATS_ZERO ? -1 : s->by_image) } };
+    launch add = { .file = "stats", .kernel = "stats_add", .label = n->name,
+        .global = { strips * (gpu ? STRIP : STRIP / 16) }, .local = { items },
+        .bytes = 12.0 * (f64)(t.strips * t.all * STRIP),
+        .args = { ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(s->state), ARG_RANGE(job->home),
+                  ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all), ARG_LONG(t.strips * STRIP) } };
+    launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name,
+        .global = { strips * side, strips * side }, .local = { side, side },
+        .bytes = 4.0 * (f64)(t.channels * t.channels),
         .args = { ARG_RANGE(bits), ARG_RANGE(s->together), ARG_LONG(t.channels), ARG_LONG(t.all) } };
     launch_add(l, &pack);
     launch_add(l, &add);
@@ -118,7 +132,7 @@ static void emit(const node *n, launches *l)
         launch_add(l, &pairs);
 }
 
-const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = shape, .emit = emit,
-                      .scratch = scratch };
+const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = shape,
+                      .emit = emit, .scratch = scratch };
 
 void op_stats(node *x, node *job, const struct stats_args *s) { node_new(&stats_op, s, x, job); }
