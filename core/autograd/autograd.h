@@ -9,28 +9,32 @@
 #define JETCL_AUTOGRAD_H
 #include "op/op.h"
 
-/* Appends the reverse sweep of a scalar loss; out[i] has wrt[i]'s shape, or is NULL when the loss does not depend on it.
- * An op without vjp on the way is a complaint that names it. */
+/* Appends the reverse sweep of a scalar loss; out[i] has wrt[i]'s shape, or is NULL when the loss does not
+ * depend on it. An op without vjp on the way is a complaint that names it. */
 void grad_build(node *loss, node *const *wrt, int n, node **out);
 
 /* The sweep from any node with a given adjoint of its shape. */
 void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out);
 
-/* Nodes [from, to] of the forward part, by id, whose values are not kept for the backward part: it makes them again from what
- * goes into the stretch, right before it needs them. What is read outside of it stays as well. */
+/* Nodes [from, to] of the forward part, by id, whose values are not kept for the backward part: it makes
+ * them again from what goes into the stretch, right before it needs them. What is read outside of it
+ * stays as well. */
 struct span { int from, to; };
 /* grad_build with such stretches, in any order, none inside another. */
-void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans, node **out);
-/* From the first to the last node of each of n scopes ("blocks.3"); scopes without nodes are left out. Returns how many. */
+void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans,
+                           node **out);
+/* From the first to the last node of each of n scopes ("blocks.3"); scopes without nodes are left out.
+ * Returns how many. */
 int  recompute_spans(const graph *g, const char *const *scopes, int n, struct span *out);
-/* Makes the span's nodes again at the end of the graph; again[id] is each one's second self. For the sweep. */
+/* Makes the span's nodes again at the end of the graph: again[id] is the new one of each. For the sweep. */
 void recompute_span(graph *g, struct span s, node **again);
 
 /* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
 node *simplify_place(node *n, range home);
 
-/* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into it, joins
- * pointwise chains. JETCL_TRACE=no_join leaves the latter two out. Node ids change; order stays valid. */
+/* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into
+ * it, joins pointwise chains. JETCL_TRACE=no_join leaves the latter two out. Node ids change; order
+ * stays valid. */
 void simplify_graph(graph *g);
 
 #endif

@@ -1,5 +1,6 @@
-/* grad.c: the reverse sweep. Nodes are visited from last to first; each passes its adjoint to its operands by op->vjp,
- * contributions are added, and an adjoint of a broadcast shape is summed to its operand's shape, here for all ops. */
+/* grad.c: the reverse sweep. Nodes are visited from last to first; each passes its adjoint to its operands by
+ * op->vjp, contributions are added, and an adjoint of a broadcast shape is summed to its operand's shape,
+ * here for all ops. */
 #include "autograd/autograd.h"
 
 struct sweep {
@@ -58,11 +59,12 @@ static void pass(struct sweep *s, node *n)
     graph_pop(s->g, old);
 }
 
-static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct span *spans, int n_spans, node **out)
+static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct span *spans, int n_spans,
+                  node **out)
 {
     graph *g = y->g;
-    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n, spans, n_spans,
-                       arena_array(g->a, node *, g->n) };
+    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n, spans,
+                       n_spans, arena_array(g->a, node *, g->n) };
     mark(&s, wrt, n);
     s.adjoint[y->id] = adjoint;
     for (size_t i = s.n; i-- > 0 && !g->complaint;)
@@ -72,9 +74,13 @@ static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct 
         out[i] = g->complaint ? wrt[i] : s.adjoint[wrt[i]->id];
 }
 
-void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out) { sweep(y, adjoint, wrt, n, NULL, 0, out); }
+void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out)
+{
+    sweep(y, adjoint, wrt, n, NULL, 0, out);
+}
 
-void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans, node **out)
+void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans,
+                           node **out)
 {
     if (node_count(loss) != 1)
         graph_complain(loss->g, "gradient of %s, which is no scalar", shape_text(loss->g->a, loss->shape));
@@ -82,4 +88,7 @@ void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct spa
     sweep(loss, one, wrt, n, spans, n_spans, out);
 }
 
-void grad_build(node *loss, node *const *wrt, int n, node **out) { grad_build_forgetting(loss, wrt, n, NULL, 0, out); }
+void grad_build(node *loss, node *const *wrt, int n, node **out)
+{
+    grad_build_forgetting(loss, wrt, n, NULL, 0, out);
+}

@@ -1,11 +1,12 @@
-/* recompute.c: forgetting what lies inside a stretch of the forward part. Before its backward part the stretch is made again
- * from what goes into it, and the backward part reads those nodes instead (Chen et al. 2016).
+/* recompute.c: forgetting what lies inside a stretch of the forward part. Before its backward part
+ * the stretch is made again from what goes into it, and the backward part reads those nodes instead
+ * (Chen et al. 2016).
  *
  *     forward             x ------> [a b c] ------> y ...            a, b, c go once y is there
  *     backward   ... dy   x ------> [a b c]' -----> [dc db da] ---> dx
  *
- * The nodes made again are copies with the same arguments, random streams included, so they hold the same values; the ones
- * nobody reads are dropped with the other dead nodes. */
+ * The nodes made again are copies with the same arguments, random streams included, so they hold the same
+ * values; the ones nobody reads are dropped with the other dead nodes. */
 #include "autograd/autograd.h"
 
 static bool within(const char *name, const char *scope)

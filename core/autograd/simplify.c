@@ -4,7 +4,7 @@
  *   chains      pointwise after pointwise                 -> one map node of several steps
  *   dead        what nobody reads                         -> gone
  *
- * The consumer takes over: the joined node stands where the last of them stood, so every operand exists before it.
+ * The consumer takes over: the joined node stands where the last of them stood, behind every operand.
  */
 #include "autograd/autograd.h"
 
@@ -15,7 +15,7 @@ static bool is_one(const node *n, const char *row)
     return is_map(n) && m->n == 1 && m->step[0].which == 0 && !strcmp(map_rows[m->step[0].row].name, row);
 }
 
-/* ---- dead nodes ------------------------------------------------------------------------------------------------------ */
+/* ---- dead nodes ---------------------------------------------------------------------------------------- */
 
 static void drop_dead(graph *g)
 {
@@ -38,7 +38,7 @@ static void drop_dead(graph *g)
     g->n = kept;
 }
 
-/* ---- uses -------------------------------------------------------------------------------------------------------------- */
+/* ---- uses ---------------------------------------------------------------------------------------------- */
 
 static void count_uses(graph *g, int *uses)
 {
@@ -54,7 +54,7 @@ static bool private_to(const node *n, const int *uses)
     return uses[n->id] == 1 && !n->keep && !n->fixed && !n->maker;
 }
 
-/* ---- products take over what follows them ---------------------------------------------------------------------------------- */
+/* ---- products take over what follows them -------------------------------------------------------------- */
 
 static bool plain_product(const node *n)
 {
@@ -139,9 +139,10 @@ static void fuse_products(graph *g)
     }
 }
 
-/* ---- disjoint pads that fill an array are a concatenation ------------------------------------------------------------------- */
+/* ---- disjoint pads that fill an array are a concatenation ---------------------------------------------- */
 
-/* The gradient of cutting an array in two: add(view(pad(a, front)), view(pad(b, back))) -> view(join(a, b)). */
+/* The gradient of cutting an array in two: add(view(pad(a, front)), view(pad(b, back))) -> view(join(a, b)).
+ * Here: the pad of the whole that n is, or is a view of, if only the sum reads it. */
 static node *flat_pad(node *n, const int *uses)
 {
     node *p = n->op == &view_op ? n->in[0] : n;
@@ -164,7 +165,7 @@ static void fuse_pads(graph *g)
     }
 }
 
-/* ---- pointwise chains -------------------------------------------------------------------------------------------------------- */
+/* ---- pointwise chains ---------------------------------------------------------------------------------- */
 
 static int operand(node *n, node *x)
 {
@@ -177,7 +178,8 @@ static int operand(node *n, node *x)
     return n->n_in++;
 }
 
-/* n's steps with operand k replaced by the steps that compute it. False (nothing changed) when it does not fit. */
+/* n's steps with operand k replaced by the steps that compute it. False (nothing changed): it
+ * does not fit. */
 static bool join(node *n, int k)
 {
     const node *p = n->in[k];
@@ -208,8 +210,8 @@ static bool join(node *n, int k)
     return true;
 }
 
-/* A joined row-wide value is computed once a row; a joined full one must have n's shape. Random numbers are always drawn
- * where they are used. */
+/* A joined row-wide value is computed once a row; a joined full one must have n's shape. Random numbers are
+ * always drawn where they are used. */
 static bool joinable(const node *n, const node *p, const int *uses)
 {
     bool draws = is_map(p) && ((const struct map_args *)p->args)->n == 1 && map_draws(p);
@@ -231,7 +233,7 @@ static void join_chains(graph *g)
     }
 }
 
-/* ---- public ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- public -------------------------------------------------------------------------------------------- */
 
 static bool placeable(const node *n)
 {

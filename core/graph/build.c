@@ -1,4 +1,5 @@
-/* build.c: making nodes. Shapes are checked here, once; the first complaint is kept and later ones are its echoes. */
+/* build.c: making nodes. Shapes are checked here, once; the first complaint is kept and later ones are
+ * its echoes. */
 #include "graph/graph.h"
 
 graph *graph_new(dev *d)

@@ -24,8 +24,8 @@ void graph_dump_dot(const graph *g, FILE *f)
     fprintf(f, "digraph jetcl {\n  rankdir=TB; node [shape=box, fontname=monospace];\n");
     for (size_t i = 0; i < g->n; i++) {
         const node *n = g->nodes[i];
-        fprintf(f, "  n%d [label=\"%s\\n%s %s\"%s];\n", n->id, scope(n), node_title(n), shape_text(g->a, n->shape),
-                n->op->flags & OP_LEAF ? ", style=filled" : "");
+        fprintf(f, "  n%d [label=\"%s\\n%s %s\"%s];\n", n->id, scope(n), node_title(n),
+                shape_text(g->a, n->shape), n->op->flags & OP_LEAF ? ", style=filled" : "");
         for (int k = 0; k < n->n_in; k++)
             fprintf(f, "  n%d -> n%d;\n", n->in[k]->id, n->id);
     }
@@ -40,17 +40,21 @@ void graph_dump_plan(const graph *g, FILE *f)
     for (int i = 0; i < p->n; i++) {
         const struct block *k = &p->blocks[i];
         fprintf(f, "%4d %12llu %12llu   %5d..%-5d  %s%s (%s)\n", k->slab, (unsigned long long)k->at,
-                (unsigned long long)k->bytes, k->from, k->to, scope(k->owner), k->work ? ", work" : "", node_title(k->owner));
+                (unsigned long long)k->bytes, k->from, k->to, scope(k->owner), k->work ? ", work" : "",
+                node_title(k->owner));
     }
-    fprintf(f, "%s in %d slabs; %s without reuse\n", text_bytes(a, (f64)p->planned), p->n_slabs, text_bytes(b, (f64)p->unplanned));
+    fprintf(f, "%s in %d slabs; %s without reuse\n", text_bytes(a, (f64)p->planned), p->n_slabs,
+            text_bytes(b, (f64)p->unplanned));
 }
 
 void graph_dump_launches(const graph *g, FILE *f)
 {
     for (int i = 0; i < launches_count(g->list); i++) {
         const launch *k = launches_at(g->list, i);
-        fprintf(f, "%4d  %-30s %-22s %llu x %llu x %llu / %llu  %s\n", i, k->label ? k->label : "-", k->kernel,
+        fprintf(f, "%4d  %-30s %-22s %llu x %llu x %llu / %llu  %s\n",
+                i, k->label ? k->label : "-", k->kernel,
                 (unsigned long long)k->global[0], (unsigned long long)MAX(1, k->global[1]),
-                (unsigned long long)MAX(1, k->global[2]), (unsigned long long)MAX(1, k->local[0]), k->defs ? k->defs : "");
+                (unsigned long long)MAX(1, k->global[2]), (unsigned long long)MAX(1, k->local[0]),
+                k->defs ? k->defs : "");
     }
 }

@@ -1,14 +1,14 @@
-/* graph.h: what is computed. A graph is a list of nodes; each is one op applied to earlier nodes, so creation order is
- * execution order and nothing is ever sorted. The page to read first.
+/* graph.h: what is computed. A graph is a list of nodes; each is one op applied to earlier nodes, so creation
+ * order is execution order and nothing is ever sorted. The page to read first.
  *
  *     graph *g = graph_new(d);
  *     node *x = graph_input(g, "x", F32, SHAPE(32, 10));
  *     node *y = node_keep(op_softmax(x, 1));                // somebody will read it
- *     if (graph_compile(g)) return -1;                      // plan memory, build kernels, bind arguments: once
+ *     if (graph_compile(g)) return -1;                      // plan memory, build kernels, bind arguments
  *     node_write(x, host); graph_run(g); node_read(y, host);
  *
- * Builders never fail at the call: the graph keeps the first complaint, with names and shapes, and graph_compile returns
- * it. Arrays are contiguous, row-major, last axis fastest.
+ * Builders never fail at the call: the graph keeps the first complaint, with names and shapes, and
+ * graph_compile returns it. Arrays are contiguous, row-major, last axis fastest.
  */
 #ifndef JETCL_GRAPH_H
 #define JETCL_GRAPH_H
@@ -38,11 +38,11 @@ struct node {
     const char  *name;               /* scope: "blocks.3.mlp.fc1"; "'" behind it in the backward part */
     bool         keep;               /* read after the run: its memory is not reused */
     bool         fixed;              /* `home` is given (parameters, inputs, gradients), not planned */
-    node        *maker;              /* another node that writes these values (a fused product's second result) */
-    range        home;               /* where the values lie; valid after graph_compile, before for fixed nodes */
+    node        *maker;              /* who writes these values as well (a fused product's second result) */
+    range        home;               /* where the values lie: after graph_compile, for fixed nodes always */
     range        work;               /* op->scratch bytes, during this node only */
     struct { int from, to; } list;   /* its launches, [from, to) */
-    struct { node *root; u64 offset; int block; } plan;      /* plan.c: whose memory, and how many bytes into it */
+    struct { node *root; u64 offset; int block; } plan;     /* plan.c: whose memory, how many bytes into it */
 };
 
 enum op_flags {
@@ -50,7 +50,7 @@ enum op_flags {
     OP_ALIAS   = 2,                  /* may share memory with in[0], at op->offset(n) elements */
     OP_INPLACE = 4,                  /* may write over in[0] when nobody needs it later */
     OP_EFFECT  = 8,                  /* not dead although nobody reads it (optimiser) */
-    OP_GATHER  = 16,                 /* its operands, one behind the other, are its values: may be computed in place */
+    OP_GATHER  = 16,                 /* its operands, one behind the other, are its values */
 };
 
 struct op {
@@ -60,13 +60,14 @@ struct op {
     /* Fills *out from operands and args; NULL, or what is wrong (may be arena_printf'd in n->g->a). */
     const char *(*shape)(const node *n, struct shape *out);
     void        (*emit)(const node *n, launches *l);        /* appends kernel launches */
-    /* Adjoints of all operands from g, the adjoint of n: nodes of the same op set, each of its operand's shape or of
-       n's broadcast shape (the sweep sums it down). Leave dx[i] NULL where none passes. No vjp: no gradient passes. */
+    /* Adjoints of all operands from g, the adjoint of n: nodes of the same op set, each of its operand's
+       shape or of n's broadcast shape (the sweep sums it down). dx[i] stays NULL where none passes. No vjp:
+       no gradient passes. */
     void        (*vjp)(node *n, node *g, node *dx[]);
     u64         (*scratch)(const node *n);                  /* bytes of work memory, NULL: none */
-    i64         (*offset)(const node *n);                   /* OP_ALIAS: elements from in[0]'s start; NULL: 0 */
+    i64         (*offset)(const node *n);                   /* OP_ALIAS: elements into in[0]; NULL: 0 */
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
-    const char *(*title)(const node *n);                    /* for people, when the name alone says little; NULL: name */
+    const char *(*title)(const node *n);                    /* for people, if the name says little; or NULL */
 };
 
 /* Words of the step buffer, the one small write per step; kernels read it, arguments never change. */
@@ -89,7 +90,7 @@ struct graph {
     launches   *list;
 };
 
-/* ---- build.c ---------------------------------------------------------------------------------------------------- */
+/* ---- build.c ------------------------------------------------------------------------------------------- */
 
 graph *graph_new(dev *d);
 void   graph_free(graph *g);
@@ -98,14 +99,15 @@ int    graph_complain(graph *g, const char *fmt, ...) PRINTF(2, 3);    /* keeps 
 const char *graph_push(graph *g, const char *fmt, ...) PRINTF(2, 3);
 void   graph_pop(graph *g, const char *old);
 
-/* A node for the op; args are copied. Operands may not be NULL. On any error: a complaint, and a harmless node. */
+/* A node for the op; args are copied. Operands may not be NULL. On errors: a complaint, and a
+ * harmless node. */
 node  *node_make(graph *g, const op *op, const void *args, node *const *in, int n_in);
 #define NODES(...) (node *[]){ __VA_ARGS__ }, countof(((node *[]){ __VA_ARGS__ }))
 #define node_new(op, args, ...) node_make(node_graph(__VA_ARGS__, 0), op, args, NODES(__VA_ARGS__))
 #define node_graph(first, ...) ((first)->g)
 
-node  *graph_input(graph *g, const char *name, enum dtype type, struct shape s);        /* uploaded by node_write */
-node  *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home);    /* e.g. a parameter */
+node  *graph_input(graph *g, const char *name, enum dtype type, struct shape s);  /* uploaded by node_write */
+node  *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home);
 /* The same, written here and never again. */
 node  *graph_constant(graph *g, const char *name, struct shape s, const f32 *values);
 node  *graph_step(graph *g);
@@ -114,30 +116,36 @@ node  *node_keep(node *n);                        /* its values can be read afte
 
 i64    shape_count(struct shape s);               /* elements; 1 for a scalar */
 bool   shape_equal(struct shape a, struct shape b);
-/* The shape both broadcast to (numpy's rule: aligned at the last axis, 1 stretches); false when there is none. */
+/* The shape both broadcast to (numpy's rule: aligned at the last axis, 1 stretches); false: there is none. */
 bool   shape_broadcast(struct shape a, struct shape b, struct shape *out);
 const char *shape_text(arena *a, struct shape s); /* "[64 197 192]" */
 i64    node_count(const node *n);
 u64    node_bytes(const node *n);
 const char *node_title(const node *n);
-i64    node_dim(const node *n, int i);            /* axis i; negative counts from the end; 1 beyond the first */
+i64    node_dim(const node *n, int i);            /* axis i, from the end when negative; 1 beyond the first */
 
-/* ---- plan.c, exec.c, dump.c --------------------------------------------------------------------------------------- */
+/* ---- plan.c, exec.c, dump.c ---------------------------------------------------------------------------- */
 
 /* Liveness -> one memory for all activations. Blocks are placed in slabs no larger than an allocation may be.
-   Called by graph_compile; needs no device. */
-struct block { node *owner; bool work; int from, to; u64 bytes, at; int slab; };     /* alive in launches of nodes [from, to] */
-struct plan  { struct block *blocks; int n; u64 *slab_bytes; int n_slabs; u64 planned, unplanned; };
+ * Called by graph_compile; needs no device. */
+struct block {
+    node *owner;
+    bool work;                                    /* its scratch, not its values */
+    int from, to;                                 /* alive in launches of nodes [from, to] */
+    u64 bytes, at;
+    int slab;
+};
+struct plan { struct block *blocks; int n; u64 *slab_bytes; int n_slabs; u64 planned, unplanned; };
 void   plan_build(graph *g);
-/* Does n share in[0]'s memory (a view on an aligned offset)? If not, its emit copies. Valid after planning. */
+/* Does n share in[0]'s memory (a view at an aligned offset)? If not, its emit copies. Valid once planned. */
 bool   plan_aliased(const node *n);
 /* Plans, emits launches, builds programs. -1 + fail(FAULT_USAGE for a complaint, FAULT_DEVICE otherwise). */
 int    graph_compile(graph *g);
 int    graph_run(graph *g);                       /* enqueues the list; does not wait */
-int    graph_set_step(graph *g, const step_words *w);   /* enqueued; *w must stay as it is until a later fence */
+int    graph_set_step(graph *g, const step_words *w);   /* enqueued; *w stays as it is until a later fence */
 int    node_write(node *n, const void *host);     /* blocking */
 int    node_read(const node *n, void *host);      /* blocking; waits for the run */
-int    graph_find_nan(graph *g);                  /* names the first kept or live node with a NaN or infinity; -1 + fail */
+int    graph_find_nan(graph *g);                  /* names the first node with a NaN or infinity: -1 + fail */
 void   graph_dump(const graph *g, FILE *f);       /* one node per line */
 void   graph_dump_dot(const graph *g, FILE *f);
 void   graph_dump_plan(const graph *g, FILE *f);

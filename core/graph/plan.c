@@ -1,6 +1,6 @@
-/* plan.c: liveness -> offsets. Nodes that may share memory (views, in-place results, parts of a concatenation) get one
- * root; each root is a block alive from its first writer to its last reader; blocks are placed largest first at the
- * lowest offset where nothing alive at the same time lies.
+/* plan.c: liveness -> offsets. Nodes that may share memory (views, in-place results, parts of a
+ * concatenation) get one root; each root is a block alive from its first writer to its last reader; blocks
+ * are placed largest first at the lowest offset where nothing alive at the same time lies.
  *
  *     time ->   [---- a ----]
  *                     [---- b ----]        c may lie where a lay
@@ -128,7 +128,9 @@ static void find_blocks(graph *g, const int *from, const int *to)
 static int by_size(const void *a, const void *b)
 {
     const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
-    return x->bytes != y->bytes ? (x->bytes < y->bytes ? 1 : -1) : x->from != y->from ? x->from - y->from : x < y ? -1 : 1;
+    if (x->bytes != y->bytes)
+        return x->bytes < y->bytes ? 1 : -1;
+    return x->from != y->from ? x->from - y->from : x < y ? -1 : 1;
 }
 
 static int by_offset(const void *a, const void *b)
@@ -138,7 +140,8 @@ static int by_offset(const void *a, const void *b)
 }
 
 /* The lowest gap in slab s that holds b, among the blocks already placed there and alive with b; -1: none. */
-static i64 find_gap(struct block **placed, int n, const struct block *b, int s, u64 limit, struct block **near)
+static i64 find_gap(struct block **placed, int n, const struct block *b, int s, u64 limit,
+                    struct block **near)
 {
     int m = 0;
     for (int i = 0; i < n; i++)
@@ -155,7 +158,8 @@ static void place_blocks(graph *g)
 {
     struct plan *p = g->plan;
     u64 limit = g->d && dev_info(g->d)->max_alloc ? dev_info(g->d)->max_alloc : (u64)1 << 62;
-    struct block **order = arena_array(g->a, struct block *, p->n), **near = arena_array(g->a, struct block *, p->n);
+    struct block **order = arena_array(g->a, struct block *, p->n);
+    struct block **near = arena_array(g->a, struct block *, p->n);
     for (int i = 0; i < p->n; i++)
         order[i] = &p->blocks[i];
     qsort(order, (size_t)p->n, sizeof *order, by_size);

@@ -19,8 +19,8 @@ static f32 trunc_normal(rng *r, f32 std)
     }
 }
 
-/* Orthonormal rows (or columns, when there are more rows) of (rows, cols): Gram-Schmidt, twice for accuracy, on normal
- * vectors. O(rows cols min(rows, cols)). */
+/* Orthonormal rows (or columns, when there are more rows) of (rows, cols): Gram-Schmidt, twice for accuracy,
+ * on normal vectors. O(rows cols min(rows, cols)). */
 static void orthogonal(rng *r, f32 *v, i64 rows, i64 cols, f32 gain, arena *a)
 {
     bool flip = rows > cols;
@@ -58,7 +58,7 @@ void param_start(const struct param *x, u64 seed, f32 *v, arena *a)
         return;
     }
     for (i64 i = 0; i < n; i++) {
-        if (i && i % 8192 == 0)                   // a generator has 4096 blocks of four: go to the next position
+        if (i && i % 8192 == 0)                   // a generator has 4096 blocks of four: to the next position
             r = rng_at(seed, RNG_INIT, hash(x->name), (u32)(i / 8192));
         switch (x->init.kind) {
         case INIT_CONSTANT:     v[i] = x->init.scale; break;

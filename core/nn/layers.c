@@ -51,7 +51,8 @@ node *nn_find_tap(const struct nn *m, const char *name) { return find(m->taps, m
 
 void nn_give(struct nn *m, const char *name, node *n)
 {
-    *arena_push(m->g->a, m->given, m->n_given, m->cap_given) = (struct tap){ arena_printf(m->g->a, "%s", name), n };
+    struct tap *t = arena_push(m->g->a, m->given, m->n_given, m->cap_given);
+    *t = (struct tap){ arena_printf(m->g->a, "%s", name), n };
 }
 
 static node *given(const struct nn *m, const char *name)
@@ -118,9 +119,9 @@ node *nn_scale(struct nn *m, node *x, const char *name, f32 start)
 node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias)
 {
     i64 d = node_dim(x, -1);
-    node *qkv = nn_linear(m, x, "qkv", 3 * d, qkv_bias);                               /* b n (3 h d)                   */
-    node *y = nn_tap(m, op_attention(qkv, heads), "proj.in");                          /* b n (h d)                     */
-    return nn_linear(m, y, "proj", d, true);                                           /* b n d                         */
+    node *qkv = nn_linear(m, x, "qkv", 3 * d, qkv_bias);                               /* b n (3 h d)       */
+    node *y = nn_tap(m, op_attention(qkv, heads), "proj.in");                          /* b n (h d)         */
+    return nn_linear(m, y, "proj", d, true);                                           /* b n d             */
 }
 
 node *nn_mlp(struct nn *m, node *x, i64 hidden)
@@ -133,15 +134,16 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
 node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init)
 {
     const char *old = graph_push(m->g, "%s", name);
-    i64 b = node_dim(images, 0), c = node_dim(images, 1), h = node_dim(images, 2) / patch, w = node_dim(images, 3) / patch;
+    i64 b = node_dim(images, 0), c = node_dim(images, 1);
+    i64 h = node_dim(images, 2) / patch, w = node_dim(images, 3) / patch;
     i64 inside = c * patch * patch;
     struct init usual = { INIT_UNIFORM, 1 / sqrtf((f32)inside) }, zero = { INIT_CONSTANT, 0 };
     node *weight = nn_param(m, "weight", SHAPE(dim, c, patch, patch), init ? *init : usual);
     node *bias = nn_param(m, "bias", SHAPE(dim), init ? zero : usual);
     if (h * patch != node_dim(images, 2) || w * patch != node_dim(images, 3))
         graph_complain(m->g, "patches of %d do not tile %s", patch, shape_text(m->g->a, images->shape));
-    node *rows = op_reshape(images, SHAPE(b, c, h, patch, w, patch));                  /* b c h p w q                   */
-    rows = op_reshape(op_transpose(rows, 0, 2, 4, 1, 3, 5), SHAPE(b, h * w, inside));  /* b (h w) (c p q)               */
+    node *rows = op_reshape(images, SHAPE(b, c, h, patch, w, patch));                  /* b c h p w q       */
+    rows = op_reshape(op_transpose(rows, 0, 2, 4, 1, 3, 5), SHAPE(b, h * w, inside));  /* b (h w) (c p q)   */
     node *y = op_add(op_matmul(rows, op_reshape(weight, SHAPE(dim, inside)), TRANS_B), bias);
     graph_pop(m->g, old);
     return y;

@@ -1,29 +1,31 @@
 /* nn.h: named parameters and the layers models are made of.
  *
  *     params *p = params_new();
- *     struct nn m = { graph_new(NULL), p };                  // first without a device: parameters register themselves
+ *     struct nn m = { graph_new(NULL), p };                  // without a device: parameters are registered
  *     model_build(&m, spec, batch);  params_open(p, d, PARAMS_TRAIN);  params_init(p, seed);
- *     struct nn t = { graph_new(d), p, .train = true };      // then as many graphs as wanted, on the same parameters
+ *     struct nn t = { graph_new(d), p, .train = true };      // then any number of graphs on them
  *     node *y = nn_linear(&t, x, "fc1", 768, true);          // parameters "<scope>.fc1.weight" and ".bias"
  *
- * A parameter's name is its checkpoint key, verbatim: the graph's scope plus its own. Weights are (out, in), as in torch.
+ * A parameter's name is its checkpoint key, verbatim: the graph's scope plus its own. Weights are (out,
+ * in), as in torch.
  */
 #ifndef JETCL_NN_H
 #define JETCL_NN_H
 #include "autograd/autograd.h"
 #include "ckpt/ckpt.h"
 
-/* ---- params.c ------------------------------------------------------------------------------------------------------- */
+/* ---- params.c ------------------------------------------------------------------------------------------ */
 
 /* How a parameter starts; `scale` is the standard deviation, the bound or the constant. */
-enum init_kind { INIT_CONSTANT, INIT_NORMAL, INIT_TRUNC_NORMAL /* cut at 2 units, as timm */, INIT_UNIFORM, INIT_ORTHOGONAL };
+enum init_kind { INIT_CONSTANT, INIT_NORMAL, INIT_TRUNC_NORMAL /* cut at 2 units, as timm */, INIT_UNIFORM,
+                 INIT_ORTHOGONAL };
 struct init { enum init_kind kind; f32 scale; };
 
 struct param {
     const char  *name;
     struct shape shape;
     struct init  init;
-    i64          offset;                          /* elements from the start of its slab; a multiple of ADAMW_BLOCK */
+    i64          offset;                          /* elements into its slab; a multiple of ADAMW_BLOCK */
     int          slab;
     range        value, grad;
     bool         loaded;                          /* came from a checkpoint */
@@ -52,17 +54,18 @@ int     params_open(params *p, dev *d, enum params_use use);       /* takes devi
 u64     params_bytes(const params *p, enum params_use use);
 /* Its initial values for a seed; a is for scratch. */
 void    param_start(const struct param *x, u64 seed, f32 *v, arena *a);
-/* Random start of every parameter that was not loaded: a function of (seed, its name), whatever the order. 0 or -1. */
+/* Random start of every parameter that was not loaded: a function of (seed, its name), whatever the
+ * order. 0 or -1. */
 int     params_init(params *p, u64 seed);
 struct param *params_find(const params *p, const char *name);      /* NULL when absent */
 int     params_read(const params *p, const struct param *x, f32 *out);
 int     params_write(params *p, struct param *x, const f32 *values);
-/* Adds every parameter to a checkpoint. The values are read when the checkpoint is saved, one tensor at a time. */
+/* Adds every parameter to a checkpoint. Values are read when it is saved, one tensor at a time. */
 void    params_save(const params *p, ckpt *c, arena *a);
 /* The same with what lies at r in x's shape (a moment, say), under prefix + x's name. */
 void    param_save(const params *p, const struct param *x, range r, ckpt *c, arena *a, const char *prefix);
 
-/* ---- layers.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- layers.c ------------------------------------------------------------------------------------------ */
 
 struct tap { const char *name; node *n; };
 struct nn {
@@ -73,33 +76,37 @@ struct nn {
     size_t      n_taps, cap_taps;
     struct tap *given;                            /* nn_give's */
     size_t      n_given, cap_given;
-    /* Told of each tap while its neighbours are built, for nodes that must run there (recycling's statistics). */
+    /* Told of each tap while its neighbours are built, for nodes that must run there (recycling's
+     * statistics). */
     void      (*on_tap)(void *who, const char *name, node *n);
     void       *who;
 };
 
 node *nn_param(struct nn *m, const char *name, struct shape s, struct init init);
-node *nn_node(const struct nn *m, const char *full);               /* the parameter's node in this graph, NULL when unused */
+node *nn_node(const struct nn *m, const char *full);               /* the parameter's node; NULL: unused */
 /* Records n under "<scope>.<name>" and returns it. */
 node *nn_tap(struct nn *m, node *n, const char *name);
 node *nn_find_tap(const struct nn *m, const char *name);           /* NULL when absent */
 
-/* The random tensor of that full name is n instead of a drawn one: noise of standard deviation 1, or a mask that is
- * divided by its keep already. So the draws of another framework can be injected. Before the model is built. */
+/* The random tensor of that full name is n instead of a drawn one: noise of standard deviation 1, or a
+ * mask that is divided by its keep already. So the draws of another framework can be injected. Before the
+ * model is built. */
 void  nn_give(struct nn *m, const char *name, node *n);
-/* The random tensor "<scope>.<name>": what was given, else drawn; NULL when neither (rate 0, or not training). */
+/* The random tensor "<scope>.<name>": what was given, else drawn; NULL: neither (rate 0, or not training). */
 node *nn_mask(struct nn *m, const char *name, struct shape s, f32 rate);               /* 1/(1-rate) or 0 */
 node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool always);  /* N(0, std^2) */
 
-node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);          /* (... in) -> (... out) */
+node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);      /* (... in) -> (... out) */
 node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
-node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);           /* each element; nothing unless training */
-node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);         /* whole samples (axis 0) (Huang et al. 2016) */
-node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                    /* x * gamma, per channel */
-node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);                   /* qkv, heads, proj; tap "proj.in" */
-node *nn_mlp(struct nn *m, node *x, i64 hidden);                   /* fc1, gelu, fc2; tap "act" */
-/* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. The weight starts as `init` says and
- * the bias at zero; NULL: both uniform in +-1/sqrt(inputs), torch's default for a convolution. */
+/* Both nothing unless training: of each element, and of whole samples (axis 0; Huang et al. 2016). */
+node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);
+node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);
+node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                /* x gamma, per channel */
+node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);               /* tap "proj.in" */
+node *nn_mlp(struct nn *m, node *x, i64 hidden);                                   /* tap "act" */
+/* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. The weight starts as
+ * `init` says and the bias at zero; NULL: both uniform in +-1/sqrt(inputs), torch's default for a
+ * convolution. */
 node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init);
 
 #endif

@@ -1,5 +1,6 @@
-/* params.c: named parameters in device arenas. Each starts on a block of ADAMW_BLOCK elements, so that one launch per slab
- * serves the optimiser, and what lies between two parameters is zero in all four arenas and stays so.
+/* params.c: named parameters in device arenas. Each starts on a block of ADAMW_BLOCK elements, so that
+ * one launch per slab serves the optimiser, and what lies between two parameters is zero in all four
+ * arenas and stays so.
  *
  *     value  [cls_token ..][pos_embed ..][blocks.0.norm1.weight ..] ...
  *     grad, m, v           at the same offsets
@@ -34,7 +35,10 @@ struct param *params_find(const params *p, const char *name)
     return NULL;
 }
 
-static u64 padded(const struct param *x) { return ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4; }
+static u64 padded(const struct param *x)
+{
+    return ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4;
+}
 
 u64 params_bytes(const params *p, enum params_use use)
 {
@@ -127,10 +131,17 @@ int params_open(params *p, dev *d, enum params_use use)
     return 0;
 }
 
-int params_read(const params *p, const struct param *x, f32 *out)      { return mem_read(p->d, x->value, out); }
-int params_write(params *p, struct param *x, const f32 *values)        { return mem_write(p->d, x->value, values); }
+int params_read(const params *p, const struct param *x, f32 *out)
+{
+    return mem_read(p->d, x->value, out);
+}
 
-/* ---- into a checkpoint ------------------------------------------------------------------------------------------------ */
+int params_write(params *p, struct param *x, const f32 *values)
+{
+    return mem_write(p->d, x->value, values);
+}
+
+/* ---- into a checkpoint --------------------------------------------------------------------------------- */
 
 struct stored { dev *d; range r; };
 
