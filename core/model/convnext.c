@@ -1,5 +1,6 @@
-/* convnext.c: ConvNeXt (Liu et al. 2022) as timm builds and names it, with MoE layers in place of MLPs where the experiment
- * wants them. Values are (b h w c) throughout, so norms and linears see channels innermost and nothing is turned around.
+/* convnext.c: ConvNeXt (Liu et al. 2022) as timm builds and names it, with MoE layers in place of MLPs where
+ * the experiment wants them. Values are (b h w c) throughout, so norms and linears see channels innermost and
+ * nothing is turned around.
  *
  *     stem 4x4/4, norm | stage: (norm, 2x2/2 between stages) blocks | mean over the map, norm, linear
  *     block: x += gamma * mlp(norm(depthwise 7x7 (x)))
@@ -12,21 +13,24 @@ static const struct init weights = { INIT_TRUNC_NORMAL, .02f }, zero = { INIT_CO
 /* Seen from outside maps are (b c h w), as everybody else has them. */
 static void tap_map(struct nn *m, node *x, const char *name) { nn_tap(m, op_transpose(x, 0, 3, 1, 2), name); }
 
-/* Rows and columns that a stride of `by` leaves over at the end are not seen, as in any convolution without padding. */
+/* Rows and columns that a stride of `by` leaves over at the end are not seen, as in any convolution
+ * without padding. */
 static node *crop(node *x, int axis, i64 by)
 {
     i64 n = node_dim(x, axis), whole = n / by * by;
     return whole == n ? x : op_slice(x, axis, 0, whole);
 }
 
-/* (b h w c) -> (b h/2 w/2 out): a convolution whose stride is its kernel, as a product. The weight is turned, not the map. */
+/* (b h w c) -> (b h/2 w/2 out): a convolution whose stride is its kernel, as a product. The weight is turned,
+ * not the map. */
 static node *halve(struct nn *m, node *x, i64 out)
 {
     x = crop(crop(x, 1, 2), 2, 2);
     i64 b = node_dim(x, 0), h = node_dim(x, 1) / 2, w = node_dim(x, 2) / 2, c = node_dim(x, 3);
-    node *weight = nn_param(m, "weight", SHAPE(out, c, 2, 2), weights), *bias = nn_param(m, "bias", SHAPE(out), zero);
-    node *rows = op_transpose(op_reshape(x, SHAPE(b, h, 2, w, 2, c)), 0, 1, 3, 2, 4, 5);               /* b h w p q c       */
-    node *kernel = op_reshape(op_transpose(weight, 0, 2, 3, 1), SHAPE(out, 4 * c));                    /* out (p q c)       */
+    node *weight = nn_param(m, "weight", SHAPE(out, c, 2, 2), weights);
+    node *bias = nn_param(m, "bias", SHAPE(out), zero);
+    node *rows = op_transpose(op_reshape(x, SHAPE(b, h, 2, w, 2, c)), 0, 1, 3, 2, 4, 5); /* b h w p q c     */
+    node *kernel = op_reshape(op_transpose(weight, 0, 2, 3, 1), SHAPE(out, 4 * c));     /* out (p q c)      */
     return op_add(op_matmul(op_reshape(rows, SHAPE(b, h, w, 4 * c)), kernel, TRANS_B), bias);
 }
 
@@ -34,7 +38,8 @@ static node *depthwise(struct nn *m, node *x)
 {
     const char *old = graph_push(m->g, "conv_dw");
     i64 c = node_dim(x, 3);
-    x = op_depthwise(x, nn_param(m, "weight", SHAPE(c, 1, 7, 7), weights), nn_param(m, "bias", SHAPE(c), zero));
+    node *weight = nn_param(m, "weight", SHAPE(c, 1, 7, 7), weights);
+    x = op_depthwise(x, weight, nn_param(m, "bias", SHAPE(c), zero));
     graph_pop(m->g, old);
     return x;
 }
@@ -44,7 +49,7 @@ static node *block(struct nn *m, const struct spec *s, node *x, int i)
     const char *old = graph_push(m->g, "%s", model_block(m->g->a, s, i));
     i64 b = node_dim(x, 0), h = node_dim(x, 1), w = node_dim(x, 2), c = node_dim(x, 3);
     struct moe l;
-    node *y = nn_tap(m, nn_layernorm(m, depthwise(m, x), "norm", EPS), "norm2");                       /* b h w c           */
+    node *y = nn_tap(m, nn_layernorm(m, depthwise(m, x), "norm", EPS), "norm2");        /* b h w c          */
     const char *inner = graph_push(m->g, "mlp");
     if (moe_of_block(m->g->a, s, i, &l))
         y = op_reshape(moe_layer(m, s, &l, op_reshape(y, SHAPE(b, h * w, c))), SHAPE(b, h, w, c));
@@ -64,7 +69,8 @@ static node *stem(struct nn *m, const struct spec *s, node *images)
 {
     const char *old = graph_push(m->g, "stem");
     images = crop(crop(images, 2, 4), 3, 4);
-    i64 b = node_dim(images, 0), h = node_dim(images, 2) / 4, w = node_dim(images, 3) / 4, c = s->model.dims.v[0];
+    i64 b = node_dim(images, 0), h = node_dim(images, 2) / 4, w = node_dim(images, 3) / 4;
+    i64 c = s->model.dims.v[0];
     node *x = op_reshape(nn_patches(m, images, "0", 4, c, &weights), SHAPE(b, h, w, c));
     x = nn_layernorm(m, x, "1", EPS);
     graph_pop(m->g, old);
@@ -93,7 +99,8 @@ static node *head(struct nn *m, const struct spec *s, node *x)
     const char *old = graph_push(m->g, "head");
     i64 b = node_dim(x, 0), n = node_dim(x, 1) * node_dim(x, 2), c = node_dim(x, 3);
     node *mean = op_scale(op_sum(op_reshape(x, SHAPE(b, n, c)), 1), 1 / (f32)n);
-    node *y = nn_linear(m, nn_layernorm(m, op_reshape(mean, SHAPE(b, c)), "norm", EPS), "fc", s->model.classes, true);
+    node *y = nn_layernorm(m, op_reshape(mean, SHAPE(b, c)), "norm", EPS);
+    y = nn_linear(m, y, "fc", s->model.classes, true);
     graph_pop(m->g, old);
     return y;
 }

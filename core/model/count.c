@@ -1,13 +1,15 @@
-/* count.c: parameters, multiply-adds and memory of an experiment's network, from the graphs that would run, without a device.
+/* count.c: parameters, multiply-adds and memory of an experiment's network, from the graphs that would run,
+ * without a device.
  *
- * The paper's FLOPs are multiply-adds of linears, experts and the three routing products, without attention's two products.
- * Activation memory is what the planner lays out; kernels' own scratch comes on top of it. */
+ * The paper's FLOPs are multiply-adds of linears, experts and the three routing products, without attention's
+ * two products. Activation memory is what the planner lays out; kernels' own scratch comes on top of it. */
 #include "model/model.h"
 
 /* "blocks.3.attn.qkv'" -> "blocks.3": how many characters name the layer; 0 when the node belongs to none. */
 static int layer_length(const char *name)
 {
-    int n = (int)strcspn(name, ".'"), parts = text_starts(name, "stages.") ? 2 : text_starts(name, "blocks.") ? 1 : 0;
+    bool stage = text_starts(name, "stages."), block = text_starts(name, "blocks.");
+    int n = (int)strcspn(name, ".'"), parts = stage ? 2 : block ? 1 : 0;
     for (int i = 0; i < parts && name[n] == '.'; i++)
         n += 1 + (int)strcspn(name + n + 1, ".'");
     if (parts == 2 && text_starts(name + n, ".") && strstr(name, ".blocks."))
@@ -31,16 +33,20 @@ static struct model_layer *layer_of(struct counter *c, const char *name)
 static bool backward(const node *n) { return strchr(n->name, '\'') != NULL; }
 
 /* Is it one of attention's two products (or both in one op)? */
-static bool attends(const node *n) { return text_starts(n->op->name, "attention") || text_ends(n->name, "attn"); }
+static bool attends(const node *n)
+{
+    return text_starts(n->op->name, "attention") || text_ends(n->name, "attn");
+}
 
-/* ---- graphs ------------------------------------------------------------------------------------------------------------------- */
+/* ---- graphs -------------------------------------------------------------------------------------------- */
 
 /* Forward and, training, backward of a batch, simplified and planned. NULL + fail. */
 static graph *plan(const struct spec *s, params *p, int batch, bool train)
 {
     graph *g = graph_new(NULL);
     struct nn m = { g, p, train };
-    node *images = graph_input(g, "images", F32, model_images(s, batch)), *logits = node_keep(model_build(&m, s, images));
+    node *images = graph_input(g, "images", F32, model_images(s, batch));
+    node *logits = node_keep(model_build(&m, s, images));
     if (train && !g->complaint) {
         node *target = graph_input(g, "targets", F32, logits->shape);
         node *loss = op_mean(op_cross_entropy(logits, target, (f32)s->augment.smoothing));
@@ -67,7 +73,7 @@ static u64 planned(const struct spec *s, const graph *g, int batch)
     return g->plan->planned + 4 * (u64)shape_count(model_images(s, batch));
 }
 
-/* ---- what they say ------------------------------------------------------------------------------------------------------------ */
+/* ---- what they say ------------------------------------------------------------------------------------- */
 
 static void count_forward(struct counter *c, const struct spec *s, const graph *g)
 {
@@ -109,10 +115,13 @@ static void count_training(struct counter *c, const struct spec *s, const graph 
 static void name_experts(struct counter *c, const struct spec *s)
 {
     struct moe l;
-    for (int i = 0; i < model_depth(s); i++)
-        if (moe_of_block(c->a, s, i, &l))
-            layer_of(c, model_block(c->a, s, i))->experts =
-                l.universal ? arena_printf(c->a, "%d + %d", l.core, l.universal) : arena_printf(c->a, "%d", l.core);
+    for (int i = 0; i < model_depth(s); i++) {
+        if (!moe_of_block(c->a, s, i, &l))
+            continue;
+        struct model_layer *layer = layer_of(c, model_block(c->a, s, i));
+        layer->experts = l.universal ? arena_printf(c->a, "%d + %d", l.core, l.universal)
+                                     : arena_printf(c->a, "%d", l.core);
+    }
 }
 
 int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch, struct model_count *out)
@@ -120,7 +129,8 @@ int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch,
     *out = (struct model_count){ .train_batch = train_batch, .eval_batch = eval_batch };
     struct counter c = { a, out };
     params *p = model_params(s);
-    graph *eval = p ? plan(s, p, eval_batch, false) : NULL, *train = eval ? plan(s, p, train_batch, true) : NULL;
+    graph *eval = p ? plan(s, p, eval_batch, false) : NULL;
+    graph *train = eval ? plan(s, p, train_batch, true) : NULL;
     if (train) {
         for (size_t i = 0; i < p->n; i++)
             layer_of(&c, p->list[i].name)->params += shape_count(p->list[i].shape);

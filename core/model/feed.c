@@ -1,8 +1,8 @@
-/* feed.c: the loader's batches as a network's input. Bytes and recipes go to the device, which erases, mixes and
- * normalises (cl/feed.cl): a quarter of what the finished numbers would take on the way.
+/* feed.c: the loader's batches as a network's input. Bytes and recipes go to the device, which erases, mixes
+ * and normalises (cl/feed.cl): a quarter of what the finished numbers would take on the way.
  *
- * A part of a larger batch is mixed with images of other parts, so these come along behind its own: memory stays
- * that of two parts. Only a whole batch finds its partners in itself. */
+ * A part of a larger batch is mixed with images of other parts, so these come along behind its own: memory
+ * stays that of two parts. Only a whole batch finds its partners in itself. */
 #include "model/model.h"
 #include "op/grid.h"
 
@@ -27,7 +27,8 @@ static void add_launch(struct feed *f, const char *kernel, i64 images, i64 part,
 
 int feed_open(struct feed *f, dev *d, const node *images, bool whole)
 {
-    *f = (struct feed){ .d = d, .part = node_dim(images, 0), .h = (int)node_dim(images, 2), .w = (int)node_dim(images, 3),
+    *f = (struct feed){ .d = d, .part = node_dim(images, 0),
+                        .h = (int)node_dim(images, 2), .w = (int)node_dim(images, 3),
                         .gathered = !whole, .images = images->home, .memory = pool_new(d, "pixels") };
     u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->part;
     f->pixels = take(f, image * n * (whole ? 1 : 2));
@@ -42,7 +43,8 @@ int feed_open(struct feed *f, dev *d, const node *images, bool whole)
     f->list = launches_new(d, "feed");
     const arg erase[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->noise),
                           ARG_INT(RNG_AUGMENT) };
-    const arg feed[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->values), ARG_RANGE(f->images) };
+    const arg feed[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->values),
+                         ARG_RANGE(f->images) };
     add_launch(f, "erase", whole ? f->part : 2 * f->part, f->part, erase, countof(erase));
     add_launch(f, "feed", f->part, whole ? 0 : f->part, feed, countof(feed));
     return launches_compile(f->list);
@@ -66,26 +68,31 @@ static range image_at(const struct feed *f, i64 k, i64 n)
 static int write_partners(struct feed *f, const struct batch *b, i64 from, i64 n)
 {
     size_t image = 3 * (size_t)f->h * (size_t)f->w;
-    for (i64 k = 0; k < n; k++)
-        if (mem_write_later(f->d, image_at(f, f->part + k, 1), b->pixels + (size_t)b->recipes[from + k].partner * image))
+    for (i64 k = 0; k < n; k++) {
+        const u8 *partner = b->pixels + (size_t)b->recipes[from + k].partner * image;
+        if (mem_write_later(f->d, image_at(f, f->part + k, 1), partner))
             return -1;
+    }
     return 0;
 }
 
 static int write_numbers(struct feed *f, const f32 *from, i64 n)
 {
-    return mem_write_later(f->d, (range){ f->images.mem, f->images.off, f->images.bytes / (u64)f->part * (u64)n }, from);
+    u64 bytes = f->images.bytes / (u64)f->part * (u64)n;
+    return mem_write_later(f->d, (range){ f->images.mem, f->images.off, bytes }, from);
 }
 
 int feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n)
 {
     size_t image = 3 * (size_t)f->h * (size_t)f->w;
     check(n > 0 && n <= f->part && from >= 0 && from + n <= b->n && (f->gathered || (!from && n == b->n)),
-          "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->part, f->gathered ? "" : " of whole batches");
+          "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->part,
+          f->gathered ? "" : " of whole batches");
     if (b->numbers)
         return write_numbers(f, b->numbers + (size_t)from * image, n);
     if (b->h != f->h || b->w != f->w)
-        return fail(FAULT_USAGE, "images are read as squares, %d x %d pixels; model.image is %d x %d", b->h, b->w, f->h, f->w);
+        return fail(FAULT_USAGE, "images are read as squares, %d x %d pixels; model.image is %d x %d",
+                    b->h, b->w, f->h, f->w);
     range recipes = { f->recipes.mem, f->recipes.off, sizeof(struct recipe) * (u64)n };
     if (mem_write_later(f->d, image_at(f, 0, n), b->pixels + (size_t)from * image)
         || mem_write_later(f->d, recipes, b->recipes + from) || mem_write_later(f->d, f->values, b->values)

@@ -32,7 +32,10 @@ const char *model_block(arena *a, const struct spec *s, int block)
     return arena_printf(a, "stages.%d.blocks.%d", stage, block);
 }
 
-f32 model_rate(const struct spec *s, f64 last, int block) { return (f32)(last * block / MAX(model_depth(s) - 1, 1)); }
+f32 model_rate(const struct spec *s, f64 last, int block)
+{
+    return (f32)(last * block / MAX(model_depth(s) - 1, 1));
+}
 
 node *model_build(struct nn *m, const struct spec *s, node *images)
 {

@@ -1,13 +1,14 @@
-/* model.h: the networks an experiment can name, built from nn's layers. One builder serves counting, training and evaluation.
+/* model.h: the networks an experiment can name, built from nn's layers. One builder serves counting, training
+ * and evaluation.
  *
- *     params *p = model_open(d, &spec, PARAMS_TRAIN);                   // named; from spec.model.init, else random
+ *     params *p = model_open(d, &spec, PARAMS_TRAIN);                   // from spec.model.init, else random
  *     struct nn m = { graph_new(d), p, .train = true };
  *     node *images = graph_input(m.g, "images", F32, model_images(&spec, 32));
  *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
  *     model_save(p, &spec, "last.safetensors", &(struct model_about){ .classes = names, .n_classes = n });
  *
- * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n tokens, d channels,
- * h heads, e experts, s slots per expert.
+ * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n
+ * tokens, d channels, h heads, e experts, s slots per expert.
  */
 #ifndef JETCL_MODEL_H
 #define JETCL_MODEL_H
@@ -21,21 +22,24 @@ struct model { const char *name; node *(*build)(struct nn *m, const struct spec 
 #include "model/models.def"
 #undef MODEL
 
-/* ---- model.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- model.c ------------------------------------------------------------------------------------------- */
 
 struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height width) */
 
-/* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): "block.<i>" for what
- * block i gives, "<block>.attn.proj.in", "<block>.norm2" (what the MLP reads, of a ConvNeXt too) and "<block>.mlp.act" for recycling, and of MoE layers "<block>.mlp",
- * "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
+/* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): of every
+ * block "block.<i>" (what it gives, as (b c h w) from a ConvNeXt), "<block>.norm2" (what its MLP reads, of a
+ * ConvNeXt too) and "<block>.mlp" (what its MLP gives); for recycling "<block>.attn.proj.in" and
+ * "<block>.mlp.act"; of MoE layers "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
 node *model_build(struct nn *m, const struct spec *s, node *images);
 
 /* grad_build of a loss over the network, as train.recompute says. */
 void model_grad(const struct spec *s, node *loss, node *const *wrt, int n, node **out);
 
-/* The parameters of s->model by name and shape, no memory taken. NULL + fail(FAULT_USAGE) when it cannot be built. */
+/* The parameters of s->model by name and shape, no memory taken. NULL + fail(FAULT_USAGE) when it
+ * cannot be built. */
 params *model_params(const struct spec *s);
-/* The same with memory on d and the values of s->model.init where it is given; random ones from s->seed for the rest. */
+/* The same with memory on d, and values: those of s->model.init if given; random ones from s->seed
+ * for the rest. */
 params *model_open(dev *d, const struct spec *s, enum params_use use);
 
 /* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
@@ -44,7 +48,7 @@ const char *model_block(arena *a, const struct spec *s, int block);
 /* A rate that rises linearly from 0 at the first block to `last` at the last one. */
 f32         model_rate(const struct spec *s, f64 last, int block);
 
-/* ---- feed.c: batches of the loader into a network's input --------------------------------------------------------------------- */
+/* ---- feed.c: batches of the loader into a network's input ---------------------------------------------- */
 
 struct feed {
     dev  *d;
@@ -59,13 +63,14 @@ struct feed {
 /* images: a compiled graph's input (part 3 h w). whole: batches are never larger than it. 0, or -1 + fail. */
 int  feed_open(struct feed *f, dev *d, const node *images, bool whole);
 void feed_close(struct feed *f);
-/* Images [from, from + n) of b, n <= part, into the front of `images`, finished; whole: all of b. Enqueued: b must stay
- * until a later fence. Batches that erase are all of one loader, so the table of noise goes up once. */
+/* Images [from, from + n) of b, n <= part, into the front of `images`, finished; whole: all of b.
+ * Enqueued: b must stay until a later fence. Batches that erase are all of one loader, so the table of
+ * noise goes up once. */
 int  feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n);
 /* n images of noise with mean 0 and variance 1, mixed as the loader's are, and labels: for measurements. */
 struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 
-/* ---- weights.c ------------------------------------------------------------------------------------------------------------- */
+/* ---- weights.c ----------------------------------------------------------------------------------------- */
 
 /* Fills p from any checkpoint (ckpt.h) and says on stderr what became of it. 0, or -1 + fail(FAULT_DATA). */
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
@@ -74,29 +79,38 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema);
 struct load_options model_load_options(const struct spec *s);
 
 /* What a checkpoint tells besides its weights. `more`: further key, value, ..., NULL; NULL for none. */
-struct model_about { const char *const *classes; int n_classes; const f64 *mean, *std; const char *const *more; };
+struct model_about {
+    const char *const *classes;
+    int n_classes;
+    const f64 *mean, *std;
+    const char *const *more;
+};
 /* Writes it into c's metadata, with the experiment. */
 void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about);
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
 /* Class names in index order out of a checkpoint's metadata: how many, 0 when it names none. */
 int   model_classes(const ckpt *c, arena *a, const char *const **names);
 
-/* ---- spheromoe.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- spheromoe.c --------------------------------------------------------------------------------------- */
 
 /* How one MoE layer differs from its sisters; everything else stands in spec.model.moe. */
-struct moe { int core, universal, heads; f32 expert_drop; const char *experts; /* scope they are under; NULL: this one */ };
+struct moe {
+    int core, universal, heads;
+    f32 expert_drop;
+    const char *experts;                          /* scope its experts are under; NULL: this one */
+};
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
 bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
-/* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and behind
- * "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
+/* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and
+ * behind "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
 
-/* ---- count.c --------------------------------------------------------------------------------------------------------------- */
+/* ---- count.c ------------------------------------------------------------------------------------------- */
 
 /* One layer: a block, or what stands before and behind them. Multiply-adds are for one image. */
 struct model_layer {
     const char *name, *experts;                   /* "98 + 196", NULL for a dense one */
-    i64 params;                                   /* its own: experts shared with an earlier layer are counted there */
+    i64 params;                                   /* its own: shared experts count in their first layer */
     f64 macs, attention;                          /* all multiply-adds; those of attention's two products */
     u64 eval_bytes;                               /* most activation memory while it computes, evaluating */
     u64 kept_bytes;                               /* what it leaves for the backward pass, training */
@@ -105,7 +119,7 @@ struct model_count {
     int n;
     struct model_layer *layer;
     i64 params;
-    f64 macs, paper_macs;                         /* all multiply-adds; without attention's products, as the paper counts */
+    f64 macs, paper_macs;                         /* all; without attention's products, as the paper counts */
     int eval_batch, train_batch;                  /* images that are in memory at once */
     u64 eval_bytes, train_bytes;                  /* activations and input, as planned for them */
     u64 weight_bytes, state_bytes;                /* weights; weights, gradients and both moments */

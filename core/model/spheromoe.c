@@ -1,12 +1,14 @@
-/* spheromoe.c: the mixture-of-experts layers. Routing is soft: every slot reads a mean of tokens, every token a mean of
- * slots, so nothing is sorted and every expert is used.
+/* spheromoe.c: the mixture-of-experts layers. Routing is soft: every slot reads a mean of tokens, every token
+ * a mean of slots, so nothing is sorted and every expert is used.
  *
- *   SpheroMoE (Zhu et al. 2024)      cosine routing, two temperatures that divide, entmax combine, core and universal experts
- *   Soft MoE as the reference has it one scale that multiplies, softmax both ways, one kind of expert
- *   Soft MoE (Puigcerver et al. 2024) the original: queries `mu` (d e s), epsilon inside the root
+ *   SpheroMoE (Zhu et al. 2024)         cosine routing, two temperatures that divide, entmax combine,
+ *                                       core and universal experts
+ *   Soft MoE as the reference has it    one scale that multiplies, softmax both ways, one kind of expert
+ *   Soft MoE (Puigcerver et al. 2024)   the original: queries `mu` (d e s), epsilon inside the root
  *
- * Experts work in layout (e (b s) d): each sees all its slots of a batch as the rows of one matrix, and all experts of a kind
- * are one batched product. Along e, cutting in core and universal and joining again costs no copy.
+ * Experts work in layout (e (b s) d): each sees all its slots of a batch as the rows of one matrix, and
+ * all experts of a kind are one batched product. Along e, cutting in core and universal and joining again
+ * costs no copy.
  */
 #include "model/model.h"
 #include <math.h>
@@ -16,7 +18,7 @@
 
 struct sizes { i64 b, n, d, h, k /* d of one head */, e, s; };
 
-/* ---- which blocks ------------------------------------------------------------------------------------------------------ */
+/* ---- which blocks -------------------------------------------------------------------------------------- */
 
 static bool listed(counts list, int x)
 {
@@ -68,7 +70,8 @@ bool moe_of_block(arena *a, const struct spec *s, int block, struct moe *out)
         b = before.first + before.count;
     }
     int owner = owner_of(s, g, block);
-    *out = (struct moe){ .core = list_at(s->model.moe.core, with_moe), .universal = list_at(s->model.moe.universal, with_moe),
+    *out = (struct moe){ .core = list_at(s->model.moe.core, with_moe),
+                         .universal = list_at(s->model.moe.universal, with_moe),
                          .heads = s->model.moe.multi_head ? s->model.heads : 1,
                          .expert_drop = model_rate(s, s->model.moe.expert_drop, block) };
     if (owner != block)
@@ -76,10 +79,11 @@ bool moe_of_block(arena *a, const struct spec *s, int block, struct moe *out)
     return true;
 }
 
-/* ---- experts ------------------------------------------------------------------------------------------------------------ */
+/* ---- experts ------------------------------------------------------------------------------------------- */
 
 /* A parameter of the experts: the layer's own, or of the layer that shares its experts with this one. */
-static node *expert_param(struct nn *m, const struct moe *l, const char *name, struct shape shape, struct init init)
+static node *expert_param(struct nn *m, const struct moe *l, const char *name, struct shape shape,
+                          struct init init)
 {
     const char *own = m->g->scope;                // blocks.7.mlp.core_experts.vit_fc1
     if (l->experts)
@@ -90,12 +94,14 @@ static node *expert_param(struct nn *m, const struct moe *l, const char *name, s
 }
 
 /* (e rows in) -> (e rows out), each expert with a matrix of its own. */
-static node *expert_linear(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name, i64 out)
+static node *expert_linear(struct nn *m, const struct spec *s, const struct moe *l, node *x,
+                           const char *name, i64 out)
 {
     const char *old = graph_push(m->g, "%s", name);
     i64 e = node_dim(x, 0), in = node_dim(x, 2);
     f64 fan = s->model.moe.init == EXPERT_INIT_released ? (f64)in * (f64)out : (f64)in;
-    node *w = expert_param(m, l, "weight", SHAPE(e, out, in), (struct init){ INIT_UNIFORM, (f32)(1 / sqrt(fan)) });
+    struct init start = { INIT_UNIFORM, (f32)(1 / sqrt(fan)) };
+    node *w = expert_param(m, l, "weight", SHAPE(e, out, in), start);
     node *b = expert_param(m, l, "bias", SHAPE(e, out), (struct init){ INIT_CONSTANT, 0 });
     node *y = op_add(op_matmul(x, w, TRANS_B), op_reshape(b, SHAPE(e, 1, out)));
     graph_pop(m->g, old);
@@ -113,16 +119,18 @@ static node *scale_offset(struct nn *m, const struct moe *l, node *x, const char
     return x;
 }
 
-static node *experts(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name, i64 hidden)
+static node *experts(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name,
+                     i64 hidden)
 {
-    f32 rate = (f32)s->model.moe.dropout, rate_act = s->model.moe.dropout_act < 0 ? rate : (f32)s->model.moe.dropout_act;
+    f32 rate = (f32)s->model.moe.dropout;
+    f32 rate_act = s->model.moe.dropout_act < 0 ? rate : (f32)s->model.moe.dropout_act;
     const char *old = graph_push(m->g, "%s", name);
     i64 d = node_dim(x, -1);
     if (s->model.moe.layer_scale)
         x = scale_offset(m, l, x, "scale_in");
-    node *h = op_gelu(expert_linear(m, s, l, x, "vit_fc1", hidden));                    /* e (b s) hidden                */
+    node *h = op_gelu(expert_linear(m, s, l, x, "vit_fc1", hidden));                    /* e (b s) hidden   */
     h = nn_dropout(m, h, "drop1", rate_act);
-    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", rate);    /* e (b s) d                     */
+    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", rate);    /* e (b s) d        */
     if (s->model.moe.layer_scale)
         y = scale_offset(m, l, y, "scale_out");
     graph_pop(m->g, old);
@@ -132,18 +140,20 @@ static node *experts(struct nn *m, const struct spec *s, const struct moe *l, no
 /* Core experts first, then the universal ones: the order of phi's rows. (e (b s) d) -> the same. */
 static node *all_experts(struct nn *m, const struct spec *s, const struct moe *l, node *x)
 {
-    i64 hidden = (i64)((f64)node_dim(x, -1) * s->model.mlp_ratio), narrow = (i64)((f64)hidden * s->model.moe.universal_ratio);
+    i64 hidden = (i64)((f64)node_dim(x, -1) * s->model.mlp_ratio);
+    i64 narrow = (i64)((f64)hidden * s->model.moe.universal_ratio);
     if (s->model.moe.kind != MOE_sphero)
         return experts(m, s, l, x, "experts", hidden);
     node *core = NULL, *univ = NULL;
-    if (l->core)
-        core = experts(m, s, l, op_slice(x, 0, 0, l->core), "core_experts", hidden);    /* few and wide                  */
-    if (l->universal)
-        univ = experts(m, s, l, op_slice(x, 0, l->core, l->universal), "univ_experts", narrow); /* many and narrow       */
+    if (l->core)                                                                        /* few and wide     */
+        core = experts(m, s, l, op_slice(x, 0, 0, l->core), "core_experts", hidden);
+    if (l->universal)                                                                   /* many and narrow  */
+        univ = experts(m, s, l, op_slice(x, 0, l->core, l->universal), "univ_experts", narrow);
     return !univ ? core : !core ? univ : op_concat(core, univ, 0);
 }
 
-/* Stochastic depth of the experts: of all at once for a sample, as released, or of each, as the paper draws it. */
+/* Stochastic depth of the experts: of all at once for a sample, as released, or of each, as the
+ * paper draws it. */
 static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l, node *y, struct sizes z)
 {
     struct shape per = SHAPE(s->model.moe.expert_drop_per == DROP_sample ? 1 : z.e, z.b, 1);
@@ -153,25 +163,30 @@ static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l
     return op_reshape(op_mul(op_reshape(y, SHAPE(z.e, z.b, z.s * z.d)), mask), y->shape);
 }
 
-/* ---- routing ------------------------------------------------------------------------------------------------------------ */
+/* ---- routing ------------------------------------------------------------------------------------------- */
 
 /* Heads apart: (b n (h k)) -> ((h b) n k), and back. One head: nothing moves. */
 static node *split_heads(node *x, struct sizes z)
 {
     if (z.h == 1)
         return x;
-    return op_reshape(op_transpose(op_reshape(x, SHAPE(z.b, z.n, z.h, z.k)), 2, 0, 1, 3), SHAPE(z.h * z.b, z.n, z.k));
+    x = op_transpose(op_reshape(x, SHAPE(z.b, z.n, z.h, z.k)), 2, 0, 1, 3);
+    return op_reshape(x, SHAPE(z.h * z.b, z.n, z.k));
 }
 
 static node *merge_heads(node *x, struct sizes z)
 {
     if (z.h == 1)
         return x;
-    return op_reshape(op_transpose(op_reshape(x, SHAPE(z.h, z.b, z.n, z.k)), 1, 2, 0, 3), SHAPE(z.b, z.n, z.d));
+    x = op_transpose(op_reshape(x, SHAPE(z.h, z.b, z.n, z.k)), 1, 2, 0, 3);
+    return op_reshape(x, SHAPE(z.b, z.n, z.d));
 }
 
 /* The reference's Soft MoE with a slot norm leaves both sides at the length they have. */
-static bool on_sphere(const struct spec *s) { return s->model.moe.kind == MOE_sphero || !s->model.moe.slot_norm; }
+static bool on_sphere(const struct spec *s)
+{
+    return s->model.moe.kind == MOE_sphero || !s->model.moe.slot_norm;
+}
 
 /* What tokens are compared by: ((h b) n k). */
 static node *keys(struct nn *m, const struct spec *s, node *x)
@@ -182,7 +197,7 @@ static node *keys(struct nn *m, const struct spec *s, node *x)
     return s->model.moe.key_norm && on_sphere(s) ? op_l2norm(x, NORM_EPS, original) : x;
 }
 
-/* x (b n d) -> (b m d): tokens between tokens, as torch's linear interpolation without aligned corners places them. */
+/* x (b n d) -> (b to d): tokens between tokens, as torch's linear interpolation without aligned corners. */
 static node *interpolated(struct nn *m, node *x, i64 to)
 {
     i64 n = node_dim(x, 1);
@@ -199,7 +214,8 @@ static node *interpolated(struct nn *m, node *x, i64 to)
     return y;
 }
 
-/* What slots are compared by: (h (e s) k), ((e s) d) for one head, (b (e s) d) where they come from the tokens. */
+/* What slots are compared by: (h (e s) k), ((e s) d) for one head, (b (e s) d) where they come from
+ * the tokens. */
 static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z)
 {
     struct shape rows = z.h == 1 ? SHAPE(z.e * z.s, z.d) : SHAPE(z.e * z.s, z.h, z.k);
@@ -209,10 +225,12 @@ static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z
         return op_l2norm(op_transpose(mu, 1, 0), NORM_EPS, true);
     }
     node *phi;
-    if (s->model.moe.input_as_phi)
+    if (s->model.moe.input_as_phi) {
         phi = interpolated(m, x, z.e * z.s);
-    else
-        phi = op_reshape(nn_param(m, "phi", SHAPE(z.e, z.s, z.d), s->model.moe.kind == MOE_sphero ? orthogonal : normal), rows);
+    } else {
+        struct init start = s->model.moe.kind == MOE_sphero ? orthogonal : normal;
+        phi = op_reshape(nn_param(m, "phi", SHAPE(z.e, z.s, z.d), start), rows);
+    }
     if (s->model.moe.query_proj)
         phi = scale_offset(m, &(struct moe){ 0 }, phi, "phi_query_proj");
     if (s->model.moe.slot_norm)
@@ -227,16 +245,18 @@ static node *scalar(struct nn *m, const struct spec *s, const char *name)
     return nn_param(m, name, SCALAR, (struct init){ INIT_CONSTANT, (f32)s->model.moe.temperature });
 }
 
-/* Dispatch over tokens, combine over slots, of similarities over a temperature plus the noise that both sides share. Soft MoE
- * has its scale in the similarities already. */
+/* Dispatch over tokens, combine over slots, of similarities over a temperature plus the noise that both sides
+ * share. Soft MoE has its scale in the similarities already. */
 static struct routing routing(struct nn *m, const struct spec *s, node *logits, node *noise)
 {
     bool entmax = s->model.moe.combine == COMBINE_entmax15;
     if (s->model.moe.kind != MOE_sphero) {
         logits = noise ? op_add(logits, noise) : logits;
-        return (struct routing){ op_softmax(logits, 1), entmax ? op_entmax15(logits) : op_softmax(logits, 2) };
+        node *disp = op_softmax(logits, 1);
+        return (struct routing){ disp, entmax ? op_entmax15(logits) : op_softmax(logits, 2) };
     }
-    node *t_disp = scalar(m, s, "scales.0"), *t_comb = s->model.moe.shared_temperature ? t_disp : scalar(m, s, "scales.1");
+    node *t_disp = scalar(m, s, "scales.0");
+    node *t_comb = s->model.moe.shared_temperature ? t_disp : scalar(m, s, "scales.1");
     return op_route(logits, t_disp, t_comb, noise, entmax);
 }
 
@@ -269,7 +289,8 @@ static void tap_weights(struct nn *m, node *w, const char *name, struct sizes z,
 
 static struct sizes sizes_of(const struct spec *s, const struct moe *l, const node *x)
 {
-    struct sizes z = { node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), l->heads, 0, l->core + l->universal, s->model.moe.slots };
+    struct sizes z = { node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), l->heads, 0,
+                       l->core + l->universal, s->model.moe.slots };
     z.k = z.d / z.h;
     if (z.k * z.h != z.d)
         graph_complain(x->g, "%lld heads do not divide %lld channels", (long long)z.h, (long long)z.d);
@@ -280,18 +301,18 @@ node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x
 {
     struct sizes z = sizes_of(s, l, x);
     f64 std = s->model.moe.noise == NOISE_ONE_OVER_E ? 1 / (f64)z.e : s->model.moe.noise;
-    node *token = split_heads(x, z);                                                    /* (h b) n k                     */
-    node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)                 */
+    node *token = split_heads(x, z);                                                    /* (h b) n k        */
+    node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)    */
     node *noise = nn_noise(m, "noise", logits->shape, (f32)std, s->model.moe.noise_when == NOISE_always);
     struct routing w = routing(m, s, logits, noise);
     tap_weights(m, w.disp, "dispatch", z, z.e, z.s);
     tap_weights(m, w.comb, "combine", z, 1, z.e * z.s);
 
-    node *slot = op_matmul(w.disp, token, TRANS_A);                                      /* (h b) (e s) k                 */
-    slot = op_transpose(op_reshape(slot, SHAPE(z.h, z.b, z.e, z.s, z.k)), 2, 1, 3, 0, 4);           /* e b s h k         */
+    node *slot = op_matmul(w.disp, token, TRANS_A);                                     /* (h b) (e s) k    */
+    slot = op_transpose(op_reshape(slot, SHAPE(z.h, z.b, z.e, z.s, z.k)), 2, 1, 3, 0, 4); /* e b s h k      */
     slot = op_reshape(slot, SHAPE(z.e, z.b * z.s, z.d));
-    node *y = expert_drop(m, s, l, all_experts(m, s, l, slot), z);                      /* e (b s) d                     */
-    y = op_transpose(op_reshape(y, SHAPE(z.e, z.b, z.s, z.h, z.k)), 3, 1, 0, 2, 4);                 /* h b e s k         */
-    y = op_matmul(w.comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);            /* (h b) n k                     */
+    node *y = expert_drop(m, s, l, all_experts(m, s, l, slot), z);                      /* e (b s) d        */
+    y = op_transpose(op_reshape(y, SHAPE(z.e, z.b, z.s, z.h, z.k)), 3, 1, 0, 2, 4);     /* h b e s k        */
+    y = op_matmul(w.comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);          /* (h b) n k        */
     return merge_heads(y, z);
 }

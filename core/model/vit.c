@@ -1,5 +1,5 @@
-/* vit.c: Vision Transformer (Dosovitskiy et al. 2021) as timm builds and names it, with MoE layers in place of MLPs where
- * the experiment wants them. Blocks are pre-norm: x += attn(norm1(x)); x += mlp(norm2(x)). */
+/* vit.c: Vision Transformer (Dosovitskiy et al. 2021) as timm builds and names it, with MoE layers in place
+ * of MLPs where the experiment wants them. Blocks are pre-norm: x += attn(norm1(x)); x += mlp(norm2(x)). */
 #include "model/model.h"
 
 #define EPS 1e-6f
@@ -11,7 +11,8 @@ static node *branch(struct nn *m, const struct spec *s, node *y, int block, int 
     if (s->model.layer_scale > 0)
         y = nn_scale(m, y, "gamma", (f32)s->model.layer_scale);
     graph_pop(m->g, old);
-    return nn_drop_path(m, y, which == 1 ? "drop_path1" : "drop_path2", model_rate(s, s->model.drop_path, block));
+    f32 rate = model_rate(s, s->model.drop_path, block);
+    return nn_drop_path(m, y, which == 1 ? "drop_path1" : "drop_path2", rate);
 }
 
 static node *block(struct nn *m, const struct spec *s, node *x, int i)
@@ -21,12 +22,13 @@ static node *block(struct nn *m, const struct spec *s, node *x, int i)
     const char *inner = graph_push(m->g, "attn");
     y = nn_attention(m, y, s->model.heads, s->model.qkv_bias);
     graph_pop(m->g, inner);
-    x = op_add(x, branch(m, s, y, i, 1));                                               /* b n d                         */
+    x = op_add(x, branch(m, s, y, i, 1));                                               /* b n d            */
 
     struct moe l;
     y = nn_tap(m, nn_layernorm(m, x, "norm2", EPS), "norm2");
     inner = graph_push(m->g, "mlp");
-    y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, (i64)((f64)s->model.dim * s->model.mlp_ratio));
+    i64 hidden = (i64)((f64)s->model.dim * s->model.mlp_ratio);
+    y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, hidden);
     graph_pop(m->g, inner);
     y = nn_tap(m, y, "mlp");
     x = op_add(x, branch(m, s, y, i, 2));
@@ -38,12 +40,13 @@ static node *block(struct nn *m, const struct spec *s, node *x, int i)
 static node *embed(struct nn *m, const struct spec *s, node *images)
 {
     i64 b = node_dim(images, 0), d = s->model.dim;
-    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, NULL);             /* b (h w) d                     */
+    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, NULL);       /* b (h w) d        */
     if (s->model.class_token) {
         node *token = nn_param(m, "cls_token", SHAPE(1, 1, d), (struct init){ INIT_NORMAL, 1e-6f });
-        x = op_concat(op_expand(token, SHAPE(b, 1, d)), x, 1);                          /* b n d                         */
+        x = op_concat(op_expand(token, SHAPE(b, 1, d)), x, 1);                          /* b n d            */
     }
-    return op_add(x, nn_param(m, "pos_embed", SHAPE(1, node_dim(x, 1), d), (struct init){ INIT_TRUNC_NORMAL, .02f }));
+    struct init start = { INIT_TRUNC_NORMAL, .02f };
+    return op_add(x, nn_param(m, "pos_embed", SHAPE(1, node_dim(x, 1), d), start));
 }
 
 /* The class token after `norm`, or the mean over patches, then `fc_norm`: (b d). */

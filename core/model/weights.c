@@ -1,8 +1,9 @@
-/* weights.c: a network's parameters out of a checkpoint and into one, with what a checkpoint should tell besides. */
+/* weights.c: a network's parameters out of a checkpoint and into one, with what a checkpoint should
+ * tell besides. */
 #include "model/model.h"
 #include <jansson.h>
 
-/* ---- reading ---------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 struct load_options model_load_options(const struct spec *s)
 {
@@ -72,7 +73,7 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     return n;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------------------- */
 
 static const char *numbers(arena *a, const f64 *v, int n)
 {
@@ -128,9 +129,11 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     ckpt_set_meta(c, "image", arena_printf(a, "%d %d", (int)image.d[2], (int)image.d[3]));
     if (!strcmp(s->model.family, "vit")) {
         ckpt_set_meta(c, "heads", arena_printf(a, "%d", s->model.heads));
-        ckpt_set_meta(c, "grid", arena_printf(a, "%d %d", (int)image.d[2] / s->model.patch, (int)image.d[3] / s->model.patch));
+        ckpt_set_meta(c, "grid", arena_printf(a, "%d %d", (int)image.d[2] / s->model.patch,
+                                              (int)image.d[3] / s->model.patch));
     }
-    ckpt_set_meta(c, "interpolation", s->data.interpolation == INTERPOLATION_bicubic ? "bicubic" : "bilinear");
+    ckpt_set_meta(c, "interpolation",
+                  s->data.interpolation == INTERPOLATION_bicubic ? "bicubic" : "bilinear");
     ckpt_set_meta(c, "recipe", recipe(a, s));
     if (about && about->n_classes)
         ckpt_set_meta(c, "classes", class_list(a, about));
