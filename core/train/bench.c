@@ -1,7 +1,7 @@
-/* bench.c: measuring. Each subject is a small graph on a memory of its own; it runs in turn with the two peaks (fused
- * multiply-adds in registers, a copy of more than any cache holds), and what counts is the median over the turns: a machine
- * with other work slows both. Rates are of the work that must be done: multiply-adds, and bytes that cross the border of
- * what is timed, each once.
+/* bench.c: measuring. Each subject is a small graph on a memory of its own; it runs in turn with the two
+ * peaks (fused multiply-adds in registers, a copy of more than any cache holds), and what counts is the
+ * median over the turns: a machine with other work slows both. Rates are of the work that must be done:
+ * multiply-adds, and bytes that cross the border of what is timed, each once.
  */
 #include "train/bench_subject.h"
 #include "autograd/autograd.h"
@@ -17,7 +17,7 @@ struct row {
     bool        backward;
     int         trans;                                      /* a product, where shapes == NULL */
     i64         e, m, n, k;
-    const char *model;                                      /* a step, or with `backward` off a forward pass */
+    const char *model;                                      /* a step; a forward pass if not `backward` */
 };
 
 struct bench {
@@ -33,7 +33,7 @@ struct bench {
     struct subject fma, copy;
 };
 
-/* ---- what there is to measure --------------------------------------------------------------------------------------- */
+/* ---- what there is to measure -------------------------------------------------------------------------- */
 
 /* Both sides of a MoE layer's routing, and one value that both have a part in. */
 static node *routing(node *const *x)
@@ -45,7 +45,8 @@ static node *routing(node *const *x)
 }
 
 #define SHAPES(...) \
-    memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); return countof(((struct shape[]){ __VA_ARGS__ }))
+    memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); \
+    return countof(((struct shape[]){ __VA_ARGS__ }))
 #define JOIN_(a, b) a##b
 #define JOIN(a, b)  JOIN_(a, b)
 #define FORWARD(name, shapes, node_) \
@@ -62,12 +63,12 @@ static node *routing(node *const *x)
 #undef SQUARE
 #undef EXPERTS
 
-static void add_kernel(bench *b, i64 batch, const char *name, bool backward, int (*shapes)(i64, struct shape *),
-                       node *(*build)(node *const *))
+static void add_kernel(bench *b, i64 batch, const char *name, bool backward,
+                       int (*shapes)(i64, struct shape *), node *(*build)(node *const *))
 {
-    *arena_push(b->a, b->rows, b->n, b->cap) =
-        (struct row){ .name = arena_printf(b->a, "%s.%s", name, backward ? "bwd" : "fwd"), .batch = batch, .shapes = shapes,
-                      .build = build, .backward = backward };
+    name = arena_printf(b->a, "%s.%s", name, backward ? "bwd" : "fwd");
+    *arena_push(b->a, b->rows, b->n, b->cap) = (struct row){
+        .name = name, .batch = batch, .shapes = shapes, .build = build, .backward = backward };
 }
 
 static void add_product(bench *b, i64 batch, const char *what, int trans, i64 e, i64 m, i64 n, i64 k)
@@ -75,12 +76,14 @@ static void add_product(bench *b, i64 batch, const char *what, int trans, i64 e,
     char experts[24] = "";
     if (e)
         snprintf(experts, sizeof experts, "%lldx", (long long)e);
-    *arena_push(b->a, b->rows, b->n, b->cap) =
-        (struct row){ .name = arena_printf(b->a, "%s.%s%lldx%lldx%lld", what, experts, (long long)m, (long long)n, (long long)k),
-                      .batch = batch, .trans = trans, .e = e, .m = m, .n = n, .k = k };
+    const char *name = arena_printf(b->a, "%s.%s%lldx%lldx%lld", what, experts, (long long)m, (long long)n,
+                                    (long long)k);
+    *arena_push(b->a, b->rows, b->n, b->cap) = (struct row){
+        .name = name, .batch = batch, .trans = trans, .e = e, .m = m, .n = n, .k = k };
 }
 
-static void add_layer(bench *b, i64 batch, const char *y, const char *dx, const char *dw, i64 e, i64 rows, i64 in, i64 out)
+static void add_layer(bench *b, i64 batch, const char *y, const char *dx, const char *dw, i64 e, i64 rows,
+                      i64 in, i64 out)
 {
     add_product(b, batch, y, TRANS_B, e, rows, out, in);
     add_product(b, batch, dx, 0, e, rows, in, out);
@@ -90,22 +93,27 @@ static void add_layer(bench *b, i64 batch, const char *y, const char *dx, const 
 static void add_models(bench *b, i64 batch)
 {
     for (int step = 1; step >= 0; step--)
-        for (int i = 0; bench_models[i].name; i++)
-            *arena_push(b->a, b->rows, b->n, b->cap) =
-                (struct row){ .name = arena_printf(b->a, "%s.%s", step ? "step" : "forward", bench_models[i].name),
-                              .batch = batch ? batch : bench_models[i].batch, .model = bench_models[i].spec, .backward = step };
+        for (const struct bench_model *m = bench_models; m->name; m++)
+            *arena_push(b->a, b->rows, b->n, b->cap) = (struct row){
+                .name = arena_printf(b->a, "%s.%s", step ? "step" : "forward", m->name),
+                .batch = batch ? batch : m->batch, .model = m->spec, .backward = step };
 }
 
 static void list_rows(bench *bench_, i64 b)
 {
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "peak.fma" };
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "peak.bandwidth" };
-#define FORWARD(name, shapes, node) add_kernel(bench_, b, #name, false, JOIN(shapes_, __LINE__), JOIN(build_, __LINE__));
-#define KERNEL(name, shapes, node)  FORWARD(name, shapes, node) \
+#define FORWARD(name, shapes, node) \
+    add_kernel(bench_, b, #name, false, JOIN(shapes_, __LINE__), JOIN(build_, __LINE__));
+#define KERNEL(name, shapes, node) \
+    FORWARD(name, shapes, node) \
     add_kernel(bench_, b, #name, true, JOIN(shapes_, __LINE__), JOIN(build_, __LINE__));
-#define LAYER(rows, in, out)        add_layer(bench_, b, "matmul.nt", "matmul.nn", "matmul.tn", 0, rows, in, out);
-#define SQUARE(n)                   add_product(bench_, 0, "matmul.nn", 0, 0, n, n, n);
-#define EXPERTS(e, rows, in, out)   add_layer(bench_, b, "experts.fwd", "experts.dx", "experts.dw", e, rows, in, out);
+#define LAYER(rows, in, out) \
+    add_layer(bench_, b, "matmul.nt", "matmul.nn", "matmul.tn", 0, rows, in, out);
+#define SQUARE(n) \
+    add_product(bench_, 0, "matmul.nn", 0, 0, n, n, n);
+#define EXPERTS(e, rows, in, out) \
+    add_layer(bench_, b, "experts.fwd", "experts.dx", "experts.dw", e, rows, in, out);
 #include "train/bench.def"
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "square_sum" };
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "adamw" };
@@ -121,7 +129,7 @@ bool bench_matches(const bench *b, int i, const char *word)
     return !strncmp(name, word, n) && (!name[n] || name[n] == '.');
 }
 
-/* ---- timing ------------------------------------------------------------------------------------------------------------- */
+/* ---- timing -------------------------------------------------------------------------------------------- */
 
 /* Seconds so far: the clock's, or with cpu_time what the processors spent on us, shared among all of them. */
 static f64 now(const bench *b)
@@ -160,7 +168,7 @@ static int run(bench *b, const struct subject *s, int times, f64 *seconds)
 }
 
 enum { TURNS = 9, SLOW_TURNS = 5 };
-#define SHORTEST 4e-3                             /* seconds that one reading takes at least: many runs of what is shorter */
+#define SHORTEST 4e-3                             /* seconds a reading takes at least: short ones run often */
 
 static int times_of(bench *b, const struct subject *s, int *times)
 {
@@ -204,7 +212,7 @@ int bench_measure(bench *b, const struct subject *s, struct bench_result *r)
     return 0;
 }
 
-/* ---- the peaks ------------------------------------------------------------------------------------------------------------ */
+/* ---- the peaks ----------------------------------------------------------------------------------------- */
 
 #define STREAM_BYTES ((u64)64 << 20)
 #define FMA_ROUNDS   100000
@@ -214,25 +222,32 @@ static int open_peaks(bench *b)
     const struct dev_info *i = dev_info(b->d);
     bool cpu = dev_class(b->d) != DEV_GPU;
     i64 wg = cpu ? 1 : 256, lanes = cpu ? MIN(16, i->simd) : 4, groups = i->compute_units * (cpu ? 8 : 32);
-    i64 count = (i64)MIN(STREAM_BYTES, i->max_alloc / 2) / 4, part = cpu ? 65536 : 16 * wg * lanes, parts = count / part;
+    i64 count = (i64)MIN(STREAM_BYTES, i->max_alloc / 2) / 4;
+    i64 part = cpu ? 65536 : 16 * wg * lanes, parts = count / part;
     char defs[64];
     snprintf(defs, sizeof defs, "-DWG=%d -DLANES=%d", (int)wg, (int)lanes);
-    if (!(b->stream = mem_new(b->d, (u64)(2 * count * 4), "bench")) || !(b->out = mem_new(b->d, (u64)(groups * wg * 4), "bench")) ||
-        mem_fill(b->d, (range){ b->stream, 0, (u64)count * 8 }, 0x3f800000))
+    b->stream = mem_new(b->d, (u64)(2 * count * 4), "bench");
+    b->out = b->stream ? mem_new(b->d, (u64)(groups * wg * 4), "bench") : NULL;
+    if (!b->out || mem_fill(b->d, (range){ b->stream, 0, (u64)count * 8 }, 0x3f800000))
         return -1;
     range x = { b->stream, 0, (u64)count * 4 }, y = { b->stream, (u64)count * 4, (u64)count * 4 };
+    range out = { b->out, 0, mem_bytes(b->out) };
     b->peaks = launches_new(b->d, "bench");
-    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "fma_chain", .flops = 20.0 * FMA_ROUNDS * (f64)(lanes * wg * groups), .defs = defs, .global = { (u64)(groups * wg) },
-                                    .local = { (u64)wg }, .args = { ARG_RANGE(((range){ b->out, 0, mem_bytes(b->out) })),
-                                    ARG_INT(FMA_ROUNDS), ARG_REAL(.5), ARG_REAL(1) } });
-    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "stream", .defs = defs, .global = { (u64)(parts * wg) },
-                                    .local = { (u64)wg }, .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_LONG(part) } });
+    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "fma_chain", .defs = defs,
+                                    .flops = 20.0 * FMA_ROUNDS * (f64)(lanes * wg * groups),
+                                    .global = { (u64)(groups * wg) }, .local = { (u64)wg },
+                                    .args = { ARG_RANGE(out), ARG_INT(FMA_ROUNDS), ARG_REAL(.5),
+                                              ARG_REAL(1) } });
+    launch_add(b->peaks, &(launch){ .file = "bench", .kernel = "stream", .defs = defs,
+                                    .global = { (u64)(parts * wg) }, .local = { (u64)wg },
+                                    .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_LONG(part) } });
     b->fma_list = (struct list){ b->peaks, 0, 1 };
     b->copy_list = (struct list){ b->peaks, 1, 2 };
     b->fma = subject_list(&b->fma_list);
     b->copy = subject_list(&b->copy_list);
     b->copy.bytes = 8.0 * (f64)(parts * part);
-    return launches_compile(b->peaks) || run(b, &b->fma, 1, &(f64){ 0 }) || run(b, &b->copy, 1, &(f64){ 0 }) ? -1 : 0;
+    f64 warm;
+    return launches_compile(b->peaks) || run(b, &b->fma, 1, &warm) || run(b, &b->copy, 1, &warm) ? -1 : 0;
 }
 
 bench *bench_open(dev *d, const struct bench_options *o)
@@ -263,7 +278,7 @@ void bench_close(bench *b)
     arena_close(b->a);
 }
 
-/* ---- kernels as graphs ------------------------------------------------------------------------------------------------------ */
+/* ---- kernels as graphs --------------------------------------------------------------------------------- */
 
 static int fill(const node *x, u32 stream)
 {
@@ -305,7 +320,8 @@ static int run_graph(bench *b, graph *g, const node *start, node *const *x, int 
     for (int i = 0; i < n; i++)
         if (fill(x[i], (u32)i))
             return -1;
-    struct subject s = subject_list(&(struct list){ g->list, start ? start->list.from : 0, launches_count(g->list) });
+    struct list all = { g->list, start ? start->list.from : 0, launches_count(g->list) };
+    struct subject s = subject_list(&all);
     s.bytes = border(g, start ? (size_t)start->id : 0, g->n);
     return graph_set_step(g, &step) || graph_run(g) || dev_finish(b->d) ? -1 : bench_measure(b, &s, r);
 }
@@ -331,7 +347,8 @@ static int run_kernel(bench *b, graph *g, const struct row *row, struct bench_re
 static int run_product(bench *b, graph *g, const struct row *row, struct bench_result *r)
 {
     bool ta = row->trans & TRANS_A, tb = row->trans & TRANS_B;
-    i64 am = ta ? row->k : row->m, ak = ta ? row->m : row->k, bk = tb ? row->n : row->k, bn = tb ? row->k : row->n;
+    i64 am = ta ? row->k : row->m, ak = ta ? row->m : row->k;
+    i64 bk = tb ? row->n : row->k, bn = tb ? row->k : row->n;
     node *x[2] = { graph_input(g, "a", F32, row->e ? SHAPE(row->e, am, ak) : SHAPE(am, ak)),
                    graph_input(g, "b", F32, row->e ? SHAPE(row->e, bk, bn) : SHAPE(bk, bn)) };
     node_keep(op_matmul(x[0], x[1], row->trans));
@@ -342,7 +359,8 @@ static int run_product(bench *b, graph *g, const struct row *row, struct bench_r
 
 static int run_adamw(bench *b, graph *g, const struct row *row, struct bench_result *r)
 {
-    static const step_words step = { .f = { [STEP_LR] = 1e-3f, [STEP_BIAS1] = .1f, [STEP_BIAS2] = .001f, [STEP_GRAD_SCALE] = 1 } };
+    static const step_words step = { .f = { [STEP_LR] = 1e-3f, [STEP_BIAS1] = .1f, [STEP_BIAS2] = .001f,
+                                            [STEP_GRAD_SCALE] = 1 } };
     bool whole = !strcmp(row->name, "adamw");
     pool *p = pool_new(b->d, "bench");
     range part[5] = { { 0 } };
@@ -354,10 +372,12 @@ static int run_adamw(bench *b, graph *g, const struct row *row, struct bench_res
     }
     node *sum = node_keep(op_square_sum(g, part[0], PARAMS));
     if (whole)
-        op_adamw(sum, &(struct adamw_args){ part[1], part[0], part[2], part[3], part[4], PARAMS, .9f, .999f, 1e-8f, 1 });
+        op_adamw(sum, &(struct adamw_args){ part[1], part[0], part[2], part[3], part[4], PARAMS,
+                                            .9f, .999f, 1e-8f, 1 });
     if (graph_compile(g) || graph_set_step(g, &step) || graph_run(g) || dev_finish(b->d))
         goto done;
-    struct subject s = subject_list(&(struct list){ g->list, whole ? sum->list.to : 0, launches_count(g->list) });
+    struct list measured = { g->list, whole ? sum->list.to : 0, launches_count(g->list) };
+    struct subject s = subject_list(&measured);
     s.bytes = (whole ? 28.0 : 4.0) * PARAMS;
     rc = bench_measure(b, &s, r);
 done:
@@ -374,7 +394,8 @@ int bench_run(bench *b, int i, struct bench_result *r)
     if (row->model)
         return bench_model(b, b->d, row->model, row->backward, r);
     graph *g = graph_new(b->d);
-    int rc = row->shapes ? run_kernel(b, g, row, r) : row->k ? run_product(b, g, row, r) : run_adamw(b, g, row, r);
+    int rc = row->shapes ? run_kernel(b, g, row, r) : row->k ? run_product(b, g, row, r)
+           : run_adamw(b, g, row, r);
     graph_free(g);
     return rc ? fail_in("%s", row->name) : 0;
 }

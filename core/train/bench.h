@@ -12,14 +12,14 @@
 struct bench_options {
     i64  batch;                             /* 0: each one's own */
     f64  seconds;                           /* for one measurement */
-    bool cpu_time;                          /* processor time over the number of processors, in place of wall time */
+    bool cpu_time;                          /* processor time over the number of processors, not wall time */
 };
 /* What does not apply is 0. of_peak: the time the device's peaks would allow over the time taken. */
 struct bench_result {
     const char *name;
     i64         batch;
     f64         median_ms, min_ms, gflops, gb_s, of_peak;
-    f64         img_s, peak_rss_mb, start_ms;   /* start: from a device to the end of the first step, kernels built */
+    f64         img_s, peak_rss_mb, start_ms;   /* start: from the device to the end of the first step */
 };
 
 typedef struct bench bench;

@@ -1,6 +1,6 @@
-/* bench_model.c: a training step and a forward pass of ViT-T and its MoE twin of the same multiply-adds, at 224 pixels, of the
- * same pair small, at 32, and of the paper's ConvNeXt-F. Nothing is drawn but the routing noise, so that other programs can do the same.
- */
+/* bench_model.c: a training step and a forward pass of ViT-T and its MoE twin of the same multiply-adds, at
+ * 224 pixels, of the same pair small, at 32, and of the paper's ConvNeXt-F. Nothing is drawn but the routing
+ * noise, so that other programs can do the same. */
 #include "train/bench_subject.h"
 #include "train/learner.h"
 #include <stdlib.h>
@@ -9,10 +9,11 @@
 #define PLAIN "dropout: off, expert_drop: off"
 const struct bench_model bench_models[] = {
     { "vit_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000}", 32 },
-    { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, moe: {layers: [6, 7, 8, 9, 10, 11], " PLAIN "}}", 32 },
+    { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, moe: {layers: [6, 7, 8, 9, 10, 11], "
+                 PLAIN "}}", 32 },
     { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10}", 128 },
-    { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, moe: {layers: [3, 4, 5], "
-                 "core: 16, universal: 32, " PLAIN "}}", 128 },
+    { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, "
+                 "moe: {layers: [3, 4, 5], core: 16, universal: 32, " PLAIN "}}", 128 },
     { "convnext_f", "model: {arch: convnext_f, classes: 1000}", 32 },
     { NULL },
 };
@@ -43,7 +44,7 @@ static void reset_peak(void)
     }
 }
 
-/* ---- a step ------------------------------------------------------------------------------------------------------------- */
+/* ---- a step -------------------------------------------------------------------------------------------- */
 
 struct stepping { struct learner l; const struct batch *b; };
 
@@ -58,7 +59,8 @@ static f64 flops_of(const graph *g)
     return subject_list(&(struct list){ g->list, 0, launches_count(g->list) }).flops;
 }
 
-static int measure_step(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise, struct bench_result *r)
+static int measure_step(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise,
+                        struct bench_result *r)
 {
     struct stepping x = { .b = noise };
     f64 start = clock_now(), loss, norm;
@@ -75,7 +77,7 @@ done:
     return rc ? -1 : 0;
 }
 
-/* ---- a forward pass ------------------------------------------------------------------------------------------------------- */
+/* ---- a forward pass ------------------------------------------------------------------------------------ */
 
 struct forward { struct evaluator e; const struct batch *b; f32 *logits; };
 
@@ -85,7 +87,8 @@ static int forward(void *what)
     return evaluator_logits(&x->e, x->b, x->logits);
 }
 
-static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise, struct bench_result *r)
+static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise,
+                           struct bench_result *r)
 {
     arena *a = arena_open("scores");
     struct forward x = { .b = noise, .logits = arena_array(a, f32, (i64)noise->n * s->model.classes) };
@@ -110,7 +113,8 @@ int bench_model(bench *b, dev *d, const char *text, bool steps, struct bench_res
     int rc = -1;
     reset_peak();
     const struct spec_set batch = { "bench", arena_printf(a, "train.batch=%lld", (long long)r->batch), NULL };
-    if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(d, &s, steps ? PARAMS_TRAIN : PARAMS_FORWARD)))
+    enum params_use use = steps ? PARAMS_TRAIN : PARAMS_FORWARD;
+    if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(d, &s, use)))
         goto done;
     struct batch noise = feed_noise(a, &s, (int)r->batch, 1);
     rc = (steps ? measure_step : measure_forward)(b, &s, d, p, &noise, r);

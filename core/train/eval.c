@@ -50,7 +50,8 @@ static f64 cross_entropy(const f32 *z, int classes, int label)
     return top + log(sum) - z[label];
 }
 
-static void count_batch(const struct evaluator *e, const struct batch *b, const f32 *logits, struct run_eval *s, i64 *confusion)
+static void count_batch(const struct evaluator *e, const struct batch *b, const f32 *logits,
+                        struct run_eval *s, i64 *confusion)
 {
     for (int i = 0; i < b->n; i++) {
         const f32 *z = logits + (i64)i * e->classes;
@@ -80,7 +81,8 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusio
         rc = evaluator_logits(e, b, logits);
         if (!rc)
             count_batch(e, b, logits, out, confusion);
-        progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done, (long long)batches);
+        progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done,
+                 (long long)batches);
         done++;
     }
     arena_close(a);

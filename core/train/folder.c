@@ -1,4 +1,4 @@
-/* folder.c: where a run lives, and the files that say what it is: config.yaml, env.json, the `latest` link. */
+/* folder.c: where a run lives, and the files that say what it is: config.yaml, env.json, the `latest` link */
 #include "train/report.h"
 #include "ckpt/ckpt.h"
 #include <dirent.h>
@@ -12,7 +12,7 @@
 extern const char jetcl_git[], jetcl_libraries[];
 extern char     **environ;
 
-/* ---- which folder ----------------------------------------------------------------------------------------------------- */
+/* ---- which folder -------------------------------------------------------------------------------------- */
 
 static bool is_folder(const char *path)
 {
@@ -105,10 +105,10 @@ void folder_latest(const char *dir)
         return;                                            // somebody's own file
     snprintf(fresh, sizeof fresh, "%s.%d", link, (int)getpid());
     if (symlink(slash + 1, fresh) || rename(fresh, link))
-        unlink(fresh);                                     // a file system without links can do without this one
+        unlink(fresh);                                     // a file system without links can do without it
 }
 
-/* ---- env.json ------------------------------------------------------------------------------------------------------------ */
+/* ---- env.json ------------------------------------------------------------------------------------------ */
 
 json_t *json_number(f64 v) { return __builtin_isfinite(v) ? json_real(v) : json_null(); }
 
@@ -179,11 +179,12 @@ static json_t *device_identity(const struct dev_info *d)
 {
     if (!d)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s}", "name", json_text(d->name), "vendor",
-                     json_text(d->vendor),
-                     "driver", json_text(d->driver), "version", json_text(d->version), "platform", json_text(d->platform),
-                     "spec", json_text(d->spec), "uuid", json_text(d->uuid), "pci", json_text(d->pci), "memory", (json_int_t)d->global_mem,
-                     "tuning", d->tuning);
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s}",
+                     "name", json_text(d->name), "vendor", json_text(d->vendor),
+                     "driver", json_text(d->driver), "version", json_text(d->version),
+                     "platform", json_text(d->platform), "spec", json_text(d->spec),
+                     "uuid", json_text(d->uuid), "pci", json_text(d->pci),
+                     "memory", (json_int_t)d->global_mem, "tuning", d->tuning);
 }
 
 /* Files the result depends on, by content. */
@@ -226,9 +227,9 @@ int folder_describe(const char *dir, const struct spec *s, const struct run_opti
         json_array_append_new(line, json_text(o->argv[i]));
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)spec_hash(s));
     snprintf(path, sizeof path, "%s/env.json", dir);
-    return json_save(path,
-                     json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "version", JETCL_VERSION,
-                               "git", jetcl_git, "libraries", jetcl_libraries,
-                                     "experiment", hash, "command", line, "machine", machine(), "device", device_identity(device),
+    return json_save(path, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
+                                     "version", JETCL_VERSION, "git", jetcl_git,
+                                     "libraries", jetcl_libraries, "experiment", hash, "command", line,
+                                     "machine", machine(), "device", device_identity(device),
                                      "environment", environment(), "inputs", inputs(s)));
 }

@@ -1,9 +1,11 @@
-/* learner.c: one optimiser step. A batch is computed in parts that fit the device; each part's graph leaves its gradients in
- * the gradient arena (added up when there are several), then the optimiser's graph takes one step.
+/* learner.c: one optimiser step. A batch is computed in parts that fit the device; each part's graph
+ * leaves its gradients in the gradient arena (added up when there are several), then the optimiser's graph
+ * takes one step.
  *
- *     upload part 0 | forward, backward | += | upload part 1 | forward, backward | += | norm, clip, AdamW | EMA
+ *     upload part 0 | forward, backward | += | upload part 1 | forward, backward | += | clip, AdamW | EMA
  *
- * Everything is enqueued; the host only waits for the step before the last one, so that it stays ahead of the device.
+ * Everything is enqueued; the host only waits for the step before the last one, so that it stays ahead
+ * of the device.
  */
 #include "train/learner.h"
 #include <math.h>
@@ -44,16 +46,18 @@ static int build(struct learner *l)
     l->images = graph_input(l->g, "images", F32, model_images(s, l->part_size));
     l->targets = graph_input(l->g, "targets", F32, SHAPE(l->part_size, s->model.classes));
     graph_step(l->g);
-    node *loss = op_mean(op_cross_entropy(model_build(&m, s, l->images), l->targets, (f32)s->augment.smoothing));
+    node *logits = model_build(&m, s, l->images);
+    node *loss = op_mean(op_cross_entropy(logits, l->targets, (f32)s->augment.smoothing));
     node **wrt = arena_array(l->g->a, node *, l->p->n), **grads = arena_array(l->g->a, node *, l->p->n);
-    range *home = arena_array(l->g->a, range, l->p->n), *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
+    range *home = arena_array(l->g->a, range, l->p->n);
+    range *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
     for (size_t i = 0; i < l->p->n; i++)
         check((wrt[i] = nn_node(&m, l->p->list[i].name)), "%s is not in the model", l->p->list[i].name);
     if (gradient_homes(l, home, slabs))
         return -1;
     model_grad(s, loss, wrt, (int)l->p->n, grads);
     for (size_t i = 0; i < l->p->n && !l->g->complaint; i++)
-        if (grads[i])                             // a parameter the loss does not see keeps a gradient of zero
+        if (grads[i])                             // a parameter the loss does not see keeps a zero gradient
             simplify_place(grads[i], home[i]);
     simplify_place(loss, l->loss);
     op_add_into(l->g, l->loss_sum, l->loss, 1);
@@ -82,10 +86,11 @@ static int open_ema(struct learner *l)
 int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
 {
     *l = (struct learner){ .s = s, .d = d, .p = p, .memory = pool_new(d, "loss") };
-    l->parts = MAX(1, MIN(s->train.accumulate, s->train.batch));     // auto was filled in by session_open, or is one
+    l->parts = MAX(1, MIN(s->train.accumulate, s->train.batch));     // auto was filled in by session_open
     l->part_size = CEIL_DIV(s->train.batch, l->parts);
     if (l->part_size * l->parts != s->train.batch)
-        return fail(FAULT_USAGE, "train.batch %d cannot be computed in %d equal parts (train.accumulate)", s->train.batch, l->parts);
+        return fail(FAULT_USAGE, "train.batch %d cannot be computed in %d equal parts (train.accumulate)",
+                    s->train.batch, l->parts);
     if (l->parts > 1)
         say(SAY_NORMAL, "each batch of %d is computed in %d parts", s->train.batch, l->parts);
     l->loss = take(l->memory, 4);
@@ -160,7 +165,8 @@ int learner_wait(struct learner *l) { return l->before ? dev_wait(l->d, l->befor
 int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
 {
     f32 sum, square;
-    if (mem_read(l->d, l->loss_sum, &sum) || mem_read(l->d, l->optim.norm, &square) || mem_fill(l->d, l->loss_sum, 0))
+    if (mem_read(l->d, l->loss_sum, &sum) || mem_read(l->d, l->optim.norm, &square)
+        || mem_fill(l->d, l->loss_sum, 0))
         return -1;
     *loss = sum / (f64)MAX(1, l->summed);
     *grad_norm = sqrt(square) / l->parts;
@@ -173,8 +179,8 @@ int learner_swap_ema(struct learner *l)
     for (int k = 0; l->ema && k < l->p->n_slabs; k++) {
         const struct param_slab *b = &l->p->slabs[k];
         range spare = b->grad;                    // free between two steps
-        if (mem_copy(l->d, spare, b->value) || mem_copy(l->d, b->value, l->ema_slabs[k]) || mem_copy(l->d, l->ema_slabs[k], spare)
-            || mem_fill(l->d, spare, 0))
+        if (mem_copy(l->d, spare, b->value) || mem_copy(l->d, b->value, l->ema_slabs[k])
+            || mem_copy(l->d, l->ema_slabs[k], spare) || mem_fill(l->d, spare, 0))
             return -1;
     }
     return 0;

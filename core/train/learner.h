@@ -1,7 +1,8 @@
 /* learner.h: the machinery of training, for the files of this folder and for commands that run a model.
  *
  *     struct session e;  struct evaluator v;  struct run_eval got;
- *     if (session_open(&e, &spec, SESSION_EVAL_DATA, "best.safetensors") || evaluator_open(&v, &e.s, e.d, e.p, 64)) return -1;
+ *     if (session_open(&e, &spec, SESSION_EVAL_DATA, "best.safetensors")) return -1;
+ *     if (evaluator_open(&v, &e.s, e.d, e.p, 64)) return -1;
  *     loader *l = loader_open(e.eval, &e.eval_options);
  *     if (evaluate(&v, l, &got, NULL)) return -1;
  */
@@ -11,26 +12,26 @@
 #include "model/model.h"
 #include "train/train.h"
 
-/* ---- schedule.c ------------------------------------------------------------------------------------------------------ */
+/* ---- schedule.c ---------------------------------------------------------------------------------------- */
 
-/* Factor on every group's learning rate at optimiser step `step` (from 0), `per_epoch` steps an epoch: linear warm-up that
- * reaches 1 at its last step, then the cosine, which moves once an epoch (schedule.by epoch) and never quite reaches its
- * minimum (reference-quirks 42), or every step. */
+/* Factor on every group's learning rate at optimiser step `step` (from 0), `per_epoch` steps an epoch: linear
+ * warm-up that reaches 1 at its last step, then the cosine, which moves every step or, as in the released
+ * configurations, once an epoch (schedule.by epoch), and then never quite reaches its minimum. */
 f64 schedule_factor(const struct spec *s, i64 step, i64 per_epoch);
 
-/* ---- optim.c ----------------------------------------------------------------------------------------------------------- */
+/* ---- optim.c ------------------------------------------------------------------------------------------- */
 
-/* Learning rate scale and weight decay of one parameter: the layer-decay rule as the released code applies it (oversights
- * included) or, with optim.groups: paper, as the paper states it. nd: axes of the parameter. */
+/* Learning rate scale and weight decay of one parameter: the layer-decay rule as the released code applies it
+ * (oversights included) or, with optim.groups: paper, as the paper states it. nd: axes of the parameter. */
 struct group { f64 lr_scale, weight_decay; int layer; };
 struct group optim_group(const struct spec *s, const char *name, int nd);
 
 /* The optimiser's graph: norm of the gradients, clipping, AdamW over all slabs. */
 struct optim { graph *g; range norm; pool *memory; };
-int  optim_open(struct optim *o, const struct spec *s, params *p);        /* params_open(.., PARAMS_TRAIN) before */
+int  optim_open(struct optim *o, const struct spec *s, params *p);       /* after params_open(PARAMS_TRAIN) */
 void optim_close(struct optim *o);
 
-/* ---- learner.c: a model with its gradient ------------------------------------------------------------------------------- */
+/* ---- learner.c: a model with its gradient -------------------------------------------------------------- */
 
 #define STEPS_AHEAD 4
 struct learner {
@@ -57,8 +58,8 @@ struct learner {
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
 void learner_close(struct learner *l);
-/* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must stay until
- * learner_wait(). */
+/* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must
+ * stay until learner_wait(). */
 int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
 int  learner_wait(struct learner *l);             /* until the batch of the last but one step may go */
 /* Mean loss since the last call and the norm of the last gradient. Blocks. */
@@ -66,17 +67,18 @@ int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
 /* Swaps averaged and trained weights (train.ema); nothing without them. */
 int  learner_swap_ema(struct learner *l);
 
-/* ---- eval.c -------------------------------------------------------------------------------------------------------------- */
+/* ---- eval.c -------------------------------------------------------------------------------------------- */
 
 struct evaluator { graph *g; node *images, *logits; struct feed feed; int batch, classes; };
 int  evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p, int batch);
 void evaluator_close(struct evaluator *e);
 /* Class scores of a batch of n <= e->batch images -> logits (n classes). */
 int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
-/* A whole split: top1, top5, loss, n and seconds of *out; confusion (classes x classes counts, rows the truth) may be NULL. */
+/* A whole split: top1, top5, loss, n and seconds of *out; confusion (classes x classes counts, rows the
+ * truth) may be NULL. */
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion);
 
-/* ---- session.c: what every command that runs a model opens ----------------------------------------------------------------- */
+/* ---- session.c: what every command that runs a model opens --------------------------------------------- */
 
 struct session {
     struct spec s;                                /* classes and other `auto` filled in */
@@ -88,22 +90,24 @@ struct session {
 enum { SESSION_TRAIN_DATA = 1, SESSION_EVAL_DATA = 2, SESSION_TRAINS = 4 };
 /* Device, data sets, parameters with random or loaded (model.init, or `weights`) values. 0, or -1 + fail. */
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
-/* The part of it that needs s and d alone: train.accumulate, as few parts as memory allows. 0, or -1 + fail(FAULT_DEVICE). */
+/* The part of it that needs s and d alone: train.accumulate, as few parts as memory allows. 0, or
+ * -1 + fail(FAULT_DEVICE). */
 int  session_fit(struct session *e);
 /* The weights with what a reader needs to know: classes in index order, mean and std, architecture. */
 int  session_save(const struct session *e, const char *path);
 void session_close(struct session *e);
 
-/* ---- state.c: what a run needs to go on ------------------------------------------------------------------------------------- */
+/* ---- state.c: what a run needs to go on ---------------------------------------------------------------- */
 
 /* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. */
 struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best; };      /* epochs done */
 int  state_save(const char *path, struct learner *l, const struct progress *at);
 int  state_load(const char *path, struct learner *l, struct progress *at);
 
-/* ---- train.c ------------------------------------------------------------------------------------------------------------------ */
+/* ---- train.c ------------------------------------------------------------------------------------------- */
 
-/* Trains e's model into the report's folder, from ckpt/last.state when it is there. *reason: "done" or "patience". */
+/* Trains e's model into the report's folder, from ckpt/last.state when it is there. *reason: "done" or
+ * "patience". */
 int  train_loop(struct session *e, report *r, const char **reason);
 
 #endif

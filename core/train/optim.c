@@ -1,7 +1,7 @@
 /* optim.c: which learning rate and decay each parameter has, and the graph of the update.
  *
- * The rule (golden README 4): layers are counted from the embeddings (0) to head and experts (depth + 1); a parameter's
- * rate is layer_decay^(layers above it). Names are looked at as substrings, as the released code does.
+ * The rule is the released code's, which looks for substrings in names: layers are counted from the
+ * embeddings (0) to head and experts (depth + 1); a parameter's rate is layer_decay^(layers above it).
  */
 #include "train/learner.h"
 #include <math.h>
@@ -41,16 +41,22 @@ static bool is_released_norm2(const char *name)
 
 static bool is_top(const struct spec *s, const char *name)
 {
-    if (has(name, "phi") || has(name, "scale") || has(name, "slot") || has(name, "experts") || text_ends(name, "mlp.mu"))
+    static const char *const inside[] = { "phi", "scale", "slot", "experts" };
+    for (int i = 0; i < countof(inside); i++)
+        if (has(name, inside[i]))
+            return true;
+    if (text_ends(name, "mlp.mu"))
         return true;
     return s->optim.groups == GROUPS_released ? is_released_norm2(name) : is_moe_norm2(s, name);
 }
 
-/* ConvNeXt as mmpretrain groups it: stem 0, the third stage in groups of three blocks, 12 layers (6 when it is short). */
+/* ConvNeXt as mmpretrain groups it: stem 0, the third stage in groups of three blocks, 12 layers (6 when
+ * it is short). */
 static int convnext_layer(const struct spec *s, const char *name, int *layers)
 {
     int stage = index_behind(name, "stages."), block = index_behind(name, ".blocks.");
-    int third = s->model.depths.n >= 2 ? s->model.depths.v[s->model.depths.n - 2] : 0, last = third > 9 ? 12 : 6;
+    int third = s->model.depths.n >= 2 ? s->model.depths.v[s->model.depths.n - 2] : 0;
+    int last = third > 9 ? 12 : 6;
     *layers = last + 2;
     if (text_starts(name, "stem"))
         return 0;
@@ -80,19 +86,20 @@ static f64 decay_of(const struct spec *s, const char *name, int nd)
     if (text_ends(name, "pos_embed") || has(name, "mlp.scale"))
         return 0;
     if (s->optim.groups == GROUPS_released && (has(name, ".mlp.slot_norm") || has(name, ".mlp.phi")))
-        return s->optim.weight_decay;             // their own rule replaces the one for norms (reference-quirks 38)
+        return s->optim.weight_decay;             // a rule of their own replaces the one for norms
     return is_norm(name, nd) || text_ends(name, ".bias") ? 0 : s->optim.weight_decay;
 }
 
 struct group optim_group(const struct spec *s, const char *name, int nd)
 {
-    int layers, layer = !strcmp(s->model.family, "convnext") ? convnext_layer(s, name, &layers) : vit_layer(s, name, &layers);
+    bool convnext = !strcmp(s->model.family, "convnext");
+    int layers, layer = (convnext ? convnext_layer : vit_layer)(s, name, &layers);
     if (is_top(s, name))
         layer = layers - 1;
     return (struct group){ pow(s->optim.layer_decay, layers - 1 - layer), decay_of(s, name, nd), layer };
 }
 
-/* ---- the update ------------------------------------------------------------------------------------------------------- */
+/* ---- the update ---------------------------------------------------------------------------------------- */
 
 /* A row (lr scale, weight decay) per block of every parameter of slab k. */
 static range write_table(const struct spec *s, const params *p, int k, pool *memory)
@@ -135,8 +142,9 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
         range table = write_table(s, p, k, o->memory);
         if (!table.mem)
             return -1;
-        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count, s->optim.betas.v[0],
-                                            s->optim.betas.v[1], (f32)s->optim.eps, (f32)s->train.clip_norm });
+        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count,
+                                            s->optim.betas.v[0], s->optim.betas.v[1],
+                                            (f32)s->optim.eps, (f32)s->train.clip_norm });
     }
     simplify_graph(o->g);
     return graph_compile(o->g);

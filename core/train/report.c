@@ -1,6 +1,6 @@
-/* report.c: what a run says while it goes: metrics.jsonl, the progress line, and at the end result.json. Speed is always that
- * of the last few seconds, waiting included; the first steps (drivers build kernels at their first use) and evaluations stay
- * out of it. */
+/* report.c: what a run says while it goes: metrics.jsonl, the progress line, and at the end result.json.
+ * Speed is always that of the last few seconds, waiting included; the first steps (drivers build kernels at
+ * their first use) and evaluations stay out of it. */
 #include "train/report.h"
 #include <dirent.h>
 #include <errno.h>
@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WINDOW = 32,                                        /* samples kept, at least a quarter second apart */
-       START = 6 };                                        /* steps until everything was used once, run ahead of included */
+enum { WINDOW = 32,                 /* samples kept, at least a quarter second apart */
+       START = 6 };                 /* steps until everything was used once, those run ahead included */
 struct sample { f64 time, data_s; i64 images, steps; };
 
 struct report {
@@ -21,10 +21,10 @@ struct report {
     int           epochs, eval_every;                      /* as the experiment says */
     i64           step_limit;                              /* 0: none */
     u64           hash;
-    f64           started, earlier;                        /* clock at the start; seconds of the parts before a resume */
+    f64           started, earlier;                        /* clock; seconds of the parts before a resume */
     struct sample window[WINDOW];
-    int           ticks, samples;                          /* so far; put into the window since it was emptied */
-    struct sample last;                                    /* of the last tick; time 0: none to measure from */
+    int           ticks, samples;                          /* so far; in the window since it was emptied */
+    struct sample last;                                    /* of the last tick; time 0: none */
     f64           train_seconds;                           /* between ticks, for train_images */
     i64           train_images;
     struct report_tick tick;
@@ -35,7 +35,7 @@ struct report {
     int           n_timed;
 };
 
-/* ---- metrics.jsonl ------------------------------------------------------------------------------------------------------ */
+/* ---- metrics.jsonl ------------------------------------------------------------------------------------- */
 
 static void set_real(json_t *j, const char *name, f64 v)
 {
@@ -117,7 +117,7 @@ static int cut_half_line(const char *path)
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno)) : 0;
 }
 
-/* ---- opening -------------------------------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* The user may well want other settings from here on; he should know that he got them. */
 static void warn_changes(report *r, const struct spec *s)
@@ -180,7 +180,8 @@ report *report_open(const struct spec *s, const struct run_options *o, const str
     arena *a = arena_open("report");
     report *r = arena_one(a, report);
     bool resumed;
-    *r = (report){ .arena = a, .epochs = s->train.epochs, .eval_every = s->eval.every, .step_limit = s->train.steps,
+    *r = (report){ .arena = a, .epochs = s->train.epochs, .eval_every = s->eval.every,
+                   .step_limit = s->train.steps,
                    .hash = o->hash ? o->hash : spec_hash(s), .started = clock_now(), .step.loss = NAN };
     r->dir = folder_choose(a, s, o, &resumed);
     if (!r->dir || open_files(r, s, resumed) || folder_describe(r->dir, s, o, device)) {
@@ -207,7 +208,7 @@ void report_close(report *r)
     arena_close(r->arena);
 }
 
-/* ---- speed ------------------------------------------------------------------------------------------------------------------ */
+/* ---- speed --------------------------------------------------------------------------------------------- */
 
 static void add_sample(report *r, const struct report_tick *t)
 {
@@ -258,7 +259,7 @@ static struct pace pace_now(const report *r)
     return p;
 }
 
-/* ---- the progress line -------------------------------------------------------------------------------------------------------- */
+/* ---- the progress line --------------------------------------------------------------------------------- */
 
 /* 0.0021 -> "2.1e-3" */
 static const char *short_real(char out[24], f64 v)
@@ -323,7 +324,7 @@ void report_tick(report *r, const struct report_tick *t)
     progress("%s", l.text);
 }
 
-/* ---- what happened ------------------------------------------------------------------------------------------------------------- */
+/* ---- what happened ------------------------------------------------------------------------------------- */
 
 static int to_board(report *r, const char *split, i64 step, const char *name, f64 value)
 {
@@ -379,11 +380,13 @@ int report_eval(report *r, const struct run_eval *e)
     json_object_set_new(j, "s", json_number(e->seconds));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     const struct run_eval *best = best_eval(r);
-    say(SAY_NORMAL, "epoch %d: top1 %.2f  top5 %.2f  loss %.3f  (%lld images in %.1f s)  best %.2f at epoch %d",
-        e->epoch, e->top1, e->top5, e->loss, (long long)e->n, e->seconds, best->top1, best->epoch);
+    say(SAY_NORMAL, "epoch %d: top1 %.2f  top5 %.2f  loss %.3f  (%lld images in %.1f s)  "
+        "best %.2f at epoch %d", e->epoch, e->top1, e->top5, e->loss, (long long)e->n, e->seconds,
+        best->top1, best->epoch);
     if (write_line(r, j) || to_board(r, "eval", e->step, "loss", e->loss))
         return -1;
-    return to_board(r, "eval", e->step, "top1", e->top1) || to_board(r, "eval", e->step, "top5", e->top5) ? -1 : 0;
+    return to_board(r, "eval", e->step, "top1", e->top1) ||
+           to_board(r, "eval", e->step, "top5", e->top5) ? -1 : 0;
 }
 
 int report_event(report *r, const char *event, i64 step)
@@ -397,9 +400,10 @@ int report_event(report *r, const char *event, i64 step)
 void report_result(const report *r, arena *a, struct run_result *out)
 {
     const struct run_eval *last = r->n_evals ? &r->evals[r->n_evals - 1] : NULL, *best = best_eval(r);
-    *out = (struct run_result){ .reason = "done", .epochs = r->tick.epoch, .steps = r->step.step, .top1 = NAN, .top5 = NAN, .loss = NAN, .best_top1 = NAN,
-                                .seconds = run_seconds(r), .hash = r->hash, .n_evals = (int)r->n_evals,
-                                .img_s = r->train_seconds > 0 ? (f64)r->train_images / r->train_seconds : NAN };
+    f64 speed = r->train_seconds > 0 ? (f64)r->train_images / r->train_seconds : NAN;
+    *out = (struct run_result){ .reason = "done", .epochs = r->tick.epoch, .steps = r->step.step,
+                                .top1 = NAN, .top5 = NAN, .loss = NAN, .best_top1 = NAN, .img_s = speed,
+                                .seconds = run_seconds(r), .hash = r->hash, .n_evals = (int)r->n_evals };
     struct run_eval *evals = arena_array(a, struct run_eval, MAX(1, r->n_evals));
     for (size_t i = 0; i < r->n_evals; i++)
         evals[i] = r->evals[i];

@@ -4,9 +4,11 @@
 #include "train/train.h"
 #include <jansson.h>
 
-/* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with. NULL + fail. */
+/* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with.
+ * NULL + fail. */
 const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed);
-int         folder_describe(const char *dir, const struct spec *s, const struct run_options *o, const struct dev_info *device);
+int         folder_describe(const char *dir, const struct spec *s, const struct run_options *o,
+                            const struct dev_info *device);
 /* A run's name as one of files: no separators, nothing a shell or another system would trip over. */
 const char *folder_name(arena *a, const char *name);
 void        folder_latest(const char *dir);                     /* the link beside it */

@@ -42,7 +42,7 @@ int result_save(const char *dir, const struct run_result *r)
     return json_save(path, j);
 }
 
-/* ---- reading ------------------------------------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------------------------------------- */
 
 static bool read_real(json_t *j, const char *name, f64 *out)
 {

@@ -1,5 +1,5 @@
-/* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder is made; stages
- * whose result lies in the folder are not done again. */
+/* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder
+ * is made; stages whose result lies in the folder are not done again. */
 #include "recycle/recycle.h"
 #include "train/learner.h"
 
@@ -73,12 +73,14 @@ static int dry_steps(struct session *e)
     for (int i = 0; i < STEPS && !rc; i++)
         rc = learner_step(&l, &b, 0) || learner_wait(&l);
     rc = rc || learner_read(&l, &loss, &norm) ? -1 : 0;
-    f64 step = (clock_now() - built) / STEPS, steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
+    f64 step = (clock_now() - built) / STEPS;
+    f64 steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
     char mem[24], time[24];
     if (!rc)
-        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d part%s takes %.0f ms (%.0f img/s), %s of "
-            "memory; %.0f steps in about %s; loss %.3f", built - start, e->s.train.batch, l.parts, l.parts == 1 ? "" : "s",
-            1e3 * step, e->s.train.batch / step, text_bytes(mem, (f64)dev_mem_peak(e->d)), steps, text_time(time, steps * step), loss);
+        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d part%s takes %.0f ms "
+            "(%.0f img/s), %s of memory; %.0f steps in about %s; loss %.3f", built - start, e->s.train.batch,
+            l.parts, l.parts == 1 ? "" : "s", 1e3 * step, e->s.train.batch / step,
+            text_bytes(mem, (f64)dev_mem_peak(e->d)), steps, text_time(time, steps * step), loss);
     learner_close(&l);
     arena_close(a);
     return rc;
@@ -108,10 +110,11 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
     struct run_options known = *o;
-    known.hash = spec_hash(s);                             // of what was asked for; e.s has `auto` values filled in
+    known.hash = spec_hash(s);                             // of what was asked for; e.s has no `auto` left
     if (!rc && !(rep = report_open(&e.s, &known, dev_info(e.d))))
         rc = -1;
-    rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason) || write_result(&e, rep, reason, a, r) ? -1 : 0;
+    rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason)
+         || write_result(&e, rep, reason, a, r) ? -1 : 0;
     report_close(rep);
     session_close(&e);
     return rc;

@@ -1,4 +1,4 @@
-/* schedule.c: the learning rate over time, as mmengine's LinearLR and CosineAnnealingLR compose (golden lr_schedule). */
+/* schedule.c: the learning rate over time, as mmengine's LinearLR and CosineAnnealingLR compose. */
 #include "train/learner.h"
 #include <math.h>
 

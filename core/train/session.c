@@ -1,5 +1,5 @@
-/* session.c: what every command that runs a model opens: device, data sets, parameters. The experiment's `auto` values are
- * filled in here from what was opened. */
+/* session.c: what every command that runs a model opens: device, data sets, parameters. The experiment's
+ * `auto` values are filled in here from what was opened. */
 #include "train/learner.h"
 #include <unistd.h>
 
@@ -10,17 +10,21 @@ static int open_split(struct session *e, bool train)
     *o = data_options_of(&e->s, train);
     const struct shape of = model_images(&e->s, 1);
     if (of.d[2] != of.d[3])
-        return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares", (int)of.d[2], (int)of.d[3]);
+        return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares",
+                    (int)of.d[2], (int)of.d[3]);
     if (!*e->s.data.set)
-        return fail(FAULT_USAGE, "data.set is not given: which images? (--set data.set=folder --set data.root=DIR)");
+        return fail(FAULT_USAGE, "data.set is not given: which images? "
+                    "(--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
         return -1;
     if (!e->s.model.classes)
         e->s.model.classes = data_classes(*d);
     if (e->s.model.classes != data_classes(*d))
-        return fail(FAULT_USAGE, "model.classes is %d, but %s has %d", e->s.model.classes, o->split, data_classes(*d));
+        return fail(FAULT_USAGE, "model.classes is %d, but %s has %d", e->s.model.classes, o->split,
+                    data_classes(*d));
     if (train && data_count(*d) < e->s.train.batch)
-        return fail(FAULT_USAGE, "train.batch is %d, but %s has only %d images", e->s.train.batch, o->split, data_count(*d));
+        return fail(FAULT_USAGE, "train.batch is %d, but %s has only %d images", e->s.train.batch, o->split,
+                    data_count(*d));
     return 0;
 }
 
@@ -51,16 +55,20 @@ static int too_large(struct session *e, const struct model_count *k, int images,
     u64 unused = free_memory(e->d);
     if (unused < device_memory(e->d))
         text_bytes(left, (f64)unused);
-    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the activations of %d image%s, %s to "
-                "evaluate; %s has %s, %s of it free (a smaller model, or a larger train.accumulate)",
-                text_bytes(need, (f64)(state + k->train_bytes + k->eval_bytes)), text_bytes(weights, (f64)state),
-                text_bytes(acts, (f64)k->train_bytes), images, images == 1 ? "" : "s", text_bytes(eval, (f64)k->eval_bytes),
-                dev_info(e->d)->name, text_bytes(have, (f64)device_memory(e->d)), left);
+    text_bytes(need, (f64)(state + k->train_bytes + k->eval_bytes));
+    text_bytes(weights, (f64)state);
+    text_bytes(acts, (f64)k->train_bytes);
+    text_bytes(eval, (f64)k->eval_bytes);
+    text_bytes(have, (f64)device_memory(e->d));
+    return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the "
+                "activations of %d image%s, %s to evaluate; %s has %s, %s of it free (a smaller model, or a "
+                "larger train.accumulate)", need, weights, acts, images, images == 1 ? "" : "s", eval,
+                dev_info(e->d)->name, have, left);
 }
 
-/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow, whatever else runs now, so that the
- * same machine always computes the same; but what is not free now is not taken. Several parts, and averaged weights, take an
- * arena each besides weights, gradients and two moments. */
+/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow, whatever else runs
+ * now, so that the same machine always computes the same; but what is not free now is not taken. Several
+ * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
 int session_fit(struct session *e)
 {
     int batch = e->s.train.batch, given = e->s.train.accumulate, rc = 0;
@@ -68,19 +76,21 @@ int session_fit(struct session *e)
     arena *a = arena_open("memory");
     struct model_count k;
     for (int parts = MAX(1, given); have && !rc; parts++) {
+        int images = MAX(1, batch / parts);
         if (batch % parts && !given)
             continue;
-        if ((rc = model_count(a, &e->s, MAX(1, batch / parts), data_options_of(&e->s, false).batch, &k)))
+        if ((rc = model_count(a, &e->s, images, data_options_of(&e->s, false).batch, &k)))
             break;
         u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
-        state += (u64)shape_count(model_images(&e->s, MAX(1, batch / parts))) * (parts > 1 ? 2 : 1);     // pixels, see feed.c
+        state += (u64)shape_count(model_images(&e->s, images)) * (parts > 1 ? 2 : 1);    // pixels: see feed.c
+        u64 need = state + k.train_bytes + k.eval_bytes;
         e->s.train.accumulate = parts;
-        if (state + k.train_bytes + k.eval_bytes <= have) {
-            rc = state + k.train_bytes + k.eval_bytes > free_memory(e->d) ? too_large(e, &k, MAX(1, batch / parts), state) : 0;
+        if (need <= have) {
+            rc = need > free_memory(e->d) ? too_large(e, &k, images, state) : 0;
             break;
         }
         if (given || parts >= batch || state > have)
-            rc = too_large(e, &k, MAX(1, batch / parts), state);
+            rc = too_large(e, &k, images, state);
     }
     arena_close(a);
     return rc;
@@ -89,7 +99,9 @@ int session_fit(struct session *e)
 int session_open(struct session *e, const struct spec *s, int wants, const char *weights)
 {
     *e = (struct session){ .s = *s };
-    if (((wants & SESSION_TRAIN_DATA) && open_split(e, true)) || ((wants & SESSION_EVAL_DATA) && open_split(e, false)))
+    if ((wants & SESSION_TRAIN_DATA) && open_split(e, true))
+        return -1;
+    if ((wants & SESSION_EVAL_DATA) && open_split(e, false))
         return -1;
     if (!(e->d = dev_open(e->s.device)))
         return -1;
@@ -114,7 +126,8 @@ int session_save(const struct session *e, const char *path)
         means[i] = mean[i], stds[i] = std[i];
     for (int i = 0; i < n; i++)
         names[i] = data_class_name(d, i);
-    int rc = model_save(e->p, &e->s, path, &(struct model_about){ .classes = names, .n_classes = n, .mean = means, .std = stds });
+    struct model_about about = { .classes = names, .n_classes = n, .mean = means, .std = stds };
+    int rc = model_save(e->p, &e->s, path, &about);
     arena_close(a);
     return rc;
 }

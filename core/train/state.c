@@ -1,5 +1,6 @@
-/* state.c: what a run needs to go on: one safetensors file that is replaced as a whole, so that weights, moments and counters
- * always belong together. Random draws are functions of seed and step and need no state. */
+/* state.c: what a run needs to go on: one safetensors file that is replaced as a whole, so that
+ * weights, moments and counters always belong together. Random draws are functions of seed and step and
+ * need no state. */
 #include "train/learner.h"
 #include <stdlib.h>
 
@@ -9,16 +10,37 @@ static range within(range slab, const struct param *x)
 {
     return (range){ slab.mem, slab.off + 4 * (u64)x->offset, 4 * (u64)shape_count(x->shape) };
 }
-static range value_of(const struct learner *l, const struct param *x)  { return within(l->p->slabs[x->slab].value, x); }
-static range first_of(const struct learner *l, const struct param *x)  { return within(l->p->slabs[x->slab].m, x); }
-static range second_of(const struct learner *l, const struct param *x) { return within(l->p->slabs[x->slab].v, x); }
-static range ema_of(const struct learner *l, const struct param *x)    { return within(l->ema_slabs[x->slab], x); }
 
-static const struct part parts[] = { { "", value_of }, { "m.", first_of }, { "v.", second_of }, { "ema.", ema_of } };
+static range value_of(const struct learner *l, const struct param *x)
+{
+    return within(l->p->slabs[x->slab].value, x);
+}
+
+static range first_of(const struct learner *l, const struct param *x)
+{
+    return within(l->p->slabs[x->slab].m, x);
+}
+
+static range second_of(const struct learner *l, const struct param *x)
+{
+    return within(l->p->slabs[x->slab].v, x);
+}
+
+static range ema_of(const struct learner *l, const struct param *x)
+{
+    return within(l->ema_slabs[x->slab], x);
+}
+
+static const struct part parts[] = {
+    { "", value_of }, { "m.", first_of }, { "v.", second_of }, { "ema.", ema_of },
+};
 
 static int parts_of(const struct learner *l) { return l->ema ? 4 : 3; }
 
-static void set_number(ckpt *c, arena *a, const char *key, f64 v) { ckpt_set_meta(c, key, arena_printf(a, "%.17g", v)); }
+static void set_number(ckpt *c, arena *a, const char *key, f64 v)
+{
+    ckpt_set_meta(c, key, arena_printf(a, "%.17g", v));
+}
 
 static f64 number(const ckpt *c, const char *key)
 {
@@ -45,12 +67,14 @@ int state_save(const char *path, struct learner *l, const struct progress *at)
     return rc;
 }
 
-static int load_part(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path, arena *a)
+static int load_part(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path,
+                     arena *a)
 {
     const char *name = arena_printf(a, "%s%s", parts[k].prefix, x->name);
     const tensor *t = ckpt_find(c, name);
     if (!t || !tensor_shape_is(t, x->shape.nd, x->shape.d))
-        return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: the state of another model", path, name);
+        return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: the state of another model",
+                    path, name);
     f32 *v = arena_array(a, f32, t->count);
     int rc = tensor_to_f32(t, v) || mem_write(l->d, parts[k].of(l, x), v) ? -1 : 0;
     tensor_drop(t);
@@ -70,8 +94,8 @@ int state_load(const char *path, struct learner *l, struct progress *at)
             rc = load_part(c, l, k, &l->p->list[i], path, a);
             arena_restore(a, m);
         }
-    *at = (struct progress){ (i64)number(c, "epoch"), (i64)number(c, "step"), number(c, "best"), (i64)number(c, "best_epoch"),
-                             (i64)number(c, "since_best") };
+    *at = (struct progress){ (i64)number(c, "epoch"), (i64)number(c, "step"), number(c, "best"),
+                             (i64)number(c, "best_epoch"), (i64)number(c, "since_best") };
     l->step = at->step;
     ckpt_close(c);
     arena_close(a);

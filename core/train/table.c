@@ -14,7 +14,7 @@ bool metric_counted(enum metric m)
     return m == METRIC_params || m == METRIC_flops || m == METRIC_flops_complete;
 }
 
-/* ---- small readers ------------------------------------------------------------------------------------------------------- */
+/* ---- small readers ------------------------------------------------------------------------------------- */
 
 static int only_keys(const struct yaml *y, const char *what, const char *const *known, int n)
 {
@@ -34,7 +34,7 @@ static int only_keys(const struct yaml *y, const char *what, const char *const *
     return 0;
 }
 
-/* Text below a key; fallback when it is absent. NULL + fail for anything else, or when it is absent without a fallback. */
+/* Text below a key; `fallback` when it is absent. NULL + fail for anything else, and without a fallback. */
 static const char *text_at(const struct yaml *y, const char *key, const char *fallback)
 {
     const struct yaml *v = yaml_get(y, key);
@@ -73,10 +73,11 @@ static int read_metric(const struct yaml *y, const char *name, enum metric *out)
     char all[512] = "", hint[96];
     for (int i = 0; i < METRICS; i++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", metric_names[i]);
-    return yaml_fail(y, "no metric '%s'%s; there are: %s", name, text_hint(hint, name, metric_names, METRICS), all);
+    return yaml_fail(y, "no metric '%s'%s; there are: %s", name,
+                     text_hint(hint, name, metric_names, METRICS), all);
 }
 
-/* ---- experiments --------------------------------------------------------------------------------------------------------- */
+/* ---- experiments --------------------------------------------------------------------------------------- */
 
 struct context {                                  /* what loading passes along */
     struct table *t;
@@ -118,18 +119,20 @@ static int prepared_at(const struct context *c, const struct yaml *y)
         if (!strcmp(names[i], want))
             return i;
     }
-    return yaml_fail(y, "use: nothing called '%s' in prepare%s", want, text_hint(hint, want, names, c->n_prepare));
+    return yaml_fail(y, "use: nothing called '%s' in prepare%s", want,
+                     text_hint(hint, want, names, c->n_prepare));
 }
 
-/* One run of `file`: over it the table's set, the row's, the column's, `use`, the seed, and what the command line says. Returns
- * its place in the list, or -1 + fail. */
+/* One run of `file`: over it the table's set, the row's, the column's, `use`, the seed, and what the command
+ * line says. Returns its place in the list, or -1 + fail. */
 static int resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row,
                    const struct table_column *column, const struct yaml *seed)
 {
     struct spec s;
     arena *a = c->t->arena;
     const struct yaml *use = yaml_get(row, "use");
-    const struct yaml *trees[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), column ? column->set : NULL };
+    const struct yaml *over = column ? column->set : NULL;
+    const struct yaml *trees[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), over };
     struct spec_set *sets = arena_array(a, struct spec_set,
                                         countof(trees) + (use ? use->n : 0) + 1 + c->n_sets);
     int n = 0, *uses = arena_array(a, int, use ? MAX(1, use->n) : 1);
@@ -185,15 +188,17 @@ static int read_prepare(struct context *c)
     return 0;
 }
 
-/* ---- columns and rows --------------------------------------------------------------------------------------------------------- */
+/* ---- columns and rows ---------------------------------------------------------------------------------- */
 
-/* A column is a name, or a map with more. Those without a metric of their own take the rows' cells one after the other. */
+/* A column is a name, or a map with more. Those without a metric of their own take the rows' cells one
+ * after the other. */
 static int read_column(const struct yaml *y, enum metric metric, struct table_column *out, int *next)
 {
     static const char *const known[] = { "name", "metric", "cell", "set", "row", "per", "digits" };
     const struct yaml *own = yaml_get(y, "metric");
     i64 at = own ? 0 : (*next)++, digits = -1;
-    *out = (struct table_column){ .metric = metric, .plain = !own, .row = -1, .per = 1, .set = yaml_get(y, "set") };
+    *out = (struct table_column){ .metric = metric, .plain = !own, .row = -1, .per = 1,
+                                  .set = yaml_get(y, "set") };
     if (y->kind != YAML_TEXT && only_keys(y, "columns", known, countof(known)))
         return -1;
     out->name = y->kind == YAML_TEXT ? y->text : text_at(y, "name", NULL);
@@ -331,10 +336,10 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
     return read_prepare(&c) || read_columns(&c, metric) || read_rows(&c) ? -1 : 0;
 }
 
-/* ---- running -------------------------------------------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------------------------------------- */
 
-/* Cells that `only` asks for and that are not done, and what they need. Prepared runs come first in the list, each before
- * those that use it. Returns how many. */
+/* Cells that `only` asks for and that are not done, and what they need. Prepared runs come first in the list,
+ * each before those that use it. Returns how many. */
 static int mark_wanted(struct table *t, const char *only)
 {
     int n = 0;
@@ -359,7 +364,8 @@ static enum fault run_one(struct table *t, struct table_run *r, int number, int 
     int rc = run_experiment(&r->spec, &o, t->arena, &r->result);
     progress_label("");
     r->state = rc ? CELL_FAILED : CELL_DONE;
-    r->why = rc ? arena_printf(t->arena, "%s, seed %lld: %s", r->name, (long long)r->spec.seed, fail_message()) : "";
+    r->why = !rc ? "" : arena_printf(t->arena, "%s, seed %lld: %s", r->name, (long long)r->spec.seed,
+                                     fail_message());
     return rc ? fail_fault() : FAULT_NONE;
 }
 

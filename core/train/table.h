@@ -1,22 +1,26 @@
-/* table.h: a table of results: rows of experiments, columns of data sets or metrics, several seeds; ours against the paper's.
+/* table.h: a table of results: rows of experiments, columns of data sets or metrics, several seeds; ours
+ * against the paper's.
  *
  *     struct table t;
- *     if (table_load(&t, a, "experiments/tables/demo.yaml", "runs", sets, n) || table_run(&t, "", c.argc, c.argv)) return -1;
+ *     if (table_load(&t, a, "experiments/tables/demo.yaml", "runs", sets, n)) return -1;
+ *     if (table_run(&t, "", c.argc, c.argv)) return -1;
  *     table_print(stdout, &t, TABLE_MARKDOWN);
  *
  * The file:
- *     title: ...            seeds: [1, 2]           metric: top1        set: {keys of every experiment}       transpose: on
+ *     title: ...     seeds: [1, 2]     metric: top1     set: {keys of every experiment}     transpose: on
  *     prepare: [{name: small, file: ../demo/small.yaml}]                run first, once
- *     columns: [CIFAR-10, {name: "Params, M", metric: params, per: 1e6, digits: 1}, {name: at 2e-3, set: {optim: {lr: 2e-3}}}]
+ *     columns: [CIFAR-10, {name: "Params, M", metric: params, per: 1e6, digits: 1},
+ *               {name: at 2e-3, set: {optim: {lr: 2e-3}}}]
  *     rows:
  *       - name: MoE Jetpack
- *         cells: [a.yaml, ~]                        one for all columns, or for each without a metric (others: cell: 1); ~ for none
+ *         cells: [a.yaml, ~]                        one for all columns, or one for each without a metric
+ *                                                   (those with one: `cell: 1` says which); ~ for none
  *         paper: [88.4, 265e6, ~]                   one number per column
  *         set: {optim: {lr: 1e-3}}                  keys over all its cells
- *         use: {model.init: small}                  keys that get the checkpoint a prepared experiment ends with
+ *         use: {model.init: small}                  keys that get the checkpoint a prepared run ends with
  *     notes: [printed below]
- * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a changed experiment
- * never meets the results of the one it was.
+ * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a
+ * changed experiment never meets the results of the one it was.
  */
 #ifndef JETCL_TABLE_H
 #define JETCL_TABLE_H
@@ -32,7 +36,7 @@ enum metric {
 
 enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };
 struct table_run {
-    const char       *name;                 /* "prepare / small", "MoE Jetpack / CIFAR-10", "MoE Jetpack": where it is needed */
+    const char       *name;                 /* where it is needed: "prepare / small", "MoE Jetpack / DTD" */
     bool              prepared, wanted;
     bool              counts_only;          /* nobody asks for more than its parameters or FLOPs: never run */
     int              *uses, n_uses;         /* prepared runs whose checkpoints it starts from */
@@ -47,12 +51,16 @@ struct table_column {
     const char        *name;
     enum metric        metric;
     bool               plain;               /* no metric of its own */
-    int                cell, row, digits;   /* row: the one epochs_to looks at; digits -1: the metric's own way */
+    int                cell, row, digits;   /* row: the one epochs_to looks at; digits -1: as usual */
     f64                per;                 /* shown, and given for the paper, in units of this */
     const struct yaml *set;
 };
-struct table_cell   { int n; int *runs; };                               /* one per seed, indices into table.runs */
-struct table_row    { const char *name; struct table_cell *cells; f64 *paper; };   /* cells per column; paper NAN for none */
+struct table_cell { int n; int *runs; };                    /* one per seed, indices into table.runs */
+struct table_row {
+    const char        *name;
+    struct table_cell *cells;               /* one per column */
+    f64               *paper;               /* one per column, NAN for none */
+};
 struct table {
     arena               *arena;
     const char          *title, *out;
@@ -65,10 +73,12 @@ struct table {
     size_t               n_runs, cap_runs;
 };
 
-/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. 0, or -1 + fail(FAULT_USAGE). */
-int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets, int n);
-/* Runs what is not done and has `only` in "row / column" ("" for all), what that needs first. A failure is kept and the next one tried, but
- * FAULT_STOPPED ends it. 0, or -1 + fail with the first failure. */
+/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. 0, or
+ * -1 + fail(FAULT_USAGE). */
+int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
+               int n);
+/* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. A failure
+ * is kept and the next one tried, but FAULT_STOPPED ends it. 0, or -1 + fail with the first failure. */
 int table_run(struct table *t, const char *only, int argc, char **argv);
 /* What is there now: mean and standard deviation over seeds. */
 enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };

@@ -12,7 +12,7 @@ static const enum kind kinds[METRICS] = {
 #undef METRIC
 };
 
-/* ---- values ----------------------------------------------------------------------------------------------------------------- */
+/* ---- values -------------------------------------------------------------------------------------------- */
 
 static f64 some(f64 v) { return v > 0 ? v : NAN; }         // 0 of these means not known
 
@@ -90,7 +90,7 @@ static struct stats stats_of(struct table *t, int row, int column, bool best)
     return s;
 }
 
-/* ---- text --------------------------------------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------------------- */
 
 static const char *number(arena *a, const struct table_column *c, f64 v)
 {
@@ -233,9 +233,10 @@ static json_t *cell_json(struct table *t, int row, int column, bool best)
         if (t->runs[cell->runs[i]].state == CELL_FAILED)
             json_array_append_new(failures, json_string(t->runs[cell->runs[i]].why));
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o}", "column", t->columns[column].name,
-                     "metric", metric_names[t->columns[column].metric],
-                     "mean", number_json(s.mean), "sd", number_json(s.sd), "seeds", s.n, "of", s.of, "paper", number_json(t->rows[row].paper[column]),
+    return json_pack("{s:s, s:s, s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o}",
+                     "column", t->columns[column].name, "metric", metric_names[t->columns[column].metric],
+                     "mean", number_json(s.mean), "sd", number_json(s.sd), "seeds", s.n, "of", s.of,
+                     "paper", number_json(t->rows[row].paper[column]),
                      "values", values, "runs", folders, "failures", failures);
 }
 

@@ -1,5 +1,5 @@
-/* train.c: the training loop. The device always has a step to do: batches are prepared on threads, a step is only enqueued,
- * and losses are read every log.every steps. */
+/* train.c: the training loop. The device always has a step to do: batches are prepared on threads, a step is
+ * only enqueued, and losses are read every log.every steps. */
 #include "train/learner.h"
 #include <errno.h>
 #include <math.h>
@@ -18,7 +18,7 @@ struct loop {
 
 static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
 
-/* ---- checkpoints ------------------------------------------------------------------------------------------------------- */
+/* ---- checkpoints --------------------------------------------------------------------------------------- */
 
 static int save_weights(struct loop *t, const char *name)
 {
@@ -30,7 +30,8 @@ static void forget_old(struct loop *t)
 {
     const struct spec *s = spec_of(t);
     char name[64];
-    for (i64 e = t->at.epoch - (i64)s->keep.last * MAX(1, s->keep.every); e > 0 && e > t->at.epoch - 10000; e--) {
+    i64 newest = t->at.epoch - (i64)s->keep.last * MAX(1, s->keep.every);
+    for (i64 e = newest; e > 0 && e > t->at.epoch - 10000; e--) {
         snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)e);
         if (unlink(report_path(t->r, name)) && errno != ENOENT)
             break;
@@ -41,14 +42,14 @@ static int save(struct loop *t, bool epoch_file)
 {
     char name[64];
     snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
-    if (learner_swap_ema(&t->l) || save_weights(t, "ckpt/last.safetensors") || (epoch_file && save_weights(t, name))
-        || learner_swap_ema(&t->l))
+    if (learner_swap_ema(&t->l) || save_weights(t, "ckpt/last.safetensors")
+        || (epoch_file && save_weights(t, name)) || learner_swap_ema(&t->l))
         return -1;
     forget_old(t);
     return state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at);
 }
 
-/* ---- evaluation ---------------------------------------------------------------------------------------------------------- */
+/* ---- evaluation ---------------------------------------------------------------------------------------- */
 
 static f64 merit(const struct loop *t, const struct run_eval *got)
 {
@@ -77,16 +78,17 @@ static int evaluate_now(struct loop *t)
     return learner_swap_ema(&t->l) || report_eval(t->r, &got) ? -1 : 0;
 }
 
-/* ---- steps ------------------------------------------------------------------------------------------------------------------ */
+/* ---- steps --------------------------------------------------------------------------------------------- */
 
 static int report_now(struct loop *t, f64 lr)
 {
-    struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr, .mem = dev_mem_peak(t->e->d) };
+    struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr,
+                             .mem = dev_mem_peak(t->e->d) };
     if (learner_read(&t->l, &s.loss, &s.grad_norm) || report_step(t->r, &s))
         return -1;
     if (!isfinite(s.loss) || !isfinite(s.grad_norm))
-        return fail(FAULT_NUMBERS, "step %lld: the loss is %g and the gradient's norm %g: lower optim.lr, or find where it began "
-                    "with JETCL_TRACE=nan", (long long)s.step, s.loss, s.grad_norm);
+        return fail(FAULT_NUMBERS, "step %lld: the loss is %g and the gradient's norm %g: lower optim.lr, or "
+                    "find where it began with JETCL_TRACE=nan", (long long)s.step, s.loss, s.grad_norm);
     return 0;
 }
 
@@ -101,8 +103,8 @@ static int one_step(struct loop *t, const struct batch *b, i64 at)
     t->held = b;
     t->at.step++;
     t->done++;
-    report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch, t->done * s->train.batch,
-                                             loader_wait_seconds(t->train) });
+    report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch,
+                                             t->done * s->train.batch, loader_wait_seconds(t->train) });
     bool due = t->at.step % s->log.every == 0 || at + 1 == t->per_epoch || t->at.step == t->last_step;
     return due ? report_now(t, s->optim.lr * factor) : 0;
 }
@@ -130,12 +132,13 @@ static int one_epoch(struct loop *t)
     if (stop_requested() && t->at.step < t->last_step) {
         if (save(t, false))
             return -1;
-        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on", (long long)t->at.step);
+        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on",
+                    (long long)t->at.step);
     }
     t->at.epoch = t->at.step / t->per_epoch;      // train.steps may end in the middle of one
     f64 busy = loader_busy_seconds(t->train);
-    say(SAY_VERBOSE, "data: %.0f images a second for each worker, %.1f s waited for so far", busy > 0 ? (f64)loader_images(t->train) / busy : 0,
-        loader_wait_seconds(t->train));
+    say(SAY_VERBOSE, "data: %.0f images a second for each worker, %.1f s waited for so far",
+        busy > 0 ? (f64)loader_images(t->train) / busy : 0, loader_wait_seconds(t->train));
     return 0;
 }
 
@@ -146,7 +149,8 @@ static int after_epoch(struct loop *t, bool *enough)
     if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g && evaluate_now(t))
         return -1;
     *enough = s->eval.patience && t->at.since_best >= s->eval.patience;
-    bool whole = t->at.step == t->at.epoch * t->per_epoch, keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
+    bool whole = t->at.step == t->at.epoch * t->per_epoch;
+    bool keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
     return last || keep || *enough ? save(t, keep && s->keep.last) : 0;
 }
 
@@ -155,10 +159,13 @@ static int open_loop(struct loop *t)
     struct session *e = t->e;
     t->train = loader_open(e->train, &e->train_options);
     t->eval = t->train ? loader_open(e->eval, &e->eval_options) : NULL;
-    if (!t->eval || learner_open(&t->l, &e->s, e->d, e->p) || evaluator_open(&t->v, &e->s, e->d, e->p, e->eval_options.batch))
+    if (!t->eval || learner_open(&t->l, &e->s, e->d, e->p)
+        || evaluator_open(&t->v, &e->s, e->d, e->p, e->eval_options.batch))
         return -1;
     t->per_epoch = loader_batches(t->train);
-    t->last_step = e->s.train.steps ? MIN((i64)e->s.train.steps, e->s.train.epochs * t->per_epoch) : e->s.train.epochs * t->per_epoch;
+    t->last_step = e->s.train.epochs * t->per_epoch;
+    if (e->s.train.steps)
+        t->last_step = MIN((i64)e->s.train.steps, t->last_step);
     if (!file_exists(report_path(t->r, "ckpt/last.state")))
         return 0;
     if (state_load(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))

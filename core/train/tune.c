@@ -1,7 +1,8 @@
-/* tune.c: for every shape of a training step's products and attention, one parameter after the other: its values race the best
- * so far, turn about, so that other work slows both. What wins by 3 % and agrees with the generic kernels is the new best.
+/* tune.c: for every shape of a training step's products and attention, one parameter after the other: its
+ * values race the best so far, turn about, so that other work slows both. What wins by 3 % and agrees with
+ * the generic kernels is the new best.
  *
- *     shipped -- KB: 128, 384, 512 --> best -- NP: 192, 768 --> best -- ... --> once more against the shipped one, and kept
+ *     shipped -- KB: 128, 384, 512 --> best -- NP: 192, 768 --> best -- ... --> again against shipped; kept
  */
 #include "train/tune.h"
 #include <math.h>
@@ -44,14 +45,15 @@ static node *build_attention(const struct job *j, node *const *in)
 
 static const struct kind kinds[] = {
     { &matmul_op, "matmul", matmul_key, trans_of, 2, build_product,
-      { { { "KB", { 128, 192, 384, 512 } }, { "NP", { 96, 192, 768 } }, { "GROUPS", { 1, 2, 8 } }, { "BLOCKS", { 1, 128 } },
-          { "TILE", { 1, 2, 3, 4, 5 } } },
-        { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } }, { "BLAS", { 1, 1 << 20 } } } } },
+      { { { "KB", { 128, 192, 384, 512 } }, { "NP", { 96, 192, 768 } }, { "GROUPS", { 1, 2, 8 } },
+          { "BLOCKS", { 1, 128 } }, { "TILE", { 1, 2, 3, 4, 5 } } },
+        { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } },
+          { "BLAS", { 1, 1 << 20 } } } } },
     { &attention_op, "attention", attention_key, attention_heads, 1, build_attention,
       { { { "BLOCK", { 8192, 16384, 65536 } } }, { { 0 } } } },
 };
 
-/* ---- the shapes ------------------------------------------------------------------------------------------------------ */
+/* ---- the shapes ---------------------------------------------------------------------------------------- */
 
 struct jobs { arena *a; struct job *list; size_t n, cap; };
 
@@ -65,7 +67,8 @@ static void add_job(struct jobs *all, const struct kind *kind, const node *n)
             return;
         }
     struct job *j = arena_push(all->a, all->list, all->n, all->cap);
-    *j = (struct job){ .kind = kind, .n_in = kind->n_in, .arg = kind->arg(n), .uses = 1, .macs = n->op->macs(n) };
+    *j = (struct job){ .kind = kind, .n_in = kind->n_in, .arg = kind->arg(n), .uses = 1,
+                       .macs = n->op->macs(n) };
     memcpy(j->key, key, sizeof key);
     for (int k = 0; k < kind->n_in; k++)
         j->in[k] = n->in[k]->shape;
@@ -103,18 +106,21 @@ static int find_jobs(struct jobs *all, const struct spec *s, dev *d)
     return rc;
 }
 
+static f64 work_of(const struct job *j) { return j->macs * j->uses; }
+
 /* The most work first. */
 static void sort_jobs(struct jobs *all)
 {
+    struct job *list = all->list;
     for (size_t i = 1; i < all->n; i++)
-        for (size_t k = i; k > 0 && all->list[k].macs * all->list[k].uses > all->list[k - 1].macs * all->list[k - 1].uses; k--) {
-            struct job j = all->list[k];
-            all->list[k] = all->list[k - 1];
-            all->list[k - 1] = j;
+        for (size_t k = i; k > 0 && work_of(&list[k]) > work_of(&list[k - 1]); k--) {
+            struct job j = list[k];
+            list[k] = list[k - 1];
+            list[k - 1] = j;
         }
 }
 
-/* ---- a race -------------------------------------------------------------------------------------------------------------- */
+/* ---- a race -------------------------------------------------------------------------------------------- */
 
 struct trial  { graph *g; node *y; };
 struct result { f64 a, b, ratio; };
@@ -125,7 +131,8 @@ static void trial_close(struct trial *t)
     *t = (struct trial){ 0 };
 }
 
-/* The shape's graph on d, as its tunables stand now, with the same inputs each time. 0, or -1 + fail and nothing open. */
+/* The shape's graph on d, as its tunables stand now, with the same inputs each time. 0, or -1 + fail and
+ * nothing open. */
 static int trial_open(struct trial *t, const struct job *j, dev *d)
 {
     t->g = graph_new(d);
@@ -150,6 +157,15 @@ static int trial_open(struct trial *t, const struct job *j, dev *d)
     return rc;
 }
 
+static bool same_text(const char *x, const char *y) { return !strcmp(x ? x : "", y ? y : ""); }
+
+static bool same_arg(const arg *p, const arg *q)
+{
+    return p->kind == q->kind && !(p->kind == ARG_KIND_INT && p->i != q->i)
+        && !(p->kind == ARG_KIND_LONG && p->l != q->l) && !(p->kind == ARG_KIND_LOCAL && p->bytes != q->bytes)
+        && !(p->kind == ARG_KIND_LONG4 && memcmp(p->l4, q->l4, sizeof p->l4));
+}
+
 /* Would both enqueue the same? Then no race is needed. */
 static bool same_launches(const launches *x, const launches *y)
 {
@@ -157,16 +173,12 @@ static bool same_launches(const launches *x, const launches *y)
         return false;
     for (int i = 0; i < launches_count(x); i++) {
         const launch *a = launches_at(x, i), *b = launches_at(y, i);
-        if (strcmp(a->kernel ? a->kernel : "", b->kernel ? b->kernel : "") || strcmp(a->defs ? a->defs : "", b->defs ? b->defs : "")
+        if (!same_text(a->kernel, b->kernel) || !same_text(a->defs, b->defs)
             || memcmp(a->global, b->global, sizeof a->global) || memcmp(a->local, b->local, sizeof a->local))
             return false;
-        for (int k = 0; k < MAX_ARGS && (a->args[k].kind || b->args[k].kind); k++) {
-            const arg *p = &a->args[k], *q = &b->args[k];
-            if (p->kind != q->kind || (p->kind == ARG_KIND_INT && p->i != q->i) || (p->kind == ARG_KIND_LONG && p->l != q->l)
-                || (p->kind == ARG_KIND_LOCAL && p->bytes != q->bytes)
-                || (p->kind == ARG_KIND_LONG4 && memcmp(p->l4, q->l4, sizeof p->l4)))
+        for (int k = 0; k < MAX_ARGS && (a->args[k].kind || b->args[k].kind); k++)
+            if (!same_arg(&a->args[k], &b->args[k]))
                 return false;
-        }
     }
     return true;
 }
@@ -189,8 +201,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Both in turn: the least seconds of each, and b's over a's: of the least ones or in the middle of the turns, whichever says
- * less for b. A clear loser runs no further. */
+/* Both in turn: the least seconds of each, and b's over a's: of the least ones or in the middle of the turns,
+ * whichever says less for b. A clear loser runs no further. */
 static int race(const struct trial *a, const struct trial *b, struct result *r)
 {
     f64 once, x, y, ratio[ROUNDS];
@@ -211,7 +223,7 @@ static int race(const struct trial *a, const struct trial *b, struct result *r)
     return 0;
 }
 
-/* ---- a shape --------------------------------------------------------------------------------------------------------------- */
+/* ---- a shape ------------------------------------------------------------------------------------------- */
 
 struct tuner { arena *a; dev *d, *plain; f64 deadline; f32 *want; };
 
@@ -259,7 +271,8 @@ static void set_rows(struct tuner *u, const struct job *j, const struct choice *
 }
 
 /* One value against the best so far; takes its place when it wins. */
-static int try_value(struct tuner *u, const struct job *j, const char *what, struct trial *best, struct tune_row *r, bool *won)
+static int try_value(struct tuner *u, const struct job *j, const char *what, struct trial *best,
+                     struct tune_row *r, bool *won)
 {
     struct trial t;
     struct result got;
@@ -277,7 +290,8 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
         right = *won ? agrees(u, j, &t) : 1;
     }
     if (!right)
-        warn("%s %s: %s computes something else than the generic kernel; not used", j->kind->name, j->key, what);
+        warn("%s %s: %s computes something else than the generic kernel; not used", j->kind->name, j->key,
+             what);
     *won = *won && right == 1;
     if (*won) {
         trial_close(best);
@@ -296,7 +310,8 @@ static int tune_job(struct tuner *u, const struct job *j, struct tune_row *r)
     struct result got;
     bool any = false;
     int rc = -1;
-    *r = (struct tune_row){ .kernel = j->kind->name, .shape = arena_printf(u->a, "%s", j->key), .choice = "", .uses = j->uses };
+    *r = (struct tune_row){ .kernel = j->kind->name, .shape = arena_printf(u->a, "%s", j->key), .choice = "",
+                            .uses = j->uses };
     arena_mark mark = arena_save(u->a);
     u->want = NULL;
     set_rows(u, j, c, now);

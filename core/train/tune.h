@@ -8,11 +8,13 @@
 #define JETCL_TUNE_H
 #include "train/learner.h"
 
-/* ratio: time of the choice over that of the shipped values, 1 where these stay; choice: "KB=128 NP=192", "" where they stay. */
+/* ratio: time of the choice over that of the shipped values. choice: "KB=128 NP=192". 1 and "" where the
+ * shipped ones stay. */
 struct tune_row { const char *kernel, *shape, *choice; int uses, tried; f64 shipped_ms, best_ms, ratio; };
 
-/* Times candidates for every shape, those that matter most first, until `seconds` are over; each winner must agree with the
- * generic kernels. Kept after each shape by dev_tune_save. classes must be known. Returns how many rows, or -1 + fail. */
+/* Times candidates for every shape, those that matter most first, until `seconds` are over; each winner must
+ * agree with the generic kernels. Kept after each shape by dev_tune_save. classes must be known. Returns how
+ * many rows, or -1 + fail. */
 int tune_model(arena *a, const struct spec *s, dev *d, f64 seconds, struct tune_row **rows);
 
 #endif
