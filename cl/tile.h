@@ -34,7 +34,7 @@
 #define VECTORS_3(X, r) X(r, 0) X(r, 1) X(r, 2)
 #define VECTORS(X, r)   JOIN(VECTORS_, NV)(X, r)
 
-/* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------------------ */
+/* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------ */
 
 /* B is stored [k][column]; the edge's vector is filled up with 0, vectors past it are left alone. */
 static void pack_plain(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
@@ -75,7 +75,7 @@ static void pack_turned(SPACE float16 *to, global const float *b, const long row
     }
 }
 
-/* ---- the sums ------------------------------------------------------------------------------------------------------- */
+/* ---- the sums ------------------------------------------------------------------------------------------ */
 
 #define ZERO(r, v)   float16 c##r##v = 0;
 #define ZEROS(r)     VECTORS(ZERO, r)

@@ -42,7 +42,7 @@ static void fetch_rows(global const float *a, const long row, const int rows, co
             PREFETCH(a + r * row + j);
 }
 
-/* ---- products of MR rows: `rows` of them exist, the others repeat the last ------------------------------------------- */
+/* ---- products of MR rows: `rows` of them exist, the others repeat the last ----------------------------- */
 
 /* B: panels, packed, or (step > WIDE) the rows of a matrix as they lie, `step` apart, then of whole vectors. */
 struct right { global const float *b; int step; };
@@ -127,7 +127,7 @@ static void multiply_turned(global float *c, const long c_row, global const floa
     }
 }
 
-/* ---- forward -------------------------------------------------------------------------------------------------------- */
+/* ---- forward ------------------------------------------------------------------------------------------- */
 
 /* e^x for x <= 0 by way of 2^(n + f), |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below 2^-126
  * it stays there; NaN passes. Coefficients: special_w.h says how. */
@@ -193,7 +193,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
     }
 }
 
-/* ---- backward ------------------------------------------------------------------------------------------------------- */
+/* ---- backward ------------------------------------------------------------------------------------------ */
 
 static float dot(global const float *a, global const float *b, const int n)
 {

@@ -27,7 +27,7 @@
 #define SPACE local
 #include "tile.h"
 
-/* ---- the epilogue ------------------------------------------------------------------------------------------------- */
+/* ---- the epilogue -------------------------------------------------------------------------------------- */
 
 /* Where sums go: row strides, and what is done to them (flags of product.h). */
 struct target {
@@ -65,7 +65,7 @@ static void finish(float16 y, const struct target *t, const long i, const int j,
     store_16(y, c, n);
 }
 
-/* ---- the product -------------------------------------------------------------------------------------------------- */
+/* ---- the product --------------------------------------------------------------------------------------- */
 
 /* What is prefetched: runs of cache lines, `step` floats from line to line, `jump` more from run to run. */
 struct ahead { global const float *p; int run, left, lines; long step, jump; };

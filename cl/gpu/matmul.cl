@@ -46,7 +46,7 @@ static void store_4(const float4 v, global float *p, const long n)
     }
 }
 
-/* ---- the epilogue: the sums y of columns j.. of row i, of which n exist --------------------------------------------- */
+/* ---- the epilogue: the sums y of columns j.. of row i, of which n exist -------------------------------- */
 
 static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int j, const int n)
 {
@@ -67,7 +67,7 @@ static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int
     store_4(y, c, n);
 }
 
-/* ---- one operand's part of a step: `side` columns of A^T or B by TK of k ---------------------------------------------- */
+/* ---- one operand's part of a step: `side` columns of A^T or B by TK of k ------------------------------- */
 
 /* Where float4 number q of the part lies: along k where k is contiguous in memory, else across. */
 static int2 place_in_part(const int q, const int side, const int along)
