@@ -251,8 +251,11 @@ dataset *data_open_files(const char *const *paths, int n, const struct data_opti
     int rc = 0;
     for (int i = 0; i < n && !rc; i++) {
         char full[PATH_MAX];
+        i64 before = d->n;
         rc = realpath(paths[i], full) ? set_add_below(d, arena_printf(d->a, "%s", full + 1))
                                       : fail(FAULT_DATA, "%s: %s", paths[i], strerror(errno));
+        if (!rc && d->n == before)
+            rc = fail(FAULT_DATA, "%s: no image in this folder", paths[i]);
     }
     return checked(d, rc || finish_open(d, o) ? -1 : 0);
 }

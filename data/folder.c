@@ -166,9 +166,30 @@ int set_add_below(dataset *d, const char *path)
     return 0;
 }
 
+/* A wrong root and a wrong name of a split are different mistakes. */
+static int check_split(dataset *d)
+{
+    enum { MOST = 12 };
+    struct names there = { 0 };
+    struct stat st;
+    const char *list = "";
+    if (!stat(arena_printf(d->a, "%s/%s", d->root, d->split), &st))
+        return 0;
+    if (stat(d->root, &st))
+        return fail(FAULT_DATA, "%s: %s (data.root)", d->root, strerror(errno));
+    if (set_folders_in(d, "", &there))
+        return -1;
+    for (int i = 0; i < (int)there.n && i < MOST; i++)
+        list = arena_printf(d->a, "%s%s%s", list, i ? ", " : "", i + 1 < MOST ? there.v[i] : "...");
+    return fail(FAULT_DATA, "%s: no split '%s' there; its folders: %s", d->root, d->split,
+                list[0] ? list : "none");
+}
+
 int set_open_folder(dataset *d, const struct data_options *o)
 {
     struct names classes = { 0 }, here = { 0 };
+    if (check_split(d))
+        return -1;
     const char *numbering = numbering_split(d);
     if (set_folders_in(d, d->split, &here) || set_folders_in(d, numbering, &classes))
         return -1;

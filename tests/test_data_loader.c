@@ -406,11 +406,11 @@ static void refuses_odd_folders(void **state)
     (void)state;
     struct data_options o = options(at("nothing-here"), true);
     assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "nothing-here/train: No such file");
+    assert_failed(FAULT_DATA, "nothing-here: No such file");
     o.root = folder("odd", 2, 2);
     o.split = "val";
     assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "odd/val: No such file");
+    assert_failed(FAULT_DATA, "odd: no split 'val' there");
     at("odd/val/classz/x");
     assert_null(data_open(&o));
     assert_failed(FAULT_DATA, "odd/val/classz: the train split has no such class");

@@ -25,6 +25,7 @@ train: {epochs: 2, batch: 256}
 optim: {lr: 1e-3, layer_decay: off}
 augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
 eval: {every: 1}
+schedule: {warmup_epochs: 1}
 keep: {every: 1, last: 1}
 EOF
 
@@ -51,6 +52,30 @@ kill -TERM $pid; wait $pid
 [ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
 [ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can go on"
 
+# Stopped before anything was saved, recycling ends as signals do; in a run it is a stage that --resume begins again.
+cat > moe.yaml <<EOF
+base: exp.yaml
+name: moe
+model: {moe: {layers: [1], core: 2, universal: 2}}
+recycle: {from: {experts: whole/ckpt/last.safetensors}, images: 256, batch: 64}
+EOF
+slow="--set model.image=96 --set model.patch=8 --set model.dim=192 --set model.depth=12"
+try "a predecessor that takes its time" 0 "" run exp.yaml --out slow --set train.steps=1 --set train.batch=8 $slow
+interrupted() { # interrupted CODE MESSAGE arguments...: SIGINT as soon as activations are measured
+    want=$1 text=$2; shift 2
+    : > log
+    "$jetcl" "$@" $slow --set recycle.from.experts=slow/ckpt/last.safetensors --set recycle.images=1800 \
+        --cache-dir "$dir/none" </dev/null >/dev/null 2>log &
+    pid=$!
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q loaded log && break; sleep 1; done
+    kill -INT $pid; wait $pid; code=$?
+    [ $code = "$want" ] && grep -q "$text" log; ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
+}
+interrupted 130 "nothing was written" recycle moe.yaml --out none.safetensors
+[ ! -e none.safetensors ]; ok $? "and leaves nothing"
+interrupted 75 "resume does it again" run moe.yaml --out moe
+try "and it does" 0 "top-1" run moe.yaml --out moe --resume
+
 try evaluate 0 "of a/test" eval exp.yaml whole/ckpt/last.safetensors --per-class classes.csv --confusion confusion.csv
 [ "$(wc -l < classes.csv)" = 11 ] && [ "$(wc -l < confusion.csv)" = 10 ]; ok $? "a row for every class"
 try "evaluate as JSON" 0 '"top1":' eval exp.yaml whole/ckpt/last.safetensors --json -q
@@ -64,7 +89,18 @@ try "launches of a step" 0 "layernorm_grad" config exp.yaml --launches
 try "dry run" 0 "dry run: kernels ready" run exp.yaml --dry-run --out dry
 [ ! -e dry ]; ok $? "a dry run writes nothing"
 
+"$jetcl" run exp.yaml --out short --set train.steps=1 --json -q > short.json
+grep -q '"img_s":null' short.json; ok $? "what is not known is null in JSON" "$(cat short.json)"
+try "a new run says where" 0 "run folder runs/small/2" run exp.yaml --set train.steps=1
+try "converting says what was written" 0 "last.npz: " convert whole/ckpt/last.safetensors last.npz
+
 # What can be wrong.
+mkdir -p foreign empty; : > foreign/notes.txt
+try "no run to resume" 2 "foreign holds no run to resume" run exp.yaml --out foreign --resume
+try "a warm-up that never ends" 0 "the learning rate never reaches optim.lr" run exp.yaml --dry-run --set schedule.warmup_epochs=20
+try "no image in a folder" 3 "empty: no image in this folder" predict exp.yaml whole/ckpt/last.safetensors empty
+try "no such split" 3 "no split 'val' there; its folders: " run exp.yaml --dry-run --set data.set=folder --set data.train=val --set data.root=$dir
+try "no such strategy" 2 "recycling strategy" run exp.yaml --out x --set recycle.strategy=best
 try "no such image" 3 "nothing.jpg: No such file" predict exp.yaml whole/ckpt/last.safetensors nothing.jpg
 head -c 300 "$image" > cut.png; head -c 200 /dev/urandom > noise.jpg
 try "a truncated picture" 3 "cut.png" predict exp.yaml whole/ckpt/last.safetensors cut.png
@@ -72,8 +108,8 @@ try "no picture at all" 3 "noise.jpg" predict exp.yaml whole/ckpt/last.safetenso
 try "no such checkpoint" 3 "gone.safetensors" eval exp.yaml gone.safetensors
 head -c 5000 whole/ckpt/last.safetensors > cut.safetensors
 try "a truncated checkpoint" 3 "cut.safetensors" eval exp.yaml cut.safetensors
-try "no such predecessor" 3 "recycle.from.experts" run exp.yaml --out x --set recycle.from.experts=gone.pth
-try "a truncated predecessor" 3 "cut.safetensors" run exp.yaml --out x --set recycle.from.experts=cut.safetensors
+try "no such predecessor" 3 "recycle.from.experts" run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=gone.pth
+try "a truncated predecessor" 3 "cut.safetensors" run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=cut.safetensors
 try "nothing to start from" 3 "model.init" run exp.yaml --dry-run --set model.init=gone.safetensors
 [ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32

@@ -86,6 +86,8 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, 
  * end the program as usual. */
 void stop_catch(const char *const *names, int n);
 bool stop_requested(void);
+/* What a command ends with that was stopped before it had saved anything: 128 + the signal. */
+enum fault stop_fault(void);
 
 /* ---- trace.c ------------------------------------------------------------------------------------------- */
 
@@ -118,6 +120,8 @@ bool say_live(void);                              /* is there a terminal to redr
 void progress(const char *fmt, ...) PRINTF(1, 2);
 void progress_done(void);
 void progress_label(const char *label);           /* stands before every progress line: "[2/8] "; or "" */
+/* Prose from column `indent` on: broken at blanks so that it ends within 80 columns; ends the line too. */
+void print_wrapped(FILE *f, int indent, const char *text);
 int  say_width(void);                             /* columns left for a line on the terminal; 80 if unknown */
 const char *say_bar(char *out, int width, double fraction);             /* "[====>    ]" into out[width+1] */
 /* Colour codes, or "" when colour is off for that stream (1 stdout, 2 stderr). */

@@ -41,6 +41,22 @@ int say_width(void)
     return MAX(1, (ioctl(2, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80) - (int)strlen(label));
 }
 
+void print_wrapped(FILE *f, int indent, const char *text)
+{
+    enum { COLUMNS = 80 };
+    int at = indent;
+    for (const char *word = text; *word;) {
+        int n = (int)strcspn(word, " ");
+        if (at > indent && at + 1 + n > COLUMNS) {
+            fprintf(f, "\n%*s", indent, "");
+            at = indent;
+        }
+        at += fprintf(f, "%s%.*s", at > indent ? " " : "", n, word);
+        word += n + (word[n] == ' ');
+    }
+    fputc('\n', f);
+}
+
 static void erase_line(void)
 {
     if (line_shown)

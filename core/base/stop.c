@@ -27,4 +27,5 @@ void stop_catch(const char *const *names, int n)
                 sigaction(known[j].sig, &act, NULL);
 }
 
-bool stop_requested(void) { return caught != 0; }
+bool       stop_requested(void) { return caught != 0; }
+enum fault stop_fault(void)     { return (enum fault)(128 + caught); }

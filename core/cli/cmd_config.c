@@ -1,5 +1,7 @@
 /* cmd_config.c: the experiment as the program understands it. */
 #include "cli/cli.h"
+#include "data/report.h"
+#include "recycle/recycle.h"
 #include "train/learner.h"
 
 static bool wants_graph(const struct cli *c)
@@ -32,12 +34,20 @@ static int show_graph(struct cli *c, struct spec *s)
     return rc;
 }
 
+/* Names whose lists lie in other folders than the keys' own. */
+static int check_names(const struct spec *s)
+{
+    if (*s->data.set && !data_set_named(s->data.set))
+        return spec_fail(s, "data.set", "%s", fail_message());
+    return recycle_check(s);
+}
+
 static int run(struct cli *c)
 {
     struct spec s;
     if (cli_given(c, "list") || cli_given(c, "markdown"))
         return c->json ? spec_list_json(stdout) : spec_list(stdout, cli_given(c, "markdown")), 0;
-    if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s))
+    if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s) || check_names(&s))
         return -1;
     if (wants_graph(c))
         return show_graph(c, &s);

@@ -56,10 +56,11 @@ static void print_table(const struct model_count *k)
                grouped(a, l->params), (l->macs - l->attention) / 1e6, l->macs / 1e6,
                text_bytes(b, (f64)l->eval_bytes), text_bytes(c, (f64)l->kept_bytes));
     }
-    printf("%-22s %-10s %15s %9.3f G %9.3f G\n\n", "all", "", grouped(a, k->params),
-           k->paper_macs / 1e9, k->macs / 1e9);
-    printf("M-adds: multiply-adds for one image as the paper counts them; complete: with attention's two "
-           "products\n");
+    f64 unit = k->paper_macs < 1e9 ? 1e6 : 1e9;
+    char sign = unit < 1e9 ? 'M' : 'G';
+    printf("%-22s %-10s %15s %9.3f %c %9.3f %c\n\n", "all", "", grouped(a, k->params),
+           k->paper_macs / unit, sign, k->macs / unit, sign);
+    printf("M-adds: multiply-adds for one image, the paper's FLOPs; complete: with attention's products\n");
     printf("evaluating: activations alive while it computes; kept: what it leaves for the backward pass\n");
     printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch,
            text_bytes(b, (f64)k->weight_bytes), text_bytes(c, (f64)k->eval_bytes));
@@ -77,7 +78,7 @@ static int run(struct cli *c)
         return -1;
     if (!s.model.classes) {
         s.model.classes = CLASSES;
-        say(SAY_NORMAL, "model.classes is auto: counted with %d", CLASSES);
+        say(SAY_NORMAL, "model.classes is auto: counted with %d (--set model.classes=N)", CLASSES);
     }
     int parts = MAX(1, s.train.accumulate), train = batch ? (int)batch : CEIL_DIV(s.train.batch, parts);
     int eval = batch ? (int)batch : s.eval.batch ? s.eval.batch : MIN(64, s.train.batch);

@@ -1,6 +1,7 @@
 /* cmd_eval.c: accuracy of a checkpoint on a split. */
 #include "cli/cli.h"
 #include "train/learner.h"
+#include "train/report.h"
 #include <errno.h>
 
 static int write_tables(const char *per_class, const char *confusion, const dataset *d, const i64 *counts)
@@ -33,6 +34,15 @@ static int write_tables(const char *per_class, const char *confusion, const data
     return 0;
 }
 
+static int print_json(const char *weights, const char *split, const struct run_eval *r)
+{
+    return json_line(stdout, json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
+                                       "checkpoint", json_text(weights), "split", json_text(split),
+                                       "n", (json_int_t)r->n,
+                                       "top1", json_number(r->top1), "top5", json_number(r->top5),
+                                       "loss", json_number(r->loss), "seconds", json_number(r->seconds)));
+}
+
 static int run(struct cli *c)
 {
     struct spec s;
@@ -57,9 +67,7 @@ static int run(struct cli *c)
         progress_done();
     }
     if (!rc && c->json)
-        printf("{\"checkpoint\":\"%s\",\"split\":\"%s\",\"n\":%lld,\"top1\":%.4f,\"top5\":%.4f,"
-               "\"loss\":%.6f,\"seconds\":%.2f}\n",
-               weights, e.s.data.eval, (long long)got.n, got.top1, got.top5, got.loss, got.seconds);
+        rc = print_json(weights, e.s.data.eval, &got);
     else if (!rc)
         printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %lld images of %s (%.0f img/s)\n", weights,
                got.top1, got.top5, got.loss, (long long)got.n, e.s.data.eval, (f64)got.n / got.seconds);

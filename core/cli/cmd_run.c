@@ -1,6 +1,16 @@
 /* cmd_run.c: `run` does every stage of an experiment; `train` is the same without recycling. */
 #include "cli/cli.h"
+#include "train/report.h"
 #include "train/train.h"
+
+static int print_json(const struct run_result *r)
+{
+    return json_line(stdout, json_pack("{s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o}",
+                                       "top1", json_number(r->top1), "top5", json_number(r->top5),
+                                       "loss", json_number(r->loss), "best_top1", json_number(r->best_top1),
+                                       "best_epoch", r->best_epoch, "epochs", r->epochs,
+                                       "seconds", json_number(r->seconds), "img_s", json_number(r->img_s)));
+}
 
 static int finish(struct cli *c, struct spec *s)
 {
@@ -11,15 +21,12 @@ static int finish(struct cli *c, struct spec *s)
                              .argc = c->argc, .argv = c->argv };
     if (run_experiment(s, &o, c->arena, &r))
         return -1;
-    if (c->json && !r.n_evals)
-        printf("{\"top1\":null,\"epochs\":%d,\"seconds\":%.1f}\n", r.epochs, r.seconds);
-    else if (c->json)
-        printf("{\"top1\":%.4f,\"top5\":%.4f,\"loss\":%.6f,\"best_top1\":%.4f,\"best_epoch\":%d,"
-               "\"epochs\":%d,\"seconds\":%.1f,\"img_s\":%.1f}\n",
-               r.top1, r.top5, r.loss, r.best_top1, r.best_epoch, r.epochs, r.seconds, r.img_s);
-    else
-        printf("top-1 %.2f %%, top-5 %.2f %%, loss %.4f after %d epochs (best top-1 %.2f %% after epoch "
-               "%d)\n", r.top1, r.top5, r.loss, r.epochs, r.best_top1, r.best_epoch);
+    if (c->json)
+        return print_json(&r);
+    if (!r.n_evals)
+        return puts("nothing was trained or evaluated"), 0;
+    printf("top-1 %.2f %%, top-5 %.2f %%, loss %.4f after %d epoch%s (best top-1 %.2f %% after epoch %d)\n",
+           r.top1, r.top5, r.loss, r.epochs, r.epochs == 1 ? "" : "s", r.best_top1, r.best_epoch);
     return 0;
 }
 

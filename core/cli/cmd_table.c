@@ -12,10 +12,16 @@ static int run(struct cli *c)
         return -1;
     if (c->dry_run)
         return table_list(stdout, &t), 0;
+    if (only && !table_has(&t, only))
+        return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
     int rc = cli_given(c, "collect") ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
-        return fail(FAULT_STOPPED, "stopped by a signal, everything is saved; the same command goes on");
-    return table_print(stdout, &t, format, cli_given(c, "best")) || rc ? -1 : 0;
+        return fail(FAULT_STOPPED, "stopped by a signal; what is done is saved, the same command goes on");
+    const char *why = arena_printf(c->arena, "%s", fail_message());   // printing has faults of its own
+    enum fault fault = fail_fault();
+    if (table_print(stdout, &t, format, cli_given(c, "best")))
+        return -1;
+    return rc ? fail(fault, "%s", why) : 0;
 }
 
 static const struct cli_option options[] = {

@@ -37,7 +37,7 @@ static int run_images(struct measuring *m, loader *l, i64 all)
                 (long long)all, (f64)done / (told - start));
         }
         if (!rc && stop_requested())
-            rc = fail(FAULT_STOPPED, "stopped while measuring activations; nothing was written");
+            rc = fail(stop_fault(), "stopped by a signal while measuring activations; nothing was written");
     }
     progress_done();
     bool read_all = fail_fault() == FAULT_NONE;

@@ -72,17 +72,23 @@ static int look_at_data(struct stage *r)
                      r->s->model.classes, n);
 }
 
+int recycle_check(const struct spec *s)
+{
+    if (!strategy_find(s->recycle.strategy))
+        return spec_fail(s, "recycle.strategy", "%s", fail_message());
+    if (*s->recycle.from.experts && !s->model.moe.layers.n)
+        return spec_fail(s, "model.moe.layers", "recycling makes experts, but model.moe.layers is empty");
+    return 0;
+}
+
 static int open_all(struct stage *r)
 {
     const struct spec *s = r->s;
-    const struct strategy *how = strategy_find(s->recycle.strategy);
-    if (!how)
-        return spec_fail(s, "recycle.strategy", "%s", fail_message());
+    if (recycle_check(s))
+        return -1;
     if (!*s->recycle.from.experts)
         return spec_fail(s, "recycle.from.experts",
                          "recycling needs recycle.from.experts, a dense checkpoint");
-    if (!s->model.moe.layers.n)
-        return spec_fail(s, "model.moe.layers", "recycling makes experts, but model.moe.layers is empty");
     anatomy_of_spec(s, r->a, &r->to);
     if (predecessor_open(&r->experts, s, s->recycle.from.experts, r->a))
         return -1;
@@ -94,7 +100,7 @@ static int open_all(struct stage *r)
     // With every choice made blindly, all that is wrong with the widths shows.
     struct spec blind = *s;
     struct picks unused;
-    if (how->needs)
+    if (strategy_find(s->recycle.strategy)->needs)
         blind.recycle.strategy = "uniform";
     return picks_make(&blind, &r->experts.n, &r->to, NULL, r->a, &unused);
 }

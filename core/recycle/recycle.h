@@ -195,8 +195,11 @@ char *report_json(arena *a, const struct recycle_report *r);
 
 /* ---- recycle.c ----------------------------------------------------------------------------------------- */
 
+/* What can be told from the experiment alone: the strategy's name and, where s->recycle.from.experts is given,
+ * that there are experts to make. 0, or -1 + fail(FAULT_USAGE). */
+int recycle_check(const struct spec *s);
 /* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not
- * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; FAULT_STOPPED after a signal. */
+ * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; stop_fault() after a signal. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
 /* Checks everything, measures one pass on made-up images, and prints what the whole would take.
  * Writes nothing. */

@@ -31,6 +31,12 @@ static bool is_empty(const char *path)
     return !n;
 }
 
+/* Has a run begun here? One that was killed at once may have left no more than its first folder. */
+static bool is_run(arena *a, const char *dir)
+{
+    return file_exists(arena_printf(a, "%s/config.yaml", dir)) || is_folder(arena_printf(a, "%s/ckpt", dir));
+}
+
 const char *folder_name(arena *a, const char *name)
 {
     char *out = arena_printf(a, "%s", name[0] ? name : "unnamed");
@@ -90,6 +96,9 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
         return fail(FAULT_USAGE, "%s is not empty; --resume goes on with the run in it, --force overwrites",
                     o->out), NULL;
     *resumed = o->resume && is_folder(o->out) && !is_empty(o->out);
+    if (*resumed && !is_run(a, o->out))
+        return fail(FAULT_USAGE, "%s holds no run to resume; --force in place of --resume starts one there", o->out),
+               NULL;
     return file_mkdirs(o->out) ? NULL : arena_printf(a, "%s", o->out);
 }
 
@@ -112,6 +121,17 @@ void folder_latest(const char *dir)
 
 json_t *json_number(f64 v) { return __builtin_isfinite(v) ? json_real(v) : json_null(); }
 
+int json_line(FILE *f, json_t *j)
+{
+    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    json_decref(j);
+    if (!text)
+        return fail(FAULT_RUN, "a result that is no JSON");
+    fprintf(f, "%s\n", text);
+    free(text);
+    return 0;
+}
+
 int json_save(const char *path, json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
@@ -125,8 +145,8 @@ int json_save(const char *path, json_t *j)
     return rc;
 }
 
-/* Bytes that are not UTF-8 (file names can hold any) become '?': jansson refuses them. */
-static json_t *json_text(const char *s)
+/* File names can hold any bytes; jansson refuses what is not UTF-8. */
+json_t *json_text(const char *s)
 {
     json_t *j = json_string(s);
     if (j)

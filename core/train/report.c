@@ -380,9 +380,11 @@ int report_eval(report *r, const struct run_eval *e)
     json_object_set_new(j, "s", json_number(e->seconds));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     const struct run_eval *best = best_eval(r);
-    say(SAY_NORMAL, "epoch %d: top1 %.2f  top5 %.2f  loss %.3f  (%lld images in %.1f s)  "
-        "best %.2f at epoch %d", e->epoch, e->top1, e->top5, e->loss, (long long)e->n, e->seconds,
-        best->top1, best->epoch);
+    char when[48] = "best so far";
+    if (best->epoch != e->epoch)
+        snprintf(when, sizeof when, "best %.2f %% after epoch %d", best->top1, best->epoch);
+    say(SAY_NORMAL, "epoch %d: top1 %.2f %%  top5 %.2f %%  loss %.3f  (%s)", e->epoch, e->top1, e->top5, e->loss,
+        when);
     if (write_line(r, j) || to_board(r, "eval", e->step, "loss", e->loss))
         return -1;
     return to_board(r, "eval", e->step, "top1", e->top1) ||

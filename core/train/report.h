@@ -14,6 +14,8 @@ const char *folder_name(arena *a, const char *name);
 void        folder_latest(const char *dir);                     /* the link beside it */
 
 json_t *json_number(f64 v);                                     /* null for what JSON has no number for */
+json_t *json_text(const char *s);                               /* bytes that are not UTF-8 become '?' */
+int     json_line(FILE *f, json_t *j);                          /* j on a line; takes it over; -1 + fail */
 int     json_save(const char *path, json_t *j);                 /* atomically; takes over j */
 
 /* Event files of TensorBoard: scalars only. open gives NULL + fail. */

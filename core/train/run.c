@@ -15,8 +15,13 @@ static int already_done(const struct spec *s, const struct run_options *o, arena
 }
 
 /* What a new run starts from, before anything is built or made. */
-static int check_checkpoints(const struct spec *s)
+static int check_start(const struct spec *s)
 {
+    if (recycle_check(s))
+        return -1;
+    if (s->train.epochs && s->schedule.warmup_epochs >= s->train.epochs)
+        warn("schedule.warmup_epochs is %g, but train.epochs is %d: the learning rate never reaches optim.lr",
+             s->schedule.warmup_epochs, s->train.epochs);
     const struct { const char *key, *path; } from[] = { { "model.init", s->model.init },
                                                         { "recycle.from.experts", s->recycle.from.experts },
                                                         { "recycle.from.dense", s->recycle.from.dense } };
@@ -38,7 +43,8 @@ static int recycle_first(struct session *e, report *rep, arena *a)
         return 0;
     if (!file_exists(path)) {
         if (recycle_run(&e->s, e->d, path, a, &r))
-            return -1;
+            return stop_requested() && fail_fault() == stop_fault()
+                   ? fail(FAULT_STOPPED, "stopped by a signal while recycling; --resume does it again") : -1;
         const char *text = report_json(a, &r);
         if (file_save(report_path(rep, "recycle.json"), text, strlen(text)))
             return -1;
@@ -90,7 +96,7 @@ int run_dry(const struct spec *s)
 {
     struct session e;
     int what = SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS;
-    if (check_checkpoints(s))
+    if (check_start(s))
         return -1;
     int rc = session_open(&e, s, what, NULL) || dry_steps(&e) ? -1 : 0;
     session_close(&e);
@@ -105,7 +111,7 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     int rc = already_done(s, o, a, r);
     if (rc)
         return rc < 0 ? -1 : 0;
-    if (!o->resume && check_checkpoints(s))
+    if (!o->resume && check_start(s))
         return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
@@ -113,6 +119,8 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     known.hash = spec_hash(s);                             // of what was asked for; e.s has no `auto` left
     if (!rc && !(rep = report_open(&e.s, &known, dev_info(e.d))))
         rc = -1;
+    if (!rc && !o->out)
+        say(SAY_NORMAL, "run folder %s", report_path(rep, ""));
     rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason)
          || write_result(&e, rep, reason, a, r) ? -1 : 0;
     report_close(rep);

@@ -369,6 +369,14 @@ static enum fault run_one(struct table *t, struct table_run *r, int number, int 
     return rc ? fail_fault() : FAULT_NONE;
 }
 
+bool table_has(const struct table *t, const char *only)
+{
+    for (size_t i = 0; i < t->n_runs; i++)
+        if (!t->runs[i].prepared && !t->runs[i].counts_only && strstr(t->runs[i].name, only))
+            return true;
+    return false;
+}
+
 int table_run(struct table *t, const char *only, int argc, char **argv)
 {
     int todo = mark_wanted(t, only), tried = 0, failed = 0;

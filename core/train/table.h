@@ -80,6 +80,8 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
 /* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. A failure
  * is kept and the next one tried, but FAULT_STOPPED ends it. 0, or -1 + fail with the first failure. */
 int table_run(struct table *t, const char *only, int argc, char **argv);
+/* Is there a cell with `only` in "row / column"? */
+bool table_has(const struct table *t, const char *only);
 /* What is there now: mean and standard deviation over seeds. */
 enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };
 int  table_print(FILE *f, struct table *t, enum table_format format, bool best);
