@@ -31,6 +31,13 @@ try 0 'CLBlast' '' --version
 try 2 '' "unknown command 'confg' (did you mean 'config'?)" confg
 try 2 '' "no command or key 'metrc' (did you mean 'metric'?)" help metrc
 try 2 '' "before a command" -v config
+try 0 'jetcl help recycle.` explains the keys' '' help recycle
+try 0 'recycle.strategy ' '' help recycle.
+try 0 "--set 'signal.save_on=[INT, TERM, USR1]'" '' help signal.save_on
+try 0 '--out FILE' '' help recycle
+try 0 '--out DIR' '' help train
+for c in run recycle train eval predict data probe; do "$jetcl" help $c | grep -v '^  jetcl'; done >"$dir/help"
+same 'help fits into 80 columns' "$(awk 'length > 80 && !/explains the keys/' "$dir/help")" ''
 
 # options
 try 2 '' 'unknown option --lst (did you mean --list?)' config --lst
@@ -61,6 +68,12 @@ try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=
 same 'config prints a file that reads back equal' "$(cmp "$dir/once.yaml" "$dir/twice.yaml" 2>&1)" ''
 for f in $(find experiments -name '*.yaml' -not -path '*/tables/*' 2>/dev/null | sort); do try 0 '' '' config --check "$f"; done
 
+printf 'train:\n  epochs: 3\n   batch: 4\n' >"$dir/bad.yaml"
+try 2 '' 'bad.yaml:2:' config "$dir/bad.yaml"
+try 2 '' 'is the next line indented too far?' config "$dir/bad.yaml"
+try 2 '' "recycling strategy 'importence' (did you mean 'importance'?)" config --check --set recycle.strategy=importence
+try 2 '' "no data set 'cifr10' (did you mean 'cifar10'?)" config --check --set data.set=cifr10
+
 # devices; what the list holds depends on the machine
 if "$jetcl" devices >/dev/null 2>&1; then
     try 0 '0:0' '' devices
@@ -68,6 +81,7 @@ if "$jetcl" devices >/dev/null 2>&1; then
     try 0 ', chosen' '' devices --device 0:0
     try 0 '"chosen": false' '' devices --device null --json
     try 4 '0:0' "no device 'abacus'; devices: 0:0" devices --device abacus
+    try 2 '' 'several devices at once' config --launches --device 0:0,0:0
 else
     try 4 '' 'no OpenCL device' devices
 fi
@@ -85,6 +99,8 @@ try 2 '' - tune
 (export OCL_ICD_VENDORS=/nonexistent; try 4 '' 'pocl-opencl-icd' devices)
 try 2 '' 'too many arguments' devices x
 
+printf 'model: {arch: vit, image: 16, patch: 8, dim: 8, depth: 2, heads: 2}\n' >"$dir/moe0.yaml"
+
 # tables: resolved and listed, collected without running anything
 for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f"; done
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
@@ -93,6 +109,14 @@ try 0 '"mean": 5.717416' '' table --collect --json experiments/tables/table4.yam
 printf 'columns: [a]\nrows: [{name: x, cells: [none.yaml]}]\n' >"$dir/table.yaml"
 try 2 '' "table.yaml:2:26: " table "$dir/table.yaml"
 try 2 '' 'No such file' table "$dir/none.yaml"
+
+try 2 '' '--only nonsense: no cell has this in its name' table experiments/tables/demo.yaml --only nonsense
+if "$jetcl" devices >/dev/null 2>&1; then                # the table is printed, and why it is not complete is said
+    printf 'data: {set: demo, root: %s, train: a/train, eval: a/test}\nmodel: {init: gone.npz}\n' "$dir" >"$dir/cell.yaml"
+    printf 'columns: [a]\nrows: [{name: x, cells: [cell.yaml]}]\n' >"$dir/table.yaml"
+    try 3 '| x   | -' '1 of 1 experiments failed; the first: ' table "$dir/table.yaml" --out "$dir/runs"
+fi
+try 0 ' M ' '(--set model.classes=N)' count "$dir/moe0.yaml"
 
 # streams
 same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''

@@ -271,6 +271,5 @@ const struct command probe_cmd = {
     "probe", "one forward and backward on given images, to compare with another framework",
     "probe --weights W --input X --out Y MODEL.yaml [options]",
     { "jetcl probe --weights w.safetensors --input x.safetensors --grads --out y.safetensors model.yaml",
-      "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml"
-      " --set augment.smoothing=0" },
-    options, TAKES_OUT, run };
+      "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml" },
+    options, TAKES_FILE, run };

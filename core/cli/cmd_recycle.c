@@ -41,10 +41,13 @@ static int run(struct cli *c)
     return 0;
 }
 
-static const struct cli_option options[] = { { "force", NULL, "replace the file that is there" }, { 0 } };
+static const struct cli_option options[] = {
+    { "force", NULL, "replace the file that is there; without --out that is NAME-recycled.safetensors" },
+    { 0 },
+};
 
 const struct command recycle_cmd = {
     "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
     { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
       "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
-    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };
+    options, TAKES_JSON | TAKES_FILE | TAKES_DRY_RUN, run };

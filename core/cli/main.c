@@ -20,14 +20,15 @@ const int cli_command_count = countof(cli_commands);
 static const struct { char letter; struct cli_option o; int takes; } shared[] = {
     { 'd',
       { "device", "SPEC",
-        "auto, gpu, cpu, P:D, part of a name, uuid:..., pci:..., null; repeat for several" }, 0 },
+        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:..." }, 0 },
     { 's', { "set", "KEY=VALUE", "replace one key of the experiment; repeat for several" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "host threads" }, 0 },
-    { 'o', { "out", "DIR", "where results go, in place of runs/NAME/TIME" }, TAKES_OUT },
+    { 'o', { "out", "DIR", "folder for the results; one below runs/ when not given" }, TAKES_OUT },
+    { 'o', { "out", "FILE", "the file to write" }, TAKES_FILE },
     { 0,   { "resume", "[CKPT]", "go on where the run, or this checkpoint, stopped" }, TAKES_RESUME },
     { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },
-    { 'n', { "dry-run", NULL, "check, build, measure one step on made-up data; write nothing" },
+    { 'n', { "dry-run", NULL, "check, build, measure on made-up data; write nothing" },
       TAKES_DRY_RUN },
     { 0,   { "json", NULL, "results as JSON" }, TAKES_JSON },
     { 'v', { "verbose", NULL, "say more; repeat for more still" }, 0 },
@@ -82,17 +83,19 @@ static void print_option(char letter, const struct cli_option *o)
     else
         snprintf(text, sizeof text, "--%s%s%s", o->name, sep, o->value ? o->value : "");
     if (letter)
-        printf("  -%c, %-22s %s\n", letter, text, o->help);
+        printf("  -%c, %-22s ", letter, text);
     else
-        printf("      %-22s %s\n", text, o->help);
+        printf("      %-22s ", text);
+    print_wrapped(stdout, MAX(29, 7 + (int)strlen(text)), o->help);
 }
 
 static void help_command(const struct command *cmd)
 {
     for (int i = 0; i < countof(cmd->examples) && cmd->examples[i]; i++)
         printf("  %s\n", cmd->examples[i]);
-    printf("%s%sjetcl %s%s: %s\n", cmd->examples[0] ? "\n" : "", say_bold(1), cmd->usage, say_plain(1),
-           cmd->summary);
+    bool fits = strlen("jetcl : ") + strlen(cmd->usage) + strlen(cmd->summary) <= 80;
+    printf("%s%sjetcl %s%s:%s%s\n", cmd->examples[0] ? "\n" : "", say_bold(1), cmd->usage, say_plain(1),
+           fits ? " " : "\n    ", cmd->summary);
     for (int i = 0; cmd->options && cmd->options[i].name; i++) {
         if (!i)
             printf("\n");
@@ -130,7 +133,13 @@ static int run_help(struct cli *c)
     if (!c->n)
         return help_all(), 0;
     const struct command *cmd = find_command(c->operands[0]);
-    return cmd ? help_command(cmd), 0 : spec_help(stdout, c->operands[0]);
+    if (!cmd)
+        return spec_help(stdout, c->operands[0]);
+    help_command(cmd);
+    if (spec_is_section(cmd->name))
+        printf("\n`jetcl help %s.` explains the keys of the section %s of an experiment file.\n", cmd->name,
+               cmd->name);
+    return 0;
 }
 const struct command help_cmd = { "help", "explain a command, a key or a section of the experiment file",
                                   "help [COMMAND|KEY]",

@@ -48,7 +48,7 @@ const struct key *key_find(const char *path)
     return NULL;
 }
 
-bool key_is_section(const char *path)
+bool spec_is_section(const char *path)
 {
     size_t n = strlen(path);
     for (const struct key *k = spec_keys; n && k < spec_keys + spec_key_count; k++)
@@ -120,7 +120,7 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
 {
     const char *path = joined(s->arena, section, y->key);
     const struct key *k = key_find(path);
-    if (!k && key_is_section(path)) {
+    if (!k && spec_is_section(path)) {
         bool empty = y->kind == YAML_TEXT && !y->text[0];
         if (y->kind != YAML_MAP && !empty)
             return yaml_fail(y, "%s is a section: it wants keys below it", path);
@@ -239,7 +239,7 @@ static int apply_set(struct spec *s, const struct spec_set *set)
     if (dot)
         *dot = 0;
     const char *section = dot ? path : "";
-    if (section[0] && !key_is_section(section))
+    if (section[0] && !spec_is_section(section))
         return place_fail(value->at, "there is no section '%s' (jetcl config --list shows every key)",
                           section);
     return apply_one(s, value, section, (struct layer){ BY_WRITTEN });

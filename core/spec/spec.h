@@ -95,6 +95,7 @@ void spec_list(FILE *f, bool markdown);
 void spec_list_json(FILE *f);
 /* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
 int  spec_help(FILE *f, const char *key);
+bool spec_is_section(const char *path);                    /* "model.moe" */
 /* Equal for experiments that compute the same: leaves out name, device, threads, data.workers, data.root,
  * recycle.statistics, log, keep, signal; paths count as seen from the working folder. */
 u64  spec_hash(const struct spec *s);

@@ -116,9 +116,11 @@ static void list_row(FILE *f, arena *a, struct row r)
 {
     if (r.section)
         fprintf(f, "\n%s%s%s: %s\n", say_bold(1), r.path, say_plain(1), r.key->help);
-    else
-        fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s %s\n", r.path, shown_default(r.key), say_dim(1),
-                value_wants(a, r.key), say_plain(1), "", r.key->help);
+    else {
+        fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s ", r.path, shown_default(r.key), say_dim(1),
+                value_wants(a, r.key), say_plain(1), "");
+        print_wrapped(f, 31, r.key->help);
+    }
 }
 
 /* `|` would end a table cell. */
@@ -175,8 +177,11 @@ static void flat_rows(FILE *f, arena *a, const struct yaml *y, const char *path)
 
 static void help_key(FILE *f, arena *a, const struct key *k)
 {
-    fprintf(f, "%s%s%s: %s\n  value:   %s\n  default: %s\n  set:     --set %s=%s\n", say_bold(1), k->path,
-            say_plain(1), k->help, value_wants(a, k), shown_default(k), k->path, k->def[0] ? k->def : "...");
+    const char *quote = strpbrk(k->def, " []") ? "'" : "";                // what a shell would take apart
+    fprintf(f, "%s%s%s: ", say_bold(1), k->path, say_plain(1));
+    print_wrapped(f, (int)strlen(k->path) + 2, k->help);
+    fprintf(f, "  value:   %s\n  default: %s\n  set:     --set %s%s=%s%s\n", value_wants(a, k),
+            shown_default(k), quote, k->path, k->def[0] ? k->def : "...", quote);
     for (int i = 0; i < spec_preset_count; i++)
         if (!strcmp(spec_presets[i].key, k->path)) {
             fprintf(f, "  %s changes these defaults:\n", spec_presets[i].value);
@@ -205,6 +210,8 @@ int spec_help(FILE *f, const char *key)
     struct row *rows = arena_array(a, struct row, spec_key_count);
     int n = all_rows(a, rows), found = 0;
     size_t length = strlen(key);
+    if (length > 1 && key[length - 1] == '.')              // a section that has a command's name
+        key = arena_copy(a, key, --length);
     for (int i = 0; i < n; i++) {
         bool same = !strcmp(rows[i].path, key);
         bool leaf = !rows[i].section && !strcmp(key_leaf(rows[i].key), key);

@@ -199,7 +199,8 @@ static int syntax_error(const struct source *source, struct fy_diag *diag)
     struct fy_diag_error *e = diag ? fy_diag_errors_iterate(diag, &it) : NULL;
     if (!e)
         return place_fail((struct place){ source, 0, 0 }, "not valid YAML");
-    return place_fail((struct place){ source, (u32)MAX(0, e->line), (u32)MAX(1, e->column) }, "%s", e->msg);
+    return place_fail((struct place){ source, (u32)MAX(0, e->line), (u32)MAX(1, e->column) }, "%s%s", e->msg,
+                      strstr(e->msg, "multiline plain key") ? " (is the next line indented too far?)" : "");
 }
 
 static int second_document(struct fy_parser *parser, const struct source *source)
