@@ -1,5 +1,5 @@
-/* adamw.cl: the optimiser's step, and sums over whole arenas. 28 bytes a parameter: bound by memory. Sums add 16 running
- * sums a part, then the parts in order. */
+/* adamw.cl: the optimiser's step, and sums over whole arenas. 28 bytes a parameter: bound by memory. Sums add
+ * 16 running sums a part, then the parts in order. */
 #include "adamw.h"
 
 __kernel ALONE void square_parts(__global const float *x, __global float *parts, long count, long part)
@@ -21,7 +21,8 @@ __kernel ALONE void add_parts(__global const float *parts, __global float *sum, 
     *sum = sum_16(s);
 }
 
-__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long part, float keep, float share)
+__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long part,
+                               float keep, float share)
 {
     const long j0 = get_group_id(0) * part, j1 = min(count, j0 + part);
     for (long j = j0; j < j1; j += 16)

@@ -1,22 +1,24 @@
-/* adamw.h: what the optimiser's step of all classes shares: its arguments, the scale of the gradient (clipping by the global
- * norm), and a walk over the blocks of a group, each with its own learning rate and decay. */
+/* adamw.h: what the optimiser's step of all classes shares: its arguments, the scale of the gradient
+ * (clipping by the global norm), and a walk over the blocks of a group, each with its own learning
+ * rate and decay. */
 #define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
-enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };         /* words of the step buffer (graph.h) */
+enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };        /* words of the step buffer (graph.h) */
 
-#define ADAMW_ARGS                                                                                      \
-    __global float *p, __global const float *g, __global float *m, __global float *v,                   \
-    __global const float2 *groups, __global const float *square_sum, __global const float *step,        \
+#define ADAMW_ARGS                                                                                        \
+    __global float *p, __global const float *g, __global float *m, __global float *v,                     \
+    __global const float2 *groups, __global const float *square_sum, __global const float *step,          \
     long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip
 
 /* b: the block; its values end before `end`. */
-#define EACH_BLOCK(b)                                                                                   \
-    const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];                                       \
-    const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);   \
-    const float root2 = sqrt(step[STEP_BIAS2]);                                                         \
-    const long last_ = min((count + BLOCK - 1) / BLOCK, ((long)get_group_id(0) + 1) * share);           \
+#define EACH_BLOCK(b)                                                                                     \
+    const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];                                         \
+    const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);     \
+    const float root2 = sqrt(step[STEP_BIAS2]);                                                           \
+    const long last_ = min((count + BLOCK - 1) / BLOCK, ((long)get_group_id(0) + 1) * share);             \
     for (long b = get_group_id(0) * share; b < last_; b++)
 
 /* The block's learning rate over the first bias correction, what the decay keeps, and its end. */
-#define BLOCK_RATES(b)                                                                                  \
-    const float lr = step[STEP_LR] * groups[b].x, keep = 1 - lr * groups[b].y, rate = lr / step[STEP_BIAS1]; \
+#define BLOCK_RATES(b)                                                                                    \
+    const float lr = step[STEP_LR] * groups[b].x, keep = 1 - lr * groups[b].y;                            \
+    const float rate = lr / step[STEP_BIAS1];                                                             \
     const long end = min(count, (b + 1) * BLOCK);

@@ -1,8 +1,8 @@
-/* bench.cl: the most a device can do, for `jetcl bench` to hold kernels against. WG items a group (1 on CPUs), each with
- * vectors of LANES floats.
+/* bench.cl: the most a device can do, for `jetcl bench` to hold kernels against. WG items a group (1 on
+ * CPUs), each with vectors of LANES floats.
  *
- *   fma_chain    ten independent chains of fused multiply-adds per item, in registers: ten hide an fma's latency, and ten
- *                accumulators fit any register file
+ *   fma_chain    ten independent chains of fused multiply-adds per item, in registers: ten hide an fma's
+ *                latency, and ten accumulators fit any register file
  *   stream       y = x; a group copies `part` values, neighbouring items neighbouring vectors
  */
 #ifndef WG

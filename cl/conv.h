@@ -1,17 +1,20 @@
-/* conv.h: what the depthwise-convolution files share. Values are (b h w c), channels innermost; weights (c 1 KH KW).
+/* conv.h: what the depthwise-convolution files share. Values are (b h w c), channels innermost, weights
+ * (c 1 KH KW).
  *
- *   depthwise_weights   w -> t (KH KW c), turned by 180 degrees for the gradient of x: so channels are innermost there too
- *   depthwise           y[b, i, j, c] = bias[c] + sum over (p, q) of t[p, q, c] x[b, i + p - KH/2, j + q - KW/2, c]
+ *   depthwise_weights   w -> t (KH KW c), turned by 180 degrees for the gradient of x: channels innermost too
+ *   depthwise           y[b, i, j, c] = bias[c] + sum_pq t[p, q, c] x[b, i + p - KH/2, j + q - KW/2, c]
  *   depthwise_grad      part p of its own: sums over some rows i of dw (KH KW c) and, behind them, of db (c)
  *
- * The _plain kernels are the reference, and serve few channels; the tiles below serve a GPU's item (V is float: one channel)
- * and a CPU's (V is float16: sixteen neighbours) alike.
+ * The _plain kernels are the reference, and serve few channels; the tiles below serve a GPU's item (V is
+ * float: one channel) and a CPU's (V is float16: sixteen neighbours) alike.
  *
- *      x:  [ . . . | . . . . . . . . | . . . ]    one row: XB + KW - 1 values, each loaded once a kernel row and used up to
- *      y:          [ 0 1 2 3 4 5 6 7 ]            KW times; XB sums and the KW weights of the row stay in registers
+ *      x:  [ . . . | . . . . . . . . | . . . ]    one row: XB + KW - 1 values, each loaded once a kernel row
+ *      y:          [ 0 1 2 3 4 5 6 7 ]            and used up to KW times; XB sums and the row's KW weights
+ *                                                 stay in registers
  *
- * The gradient of the weights is the same picture with weights and sums changing roles. Zeros beyond the border are neither
- * loaded nor multiplied. Bound: memory where it is slow; else multiply-adds, KH KW of them for 8 bytes.
+ * The gradient of the weights is the same picture with weights and sums changing roles. Zeros beyond the
+ * border are neither loaded nor multiplied. Bound: memory where it is slow; else multiply-adds, KH KW of
+ * them for 8 bytes.
  */
 #ifndef KH
 #define KH 7
@@ -21,7 +24,7 @@
 #define XB 8                                      // outputs of a tile, side by side in a row
 #endif
 #ifndef WHOLE
-#define WHOLE 0                                   // is a row one tile? Then its border is known when it is compiled
+#define WHOLE 0                                   // is a row one tile? Then its border is known beforehand
 #endif
 #define WIDTH(w) (WHOLE ? XB : (w))
 
@@ -33,8 +36,8 @@ __kernel void depthwise_weights(__global const float *w, __global float *t, int 
 }
 
 /* Groups (channels, rows of `rows`, image). */
-__kernel void depthwise_plain(__global const float *x, __global const float *t, __global const float *bias, __global float *y,
-                              int h, int w, int c, int rows, int biased)
+__kernel void depthwise_plain(__global const float *x, __global const float *t, __global const float *bias,
+                              __global float *y, int h, int w, int c, int rows, int biased)
 {
     __global const float *image = x + (long)get_global_id(2) * h * w * c;
     __global float *out = y + (long)get_global_id(2) * h * w * c;
@@ -50,8 +53,8 @@ __kernel void depthwise_plain(__global const float *x, __global const float *t, 
 }
 
 /* Groups (channels, parts): part p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
-__kernel void depthwise_grad_plain(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
-                                   int rows, int chunk)
+__kernel void depthwise_grad_plain(__global const float *x, __global const float *g, __global float *parts,
+                                   int h, int w, int c, int rows, int chunk)
 {
     __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
     const int from = get_global_id(1) * chunk, to = min(rows, from + chunk);
@@ -75,7 +78,8 @@ __kernel void depthwise_grad_plain(__global const float *x, __global const float
 }
 
 #ifdef V
-/* Where a class reads rows AHEAD of those it computes: a tile's worth. PoCL's prefetch() does nothing, its compiler's does. */
+/* Where a class reads rows AHEAD of those it computes: a tile's worth. PoCL's prefetch() does nothing, its
+ * compiler's does. */
 #if AHEAD && defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
 #define FETCH(from) \
     _Pragma("unroll") \
@@ -86,8 +90,8 @@ __kernel void depthwise_grad_plain(__global const float *x, __global const float
 #endif
 
 /* XB outputs of row i from column j on, at V's channels; those beyond w are not stored. */
-static inline void tile(__global const float *image, __global const float *t, __global float *out, const V start, const int i,
-                        const int j, const int h, const int w, const int c)
+static inline void tile(__global const float *image, __global const float *t, __global float *out,
+                        const V start, const int i, const int j, const int h, const int w, const int c)
 {
     V s[XB], k[KW];
     if (i + AHEAD + KH / 2 < h) {
@@ -117,10 +121,11 @@ static inline void tile(__global const float *image, __global const float *t, __
             STORE(s[o], out + ((long)i * w + j + o) * c);
 }
 
-/* Adds a tile's share to the sums at V's channels, [KH KW] of dw and one of db, which GET and PUT reach. Channels count as
- * much as `share` says: 0 for those that another vector has. */
-static inline void tile_grad(__global const float *x, __global const float *g, SUMS sum, const V share, const long row, const int j,
-                             const int h, const int w, const int c, const int rows)
+/* Adds a tile's share to the sums at V's channels, [KH KW] of dw and one of db, which GET and PUT reach.
+ * Channels count as much as `share` says: 0 for those that another vector has. */
+static inline void tile_grad(__global const float *x, __global const float *g, SUMS sum, const V share,
+                             const long row, const int j, const int h, const int w, const int c,
+                             const int rows)
 {
     V d[XB], a[KW], all = GET(sum, KH * KW);
     const int i = row % h;

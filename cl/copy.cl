@@ -1,4 +1,4 @@
-/* copy: y = a x, the plainest kernel there is: what core/dev's own tests launch.
+/* copy.cl: y = a x, the plainest kernel there is: what core/dev's own tests launch.
  * One item per element; groups of WG. Bound: 8 bytes an element. */
 #ifndef WG
 #define WG 64

@@ -1,5 +1,5 @@
-/* entmax.cl: 1.5-entmax of rows and its gradient dx = s (g - sum(s g) / sum(s)), s = sqrt(p). An item takes `block` rows; a row
- * stays in L1. Bound by arithmetic there. */
+/* entmax.cl: 1.5-entmax of rows and its gradient dx = s (g - sum(s g) / sum(s)), s = sqrt(p). An item takes
+ * `block` rows; a row stays in L1. Bound by arithmetic there. */
 #include "entmax.h"
 #define ROWS(i) \
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
@@ -15,14 +15,16 @@ __kernel ALONE void entmax15(__global const float *x, __global float *y, long ro
     }
 }
 
-__kernel ALONE void entmax15_grad(__global const float *y, __global const float *g, __global float *dx, long rows, long cols, long block)
+__kernel ALONE void entmax15_grad(__global const float *y, __global const float *g, __global float *dx,
+                                  long rows, long cols, long block)
 {
     ROWS(i) {
         __global const float *p = y + i * cols, *q = g + i * cols;
         const float mean = entmax_mean(p, q, cols);
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            store_16(sqrt(load_16(p + j, left, 0)) * (load_16(q + j, left, 0) - mean), dx + i * cols + j, left);
+            const float16 root = sqrt(load_16(p + j, left, 0));
+            store_16(root * (load_16(q + j, left, 0) - mean), dx + i * cols + j, left);
         }
     }
 }

@@ -1,10 +1,12 @@
-/* entmax.h: 1.5-entmax of one row: p = max(z - tau, 0)^2 with z = (x - max x) / 2 and tau such that p sums to 1. The norm
- * n(tau) = |max(z - tau, 0)| is convex and falls, and is at least 1 at tau = -1 since max z = 0, so Newton's steps
+/* entmax.h: 1.5-entmax of one row: p = max(z - tau, 0)^2 with z = (x - max x) / 2 and tau such that p sums to
+ * 1. The norm n(tau) = |max(z - tau, 0)| is convex and falls, and is at least 1 at tau = -1 since max z = 0,
+ * so Newton's steps
  *
  *     tau += (n - 1) n / sum max(z - tau, 0)
  *
- * climb to n = 1 without passing it. (On n^2, a parabola where n is nearly a line, they are twice as many.) What is left after
- * a step is of the order of its square: 4 to 6 rounds for 294 logits. No sort, no shared state.
+ * climb to n = 1 without passing it. (On n^2, a parabola where n is nearly a line, they are twice as
+ * many.) What is left after a step is of the order of its square: 4 to 6 rounds for 294 logits. No sort,
+ * no shared state.
  */
 #ifndef ENTMAX_H
 #define ENTMAX_H

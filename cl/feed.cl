@@ -1,7 +1,8 @@
-/* feed.cl: a batch as bytes becomes the network's input: images[k][c][y][x] of pixels[k][y][x][c], normalised, with what is
- * erased and mixed. data/finish.c says what and why; the bits are the same, since all values come out of tables and nothing
- * is computed but one sum. Two kernels: `erase` writes noise over the pixels, `feed` looks up and adds. A group takes
- * `block` of the rows of all images, its items what lies along a row.
+/* feed.cl: a batch as bytes becomes the network's input: images[k][c][y][x] of pixels[k][y][x][c],
+ * normalised, with what is erased and mixed. data/finish.c says what and why; the bits are the same, since
+ * all values come out of tables and nothing is computed but one sum. Two kernels: `erase` writes noise over
+ * the pixels, `feed` looks up and adds. A group takes `block` of the rows of all images, its items what
+ * lies along a row.
  *
  *     recipe (17 ints)   partner, mixed y1 y2 x1 x2, erased y1 y2 x1 x2 key key, the same of the partner
  *     values             [alone | own | other][c][byte]
@@ -21,8 +22,8 @@ static inline uint4 draws(ulong seed, uint stream, int row, int n)
 }
 
 /* Images from `part` on are partners. */
-__kernel void erase(__global uchar *pixels, __global const int *recipes, __global const uchar *noise, uint stream, int h, int w,
-                    int part, long rows, long block)
+__kernel void erase(__global uchar *pixels, __global const int *recipes, __global const uchar *noise,
+                    uint stream, int h, int w, int part, long rows, long block)
 {
     const long first = get_group_id(0) * block, end = min(first + block, rows);
     for (long row = first; row < end; row++) {
@@ -35,7 +36,8 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
         const int bytes = 3 * (r[3] - r[2]);
         for (int n = get_local_id(0); 8 * n < bytes; n += get_local_size(0)) {
             const uint4 two = draws(key, stream, y - r[0], n);
-            const uint each[8] = { two.x, two.x >> 16, two.y, two.y >> 16, two.z, two.z >> 16, two.w, two.w >> 16 };
+            const uint each[8] = { two.x, two.x >> 16, two.y, two.y >> 16,
+                                   two.z, two.z >> 16, two.w, two.w >> 16 };
             for (int i = 0; i < min(8, bytes - 8 * n); i++)
                 to[8 * n + i] = noise[(8 * n + i) % 3 << 16 | (each[i] & 0xFFFF)];
         }
@@ -43,7 +45,8 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
 }
 
 /* Pixels [from, end) of a row, alone and mixed. */
-static inline void plain(__global const uchar *p, __global const float *alone, __global float *to, long plane, int from, int end)
+static inline void plain(__global const uchar *p, __global const float *alone, __global float *to, long plane,
+                         int from, int end)
 {
     for (int x = from + get_local_id(0); x < end; x += get_local_size(0)) {
         to[x] = alone[p[3 * x]];
@@ -52,8 +55,8 @@ static inline void plain(__global const uchar *p, __global const float *alone, _
     }
 }
 
-static inline void blend(__global const uchar *p, __global const uchar *q, __global const float *own, __global float *to,
-                         long plane, int from, int end)
+static inline void blend(__global const uchar *p, __global const uchar *q, __global const float *own,
+                         __global float *to, long plane, int from, int end)
 {
     __global const float *other = own + 768;
     for (int x = from + get_local_id(0); x < end; x += get_local_size(0)) {
@@ -71,7 +74,8 @@ __kernel void feed(__global const uchar *pixels, __global const int *recipes, __
         const long k = row / h;
         const int y = row % h;
         __global const int *r = recipes + 17 * k;
-        __global const uchar *p = pixels + row * w * 3, *q = pixels + ((behind ? k + behind : (long)r[0]) * h + y) * w * 3;
+        const long partner = behind ? k + behind : (long)r[0];
+        __global const uchar *p = pixels + row * w * 3, *q = pixels + (partner * h + y) * w * 3;
         __global float *to = images + (3 * k * h + y) * w;
         const bool mixes = y >= r[1] && y < r[2] && r[3] < r[4];
         const int left = mixes ? r[3] : w, right = mixes ? r[4] : w;

@@ -1,13 +1,13 @@
-/* limits.cl: from which value on a channel counts as active: mean + standard deviation of a group of values, or a percentile.
- * A group is an image, or all images of the step (then there is one). Part p of a group is `part` values of it; parts are
- * counted side by side and joined in order. Percentiles are found digit by digit, without sorting. Bound by reading x: once
- * for mean and deviation, five times for a percentile.
+/* limits.cl: from which value on a channel counts as active: mean + standard deviation of a group of values,
+ * or a percentile. A group is an image, or all images of the step (then there is one). Part p of a group is
+ * `part` values of it; parts are counted side by side and joined in order. Percentiles are found digit by
+ * digit, without sorting. Bound by reading x: once for mean and deviation, five times for a percentile.
  */
 #define GROUP_VALUES(group) ((limits ? ((group) < job[0] ? 1 : 0) : job[0]) * per_image)
 
 /* Count, mean and sum of squared differences of each part. */
-__kernel ALONE void limit_moments(__global const float *x, __global float4 *parts, __global const int *job, long per_image,
-                                  long part, int limits)
+__kernel ALONE void limit_moments(__global const float *x, __global float4 *parts, __global const int *job,
+                                  long per_image, long part, int limits)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const long from = p * part, n = clamp(size - from, 0L, part);
@@ -47,8 +47,9 @@ static inline uint ordered(float v)
 
 static inline float unordered(uint u) { return as_float(u & 0x80000000u ? u & 0x7fffffffu : ~u); }
 
-/* The k-th smallest value digit by digit, eight bits at a time: parts count the digits of values that begin with what is
- * known (state.x), then limit_digit finds the digit where k lies. state: known bits, k within them, how many are there. */
+/* The k-th smallest value digit by digit, eight bits at a time: parts count the digits of values that begin
+ * with what is known (state.x), then limit_digit finds the digit where k lies. state: known bits, k within
+ * them, how many are there. */
 __kernel ALONE void limit_digits(__global const float *x, __global uint *counts, __global const uint4 *state,
                                  __global const int *job, long per_image, long part, int limits, int shift)
 {
@@ -70,11 +71,12 @@ __kernel ALONE void limit_digits(__global const float *x, __global uint *counts,
 }
 
 /* numpy's percentile: position q (size - 1) / 10^8, linear between neighbours. */
-__kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *state, __global const int *job, long per_image,
-                                long parts, int limits, int shift, int q)
+__kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *state, __global const int *job,
+                                long per_image, long parts, int limits, int shift, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
-    uint4 s = shift < 24 ? state[group] : (uint4)(0, size ? (uint)((ulong)q * (ulong)(size - 1) / 100000000ul) : 0, 0, 0);
+    const uint rank = size ? (uint)((ulong)q * (ulong)(size - 1) / 100000000ul) : 0;
+    uint4 s = shift < 24 ? state[group] : (uint4)(0, rank, 0, 0);
     uint below = 0, here = 0;
     int digit = 0;
     for (;; digit++) {
@@ -103,12 +105,14 @@ __kernel ALONE void limit_above(__global const float *x, __global uint *counts, 
     counts[group * get_num_groups(0) + p] = least;
 }
 
-__kernel ALONE void limit_percentile(__global const uint *counts, __global const uint4 *state, __global const int *job,
-                                     __global float *limit, long per_image, long parts, int limits, int q)
+__kernel ALONE void limit_percentile(__global const uint *counts, __global const uint4 *state,
+                                     __global const int *job, __global float *limit, long per_image,
+                                     long parts, int limits, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
     const uint4 s = state[group];
-    const float low = unordered(s.x), share = size ? (float)((ulong)q * (ulong)(size - 1) % 100000000ul) * 1e-8f : 0;
+    const float low = unordered(s.x);
+    const float share = size ? (float)((ulong)q * (ulong)(size - 1) % 100000000ul) * 1e-8f : 0;
     uint least = 0xffffffffu;
     for (long p = 0; p < parts; p++)
         least = min(least, counts[group * parts + p]);

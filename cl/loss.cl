@@ -1,5 +1,5 @@
-/* loss.cl: cross-entropy of row i with soft labels and smoothing s, and its gradient g_i (softmax(z) - t'). One item a row;
- * a few thousand values in all. */
+/* loss.cl: cross-entropy of row i with soft labels and smoothing s, and its gradient g_i (softmax(z) - t').
+ * One item a row; a few thousand values in all. */
 #include "special.h"
 
 /* max z, log sum exp(z - max z) */
@@ -14,8 +14,8 @@ static inline float2 log_sum(__global const float *z, long cols)
     return (float2)(top, log(sum_16(s)));
 }
 
-__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target, __global float *loss, long rows,
-                                  long cols, float smoothing)
+__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target,
+                                  __global float *loss, long rows, long cols, float smoothing)
 {
     const long i = get_group_id(0);
     __global const float *z = logits + i * cols, *t = target + i * cols;
@@ -30,8 +30,9 @@ __kernel ALONE void cross_entropy(__global const float *logits, __global const f
     loss[i] = sum_16(s);
 }
 
-__kernel ALONE void cross_entropy_grad(__global const float *logits, __global const float *target, __global const float *g,
-                                       __global float *dz, long rows, long cols, float smoothing)
+__kernel ALONE void cross_entropy_grad(__global const float *logits, __global const float *target,
+                                       __global const float *g, __global float *dz, long rows, long cols,
+                                       float smoothing)
 {
     const long i = get_group_id(0);
     __global const float *z = logits + i * cols, *t = target + i * cols;

@@ -1,5 +1,6 @@
-/* map.h: what generated pointwise kernels (core/op/map.c) stand on. V: MAP_W floats, 16 on CPUs, where an item is
- * a group, and one on GPUs, where items stand side by side: MAP_COL along the row, MAP_ROW from row to row. */
+/* map.h: what generated pointwise kernels (core/op/map.c) stand on. V: MAP_W floats, 16 on CPUs, where an
+ * item is a group, and one on GPUs, where items stand side by side: MAP_COL along the row, MAP_ROW from
+ * row to row. */
 #ifndef MAP_H
 #define MAP_H
 #include "special.h"
@@ -39,9 +40,12 @@
 #define unit_v   unit_1
 #endif
 
-/* Uniform [0, 1) for element i; bits for element i on, MAP_DRAWN vectors of them. seed and step are the step buffer's
- * (core/graph/graph.h). */
-static inline float draw(ulong seed, uint step, uint stream, long i) { return unit_1(random_1(seed, stream, step, (ulong)i)); }
+/* Uniform [0, 1) for element i; bits for element i on, MAP_DRAWN vectors of them. seed and step are the step
+ * buffer's (core/graph/graph.h). */
+static inline float draw(ulong seed, uint step, uint stream, long i)
+{
+    return unit_1(random_1(seed, stream, step, (ulong)i));
+}
 
 static inline void draw_bits(bits_v *bits, ulong seed, uint step, uint stream, long i)
 {

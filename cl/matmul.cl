@@ -1,10 +1,12 @@
-/* matmul: C[z] = act(alpha A[z] B[z] + bias[z]) + residual[z] on any device: the reference for the other classes.
- * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches decide. */
+/* matmul.cl: C[z] = act(alpha A[z] B[z] + bias[z]) + residual[z] on any device: the reference for the others.
+ * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches
+ * decide. */
 #include "product.h"
 
 kernel void matmul(PRODUCT_ARGS, local float *unused)
 {
-    const int i = get_group_id(0) * 4 + get_local_id(1), j = get_group_id(1) * 16 + get_local_id(0), z = get_global_id(2);
+    const int i = get_group_id(0) * 4 + get_local_id(1), j = get_group_id(1) * 16 + get_local_id(0);
+    const int z = get_global_id(2);
     if (j >= size.y || i >= size.x)
         return;
     a += place(la, z, size.w) + (flags & TURN_A ? i : i * la.y);

@@ -1,8 +1,9 @@
 /* move.cl: the same values in another place. Bound by memory.
  *
- *   copy_block     dst (a, dst_run) takes `run` values at dst_from of each of a rows from src (a, src_run) at src_from
+ *   copy_block     dst (a, dst_run) takes `run` values at dst_from of each of a rows from src (a, src_run),
+ *                  at src_from
  *   pad_block      dst (a, dst_run) = zeros with src (a, run) at `from`
- *   permute_rows   dst rows of `run` values, which lie together in src too; src's rows at s0 .. s4 along axes e0 .. e4
+ *   permute_rows   dst rows of `run` values, together in src too: there at s0 .. s4 along axes e0 .. e4
  *   permute_turn   two axes turned: u lies together in src, v in dst; the others stay as they are
  *
  * Groups are counted along one axis only: a GPU's other two may end at 65535.
@@ -16,8 +17,8 @@ static inline void copy_run(__global const float *s, __global float *d, long n)
 }
 
 /* Group: part get_group_id(0) % parts of each of `rows` rows. */
-__kernel ALONE void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run, long src_from,
-                               long dst_run, long dst_from, long parts, long part, long rows)
+__kernel ALONE void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run,
+                               long src_from, long dst_run, long dst_from, long parts, long part, long rows)
 {
     const long j = get_group_id(0) % parts * part, n = min(part, run - j);
     const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
@@ -31,8 +32,8 @@ static inline void zero_run(__global float *d, long n)
         store_16(0, d + j, n - j);
 }
 
-__kernel ALONE void pad_block(__global const float *src, __global float *dst, long a, long run, long from, long dst_run, long parts,
-                              long part, long rows)
+__kernel ALONE void pad_block(__global const float *src, __global float *dst, long a, long run, long from,
+                              long dst_run, long parts, long part, long rows)
 {
     const long j0 = get_group_id(0) % parts * part, j1 = min(dst_run, j0 + part);
     const long begin = clamp(from, j0, j1), end = clamp(from + run, j0, j1);
@@ -45,8 +46,10 @@ __kernel ALONE void pad_block(__global const float *src, __global float *dst, lo
     }
 }
 
-/* e, s: axes 1 to 4 of the rows; axis 0 is what remains. Neighbouring rows are found by stepping, not by division. */
-__kernel ALONE void permute_rows(__global const float *src, __global float *dst, long rows, long block, long run, long4 e, long s0, long4 s)
+/* e, s: axes 1 to 4 of the rows; axis 0 is what remains. Neighbouring rows are found by stepping, not
+ * by division. */
+__kernel ALONE void permute_rows(__global const float *src, __global float *dst, long rows, long block,
+                                 long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
     long q = r0;
@@ -78,9 +81,9 @@ __kernel ALONE void permute_rows(__global const float *src, __global float *dst,
     }
 }
 
-/* size: (nu, nv, stride of u in dst, stride of v in src). The other axes, first to last: extents e, strides in src and dst.
- * Group: `block` of u, all of v, of one matrix. Squares of 16 x 16 turn in registers; those at the end overlap the ones before
- * in v, and in u read again what the one before has read.
+/* size: (nu, nv, stride of u in dst, stride of v in src). The other axes, first to last: extents e, strides
+ * in src and dst. Group: `block` of u, all of v, of one matrix. Squares of 16 x 16 turn in registers; those
+ * at the end overlap the ones before in v, and in u read again what the one before has read.
  *
  *           v                              u
  *     +-----------+                 +----------+
@@ -88,8 +91,8 @@ __kernel ALONE void permute_rows(__global const float *src, __global float *dst,
  *     |  turned   |                 |          |
  *     +-----------+                 +----------+ v
  */
-__kernel ALONE void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e, long4 src_s, long4 dst_s,
-                                 long blocks, long block)
+__kernel ALONE void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e,
+                                 long4 src_s, long4 dst_s, long blocks, long block)
 {
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;
     long q = get_group_id(0) / blocks;

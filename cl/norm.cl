@@ -1,5 +1,6 @@
-/* norm.cl: layernorm and l2norm of rows, and their gradients. An item takes `block` rows, float16 along the row; a row
- * stays in L1 between the passes (mean, variance, result), so memory sees each value once. Bound by memory.
+/* norm.cl: layernorm and l2norm of rows, and their gradients. An item takes `block` rows, float16 along
+ * the row; a row stays in L1 between the passes (mean, variance, result), so memory sees each value once.
+ * Bound by memory.
  */
 static inline float row_sum(__global const float *x, long cols)
 {
@@ -25,7 +26,8 @@ static inline float2 statistics(__global const float *x, long cols, float eps)
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
     for (long i = get_group_id(0) * block; i < last_; i++)
 
-__kernel ALONE void layernorm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel ALONE void layernorm(__global const float *x, __global float *y, long rows, long cols, long block,
+                              float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
@@ -34,8 +36,9 @@ __kernel ALONE void layernorm(__global const float *x, __global float *y, long r
     }
 }
 
-__kernel ALONE void layernorm_affine(__global const float *x, __global const float *w, __global const float *b,
-                                     __global float *y, long rows, long cols, long block, float eps)
+__kernel ALONE void layernorm_affine(__global const float *x, __global const float *w,
+                                     __global const float *b, __global float *y, long rows, long cols,
+                                     long block, float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
@@ -47,10 +50,11 @@ __kernel ALONE void layernorm_affine(__global const float *x, __global const flo
     }
 }
 
-/* With n = (x - mean) r and h = g w:  dx = r (h - mean(h) - n mean(h n));  dw = sum_rows g n, db = sum_rows g, summed over
- * the block's rows into out[parts + 2 cols block_number ..]. */
+/* With n = (x - mean) r and h = g w: dx = r (h - mean(h) - n mean(h n)); dw = sum_rows g n, db = sum_rows g,
+ * summed over the block's rows into out[parts + 2 cols block_number ..]. */
 __kernel ALONE void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global float *out, long rows, long cols, long block, float eps, long parts)
+                                   __global float *out, long rows, long cols, long block, float eps,
+                                   long parts)
 {
     __global float *dw = out + parts + get_group_id(0) * 2 * cols, *db = dw + cols;
     for (long j = 0; j < 2 * cols; j++)
@@ -94,21 +98,23 @@ static inline void scale_row(__global const float *x, __global float *y, long co
         store_16(load_16(x + j, cols - j, 0) * c, y + j, cols - j);
 }
 
-__kernel ALONE void l2norm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel ALONE void l2norm(__global const float *x, __global float *y, long rows, long cols, long block,
+                           float eps)
 {
     ROWS(i)
         scale_row(x + i * cols, y + i * cols, cols, 1.0f / (sqrt(row_square(x + i * cols, cols)) + eps));
 }
 
-__kernel ALONE void l2norm_inside(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel ALONE void l2norm_inside(__global const float *x, __global float *y, long rows, long cols,
+                                  long block, float eps)
 {
     ROWS(i)
         scale_row(x + i * cols, y + i * cols, cols, 1.0f / sqrt(row_square(x + i * cols, cols) + eps));
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx, long cols, float c,
-                                   float slope)
+static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx,
+                                   long cols, float c, float slope)
 {
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;
@@ -125,20 +131,22 @@ static inline float row_dot(__global const float *x, __global const float *g, lo
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps (the reference gives NaN). */
-__kernel ALONE void l2norm_grad(__global const float *x, __global const float *g, __global float *dx, long rows, long cols,
-                                long block, float eps)
+__kernel ALONE void l2norm_grad(__global const float *x, __global const float *g, __global float *dx,
+                                long rows, long cols, long block, float eps)
 {
     ROWS(i) {
-        const float r = sqrt(row_square(x + i * cols, cols)), c = 1.0f / (r + eps), dot = row_dot(x + i * cols, g + i * cols, cols);
-        l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, cols, c, r == 0 ? 0.0f : -dot * c * c / r);
+        const float r = sqrt(row_square(x + i * cols, cols)), c = 1.0f / (r + eps);
+        const float dot = row_dot(x + i * cols, g + i * cols, cols), slope = r == 0 ? 0.0f : -dot * c * c / r;
+        l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, cols, c, slope);
     }
 }
 
-__kernel ALONE void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx, long rows,
-                                       long cols, long block, float eps)
+__kernel ALONE void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx,
+                                       long rows, long cols, long block, float eps)
 {
     ROWS(i) {
-        const float c = 1.0f / sqrt(row_square(x + i * cols, cols) + eps), dot = row_dot(x + i * cols, g + i * cols, cols);
+        const float c = 1.0f / sqrt(row_square(x + i * cols, cols) + eps);
+        const float dot = row_dot(x + i * cols, g + i * cols, cols);
         l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, cols, c, -dot * c * c * c);
     }
 }

@@ -1,6 +1,6 @@
-/* pairs.cl: how often two channels are active together: popcount(a & b) over the bits that stats.cl packs, in strips of 64
- * channels, `all` words long. A group counts 64 x 64 pairs: strip get_group_id(0) with strip get_group_id(1), which is not
- * before it; the host mirrors the rest.
+/* pairs.cl: how often two channels are active together: popcount(a & b) over the bits that stats.cl packs, in
+ * strips of 64 channels, `all` words long. A group counts 64 x 64 pairs: strip get_group_id(0) with strip
+ * get_group_id(1), which is not before it; the host mirrors the rest.
  */
 #include "pairs.h"
 

@@ -19,14 +19,15 @@
 /* One work-item is a whole group: what cl/cpu kernels are. */
 #define ALONE __attribute__((reqd_work_group_size(1, 1, 1)))
 
-/* The first n of 16 floats at p; the other lanes are `fill`. Full vectors cost one comparison; short ones are one masked
- * instruction where the compiler has it, which makes the ends of rows two to three times faster. */
+/* The first n of 16 floats at p; the other lanes are `fill`. Full vectors cost one comparison; short
+ * ones are one masked instruction where the compiler has it, which makes the ends of rows two to three
+ * times faster. */
 #if defined(__AVX512F__) && defined(__has_builtin)
 #if __has_builtin(__builtin_ia32_loadups512_mask) && __has_builtin(__builtin_ia32_storeups512_mask) && \
     __has_builtin(__builtin_ia32_cmpps512_mask)
 #define MASKED
 typedef float masked_16 __attribute__((vector_size(64)));
-typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may come out as four loads of a quarter */
+typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may be four loads of a quarter */
 #define MASK_OF(n) (ushort)((1u << max((int)(n), 0)) - 1)
 #endif
 #endif
@@ -37,7 +38,8 @@ static inline float16 load_16(__global const float *p, long n, float fill)
     if (n >= 16)
         return *(__global const loose_16 *)p;
     const masked_16 rest = __builtin_astype((float16)fill, masked_16);
-    return __builtin_astype(__builtin_ia32_loadups512_mask((const void *)(size_t)p, rest, MASK_OF(n)), float16);
+    const void *from = (const void *)(size_t)p;
+    return __builtin_astype(__builtin_ia32_loadups512_mask(from, rest, MASK_OF(n)), float16);
 #else
     if (n >= 16)
         return vload16(0, p);

@@ -11,17 +11,21 @@ enum {
     ADD = 128                                 // what C holds is added at the end, after the activation
 };
 
-#define EPILOGUE_ARGS                                                                                                 \
-    global float *c, const long4 lc, global const float *bias, const long4 lbias, global float *pre, const long4 lpre, \
-    global const float *residual, const long4 lresidual,                                                              \
-    const long4 size,                         /* m, n, k, batches of the inner axis */                                \
-    const int batches,                        /* outer * inner */                                                     \
+#define EPILOGUE_ARGS                                                                                     \
+    global float *c, const long4 lc, global const float *bias, const long4 lbias,                         \
+    global float *pre, const long4 lpre, global const float *residual, const long4 lresidual,             \
+    const long4 size,                         /* m, n, k, batches of the inner axis */                    \
+    const int batches,                        /* outer * inner */                                         \
     const int flags, const float alpha
 
-#define PRODUCT_ARGS                                                                                                  \
-    global const float *a, const long4 la, global const float *b, const long4 lb, EPILOGUE_ARGS,                      \
-    const long4 block,                        /* how the class cuts it up: see each file */                           \
-    const int share                           /* of k for one group; less than k: group z / batches does its own part \
-                                                 and writes a slab of its own, slabs lie m * n * batches apart */
+#define PRODUCT_ARGS                                                                                      \
+    global const float *a, const long4 la, global const float *b, const long4 lb, EPILOGUE_ARGS,          \
+    const long4 block,                        /* how the class cuts it up: see each file */               \
+    const int share                           /* of k for one group; less than k: group z / batches does  \
+                                                 its part and writes a slab of its own, slabs lie         \
+                                                 m * n * batches apart */
 
-static long place(const long4 l, const int z, const int inner) { return l.x + z / inner * l.z + z % inner * l.w; }
+static long place(const long4 l, const int z, const int inner)
+{
+    return l.x + z / inner * l.z + z % inner * l.w;
+}

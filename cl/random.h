@@ -11,11 +11,13 @@
 #ifndef RANDOM_H
 #define RANDOM_H
 
-#define PHILOX_10(round) round(0) round(1) round(2) round(3) round(4) round(5) round(6) round(7) round(8) round(9)
+#define PHILOX_10(round) round(0) round(1) round(2) round(3) round(4) \
+                         round(5) round(6) round(7) round(8) round(9)
 
-/* Works on 64-bit lanes of which only the low halves count: the product of two low halves is one instruction. Eight counters
- * at a time take half as long as four: a chain of 10 rounds waits for itself more than for the units. (Both products of a
- * round as the halves of one ulong8 are fewer instructions, but a longer chain, and slower.) */
+/* Works on 64-bit lanes of which only the low halves count: the product of two low halves is one instruction.
+ * Eight counters at a time take half as long as four: a chain of 10 rounds waits for itself more than for the
+ * units. (Both products of a round as the halves of one ulong8 are fewer instructions, but a longer chain,
+ * and slower.) */
 #define PHILOX_LOW(x) ((x) & 0xFFFFFFFFul)
 #define PHILOX_MANY(n, lanes) {                                                                         \
     const lanes p0 = PHILOX_LOW(c0) * 0xD2511F53ul, p1 = PHILOX_LOW(c2) * 0xCD9E8D57ul;                 \
@@ -58,11 +60,13 @@ static inline uint random_1(ulong seed, uint stream, uint step, ulong i)
     return i & 8 ? i & 4 ? c3 : c2 : i & 4 ? c1 : c0;
 }
 
-/* Is any of these far out, where the normal's second polynomial holds (one draw in 300)? Yes, where asking costs more. */
+/* Is any of these far out, where the normal's second polynomial holds (one draw in 300)? Yes, if asking costs
+ * more. */
 #define FAR_1(y)  ((y) >= 5.0f)
 #define FAR_4(y)  1
 #ifdef MASKED
-#define FAR_16(y) __builtin_ia32_cmpps512_mask(__builtin_astype(y, masked_16), __builtin_astype((float16)5.0f, masked_16), 13, -1, 4)
+#define FAR_16(y) __builtin_ia32_cmpps512_mask(__builtin_astype(y, masked_16), \
+                                               __builtin_astype((float16)5.0f, masked_16), 13, -1, 4)
 #else
 #define FAR_16(y) 1
 #endif

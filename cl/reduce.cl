@@ -1,7 +1,8 @@
-/* reduce.cl: sums of the middle axis of (a r b). Group (., p, .) sums part p: rows [p*part, p*part + part) of r.
+/* reduce.cl: sums of the middle axis of (a r b). Group (., p, .) sums part p of r, `part` rows from p part.
  * Bound by memory. Order of a sum: 16 running sums along a row (sum_rows), rows in order (sum_columns).
  */
-__kernel ALONE void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long part, long block)
+__kernel ALONE void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long part,
+                             long block)
 {
     const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
     const long i0 = get_group_id(0) * block, i1 = min(a, i0 + block);
@@ -14,7 +15,8 @@ __kernel ALONE void sum_rows(__global const float *x, __global float *y, long a,
     }
 }
 
-__kernel ALONE void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part, long block)
+__kernel ALONE void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part,
+                                long block)
 {
     const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
     const long c0 = get_group_id(0) * block, c1 = min(b, c0 + block);

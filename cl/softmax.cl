@@ -1,12 +1,13 @@
 /* softmax.cl: softmax of the middle axis of (a r b), and its gradient dx = y (g - sum(g y)).
  * _rows (b = 1): an item takes `block` rows, float16 along the row, which stays in L1 between the passes.
- * _columns: an item takes `block` columns of one a, walking down r with two vectors side by side: rows begin anywhere, so that
- * one vector touches two cache lines and two touch three. 197 rows of them stay in L1.
+ * _columns: an item takes `block` columns of one a, walking down r with two vectors side by side: rows begin
+ * anywhere, so one vector touches two cache lines, but two touch three. 197 rows of them stay in L1.
  * Bound by memory: every value is read and written once. x and y may be the same array.
  */
 #include "special.h"
 
-__kernel ALONE void softmax_rows(__global const float *x, __global float *y, long a, long r, long b, long block)
+__kernel ALONE void softmax_rows(__global const float *x, __global float *y, long a, long r, long b,
+                                 long block)
 {
     const long i1 = min(a, (long)(get_group_id(0) + 1) * block);
     for (long i = get_group_id(0) * block; i < i1; i++) {
@@ -38,7 +39,8 @@ __kernel ALONE void softmax_rows(__global const float *x, __global float *y, lon
     store_16(v0, array + AT(j), left); \
     store_16(v1, array + AT(j) + 16, left - 16)
 
-__kernel ALONE void softmax_columns(__global const float *x, __global float *y, long a, long r, long b, long block)
+__kernel ALONE void softmax_columns(__global const float *x, __global float *y, long a, long r, long b,
+                                    long block)
 {
     const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
     const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);
@@ -68,7 +70,8 @@ __kernel ALONE void softmax_columns(__global const float *x, __global float *y, 
     }
 }
 
-__kernel ALONE void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b, long block)
+__kernel ALONE void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx,
+                                      long a, long r, long b, long block)
 {
     const long i1 = min(a, (long)(get_group_id(0) + 1) * block);
     for (long i = get_group_id(0) * block; i < i1; i++) {
@@ -79,14 +82,14 @@ __kernel ALONE void softmax_grad_rows(__global const float *y, __global const fl
         }
         const float dot = sum_16(s);
         for (long j = 0; j < r; j += 16) {
-            const long left = r - j;
-            store_16(load_16(y + i * r + j, left, 0) * (load_16(g + i * r + j, left, 0) - dot), dx + i * r + j, left);
+            const long left = r - j, at = i * r + j;
+            store_16(load_16(y + at, left, 0) * (load_16(g + at, left, 0) - dot), dx + at, left);
         }
     }
 }
 
-__kernel ALONE void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b,
-                          long block)
+__kernel ALONE void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx,
+                                         long a, long r, long b, long block)
 {
     const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
     const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);

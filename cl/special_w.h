@@ -21,7 +21,7 @@ static inline real FN(exp)(real x)
 {
     real shifted = fma(fmin(fmax(x, (real)-104.0f), (real)89.0f), (real)1.44269504f, (real)12582912.0f);
     real p = FN(exp_rest)(x, shifted - 12582912.0f);
-    whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;      /* 2^128 and denormals need two steps */
+    whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;      /* 2^128, denormals: in two steps */
     p = p * TO(as, real)((half_i + 127) << 23) * TO(as, real)((i - half_i + 127) << 23);
     return select(p, (real)0.0f, x < -104.0f);
 }

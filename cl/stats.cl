@@ -1,8 +1,9 @@
-/* stats.cl: how active each channel of x (images, n, channels) is, and which channels are active together: sums of |x| and
- * x^2, counts of x > limit, and counts of pairs above it. One pass over x packs "active" into bits; everything that pairs
- * needs is then in 1/32 of the memory, and a pair's count is popcount(a & b): exact, and without an order.
+/* stats.cl: how active each channel of x (images, n, channels) is, and which channels are active together:
+ * sums of |x| and x^2, counts of x > limit, and counts of pairs above it. One pass over x packs "active" into
+ * bits; everything that pairs needs is then in 1/32 of the memory, and a pair's count is popcount(a & b):
+ * exact, and without an order.
  *
- *     bits:  32 rows of one image are a word, `words` words an image (the last one short); channels in strips of 64
+ *     bits:  32 rows of an image are a word, `words` words an image (the last one short); 64 channels a strip
  *
  *     strip 0                          strip 1
  *     image 0 word 0: 64 channels      image 0 word 0: 64 channels
@@ -10,8 +11,9 @@
  *     ...
  *     image 1 word 0: 64 channels
  *
- * Words end with their image, so that no value depends on how images were batched. Images behind job[0] are padding: no bits.
- * A strip ends in words of zeros, to a multiple of 16: `all` words. Pairs are counted in pairs.cl. Bound by reading x.
+ * Words end with their image, so that no value depends on how images were batched. Images behind job[0] are
+ * padding: no bits. A strip ends in words of zeros, to a multiple of 16: `all` words. Pairs are counted in
+ * pairs.cl. Bound by reading x.
  */
 #define STRIP 64
 #define WORD  32
@@ -24,12 +26,13 @@ static inline void add_16(float16 x, float16 *hi, float16 *lo)
     *hi = sum;
 }
 
-/* Words of image get_group_id(1), channels of strip get_group_id(0). Sums go with their words: 64 of |x|, 64 of x^2.
- * limits: one for each image, 0: one for all, negative: none, zero is the limit. */
-__kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __global float *sums, __global const int *job,
-                               __global const float *limit, long n, long channels, long words, long images, long all,
-                               int limits)
+/* Words of image get_group_id(1), channels of strip get_group_id(0). Sums go with their words: 64 of |x|, 64
+ * of x^2. limits: one for each image, 0: one for all, negative: none, zero is the limit. */
+__kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __global float *sums,
+                               __global const int *job, __global const float *limit, long n, long channels,
+                               long words, long images, long all, int limits)
 {
+    const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const long strip = get_group_id(0), image = get_group_id(1), c0 = strip * STRIP;
     const float t = limits < 0 ? 0 : limit[limits ? image : 0];
     const bool real = image < job[0];
@@ -47,8 +50,8 @@ __kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __g
                 s2 = fma(y, y, s2);
                 b |= as_uint16(y > t) & (uint16)(1u << r);
             }
-            if (left < 16)                                      // lanes beyond the last channel hold zeros, above a limit < 0
-                b &= as_uint16((int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) < (int16)max(left, 0L));
+            if (left < 16)                // lanes beyond the last channel hold zeros: above a limit < 0
+                b &= as_uint16(lane < (int16)max(left, 0L));
             vstore16(b, 0, bits + at + v);
             vstore16(s1, 0, sums + 2 * at + v);
             vstore16(s2, 0, sums + 2 * at + STRIP + v);
@@ -58,14 +61,16 @@ __kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __g
         vstore16((uint16)0, 0, bits + strip * all * STRIP + i);
 }
 
-/* Adds the images of this step to the state: rows of `row` floats: |x|, its lost part, x^2, its lost part, roots, their
- * lost part, and counts as integers. With batches, x^2 starts anew with each and its root is added up where job[1] is set. */
+/* Adds the images of this step to the state: rows of `row` floats: |x|, its lost part, x^2, its lost part,
+ * roots, their lost part, and counts as integers. With batches, x^2 starts anew with each and its root is
+ * added up where job[1] is set. */
 __kernel ALONE void stats_add(__global const uint *bits, __global const float *sums, __global float *state,
                               __global const int *job, long words, long images, long all, long row)
 {
     const long strip = get_group_id(0) / (STRIP / 16), v = get_group_id(0) % (STRIP / 16) * 16;
     __global float *s = state + strip * STRIP + v;
-    float16 l1 = vload16(0, s), l1_lost = vload16(0, s + row), l2 = vload16(0, s + 2 * row), l2_lost = vload16(0, s + 3 * row);
+    float16 l1 = vload16(0, s), l1_lost = vload16(0, s + row);
+    float16 l2 = vload16(0, s + 2 * row), l2_lost = vload16(0, s + 3 * row);
     uint16 count = as_uint16(vload16(0, s + 6 * row));
     for (long image = 0; image < min(images, (long)job[0]); image++) {
         float16 a = 0, b = 0;

@@ -1,10 +1,12 @@
-/* tile.h: the inner loop of the products on CPUs (cl/cpu/matmul.cl, cl/cpu/attention.cl), and how B is packed for it.
+/* tile.h: the inner loop of the products on CPUs (cl/cpu/matmul.cl, cl/cpu/attention.cl), and how B is
+ * packed for it.
  *
  *     MR rows of A  x  a panel of B, [k][WIDE], WIDE = 16 NV columns  ->  MR x NV sums of 16, in registers
  *
- * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24 of AVX-512's
- * 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels lie (local or global); if
- * wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one k of the panel to the next.
+ * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24
+ * of AVX-512's 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels
+ * lie (local or global); if wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one
+ * k of the panel to the next.
  */
 #include "turn.h"
 // PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
@@ -85,14 +87,14 @@ static void pack_turned(SPACE float16 *to, global const float *b, const long row
 #define MADS_2(r)    { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
 #define MADS_3(r)    { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
 #define ALONG_K(nv, kk, ak)                                                                 \
-    for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += B_STEP) {          \
+    for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += B_STEP) {      \
         VECTORS_##nv(LOAD_B, )                                                              \
         AHEAD                                                                               \
         ROWS(MADS_##nv)                                                                     \
     }
 
-/* Declares the sums and fills them: a0.. point to rows of A, whose k are ak apart; `panel` points to B. Vectors beyond the
- * `columns` that are wanted stay 0. */
+/* Declares the sums and fills them: a0.. point to rows of A, whose k are ak apart; `panel` points to B.
+ * Vectors beyond the `columns` that are wanted stay 0. */
 #if NV == 3
 #define MULTIPLY(columns, kk, ak)                                                           \
     ROWS(ZEROS)                                                                             \

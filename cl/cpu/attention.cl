@@ -1,17 +1,21 @@
-/* attention on CPUs: softmax(q k^T / sqrt(d)) v of one (image, head) at a time, never writing the n x n matrix to memory.
+/* attention.cl on CPUs: softmax(q k^T / sqrt(d)) v of one (image, head) at a time, never writing the n x n
+ * matrix to memory.
  *
  *     qkv (b n 3 h d): row i of image z holds q, k and v of all heads, so a head's rows are 3 h d apart
  *
- * A group takes its share of the b*h heads one after the other, in a slab of work memory of its own, which stays in the
- * second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
+ * A group takes its share of the b*h heads one after the other, in a slab of work memory of its own, which
+ * stays in the second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
  *
- *     forward:   per MR query rows:    S = q k^T (panels of k^T) -> rows p = exp(S - max) -> out = p v / sum, log sum kept
+ *     forward:   per MR query rows:
+ *                    S = q k^T (panels of k^T) -> rows p = exp(S - max) -> out = p v / sum, log sum kept
  *     backward:  per block of query rows, P and dS of the block in the slab:
  *                    P = exp(S - log sum), dP = dout v^T, dS = P (dP - sum(dout out)) / sqrt(d)
  *                    dq = dS k
- *                after the block, per MR keys:  dv += P^T dout, dk += dS^T q
+ *                after the block, per MR keys:
+ *                    dv += P^T dout, dk += dS^T q
  *
- * One block of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products forward, 5 backward.
+ * One block of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products
+ * forward, 5 backward.
  */
 #define SPACE global
 #define B_STEP step
@@ -22,13 +26,15 @@
 #define PADDED(n) (PANELS(n) * WIDE)
 
 /* All n columns of B (kk deep), panel behind panel. */
-static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk, const int n)
+static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk,
+                           const int n)
 {
     for (int j = 0; j < n; j += WIDE)
         pack_plain(to + j / WIDE * kk * NV, b + j, row, kk, n - j);
 }
 
-static void pack_all_turned(global float16 *to, global const float *b, const long row, const int kk, const int n)
+static void pack_all_turned(global float16 *to, global const float *b, const long row, const int kk,
+                            const int n)
 {
     for (int j = 0; j < n; j += WIDE)
         pack_turned(to + j / WIDE * kk * NV, b + j * row, row, kk, n - j);
@@ -44,7 +50,8 @@ static void fetch_rows(global const float *a, const long row, const int rows, co
 
 /* ---- products of MR rows: `rows` of them exist, the others repeat the last ----------------------------- */
 
-/* B: panels, packed, or (step > WIDE) the rows of a matrix as they lie, `step` apart, then of whole vectors. */
+/* B: panels, packed, or (step > WIDE) the rows of a matrix as they lie, `step` apart, then of
+ * whole vectors. */
 struct right { global const float *b; int step; };
 
 static struct right packed(global const float16 *b)
@@ -54,8 +61,8 @@ static struct right packed(global const float16 *b)
 }
 
 /* Packing n rows of n columns costs more than it gains when few rows of A read them. */
-static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row, const int kk, const int n,
-                                         const int readers)
+static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row,
+                                         const int kk, const int n, const int readers)
 {
     const struct right r = { b, row };
     if (readers < 100 && n % 16 == 0)
@@ -73,8 +80,8 @@ static struct right as_it_lies_or_packed(global float16 *room, global const floa
     global const float *panel = (b).b + (step == WIDE ? (j) * kk : (j));
 
 /* to[MR][PADDED(n)] = A B, A's rows `row` apart */
-static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows, const struct right b,
-                          const int kk, const int n)
+static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows,
+                          const struct right b, const int kk, const int n)
 {
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += WIDE) {
@@ -85,8 +92,8 @@ static void multiply_wide(global float16 *to, global const float *a, const long 
 }
 
 /* sums[MR * NV] of columns j.. scaled and put (or added) to rows of C that are c_row apart */
-static void put_rows(global float *c, const long c_row, const int rows, const float16 *sums, const int columns,
-                     const float *scale, const bool onto)
+static void put_rows(global float *c, const long c_row, const int rows, const float16 *sums,
+                     const int columns, const float *scale, const bool onto)
 {
     for (int r = 0; r < rows; r++)
         for (int v = 0; 16 * v < min(WIDE, columns); v++) {
@@ -111,8 +118,8 @@ static void multiply(global float *c, const long c_row, global const float *a, c
 }
 
 /* C = or += A^T B, A stored (kk, ..) with rows `row` apart */
-static void multiply_turned(global float *c, const long c_row, global const float *a, const long row, const int rows,
-                            const struct right b, const int kk, const int n, const bool onto)
+static void multiply_turned(global float *c, const long c_row, global const float *a, const long row,
+                            const int rows, const struct right b, const int kk, const int n, const bool onto)
 {
     float scale[MR];
     for (int r = 0; r < MR; r++)
@@ -129,8 +136,8 @@ static void multiply_turned(global float *c, const long c_row, global const floa
 
 /* ---- forward ------------------------------------------------------------------------------------------- */
 
-/* e^x for x <= 0 by way of 2^(n + f), |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below 2^-126
- * it stays there; NaN passes. Coefficients: special_w.h says how. */
+/* e^x for x <= 0 by way of 2^(n + f), |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low
+ * bits. Below 2^-126 it stays there; NaN passes. Coefficients: special_w.h says how. */
 static float16 exp_of_score(const float16 x)
 {
     float16 t = x * 1.44269504f;
@@ -144,7 +151,8 @@ static float16 exp_of_score(const float16 x)
     return p * as_float16(as_int16(shifted) << 23);
 }
 
-/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *top: the largest score. */
+/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *top: the
+ * largest score. */
 static float soften(global float16 *p, const int n, const float scale, float *top)
 {
     const int vectors = (n + 15) / 16;
@@ -163,14 +171,14 @@ static float soften(global float16 *p, const int n, const float scale, float *to
 }
 
 /* heads: b*h; share: heads a group takes; slab: floats of a group's work. log_sum may be NULL. */
-ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum, global float *work,
-                            const int n, const int h, const int d, const int heads, const int share, const long slab,
-                            const float scale)
+ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum,
+                            global float *work, const int n, const int h, const int d, const int heads,
+                            const int share, const long slab, const float scale)
 {
     const int first = get_group_id(0) * share, end = min(first + share, heads);
     const long row = 3L * h * d, out_row = (long)h * d;
-    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * (PADDED(n) / 16),
-                   *p = values + n * (PADDED(d) / 16);
+    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab);
+    global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
     for (int z = first; z < end; z++) {
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
         global float *o = out + z / h * (n * out_row) + z % h * d;
@@ -185,8 +193,10 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
                 sums[r] = soften(p + r * (PADDED(n) / 16), n, scale, &tops[r]);
             for (int r = rows; r < 16; r++)
                 tops[r] = sums[r] = 1;
-            if (log_sum)                                     // 16 logarithms cost less than one
-                store_16(fma((float16)scale, vload16(0, tops), log(vload16(0, sums))), log_sum + (long)z * n + i, rows);
+            if (log_sum) {                                   // 16 logarithms cost less than one
+                const float16 logs = fma((float16)scale, vload16(0, tops), log(vload16(0, sums)));
+                store_16(logs, log_sum + (long)z * n + i, rows);
+            }
             vstore16(1 / vload16(0, sums), 0, sums);
             multiply(o + i * out_row, out_row, (global const float *)p, PADDED(n), rows, v_plain, n, d, sums);
         }
@@ -204,8 +214,8 @@ static float dot(global const float *a, global const float *b, const int n)
 }
 
 /* One row: p: scores -> P, g: dP -> dS. Columns past n become 0 in neither: no product reads them. */
-static void turn_back(global float16 *p, global float16 *g, const int n, const float scale, const float log_sum,
-                      const float inner)
+static void turn_back(global float16 *p, global float16 *g, const int n, const float scale,
+                      const float log_sum, const float inner)
 {
     for (int v = 0; v < (n + 15) / 16; v++) {
         const float16 e = exp_of_score(fma(p[v], (float16)scale, (float16)-log_sum));
@@ -215,24 +225,26 @@ static void turn_back(global float16 *p, global float16 *g, const int n, const f
 }
 
 /* block: query rows whose P and dS are held at a time. */
-ALONE kernel void attention_grad(global const float *qkv, global const float *out, global const float *log_sum,
-                                 global const float *dout, global float *dqkv, global float *work, const int n, const int h,
-                                 const int d, const int heads, const int share, const long slab, const float scale,
-                                 const int block)
+ALONE kernel void attention_grad(global const float *qkv, global const float *out,
+                                 global const float *log_sum, global const float *dout, global float *dqkv,
+                                 global float *work, const int n, const int h, const int d, const int heads,
+                                 const int share, const long slab, const float scale, const int block)
 {
-    const int first = get_group_id(0) * share, end = min(first + share, heads), wide = PADDED(n) / 16;
+    const int first = get_group_id(0) * share, end = min(first + share, heads);
+    const int wide = PADDED(n) / 16, deep_wide = PADDED(d) / 16;
     const long row = 3L * h * d, out_row = (long)h * d;
-    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * wide,
-                   *keys_room = values + d * wide, *q_room = keys_room + n * (PADDED(d) / 16),
-                   *go_room = q_room + block * (PADDED(d) / 16), *p = go_room + block * (PADDED(d) / 16),
-                   *g = p + block * wide;
+    global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * wide;
+    global float16 *keys_room = values + d * wide, *q_room = keys_room + n * deep_wide;
+    global float16 *go_room = q_room + block * deep_wide, *p = go_room + block * deep_wide;
+    global float16 *g = p + block * wide;
     global float *inner = (global float *)(g + block * wide);
     float one[MR];
     for (int r = 0; r < MR; r++)
         one[r] = 1;
     for (int z = first; z < end; z++) {
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
-        global const float *q = qkv + at, *k = q + h * d, *v = k + h * d, *o = out + out_at, *go = dout + out_at;
+        global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
+        global const float *o = out + out_at, *go = dout + out_at;
         global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
         fetch_rows(o, out_row, min(block, n), d);
         fetch_rows(go, out_row, min(block, n), d);
@@ -242,25 +254,29 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
             const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
-            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d, n);
+            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d,
+                                                               n);
             for (int i = 0; i < deep; i++)                   // together, so that memory is waited for once
                 inner[i] = dot(o + (i0 + i) * out_row, go + (i0 + i) * out_row, d);
             for (int i = 0; i < deep; i += MR) {
                 const int rows = min(MR, deep - i);
                 const long r0 = i0 + i;
+                global float16 *pi = p + i * wide, *gi = g + i * wide;
                 fetch_rows(q + (r0 + MR) * row, row, MR, d);
-                multiply_wide(p + i * wide, q + r0 * row, row, rows, packed(keys), d, n);
-                multiply_wide(g + i * wide, go + r0 * out_row, out_row, rows, packed(values), d, n);
+                multiply_wide(pi, q + r0 * row, row, rows, packed(keys), d, n);
+                multiply_wide(gi, go + r0 * out_row, out_row, rows, packed(values), d, n);
                 for (int r = 0; r < rows; r++)
-                    turn_back(p + (i + r) * wide, g + (i + r) * wide, n, scale, log_sum[(long)z * n + r0 + r], inner[i + r]);
-                multiply(dq + r0 * row, row, (global const float *)(g + i * wide), PADDED(n), rows, k_plain, n, d, one);
+                    turn_back(pi + r * wide, gi + r * wide, n, scale, log_sum[(long)z * n + r0 + r],
+                              inner[i + r]);
+                multiply(dq + r0 * row, row, (global const float *)gi, PADDED(n), rows, k_plain, n, d, one);
             }
             fetch_rows(o + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
             fetch_rows(go + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
             for (int j = 0; j < n; j += MR) {
                 const int rows = min(MR, n - j);
-                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), rows, go_plain, deep, d, i0 > 0);
-                multiply_turned(dk + j * row, row, (global const float *)g + j, PADDED(n), rows, q_plain, deep, d, i0 > 0);
+                global const float *pj = (global const float *)p + j, *gj = (global const float *)g + j;
+                multiply_turned(dv + j * row, row, pj, PADDED(n), rows, go_plain, deep, d, i0 > 0);
+                multiply_turned(dk + j * row, row, gj, PADDED(n), rows, q_plain, deep, d, i0 > 0);
             }
         }
     }

@@ -1,7 +1,8 @@
-/* conv.cl on CPUs with wide vectors: one item is one group and computes some rows, STRIP of them at a time: sixteen channels
- * after the other, so that their KH rows and weights (or sums) stay in the first cache and the strip in the second. Memory is
- * read in an order no hardware foresees, so the next strip is prefetched: without it large images take twice the time. The
- * last vector overlaps the one before where c is no multiple of 16; it computes the same values again.
+/* conv.cl on CPUs with wide vectors: one item is one group and computes some rows, STRIP of them at a time:
+ * sixteen channels after the other, so that their KH rows and weights (or sums) stay in the first cache and
+ * the strip in the second. Memory is read in an order no hardware foresees, so the next strip is prefetched:
+ * without it large images take twice the time. The last vector overlaps the one before where c is no multiple
+ * of 16; it computes the same values again.
  */
 #ifndef STRIP
 #define STRIP 8                                   // rows
@@ -18,8 +19,8 @@
 #define AHEAD STRIP
 #include "conv.h"
 
-__kernel ALONE void depthwise(__global const float *x, __global const float *t, __global const float *bias, __global float *y,
-                              int h, int w, int c, int rows, int biased)
+__kernel ALONE void depthwise(__global const float *x, __global const float *t, __global const float *bias,
+                              __global float *y, int h, int w, int c, int rows, int biased)
 {
     const long image = (long)get_group_id(2) * h * w * c;
     const int from = get_group_id(1) * rows, to = min(h, from + rows);
@@ -34,11 +35,12 @@ __kernel ALONE void depthwise(__global const float *x, __global const float *t, 
 }
 
 /* Groups (shares of SHARE channels, the last one takes the rest as well; parts). */
-__kernel ALONE void depthwise_grad(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
-                                   int rows, int chunk)
+__kernel ALONE void depthwise_grad(__global const float *x, __global const float *g, __global float *parts,
+                                   int h, int w, int c, int rows, int chunk)
 {
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
-    const int first = get_group_id(0) * SHARE, last = get_group_id(0) + 1 == get_num_groups(0) ? c : first + SHARE;
+    const bool at_end = get_group_id(0) + 1 == get_num_groups(0);
+    const int first = get_group_id(0) * SHARE, last = at_end ? c : first + SHARE;
     const float16 lane = (float16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     __global float *sum = parts + (long)get_group_id(1) * c * (KH * KW + 1);
     for (int k = 0; k <= KH * KW; k++)

@@ -1,19 +1,20 @@
-/* matmul on CPUs with wide vectors: one item is one group, and owns mb x nb of one C.
+/* matmul.cl on CPUs with wide vectors: one item is one group, and owns mb x nb of one C.
  *
- *     for np columns, for kb of k:                      np and kb so that the packed part of B stays in the second cache
- *         pack B[k.. k+kb][n.. n+np] into local memory:  panels of WIDE = 16 NV columns, each [k][WIDE]
- *         for MR rows, for each panel:                   MR x WIDE sums in registers
+ *     for np columns, for kb of k:                  so that the packed part of B stays in the second cache
+ *         pack B[k.. k+kb][n.. n+np]:               into local memory: panels of WIDE = 16 NV columns, each
+ *                                                   [k][WIDE]
+ *         for MR rows, for each panel:              MR x WIDE sums in registers
  *             for k:  NV loads of B, MR broadcasts of A, MR NV multiply-adds
  *             sums -> C, with the epilogue after the last k
  *
- *          n ->  WIDE  WIDE  edge       A is read where it lies: row pointers past the edge repeat the last row, and their
- *        +-----+-----+-----+--          sums are not stored. The last panel computes only the vectors it has. So one text
- *     MR | sum | sum | su  |            serves every size, and every transpose, as strides.
- *        +-----+-----+-----+--
+ *          n ->  WIDE  WIDE  edge       A is read where it lies: row pointers past the edge repeat the last
+ *        +-----+-----+-----+--          row, and their sums are not stored. The last panel computes only the
+ *     MR | sum | sum | su  |            vectors it has. So one text serves every size, and every transpose,
+ *        +-----+-----+-----+--          as strides.
  *
- * B is packed even for few rows: packing reads it as memory likes it, and the lines of the part packed next are prefetched
- * during the multiply-adds, then those of A's next rows. The inner loop is tile.h's. Bound: multiply-adds; for few rows the
- * bytes of B.
+ * B is packed even for few rows: packing reads it as memory likes it, and the lines of the part packed next
+ * are prefetched during the multiply-adds, then those of A's next rows. The inner loop is tile.h's. Bound:
+ * multiply-adds; for few rows the bytes of B.
  */
 #include "product.h"
 #include "special.h"
@@ -40,8 +41,9 @@ struct target {
 
 static struct target target_of(EPILOGUE_ARGS, const int z)
 {
-    const struct target t = { c + place(lc, z, size.w), pre + place(lpre, z, size.w), bias + place(lbias, z, size.w),
-                              residual + place(lresidual, z, size.w), lc.y, lpre.y, lresidual.y, flags, alpha };
+    const struct target t = { c + place(lc, z, size.w), pre + place(lpre, z, size.w),
+                              bias + place(lbias, z, size.w), residual + place(lresidual, z, size.w),
+                              lc.y, lpre.y, lresidual.y, flags, alpha };
     return t;
 }
 
@@ -70,7 +72,8 @@ static void finish(float16 y, const struct target *t, const long i, const int j,
 /* What is prefetched: runs of cache lines, `step` floats from line to line, `jump` more from run to run. */
 struct ahead { global const float *p; int run, left, lines; long step, jump; };
 
-static void aim(struct ahead *f, global const float *p, const int lines, const int run, const long step, const long next)
+static void aim(struct ahead *f, global const float *p, const int lines, const int run, const long step,
+                const long next)
 {
     const struct ahead to = { p, run, run, lines, step, next - step * run };
     *f = to;
@@ -109,7 +112,8 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     const int turn_a = flags & TURN_A, turn_b = flags & TURN_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
     const bool alone = get_num_groups(0) == 1 && get_num_groups(1) == 1 && z + 1 < batches;
-    struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z);
+    struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags,
+                                 alpha, z);
     struct ahead f;
     to.c += part * (size.x * size.y * batches);
     a += place(la, z, size.w);
@@ -133,13 +137,14 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
         global const float *next = more_k ? b + n * bn + (k + kb) * bk :
                                    b + (more_n ? (n + np) * bn : next_group + n0 * bn) + k0 * bk;
         const int run = turn_b ? kk / 16 + 1 : kk, runs = turn_b ? end - n : (end - n) / 16 + 1;
-        aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, turn_b ? 16 : lb.y, turn_b ? lb.y : 16);
+        const int lines = more_k || more_n || alone ? run * runs : 0;
+        aim(&f, next, lines, run, turn_b ? 16 : lb.y, turn_b ? lb.y : 16);
 
         for (int i = m0; i < m1; i += MR) {
-            if (f.lines <= 0) {                             // then the rows of A that come next, or columns MR wide
+            if (f.lines <= 0) {                             // then the next rows of A, or columns MR wide
                 const int line = turn_a ? kk : kk / 16 + 1;
-                aim(&f, a + min(turn_a ? i + 2 * MR - 1 : i + MR, m1 - 1) * ai + k * ak, turn_a ? line : line * MR, line,
-                    turn_a ? la.y : 16, la.y);
+                const int at = min(turn_a ? i + 2 * MR - 1 : i + MR, m1 - 1);
+                aim(&f, a + at * ai + k * ak, turn_a ? line : line * MR, line, turn_a ? la.y : 16, la.y);
             }
             const bool quick = simple && i + MR <= m1;
             ROWS(ROW_OF_A)
@@ -169,7 +174,8 @@ ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE
 {
     const int z = get_group_id(2), m0 = get_group_id(1) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
     const long apart = size.x * size.y * batches;
-    const struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z);
+    const struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches,
+                                       flags, alpha, z);
     slab += z * size.x * size.y;
     for (long i = m0; i < m1; i++)
         for (int j = 0; j < n; j += 16) {

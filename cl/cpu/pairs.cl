@@ -1,10 +1,13 @@
-/* pairs.cl (CPU): popcount(a & b) over the bits that stats.cl packs; see cl/pairs.cl for the layout and who counts what.
+/* pairs.cl (CPU): popcount(a & b) over the bits that stats.cl packs; see cl/pairs.cl for the layout and
+ * who counts what.
  *
- * Without an instruction for it, a popcount is a dozen steps, so words are first added up in carry-save form (Harley and
- * Seal; Mula, Kurz and Lemire 2018): sixteen words become a word of sixteens, and only that is counted.
+ * Without an instruction for it, a popcount is a dozen steps, so words are first added up in carry-save
+ * form (Harley and Seal; Mula, Kurz and Lemire 2018): sixteen words become a word of sixteens, and only
+ * that is counted.
  *
- *     word 0 1 | 2 3 ...        ones, twos, fours, eights: digits of 512 running sums, one per bit of a vector
- *      twos a  | twos b ...     add3: sum and carry of three words, two instructions where the CPU has three-input logic
+ *     word 0 1 | 2 3 ...        ones, twos, fours, eights: digits of 512 running sums, one per bit of a
+ *      twos a  | twos b ...     vector; add3: sum and carry of three words, two instructions where the CPU
+ *                               has three-input logic
  *
  * Bound by logic: about five instructions for 512 pairs of bits, once both sides lie in the first cache.
  */
@@ -34,7 +37,8 @@ static inline uint16 add3(uint16 *sum, uint16 a, uint16 b)
 #define FOUR(i)   add3(&d2, TWO(i), TWO((i) + 2))
 #define EIGHT(i)  add3(&d4, FOUR(i), FOUR((i) + 4))
 
-/* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would hold them all. */
+/* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would
+ * hold them all. */
 static inline void gather(__global const uint *bits, int words, uint16 *to)
 {
     for (int w = 0; w < words; w++)
@@ -60,7 +64,8 @@ __kernel ALONE void pairs(__global const uint *bits, __global uint *together, lo
                     sum += ones_in(add3(&d8, a, b));
                 }
                 sum = (sum << 4) + (ones_in(d8) << 3) + (ones_in(d4) << 2) + (ones_in(d2) << 1) + ones_in(d1);
-                count_up(sum, together + (s1 * STRIP + c0 + c) * channels + s2 * STRIP + v, channels - s2 * STRIP - v);
+                const long c1 = s1 * STRIP + c0 + c, c2 = s2 * STRIP + v;
+                count_up(sum, together + c1 * channels + c2, channels - c2);
             }
         }
 }

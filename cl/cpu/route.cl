@@ -3,9 +3,10 @@
  *     dispatch   softmax over the n tokens (down a column)  of  logits / T_d + noise
  *     combine    1.5-entmax, or softmax, over the s slots (along a row)  of  logits / T_c + noise
  *
- * Rows go by once: the noise is drawn (cl/random.h) once for both, the combine row is finished while it is in L1, the dispatch
- * row is left raw and its columns' maxima kept; twice more over the image's dispatch, 230 KB in L2, make it a softmax. Bound by
- * memory, 12 bytes a logit where separate passes move 32; backward 24 where they move 68.
+ * Rows go by once: the noise is drawn (cl/random.h) once for both, the combine row is finished while it is in
+ * L1, the dispatch row is left raw and its columns' maxima kept; twice more over the image's dispatch, 230 KB
+ * in L2, make it a softmax. Bound by memory, 12 bytes a logit where separate passes move 32; backward 24
+ * where they move 68.
  */
 #include "entmax.h"
 #include "random.h"
@@ -27,7 +28,8 @@ static inline void softmax_row(__global float *y, long s, float top)
 }
 
 /* A row's noise, groups of 16 from `group` on. */
-static inline void draw_row(__local float16 *to, long wide, ulong seed, uint stream, uint step, ulong group, float std)
+static inline void draw_row(__local float16 *to, long wide, ulong seed, uint stream, uint step, ulong group,
+                            float std)
 {
     for (long v = 0; v < wide; v += 2) {
         uint16 bits[2];
@@ -38,11 +40,12 @@ static inline void draw_row(__local float16 *to, long wide, ulong seed, uint str
     }
 }
 
-/* disp: both results, combine from `from` on. noise: the step buffer, or values. column: room for two rows of s floats, rounded
- * up to vectors: the columns' maxima, and the row's noise or the columns' sums. */
-__kernel ALONE void route(__global const float *logits, __global const float *t_disp, __global const float *t_comb,
-                          __global const float *noise, __global float *disp, long from, long n, long s, float std, uint stream,
-                          int flags, __local float16 *column)
+/* disp: both results, combine from `from` on. noise: the step buffer, or values. column: room for two rows of
+ * s floats, rounded up to vectors: the columns' maxima, and the row's noise or the columns' sums. */
+__kernel ALONE void route(__global const float *logits, __global const float *t_disp,
+                          __global const float *t_comb, __global const float *noise, __global float *disp,
+                          long from, long n, long s, float std, uint stream, int flags,
+                          __local float16 *column)
 {
     __global float *comb = disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
@@ -101,11 +104,11 @@ static inline float row_dot(__global const float *a, __global const float *b, lo
     return sum_16(sum);
 }
 
-/* With g1, g2 the adjoints of what the softmax and the entmax saw:  dlogits = g1 / T_d + g2 / T_c, and each image's share of
- * dT_d = -sum(g1 logits) / T_d^2 and dT_c, side by side
- * from dlogits[parts] on. */
-__kernel ALONE void route_grad(__global const float *logits, __global const float *t_disp, __global const float *t_comb,
-                               __global const float *disp, __global const float *g_disp, long from, __global float *dlogits,
+/* With g1, g2 the adjoints of what the softmax and the entmax saw: dlogits = g1 / T_d + g2 / T_c, and from
+ * dlogits[parts] on, side by side, each image's share of dT_d = -sum(g1 logits) / T_d^2 and of dT_c. */
+__kernel ALONE void route_grad(__global const float *logits, __global const float *t_disp,
+                               __global const float *t_comb, __global const float *disp,
+                               __global const float *g_disp, long from, __global float *dlogits,
                                long parts, long n, long s, int flags, __local float16 *column)
 {
     __global const float *comb = disp + from, *g_comb = g_disp + from;
@@ -121,15 +124,16 @@ __kernel ALONE void route_grad(__global const float *logits, __global const floa
         }
     for (long i = 0; i < n; i++) {
         const long row = at + i * s;
-        const float mean = flags & ENTMAX ? entmax_mean(comb + row, g_comb + row, s) : row_dot(comb + row, g_comb + row, s);
+        const float mean = flags & ENTMAX ? entmax_mean(comb + row, g_comb + row, s)
+                                          : row_dot(comb + row, g_comb + row, s);
         for (long j = 0; j < s; j += 16) {
-            const long left = s - j;
-            const float16 p = load_16(comb + row + j, left, 0), l = load_16(logits + row + j, left, 0);
-            const float16 g1 = load_16(disp + row + j, left, 0) * (load_16(g_disp + row + j, left, 0) - column[j / 16]);
-            const float16 g2 = (flags & ENTMAX ? sqrt(p) : p) * (load_16(g_comb + row + j, left, 0) - mean);
+            const long k = row + j, left = s - j;
+            const float16 p = load_16(comb + k, left, 0), l = load_16(logits + k, left, 0);
+            const float16 g1 = load_16(disp + k, left, 0) * (load_16(g_disp + k, left, 0) - column[j / 16]);
+            const float16 g2 = (flags & ENTMAX ? sqrt(p) : p) * (load_16(g_comb + k, left, 0) - mean);
             h1 = fma(g1, l, h1);
             h2 = fma(g2, l, h2);
-            store_16(fma(g1, r_disp, g2 * r_comb), dlogits + row + j, left);
+            store_16(fma(g1, r_disp, g2 * r_comb), dlogits + k, left);
         }
     }
     dlogits[parts + 2 * image] = -r_disp * r_disp * sum_16(h1);

@@ -1,10 +1,11 @@
-/* adamw.cl for GPUs: neighbouring items take neighbouring values. Sums: an item's values in order, then a tree, then the
- * parts in order. Bound by memory. */
+/* adamw.cl for GPUs: neighbouring items take neighbouring values. Sums: an item's values in order, then a
+ * tree, then the parts in order. Bound by memory. */
 #include "team.h"
 #include "adamw.h"
 
-#define PART(j) for (long j = get_group_id(0) * part + get_local_id(0), end_ = min(count, ((long)get_group_id(0) + 1) * part); j < end_; \
-                     j += ITEMS)
+#define PART(j) \
+    for (long j = get_group_id(0) * part + get_local_id(0), \
+              end_ = min(count, ((long)get_group_id(0) + 1) * part); j < end_; j += ITEMS)
 
 __kernel GROUP void square_parts(__global const float *x, __global float *parts, long count, long part)
 {
@@ -28,7 +29,8 @@ __kernel GROUP void add_parts(__global const float *parts, __global float *sum, 
         *sum = s;
 }
 
-__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long part, float keep, float share)
+__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long part,
+                               float keep, float share)
 {
     PART(j)
         sum[j] = fma(sum[j], keep, x[j] * share);

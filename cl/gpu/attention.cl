@@ -1,20 +1,23 @@
-/* attention on GPUs: softmax(q k^T / sqrt(d)) v without the n x n matrix, by blocks (Dao et al. 2022).
+/* attention.cl on GPUs: softmax(q k^T / sqrt(d)) v without the n x n matrix, by blocks (Dao et al. 2022).
  *
  *     qkv (b n 3 h D): row i of image z holds q, k and v of all heads, so a head's rows are 3 h D apart
  *
- * A group of 16 x 16 items owns B rows of one (image, head) and walks the others in blocks of B. Rows of q, k, v and dout
- * lie in local memory turned, as [c][row] with B + 1 values a line, so that neither writing nor reading meets a bank twice.
+ * A group of 16 x 16 items owns B rows of one (image, head) and walks the others in blocks of B. Rows of q,
+ * k, v and dout lie in local memory turned, as [c][row] with B + 1 values a line, so that neither writing nor
+ * reading meets a bank twice.
  *
- *              keys                 item (x, y) owns rows y + 16 r of the B x B scores and of the B x D results, and
- *            x  x+16                columns x + 16 c of each. Scores are shared through local memory, [row][column].
+ *              keys                 item (x, y) owns rows y + 16 r of the B x B scores and B x D results,
+ *            x  x+16                and columns x + 16 c of each. Local memory, [row][column], shares scores.
  *        y [ s   s  ] -> [ p ] -> results += p v
  *     y+16 [ s   s  ]
  *
  *     attention       rows are queries: running maximum and sum, results rescaled when the maximum grows
- *     attention_dq    rows are queries: P from the stored log sums, dS = P (dP - sum(dout out)) / sqrt(d), dq = dS k
+ *     attention_dq    rows are queries: P from the stored log sums, dS = P (dP - sum(dout out)) / sqrt(d),
+ *                     dq = dS k
  *     attention_dkv   rows are keys: the same turned round, dv = P^T dout, dk = dS^T q
  *
- * No two groups write one value, and blocks follow in order: runs repeat bit for bit. Bound: multiply-adds and local memory.
+ * No two groups write one value, and blocks follow in order: runs repeat bit for bit. Bound: multiply-adds
+ * and local memory.
  */
 #include "special.h"
 #ifndef D
@@ -51,7 +54,10 @@ static void add_product(float sum[R][C], local const float *p, local const float
 {
     const int x = get_local_id(0), y = get_local_id(1);
     for (int j = 0; j < B; j++)
-        EACH_ROW EACH(C) sum[r][c] = fma(p[(y + 16 * r) * LINE + j], v[min(x + 16 * c, D - 1) * LINE + j], sum[r][c]);
+        EACH_ROW EACH(C) {
+            const float value = v[min(x + 16 * c, D - 1) * LINE + j];
+            sum[r][c] = fma(p[(y + 16 * r) * LINE + j], value, sum[r][c]);
+        }
 }
 
 static void put(global float *to, const long row, const int rows, const float sum[R][C], const float scale[R])
@@ -86,11 +92,12 @@ static void across(float v[R], local float *shelf, const int maximum)
     global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
 
 /* log_sum may be NULL. room: 3 D LINE + 2 B LINE floats. */
-GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n, const int h,
-                            const float scale, local float *room)
+GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n,
+                            const int h, const float scale, local float *room)
 {
     HEAD
-    local float *qs = room, *ks = qs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE, *shelf = ps + B * LINE;
+    local float *qs = room, *ks = qs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE;
+    local float *shelf = ps + B * LINE;
     float sum[R][C], s[R][R], top[R], total[R];
     EACH_ROW {
         top[r] = -INFINITY;
@@ -136,14 +143,15 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
     put(out + out_at + i0 * out_row, out_row, n - i0, sum, total);
 }
 
-/* inner, (b h n): sum(dout out) of each row, for attention_dkv. room here and there: 4 D LINE + 2 B LINE floats. */
+/* inner, (b h n): sum(dout out) of each row, for attention_dkv. room here and there: 4 D LINE + 2 B
+ * LINE floats. */
 GROUP kernel void attention_dq(global const float *qkv, global const float *out, global const float *log_sum,
-                               global const float *dout, global float *dqkv, global float *inner, const int n, const int h,
-                               const float scale, local float *room)
+                               global const float *dout, global float *dqkv, global float *inner,
+                               const int n, const int h, const float scale, local float *room)
 {
     HEAD
-    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE, *ds = vs + D * LINE,
-                *shelf = ds + B * LINE;
+    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE;
+    local float *ds = vs + D * LINE, *shelf = ds + B * LINE;
     float sum[R][C], s[R][R], g[R][R], in[R], logs[R], one[R];
     const long first = (long)z * n + i0;
     global const float *o = out + out_at + i0 * out_row, *go = dout + out_at + i0 * out_row;
@@ -181,13 +189,13 @@ GROUP kernel void attention_dq(global const float *qkv, global const float *out,
     put(dqkv + at + i0 * row, row, n - i0, sum, one);
 }
 
-GROUP kernel void attention_dkv(global const float *qkv, global const float *log_sum, global const float *dout,
-                                global float *dqkv, global const float *inner, const int n, const int h,
-                                const float scale, local float *room)
+GROUP kernel void attention_dkv(global const float *qkv, global const float *log_sum,
+                                global const float *dout, global float *dqkv, global const float *inner,
+                                const int n, const int h, const float scale, local float *room)
 {
     HEAD
-    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE,
-                *ds = ps + B * LINE;
+    local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE;
+    local float *ps = vs + D * LINE, *ds = ps + B * LINE;
     float sum_k[R][C], sum_v[R][C], s[R][R], g[R][R], one[R];
     EACH_ROW {
         one[r] = 1;

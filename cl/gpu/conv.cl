@@ -10,8 +10,8 @@
 #define AHEAD 0
 #include "conv.h"
 
-__kernel void depthwise(__global const float *x, __global const float *t, __global const float *bias, __global float *y, int h,
-                        int w, int c, int rows, int biased)
+__kernel void depthwise(__global const float *x, __global const float *t, __global const float *bias,
+                        __global float *y, int h, int w, int c, int rows, int biased)
 {
     const long image = (long)get_global_id(2) * h * w * c;
     const int n = get_global_id(0), from = get_global_id(1) * rows, to = min(h, from + rows);
@@ -22,8 +22,8 @@ __kernel void depthwise(__global const float *x, __global const float *t, __glob
             tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, WIDTH(w), c);
 }
 
-__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts, int h, int w, int c,
-                             int rows, int chunk)
+__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts,
+                             int h, int w, int c, int rows, int chunk)
 {
     const long from = get_global_id(1) * chunk, to = min((long)rows, from + chunk);
     const int n = get_global_id(0);

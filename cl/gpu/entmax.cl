@@ -1,6 +1,7 @@
-/* entmax.cl for GPUs: a team takes a row and finds its threshold by Newton's steps from the left (cl/entmax.h says why they
- * climb); the row is read again each round, from the cache. Rounds go on until every team of the group is done, and a team
- * that is done no longer moves, so that a row's result does not depend on its neighbours.
+/* entmax.cl for GPUs: a team takes a row and finds its threshold by Newton's steps from the left
+ * (cl/entmax.h says why they climb); the row is read again each round, from the cache. Rounds go on until
+ * every team of the group is done, and a team that is done no longer moves, so that a row's result does not
+ * depend on its neighbours.
  */
 #include "team.h"
 #define ROUNDS 24
@@ -40,7 +41,8 @@ __kernel GROUP void entmax15(__global const float *x, __global float *y, long ro
     }
 }
 
-__kernel GROUP void entmax15_grad(__global const float *y, __global const float *g, __global float *dx, long rows, long cols, long block)
+__kernel GROUP void entmax15_grad(__global const float *y, __global const float *g, __global float *dx,
+                                  long rows, long cols, long block)
 {
     TEAM_ROW(rows, cols);
     float2 s = 0;

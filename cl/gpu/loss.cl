@@ -14,8 +14,8 @@ static inline float2 log_sum(__global const float *z, long n, __local float2 *sh
     return (float2)(top, log(team_sum(shelf, TEAM, s)));
 }
 
-__kernel GROUP void cross_entropy(__global const float *logits, __global const float *target, __global float *loss, long rows, long cols,
-                                  float smoothing)
+__kernel GROUP void cross_entropy(__global const float *logits, __global const float *target,
+                                  __global float *loss, long rows, long cols, float smoothing)
 {
     TEAM_ROW(rows, cols);
     __global const float *z = logits + i * cols, *t = target + i * cols;
@@ -28,8 +28,9 @@ __kernel GROUP void cross_entropy(__global const float *logits, __global const f
         loss[i] = s;
 }
 
-__kernel GROUP void cross_entropy_grad(__global const float *logits, __global const float *target, __global const float *g,
-                                       __global float *dz, long rows, long cols, float smoothing)
+__kernel GROUP void cross_entropy_grad(__global const float *logits, __global const float *target,
+                                       __global const float *g, __global float *dz, long rows, long cols,
+                                       float smoothing)
 {
     TEAM_ROW(rows, cols);
     __global const float *z = logits + i * cols, *t = target + i * cols;

@@ -1,12 +1,12 @@
-/* matmul on GPUs: a group of GX x GY items owns a TM x TN tile of one C and walks its share of k in steps of TK.
+/* matmul.cl on GPUs: a group of GX x GY items owns a TM x TN tile of one C and walks its share of k by TK.
  *
- *        +---- TN ----+       A's and B's parts of a step lie in local memory as [k][TM + 4] and [k][TN + 4], whichever way
- *     TK |     B      |       they are stored; the next step's are on their way in registers meanwhile. Rows are 4 longer
- *        +------------+       than needed, so that turned stores spread over the banks.
- *   +TK+ +------------+
- *   |  | |            |       Item (x, y) owns rows 4y + 4 GY p + (0..3) and columns 4x + 4 GX q + (0..3), p < RM / 4 and
- *   |A | |     C      | TM    q < RN / 4: neighbours read neighbouring float4s, without bank conflicts. Past the edges
- *   |  | |            |       zeros are loaded and nothing is stored.
+ *        +---- TN ----+       A's and B's parts of a step lie in local memory as [k][TM + 4] and [k][TN + 4],
+ *     TK |     B      |       whichever way they are stored; the next step's are on their way in registers
+ *        +------------+       meanwhile. Rows are 4 longer than needed, so that turned stores spread over the
+ *   +TK+ +------------+       banks.
+ *   |  | |            |       Item (x, y) owns rows 4y + 4 GY p + (0..3) and columns 4x + 4 GX q + (0..3),
+ *   |A | |     C      | TM    p < RM / 4 and q < RN / 4: neighbours read neighbouring float4s, without bank
+ *   |  | |            |       conflicts. Past the edges zeros are loaded and nothing is stored.
  *   +--+ +------------+
  *
  * Barriers stand in uniform flow: step counts depend on the group alone. Bound: multiply-adds; a step moves
@@ -69,20 +69,21 @@ static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int
 
 /* ---- one operand's part of a step: `side` columns of A^T or B by TK of k ------------------------------- */
 
-/* Where float4 number q of the part lies: along k where k is contiguous in memory, else across. */
+/* Where float4 number q of the part lies, (across, k): along k if k is contiguous in memory, else across. */
 static int2 place_in_part(const int q, const int side, const int along)
 {
-    return along ? (int2)(q / (TK / 4), q % (TK / 4) * 4) : (int2)(q % (side / 4) * 4, q / (side / 4));     // across, k
+    return along ? (int2)(q / (TK / 4), q % (TK / 4) * 4) : (int2)(q % (side / 4) * 4, q / (side / 4));
 }
 
 /* across: columns that exist; deep: ks that exist. */
-static float4 fetch(global const float *from, const long row, const int q, const int side, const int along, const int across,
-                    const int deep)
+static float4 fetch(global const float *from, const long row, const int q, const int side, const int along,
+                    const int across, const int deep)
 {
     const int2 at = place_in_part(q, side, along);
     if (q >= QUADS(side) || at.x >= across || at.y >= deep)
         return 0;
-    return along ? load_4(from + at.x * row + at.y, deep - at.y) : load_4(from + at.y * row + at.x, across - at.x);
+    return along ? load_4(from + at.x * row + at.y, deep - at.y)
+                 : load_4(from + at.y * row + at.x, across - at.x);
 }
 
 static void keep(local float4 *to, const float4 v, const int q, const int side, const int along)
@@ -103,10 +104,10 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 }
 
 #define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
-#define FETCH_ALL(k)                                                                                          \
-    for (int t = 0; t < FETCHES(TM); t++)                                                                     \
-        next_a[t] = fetch(a + (k) * ak, la.y, id + t * ITEMS, TM, along_a, (int)size.x - m0, k1 - (k));       \
-    for (int t = 0; t < FETCHES(TN); t++)                                                                     \
+#define FETCH_ALL(k)                                                                                      \
+    for (int t = 0; t < FETCHES(TM); t++)                                                                 \
+        next_a[t] = fetch(a + (k) * ak, la.y, id + t * ITEMS, TM, along_a, (int)size.x - m0, k1 - (k));   \
+    for (int t = 0; t < FETCHES(TN); t++)                                                                 \
         next_b[t] = fetch(b + (k) * bk, lb.y, id + t * ITEMS, TN, along_b, (int)size.y - n0, k1 - (k));
 
 /* block: TM, TN; tiles: TK * (TM + TN + 8) floats */
@@ -114,7 +115,8 @@ __attribute__((reqd_work_group_size(GX, GY, 1)))
 kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
 {
     const int z = get_group_id(2) % batches, part = get_group_id(2) / batches;
-    const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN, k0 = part * share, k1 = min(k0 + share, (int)size.z);
+    const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
+    const int k0 = part * share, k1 = min(k0 + share, (int)size.z);
     const int x = get_local_id(0), y = get_local_id(1), id = y * GX + x;
     const int along_a = !(flags & TURN_A), along_b = flags & TURN_B;
     const long ak = along_a ? 1 : la.y, bk = along_b ? 1 : lb.y;
@@ -160,8 +162,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
         for (int q = 0; q < RN / 4; q++) {
             const int j = n0 + 4 * x + 4 * GX * q;
             if (i < size.x && j < size.y)
-                finish(sum[r][q], c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z, i, j,
-                       (int)size.y - j);
+                finish(sum[r][q], c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags,
+                       alpha, z, i, j, (int)size.y - j);
         }
     }
 }
@@ -177,5 +179,6 @@ kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS,
     slab += z * size.x * size.y + i * n + j;
     for (int p = 0; p < parts; p++)
         y += load_4(slab + p * apart, n - j);
-    finish(y, c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z, i, j, n - j);
+    finish(y, c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z, i, j,
+           n - j);
 }

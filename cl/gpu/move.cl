@@ -1,8 +1,9 @@
-/* move.cl for GPUs: neighbouring items move neighbouring values; cl/move.cl says what each kernel does. Bound by memory. */
+/* move.cl for GPUs: neighbouring items move neighbouring values; cl/move.cl says what each kernel does.
+ * Bound by memory. */
 #include "team.h"
 
-__kernel GROUP void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run, long src_from,
-                               long dst_run, long dst_from, long parts, long part, long rows)
+__kernel GROUP void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run,
+                               long src_from, long dst_run, long dst_from, long parts, long part, long rows)
 {
     const long j0 = get_group_id(0) % parts * part, r0 = get_group_id(0) / parts * rows;
     const int width = min(part, run - j0), count = min(rows, a - r0) * width;
@@ -14,8 +15,8 @@ __kernel GROUP void copy_block(__global const float *src, __global float *dst, l
     }
 }
 
-__kernel GROUP void pad_block(__global const float *src, __global float *dst, long a, long run, long from, long dst_run, long parts,
-                              long part, long rows)
+__kernel GROUP void pad_block(__global const float *src, __global float *dst, long a, long run, long from,
+                              long dst_run, long parts, long part, long rows)
 {
     const long j0 = get_group_id(0) % parts * part, r0 = get_group_id(0) / parts * rows;
     const int width = min(part, dst_run - j0), count = min(rows, a - r0) * width;
@@ -27,23 +28,25 @@ __kernel GROUP void pad_block(__global const float *src, __global float *dst, lo
 }
 
 /* A team takes every TEAMS-th row of the group's. */
-__kernel GROUP void permute_rows(__global const float *src, __global float *dst, long rows, long block, long run, long4 e, long s0, long4 s)
+__kernel GROUP void permute_rows(__global const float *src, __global float *dst, long rows, long block,
+                                 long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
     for (long r = r0 + get_local_id(0) / TEAM; r < r1; r += TEAMS) {
-        const long i4 = r % e.w, q4 = r / e.w, i3 = q4 % e.z, q3 = q4 / e.z, i2 = q3 % e.y, q2 = q3 / e.y, i1 = q2 % e.x, i0 = q2 / e.x;
+        const long i4 = r % e.w, q4 = r / e.w, i3 = q4 % e.z, q3 = q4 / e.z;
+        const long i2 = q3 % e.y, q2 = q3 / e.y, i1 = q2 % e.x, i0 = q2 / e.x;
         __global const float *from = src + i0 * s0 + i1 * s.x + i2 * s.y + i3 * s.z + i4 * s.w;
         MINE(j, run)
             dst[r * run + j] = from[j];
     }
 }
 
-/* A group takes squares of SIDE x SIDE, one after the other along v; a row of local memory is one longer than needed, so that
- * reading a column meets every bank. */
+/* A group takes squares of SIDE x SIDE, one after the other along v; a row of local memory is one longer than
+ * needed, so that reading a column meets every bank. */
 #define SIDE 32
 
-__kernel GROUP void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e, long4 src_s, long4 dst_s,
-                                 long blocks, long block)
+__kernel GROUP void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e,
+                                 long4 src_s, long4 dst_s, long blocks, long block)
 {
     __local float square[SIDE][SIDE + 1];
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;

@@ -1,5 +1,5 @@
-/* norm.cl for GPUs: a team of TEAM items takes a row, its neighbours neighbouring values; sums are trees. The row is read two
- * or three times, from the cache after the first. Bound by memory.
+/* norm.cl for GPUs: a team of TEAM items takes a row, its neighbours neighbouring values; sums are trees. The
+ * row is read two or three times, from the cache after the first. Bound by memory.
  */
 #include "team.h"
 
@@ -17,7 +17,8 @@ static inline float2 statistics(__global const float *x, long n, float eps, __lo
     return (float2)(mean, 1.0f / sqrt(team_sum(shelf, TEAM, d2) / n + eps));
 }
 
-__kernel GROUP void layernorm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel GROUP void layernorm(__global const float *x, __global float *y, long rows, long cols, long block,
+                              float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
@@ -25,8 +26,9 @@ __kernel GROUP void layernorm(__global const float *x, __global float *y, long r
         y[i * cols + j] = (x[i * cols + j] - s.x) * s.y;
 }
 
-__kernel GROUP void layernorm_affine(__global const float *x, __global const float *w, __global const float *b,
-                                     __global float *y, long rows, long cols, long block, float eps)
+__kernel GROUP void layernorm_affine(__global const float *x, __global const float *w,
+                                     __global const float *b, __global float *y, long rows, long cols,
+                                     long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
@@ -34,15 +36,16 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
         y[i * cols + j] = fma((x[i * cols + j] - s.x) * s.y, w[j], b[j]);
 }
 
-/* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)), then each item
- * walks down its own columns for dx and for the sums, which nobody else touches:
+/* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)),
+ * then each item walks down its own columns for dx and for the sums, which nobody else touches:
  *
  *     out[.., c], dw[c], db[c]  by item  c mod ITEMS
  */
 #define CHUNK (4 * TEAMS)
 
 __kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global float *out, long rows, long cols, long block, float eps, long parts)
+                                   __global float *out, long rows, long cols, long block, float eps,
+                                   long parts)
 {
     SHELF;
     __local float4 stats[CHUNK];
@@ -95,14 +98,16 @@ static inline float2 row_dots(__global const float *x, __global const float *g, 
     return team_sum2(shelf, TEAM, s);
 }
 
-__kernel GROUP void l2norm(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel GROUP void l2norm(__global const float *x, __global float *y, long rows, long cols, long block,
+                           float eps)
 {
     TEAM_ROW(rows, cols);
     const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
     scale_row(x + i * cols, y + i * cols, n, 1.0f / (sqrt(square) + eps));
 }
 
-__kernel GROUP void l2norm_inside(__global const float *x, __global float *y, long rows, long cols, long block, float eps)
+__kernel GROUP void l2norm_inside(__global const float *x, __global float *y, long rows, long cols,
+                                  long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
@@ -110,16 +115,16 @@ __kernel GROUP void l2norm_inside(__global const float *x, __global float *y, lo
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx, long n, float c,
-                                   float slope)
+static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx,
+                                   long n, float c, float slope)
 {
     MINE(j, n)
         dx[j] = fma(x[j], slope, g[j] * c);
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps. */
-__kernel GROUP void l2norm_grad(__global const float *x, __global const float *g, __global float *dx, long rows, long cols,
-                                long block, float eps)
+__kernel GROUP void l2norm_grad(__global const float *x, __global const float *g, __global float *dx,
+                                long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);
@@ -127,8 +132,8 @@ __kernel GROUP void l2norm_grad(__global const float *x, __global const float *g
     l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, r == 0 ? 0.0f : -s.y * c * c / r);
 }
 
-__kernel GROUP void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx, long rows,
-                                       long cols, long block, float eps)
+__kernel GROUP void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx,
+                                       long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);

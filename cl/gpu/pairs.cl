@@ -1,5 +1,5 @@
-/* pairs.cl for GPUs: popcount(a & b) over the bits that stats.cl packs; see cl/pairs.cl for the layout. A group of 16 x 16
- * items counts 64 x 64 pairs, 4 x 4 an item, 16 words at a time out of local memory:
+/* pairs.cl for GPUs: popcount(a & b) over the bits that stats.cl packs; see cl/pairs.cl for the layout. A
+ * group of 16 x 16 items counts 64 x 64 pairs, 4 x 4 an item, 16 words at a time out of local memory:
  *
  *     strip s1: words x 64  -> local -> channels y, y+16, y+32, y+48   } 16 pairs in registers,
  *     strip s2: words x 64  -> local -> channels x, x+16, x+32, x+48   } 8 reads for 16 popcounts

@@ -6,7 +6,8 @@
 #include "team.h"
 #define LONG (8 * ITEMS)
 
-__kernel GROUP void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long part, long block)
+__kernel GROUP void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long part,
+                             long block)
 {
     SHELF;
     const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
@@ -23,7 +24,8 @@ __kernel GROUP void sum_rows(__global const float *x, __global float *y, long a,
     }
 }
 
-__kernel GROUP void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part, long block)
+__kernel GROUP void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part,
+                                long block)
 {
     SHELF;
     const int cols = block, me = get_local_id(0), across = me % cols, down = me / cols, step = ITEMS / cols;

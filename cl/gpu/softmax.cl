@@ -1,5 +1,6 @@
-/* softmax.cl for GPUs. _rows: a team takes a row of (a r). _columns: a group takes `block` columns of one a, several items for
- * each, so that a row of the tile is one run of memory; their maxima and sums meet in local memory, in order.
+/* softmax.cl for GPUs. _rows: a team takes a row of (a r). _columns: a group takes `block` columns of one a,
+ * several items for each, so that a row of the tile is one run of memory; their maxima and sums meet in local
+ * memory, in order.
  *
  *          block
  *        +--------+
@@ -11,14 +12,16 @@
 #include "team.h"
 #include "special.h"
 
-/* This item's column begins at `base`; it takes rows down, down + step, .. A column beyond the last has no rows. */
-#define TILE(r, b, block)                                                                       \
-    SHELF;                                                                                      \
-    const int cols = block, me = get_local_id(0), across = me % cols, down = me / cols, step = ITEMS / cols; \
-    const long groups = ((b) + cols - 1) / cols, c = get_group_id(0) % groups * cols + across;  \
+/* This item's column begins at `base`; it takes rows down, down + step, .. Beyond the last there are none. */
+#define TILE(r, b, block)                                                                                 \
+    SHELF;                                                                                                \
+    const int cols = block, me = get_local_id(0), across = me % cols, down = me / cols;                   \
+    const int step = ITEMS / cols;                                                                        \
+    const long groups = ((b) + cols - 1) / cols, c = get_group_id(0) % groups * cols + across;            \
     const long rows = c < (b) ? (r) : 0, base = get_group_id(0) / groups * (r) * (b) + c
 
-__kernel GROUP void softmax_rows(__global const float *x, __global float *y, long a, long r, long b, long block)
+__kernel GROUP void softmax_rows(__global const float *x, __global float *y, long a, long r, long b,
+                                 long block)
 {
     TEAM_ROW(a, r);
     __global const float *from = x + i * r;
@@ -33,7 +36,8 @@ __kernel GROUP void softmax_rows(__global const float *x, __global float *y, lon
         y[i * r + j] = exp_decay_1(from[j] - top) * scale;
 }
 
-__kernel GROUP void softmax_columns(__global const float *x, __global float *y, long a, long r, long b, long block)
+__kernel GROUP void softmax_columns(__global const float *x, __global float *y, long a, long r, long b,
+                                    long block)
 {
     TILE(r, b, block);
     float top = -INFINITY, s = 0;
@@ -55,7 +59,8 @@ __kernel GROUP void softmax_columns(__global const float *x, __global float *y, 
         y[base + j * b] = exp_decay_1(x[base + j * b] - top) * scale;
 }
 
-__kernel GROUP void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b, long block)
+__kernel GROUP void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx,
+                                      long a, long r, long b, long block)
 {
     TEAM_ROW(a, r);
     float s = 0;
@@ -66,8 +71,8 @@ __kernel GROUP void softmax_grad_rows(__global const float *y, __global const fl
         dx[i * r + j] = y[i * r + j] * (g[i * r + j] - s);
 }
 
-__kernel GROUP void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx, long a, long r, long b,
-                                         long block)
+__kernel GROUP void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx,
+                                         long a, long r, long b, long block)
 {
     TILE(r, b, block);
     float s = 0;

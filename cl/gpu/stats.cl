@@ -1,5 +1,5 @@
-/* stats.cl for GPUs: an item takes a channel, a group of 64 a strip of them, so that neighbours read neighbours; otherwise as
- * cl/stats.cl, which draws the layout. Sums run in the same order, to the same bits.
+/* stats.cl for GPUs: an item takes a channel, a group of 64 a strip of them, so that neighbours read
+ * neighbours; otherwise as cl/stats.cl, which draws the layout. Sums run in the same order, to the same bits.
  */
 #define STRIP 64
 #define WORD  32
@@ -12,15 +12,17 @@ static inline void add_lost(float x, float *hi, float *lo)
     *hi = sum;
 }
 
-__kernel GROUP void stats_pack(__global const float *x, __global uint *bits, __global float *sums, __global const int *job,
-                               __global const float *limit, long n, long channels, long words, long images, long all,
-                               int limits)
+__kernel GROUP void stats_pack(__global const float *x, __global uint *bits, __global float *sums,
+                               __global const int *job, __global const float *limit, long n, long channels,
+                               long words, long images, long all, int limits)
 {
-    const long strip = get_group_id(0), image = get_group_id(1), lane = get_local_id(0), c = strip * STRIP + lane;
+    const long strip = get_group_id(0), image = get_group_id(1), lane = get_local_id(0);
+    const long c = strip * STRIP + lane;
     const float t = limits < 0 ? 0 : limit[limits ? image : 0];
     const bool real = image < job[0] && c < channels;
     for (long w = 0; w < words; w++) {
-        const long at = (strip * all + image * words + w) * STRIP, r0 = w * WORD, rows = real ? min((long)WORD, n - r0) : 0;
+        const long at = (strip * all + image * words + w) * STRIP, r0 = w * WORD;
+        const long rows = real ? min((long)WORD, n - r0) : 0;
         float s1 = 0, s2 = 0;
         uint b = 0;
         for (long r = 0; r < rows; r++) {
