@@ -27,7 +27,7 @@ struct product {
     struct operand a, b, c;
     struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
     enum product_act act;            /* GELU with the exact erf */
-    struct operand pre;              /* laid out as C: the value before `act` (backward part); r.mem NULL: none */
+    struct operand pre;              /* like C: value before `act`, for the backward part; r.mem NULL: none */
     struct operand residual;         /* laid out as it likes; added after act; r.mem NULL: none */
     bool accumulate;                 /* C += instead of C = */
     f32 alpha;
