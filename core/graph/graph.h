@@ -50,7 +50,7 @@ enum op_flags {
     OP_ALIAS   = 2,                  /* may share memory with in[0], at op->offset(n) elements */
     OP_INPLACE = 4,                  /* may write over in[0] when nobody needs it later */
     OP_EFFECT  = 8,                  /* not dead although nobody reads it (optimiser) */
-    OP_GATHER  = 16,                 /* its operands, one behind the other, are its values */
+    OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
 };
 
 struct op {

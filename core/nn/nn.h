@@ -98,7 +98,7 @@ node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool alw
 
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);      /* (... in) -> (... out) */
 node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
-/* Both nothing unless training: of each element, and of whole samples (axis 0; Huang et al. 2016). */
+/* Of single elements, and of whole samples (axis 0; Huang et al. 2016); neither unless training. */
 node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                /* x gamma, per channel */

@@ -1,5 +1,6 @@
-/* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with z =
- * (x - max x)/2 and tau such that p sums to 1. Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
+/* entmax.c: 1.5-entmax over the last axis (Peters, Niculae and Martins 2019): p = max(z - tau, 0)^2 with
+ * z = (x - max x)/2 and tau such that p sums to 1.
+ * Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
 #include "op/op.h"
 #include "op/grid.h"
 

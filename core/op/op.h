@@ -93,7 +93,8 @@ node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */
 node *op_mean(node *x);                           /* of everything -> scalar */
 
-node *op_view(node *x, i64 offset, struct shape s);         /* count(s) elements from `offset`; may copy */
+/* count(s) elements from `offset` on; no copy if that is aligned. */
+node *op_view(node *x, i64 offset, struct shape s);
 node *op_reshape(node *x, struct shape s);                  /* one axis may be -1 */
 node *op_permute(node *x, const int *order);                /* axis i of the result is axis order[i] of x */
 #define op_transpose(x, ...) op_permute(x, (int[]){ __VA_ARGS__ })
