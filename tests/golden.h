@@ -1,4 +1,5 @@
-/* golden.h: comparing a graph with a golden file: tensors `<case>.in.x`, `<case>.param.w`, `<case>.out`, `<case>.grad.x`.
+/* golden.h: comparing a graph with a golden file: tensors `<case>.in.x`, `<case>.param.w`, `<case>.out`,
+ * `<case>.grad.x`.
  *
  *     struct golden k = golden_begin(d, c, "linear.");
  *     node *y = ...golden_in(&k, "x")...;                  // uploaded before the run
@@ -36,7 +37,10 @@ static inline const char *golden_name(const struct golden *k, const char *name)
     return arena_printf(k->a, "%s%s", k->prefix, name);
 }
 
-static inline const tensor *golden_find(const struct golden *k, const char *name) { return ckpt_find(k->c, golden_name(k, name)); }
+static inline const tensor *golden_find(const struct golden *k, const char *name)
+{
+    return ckpt_find(k->c, golden_name(k, name));
+}
 
 static inline const tensor *golden_get(const struct golden *k, const char *name)
 {
@@ -97,13 +101,14 @@ static inline f64 golden_top(const f32 *v, i64 n)
     return top;
 }
 
-static inline void golden_compare(const char *name, const f32 *got, const f32 *want, i64 n, struct tolerance t)
+static inline void golden_compare(const char *name, const f32 *got, const f32 *want, i64 n,
+                                  struct tolerance t)
 {
     f64 top = golden_top(want, n);
     for (i64 i = 0; i < n; i++)
         if (!(fabs((f64)got[i] - (f64)want[i]) <= t.rtol * top + t.atol))
-            fail_msg("%s: element %lld of %lld: got %.9g, want %.9g (largest %.3g)", name, (long long)i, (long long)n, (f64)got[i],
-                     (f64)want[i], top);
+            fail_msg("%s: element %lld of %lld: got %.9g, want %.9g (largest %.3g)", name, (long long)i,
+                     (long long)n, (f64)got[i], (f64)want[i], top);
 }
 
 static inline void golden_upload(struct golden *k)
@@ -146,13 +151,15 @@ static inline void golden_end(struct golden *k)
     arena_close(k->a);
 }
 
-/* A golden file by name: from $JETCL_GOLDEN, else ../shared/golden; the small ones that begin with "tiny_" from
- * tests/golden. NULL when it is not there. */
+/* A golden file by name: from $JETCL_GOLDEN, else ../shared/golden; the small ones that begin with "tiny_"
+ * from tests/golden. NULL when it is not there. */
 static inline ckpt *golden_open(const char *file)
 {
     char path[4096];
-    const char *dir = getenv("JETCL_GOLDEN");
-    snprintf(path, sizeof path, "%s/%s.safetensors", text_starts(file, "tiny_") ? "tests/golden" : dir ? dir : "../shared/golden", file);
+    const char *set = getenv("JETCL_GOLDEN"), *dir = set ? set : "../shared/golden";
+    if (text_starts(file, "tiny_"))
+        dir = "tests/golden";
+    snprintf(path, sizeof path, "%s/%s.safetensors", dir, file);
     return file_exists(path) ? ckpt_open(path) : NULL;
 }
 #endif

@@ -1,9 +1,11 @@
 #!/bin/sh
-# run.sh BUILD [NAME...]: runs every test binary and every test_*.sh, prints what failed, ends in "N passed, N failed".
-# A script prints "ok NAME", "not ok NAME" or "skip NAME why" per check; binaries print cmocka's lines.
+# run.sh BUILD [NAME...]: runs every test binary and every test_*.sh, prints what failed, ends in "N passed,
+# N failed, N skipped". A script prints "ok NAME", "not ok NAME" or "skip NAME why" per check; binaries print
+# cmocka's lines.
 build=$1; shift
 here=$(dirname "$0")
-export JETCL_BUILD="$build" POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
+export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
+export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$build/log"
 passed=0 failed=0 skipped=0
 # cmocka lists failures and skips once more at the end of a group; a script may show a log of cmocka's.
@@ -22,7 +24,10 @@ for t in "$build"/tests/test_* "$here"/test_*.sh; do
     [ $((p + f + s)) -eq 0 ] && { echo "$name: no check ran"; f=1; }
     printf '%-12s %4d passed, %d failed, %d skipped\n' "$name" "$p" "$f" "$s"
     grep '^skip ' "$log"
-    if [ "$f" -gt 0 ]; then grep -v '^\[ RUN\|^\[       OK\|^ok ' "$log" | tail -n 40; echo "   (whole log: $log, exit $rc)"; fi
+    if [ "$f" -gt 0 ]; then
+        grep -v '^\[ RUN\|^\[       OK\|^ok ' "$log" | tail -n 40
+        echo "   (whole log: $log, exit $rc)"
+    fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
 done
 echo "$passed passed, $failed failed, $skipped skipped"

@@ -1,4 +1,4 @@
-/* test_bench.c: measurements have the names and numbers they promise; how large the numbers are is nobody's promise. */
+/* test_bench.c: measurements have the names and numbers they promise; how large these are, nobody can. */
 #include "unit.h"
 #include "train/bench.h"
 
@@ -17,7 +17,8 @@ static void test_names(void **state)
         assert_true(bench_matches(b, i, bench_name(b, i)));
     }
     assert_true(found);
-    assert_true(bench_matches(b, 0, "peak") && bench_matches(b, 0, "peak.fma") && !bench_matches(b, 0, "pea"));
+    assert_true(bench_matches(b, 0, "peak") && bench_matches(b, 0, "peak.fma"));
+    assert_false(bench_matches(b, 0, "pea"));
     assert_false(bench_matches(b, 0, "peak.f"));
     bench_close(b);
 }
@@ -25,7 +26,9 @@ static void test_names(void **state)
 static void test_numbers(void **state)
 {
     (void)state;
-    static const char *const words[] = { "peak", "step.vit_s32", "layernorm", "cross_entropy", "matmul.tn.192x192", "square_sum" };
+    static const char *const words[] = {
+        "peak", "step.vit_s32", "layernorm", "cross_entropy", "matmul.tn.192x192", "square_sum"
+    };
     bench *b = bench_open(device, &(struct bench_options){ .batch = 1, .seconds = .001 });
     assert_non_null(b);
     for (int i = 0; i < bench_count(b); i++)

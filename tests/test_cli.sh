@@ -7,7 +7,7 @@ trap 'rm -rf "$dir"' EXIT
 export XDG_CONFIG_HOME="$dir/config" NO_COLOR=1
 unset JETCL_DEVICE JETCL_DATA JETCL_LOG FORCE_COLOR
 
-# try CODE 'stdout has' 'stderr has' arguments...: patterns are fixed strings, "" for nothing at all, - for anything.
+# try CODE 'stdout has' 'stderr has' arguments...: patterns are fixed strings, "" for nothing, - for anything.
 try() {
     want=$1 out=$2 err=$3; shift 3
     "$jetcl" "$@" >"$dir/out" 2>"$dir/err" </dev/null
@@ -16,10 +16,18 @@ try() {
     if [ $rc = "$want" ] && has "$out" "$dir/out" && has "$err" "$dir/err"; then
         echo "ok jetcl $*"
     else
-        echo "not ok jetcl $*"; echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"; echo "  stderr: $(head -c 400 "$dir/err")"
+        echo "not ok jetcl $*"
+        echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"
+        echo "  stderr: $(head -c 400 "$dir/err")"
     fi
 }
-same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+same() {
+    if [ "$2" = "$3" ]; then
+        echo "ok $1"
+    else
+        echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"
+    fi
+}
 
 # help and version
 try 0 'jetcl COMMAND' ''
@@ -56,7 +64,8 @@ try 0 '"key": "model.moe.core"' '' config --list --json
 
 # experiment files: the message, the line and the caret
 printf 'name: x\nschedule:\n  warmup_epoch: 3\n' >"$dir/bad.yaml"
-try 2 '' "bad.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)" config "$dir/bad.yaml"
+try 2 '' "bad.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)" \
+    config "$dir/bad.yaml"
 same 'caret below the key' "$(tail -n 2 "$dir/err")" "      warmup_epoch: 3
       ^"
 try 2 '' 'No such file' config "$dir/none.yaml"
@@ -66,7 +75,9 @@ try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=
 "$jetcl" config --set variant=paper --set optim.lr=1e-3 >"$dir/once.yaml"
 "$jetcl" config "$dir/once.yaml" | sed 's/^name: once$/name: ""/' >"$dir/twice.yaml"
 same 'config prints a file that reads back equal' "$(cmp "$dir/once.yaml" "$dir/twice.yaml" 2>&1)" ''
-for f in $(find experiments -name '*.yaml' -not -path '*/tables/*' 2>/dev/null | sort); do try 0 '' '' config --check "$f"; done
+for f in $(find experiments -name '*.yaml' -not -path '*/tables/*' 2>/dev/null | sort); do
+    try 0 '' '' config --check "$f"
+done
 
 printf 'train:\n  epochs: 3\n   batch: 4\n' >"$dir/bad.yaml"
 try 2 '' 'bad.yaml:2:' config "$dir/bad.yaml"
@@ -87,7 +98,10 @@ else
 fi
 if "$jetcl" devices >/dev/null 2>&1; then
     export JETCL_CACHE_DIR="$dir/cache"
-    printf 'model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}\ntrain: {batch: 4}\n' >"$dir/tune.yaml"
+    cat >"$dir/tune.yaml" <<'END'
+model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}
+train: {batch: 4}
+END
     try 0 'attention  4x2x17x16 ' 'used from now on' tune "$dir/tune.yaml" --minutes 0.2
     try 0 '"kernel":"matmul","shape":"' - tune "$dir/tune.yaml" --minutes 0.02 --json
     for f in "$dir"/cache/tuning/*.txt; do sed -i 's/^sum: ./sum: x/' "$f"; done
@@ -104,7 +118,8 @@ printf 'model: {arch: vit, image: 16, patch: 8, dim: 8, depth: 2, heads: 2}\n' >
 # tables: resolved and listed, collected without running anything
 for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f"; done
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
-try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"
+try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' \
+    table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"
 try 0 '"mean": 5.717416' '' table --collect --json experiments/tables/table4.yaml --out "$dir/runs"
 printf 'columns: [a]\nrows: [{name: x, cells: [none.yaml]}]\n' >"$dir/table.yaml"
 try 2 '' "table.yaml:2:26: " table "$dir/table.yaml"
@@ -119,16 +134,23 @@ fi
 try 0 ' M ' '(--set model.classes=N)' count "$dir/moe0.yaml"
 
 # streams
-same 'a closed pipe is not an error' "$("$jetcl" config --list 2>&1 >/dev/null | head -n 0; "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")" ''
+got=$("$jetcl" config --list 2>&1 >/dev/null | head -n 0
+      "$jetcl" config --list 2>"$dir/err" | head -n 1 >/dev/null; cat "$dir/err")
+same 'a closed pipe is not an error' "$got" ''
 "$jetcl" config >/dev/full 2>"$dir/err"
 same 'a full disk is one' "$? $(grep -c 'cannot write the results' "$dir/err")" '1 1'
 
 # recycle: what is wrong is said before anything is done
-printf 'model: {dim: 8, heads: 2, depth: 2, image: 16, patch: 8, classes: 3, moe: {layers: [1], core: 2, universal: 2}}\n' >"$dir/moe.yaml"
+cat >"$dir/moe.yaml" <<'END'
+model:
+  {dim: 8, heads: 2, depth: 2, image: 16, patch: 8, classes: 3, moe: {layers: [1], core: 2, universal: 2}}
+END
 try 2 '' 'recycle EXP.yaml' recycle
 try 2 '' 'recycling needs recycle.from.experts' recycle "$dir/moe.yaml" --out "$dir/r.safetensors"
-try 3 '' 'none.safetensors' recycle "$dir/moe.yaml" --set recycle.from.experts="$dir/none.safetensors" --out "$dir/r.safetensors"
-try 2 '' "did you mean 'random'" recycle "$dir/moe.yaml" --set recycle.strategy=randon --set recycle.from.experts=x --out "$dir/r.safetensors"
+try 3 '' 'none.safetensors' recycle "$dir/moe.yaml" --set recycle.from.experts="$dir/none.safetensors" \
+    --out "$dir/r.safetensors"
+try 2 '' "did you mean 'random'" recycle "$dir/moe.yaml" --set recycle.strategy=randon \
+    --set recycle.from.experts=x --out "$dir/r.safetensors"
 : >"$dir/there.safetensors"
 try 2 '' 'already there' recycle "$dir/moe.yaml" --out "$dir/there.safetensors"
 try 2 '' 'suffix' recycle "$dir/moe.yaml" --out "$dir/r.txt"

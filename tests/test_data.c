@@ -286,7 +286,8 @@ static void mixes_pixels(void **state)
     image_room(mem, &both, SIDE, 2 * SIDE);
     for (int k = 0; k < 2; k++)
         memcpy(both.rgb + k * SIZE, picture(SIDE, SIDE, (u32)k + 1).rgb, SIZE);
-    struct batch b = { .n = 2, .h = SIDE, .w = SIDE, .pixels = both.rgb, .labels = labels, .soft_labels = soft };
+    struct batch b = { .n = 2, .h = SIDE, .w = SIDE, .pixels = both.rgb, .labels = labels,
+                       .soft_labels = soft };
     b.recipes = arena_array(mem, struct recipe, 2);
     b.values = arena_bytes(mem, sizeof *b.values, 64);
     int seen[2] = { 0 };

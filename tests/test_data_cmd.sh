@@ -4,7 +4,7 @@ jetcl=$(cd "$(dirname "${JETCL_BUILD:-build}/jetcl")" && pwd)/jetcl
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-expect() {                                     # NAME EXIT-CODE TEXT COMMAND...: the text must be in what it prints
+expect() {                            # NAME EXIT-CODE TEXT COMMAND...: the text must be in what it prints
     name=$1 code=$2 text=$3; shift 3
     out=$("$@" 2>&1)
     got=$?

@@ -1,5 +1,5 @@
-/* test_feed.c: batches of bytes become the network's input on the device: the golden file's normalising, Mixup,
- * CutMix and erasing, and the same bits as the host's batch_image for what a loader gives. */
+/* test_feed.c: batches of bytes become the network's input on the device: the golden file's normalising,
+ * Mixup, CutMix and erasing, and the same bits as the host's batch_image for what a loader gives. */
 #define mem tests_mem                             // dev.h has a type of that name
 #include "data_help.h"
 #undef mem
@@ -73,7 +73,7 @@ static struct batch room(int n, int h, int w)
     return b;
 }
 
-/* Whatever a recipe may say: every image with its own rectangles, empty ones, ones of a single pixel, whole ones. */
+/* Whatever a recipe may say: every image with its own rectangles: empty, of a single pixel, whole ones. */
 static void draw_box(rng *r, int h, int w, i32 box[4])
 {
     int kind = (int)rng_below(r, 4);
@@ -86,7 +86,9 @@ static void draw_box(rng *r, int h, int w, i32 box[4])
 static void any_recipe(void **state)
 {
     (void)state;
-    static const int sizes[][2] = { { 1, 1 }, { 1, 7 }, { 5, 3 }, { 16, 16 }, { 17, 33 }, { 40, 65 }, { 8, 224 } };
+    static const int sizes[][2] = {
+        { 1, 1 }, { 1, 7 }, { 5, 3 }, { 16, 16 }, { 17, 33 }, { 40, 65 }, { 8, 224 }
+    };
     struct fill fill = { { 124, 116, 104 }, { 58, 57, 56 }, { 0 } };
     u8 (*noise)[NOISE_DRAWS] = arena_bytes(tests_mem, 3 * NOISE_DRAWS, 64);
     noise_table(&fill, noise);
@@ -123,9 +125,11 @@ static void loaders_batches(void **state)
     write_text(at("fed/train/b/4.jpg"), "\xff\xd8\xff\xe0garbage");
     say_setup((struct say_options){ .level = SAY_QUIET });
     for (int train = 0; train < 2; train++) {
-        struct data_options o = { .set = "folder", .root = at("fed"), .split = "train", .image = 24, .workers = 2, .batch = 7,
-                                  .train = train, .seed = 5, .eval_short = 28, .skip_errors = true,
-                                  .augment = { 2, 9, 0.5, .erasing = 0.5, .mixup = 0.8, .cutmix = 1, .flip = true } };
+        struct data_options o = { .set = "folder", .root = at("fed"), .split = "train", .image = 24,
+                                  .workers = 2, .batch = 7, .train = train, .seed = 5, .eval_short = 28,
+                                  .skip_errors = true,
+                                  .augment = { 2, 9, 0.5, .erasing = 0.5, .mixup = 0.8, .cutmix = 1,
+                                               .flip = true } };
         dataset *d = data_open(&o);
         loader *l = loader_open(d, &o);
         int mixed = 0, erased = 0;
@@ -170,8 +174,8 @@ static void golden_normalising(void **state)
     }
 }
 
-/* The golden images are numbers. One channel of two of them has 160, so that bytes can stand for them: image 0 holds the
- * bytes 0..79, its partner 80..159. */
+/* The golden images are numbers. One channel of two of them has 160, so that bytes can stand for them: image
+ * 0 holds the bytes 0..79, its partner 80..159. */
 static void golden_mixing(void **state)
 {
     (void)state;
@@ -246,7 +250,9 @@ int main(void)
 {
     say_setup((struct say_options){ .level = SAY_QUIET });
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
-    const struct CMUnitTest tests[] = { TEST(any_recipe), TEST(loaders_batches), TEST(golden_normalising), TEST(golden_mixing),
-                                        TEST(golden_erasing) };
+    const struct CMUnitTest tests[] = {
+        TEST(any_recipe), TEST(loaders_batches), TEST(golden_normalising), TEST(golden_mixing),
+        TEST(golden_erasing),
+    };
     return cmocka_run_group_tests_name("feed", tests, open_all, close_all);
 }

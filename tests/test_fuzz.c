@@ -17,7 +17,7 @@ static int replay(const char *path, int (*run)(const u8 *, size_t))
         assert_int_equal(sscanf((const char *)m.p + at + 124, "%11lo", &size), 1);
         assert_true(size <= FUZZ_MAX && at + 512 + size <= m.n);
         if (m.p[at + 156] == '0') {                  // a file, no folder
-            u8 *copy = test_malloc(size + 1);        // of its own size, so that a sanitizer sees a byte too far
+            u8 *copy = test_malloc(size + 1);        // of its own size: a sanitizer sees a byte too far
             memcpy(copy, m.p + at + 512, size);
             run(copy, size);
             test_free(copy);

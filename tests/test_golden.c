@@ -1,7 +1,8 @@
-/* test_golden.c: ops, layers and whole models against the reference's own numbers (computed in double by its authors' code),
- * forward and every gradient, at the tolerances their README gives: about ten times what torch in float32 measures. Files
- * are read from $JETCL_GOLDEN, else ../shared/golden; without them these tests are skipped, and tests/golden/ has a few small
- * ones for every clone. Each case runs as it is and with a part of the machinery switched off. */
+/* test_golden.c: ops, layers and whole models against the reference's own numbers (computed in double by its
+ * authors' code), forward and every gradient, at the tolerances their README gives: about ten times what
+ * torch in float32 measures. Files are read from $JETCL_GOLDEN, else ../shared/golden; without them these
+ * tests are skipped, and tests/golden/ has a few small ones for every clone. Each case runs as it is and with
+ * a part of the machinery switched off. */
 #include "golden.h"
 
 static dev *device;
@@ -11,6 +12,7 @@ static dev *device;
 static node *linear(node *x, node *w, node *b) { return op_add(op_matmul(x, w, TRANS_B), b); }
 static node *to_nhwc(node *x) { return op_transpose(x, 0, 2, 3, 1); }
 static node *to_nchw(node *x) { return op_transpose(x, 0, 3, 1, 2); }
+static node *grid(node *x, struct shape nhwc) { return to_nchw(op_reshape(x, nhwc)); }
 
 /* (x - mean) / (std + eps) w + b, w and b (e d), x (b e s d) */
 static node *std_plus_eps(node *x, node *w, node *b)
@@ -34,7 +36,8 @@ static node *expert_linear(node *x, node *w, node *b)
 /* A convolution whose stride is its kernel, as in nn_patches, with given weights. */
 static node *patches(node *x, node *w, node *b)
 {
-    i64 n = node_dim(x, 0), c = node_dim(x, 1), p = node_dim(w, 2), h = node_dim(x, 2) / p, v = node_dim(x, 3) / p;
+    i64 n = node_dim(x, 0), c = node_dim(x, 1), p = node_dim(w, 2);
+    i64 h = node_dim(x, 2) / p, v = node_dim(x, 3) / p;
     node *rows = op_transpose(op_reshape(x, SHAPE(n, c, h, p, v, p)), 0, 2, 4, 1, 3, 5);
     return linear(op_reshape(rows, SHAPE(n, h * v, c * p * p)), op_reshape(w, SHAPE(-1, c * p * p)), b);
 }
@@ -83,8 +86,10 @@ static void run_op(ckpt *c, const struct op_case *t)
 
 /* Position embeddings of a 6 x 6 grid behind one class token, at another grid. */
 struct resize_case { const char *name; int side; bool bilinear; };
-static const struct resize_case resizes[] = { { "posembed_bicubic_aa_6to4.", 4, false }, { "posembed_bicubic_aa_6to9.", 9, false },
-                                              { "posembed_bilinear_noaa_6to4.", 4, true }, { "posembed_bilinear_noaa_6to9.", 9, true } };
+static const struct resize_case resizes[] = {
+    { "posembed_bicubic_aa_6to4.",    4, false }, { "posembed_bicubic_aa_6to9.",    9, false },
+    { "posembed_bilinear_noaa_6to4.", 4, true },  { "posembed_bilinear_noaa_6to9.", 9, true },
+};
 
 static void run_resize(ckpt *c, const struct resize_case *t)
 {
@@ -105,7 +110,12 @@ static const struct tolerance layer_forward = { 1e-5, 1e-6 }, layer_gradient = {
 static const struct tolerance layer_scalar = { 1e-4, 2e-5 };     // sums with heavy cancellation
 
 /* How a layer of the file is configured; what it leaves out is as the file's metadata words it. */
-struct layer { const char *name; int core, universal, slots, heads; bool slot_norm, proj, key_proj, layer_scale, input_as_phi; enum { DUAL, SOFT, VMOE } kind; };
+struct layer {
+    const char *name;
+    int core, universal, slots, heads;
+    bool slot_norm, proj, key_proj, layer_scale, input_as_phi;
+    enum { DUAL, SOFT, VMOE } kind;
+};
 static const struct layer layers[] = {
     { "dual_base",                   2, 4, 1, 1, true },
     { "dual_noln",                   2, 4, 1, 1, false },
@@ -162,8 +172,10 @@ static void give(struct golden *k, struct nn *m, const struct layer *l, i64 b)
         i64 e = node_count(d) / b;
         nn_give(m, "expert_drop", op_reshape(op_transpose(op_reshape(d, SHAPE(b, e)), 1, 0), SHAPE(e, b, 1)));
     }
-    const char *masks[][2] = { { "in.drop1_core", "core_experts.drop1" }, { "in.drop2_core", "core_experts.drop2" },
-                               { "in.drop1_univ", "univ_experts.drop1" }, { "in.drop2_univ", "univ_experts.drop2" } };
+    const char *masks[][2] = {
+        { "in.drop1_core", "core_experts.drop1" }, { "in.drop2_core", "core_experts.drop2" },
+        { "in.drop1_univ", "univ_experts.drop1" }, { "in.drop2_univ", "univ_experts.drop2" },
+    };
     for (int i = 0; i < 4; i++)
         if (golden_find(k, masks[i][0])) {
             node *d = op_transpose(golden_in(k, masks[i][0]), 1, 0, 2, 3);
@@ -174,8 +186,10 @@ static void give(struct golden *k, struct nn *m, const struct layer *l, i64 b)
 /* The file's name of a parameter: the original Soft MoE is written as a formula there. */
 static const char *file_name(arena *a, const struct layer *l, const char *what, const char *name)
 {
-    static const char *const own[][2] = { { "experts.vit_fc1.weight", "w1" }, { "experts.vit_fc1.bias", "b1" },
-                                          { "experts.vit_fc2.weight", "w2" }, { "experts.vit_fc2.bias", "b2" } };
+    static const char *const own[][2] = {
+        { "experts.vit_fc1.weight", "w1" }, { "experts.vit_fc1.bias", "b1" },
+        { "experts.vit_fc2.weight", "w2" }, { "experts.vit_fc2.bias", "b2" },
+    };
     if (l->kind != VMOE)
         return arena_printf(a, "%s.%s", what, name);
     for (int i = 0; i < 4; i++)
@@ -184,18 +198,24 @@ static const char *file_name(arena *a, const struct layer *l, const char *what, 
     return arena_printf(a, "%s.%s", strcmp(what, "param") ? what : "in", name);
 }
 
-static void fill_params(struct golden *k, params *p, const char *(*name)(arena *a, const void *ctx, const char *what, const char *name), const void *ctx)
+typedef const char *namer(arena *a, const void *who, const char *what, const char *name);
+
+static void fill_params(struct golden *k, params *p, namer *name, const void *who)
 {
     assert_int_equal(params_open(p, device, PARAMS_GRAD), 0);
     for (size_t i = 0; i < p->n; i++) {
-        const tensor *t = golden_get(k, name(k->a, ctx, "param", p->list[i].name));
+        const tensor *t = golden_get(k, name(k->a, who, "param", p->list[i].name));
         if ((i64)t->count != shape_count(p->list[i].shape))
-            fail_msg("%s: %s in ours, %lld elements in the file's", p->list[i].name, shape_text(k->a, p->list[i].shape), (long long)t->count);
+            fail_msg("%s: %s in ours, %lld elements in the file's", p->list[i].name,
+                     shape_text(k->a, p->list[i].shape), (long long)t->count);
         assert_int_equal(params_write(p, &p->list[i], golden_reals(k, t)), 0);
     }
 }
 
-static const char *layer_name(arena *a, const void *l, const char *what, const char *name) { return file_name(a, l, what, name); }
+static const char *layer_name(arena *a, const void *l, const char *what, const char *name)
+{
+    return file_name(a, l, what, name);
+}
 
 /* The graph's nodes of all parameters, in their order. */
 static int param_nodes(graph *g, params *p, node **out)
@@ -240,7 +260,7 @@ static void run_layer_as(ckpt *c, const struct layer *l, const char *variant)
     golden_expect(&k, y, "out", layer_forward);
     golden_expect(&k, grad[n], "grad.x", layer_gradient);
     for (int i = 0; i < n; i++) {
-        simplify_place(grad[i], m.p->list[i].grad);                                      // as training has them
+        simplify_place(grad[i], m.p->list[i].grad);                                   // as training has them
         const char *name = file_name(k.a, l, "grad", m.p->list[i].name);
         golden_expect_at(&k, m.p->list[i].grad, name, m.p->list[i].shape.nd ? layer_gradient : layer_scalar);
     }
@@ -266,28 +286,37 @@ static void run_layer(ckpt *c, const struct layer *l)
 /* ---- whole models -------------------------------------------------------------------------------------- */
 
 struct network { const char *file, *prefix, *weights; const char *set[16]; };
-#define DENSE "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=48", "model.depth=4", "model.heads=3"
-#define JET   "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=24", "model.depth=4", "model.heads=3", \
-              "model.moe.layers=[2,3]", "model.moe.core=6", "model.moe.universal=12", "model.moe.noise=off"
+#define DENSE "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=48", "model.depth=4", \
+              "model.heads=3"
+#define JET   "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=24", "model.depth=4", \
+              "model.heads=3", "model.moe.layers=[2,3]", "model.moe.core=6", "model.moe.universal=12", \
+              "model.moe.noise=off"
 static const struct network networks[] = {
     { "vit_dense", "avg.", "avg.", { DENSE } },
     { "vit_dense", "token.", "avg.", { DENSE, "model.pool=token" } },
     { "vit_moe", "", "", { JET } },
     { "vit_moe", "softmax_combine.", "", { JET, "model.moe.combine=softmax" } },
-    { "convnext_dense", "", "", { "model.arch=convnext", "model.image=32", "model.depths=[1,1,2,1]", "model.dims=[16,32,64,128]" } },
-    { "convnext_moe", "", "", { "model.arch=convnext", "model.image=64", "model.depths=[1,1,2,1]", "model.dims=[8,16,32,48]",
-                                "model.moe.layers=[2,3,4]", "model.moe.core=2", "model.moe.universal=4", "model.moe.noise=off" } },
+    { "convnext_dense", "", "",
+      { "model.arch=convnext", "model.image=32", "model.depths=[1,1,2,1]", "model.dims=[16,32,64,128]" } },
+    { "convnext_moe", "", "",
+      { "model.arch=convnext", "model.image=64", "model.depths=[1,1,2,1]", "model.dims=[8,16,32,48]",
+        "model.moe.layers=[2,3,4]", "model.moe.core=2", "model.moe.universal=4", "model.moe.noise=off" } },
     // made by tests/golden/make.py
-    { "tiny_vit", "", "", { "model.arch=vit", "model.image=16", "model.patch=8", "model.dim=21", "model.depth=2", "model.heads=3",
-                            "model.pool=token", "model.layer_scale=1e-6", "model.classes=7" } },
-    { "tiny_moe", "", "", { "model.arch=vit", "model.image=[8,12]", "model.patch=4", "model.dim=20", "model.depth=3", "model.heads=4",
-                            "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3", "model.moe.slots=2",
-                            "model.moe.share=2", "model.moe.noise=off", "model.classes=5" } },
-    { "tiny_soft", "", "", { "model.arch=vit", "model.image=[12,8]", "model.patch=4", "model.dim=12", "model.depth=2", "model.heads=1",
-                             "model.moe.layers=[1]", "model.moe.kind=soft", "model.moe.core=5", "model.classes=5" } },
-    { "tiny_convnext", "", "", { "model.arch=convnext", "model.image=[40,32]", "model.depths=[1,2]", "model.dims=[6,18]",
-                                 "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3", "model.moe.noise=off",
-                                 "model.classes=5" } },
+    { "tiny_vit", "", "",
+      { "model.arch=vit", "model.image=16", "model.patch=8", "model.dim=21", "model.depth=2",
+        "model.heads=3", "model.pool=token", "model.layer_scale=1e-6", "model.classes=7" } },
+    { "tiny_moe", "", "",
+      { "model.arch=vit", "model.image=[8,12]", "model.patch=4", "model.dim=20", "model.depth=3",
+        "model.heads=4", "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3",
+        "model.moe.slots=2", "model.moe.share=2", "model.moe.noise=off", "model.classes=5" } },
+    { "tiny_soft", "", "",
+      { "model.arch=vit", "model.image=[12,8]", "model.patch=4", "model.dim=12", "model.depth=2",
+        "model.heads=1", "model.moe.layers=[1]", "model.moe.kind=soft", "model.moe.core=5",
+        "model.classes=5" } },
+    { "tiny_convnext", "", "",
+      { "model.arch=convnext", "model.image=[40,32]", "model.depths=[1,2]", "model.dims=[6,18]",
+        "model.moe.layers=[1,2]", "model.moe.core=2", "model.moe.universal=3", "model.moe.noise=off",
+        "model.classes=5" } },
 };
 
 static struct spec network_spec(arena *a, const struct network *t)
@@ -324,9 +353,11 @@ static f64 largest_gradient(const struct golden *k)
 
 static void expect_taps(struct golden *k, const struct nn *m)
 {
+    static const char *const kinds[][2] = {
+        { "aux.block%d", "block.%d" }, { "aux.block%d.mlp", "blocks.%d.mlp" },
+        { "aux.stage%d", "stage.%d" }, { "aux.stem", "stem" },
+    };
     for (int i = 0; i < 8; i++) {
-        const char *kinds[][2] = { { "aux.block%d", "block.%d" }, { "aux.block%d.mlp", "blocks.%d.mlp" }, { "aux.stage%d", "stage.%d" },
-                                   { "aux.stem", "stem" } };
         for (int j = 0; j < (i ? 3 : 4); j++) {
             const char *name = arena_printf(k->a, kinds[j][0], i), *tap = arena_printf(k->a, kinds[j][1], i);
             if (golden_find(k, name)) {

@@ -1,5 +1,5 @@
-/* test_mistakes.c: what only a wrong program can do to the device runtime: each mistake ends in abort() and a line that says
- * what is wrong. The program starts itself again for each of them. */
+/* test_mistakes.c: what only a wrong program can do to the device runtime: each mistake ends in abort() and a
+ * line that says what is wrong. The program starts itself again for each of them. */
 #include "unit.h"
 #include <stdlib.h>
 #include <sys/wait.h>
@@ -39,7 +39,10 @@ static void add_one(dev *d, launch k)
 #define ADD .file = "group", .kernel = "add", .source = text_add, .global = { 64 }
 static const range whole = { NULL, 0, 4096 };
 static void too_few(dev *d)    { add_one(d, (launch){ ADD, .args = { ARG_RANGE(whole), ARG_REAL(1) } }); }
-static void wrong_kind(dev *d) { add_one(d, (launch){ ADD, .args = { ARG_RANGE(whole), ARG_INT(1), ARG_INT(1) } }); }
+static void wrong_kind(dev *d)
+{
+    add_one(d, (launch){ ADD, .args = { ARG_RANGE(whole), ARG_INT(1), ARG_INT(1) } });
+}
 static void no_kernel(dev *d)  { add_one(d, (launch){ ADD, .kernel = "sub", .args = { ARG_RANGE(whole) } }); }
 static void misfit(dev *d)     { add_one(d, (launch){ ADD, .local = { 7 }, .args = { ARG_RANGE(whole) } }); }
 static void odd_offset(dev *d)
@@ -65,8 +68,8 @@ static void not_compiled(dev *d)
     launches_run(l);
 }
 
-/* What this program prints to stderr when it is started again for a mistake (main), which must end by abort(). A plain fork
- * would not do: drivers have threads. */
+/* What this program prints to stderr when it is started again for a mistake (main), which must end by
+ * abort(). A plain fork would not do: drivers have threads. */
 static void expect_abort(const char *mistake, const char *part)
 {
     int ends[2], status;
@@ -88,7 +91,12 @@ static void expect_abort(const char *mistake, const char *part)
         fail_msg("%s: expected an abort with '%s', got status %d: %s", mistake, part, status, text);
 }
 
-static const struct mistake { const char *name; void (*make)(dev *); const char *text; bool compiles; } mistakes[] = {
+static const struct mistake {
+    const char *name;
+    void (*make)(dev *);
+    const char *text;
+    bool compiles;
+} mistakes[] = {
     { "misfit",       misfit,       "no multiple of 7" },
     { "no_tune",      no_tune,      "no row (copy, any, NONSENSE)" },
     { "not_compiled", not_compiled, "early is not compiled" },

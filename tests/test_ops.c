@@ -1,6 +1,6 @@
-/* test_ops.c: every op against plain C loops in double, at nasty sizes; its gradient along a random direction against
- * central differences of those loops; the same planned and unplanned, joined and unjoined, override and generic kernels.
- * Outputs are poisoned with NaN first. Cases: ops_cases.def. */
+/* test_ops.c: every op against plain C loops in double, at nasty sizes; its gradient along a random direction
+ * against central differences of those loops; the same planned and unplanned, joined and unjoined, override
+ * and generic kernels. Outputs are poisoned with NaN first. Cases: ops_cases.def. */
 #include "unit.h"
 #include "autograd/autograd.h"
 #include <math.h>
@@ -39,9 +39,20 @@ PLAIN(matmul)      { product(x[0], x[1], y, A(0), 7, A(1), false, false); }
 PLAIN(matmul_ta)   { product(x[0], x[1], y, A(1), 7, A(0), true, false); }
 PLAIN(matmul_tb)   { product(x[0], x[1], y, A(0), 7, A(1), false, true); }
 PLAIN(matmul_tab)  { product(x[0], x[1], y, A(1), 7, A(0), true, true); }
-PLAIN(batched)     { LOOP(b, 3) product(x[0] + b * A(1) * A(2), x[1] + b * 5 * A(2), y + b * A(1) * 5, A(1), 5, A(2), false, true); }
-PLAIN(shared_left) { LOOP(b, 3) product(x[0], x[1] + b * 5 * A(1), y + b * A(0) * 5, A(0), 5, A(1), false, false); }
-PLAIN(linear_gelu) { product(x[0], x[1], y, 2 * A(1), 9, A(2), false, true); LOOP(i, 2 * A(1) * 9) y[i] = plain_phi(y[i] + x[2][i % 9]); }
+PLAIN(batched)
+{
+    LOOP(b, 3)
+        product(x[0] + b * A(1) * A(2), x[1] + b * 5 * A(2), y + b * A(1) * 5, A(1), 5, A(2), false, true);
+}
+PLAIN(shared_left)
+{
+    LOOP(b, 3) product(x[0], x[1] + b * 5 * A(1), y + b * A(0) * 5, A(0), 5, A(1), false, false);
+}
+PLAIN(linear_gelu)
+{
+    product(x[0], x[1], y, 2 * A(1), 9, A(2), false, true);
+    LOOP(i, 2 * A(1) * 9) y[i] = plain_phi(y[i] + x[2][i % 9]);
+}
 PLAIN(residual)
 {
     product(x[0], x[1], y, 2 * A(1), A(2), A(2), false, true);
@@ -71,14 +82,19 @@ static void softmax(const f64 *x, f64 *y, i64 n, i64 step)
     LOOP(i, n) y[i * step] = exp(x[i * step] - top) / sum;
 }
 PLAIN(softmax)      { LOOP(i, A(0)) softmax(x[0] + i * A(1), y + i * A(1), A(1), 1); }
-PLAIN(softmax_axis) { LOOP(b, 2) LOOP(j, A(2)) softmax(x[0] + b * A(1) * A(2) + j, y + b * A(1) * A(2) + j, A(1), A(2)); }
+PLAIN(softmax_axis)
+{
+    i64 n = A(1) * A(2);
+    LOOP(b, 2) LOOP(j, A(2)) softmax(x[0] + b * n + j, y + b * n + j, A(1), A(2));
+}
 
 PLAIN(attention)                                  // two heads
 {
     i64 n = A(1), d = A(2) / 6, row = A(2);
     f64 *p = calloc((size_t)n, sizeof *p);
     LOOP(z, A(0)) LOOP(h, 2) LOOP(i, n) {
-        const f64 *q = x[0] + (z * n + i) * row + h * d, *k = x[0] + z * n * row + (2 + h) * d, *v = k + 2 * d;
+        const f64 *q = x[0] + (z * n + i) * row + h * d;
+        const f64 *k = x[0] + z * n * row + (2 + h) * d, *v = k + 2 * d;
         f64 top = -INFINITY, sum = 0, *to = y + (z * n + i) * 2 * d + h * d;
         LOOP(j, n) {
             p[j] = 0;
@@ -166,22 +182,39 @@ PLAIN(l2norm_inside) { l2norm(x[0], s, y, 0, (f64)1e-2f); }
 
 PLAIN(sum_rows)    { LOOP(i, A(0)) { y[i] = 0; LOOP(j, A(1)) y[i] += x[0][i * A(1) + j]; } }
 PLAIN(sum_columns) { LOOP(j, A(1)) { y[j] = 0; LOOP(i, A(0)) y[j] += x[0][i * A(1) + j]; } }
-PLAIN(sum_ends)    { LOOP(j, A(1)) { y[j] = 0; LOOP(i, A(0)) LOOP(k, 3) y[j] += x[0][(i * A(1) + j) * 3 + k]; } }
+PLAIN(sum_ends)
+{
+    LOOP(j, A(1)) { y[j] = 0; LOOP(i, A(0)) LOOP(k, 3) y[j] += x[0][(i * A(1) + j) * 3 + k]; }
+}
 PLAIN(mean)        { y[0] = 0; LOOP(i, N(0)) y[0] += x[0][i] / (f64)N(0); }
 
 PLAIN(view)   { LOOP(i, A(1) * A(2)) y[i] = x[0][A(1) * A(2) + i]; }
-PLAIN(slice)  { LOOP(i, A(0)) LOOP(j, 2) LOOP(k, A(2)) y[(i * 2 + j) * A(2) + k] = x[0][(i * 3 + j + 1) * A(2) + k]; }
-PLAIN(pad)    { LOOP(i, A(0)) LOOP(j, 4) LOOP(k, A(2)) y[(i * 4 + j) * A(2) + k] = j == 1 || j == 2 ? x[0][(i * 2 + j - 1) * A(2) + k] : 0; }
-PLAIN(concat) { LOOP(i, A(0)) LOOP(j, 3) LOOP(k, A(2)) y[(i * 3 + j) * A(2) + k] = j < 2 ? x[0][(i * 2 + j) * A(2) + k] : x[1][i * A(2) + k]; }
+PLAIN(slice)
+{
+    LOOP(i, A(0)) LOOP(j, 2) LOOP(k, A(2))
+        y[(i * 2 + j) * A(2) + k] = x[0][(i * 3 + j + 1) * A(2) + k];
+}
+PLAIN(pad)
+{
+    LOOP(i, A(0)) LOOP(j, 4) LOOP(k, A(2))
+        y[(i * 4 + j) * A(2) + k] = j == 1 || j == 2 ? x[0][(i * 2 + j - 1) * A(2) + k] : 0;
+}
+PLAIN(concat)
+{
+    LOOP(i, A(0)) LOOP(j, 3) LOOP(k, A(2))
+        y[(i * 3 + j) * A(2) + k] = j < 2 ? x[0][(i * 2 + j) * A(2) + k] : x[1][i * A(2) + k];
+}
 PLAIN(join)   { LOOP(i, N(0)) y[i] = x[0][i]; LOOP(i, N(1)) y[N(0) + i] = x[1][i]; }
 PLAIN(split_join) { LOOP(i, N(0)) y[i] = x[0][i] * (i < A(1) * A(2) ? 2 : 3); }
 PLAIN(permute)
 {
-    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3)) y[((c * 2 + a) * A(3) + d) * A(1) + b] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
+    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3))
+        y[((c * 2 + a) * A(3) + d) * A(1) + b] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
 }
 PLAIN(permute_rows)
 {
-    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3)) y[((b * 3 + c) * 2 + a) * A(3) + d] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
+    LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3))
+        y[((b * 3 + c) * 2 + a) * A(3) + d] = x[0][((a * A(1) + b) * 3 + c) * A(3) + d];
 }
 PLAIN(cross_entropy)                              // targets are uniform, whatever the smoothing
 {
@@ -206,7 +239,8 @@ struct test_case {
 };
 
 #define SHAPES(...) \
-    memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); return countof(((struct shape[]){ __VA_ARGS__ }))
+    memcpy(s, ((struct shape[]){ __VA_ARGS__ }), sizeof((struct shape[]){ __VA_ARGS__ })); \
+    return countof(((struct shape[]){ __VA_ARGS__ }))
 #define CASE(op, name, shapes, expr, plain, tol, gtol) \
     static int shapes_##name(i64 r, i64 c, struct shape *s) { (void)r, (void)c; shapes; } \
     static node *build_##name(node **x, i64 r, i64 c) { (void)r, (void)c; return expr; }
@@ -216,7 +250,8 @@ struct test_case {
 #undef NO_CASE
 
 static const struct test_case cases[] = {
-#define CASE(op, name, shapes, expr, plain, tol, gtol) { #op, #name, shapes_##name, build_##name, plain, tol, gtol },
+#define CASE(op, name, shapes, expr, plain, tol, gtol) \
+    { #op, #name, shapes_##name, build_##name, plain, tol, gtol },
 #define NO_CASE(op, why) { #op, NULL },
 #include "ops_cases.def"
 #undef CASE
@@ -229,11 +264,12 @@ static void close_to(const f32 *got, const f64 *want, i64 n, f64 tolerance, cons
     LOOP(i, n) top = fmax(top, fabs(want[i]));
     LOOP(i, n)
         if (!(fabs((f64)got[i] - want[i]) <= tolerance * top + (tolerance > 0 ? 1e-6 : 0)))
-            fail_msg("%s, r %d c %d: element %d of %d: got %.9g, want %.9g (largest %.3g)", what, (int)r, (int)c, (int)i, (int)n,
-                     (f64)got[i], want[i], top);
+            fail_msg("%s, r %d c %d: element %d of %d: got %.9g, want %.9g (largest %.3g)", what, (int)r,
+                     (int)c, (int)i, (int)n, (f64)got[i], want[i], top);
 }
 
-static f64 dot_plain(const struct test_case *t, f64 *const *x, const struct shape *s, const f64 *cot, i64 n, f64 *y)
+static f64 dot_plain(const struct test_case *t, f64 *const *x, const struct shape *s, const f64 *cot, i64 n,
+                     f64 *y)
 {
     f64 sum = 0;
     t->plain((in)x, s, y);
@@ -264,7 +300,8 @@ static void run_case(const struct test_case *t, i64 r, i64 c)
         fail_msg("%s r %d c %d: %s", t->name, (int)r, (int)c, fail_message());
 
     f32 *host = arena_array(a, f32, 1 << 20);
-    f64 *want = arena_array(a, f64, count), *cotangent = arena_array(a, f64, count), expect = 0, got = 0, scale = 0;
+    f64 *want = arena_array(a, f64, count), *cotangent = arena_array(a, f64, count);
+    f64 expect = 0, got = 0, scale = 0;
     for (int s_ = 0; s_ < g->plan->n_slabs; s_++)
         mem_fill(device, (range){ g->slabs[s_], 0, mem_bytes(g->slabs[s_]) }, 0x7fc00000);      // NaN
     for (int k = 0; k <= n; k++) {
@@ -297,8 +334,8 @@ static void run_case(const struct test_case *t, i64 r, i64 c)
         expect += sign * dot_plain(t, v, s, cotangent, count, want) / (2 * h);
     }
     if (!(fabs(got - expect) <= t->grad_tolerance * fmax(scale, fabs(expect)) + 1e-5))
-        fail_msg("%s, r %d c %d: directional derivative %.9g, want %.9g (sum of magnitudes %.3g)", t->name, (int)r, (int)c, got,
-                 expect, scale);
+        fail_msg("%s, r %d c %d: directional derivative %.9g, want %.9g (sum of magnitudes %.3g)", t->name,
+                 (int)r, (int)c, got, expect, scale);
     graph_free(g);
     arena_close(a);
 }
@@ -323,16 +360,19 @@ static void run_all(const struct test_case *t)
 
 static void test_case_plain(void **state)   { run_all(*state); }
 
-static void with_trace(const char *trace, const struct test_case *t)
+static void with_trace(const char *trace)
 {
     trace_set(trace);
-    run_case(t, 33, 65);
-    run_case(t, 7, 17);
+    for (int i = 0; i < countof(cases); i++)
+        if (cases[i].name) {
+            run_case(&cases[i], 33, 65);
+            run_case(&cases[i], 7, 17);
+        }
     trace_set("");
 }
-static void test_no_plan(void **state)  { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_plan", &cases[i]); (void)state; }
-static void test_no_join(void **state)  { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_join", &cases[i]); (void)state; }
-static void test_no_class(void **state) { for (int i = 0; i < countof(cases); i++) if (cases[i].name) with_trace("no_class", &cases[i]); (void)state; }
+static void test_no_plan(void **state)  { (void)state; with_trace("no_plan"); }
+static void test_no_join(void **state)  { (void)state; with_trace("no_join"); }
+static void test_no_class(void **state) { (void)state; with_trace("no_class"); }
 
 static void other_class(enum dev_class class)
 {
@@ -365,7 +405,8 @@ static void test_every_op_has_a_case(void **state)
     }
 }
 
-/* Every row of map.def as C, against the device; the derivative text against central differences of the first. */
+/* Every row of map.def as C, against the device; the derivative text against central differences
+ * of the first. */
 #define gelu plain_phi
 static f64 gelu_grad(f64 x) { return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI); }
 static f64 sign(f64 x) { return (x > 0) - (x < 0); }
@@ -375,8 +416,10 @@ static f64 sign(f64 x) { return (x > 0) - (x < 0); }
     static f64 d_##name(f64 x, f64 y, f64 c) { f64 dy = 1; (void)c, (void)x, (void)y, (void)dy; return dx; }
 #define MAP2(name, f, da, db) \
     static f64 f_##name(f64 a, f64 b) { return f; } \
-    static f64 da_##name(f64 a, f64 b, f64 y) { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return da; } \
-    static f64 db_##name(f64 a, f64 b, f64 y) { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return db; }
+    static f64 da_##name(f64 a, f64 b, f64 y) \
+        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return da; } \
+    static f64 db_##name(f64 a, f64 b, f64 y) \
+        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return db; }
 #include "op/map.def"
 #undef MAP0
 #undef MAP1
@@ -396,7 +439,8 @@ static void test_map_rows(void **state)
         f64 b = 1.7 - x * 0.4, h = 1e-6;
         (void)b;
 #define MAP0(name, y)
-#define MAP1(name, f, dx) near_derivative(#name, d_##name(x, f_##name(x, .7), .7), f_##name(x + h, .7), f_##name(x - h, .7));
+#define MAP1(name, f, dx) \
+        near_derivative(#name, d_##name(x, f_##name(x, .7), .7), f_##name(x + h, .7), f_##name(x - h, .7));
 #define MAP2(name, f, da, db) \
         near_derivative(#name, da_##name(x, b, f_##name(x, b)), f_##name(x + h, b), f_##name(x - h, b)); \
         near_derivative(#name, db_##name(x, b, f_##name(x, b)), f_##name(x, b + h), f_##name(x, b - h));
@@ -407,14 +451,15 @@ static void test_map_rows(void **state)
     }
 }
 
-/* Random values: those of rng.c, wherever they are drawn; and a gradient sees the mask that the result saw. */
+/* Random values: those of rng.c, wherever they are drawn; and a gradient sees the mask that
+ * the result saw. */
 static void test_random(void **state)
 {
     (void)state;
     static f32 mask[6 * 37], y[6 * 37], dx[6 * 37], x[6 * 37], drop[6];
     static step_words step = { .u = { [STEP_NUMBER] = 5, [STEP_SEED_LO] = 77, [STEP_SEED_HI] = 3 } };
     graph *g = graph_new(device);
-    node *in = graph_input(g, "x", F32, SHAPE(2, 3, 37)), *one = graph_input(g, "dy", F32, SHAPE(2, 3, 37)), *grad;
+    node *in = graph_input(g, "x", F32, SHAPE(2, 3, 37)), *one = graph_input(g, "dy", F32, in->shape), *grad;
     node *keep = op_keep_mask(g, in->shape, .6f), *path = op_keep_mask(g, SHAPE(2, 3, 1), .5f);
     node *out = op_mul(op_mul(in, keep), path);
     grad_build_from(out, one, &in, 1, &grad);
@@ -431,7 +476,8 @@ static void test_random(void **state)
         i64 at = i / 37 * 48 + i % 37;            // rows start blocks of 16
         f32 want = floorf(.6f + rng_element_unit((u64)3 << 32 | 77, RNG_NODE, 5, (u64)at)) / .6f;
         assert_true(mask[i] == want);
-        f32 row = floorf(.5f + rng_element_unit((u64)3 << 32 | 77, RNG_NODE + 1, 5, (u64)(i / 37 * 16))) / .5f;
+        f32 unit = rng_element_unit((u64)3 << 32 | 77, RNG_NODE + 1, 5, (u64)(i / 37 * 16));
+        f32 row = floorf(.5f + unit) / .5f;
         assert_true(drop[i / 37] == row);
         assert_true(dx[i] == want * row);
         assert_true(fabsf(y[i] - x[i] * want * row) <= 1e-6f * x[i] * 4);
@@ -448,7 +494,8 @@ static void same_routing(bool drawn, bool entmax)
     for (int apart = 0; apart < 2; apart++) {
         trace_set(apart ? "no_join" : "");
         graph *g = graph_new(device);
-        node *in = graph_input(g, "x", F32, SHAPE(3, 7, 37)), *t = graph_input(g, "t", F32, SCALAR), *grad[2], *wrt[2] = { in, t };
+        node *in = graph_input(g, "x", F32, SHAPE(3, 7, 37)), *t = graph_input(g, "t", F32, SCALAR);
+        node *grad[2], *wrt[2] = { in, t };
         node *given = graph_input(g, "noise", F32, in->shape);
         struct routing r = op_route(in, t, t, drawn ? op_normal(g, in->shape, .5f) : given, entmax);
         grad_build_from(op_add(op_square(r.disp), r.comb), in, wrt, 2, grad);
@@ -458,7 +505,8 @@ static void same_routing(bool drawn, bool entmax)
         node_write(in, x), node_write(given, x), node_write(t, &(f32){ .7f });
         assert_int_equal(graph_set_step(g, &step), 0);
         assert_int_equal(graph_run(g), 0);
-        node_read(r.disp, y[apart][0]), node_read(r.comb, y[apart][1]), node_read(grad[0], dx[apart]), node_read(grad[1], &dt[apart]);
+        node_read(r.disp, y[apart][0]), node_read(r.comb, y[apart][1]);
+        node_read(grad[0], dx[apart]), node_read(grad[1], &dt[apart]);
         graph_free(g);
     }
     trace_set("");
@@ -498,8 +546,8 @@ static void test_adamw(void **state)
     static f32 p[N_], gr[N_], m[N_], v[N_], got[N_];
     static f32 groups[6] = { 1, .05f, .5f, 0, .25f, .1f };
     pool *pool = pool_new(device, "test");
-    range rp = pool_take(pool, 4 * N_), rg = pool_take(pool, 4 * N_), rm = pool_take(pool, 4 * N_), rv = pool_take(pool, 4 * N_),
-          rt = pool_take(pool, sizeof groups);
+    range rp = pool_take(pool, 4 * N_), rg = pool_take(pool, 4 * N_), rm = pool_take(pool, 4 * N_);
+    range rv = pool_take(pool, 4 * N_), rt = pool_take(pool, sizeof groups);
     rng r = rng_at(9, RNG_TEST, 0, 0);
     f64 square = 0, q[N_], mm[N_], vv[N_];
     LOOP(i, N_) {
@@ -507,14 +555,16 @@ static void test_adamw(void **state)
         mm[i] = m[i] = (f32)rng_normal(&r), vv[i] = v[i] = (f32)rng_unit(&r);
         square += (f64)gr[i] * (f64)gr[i];
     }
-    mem_write(device, rp, p), mem_write(device, rg, gr), mem_write(device, rm, m), mem_write(device, rv, v), mem_write(device, rt, groups);
+    mem_write(device, rp, p), mem_write(device, rg, gr), mem_write(device, rm, m);
+    mem_write(device, rv, v), mem_write(device, rt, groups);
     graph *g = graph_new(device);
     node *sum = node_keep(op_square_sum(g, rg, N_));
     op_adamw(sum, &(struct adamw_args){ rp, rg, rm, rv, rt, N_, .9, .999, 1e-8f, 5 });
     op_add_into(g, rm, rv, N_);
     simplify_graph(g);
     assert_int_equal(graph_compile(g), 0);
-    step_words w = { .f = { [STEP_LR] = .1f, [STEP_BIAS1] = 1 - .729f, [STEP_BIAS2] = 1 - .997f, [STEP_GRAD_SCALE] = .5f } };
+    step_words w = { .f = { [STEP_LR] = .1f, [STEP_BIAS1] = 1 - .729f, [STEP_BIAS2] = 1 - .997f,
+                            [STEP_GRAD_SCALE] = .5f } };
     graph_set_step(g, &w);
     assert_int_equal(graph_run(g), 0);
     f32 total;
@@ -558,7 +608,8 @@ int main(void)
         if (cases[i].name && (!only || !strcmp(only, cases[i].name)))
             tests[n++] = (struct CMUnitTest){ cases[i].name, test_case_plain, NULL, NULL, (void *)&cases[i] };
     const struct CMUnitTest others[] = {
-        cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows), cmocka_unit_test(test_random), cmocka_unit_test(test_route),
+        cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_route),
         cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_no_plan),
         cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class), cmocka_unit_test(test_gpu_class),
         cmocka_unit_test(test_cpu_class) };

@@ -1,5 +1,6 @@
-/* test_probe.c: `jetcl probe` as another framework's user sees it: golden weights and images in, logits, loss, gradients and
- * activations out; and one clear line for everything that can be wrong with what comes in. */
+/* test_probe.c: `jetcl probe` as another framework's user sees it: golden weights and images in,
+ * logits, loss, gradients and activations out; and one clear line for everything that can be wrong with
+ * what comes in. */
 #include "golden.h"
 #include <dirent.h>
 #include <sys/stat.h>
@@ -13,10 +14,11 @@ static char dir[64];
 static const char *at(const char *name) { return arena_printf(a, "%s/%s", dir, name); }
 
 static const char *const moe_yaml =
-    "model: {arch: vit, image: [8, 12], patch: 4, dim: 20, depth: 3, heads: 4, moe: {layers: [1, 2], core: 2, universal: 3,\n"
-    "        slots: 2, share: 2}}\n";
+    "model: {arch: vit, image: [8, 12], patch: 4, dim: 20, depth: 3, heads: 4,\n"
+    "        moe: {layers: [1, 2], core: 2, universal: 3, slots: 2, share: 2}}\n";
 
-/* The golden file's tensors of one kind ("param.", "in.") as a file of their own, without the one called `skip`. */
+/* The golden file's tensors of one kind ("param.", "in.") as a file of their own, without the one
+ * called `skip`. */
 static void write_kind(const char *kind, const char *name, const char *skip)
 {
     ckpt *c = ckpt_new();
@@ -54,8 +56,10 @@ static void test_everything(void **state)
 {
     (void)state;
     char text[4096];
-    int rc = probe(arena_printf(a, "--weights %s --input %s --grads --activations --out %s %s", at("w.safetensors"),
-                                at("x.safetensors"), at("y.safetensors"), at("m.yaml")), text, sizeof text);
+    const char *options = arena_printf(a, "--weights %s --input %s --grads --activations --out %s %s",
+                                       at("w.safetensors"), at("x.safetensors"), at("y.safetensors"),
+                                       at("m.yaml"));
+    int rc = probe(options, text, sizeof text);
     if (rc)
         fail_msg("%d: %s", rc, text);
     ckpt *y = ckpt_open(at("y.safetensors"));
@@ -85,8 +89,10 @@ static void test_names_and_labels(void **state)
     ckpt_add(x, "labels", CKPT_I64, 1, &three, label);
     assert_int_equal(ckpt_save(x, at("hard.safetensors")), 0);
     ckpt_close(x);
-    int rc = probe(arena_printf(a, "--weights %s --input %s --activations='blocks.1.mlp.*,block.2' --out %s %s --set augment.smoothing=0",
-                                at("w.safetensors"), at("hard.safetensors"), at("y.npz"), at("m.yaml")), text, sizeof text);
+    const char *options = arena_printf(a, "--weights %s --input %s --activations='blocks.1.mlp.*,block.2' "
+                                       "--out %s %s --set augment.smoothing=0", at("w.safetensors"),
+                                       at("hard.safetensors"), at("y.npz"), at("m.yaml"));
+    int rc = probe(options, text, sizeof text);
     if (rc)
         fail_msg("%d: %s", rc, text);
     ckpt *y = ckpt_open(at("y.npz"));
@@ -112,32 +118,42 @@ static void test_names_and_labels(void **state)
 struct mistake { const char *name, *options; int code; const char *says; };
 #define USUAL "--weights W --input X --out Y M "
 static const struct mistake mistakes[] = {
-    { "no output",          "--weights W --input X M",                            2, "probe needs --weights, --input and --out" },
-    { "no weights",         "--input X --out Y M",                                2, "probe needs --weights, --input and --out" },
-    { "strange suffix",     "--weights W --input X --out DIR/y.txt M",            2, "y.txt" },
+    { "no output",          "--weights W --input X M", 2,
+      "probe needs --weights, --input and --out" },
+    { "no weights",         "--input X --out Y M", 2,
+      "probe needs --weights, --input and --out" },
+    { "strange suffix",     "--weights W --input X --out DIR/y.txt M", 2, "y.txt" },
     { "no such folder",     "--weights W --input X --out DIR/no/y.safetensors M", 1, "no/y.safetensors" },
-    { "no such weights",    "--weights DIR/none.pth --input X --out Y M",         3, "none.pth" },
-    { "weights are YAML",   "--weights M --input X --out Y M",                    3, "m.yaml" },
-    { "lacks a parameter",  "--weights DIR/less.safetensors --input X --out Y M", 3, "blocks.1.mlp.phi: not in the file" },
-    { "lacks the head",     "--weights DIR/beheaded.safetensors --input X --out Y M --set model.classes=5", 3, "no head.weight [5 20]" },
-    { "other classes",      USUAL "--set model.classes=6 --grads",                3, "soft_labels is [3 5], expected [3 6]" },
-    { "other size",         USUAL "--set model.image=16",                         3, "images is [3 3 8 12], the model wants [3 3 16 16]" },
-    { "other width",        USUAL "--set model.dim=24",                           3, "the file has" },
-    { "other experts",      USUAL "--set model.moe.core=3",                       3, "the file has" },
-    { "no images",          "--weights W --input W --out Y M",                    3, "no tensor 'images'" },
-    { "no labels",          "--weights W --input DIR/bare.safetensors --out Y M --grads", 3, "--grads needs labels or soft_labels" },
-    { "label too large",    "--weights W --input DIR/far.safetensors --out Y M --grads",  3, "labels[1] is 5, expected 0 to 4" },
-    { "two kinds of label", "--weights W --input DIR/both.safetensors --out Y M --grads", 3, "both labels and soft_labels" },
-    { "unknown activation", USUAL "--activations=blocks.1.mlp.combin",            2, "did you mean 'blocks.1.mlp.combine'" },
-    { "unknown key",        USUAL "--set model.dimm=3",                           2, "did you mean" },
-    { "two models",         "--weights W --input X --out Y M M",                  2, "" },
-    { "no such device",     USUAL "--device 99:9",                                4, "99:9" },
+    { "no such weights",    "--weights DIR/none.pth --input X --out Y M", 3, "none.pth" },
+    { "weights are YAML",   "--weights M --input X --out Y M", 3, "m.yaml" },
+    { "lacks a parameter",  "--weights DIR/less.safetensors --input X --out Y M", 3,
+      "blocks.1.mlp.phi: not in the file" },
+    { "lacks the head",     "--weights DIR/beheaded.safetensors --input X --out Y M --set model.classes=5", 3,
+      "no head.weight [5 20]" },
+    { "other classes",      USUAL "--set model.classes=6 --grads", 3,
+      "soft_labels is [3 5], expected [3 6]" },
+    { "other size",         USUAL "--set model.image=16", 3,
+      "images is [3 3 8 12], the model wants [3 3 16 16]" },
+    { "other width",        USUAL "--set model.dim=24", 3, "the file has" },
+    { "other experts",      USUAL "--set model.moe.core=3", 3, "the file has" },
+    { "no images",          "--weights W --input W --out Y M", 3, "no tensor 'images'" },
+    { "no labels",          "--weights W --input DIR/bare.safetensors --out Y M --grads", 3,
+      "--grads needs labels or soft_labels" },
+    { "label too large",    "--weights W --input DIR/far.safetensors --out Y M --grads", 3,
+      "labels[1] is 5, expected 0 to 4" },
+    { "two kinds of label", "--weights W --input DIR/both.safetensors --out Y M --grads", 3,
+      "both labels and soft_labels" },
+    { "unknown activation", USUAL "--activations=blocks.1.mlp.combin", 2,
+      "did you mean 'blocks.1.mlp.combine'" },
+    { "unknown key",        USUAL "--set model.dimm=3", 2, "did you mean" },
+    { "two models",         "--weights W --input X --out Y M M", 2, "" },
+    { "no such device",     USUAL "--device 99:9", 4, "99:9" },
 };
 
 static const char *filled(const char *options)
 {
-    const char *words[][2] = { { "W ", at("w.safetensors ") }, { "X ", at("x.safetensors ") }, { "Y ", at("y.safetensors ") },
-                               { "M ", at("m.yaml ") }, { "DIR", dir } };
+    const char *words[][2] = { { "W ", at("w.safetensors ") }, { "X ", at("x.safetensors ") },
+                               { "Y ", at("y.safetensors ") }, { "M ", at("m.yaml ") }, { "DIR", dir } };
     const char *out = "";
     options = arena_printf(a, "%s ", options);
     while (*options) {

@@ -1,13 +1,14 @@
-/* test_product.c: every matmul kernel family against a loop in double, at sizes around tile edges. Each case draws its
- * transposes, strides, batches and epilogue; C is NaN before (unless it is added to), and must stay NaN between its rows and around. */
+/* test_product.c: every matmul kernel family against a loop in double, at sizes around tile edges. Each case
+ * draws its transposes, strides, batches and epilogue; C is NaN before (unless it is added to), and must stay
+ * NaN between its rows and around. */
 #include "unit.h"
 #include "op/product.h"
 #include <math.h>
 #include <stdlib.h>
 
-enum { SPACE = 12 << 20 };                           /* values a case may use; A, B, C, bias, pre, residual, scratch */
+enum { SPACE = 12 << 20 };                           /* values of a case: A, B, C, bias, pre, residual, ... */
 
-struct bench {                                       /* a device, and host copies of what lies in its memory */
+struct bench {                                       /* a device, and host copies of what its memory holds */
     dev   *d;
     mem   *m;
     arena *a;
@@ -99,12 +100,14 @@ static void verify(struct bench *b, const struct product *p, const char *what)
                     struct want w = expected(b, p, z0, z1, i, j);
                     f32 *got = cell(b->out, &p->c, z0, z1, i, j), *pre = cell(b->out, &p->pre, z0, z1, i, j);
                     if (!near(*got, w.value, w.size))
-                        fail_msg("%s: C(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1, (int)i, (int)j, *got, w.value);
+                        fail_msg("%s: C(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1,
+                                 (int)i, (int)j, *got, w.value);
                     *got = NAN;
                     if (!p->pre.r.mem)
                         continue;
                     if (!near(*pre, w.pre, w.size))
-                        fail_msg("%s: pre(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1, (int)i, (int)j, *pre, w.pre);
+                        fail_msg("%s: pre(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1,
+                                 (int)i, (int)j, *pre, w.pre);
                     *pre = NAN;
                 }
     const struct operand *written[] = { &p->c, &p->pre };
@@ -158,8 +161,9 @@ static void try(struct bench *b, struct product p, bool bias, bool pre, bool res
     arena_mark mark = arena_save(b->a);
     b->used = 0;
     i64 z = p.outer * p.inner;
-    p.a = p.ta ? lay(b, &p, p.k, p.m, z > 1 && !rng_below(&b->r, 4)) : lay(b, &p, p.m, p.k, z > 1 && !rng_below(&b->r, 4));
-    p.b = p.tb ? lay(b, &p, p.n, p.k, z > 1 && !rng_below(&b->r, 4)) : lay(b, &p, p.k, p.n, z > 1 && !rng_below(&b->r, 4));
+    bool share_a = z > 1 && !rng_below(&b->r, 4), share_b = z > 1 && !rng_below(&b->r, 4);
+    p.a = p.ta ? lay(b, &p, p.k, p.m, share_a) : lay(b, &p, p.m, p.k, share_a);
+    p.b = p.tb ? lay(b, &p, p.n, p.k, share_b) : lay(b, &p, p.k, p.n, share_b);
     p.c = lay(b, &p, p.m, p.n, false);
     p.bias = bias ? lay(b, &p, 1, p.n, !rng_below(&b->r, 2)) : p.bias;
     p.pre = pre ? lay(b, &p, p.m, p.n, false) : p.pre;
@@ -177,10 +181,11 @@ static void try(struct bench *b, struct product p, bool bias, bool pre, bool res
         b->used += scratch / 4;
         assert_true(b->used <= SPACE);
     }
-    const char *what = arena_printf(b->a, "%dx%dx%d batch %dx%d%s%s%s%s%s%s%s%s", (int)p.m, (int)p.n, (int)p.k, (int)p.outer,
-                                    (int)p.inner, p.ta ? " ta" : "", p.tb ? " tb" : "", p.act ? " gelu" : "", bias ? " bias" : "",
-                                    pre ? " pre" : "", residual ? " residual" : "", p.accumulate ? " onto" : "",
-                                    scratch ? " parts" : "");
+    const char *what = arena_printf(b->a, "%dx%dx%d batch %dx%d%s%s%s%s%s%s%s%s", (int)p.m, (int)p.n,
+                                    (int)p.k, (int)p.outer, (int)p.inner, p.ta ? " ta" : "",
+                                    p.tb ? " tb" : "", p.act ? " gelu" : "", bias ? " bias" : "",
+                                    pre ? " pre" : "", residual ? " residual" : "",
+                                    p.accumulate ? " onto" : "", scratch ? " parts" : "");
     run(b, &p, what);
     verify(b, &p, what);
     arena_restore(b->a, mark);
@@ -191,15 +196,21 @@ static const int sizes[] = { 1, 2, 3, 15, 16, 17, 31, 33, 64, 65, 97, 131 };
 static void draw(struct bench *b, i64 m, i64 n, i64 k)
 {
     bool many = m * n * k < 40000;
-    struct product p = { .m = m, .n = n, .k = k, .outer = many ? 1 + rng_below(&b->r, 3) : 1, .inner = many ? 1 + rng_below(&b->r, 3) : 1,
-                         .ta = rng_below(&b->r, 2), .tb = rng_below(&b->r, 2), .act = rng_below(&b->r, 2) ? PRODUCT_GELU : PRODUCT_LINEAR,
+    struct product p = { .m = m, .n = n, .k = k,
+                         .outer = many ? 1 + rng_below(&b->r, 3) : 1,
+                         .inner = many ? 1 + rng_below(&b->r, 3) : 1,
+                         .ta = rng_below(&b->r, 2), .tb = rng_below(&b->r, 2),
+                         .act = rng_below(&b->r, 2) ? PRODUCT_GELU : PRODUCT_LINEAR,
                          .accumulate = !rng_below(&b->r, 3), .alpha = rng_below(&b->r, 2) ? 1 : 0.125f };
     bool bias = rng_below(&b->r, 2), pre = p.act && rng_below(&b->r, 2), residual = !rng_below(&b->r, 3);
     try(b, p, bias, pre, residual);
 }
 
 /* Oclgrind computes a million operations a second: cases of more are left to the other devices. */
-static bool too_long(struct bench *b, f64 macs) { return strstr(dev_info(b->d)->platform, "Oclgrind") && macs > 4e3; }
+static bool too_long(struct bench *b, f64 macs)
+{
+    return strstr(dev_info(b->d)->platform, "Oclgrind") && macs > 4e3;
+}
 
 static void test_sizes(const char *class)
 {
@@ -218,14 +229,17 @@ static void test_sizes(const char *class)
 /* Long k (blocks and parts), wide n, many rows, in all four transposes. */
 static void test_blocks(const char *class)
 {
-    static const int shapes[][4] = { { 97, 131, 1500, 1 }, { 5, 17, 3000, 1 }, { 64, 900, 600, 1 }, { 700, 33, 65, 1 },
-                                     { 230, 460, 300, 1 }, { 1, 1, 5000, 1 }, { 96, 96, 2100, 1 }, { 10, 192, 777, 2 },
-                                     { 2, 2000, 7, 1 }, { 2000, 3, 4, 3 }, { 20, 30, 2500, 3 }, { 40, 60, 70, 30 }, { 100, 97, 5, 256 } };
+    static const int shapes[][4] = {
+        { 97, 131, 1500, 1 }, { 5, 17, 3000, 1 }, { 64, 900, 600, 1 }, { 700, 33, 65, 1 },
+        { 230, 460, 300, 1 }, { 1, 1, 5000, 1 }, { 96, 96, 2100, 1 }, { 10, 192, 777, 2 },
+        { 2, 2000, 7, 1 }, { 2000, 3, 4, 3 }, { 20, 30, 2500, 3 }, { 40, 60, 70, 30 }, { 100, 97, 5, 256 }
+    };
     struct bench b;
     open_bench(&b, class);
     for (int s = 0; s < countof(shapes); s++)
         for (int t = 0; t < 4 && !too_long(&b, (f64)shapes[s][0] * shapes[s][1] * shapes[s][2]); t++) {
-            struct product p = { .m = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2], .outer = shapes[s][3], .inner = 1 + shapes[s][3] % 2,
+            struct product p = { .m = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2],
+                                 .outer = shapes[s][3], .inner = 1 + shapes[s][3] % 2,
                                  .ta = t & 1, .tb = t & 2, .alpha = 1, .accumulate = (s + t) & 1,
                                  .act = (s ^ t) & 2 ? PRODUCT_GELU : PRODUCT_LINEAR };
             try(&b, p, s & 1, p.act && t & 1, s & 2);
@@ -240,7 +254,8 @@ static void test_tuned(const char *class, const char *macro, const i32 *values, 
     open_bench(&b, class);
     for (int v = 0; v < n; v++)
         for (int t = 0; t < 4; t++) {
-            struct product p = { .m = 45, .n = 211, .k = 150, .outer = 1, .inner = 1, .ta = t & 1, .tb = t & 2, .alpha = 1 };
+            struct product p = { .m = 45, .n = 211, .k = 150, .outer = 1, .inner = 1,
+                                 .ta = t & 1, .tb = t & 2, .alpha = 1 };
             char key[64];
             product_key(&p, key);
             dev_tune_set(b.d, "matmul", key, macro, values[v]);
@@ -323,8 +338,8 @@ FAMILY(cpu)
 FAMILY(cpu_8)
 FAMILY(cpu_4)
 FAMILY(gpu)
-#define TESTS(class) cmocka_unit_test(class##_sizes), cmocka_unit_test(class##_blocks), cmocka_unit_test(class##_itself), \
-                     cmocka_unit_test(class##_not_finite)
+#define TESTS(class) cmocka_unit_test(class##_sizes), cmocka_unit_test(class##_blocks), \
+                     cmocka_unit_test(class##_itself), cmocka_unit_test(class##_not_finite)
 
 int main(void)
 {

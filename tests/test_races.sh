@@ -1,14 +1,17 @@
 #!/bin/sh
-# test_races.sh: every op's kernels, and the feed's, of both classes under Oclgrind, which sees reads and writes out of
-# bounds, data races, and wrong calls of OpenCL. Small sizes: it runs a million operations a second.
+# test_races.sh: every op's kernels, and the feed's, of both classes under Oclgrind, which sees reads
+# and writes out of bounds, data races, and wrong calls of OpenCL. Small sizes: it runs a million
+# operations a second.
 build=${JETCL_BUILD:-build}
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
-grep -q __asan_init "$build/tests/test_ops" && { echo "skip races both oclgrind and the sanitizer want to come first"; exit 0; }
+grep -q __asan_init "$build/tests/test_ops" && {
+    echo "skip races both oclgrind and the sanitizer want to come first"; exit 0; }
 failed=0
 check() {                                      # TEST CLASS
     log=$build/log/races-$1-$2.txt
     rm -f "$log"
-    TINY=1 JETCL_CLASS=$2 JETCL_DEVICE= oclgrind --data-races --check-api --log "$log" "$build/tests/test_$1" >"$log.out" 2>&1
+    TINY=1 JETCL_CLASS=$2 JETCL_DEVICE= oclgrind --data-races --check-api --log "$log" \
+        "$build/tests/test_$1" >"$log.out" 2>&1
     if [ $? -eq 0 ] && [ -f "$log" ] && [ ! -s "$log" ]; then
         echo "ok test_$1, kernels of class $2"
     else

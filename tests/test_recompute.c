@@ -1,5 +1,5 @@
-/* test_recompute.c: gradients of a network whose blocks are computed again in the backward pass, against the same network that
- * keeps everything, and what that saves. */
+/* test_recompute.c: gradients of a network whose blocks are computed again in the backward pass, against the
+ * same network that keeps everything, and what that saves. */
 #include "unit.h"
 #include "model/model.h"
 #include "train/learner.h"
@@ -9,15 +9,19 @@ static dev *device;
 
 static const char *const nets[] = {
     "image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, drop_path: 0.2",
-    "image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, drop_path: 0.2, moe: {layers: [2, 3, 4, 5], core: 4, universal: 8}",
+    ("image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, drop_path: 0.2, "
+     "moe: {layers: [2, 3, 4, 5], core: 4, universal: 8}"),
     ("image: 32, patch: 4, dim: 48, depth: 6, heads: 3, classes: 5, layer_scale: 0.1, "
      "moe: {layers: [1, 2, 4], core: 4, universal: 8, share: 2, multi_head: on}"),
 };
-static const char *const convnext = "depths: [1, 2, 2], dims: [16, 32, 48], image: 32, classes: 5, moe: {layers: [2, 4], core: 3, universal: 5}";
+static const char *const convnext =
+    "depths: [1, 2, 2], dims: [16, 32, 48], image: 32, classes: 5, "
+    "moe: {layers: [2, 4], core: 3, universal: 5}";
 
 static void parse(struct spec *s, arena *a, const char *arch, const char *net, const char *train)
 {
-    if (spec_parse(s, a, "test", arena_printf(a, "model: {arch: %s, %s}\ntrain: {%s}\n", arch, net, train), NULL, 0))
+    const char *text = arena_printf(a, "model: {arch: %s, %s}\ntrain: {%s}\n", arch, net, train);
+    if (spec_parse(s, a, "test", text, NULL, 0))
         fail_msg("%s", fail_message());
 }
 
@@ -40,7 +44,8 @@ static void test_saves(void **state)
     for (int i = 0; i < countof(nets); i++) {
         u64 all = planned("vit", nets[i], ""), less = planned("vit", nets[i], "recompute: blocks");
         if (!(less < all / 2))
-            fail_msg("%s: %llu bytes, recomputing %llu", nets[i], (unsigned long long)all, (unsigned long long)less);
+            fail_msg("%s: %llu bytes, recomputing %llu", nets[i], (unsigned long long)all,
+                     (unsigned long long)less);
     }
     assert_true(planned("convnext", convnext, "recompute: blocks") < planned("convnext", convnext, ""));
 }
@@ -86,7 +91,8 @@ static void compare(const char *arch, const char *net, const char *more)
         assert_true(isfinite(again[i]));
     }
     if (!(top > 0 && far <= 1e-6 * top))
-        fail_msg("%s %s: %lld of %lld differ, by up to %.2g of %.2g", arch, net, (long long)differ, (long long)n, far, top);
+        fail_msg("%s %s: %lld of %lld differ, by up to %.2g of %.2g", arch, net, (long long)differ,
+                 (long long)n, far, top);
     arena_close(a);
 }
 
@@ -131,7 +137,9 @@ static int group_close(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_saves), cmocka_unit_test(test_gradients), cmocka_unit_test(test_switches) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_saves), cmocka_unit_test(test_gradients), cmocka_unit_test(test_switches),
+    };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, group_open, group_close);
 }

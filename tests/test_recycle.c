@@ -1,4 +1,4 @@
-/* test_recycle.c: strategies on small made-up layers: exact indices, exact probabilities, planted communities. */
+/* test_recycle.c: strategies on small made-up layers: exact indices, exact probabilities, planted parts. */
 #include "unit.h"
 #include "recycle/recycle.h"
 #include <math.h>
@@ -51,16 +51,17 @@ static void strictly_ascending(const i32 *v, int n, int total)
 static void uniform_spacings(void **state)
 {
     (void)state;
-    EXPECT(choose("uniform", (struct choice){ .total = 10, .subset = 4, .spacing = SPACING_ROUND }), 0, 3, 6, 9);
-    EXPECT(choose("uniform", (struct choice){ .total = 10, .subset = 4, .spacing = SPACING_FLOOR }), 0, 2, 5, 7);
-    EXPECT(choose("uniform", (struct choice){ .total = 8, .subset = 5, .spacing = SPACING_ROUND }), 0, 2, 4, 5, 7);     // 3.5 -> 4
-    EXPECT(choose("uniform", (struct choice){ .total = 8, .subset = 5, .spacing = SPACING_TRUNCATE }), 0, 1, 3, 5, 7);
-    EXPECT(choose("uniform", (struct choice){ .total = 6, .subset = 3, .spacing = SPACING_ROUND }), 0, 2, 5);           // 2.5 -> 2
-    EXPECT(choose("uniform", (struct choice){ .total = 11, .subset = 1, .spacing = SPACING_ROUND }), 0);
+#define UNIFORM(n, k, how) choose("uniform", (struct choice){ .total = (n), .subset = (k), .spacing = (how) })
+    EXPECT(UNIFORM(10, 4, SPACING_ROUND), 0, 3, 6, 9);
+    EXPECT(UNIFORM(10, 4, SPACING_FLOOR), 0, 2, 5, 7);
+    EXPECT(UNIFORM(8, 5, SPACING_ROUND), 0, 2, 4, 5, 7);              // 3.5 -> 4
+    EXPECT(UNIFORM(8, 5, SPACING_TRUNCATE), 0, 1, 3, 5, 7);
+    EXPECT(UNIFORM(6, 3, SPACING_ROUND), 0, 2, 5);                    // 2.5 -> 2
+    EXPECT(UNIFORM(11, 1, SPACING_ROUND), 0);
     for (int total = 1; total < 70; total++)
         for (int subset = 1; subset <= total; subset++)
             for (enum spacing s = SPACING_FLOOR; s <= SPACING_TRUNCATE; s++)
-                strictly_ascending(choose("uniform", (struct choice){ .total = total, .subset = subset, .spacing = s }), subset, total);
+                strictly_ascending(UNIFORM(total, subset, s), subset, total);
 }
 
 static void copies_are_whole(void **state)
@@ -112,7 +113,8 @@ static void draws_have_exact_probabilities(void **state)
     for (int i = 0; i < N; i++)
         sum += w[i];
     exact(w, N, K, 0, sum, 1, p);
-    i32 *x = choose("importance", (struct choice){ .total = N, .subset = K, .sets = DRAWS, .seed = 1, .score = w });
+    const struct choice c = { .total = N, .subset = K, .sets = DRAWS, .seed = 1, .score = w };
+    i32 *x = choose("importance", c);
     for (int d = 0; d < DRAWS; d++) {
         unsigned mask = 0;
         strictly_ascending(x + d * K, K, N);
@@ -139,7 +141,8 @@ static void inclusion_matches_a_plain_implementation(void **state)
     int mine[N] = { 0 }, plain[N] = { 0 };
     for (int i = 0; i < N; i++)
         w[i] = exp(i % 11 * 0.4);
-    i32 *x = choose("importance", (struct choice){ .total = N, .subset = K, .sets = DRAWS, .seed = 9, .score = w });
+    const struct choice c = { .total = N, .subset = K, .sets = DRAWS, .seed = 9, .score = w };
+    i32 *x = choose("importance", c);
     rng r = rng_at(9, RNG_TEST, 0, 0);
     for (int d = 0; d < DRAWS; d++) {
         memcpy(left, w, sizeof w);
@@ -166,15 +169,19 @@ static void importance_takes_the_best_where_asked(void **state)
 {
     (void)state;
     const f64 w[6] = { 3, 9, 1, 9, 0, 4 };
-    EXPECT(choose("importance", (struct choice){ .total = 6, .subset = 3, .best = true, .score = w }), 1, 3, 5);
-    EXPECT(choose("importance", (struct choice){ .total = 6, .subset = 1, .best = true, .score = w }), 1);    // a tie: the first
-    EXPECT(choose("importance", (struct choice){ .total = 6, .subset = 5, .score = w, .seed = 4 }), 0, 1, 2, 3, 5);
+    struct choice c = { .total = 6, .subset = 3, .best = true, .score = w };
+    EXPECT(choose("importance", c), 1, 3, 5);
+    c.subset = 1;
+    EXPECT(choose("importance", c), 1);            // a tie: the first
+    EXPECT(choose("importance", (struct choice){ .total = 6, .subset = 5, .score = w, .seed = 4 }),
+           0, 1, 2, 3, 5);
 }
 
 static void bad_statistics_are_refused(void **state)
 {
     (void)state;
-    const f64 dead[4] = { 1, 0, 0, 2 }, zero[4] = { 0 }, nan[4] = { 1, NAN, 1, 1 }, minus[4] = { 1, -1, 1, 1 };
+    const f64 dead[4] = { 1, 0, 0, 2 }, zero[4] = { 0 }, nan[4] = { 1, NAN, 1, 1 };
+    const f64 minus[4] = { 1, -1, 1, 1 };
     const f32 alone[16] = { 5, 0, 0, 0, 0, 5 };
     assert_null(choose("importance", (struct choice){ .total = 4, .subset = 3, .score = dead }));
     assert_non_null(strstr(fail_message(), "only 2 of the 4 units"));
@@ -188,13 +195,16 @@ static void bad_statistics_are_refused(void **state)
     for (int metis = 0; metis < 2; metis++) {
         f32 crooked[16] = { 0, 1, 2, 3,  1, 0, 4, 5,  2, 4, 0, 6,  3, 5, 7, 0 }, below[4] = { 0, -1, -1, 0 };
         enum graph_cutter how = metis ? GRAPH_METIS : GRAPH_LOUVAIN;
-        assert_null(choose("graph", (struct choice){ .total = 4, .subset = 2, .together = crooked, .parts = 2, .cutter = how }));
+        struct choice c = { .total = 4, .subset = 2, .together = crooked, .parts = 2, .cutter = how };
+        assert_null(choose("graph", c));
         assert_non_null(strstr(fail_message(), "must be symmetric"));
-        assert_null(choose("graph", (struct choice){ .total = 2, .subset = 1, .together = below, .parts = 1, .cutter = how }));
+        c = (struct choice){ .total = 2, .subset = 1, .together = below, .parts = 1, .cutter = how };
+        assert_null(choose("graph", c));
         assert_non_null(strstr(fail_message(), "not negative"));
     }
     const f32 complete[9] = { 0, 1, 1, 1, 0, 1, 1, 1, 0 };
-    assert_null(choose("graph", (struct choice){ .total = 3, .subset = 2, .together = complete, .parts = 3, .cutter = GRAPH_METIS }));
+    assert_null(choose("graph", (struct choice){ .total = 3, .subset = 2, .together = complete, .parts = 3,
+                                                 .cutter = GRAPH_METIS }));
     assert_int_equal(fail_fault(), FAULT_USAGE);
     assert_non_null(strstr(fail_message(), "has only 3 units"));
     assert_null(choose("random", (struct choice){ .total = 4, .subset = 5 }));
@@ -217,8 +227,10 @@ static f32 *planted(const int *size, int blocks, i32 *truth, int *n)
     rng_shuffle(&r, truth, *n);
     f32 *w = arena_array(a, f32, *n * *n);
     for (int i = 0; i < *n; i++)
-        for (int j = 0; j < i; j++)
-            w[i * *n + j] = w[j * *n + i] = (f32)(truth[i] == truth[j] ? 20 + rng_below(&r, 20) : rng_below(&r, 12));
+        for (int j = 0; j < i; j++) {
+            u32 weight = truth[i] == truth[j] ? 20 + rng_below(&r, 20) : rng_below(&r, 12);
+            w[i * *n + j] = w[j * *n + i] = (f32)weight;
+        }
     return w;
 }
 
@@ -294,7 +306,8 @@ static void metis_minds_weights(void **state)
 static void parts_fill_in_the_order_drawn(void **state)
 {
     (void)state;
-    const i32 label[8] = { 7, 7, 3, 5, 3, 7, 5, 3 }, drawn[3] = { 1, 0, 2 };      // by first unit: 7 -> 0, 3 -> 1, 5 -> 2
+    const i32 label[8] = { 7, 7, 3, 5, 3, 7, 5, 3 };      // numbered by first unit: 7 -> 0, 3 -> 1, 5 -> 2
+    const i32 drawn[3] = { 1, 0, 2 };
     f32 w[64];
     i32 out[8];
     for (int i = 0; i < 64; i++)
@@ -320,8 +333,8 @@ static void graph_experts_are_unions_of_parts(void **state)
     int n, whole = 0;
     f32 *w = planted((int[]){ 20, 20, 20 }, 3, truth, &n);
     for (enum graph_cutter cutter = GRAPH_METIS; cutter <= GRAPH_LOUVAIN; cutter++) {
-        struct choice c = { .total = n, .subset = 30, .sets = 12, .seed = 3, .together = w, .cutter = cutter, .parts = 3,
-                            .resolution = 1, .part = part };
+        struct choice c = { .total = n, .subset = 30, .sets = 12, .seed = 3, .together = w,
+                            .cutter = cutter, .parts = 3, .resolution = 1, .part = part };
         i32 *x = choose("graph", c), *y = choose("graph", c);
         expect(x, y, c.sets * c.subset);
         assert_true(same_cut(part, truth, n));
@@ -344,10 +357,11 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(uniform_spacings), T(copies_are_whole), T(random_sets_differ_and_repeat), T(draws_have_exact_probabilities),
-        T(inclusion_matches_a_plain_implementation), T(importance_takes_the_best_where_asked), T(bad_statistics_are_refused),
-        T(louvain_finds_planted_communities), T(modularity_by_hand), T(isolated_units_stay_alone), T(metis_minds_weights),
-        T(parts_fill_in_the_order_drawn), T(graph_experts_are_unions_of_parts),
+        T(uniform_spacings), T(copies_are_whole), T(random_sets_differ_and_repeat),
+        T(draws_have_exact_probabilities), T(inclusion_matches_a_plain_implementation),
+        T(importance_takes_the_best_where_asked), T(bad_statistics_are_refused),
+        T(louvain_finds_planted_communities), T(modularity_by_hand), T(isolated_units_stay_alone),
+        T(metis_minds_weights), T(parts_fill_in_the_order_drawn), T(graph_experts_are_unions_of_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

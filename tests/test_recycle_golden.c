@@ -102,7 +102,8 @@ static void uniform_lists(void **state)
         const tensor *t = ckpt_at(golden, i);
         bool simple = text_starts(t->name, "uniform.simple.");
         int total, subset;
-        if (!text_starts(t->name, "uniform.") || sscanf(strrchr(t->name, '.'), ".%dto%d", &total, &subset) != 2)
+        if (!text_starts(t->name, "uniform.")
+            || sscanf(strrchr(t->name, '.'), ".%dto%d", &total, &subset) != 2)
             continue;
         i32 *got = arena_array(a, i32, subset);
         assert_int_equal((int)t->count, subset);
@@ -125,7 +126,8 @@ static void shared_channels_are_the_top(void **state)
             for (int i = 0; i < 64; i++)
                 sum[i] += x[i];
         }
-        struct choice c = { .what = "norm2", .total = 64, .subset = 32, .sets = 1, .best = true, .score = sum, .scratch = a };
+        struct choice c = { .what = "norm2", .total = 64, .subset = 32, .sets = 1, .best = true, .score = sum,
+                            .scratch = a };
         assert_int_equal(recycle_choose(strategy_find("importance"), &c, got), 0);
         same_ints(metrics[m], got, ints(get("topk.norm2.%s", metrics[m])), 32);
     }
@@ -215,7 +217,8 @@ static void metis_as_good_as_pymetis(void **state)
             for (int j = 0; j < n; j++)
                 size[part[j]]++;
             if (getenv("SHOW"))
-                printf("%s seed %d: cut %.0f, pymetis %.0f, random %.0f\n", cases[i].key, (int)seed, cut, want, any);
+                printf("%s seed %d: cut %.0f, pymetis %.0f, random %.0f\n", cases[i].key, (int)seed, cut,
+                       want, any);
             assert_true(cut <= 1.03 * want && cut < any);
             for (int k = 0; k < cases[i].k; k++)
                 assert_in_range(size[k], n / cases[i].k - 2, CEIL_DIV(n, cases[i].k) + 2);
@@ -258,7 +261,8 @@ static struct spec student(bool dual)
 
 static struct picks given_picks(void)
 {
-    struct picks p = { .channel = { ints(get("idx.dense_channel_idx")) }, .block = arena_array(a, struct block_picks, 4) };
+    struct picks p = { .channel = { ints(get("idx.dense_channel_idx")) },
+                       .block = arena_array(a, struct block_picks, 4) };
     for (int l = 0; l < 4; l++) {
         p.block[l] = (struct block_picks){ .from = l, .attn = ints(get("idx.dense_attn_idx")) + 32 * l,
                                            .hidden = ints(get("idx.dense_mlp_idx")) + 128 * l };
@@ -279,7 +283,8 @@ static ckpt *graft(bool dual, const ckpt *dense)
     ckpt *teacher = part_of_golden("teacher."), *out = ckpt_new();
     assert_int_equal(anatomy_of_ckpt(teacher, a, &from), 0);
     anatomy_of_spec(&s, a, &to);
-    assert_true(from.depth == 4 && from.block[3].dim == 64 && from.block[3].hidden == 256 && to.block[2].narrow == 32);
+    assert_true(from.depth == 4 && from.block[3].dim == 64 && from.block[3].hidden == 256);
+    assert_int_equal(to.block[2].narrow, 32);
     if (recycle_graft(&s, teacher, dense, &from, &to, &p, a, out))
         fail_msg("%s", fail_message());
     ckpt_close(teacher);
@@ -308,7 +313,7 @@ static void selected_weights(void **state)
         n++;
     }
     for (int i = 0; i < ckpt_count(out); i++)
-        block3 += text_starts(ckpt_at(out, i)->name, "blocks.3.mlp.experts.");     // the file holds block 2's only
+        block3 += text_starts(ckpt_at(out, i)->name, "blocks.3.mlp.experts.");     // the file has block 2's
     assert_int_equal(block3, 4);
     assert_int_equal(ckpt_count(out), n + block3);
     ckpt_close(out);
@@ -342,14 +347,16 @@ static void dual_path_and_stitching(void **state)
     ckpt_close(out);
 }
 
-/* The student with what recycling leaves alone as the released model started it: logits of the released model. */
+/* The student with what recycling leaves alone as the released model started it: logits of the
+ * released model. */
 static void stitched_student_computes(void **state)
 {
     NEED_GOLDEN();
     dev *d = dev_open(NULL);
-    struct spec *s = parsed("model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 4, heads: 2, classes: 10, "
-                            "moe: {layers: [2, 3], core: 2, universal: 4, noise: off}}");
-    ckpt *dense = part_of_golden("dense_student."), *grafted = graft(true, dense), *kept = part_of_golden("final.");
+    struct spec *s = parsed("model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 4, heads: 2, "
+                            "classes: 10, moe: {layers: [2, 3], core: 2, universal: 4, noise: off}}");
+    ckpt *dense = part_of_golden("dense_student."), *grafted = graft(true, dense);
+    ckpt *kept = part_of_golden("final.");
     params *p = model_params(s);
     assert_int_equal(params_open(p, d, PARAMS_FORWARD), 0);
     for (size_t i = 0; i < p->n; i++) {
@@ -384,7 +391,8 @@ static void stitched_student_computes(void **state)
 static const char *saved(ckpt *c, const char *name)
 {
     const char *dir = getenv("TMPDIR");
-    const char *path = arena_printf(a, "%s/jetcl_%ld_%s.safetensors", dir ? dir : "/tmp", (long)getpid(), name);
+    const char *path = arena_printf(a, "%s/jetcl_%ld_%s.safetensors", dir ? dir : "/tmp", (long)getpid(),
+                                    name);
     assert_int_equal(ckpt_save(c, path), 0);
     ckpt_close(c);
     return path;
@@ -393,16 +401,19 @@ static const char *saved(ckpt *c, const char *name)
 /* Both golden batches (4 and 3 images); only >= 0: that batch alone. */
 static struct statistics measured(dev *d, const char *teacher, const char *options, int only)
 {
-    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, batch: 4, %s}", teacher, options));
+    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, batch: 4, %s}",
+                                         teacher, options));
     struct predecessor p;
     struct measuring m;
     struct statistics st;
-    if (predecessor_open(&p, s, teacher, a) || predecessor_load(&p, d) || measuring_open(&m, &p.s, &p.n, d, p.p, true))
+    if (predecessor_open(&p, s, teacher, a) || predecessor_load(&p, d)
+        || measuring_open(&m, &p.s, &p.n, d, p.p, true))
         fail_msg("%s", fail_message());
     for (int b = 0; b < 2; b++) {
         const tensor *images = get("in.images%d", b);
+        const struct batch one = { .n = (int)images->shape[0], .numbers = reals_of(images) };
         if (only < 0 || b == only)
-            assert_int_equal(measuring_step(&m, &(struct batch){ .n = (int)images->shape[0], .numbers = reals_of(images) }, true), 0);
+            assert_int_equal(measuring_step(&m, &one, true), 0);
     }
     if (measuring_read(&m, a, &st))
         fail_msg("%s", fail_message());
@@ -455,25 +466,32 @@ static void statistics_of_the_script(void **state)
     dev_close(d);
 }
 
-/* The simplified script: sums over batches of what a batch gives divided by its values; the limit is the batch's own. */
+/* The simplified script: sums over batches of what a batch gives divided by its values; the limit is the
+ * batch's own. */
 static void statistics_of_the_simplified_script(void **state)
 {
     NEED_GOLDEN();
     dev *d = dev_open(NULL);
-    const char *teacher = saved(part_of_golden("teacher."), "teacher2"), *metrics[] = { "L1", "L2", "act_patrn" };
-    const char *options[] = { "threshold: percentile, percentile: 80, average: batch", "threshold: mean_std, average: batch" };
+    const char *teacher = saved(part_of_golden("teacher."), "teacher2");
+    const char *metrics[] = { "L1", "L2", "act_patrn" };
+    const char *options[] = { "threshold: percentile, percentile: 80, average: batch",
+                              "threshold: mean_std, average: batch" };
     for (int k = 0; k < 2; k++) {
-        struct statistics st[2] = { measured(d, teacher, options[k], 0), measured(d, teacher, options[k], 1) };
+        struct statistics st[2] = { measured(d, teacher, options[k], 0),
+                                    measured(d, teacher, options[k], 1) };
         for (enum site site = SITE_HIDDEN; site <= SITE_ATTN; site++)
             for (int l = 2; l < 4; l++)
                 for (int m = 0; m < 3; m++) {
-                    const tensor *want = ckpt_find(golden, arena_printf(a, "simple.stats%s.%s.%d.%s", k ? "_mean_std" : "", site_names[site], l, metrics[m]));
+                    const char *name = arena_printf(a, "simple.stats%s.%s.%d.%s", k ? "_mean_std" : "",
+                                                    site_names[site], l, metrics[m]);
+                    const tensor *want = ckpt_find(golden, name);
                     int width = st[0].of[site][l].width;
                     f64 *sum = arena_array(a, f64, width);
                     for (int b = 0; b < 2; b++) {
                         const struct activity *x = &st[b].of[site][l];
+                        const f64 *v[] = { x->l1, x->l2, x->count };
                         for (int i = 0; i < width; i++)
-                            sum[i] += (m == 0 ? x->l1[i] : m == 1 ? x->l2[i] : x->count[i]) / (17 * (b ? 3 : 4));
+                            sum[i] += v[m][i] / (17 * (b ? 3 : 4));
                     }
                     if (want)
                         close_to(want->name, sum, want, m < 2 ? 5e-6 : 1e-6);
@@ -487,8 +505,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(uniform_lists), cmocka_unit_test(shared_channels_are_the_top),
-        cmocka_unit_test(graph_selection_with_the_given_partition), cmocka_unit_test(louvain_as_good_as_the_script),
-        cmocka_unit_test(metis_as_good_as_pymetis),
+        cmocka_unit_test(graph_selection_with_the_given_partition),
+        cmocka_unit_test(louvain_as_good_as_the_script), cmocka_unit_test(metis_as_good_as_pymetis),
         cmocka_unit_test(selected_weights), cmocka_unit_test(dual_path_and_stitching),
         cmocka_unit_test(stitched_student_computes), cmocka_unit_test(statistics_of_the_script),
         cmocka_unit_test(statistics_of_the_simplified_script),

@@ -1,5 +1,5 @@
-/* test_recycle_graft.c: whole networks are cut. Every value of the made-up predecessors tells where it came from, so a grafted
- * tensor is checked element by element against the lists of indices. */
+/* test_recycle_graft.c: whole networks are cut. Every value of the made-up predecessors tells where it came
+ * from, so a grafted tensor is checked element by element against the lists of indices. */
 #include "unit.h"
 #include "recycle/recycle.h"
 #include <math.h>
@@ -32,7 +32,8 @@ static u32 hash(const char *s)
     return h;
 }
 
-static f32 value(const char *name, i64 i) { return (f32)((hash(name) % 999) * 8192 + i); }      // exact below 2^24
+/* Exact below 2^24. */
+static f32 value(const char *name, i64 i) { return (f32)((hash(name) % 999) * 8192 + i); }
 
 static void add(ckpt *c, const char *name, int nd, const i64 *shape)
 {
@@ -145,7 +146,8 @@ static struct spec vit_spec(int dim, int depth, int heads, counts layers)
 
 struct result { struct anatomy from, to; struct picks p; ckpt *out; };
 
-static int recycle(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct statistics *st, struct result *r)
+static int recycle(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct statistics *st,
+                   struct result *r)
 {
     anatomy_of_spec(s, a, &r->to);
     if (anatomy_of_ckpt(experts, a, &r->from) || picks_make(s, &r->from, &r->to, st, a, &r->p))
@@ -154,7 +156,8 @@ static int recycle(const struct spec *s, const ckpt *experts, const ckpt *dense,
     return recycle_graft(s, experts, dense, &r->from, &r->to, &r->p, a, r->out);
 }
 
-static struct result recycled(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct statistics *st)
+static struct result recycled(const struct spec *s, const ckpt *experts, const ckpt *dense,
+                              const struct statistics *st)
 {
     struct result r;
     if (recycle(s, experts, dense, st, &r))
@@ -162,7 +165,8 @@ static struct result recycled(const struct spec *s, const ckpt *experts, const c
     return r;
 }
 
-static void refused(const struct spec *s, const ckpt *experts, const struct statistics *st, enum fault fault, const char *words)
+static void refused(const struct spec *s, const ckpt *experts, const struct statistics *st, enum fault fault,
+                    const char *words)
 {
     struct result r;
     fail_clear();
@@ -180,14 +184,16 @@ static const f32 *out_tensor(const struct result *r, const char *name, int nd, c
     if (!t)
         fail_msg("no %s", name);
     if (!tensor_shape_is(t, nd, shape))
-        fail_msg("%s is %s, expected %s", name, tensor_shape_text(got, t->nd, t->shape), tensor_shape_text(want, nd, shape));
+        fail_msg("%s is %s, expected %s", name, tensor_shape_text(got, t->nd, t->shape),
+                 tensor_shape_text(want, nd, shape));
     return tensor_data(t);
 }
 
 #define OUT(r, name, ...) out_tensor(r, name, countof(((i64[]){ __VA_ARGS__ })), (const i64[]){ __VA_ARGS__ })
 
 /* got[i][j] = source[rows[i] (+ offset)][columns[j]], a row of source being `width` long. */
-static void same_matrix(const char *source, const f32 *got, const i32 *rows, int n, i64 offset, const i32 *columns, int m, int width)
+static void same_matrix(const char *source, const f32 *got, const i32 *rows, int n, i64 offset,
+                        const i32 *columns, int m, int width)
 {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < m; j++) {
@@ -215,9 +221,11 @@ static void check_experts(const struct result *r, const char *name, const char *
             i32 *hidden = arena_array(a, i32, h);
             for (int i = 0; i < h; i++)
                 hidden[i] = b->expert_hidden[at * to->hidden + (universal ? b->narrow[i] : i)];
-            same_matrix(NAME("%s.mlp.fc1.weight", from_name), w1 + e * h * d, hidden, h, 0, channel, d, from->dim);
+            same_matrix(NAME("%s.mlp.fc1.weight", from_name), w1 + e * h * d, hidden, h, 0, channel, d,
+                        from->dim);
             same_matrix(NAME("%s.mlp.fc1.bias", from_name), b1 + e * h, hidden, h, 0, NULL, 1, 1);
-            same_matrix(NAME("%s.mlp.fc2.weight", from_name), w2 + e * d * h, channel, d, 0, hidden, h, from->hidden);
+            same_matrix(NAME("%s.mlp.fc2.weight", from_name), w2 + e * d * h, channel, d, 0, hidden, h,
+                        from->hidden);
             same_matrix(NAME("%s.mlp.fc2.bias", from_name), b2 + e * d, channel, d, 0, NULL, 1, 1);
         }
     }
@@ -228,24 +236,29 @@ static void check_vit(const struct result *r)
     int d = r->to.block->dim, wide = r->from.block->dim;
     const i32 *channel = r->p.channel[0];
     same_matrix("pos_embed", OUT(r, "pos_embed", 1, 5, d), NULL, 5, 0, channel, d, wide);
-    same_matrix("patch_embed.proj.weight", OUT(r, "patch_embed.proj.weight", d, 3, 2, 2), channel, d, 0, NULL, 12, 12);
+    same_matrix("patch_embed.proj.weight", OUT(r, "patch_embed.proj.weight", d, 3, 2, 2), channel, d, 0,
+                NULL, 12, 12);
     for (int l = 0; l < r->to.depth; l++) {
         const struct block_picks *b = &r->p.block[l];
         const char *to = NAME("blocks.%d", l), *from = NAME("blocks.%d", b->from);
         const f32 *qkv = OUT(r, NAME("%s.attn.qkv.weight", to), 3 * d, d);
+        const f32 *proj = OUT(r, NAME("%s.attn.proj.weight", to), d, d);
+        const f32 *norm = OUT(r, NAME("%s.norm2.bias", to), d);
         for (int part = 0; part < 3; part++)
-            same_matrix(NAME("%s.attn.qkv.weight", from), qkv + part * d * d, b->attn, d, part * wide, channel, d, wide);
-        same_matrix(NAME("%s.attn.proj.weight", from), OUT(r, NAME("%s.attn.proj.weight", to), d, d), channel, d, 0, b->attn, d, wide);
-        same_matrix(NAME("%s.norm2.bias", from), OUT(r, NAME("%s.norm2.bias", to), d), channel, d, 0, NULL, 1, 1);
+            same_matrix(NAME("%s.attn.qkv.weight", from), qkv + part * d * d, b->attn, d, part * wide,
+                        channel, d, wide);
+        same_matrix(NAME("%s.attn.proj.weight", from), proj, channel, d, 0, b->attn, d, wide);
+        same_matrix(NAME("%s.norm2.bias", from), norm, channel, d, 0, NULL, 1, 1);
         if (block_moe(&r->to.block[l])) {
             check_experts(r, to, from, l);
             assert_null(ckpt_find(r->out, NAME("%s.mlp.fc1.weight", to)));
             continue;
         }
-        int h = r->to.block[l].hidden;
-        same_matrix(NAME("%s.mlp.fc1.weight", from), OUT(r, NAME("%s.mlp.fc1.weight", to), h, d), b->hidden, h, 0, channel, d, wide);
-        same_matrix(NAME("%s.mlp.fc2.weight", from), OUT(r, NAME("%s.mlp.fc2.weight", to), d, h), channel, d, 0, b->hidden, h,
-                    r->from.block[b->from].hidden);
+        int h = r->to.block[l].hidden, h_from = r->from.block[b->from].hidden;
+        const f32 *fc1 = OUT(r, NAME("%s.mlp.fc1.weight", to), h, d);
+        const f32 *fc2 = OUT(r, NAME("%s.mlp.fc2.weight", to), d, h);
+        same_matrix(NAME("%s.mlp.fc1.weight", from), fc1, b->hidden, h, 0, channel, d, wide);
+        same_matrix(NAME("%s.mlp.fc2.weight", from), fc2, channel, d, 0, b->hidden, h, h_from);
     }
 }
 
@@ -299,7 +312,8 @@ static void attention_heads_stay_whole(void **state)
     for (int i = 0; i < 10; i++)
         assert_int_equal(r.p.block[1].attn[i] / 8, r.p.block[1].attn[i / 5 * 5] / 8);
     s.model.heads = 1;
-    refused(&s, make_vit(48, 2, 6, 192, 5), NULL, FAULT_DATA, "the successor has 1 heads of 10 channels, the predecessor only 6 of 8");
+    refused(&s, make_vit(48, 2, 6, 192, 5), NULL, FAULT_DATA,
+            "the successor has 1 heads of 10 channels, the predecessor only 6 of 8");
     refused(&s, make_vit(48, 2, 7, 192, 5), NULL, FAULT_USAGE, "recycle.from.heads");
 }
 
@@ -313,22 +327,28 @@ static void convnext_stage_by_stage(void **state)
     s.model.moe.core = LIST(3, 1);
     s.model.moe.universal = LIST(2, 4);
     struct result r = recycled(&s, make_convnext((int[]){ 1, 2, 1 }, (int[]){ 4, 8, 13 }, 3), NULL, NULL);
-    const i32 *const *c = r.p.channel;
+    const i32 *const *c = r.p.channel, *hidden = r.p.block[2].hidden;
     same_matrix("stem.0.weight", OUT(&r, "stem.0.weight", 3, 3, 4, 4), c[0], 3, 0, NULL, 48, 48);
-    same_matrix("stages.1.downsample.0.bias", OUT(&r, "stages.1.downsample.0.bias", 3), c[0], 3, 0, NULL, 1, 1);
-    const f32 *down = OUT(&r, "stages.2.downsample.1.weight", 7, 5, 2, 2);
+    const char *name = "stages.1.downsample.0.bias";
+    same_matrix(name, OUT(&r, name, 3), c[0], 3, 0, NULL, 1, 1);
+    name = "stages.2.downsample.1.weight";
+    const f32 *down = OUT(&r, name, 7, 5, 2, 2);
     for (int i = 0; i < 7; i++)
         for (int j = 0; j < 5; j++)
             for (int k = 0; k < 4; k++)
-                assert_true(down[(i * 5 + j) * 4 + k] == value("stages.2.downsample.1.weight", (c[2][i] * 8 + c[1][j]) * 4 + k));
-    same_matrix("stages.1.blocks.1.conv_dw.weight", OUT(&r, "stages.1.blocks.1.conv_dw.weight", 5, 1, 7, 7), c[1], 5, 0, NULL, 49, 49);
-    same_matrix("stages.1.blocks.0.gamma", OUT(&r, "stages.1.blocks.0.gamma", 5), c[1], 5, 0, NULL, 1, 1);
+                assert_true(down[(i * 5 + j) * 4 + k] == value(name, (c[2][i] * 8 + c[1][j]) * 4 + k));
+    name = "stages.1.blocks.1.conv_dw.weight";
+    same_matrix(name, OUT(&r, name, 5, 1, 7, 7), c[1], 5, 0, NULL, 49, 49);
+    name = "stages.1.blocks.0.gamma";
+    same_matrix(name, OUT(&r, name, 5), c[1], 5, 0, NULL, 1, 1);
     same_matrix("head.fc.weight", OUT(&r, "head.fc.weight", 3, 7), NULL, 3, 0, c[2], 7, 13);
-    same_matrix("stages.1.blocks.1.mlp.fc1.weight", OUT(&r, "stages.1.blocks.1.mlp.fc1.weight", 20, 5), r.p.block[2].hidden, 20, 0, c[1], 5, 8);
+    name = "stages.1.blocks.1.mlp.fc1.weight";
+    same_matrix(name, OUT(&r, name, 20, 5), hidden, 20, 0, c[1], 5, 8);
     check_experts(&r, "stages.1.blocks.0", "stages.1.blocks.0", 1);
     check_experts(&r, "stages.2.blocks.0", "stages.2.blocks.0", 3);
     assert_int_equal(r.to.block[3].core, 1);
-    refused(&s, make_vit(16, 4, 4, 64, 5), NULL, FAULT_DATA, "a ViT of 1 stages, the successor a ConvNeXt of 3");
+    refused(&s, make_vit(16, 4, 4, 64, 5), NULL, FAULT_DATA,
+            "a ViT of 1 stages, the successor a ConvNeXt of 3");
 }
 
 static void another_depth_takes_evenly_spaced_blocks(void **state)
@@ -372,7 +392,8 @@ static void dense_parts_from_a_second_predecessor(void **state)
     s.recycle.universal = UNIVERSAL_dense;
     ckpt *dense = make_vit(8, 2, 2, 32, 5);
     struct result r = recycled(&s, make_vit(16, 2, 2, 64, 9), dense, NULL);
-    const char *whole[] = { "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc2.bias", "blocks.1.norm2.weight", "head.weight" };
+    const char *whole[] = { "pos_embed", "blocks.0.attn.qkv.weight", "blocks.0.mlp.fc2.bias",
+                            "blocks.1.norm2.weight", "head.weight" };
     for (int i = 0; i < countof(whole); i++) {
         const tensor *want = ckpt_find(dense, whole[i]);
         assert_memory_equal(out_tensor(&r, whole[i], want->nd, want->shape), tensor_data(want), want->bytes);
@@ -394,8 +415,10 @@ static struct statistics measured(const struct anatomy *n, bool together)
     for (enum site site = 0; site < SITES; site++) {
         st.of[site] = arena_array(a, struct activity, n->depth);
         for (int l = 0; l < n->depth; l++) {
-            int w = site == SITE_HIDDEN ? n->block[l].hidden : site == SITE_ATTN && n->convnext ? 0 : n->block[l].dim;
-            struct activity x = { w, arena_array(a, f64, w), arena_array(a, f64, w), arena_array(a, f64, w), NULL };
+            int w = site == SITE_HIDDEN ? n->block[l].hidden
+                  : site == SITE_ATTN && n->convnext ? 0 : n->block[l].dim;
+            struct activity x = { .width = w, .l1 = arena_array(a, f64, w), .l2 = arena_array(a, f64, w),
+                                  .count = arena_array(a, f64, w) };
             for (int i = 0; i < w; i++) {
                 x.l1[i] = rng_unit(&r);
                 x.l2[i] = rng_unit(&r);
@@ -462,16 +485,16 @@ static void report_by_hand(void **state)
     struct recycle_report r;
     report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.channel_mass - 0.6) < 1e-12);
-    assert_true(fabs(r.layer[0].mass_core - (10 + 15) / 40.0) < 1e-12);        // {0 1 2 3} and {1 2 6 7} of 20
-    assert_true(fabs(r.layer[0].mass_universal - 10 / 20.0) < 1e-12);         // {7}
+    assert_true(fabs(r.layer[0].mass_core - (10 + 15) / 40.0) < 1e-12);        // 0 1 2 3 and 1 2 6 7, of 20
+    assert_true(fabs(r.layer[0].mass_universal - 10 / 20.0) < 1e-12);          // 7
     assert_true(fabs(r.layer[0].overlap_core - 2 / 6.0) < 1e-12 && isnan(r.layer[0].overlap_universal));
     assert_true(fabs(r.layer[0].coverage - 6 / 8.0) < 1e-12);
-    assert_true(fabs(r.layer[0].mass_channels - 0.6) < 1e-12);                 // everybody's {0 2}
+    assert_true(fabs(r.layer[0].mass_channels - 0.6) < 1e-12);                 // everybody's 0 2
     b.expert_channel = (const i32[6]){ 0, 1, 2, 3, 1, 3 };                     // 7, 3 and 4 of 10
-    s.recycle.from.dense = "another";                                          // then the trunk has nothing of this one
+    s.recycle.from.dense = "another";                                          // now the trunk is another's
     report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.layer[0].mass_channels - 14 / 30.0) < 1e-12 && isnan(r.channel_mass));
-    b.dense_hidden = hidden;                                                   // nor has the universal expert
+    b.dense_hidden = hidden;                                                   // and its universal experts
     report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.layer[0].mass_channels - 10 / 20.0) < 1e-12 && isnan(r.layer[0].mass_universal));
 }
@@ -481,13 +504,12 @@ static void bad_predecessors_are_refused(void **state)
     (void)state;
     struct spec s = vit_spec(16, 2, 2, LIST(1));
     refused(&s, make_vit(12, 2, 2, 48, 5), NULL, FAULT_DATA, "at least as wide");
-    refused(&s, make_vit(16, 2, 2, 48, 5), NULL, FAULT_DATA, "at least as wide");       // channels suffice, neurons do not
+    refused(&s, make_vit(16, 2, 2, 48, 5), NULL, FAULT_DATA, "at least as wide");       // too few neurons
     ckpt *none = ckpt_new(), *moe = ckpt_new();
     ADD(none, "layers.0.weight", 3, 3);
     refused(&s, none, NULL, FAULT_DATA, "neither a ViT nor a ConvNeXt");
     ADD(moe, "blocks.0.mlp.core_experts.vit_fc1.weight", 2, 8, 4);
     refused(&s, moe, NULL, FAULT_DATA, "mixture of experts already");
-    s.recycle.strategy = "importence";
     ckpt *good = make_vit(32, 2, 2, 128, 5), *other = make_vit(32, 3, 2, 128, 5);
     struct anatomy from;
     struct result r;
@@ -543,9 +565,10 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(vit_one_residual_stream), T(vit_released_cut), T(attention_heads_stay_whole), T(convnext_stage_by_stage),
-        T(another_depth_takes_evenly_spaced_blocks), T(copies_are_the_dense_mlp), T(soft_moe_has_one_kind_of_expert),
-        T(dense_parts_from_a_second_predecessor), T(strategies_with_statistics), T(report_by_hand), T(bad_predecessors_are_refused),
+        T(vit_one_residual_stream), T(vit_released_cut), T(attention_heads_stay_whole),
+        T(convnext_stage_by_stage), T(another_depth_takes_evenly_spaced_blocks), T(copies_are_the_dense_mlp),
+        T(soft_moe_has_one_kind_of_expert), T(dense_parts_from_a_second_predecessor),
+        T(strategies_with_statistics), T(report_by_hand), T(bad_predecessors_are_refused),
         T(statistics_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
-/* test_recycle_run.c: recycling as a stage, on pictures in a folder: every strategy, statistics kept and refused, what can be
- * wrong with predecessors and images, and that nothing half written is left. */
+/* test_recycle_run.c: recycling as a stage, on pictures in a folder: every strategy, statistics kept and
+ * refused, what can be wrong with predecessors and images, and that nothing half written is left. */
 #define mem room                                     /* dev.h has a type of the other name */
 #include "data_help.h"
 #undef mem
@@ -14,7 +14,8 @@ static const char *make_images(int n)
     const char *root = at("set%d", n);
     for (int i = 0; i < n; i++) {
         struct image m = picture(20 + i % 3 * 8, 20, (u32)i);
-        write_png(at("set%d/train/%s/%02d.png", n, i % 2 ? "owl" : "fox", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+        const char *path = at("set%d/train/%s/%02d.png", n, i % 2 ? "owl" : "fox", i);
+        write_png(path, &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     }
     return root;
 }
@@ -41,11 +42,13 @@ static const char *make_dense(const char *name, const char *model)
     return path;
 }
 
-static struct spec *experiment(const char *predecessor, const char *root, const char *recycle, const char *more)
+static struct spec *experiment(const char *predecessor, const char *root, const char *recycle,
+                               const char *more)
 {
     return parsed(arena_printf(room, "seed: 3407\ndata: {set: folder, root: '%s', train: train}\n"
         "model: {" SMALL ", dim: 8, heads: 2, moe: {layers: [1, 2], core: 3, universal: 5}%s}\n"
-        "eval: {crop: 1}\nrecycle: {from: {experts: '%s'}, images: 11, batch: 4, compare: 5, %s}\n", root, more, predecessor, recycle));
+        "eval: {crop: 1}\nrecycle: {from: {experts: '%s'}, images: 11, batch: 4, compare: 5, %s}\n",
+        root, more, predecessor, recycle));
 }
 
 static int files_in(const char *dir)
@@ -94,8 +97,10 @@ static void every_strategy_makes_a_model_that_loads(void **state)
     for (int i = 0; strategies[i]; i++)
         for (int v = 0; v < 2; v++) {
             const char *name = strategies[i]->name, *out = at("%s%d.safetensors", name, v);
-            struct spec *s = experiment(strcmp(name, "copy") ? wide : equal, root, arena_printf(room, "strategy: %s, parts: 5", name),
-                                        arena_printf(room, "}\nvariant: %s\nlog: {every: 1", v ? "paper" : "released"));
+            const char *from = strcmp(name, "copy") ? wide : equal;
+            const char *how = arena_printf(room, "strategy: %s, parts: 5", name);
+            const char *more = v ? "}\nvariant: paper\nlog: {every: 1" : "";
+            struct spec *s = experiment(from, root, how, more);
             struct recycle_report r = report_of(s, out);
             assert_int_equal(r.layers, 2);
             assert_true(r.distance > 0 && r.distance < 10 && r.agreement >= 0 && r.agreement <= 1);
@@ -120,7 +125,8 @@ static void every_strategy_makes_a_model_that_loads(void **state)
 static void copies_keep_the_trunk(void **state)
 {
     (void)state;
-    const char *root = make_images(12), *equal = make_dense("equal", SMALL ", dim: 8, heads: 2, classes: 2, pool: token");
+    const char *root = make_images(12);
+    const char *equal = make_dense("equal", SMALL ", dim: 8, heads: 2, classes: 2, pool: token");
     struct spec *s = experiment(equal, root, "strategy: copy, cut: paper", ", pool: token");
     report_of(s, at("copied.safetensors"));
     ckpt *from = ckpt_open(equal), *to = ckpt_open(at("copied.safetensors"));
@@ -163,7 +169,8 @@ static void statistics_are_kept_and_checked(void **state)
 {
     (void)state;
     const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
-    const char *other = make_dense("other", SMALL ", dim: 20, heads: 5, classes: 7"), *kept = at("kept/statistics.safetensors");
+    const char *other = make_dense("other", SMALL ", dim: 20, heads: 5, classes: 7");
+    const char *kept = at("kept/statistics.safetensors");
     struct spec *s = experiment(wide, root, "threshold: percentile", "");
     s->recycle.statistics = kept;
     report_of(s, at("a.safetensors"));
@@ -206,15 +213,18 @@ static void a_second_predecessor_is_the_trunk(void **state)
 {
     (void)state;
     const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
-    const char *small = make_dense("small", SMALL ", dim: 8, heads: 2, classes: 3"), *out = at("stitched.safetensors");
+    const char *small = make_dense("small", SMALL ", dim: 8, heads: 2, classes: 3");
+    const char *out = at("stitched.safetensors");
     struct spec *s = experiment(wide, root, "universal: dense", "");
     s->recycle.from.dense = small;
     struct recycle_report r = report_of(s, out);
     assert_true(isnan(r.layer[0].mass_universal));
     ckpt *from = ckpt_open(small), *to = ckpt_open(out);
     const char *same[] = { "pos_embed", "blocks.0.mlp.fc1.weight", "blocks.2.attn.qkv.weight" };
-    for (int i = 0; i < 3; i++)
-        assert_memory_equal(tensor_data(ckpt_find(to, same[i])), tensor_data(ckpt_find(from, same[i])), ckpt_find(to, same[i])->bytes);
+    for (int i = 0; i < 3; i++) {
+        const tensor *x = ckpt_find(to, same[i]), *y = ckpt_find(from, same[i]);
+        assert_memory_equal(tensor_data(x), tensor_data(y), x->bytes);
+    }
     assert_non_null(ckpt_meta(to, "parent.dense"));
     ckpt_close(from);
     ckpt_close(to);
@@ -228,28 +238,35 @@ static void convnext_stages(void **state)
 {
     (void)state;
     const char *root = make_images(12);
-    const char *wide = make_dense("convnext", "arch: convnext, image: 32, depths: [1, 2, 1], dims: [8, 12, 20], classes: 4");
-    struct spec *s = parsed(arena_printf(room, "data: {set: folder, root: '%s'}\nmodel: {arch: convnext, image: 32, depths: [1, 2, 1], "
-        "dims: [4, 6, 10], moe: {layers: [2, 3], core: [3, 2], universal: [4, 5]}}\neval: {crop: 1}\n"
-        "recycle: {from: {experts: '%s'}, images: 9, batch: 4, compare: 5, strategy: graph, graph: louvain}\n", root, wide));
+    const char *wide = make_dense("convnext", "arch: convnext, image: 32, depths: [1, 2, 1], "
+                                              "dims: [8, 12, 20], classes: 4");
+    struct spec *s = parsed(arena_printf(room, "data: {set: folder, root: '%s'}\n"
+        "model: {arch: convnext, image: 32, depths: [1, 2, 1], dims: [4, 6, 10],\n"
+        "        moe: {layers: [2, 3], core: [3, 2], universal: [4, 5]}}\neval: {crop: 1}\n"
+        "recycle: {from: {experts: '%s'}, images: 9, batch: 4, compare: 5, strategy: graph, "
+        "graph: louvain}\n", root, wide));
     struct recycle_report r = report_of(s, at("convnext-out.safetensors"));
     assert_int_equal(r.layers, 2);
     assert_true(r.layer[0].parts > 0 && r.distance > 0);
     ckpt *c = ckpt_open(at("convnext-out.safetensors"));
-    assert_true(tensor_shape_is(ckpt_find(c, "stages.2.blocks.0.mlp.univ_experts.vit_fc1.weight"), 3, (i64[]){ 5, 10, 10 }));
+    const tensor *w = ckpt_find(c, "stages.2.blocks.0.mlp.univ_experts.vit_fc1.weight");
+    assert_true(tensor_shape_is(w, 3, (i64[]){ 5, 10, 10 }));
     ckpt_close(c);
 }
 
 static void another_image_size_resizes_the_grid(void **state)
 {
     (void)state;
-    const char *root = make_images(12), *wide = make_dense("grid", "arch: vit, image: 24, patch: 8, depth: 3, mlp_ratio: 2, dim: 24, heads: 6, classes: 7");
+    const char *root = make_images(12);
+    const char *wide = make_dense("grid", "arch: vit, image: 24, patch: 8, depth: 3, mlp_ratio: 2, dim: 24, "
+                                          "heads: 6, classes: 7");
     report_of(experiment(wide, root, "strategy: random", ""), at("grid-out.safetensors"));
     ckpt *c = ckpt_open(at("grid-out.safetensors"));
     assert_true(tensor_shape_is(ckpt_find(c, "pos_embed"), 3, (i64[]){ 1, 5, 8 }));
     ckpt_close(c);
-    refused(experiment(make_dense("patch", "arch: vit, image: 16, patch: 4, depth: 3, mlp_ratio: 2, dim: 24, heads: 6, classes: 7"), root,
-                       "strategy: random", ""), FAULT_DATA, "patch_embed.proj.weight");
+    const char *fine = make_dense("patch", "arch: vit, image: 16, patch: 4, depth: 3, mlp_ratio: 2, dim: 24, "
+                                           "heads: 6, classes: 7");
+    refused(experiment(fine, root, "strategy: random", ""), FAULT_DATA, "patch_embed.proj.weight");
 }
 
 static void bad_input_is_refused(void **state)
@@ -257,7 +274,8 @@ static void bad_input_is_refused(void **state)
     (void)state;
     const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
     refused(experiment(at("missing.safetensors"), root, "metric: l1", ""), FAULT_DATA, "missing.safetensors");
-    refused(experiment(make_dense("narrow", SMALL ", dim: 6, heads: 2, classes: 7"), root, "metric: l1", ""), FAULT_DATA, "at least as wide");
+    const char *narrow = make_dense("narrow", SMALL ", dim: 6, heads: 2, classes: 7");
+    refused(experiment(narrow, root, "metric: l1", ""), FAULT_DATA, "at least as wide");
     refused(experiment(wide, at("no-such-set"), "metric: l1", ""), FAULT_DATA, "no-such-set");
     refused(experiment(wide, root, "strategy: importence", ""), FAULT_USAGE, "importance");
     write_text(at("garbage.safetensors"), "this is no checkpoint, whatever its name says");
@@ -292,7 +310,8 @@ static void too_few_active_units(void **state)
 {
     (void)state;
     const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
-    refused(experiment(wide, root, "metric: count, threshold: percentile, percentile: 100", ""), FAULT_NUMBERS, "all zero");
+    refused(experiment(wide, root, "metric: count, threshold: percentile, percentile: 100", ""),
+            FAULT_NUMBERS, "all zero");
 }
 
 static int start(void **state)
@@ -314,8 +333,9 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes), T(statistics_are_kept_and_checked),
-        T(a_second_predecessor_is_the_trunk), T(convnext_stages), T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
+        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes),
+        T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
+        T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
     };
     return cmocka_run_group_tests(tests, start, end);
 }

@@ -1,4 +1,5 @@
-/* test_report.c: the run folder: what is in it, when it is refused, how it goes on after a stop, and a disk that is full. */
+/* test_report.c: the run folder: what is in it, when it is refused, how it goes on after a stop, and a disk
+ * that is full. */
 #include "unit.h"
 #include <jansson.h>
 #include <math.h>
@@ -49,9 +50,8 @@ static void train_epochs(report *r, int from, int to)
     for (int e = from; e <= to; e++) {
         for (int i = 1; i <= 4; i++)
             report_tick(r, &(struct report_tick){ e, i, 4, ((e - from) * 4 + i) * 32, 0.01 * i });
-        assert_int_equal(report_step(r,
-                                     &(struct report_step){ e, e * 4, 3.25, 2.1e-3, 1.5, 0,
-                                                            6120ull << 20 }), 0);
+        const struct report_step step = { e, e * 4, 3.25, 2.1e-3, 1.5, 0, 6120ull << 20 };
+        assert_int_equal(report_step(r, &step), 0);
         assert_int_equal(report_eval(r, &(struct run_eval){ e, e * 4, 100, 10.0 * e, 50, 2.5, 0.1 }), 0);
     }
 }
@@ -105,10 +105,10 @@ static void test_files(void **state)
     assert_string_equal(link, "two");
     assert_int_equal(lines_of("one/two/metrics.jsonl"), 4);
     char *metrics = text_of("one/two/metrics.jsonl");
-    assert_non_null(strstr(metrics,
-                           "\"split\":\"train\",\"epoch\":1,\"step\":4,\"loss\":3.25,\"lr\":0.0021,\"grad_norm\":1.5,"));
-    assert_non_null(strstr(metrics,
-                           "\"split\":\"eval\",\"epoch\":2,\"step\":8,\"loss\":2.5,\"top1\":20.0,\"top5\":50.0,\"n\":100,\"s\":0.1"));
+    assert_non_null(strstr(metrics, "\"split\":\"train\",\"epoch\":1,\"step\":4,\"loss\":3.25,\"lr\":0.0021,"
+                                    "\"grad_norm\":1.5,"));
+    assert_non_null(strstr(metrics, "\"split\":\"eval\",\"epoch\":2,\"step\":8,\"loss\":2.5,\"top1\":20.0,"
+                                    "\"top5\":50.0,\"n\":100,\"s\":0.1"));
 }
 
 static void test_not_a_number(void **state)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_run.sh: training, evaluating, predicting and going on as a user does, on a folder of its own; faults and exit codes.
+# test_run.sh: training, evaluating, predicting and going on as a user does, on a folder of its own; faults
+# and exit codes.
 build=${JETCL_BUILD:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
 case $build in /*) ;; *) build=$here/$build ;; esac
@@ -7,14 +8,14 @@ jetcl=$build/jetcl
 dir=$build/test_run
 rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
 
-if "$jetcl" devices --json 2>/dev/null | grep -q '"name"'; then :; else echo "skip run no OpenCL device"; exit 0; fi
+"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip run no OpenCL device"; exit 0; }
 
 ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
 has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
 try() { # try NAME CODE 'stderr or stdout has' arguments...
     name=$1 want=$2 text=$3; shift 3
     out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    if [ $code = "$want" ] && has "$out" "$text"; then ok 0 "$name"; else ok 1 "$name" "exit $code, wanted $want and '$text': $out"; fi
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
 }
 
 cat > exp.yaml <<EOF
@@ -30,7 +31,8 @@ keep: {every: 1, last: 1}
 EOF
 
 try train 0 "top-1" run exp.yaml --out whole
-for f in config.yaml env.json metrics.jsonl log.txt result.json ckpt/last.safetensors ckpt/last.state ckpt/best.safetensors; do
+for f in config.yaml env.json metrics.jsonl log.txt result.json \
+         ckpt/last.safetensors ckpt/last.state ckpt/best.safetensors; do
     [ -s "whole/$f" ]; ok $? "run folder: $f"
 done
 [ "$(ls whole/ckpt | grep -c epoch_)" = 1 ]; ok $? "one epoch file stays"
@@ -47,12 +49,15 @@ grep -q '"event":"resume"' parts/metrics.jsonl; ok $? "the resume is on record"
 
 "$jetcl" run exp.yaml --out stopped --set train.epochs=500 -q </dev/null >/dev/null 2>&1 &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ -s stopped/ckpt/last.state ] && break; sleep 1; done
+for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    [ -s stopped/ckpt/last.state ] && break; sleep 1
+done
 kill -TERM $pid; wait $pid
 [ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
 [ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can go on"
 
-# Stopped before anything was saved, recycling ends as signals do; in a run it is a stage that --resume begins again.
+# Stopped before anything was saved, recycling ends as signals do; in a run it is a stage that --resume begins
+# again.
 cat > moe.yaml <<EOF
 base: exp.yaml
 name: moe
@@ -60,28 +65,35 @@ model: {moe: {layers: [1], core: 2, universal: 2}}
 recycle: {from: {experts: whole/ckpt/last.safetensors}, images: 256, batch: 64}
 EOF
 slow="--set model.image=96 --set model.patch=8 --set model.dim=192 --set model.depth=12"
-try "a predecessor that takes its time" 0 "" run exp.yaml --out slow --set train.steps=1 --set train.batch=8 $slow
+try "a predecessor that takes its time" 0 "" \
+    run exp.yaml --out slow --set train.steps=1 --set train.batch=8 $slow
 interrupted() { # interrupted CODE MESSAGE arguments...: SIGINT as soon as activations are measured
     want=$1 text=$2; shift 2
     : > log
     "$jetcl" "$@" $slow --set recycle.from.experts=slow/ckpt/last.safetensors --set recycle.images=1800 \
         --cache-dir "$dir/none" </dev/null >/dev/null 2>log &
     pid=$!
-    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q loaded log && break; sleep 1; done
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        grep -q loaded log && break; sleep 1
+    done
     kill -INT $pid; wait $pid; code=$?
-    [ $code = "$want" ] && grep -q "$text" log; ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
+    [ $code = "$want" ] && grep -q "$text" log
+    ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
 }
 interrupted 130 "nothing was written" recycle moe.yaml --out none.safetensors
 [ ! -e none.safetensors ]; ok $? "and leaves nothing"
 interrupted 75 "resume does it again" run moe.yaml --out moe
 try "and it does" 0 "top-1" run moe.yaml --out moe --resume
 
-try evaluate 0 "of a/test" eval exp.yaml whole/ckpt/last.safetensors --per-class classes.csv --confusion confusion.csv
+try evaluate 0 "of a/test" eval exp.yaml whole/ckpt/last.safetensors \
+    --per-class classes.csv --confusion confusion.csv
 [ "$(wc -l < classes.csv)" = 11 ] && [ "$(wc -l < confusion.csv)" = 10 ]; ok $? "a row for every class"
 try "evaluate as JSON" 0 '"top1":' eval exp.yaml whole/ckpt/last.safetensors --json -q
 image=$(find data -name '*.png' | head -n 1)
-try predict 0 "image,rank,class,name,probability" predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3
-[ "$("$jetcl" predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3 -q | wc -l)" = 4 ]; ok $? "three classes of one image"
+try predict 0 "image,rank,class,name,probability" \
+    predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3
+lines=$("$jetcl" predict exp.yaml whole/ckpt/last.safetensors "$image" --top 3 -q | wc -l)
+[ "$lines" = 4 ]; ok $? "three classes of one image"
 try "predict as JSON" 0 '"top":[{"class":' predict exp.yaml whole/ckpt/last.safetensors "$image" --json
 try "graph of a step" 0 "cross_entropy" config exp.yaml --graph
 try "plan of a step" 0 "without reuse" config exp.yaml --plan
@@ -108,14 +120,18 @@ try "no picture at all" 3 "noise.jpg" predict exp.yaml whole/ckpt/last.safetenso
 try "no such checkpoint" 3 "gone.safetensors" eval exp.yaml gone.safetensors
 head -c 5000 whole/ckpt/last.safetensors > cut.safetensors
 try "a truncated checkpoint" 3 "cut.safetensors" eval exp.yaml cut.safetensors
-try "no such predecessor" 3 "recycle.from.experts" run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=gone.pth
-try "a truncated predecessor" 3 "cut.safetensors" run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=cut.safetensors
+try "no such predecessor" 3 "recycle.from.experts" \
+    run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=gone.pth
+try "a truncated predecessor" 3 "cut.safetensors" \
+    run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=cut.safetensors
 try "nothing to start from" 3 "model.init" run exp.yaml --dry-run --set model.init=gone.safetensors
 [ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
 try "no such device" 4 "nosuch" run exp.yaml --out x --device nosuch
 try "no data" 3 "" run exp.yaml --out x --set data.set=folder --set data.root=/nonexistent
 try "a batch larger than the set" 2 "train.batch" run exp.yaml --out x --set train.batch=100000
-try "more than memory" 4 "training needs" run exp.yaml --out x --set model.dim=8192 --set model.depth=64 --set model.heads=64
-try "a loss that runs away" 5 "lower optim.lr" run exp.yaml --out away --set optim.lr=1e30 --set train.clip_norm=off --set log.every=1
+try "more than memory" 4 "training needs" \
+    run exp.yaml --out x --set model.dim=8192 --set model.depth=64 --set model.heads=64
+try "a loss that runs away" 5 "lower optim.lr" \
+    run exp.yaml --out away --set optim.lr=1e30 --set train.clip_norm=off --set log.every=1
 [ ! -e x ]; ok $? "nothing of this left a run folder"

@@ -1,4 +1,5 @@
-/* test_spec.c: experiment files: defaults, layers, presets, round trip, and the messages for what is wrong with one. */
+/* test_spec.c: experiment files: defaults, layers, presets, round trip, and the messages for what is
+ * wrong with one. */
 #include "unit.h"
 #include <dirent.h>
 #include <stdlib.h>
@@ -88,8 +89,10 @@ static void test_defaults(void **state)
 static void test_values(void **state)
 {
     (void)state;
-    struct spec s = parsed("{name: é x, train: {accumulate: auto, ema: off, clip_norm: 2}, data: {exif: false, mean: 3},\n"
-                           " model: {image: [32, 64], patch: 8, moe: {layers: [3, 1], core: 5, universal: [9], noise: 0.25}}, seed: 9007199254740993}");
+    struct spec s = parsed("{name: é x, train: {accumulate: auto, ema: off, clip_norm: 2},\n"
+                           " data: {exif: false, mean: 3}, model: {image: [32, 64], patch: 8,\n"
+                           " moe: {layers: [3, 1], core: 5, universal: [9], noise: 0.25}},\n"
+                           " seed: 9007199254740993}");
     assert_string_equal(s.name, "é x");
     assert_int_equal(s.train.accumulate, 0);
     assert_true(s.train.ema == 0 && s.train.clip_norm == 2 && !s.data.exif);
@@ -106,7 +109,8 @@ static void test_refusals(void **state)
 {
     (void)state;
     refused("name: x\nschedule:\n  warmup_epoch: 3\n",
-            "x.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)\n      warmup_epoch: 3\n      ^");
+            "x.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)\n"
+            "      warmup_epoch: 3\n      ^");
     refused("train: {epochs: 1, epochs: 2}", "x.yaml:1:20: 'epochs' a second time (first in line 1)");
     refused("train: {epochs: 1}\ntrain: {batch: 2}", "x.yaml:2:1: 'train' a second time (first in line 1)");
     refused("train: {epochs: -1}", "x.yaml:1:17: train.epochs: '-1' is not a whole number, 0 to 1000000");
@@ -122,7 +126,8 @@ static void test_refusals(void **state)
     refused("optim: {betas: [0.9]}", "x.yaml:1:9: optim.betas wants 2 numbers");
     refused("model: {moe: {layers: [1, 1]}}", "x.yaml:1:27: model.moe.layers: 1 a second time");
     refused("model: {arch: vit_tinny_patch16_224}",
-            "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' (did you mean 'vit_tiny_patch16_224'?)");
+            "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' "
+            "(did you mean 'vit_tiny_patch16_224'?)");
     refused("signal: {save_on: [KILL]}", "x.yaml:1:10: 'KILL' is not INT");
 }
 
@@ -131,7 +136,8 @@ static void test_combinations(void **state)
     (void)state;
     refused("model: {heads: 5}", "x.yaml:1:16: 5 heads do not divide model.dim 192");
     refused("model: {dim: 100}",
-            "x.yaml: model.heads: 3 heads do not divide model.dim 100 (heads is 3, from model.arch: vit_tiny_patch16_224)");
+            "x.yaml: model.heads: 3 heads do not divide model.dim 100 "
+            "(heads is 3, from model.arch: vit_tiny_patch16_224)");
     refused("model: {image: 225}", "x.yaml:1:16: an image side of 225 is no multiple of model.patch 16");
     refused("model: {moe: {layers: [12]}}", "x.yaml:1:15: layer 12 of a model with 12 blocks");
     refused("model: {moe: {layers: [1], core: [1, 2]}}",
@@ -142,7 +148,8 @@ static void test_combinations(void **state)
     refused("model: {arch: convnext_f, depths: [1, 2]}", "x.yaml:1:27: 2 depths but 4 dims");
     refused("model: {pool: token, class_token: off}", "x.yaml:1:15: pool: token needs");
     refused("recycle: {from: {dense: a.npz}}", "x.yaml:1:25: nothing is recycled");
-    parsed("model: {arch: convnext, image: 64, depths: [1, 1, 2, 1], dims: [16, 32, 64, 128], moe: {layers: [3, 4], core: [2, 1], universal: [4, 2]}}");
+    parsed("model: {arch: convnext, image: 64, depths: [1, 1, 2, 1], dims: [16, 32, 64, 128],\n"
+           "        moe: {layers: [3, 4], core: [2, 1], universal: [4, 2]}}");
 }
 
 static void test_bombs(void **state)
@@ -222,7 +229,8 @@ static void test_precedence(void **state)
                               { "--set", "modle.x=1" } };
     const char *const said[] = { "--set optim.lrr=1: unknown key 'lrr' in optim (did you mean 'lr'?)",
                                  "--seed x: seed: 'x' is not",
-                                 "--set lr: wants key=value", "--set modle.x=1: there is no section 'modle'" };
+                                 "--set lr: wants key=value",
+                                 "--set modle.x=1: there is no section 'modle'" };
     for (int i = 0; i < countof(bad); i++) {
         assert_int_equal(spec_load(&t, a, path, &bad[i], 1), -1);
         assert_memory_equal(fail_message(), said[i], strlen(said[i]));
@@ -262,8 +270,10 @@ static char *written(const struct spec *s)
 static void test_round_trip(void **state)
 {
     (void)state;
-    struct spec s = parsed("name: \"a: \\\"b\\\" # \\x07 é\"\nvariant: paper\ndata: {root: /data/x y, classes: [a b, 'null', \"#\"]}\n"
-                           "optim: {lr: 0.1, eps: 1.0000000000000002e-8}\nmodel: {moe: {layers: [1, 5], noise: 1/E}}\naugment: {randaugment: off}");
+    struct spec s = parsed("name: \"a: \\\"b\\\" # \\x07 é\"\nvariant: paper\n"
+                           "data: {root: /data/x y, classes: [a b, 'null', \"#\"]}\n"
+                           "optim: {lr: 0.1, eps: 1.0000000000000002e-8}\n"
+                           "model: {moe: {layers: [1, 5], noise: 1/E}}\naugment: {randaugment: off}");
     const char *once = written(&s);
     struct spec t = parsed(once);
     assert_string_equal(once, written(&t));
@@ -295,7 +305,9 @@ static void test_help(void **state)
 static void test_damage(void **state)
 {
     (void)state;
-    const char *text = "base: [a.yaml]\nname: \"x\\n\"\nmodel: {moe: {layers: [1, 2], noise: 1/E}, image: [32, 32]}\noptim:\n  lr: 1e-3\n  betas:\n    - 0.9\n    - 0.99\n";
+    const char *text = "base: [a.yaml]\nname: \"x\\n\"\n"
+                       "model: {moe: {layers: [1, 2], noise: 1/E}, image: [32, 32]}\n"
+                       "optim:\n  lr: 1e-3\n  betas:\n    - 0.9\n    - 0.99\n";
     size_t n = strlen(text);
     rng r = rng_at(1, RNG_TEST, 0, 0);
     for (int i = 0; i < 4000; i++) {
@@ -315,8 +327,9 @@ static void test_damage(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals), cmocka_unit_test(test_combinations),
-        cmocka_unit_test(test_bombs), cmocka_unit_test(test_base), cmocka_unit_test(test_precedence), cmocka_unit_test(test_presets),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_combinations), cmocka_unit_test(test_bombs), cmocka_unit_test(test_base),
+        cmocka_unit_test(test_precedence), cmocka_unit_test(test_presets),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_help), cmocka_unit_test(test_damage),
     };
     return cmocka_run_group_tests(tests, begin, end);

@@ -1,4 +1,5 @@
-/* test_stats.c: activation statistics on the device against plain loops in double: odd sizes, padding, batches, limits. */
+/* test_stats.c: activation statistics on the device against plain loops in double: odd sizes, padding,
+ * batches, limits. */
 #include "unit.h"
 #include "autograd/autograd.h"
 #include <math.h>
@@ -9,23 +10,31 @@
 static dev *device;
 static arena *a;
 
-struct setting { enum stats_limit limit; bool by_image, batches; int percentile; i64 images, n, channels, step, batch; };
+struct setting {
+    enum stats_limit limit;
+    bool by_image, batches;
+    int percentile;
+    i64 images, n, channels, step, batch;
+};
 struct result { f64 *l1, *l2, *count; f64 *together; };
 
 static struct result result_new(i64 c)
 {
-    return (struct result){ arena_array(a, f64, c), arena_array(a, f64, c), arena_array(a, f64, c), arena_array(a, f64, c * c) };
+    return (struct result){ arena_array(a, f64, c), arena_array(a, f64, c), arena_array(a, f64, c),
+                            arena_array(a, f64, c * c) };
 }
 
 /* All images, `step` at a time; the last step is padded with garbage. */
 static struct result on_device(const struct setting *s, const f32 *x)
 {
     graph *g = graph_new(device);
-    node *in = graph_input(g, "x", F32, SHAPE(s->step, s->n, s->channels)), *job = graph_input(g, "job", I32, SHAPE(2));
+    node *in = graph_input(g, "x", F32, SHAPE(s->step, s->n, s->channels));
+    node *job = graph_input(g, "job", I32, SHAPE(2));
     i64 words = stats_state_words(s->channels), row = words / 7;
     pool *p = pool_new(device, "test");
-    struct stats_args args = { pool_take(p, 4 * (u64)words), pool_take(p, 4 * (u64)(s->channels * s->channels)), s->limit, s->by_image,
-                               s->percentile };
+    range totals = pool_take(p, 4 * (u64)words);
+    range pairs_of = pool_take(p, 4 * (u64)(s->channels * s->channels));
+    struct stats_args args = { totals, pairs_of, s->limit, s->by_image, s->percentile };
     op_stats(op_scale(in, 1), job, &args);
     simplify_graph(g);
     if (graph_compile(g))
@@ -50,9 +59,11 @@ static struct result on_device(const struct setting *s, const f32 *x)
     struct result r = result_new(s->channels);
     LOOP(c, s->channels) {
         r.l1[c] = (f64)state[c] + (f64)state[row + c];
-        r.l2[c] = s->batches ? (f64)state[4 * row + c] + (f64)state[5 * row + c] : sqrt((f64)state[2 * row + c] + (f64)state[3 * row + c]);
+        r.l2[c] = s->batches ? (f64)state[4 * row + c] + (f64)state[5 * row + c]
+                             : sqrt((f64)state[2 * row + c] + (f64)state[3 * row + c]);
         r.count[c] = ((u32 *)state)[6 * row + c];
-        LOOP(d, s->channels) r.together[c * s->channels + d] = c <= d ? pairs[c * s->channels + d] : pairs[d * s->channels + c];
+        LOOP(d, s->channels)
+            r.together[c * s->channels + d] = pairs[MIN(c, d) * s->channels + MAX(c, d)];
     }
     pool_free(p);
     graph_free(g);
@@ -91,7 +102,8 @@ static struct result in_plain_c(const struct setting *s, const f32 *x)
         i64 to = MIN(s->images, from + batch);
         memset(square, 0, sizeof *square * (size_t)s->channels);
         for (i64 i = from; i < to; i++) {
-            f64 limit = s->by_image ? limit_of(s, x + i * per, per) : limit_of(s, x + from * per, (to - from) * per);
+            f64 limit = s->by_image ? limit_of(s, x + i * per, per)
+                                    : limit_of(s, x + from * per, (to - from) * per);
             LOOP(n, s->n) LOOP(c, s->channels) {
                 const f32 *v = x + i * per + n * s->channels;
                 r.l1[c] += fabs((f64)v[c]);
@@ -113,14 +125,18 @@ static void compare(const struct setting *s)
     LOOP(i, n) x[i] = i % 13 ? (f32)rng_normal(&r) - 0.2f : 0;            // ties at zero
     struct result got = on_device(s, x), want = in_plain_c(s, x);
     LOOP(c, s->channels) {
-        if (!(fabs(got.l1[c] - want.l1[c]) <= 2e-6 * want.l1[c]) || !(fabs(got.l2[c] - want.l2[c]) <= 2e-6 * want.l2[c]))
-            fail_msg("channel %d: l1 %.9g (%.9g), l2 %.9g (%.9g)", (int)c, got.l1[c], want.l1[c], got.l2[c], want.l2[c]);
+        f64 off_l1 = fabs(got.l1[c] - want.l1[c]), off_l2 = fabs(got.l2[c] - want.l2[c]);
+        if (!(off_l1 <= 2e-6 * want.l1[c]) || !(off_l2 <= 2e-6 * want.l2[c]))
+            fail_msg("channel %d: l1 %.9g (%.9g), l2 %.9g (%.9g)", (int)c, got.l1[c], want.l1[c],
+                     got.l2[c], want.l2[c]);
         if (got.count[c] != want.count[c])
-            fail_msg("channel %d of %d: count %.0f, expected %.0f", (int)c, (int)s->channels, got.count[c], want.count[c]);
+            fail_msg("channel %d of %d: count %.0f, expected %.0f", (int)c, (int)s->channels, got.count[c],
+                     want.count[c]);
     }
     LOOP(c, s->channels * s->channels)
         if (got.together[c] != want.together[c])
-            fail_msg("pair %d %d: %.0f, expected %.0f", (int)(c / s->channels), (int)(c % s->channels), got.together[c], want.together[c]);
+            fail_msg("pair %d %d: %.0f, expected %.0f", (int)(c / s->channels), (int)(c % s->channels),
+                     got.together[c], want.together[c]);
 }
 
 static void odd_sizes(void **state)
@@ -128,11 +144,12 @@ static void odd_sizes(void **state)
     (void)state;
     const i64 sizes[] = { 1, 2, 31, 32, 33, 63, 64, 65, 37 };
     LOOP(i, countof(sizes)) {
-        compare(&(struct setting){ .images = 3, .n = sizes[i], .channels = sizes[(i * 5 + 3) % 9], .step = 2 });
+        const i64 channels = sizes[(i * 5 + 3) % 9];
+        compare(&(struct setting){ .images = 3, .n = sizes[i], .channels = channels, .step = 2 });
         compare(&(struct setting){ .images = 4, .n = 5, .channels = sizes[i], .step = 4 });
     }
     compare(&(struct setting){ .images = 1, .n = 17, .channels = 211, .step = 3 });
-    for (int words = 255; words <= 513; words += 86)                                   // pairs are counted 256 words at a time
+    for (int words = 255; words <= 513; words += 86)              // pairs are counted 256 words at a time
         compare(&(struct setting){ .images = 1, .n = 32 * words + 1, .channels = 21, .step = 1 });
 }
 
@@ -148,9 +165,11 @@ static void limits(void **state)
     (void)state;
     for (enum stats_limit l = STATS_PERCENTILE; l <= STATS_MEAN_STD; l++)
         for (int q = 0; q <= 100; q += 20) {
-            compare(&(struct setting){ l, true, false, q * 1000000, 5, 7, 19, 2, 0 });
-            compare(&(struct setting){ l, false, true, q * 1000000, 5, 7, 19, 2, 2 });
-            compare(&(struct setting){ l, false, true, q * 1000000 + (q < 100) * 123457, 3, 40, 700, 3, 3 });      // several parts
+            int percentile = q * 1000000;
+            compare(&(struct setting){ l, true, false, percentile, 5, 7, 19, 2, 0 });
+            compare(&(struct setting){ l, false, true, percentile, 5, 7, 19, 2, 2 });
+            percentile += (q < 100) * 123457;
+            compare(&(struct setting){ l, false, true, percentile, 3, 40, 700, 3, 3 });      // several parts
         }
 }
 
@@ -158,7 +177,8 @@ static void limits(void **state)
 static void any_step_gives_the_same_bits(void **state)
 {
     (void)state;
-    struct setting s = { .limit = STATS_PERCENTILE, .by_image = true, .percentile = 80000000, .images = 11, .n = 35, .channels = 30, .step = 1 };
+    struct setting s = { .limit = STATS_PERCENTILE, .by_image = true, .percentile = 80000000,
+                         .images = 11, .n = 35, .channels = 30, .step = 1 };
     i64 n = s.images * s.n * s.channels;
     f32 *x = arena_array(a, f32, n);
     rng r = rng_at(5, RNG_TEST, 0, 0);
@@ -191,7 +211,9 @@ static int end(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(odd_sizes), cmocka_unit_test(batches_of_several_steps),
-                                        cmocka_unit_test(limits), cmocka_unit_test(any_step_gives_the_same_bits) };
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(odd_sizes), cmocka_unit_test(batches_of_several_steps),
+        cmocka_unit_test(limits), cmocka_unit_test(any_step_gives_the_same_bits),
+    };
     return cmocka_run_group_tests(tests, start, end);
 }

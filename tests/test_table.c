@@ -1,4 +1,5 @@
-/* test_table.c: table files: what they ask for, what is done already, what is printed, and what is wrong with them. */
+/* test_table.c: table files: what they ask for, what is done already, what is printed, and what is
+ * wrong with them. */
 #include "unit.h"
 #include <math.h>
 #include <stdlib.h>
@@ -78,7 +79,8 @@ static void done(const struct table *t, int run, f64 top1, f64 img_s)
 }
 
 static const char grid[] =
-    "title: T\ncolumns: [one, {name: two, set: {optim: {lr: 1e-3}}}, {name: speed, metric: img_s}]\nseeds: [1, 2]\nrows:\n"
+    "title: T\ncolumns: [one, {name: two, set: {optim: {lr: 1e-3}}}, {name: speed, metric: img_s}]\n"
+    "seeds: [1, 2]\nrows:\n"
     "  - {name: 'Dense | x', cells: [small.yaml], paper: [70.5, ~, ~]}\n"
     "  - {name: MoE, cells: [moe.yaml], set: {train: {epochs: 7}}}\nnotes: [a note]\n";
 
@@ -103,22 +105,27 @@ static void test_grid(void **state)
         "|---|---|---|---|\n"
         "| Dense \\| x | 70.5 ± 0.7 (70.5) | -   | 110 ± 14.1 |\n"
         "| MoE        | 80.0 [1/2]        | -   | 50 [1/2]   |\n"
-        "\nAfter the last epoch; mean ± standard deviation over the seeds; in brackets what the paper reports.\na note\n");
+        "\nAfter the last epoch; mean ± standard deviation over the seeds; in brackets what the paper "
+        "reports.\na note\n");
     assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, true), "71.5 ± 0.7 (70.5)"));
     assert_non_null(strstr(printed(&t, TABLE_CSV, false),
                            "\"Dense | x\",\"one\",top1,70.5,0.7071067812,2,70.5\n"));
     assert_non_null(strstr(printed(&t, TABLE_CSV, false), "\"MoE\",\"two\",top1,,,0,\n"));
     assert_non_null(strstr(printed(&t, TABLE_JSON, false), "\"mean\": 70.5"));
-    t = loaded(grid, 1, &(struct spec_set){ "--seed", "seed=1", NULL });           // all seeds are the same one
+    t = loaded(grid, 1, &(struct spec_set){ "--seed", "seed=1", NULL });           // all seeds are the same
     assert_true(t.n_runs == 4 && t.rows[0].cells[0].n == 1 && t.runs[0].state == CELL_DONE);
     t = loaded(grid, 1, &(struct spec_set){ "--set", "optim.eps=1e-7", NULL });    // others: nothing is done
     assert_true(t.n_runs == 8 && t.runs[0].state == CELL_TODO);
 }
 
 static const char demo[] =
-    "transpose: on\nprepare: [{name: wide, file: small.yaml, set: {model: {dim: 16}}}, {name: other, file: small.yaml, use: {model.init: wide}}]\n"
-    "columns: [{name: acc, metric: top1}, {name: to, metric: epochs_to, row: A}, {name: size, metric: params}]\n"
-    "rows: [{name: A, cells: [small.yaml]}, {name: B, cells: [moe.yaml], use: {recycle.from.experts: wide}}, {name: C, cells: [~]}]";
+    "transpose: on\n"
+    "prepare: [{name: wide, file: small.yaml, set: {model: {dim: 16}}},\n"
+    "          {name: other, file: small.yaml, use: {model.init: wide}}]\n"
+    "columns: [{name: acc, metric: top1}, {name: to, metric: epochs_to, row: A},\n"
+    "          {name: size, metric: params}]\n"
+    "rows: [{name: A, cells: [small.yaml]},\n"
+    "       {name: B, cells: [moe.yaml], use: {recycle.from.experts: wide}}, {name: C, cells: [~]}]";
 
 static void test_prepare(void **state)
 {
@@ -138,7 +145,7 @@ static void test_prepare(void **state)
         "| to   | 2    | 2    |     |\n"
         "| size | 1.2M | 1.2M |     |\n\n");
     struct spec_set changed = { "--set", "model.mlp_ratio=2", NULL };
-    t = loaded(demo, 1, &changed);                         // a changed predecessor changes what is made from it
+    t = loaded(demo, 1, &changed);                         // a changed predecessor changes what it makes
     assert_true(t.runs[3].state == CELL_TODO);
     assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, false), "| size |"));
     assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "1.2M"));               // counted, not read

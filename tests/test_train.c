@@ -1,5 +1,5 @@
-/* test_train.c: schedule and parameter groups against the reference's numbers, a batch in parts against the whole, a run that
- * stopped and went on against one that did not. */
+/* test_train.c: schedule and parameter groups against the reference's numbers, a batch in parts against the
+ * whole, a run that stopped and went on against one that did not. */
 #include "unit.h"
 #include "train/learner.h"
 #include <jansson.h>
@@ -17,9 +17,11 @@ static void parse(struct spec *s, arena *a, const char *text)
 static const char *const tiny =
     "model: {arch: vit, image: 8, patch: 4, dim: 16, depth: 2, heads: 2, classes: 3, drop_path: 0.3,\n"
     "        moe: {layers: [1], core: 2, universal: 3}}\n"
-    "train: {batch: 4, clip_norm: 1.0, epochs: 10}\noptim: {lr: 1e-2}\nschedule: {warmup_epochs: 2, name: cosine}\n";
+    "train: {batch: 4, clip_norm: 1.0, epochs: 10}\noptim: {lr: 1e-2}\n"
+    "schedule: {warmup_epochs: 2, name: cosine}\n";
 
-/* Constants of mmengine's LinearLR(1e-3, end 2 epochs of 7) and CosineAnnealingLR(8 epochs, eta_min_ratio 1e-2). */
+/* Constants of mmengine's LinearLR(1e-3, end 2 epochs of 7) and CosineAnnealingLR(8 epochs,
+ * eta_min_ratio 1e-2). */
 static void test_schedule(void **state)
 {
     (void)state;
@@ -27,8 +29,8 @@ static void test_schedule(void **state)
     struct spec s;
     parse(&s, a, tiny);
     const struct { i64 step; f64 by_epoch, by_step; } want[] = {
-        { 0, 1e-3, 1e-3 }, { 6, .001 + .999 * 6 / 13, .001 + .999 * 6 / 13 }, { 13, 1, 1 }, { 14, 1, 1 }, { 20, 1, 0 },
-        { 21, .01 + .495 * (1 + cos(M_PI / 8)), .01 + .495 * (1 + cos(M_PI / 8)) },
+        { 0, 1e-3, 1e-3 }, { 6, .001 + .999 * 6 / 13, .001 + .999 * 6 / 13 }, { 13, 1, 1 }, { 14, 1, 1 },
+        { 20, 1, 0 }, { 21, .01 + .495 * (1 + cos(M_PI / 8)), .01 + .495 * (1 + cos(M_PI / 8)) },
         { 69, .01 + .495 * (1 + cos(M_PI * 7 / 8)), .01 + .495 * (1 + cos(M_PI * 55 / 56)) } };
     for (int i = 0; i < countof(want); i++) {
         s.schedule.by = BY_epoch;
@@ -40,7 +42,7 @@ static void test_schedule(void **state)
     arena_close(a);
 }
 
-/* The rule's cases, by name: embeddings, dense block, MoE block, head (golden README 4). */
+/* The rule's cases, by name: embeddings, dense block, MoE block, head. */
 static void test_groups(void **state)
 {
     (void)state;
@@ -49,15 +51,18 @@ static void test_groups(void **state)
     parse(&s, a, "model: {arch: vit_tiny_patch16_224, classes: 10, moe: {layers: [6, 7, 8, 9, 10, 11]}}");
     const struct { const char *name; int nd; f64 layers_above, decay; } want[] = {
         { "cls_token", 3, 13, .05 }, { "pos_embed", 3, 13, 0 }, { "patch_embed.proj.weight", 4, 13, .05 },
-        { "patch_embed.proj.bias", 1, 13, 0 }, { "blocks.0.norm1.weight", 1, 12, 0 }, { "blocks.5.mlp.fc1.weight", 2, 7, .05 },
-        { "blocks.11.attn.qkv.weight", 2, 1, .05 }, { "blocks.11.attn.qkv.bias", 1, 1, 0 }, { "blocks.8.norm2.weight", 1, 0, 0 },
-        { "blocks.5.norm2.weight", 1, 7, 0 }, { "blocks.7.mlp.phi", 3, 0, .05 }, { "blocks.7.mlp.scales.0", 0, 0, 0 },
-        { "blocks.7.mlp.slot_norm.weight", 1, 0, .05 }, { "blocks.7.mlp.core_experts.vit_fc1.bias", 2, 0, 0 },
-        { "blocks.7.mlp.univ_experts.vit_fc2.weight", 3, 0, .05 }, { "fc_norm.weight", 1, 0, 0 }, { "head.weight", 2, 0, .05 },
-        { "head.bias", 1, 0, 0 } };
+        { "patch_embed.proj.bias", 1, 13, 0 }, { "blocks.0.norm1.weight", 1, 12, 0 },
+        { "blocks.5.mlp.fc1.weight", 2, 7, .05 }, { "blocks.11.attn.qkv.weight", 2, 1, .05 },
+        { "blocks.11.attn.qkv.bias", 1, 1, 0 }, { "blocks.8.norm2.weight", 1, 0, 0 },
+        { "blocks.5.norm2.weight", 1, 7, 0 }, { "blocks.7.mlp.phi", 3, 0, .05 },
+        { "blocks.7.mlp.scales.0", 0, 0, 0 }, { "blocks.7.mlp.slot_norm.weight", 1, 0, .05 },
+        { "blocks.7.mlp.core_experts.vit_fc1.bias", 2, 0, 0 },
+        { "blocks.7.mlp.univ_experts.vit_fc2.weight", 3, 0, .05 }, { "fc_norm.weight", 1, 0, 0 },
+        { "head.weight", 2, 0, .05 }, { "head.bias", 1, 0, 0 } };
     for (int i = 0; i < countof(want); i++) {
         struct group g = optim_group(&s, want[i].name, want[i].nd);
-        if (fabs(g.lr_scale - pow(.6, want[i].layers_above)) > 1e-12 || fabs(g.weight_decay - want[i].decay) > 1e-12)
+        if (fabs(g.lr_scale - pow(.6, want[i].layers_above)) > 1e-12
+            || fabs(g.weight_decay - want[i].decay) > 1e-12)
             fail_msg("%s: lr scale %g, decay %g", want[i].name, g.lr_scale, g.weight_decay);
     }
     parse(&s, a, "variant: paper\nmodel: {arch: vit_tiny_patch16_224, classes: 10, moe: {layers: [2]}}");
@@ -82,8 +87,10 @@ static void test_golden_groups(void **state)
         skip();
     arena *a = arena_open("test");
     json_t *all = json_load_file(path, 0, NULL), *row;
-    const char *toy = "model: {arch: vit, image: 32, patch: 8, dim: 24, depth: 4, heads: 3, classes: 10, moe: {layers: [2, 3]}}";
-    const char *real = "model: {arch: vit_tiny_patch16_224, classes: 1000, moe: {layers: [6, 7, 8, 9, 10, 11]}}";
+    const char *toy = "model: {arch: vit, image: 32, patch: 8, dim: 24, depth: 4, heads: 3, classes: 10,\n"
+                      "        moe: {layers: [2, 3]}}";
+    const char *real = "model: {arch: vit_tiny_patch16_224, classes: 1000,\n"
+                       "        moe: {layers: [6, 7, 8, 9, 10, 11]}}";
     const char *key;
     json_t *list;
     size_t i, checked = 0;
@@ -95,9 +102,11 @@ static void test_golden_groups(void **state)
                 continue;
             const char *name = json_string_value(json_object_get(row, "name"));
             struct group g = optim_group(&s, name, (int)json_array_size(json_object_get(row, "shape")));
-            f64 scale = json_number_value(json_object_get(row, "lr_scale")), wd = json_number_value(json_object_get(row, "weight_decay"));
+            f64 scale = json_number_value(json_object_get(row, "lr_scale"));
+            f64 wd = json_number_value(json_object_get(row, "weight_decay"));
             if (fabs(g.lr_scale - scale) > 1e-9 || fabs(g.weight_decay - wd) > 1e-12)
-                fail_msg("%s %s: lr scale %g, want %g; decay %g, want %g", key, name, g.lr_scale, scale, g.weight_decay, wd);
+                fail_msg("%s %s: lr scale %g, want %g; decay %g, want %g", key, name, g.lr_scale, scale,
+                         g.weight_decay, wd);
             checked++;
         }
     }
@@ -128,7 +137,8 @@ static struct batch batch_at(const struct learner *l, int k)
 }
 
 /* Weights after steps [from, to) into out; state is loaded before and saved after where a path is given. */
-static i64 run_steps(const char *text, int from, int to, const char *load, const char *save, f32 *out, f64 *loss)
+static i64 run_steps(const char *text, int from, int to, const char *load, const char *save, f32 *out,
+                     f64 *loss)
 {
     arena *a = arena_open("test");
     struct spec s;
@@ -189,10 +199,10 @@ static void test_parts(void **state)
 {
     (void)state;
     f64 loss[2], far = 0;
-    const char *still = "model: {arch: vit, image: 8, patch: 4, dim: 16, depth: 2, heads: 2, classes: 3, drop_path: off}\n"
-                        "train: {batch: 4, accumulate: 1}\n";
-    const char *parts = "model: {arch: vit, image: 8, patch: 4, dim: 16, depth: 2, heads: 2, classes: 3, drop_path: off}\n"
-                        "train: {batch: 4, accumulate: 2}\n";
+#define STILL \
+    "model: {arch: vit, image: 8, patch: 4, dim: 16, depth: 2, heads: 2, classes: 3, drop_path: off}\n"
+    const char *still = STILL "train: {batch: 4, accumulate: 1}\n";
+    const char *parts = STILL "train: {batch: 4, accumulate: 2}\n";
     i64 n = run_steps(still, 0, 1, NULL, NULL, one, &loss[0]);
     run_steps(parts, 0, 1, NULL, NULL, two, &loss[1]);
     assert_true(fabs(loss[0] - loss[1]) < 1e-5);

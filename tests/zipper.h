@@ -16,7 +16,7 @@ struct zipped {
     bool        deflate;
     u32         claim;                               /* unpacked size to declare; 0: the true one */
     u16         flags, method;                       /* to be set besides; method 0: as deflate says */
-    bool        bad_crc, again;                      /* again: no data of its own, a second name for the entry before */
+    bool        bad_crc, again;             /* again: no data of its own, another name for the one before */
 };
 struct zip_seen { u32 at, packed, size, crc; };
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of the fuzzers into FOLDER/TARGET/: seeds.py FOLDER. Needs NumPy and PyTorch; run by hand."""
+"""Writes the first inputs of the fuzzers into FOLDER/TARGET/: seeds.py FOLDER. Needs NumPy and PyTorch; run
+by hand."""
 import io, os, struct, sys, zipfile
 from collections import OrderedDict, defaultdict
 import numpy as np
@@ -30,10 +31,13 @@ base = torch.arange(12, dtype=torch.float32)
 values = {
     "state": OrderedDict(w=base.reshape(3, 4), b=base[2:5]),
     "views": [base.reshape(3, 4).t(), base[::2], base.expand(2, 12), torch.zeros(0, 3), torch.tensor(5)],
-    "types": {str(t): torch.ones(2, dtype=t) for t in (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint16,
-                                                       torch.float8_e5m2, torch.complex64)},
-    "nested": {"meta": {"epoch": 3, "name": "x", "lr": 0.5, "none": None}, "state_dict": {"model.head.bias": base[:2]},
-               "optimizer": {"param_groups": [{"params": [0, 1], "betas": (0.9, 0.999)}]}, "hist": defaultdict(list)},
+    "types": {str(t): torch.ones(2, dtype=t)
+              for t in (torch.float16, torch.bfloat16, torch.int64, torch.bool, torch.uint16,
+                        torch.float8_e5m2, torch.complex64)},
+    "nested": {"meta": {"epoch": 3, "name": "x", "lr": 0.5, "none": None},
+               "state_dict": {"model.head.bias": base[:2]},
+               "optimizer": {"param_groups": [{"params": [0, 1], "betas": (0.9, 0.999)}]},
+               "hist": defaultdict(list)},
     "parameter": torch.nn.Parameter(base[:4]),
     "module": torch.nn.Linear(2, 3),
     "numpy": {"a": np.arange(3), "s": np.float64(2), "set": {1, 2}, "big": 1 << 100, "bytes": b"abc"},
@@ -50,25 +54,30 @@ for name, value in values.items():
 save("pickle", "system", b"\x80\x02cos\nsystem\nX\x02\x00\x00\x00id\x85R.")
 save("pickle", "text", b"(dp0\nS'a'\np1\nI01\nsV\xe9\nL5L\ns(lF1.5\nag1\na.")
 
-arrays = {"f4": np.ones((2, 3), "<f4"), "be": np.ones((2, 3), ">f8"), "fortran": np.asfortranarray(np.ones((2, 3, 4), "<i2")),
-          "bool": np.ones(3, "?"), "scalar": np.array(1.5), "text": np.array(["ab"]), "record": np.zeros(2, [("a", "<f4")]),
-          "bf16": np.zeros(2, "V2"), "complex": np.ones(2, "c16"), "empty": np.zeros((0, 4), "f2")}
+arrays = {"f4": np.ones((2, 3), "<f4"), "be": np.ones((2, 3), ">f8"),
+          "fortran": np.asfortranarray(np.ones((2, 3, 4), "<i2")),
+          "bool": np.ones(3, "?"), "scalar": np.array(1.5), "text": np.array(["ab"]),
+          "record": np.zeros(2, [("a", "<f4")]), "bf16": np.zeros(2, "V2"), "complex": np.ones(2, "c16"),
+          "empty": np.zeros((0, 4), "f2")}
 for name, array in arrays.items():
     save("npy", name, npy(array))
 save("npy", "version3", npy(arrays["f4"], version=(3, 0)))
 for deflate in (False, True):
     f = io.BytesIO()
-    (np.savez_compressed if deflate else np.savez)(f, **{k: v for k, v in arrays.items() if k not in ("text", "record")})
+    plain = {k: v for k, v in arrays.items() if k not in ("text", "record")}
+    (np.savez_compressed if deflate else np.savez)(f, **plain)
     save("archive", f"npz{int(deflate)}", f.getvalue())
 f = io.BytesIO()
 names = ["embedding/kernel", "Transformer/encoderblock_0/LayerNorm_0/scale", "cls"]
 heads = "Transformer/encoderblock_0/MultiHeadDotProductAttention_1/"
-np.savez(f, **{names[0]: np.zeros((1, 1, 3, 2), "f4"), names[1]: np.zeros(2, "f4"), names[2]: np.zeros((1, 1, 2), "f4"),
+np.savez(f, **{names[0]: np.zeros((1, 1, 3, 2), "f4"), names[1]: np.zeros(2, "f4"),
+               names[2]: np.zeros((1, 1, 2), "f4"),
                **{heads + k + "/kernel": np.zeros((2, 1, 2), "f4") for k in ("query", "key", "value")}})
 save("archive", "google", f.getvalue())
 
 headers = ['{}', '{"__metadata__":{"a":"b"}}',
-           '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}',
+           '{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
+           '"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}',
            '{"\\u00e9\\ud83d\\ude00":{"shape":[0,3],"dtype":"BF16","data_offsets":[0,0]}}',
            '{"pos_embed":{"dtype":"F32","shape":[1,5,8],"data_offsets":[0,160]}}',
            '{"model.head.bias":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}']

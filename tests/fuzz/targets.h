@@ -48,8 +48,8 @@ static int feed(const void *p, size_t n)
     if (c)
         visit(c);
     else
-        check(fail_fault() == FAULT_DATA && !strncmp(fail_message(), "x: ", 3) && !strchr(fail_message(), '\n'),
-              "fault %d, message '%s'", fail_fault(), fail_message());
+        check(fail_fault() == FAULT_DATA && !strncmp(fail_message(), "x: ", 3)
+              && !strchr(fail_message(), '\n'), "fault %d, message '%s'", fail_fault(), fail_message());
     if (c && (c = ckpt_model(c, false))) {
         visit(c);
         load(c);

@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
-"""Makes the small golden files of this folder: networks of odd sizes in double precision, forward and gradients, written as
-the formulas are in the papers and not as jetcl computes them. Needs torch and safetensors; run by hand, never by make:
+"""Makes the small golden files of this folder: networks of odd sizes in double precision, forward and
+gradients, written as the formulas are in the papers and not as jetcl computes them. Needs torch and
+safetensors; run by hand, never by make:
 
     python3 tests/golden/make.py tests/golden
 
-tiny_vit: class-token pooling. tiny_moe: a SpheroMoE ViT on images that are no square, 2 slots, heads of 5 channels, experts
-shared between layers. tiny_soft: Soft MoE. tiny_convnext: SpheroMoE in ConvNeXt blocks. Inputs and parameters are drawn in
-float32, so they are exact; results are rounded to float32 once.
+tiny_vit: class-token pooling. tiny_moe: a SpheroMoE ViT on images that are no square, 2 slots, heads of 5
+channels, experts shared between layers. tiny_soft: Soft MoE. tiny_convnext: SpheroMoE in ConvNeXt blocks.
+Inputs and parameters are drawn in float32, so they are exact; results are rounded to float32 once.
 """
 import math
 import sys
@@ -20,7 +21,7 @@ def l2norm(x):
 
 
 def entmax15(x):
-    """Root of sum max(x/2 - t, 0)^2 = 1 by bisection, then one exact step on the support (so gradients are exact)."""
+    """Root of sum max(x/2 - t, 0)^2 = 1 by bisection, then an exact step on the support, for gradients."""
     z = x / 2
     hi = z.detach().amax(-1, keepdim=True)
     lo = hi - 1
@@ -38,8 +39,9 @@ def entmax15(x):
 
 def experts(p, name, x):
     """x (b e s d), each expert with weights of its own."""
-    h = F.gelu(torch.einsum('besd,ehd->besh', x, p[name + '.vit_fc1.weight']) + p[name + '.vit_fc1.bias'][:, None])
-    return torch.einsum('besh,edh->besd', h, p[name + '.vit_fc2.weight']) + p[name + '.vit_fc2.bias'][:, None]
+    w1, b1, w2, b2 = (p[f'{name}.vit_{k}'] for k in ('fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias'))
+    h = F.gelu(torch.einsum('besd,ehd->besh', x, w1) + b1[:, None])
+    return torch.einsum('besh,edh->besd', h, w2) + b2[:, None]
 
 
 def moe(p, name, x, c, owner=None):
@@ -128,7 +130,8 @@ def convnext(p, images, c, seen):
         for j in range(depth):
             b = f'stages.{i}.blocks.{j}'
             w = p[b + '.conv_dw.weight']
-            y = F.conv2d(x.permute(0, 3, 1, 2), w, p[b + '.conv_dw.bias'], padding=3, groups=len(w)).permute(0, 2, 3, 1)
+            y = F.conv2d(x.permute(0, 3, 1, 2), w, p[b + '.conv_dw.bias'], padding=3, groups=len(w))
+            y = y.permute(0, 2, 3, 1)
             y = norm(p, b + '.norm', y)
             y = moe(p, b, y.flatten(1, 2), c).reshape(y.shape) if k in c.get('layers', []) else mlp(p, b, y)
             x = x + (y * p[b + '.gamma'] if b + '.gamma' in p else y)
@@ -141,11 +144,13 @@ def expert_shapes(out, name, d, c):
     """name: of the layer that owns the experts."""
     h = int(d * c.get('mlp_ratio', 4))
     kinds = [('experts', c['core'], h)] if c.get('soft') else \
-        [('core_experts', c['core'], h), ('univ_experts', c.get('universal', 0), int(h * c.get('ratio', .25)))]
+        [('core_experts', c['core'], h),
+         ('univ_experts', c.get('universal', 0), int(h * c.get('ratio', .25)))]
     for kind, e, wide in kinds:
         if e:
-            out[f'{name}.mlp.{kind}.vit_fc1.weight'], out[f'{name}.mlp.{kind}.vit_fc1.bias'] = (e, wide, d), (e, wide)
-            out[f'{name}.mlp.{kind}.vit_fc2.weight'], out[f'{name}.mlp.{kind}.vit_fc2.bias'] = (e, d, wide), (e, d)
+            experts = f'{name}.mlp.{kind}.vit_'
+            out[experts + 'fc1.weight'], out[experts + 'fc1.bias'] = (e, wide, d), (e, wide)
+            out[experts + 'fc2.weight'], out[experts + 'fc2.bias'] = (e, d, wide), (e, d)
 
 
 def layer_shapes(out, name, d, c, is_moe, own=True):
@@ -175,10 +180,12 @@ def shapes(c):
             d = dims[i]
             if i:
                 pair(f'stages.{i}.downsample.0', dims[i - 1])
-                out[f'stages.{i}.downsample.1.weight'], out[f'stages.{i}.downsample.1.bias'] = (d, dims[i - 1], 2, 2), (d,)
+                down = f'stages.{i}.downsample.1'
+                out[down + '.weight'], out[down + '.bias'] = (d, dims[i - 1], 2, 2), (d,)
             for j in range(depth):
                 b = f'stages.{i}.blocks.{j}'
-                out[b + '.conv_dw.weight'], out[b + '.conv_dw.bias'], out[b + '.gamma'] = (d, 1, 7, 7), (d,), (d,)
+                out[b + '.conv_dw.weight'], out[b + '.conv_dw.bias'] = (d, 1, 7, 7), (d,)
+                out[b + '.gamma'] = (d,)
                 pair(b + '.norm', d)
                 layer_shapes(out, b, d, c, at in layers)
                 at += 1
@@ -194,7 +201,8 @@ def shapes(c):
     for i in range(c['depth']):
         b = f'blocks.{i}'
         pair(b + '.norm1', d), pair(b + '.norm2', d)
-        out[b + '.attn.qkv.weight'], out[b + '.attn.proj.weight'], out[b + '.attn.proj.bias'] = (3 * d, d), (d, d), (d,)
+        out[b + '.attn.qkv.weight'] = (3 * d, d)
+        out[b + '.attn.proj.weight'], out[b + '.attn.proj.bias'] = (d, d), (d,)
         if c.get('qkv_bias', True):
             out[b + '.attn.qkv.bias'] = (3 * d,)
         if c.get('layer_scale'):
@@ -212,9 +220,10 @@ def draw(c, seed):
         v = torch.randn(shape, generator=g)
         fan = math.prod(shape[1:]) if len(shape) in (2, 4) else shape[-1] if shape else 1
         last = name.rsplit('.', 1)[-1]
+        norm_like = 'norm' in name or last == 'gamma' or '.downsample.0.' in name
         if 'scale' in name and not shape:
             v = .5 + .05 * v
-        elif 'norm' in name or last == 'gamma' or name in ('stem.1.weight', 'stem.1.bias') or '.downsample.0.' in name:
+        elif norm_like or name in ('stem.1.weight', 'stem.1.bias'):
             v = (last != 'bias') + .1 * v
         elif last == 'bias' or name in ('cls_token', 'pos_embed'):
             v = .2 * v
@@ -243,10 +252,14 @@ def batch(c, b, seed):
 
 
 CASES = {
-    'tiny_vit': dict(image=(16, 16), patch=8, dim=21, depth=2, heads=3, classes=7, pool='token', layer_scale=True),
-    'tiny_moe': dict(image=(8, 12), patch=4, dim=20, depth=3, heads=4, classes=5, layers=[1, 2], core=2, universal=3, slots=2, share=2),
-    'tiny_soft': dict(image=(12, 8), patch=4, dim=12, depth=2, heads=1, classes=5, layers=[1], core=5, soft=True),
-    'tiny_convnext': dict(image=(40, 32), depths=[1, 2], dims=[6, 18], classes=5, layers=[1, 2], core=2, universal=3),
+    'tiny_vit': dict(image=(16, 16), patch=8, dim=21, depth=2, heads=3, classes=7, pool='token',
+                     layer_scale=True),
+    'tiny_moe': dict(image=(8, 12), patch=4, dim=20, depth=3, heads=4, classes=5, layers=[1, 2], core=2,
+                     universal=3, slots=2, share=2),
+    'tiny_soft': dict(image=(12, 8), patch=4, dim=12, depth=2, heads=1, classes=5, layers=[1], core=5,
+                      soft=True),
+    'tiny_convnext': dict(image=(40, 32), depths=[1, 2], dims=[6, 18], classes=5, layers=[1, 2], core=2,
+                          universal=3),
 }
 
 
@@ -257,7 +270,8 @@ def main(folder):
         out = {'in.images': images, 'in.soft_labels': labels, 'out.logits': logits, 'out.loss': loss}
         out.update({'param.' + k: v for k, v in p.items()} | {'grad.' + k: v for k, v in grads.items()})
         out.update({'aux.' + k: v for k, v in seen.items()})
-        save_file({k: v.detach().float().contiguous() for k, v in out.items()}, f'{folder}/{name}.safetensors')
+        out = {k: v.detach().float().contiguous() for k, v in out.items()}
+        save_file(out, f'{folder}/{name}.safetensors')
 
 
 if __name__ == '__main__':
