@@ -30,7 +30,7 @@ SOME const char *scratch_path(char out[4096], const char *name)
     return out;
 }
 
-SOME int scratch_files(void)                       /* how many there are: nothing may be left behind by a failed save */
+SOME int scratch_files(void)            /* how many there are: nothing may be left behind by a failed save */
 {
     int n = 0;
     DIR *d = opendir(scratch_dir());
@@ -77,7 +77,7 @@ SOME ckpt *sample_new(void)
     };
     static u64 bits[64];
     for (int i = 0; i < countof(bits); i++)
-        bits[i] = (u64)i * 0x9e3779b97f4a7c15u >> 1;       // includes NaNs with a payload: bits, not values, must survive
+        bits[i] = (u64)i * 0x9e3779b97f4a7c15u >> 1;       // some are NaNs with a payload: bits must survive
     static const u8 flags[] = { 1, 0, 1 };
     ckpt *c = ckpt_new();
     for (int i = 0; i < countof(row); i++)

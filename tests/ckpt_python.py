@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
-"""What jetcl converts must be read by the programs people use: ckpt_python.py JETCL FOLDER. Prints a line per check, as
-run.sh counts them; what is not installed is skipped by name. JETCL_REFERENCE: a checkout of the reference's sources."""
+"""What jetcl converts must be read by the programs people use: ckpt_python.py JETCL FOLDER. Prints a line per
+check, as run.sh counts them; what is not installed is skipped by name. JETCL_REFERENCE: a checkout of the
+reference's sources."""
 import importlib
 import os
 import subprocess
@@ -30,9 +31,12 @@ def convert(source, name):
 
 def same(a, b, torch):
     def bits(t):
-        return t.detach().contiguous().reshape(-1).view(torch.uint8) if t.numel() else torch.zeros(0, dtype=torch.uint8)
-    return list(sorted(a)) == list(sorted(b)) and all(
-        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and torch.equal(bits(a[k]), bits(b[k])) for k in a)
+        if not t.numel():
+            return torch.zeros(0, dtype=torch.uint8)
+        return t.detach().contiguous().reshape(-1).view(torch.uint8)
+    return sorted(a) == sorted(b) and all(
+        a[k].dtype == b[k].dtype and a[k].shape == b[k].shape and torch.equal(bits(a[k]), bits(b[k]))
+        for k in a)
 
 
 def formats():
@@ -43,33 +47,40 @@ def formats():
     torch, np, st = found
     twin = st.load_file(f"{golden}/ckpt_twin.safetensors")
     pth = convert(f"{golden}/ckpt_twin.safetensors", "a.pth")
-    report("torch.load(weights_only=True) reads our .pth", same(twin, torch.load(pth, weights_only=True), torch))
-    report("torch.load(mmap=True) reads our .pth", same(twin, torch.load(pth, weights_only=True, mmap=True), torch))
+    loaded = torch.load(pth, weights_only=True)
+    report("torch.load(weights_only=True) reads our .pth", same(twin, loaded, torch))
+    loaded = torch.load(pth, weights_only=True, mmap=True)
+    report("torch.load(mmap=True) reads our .pth", same(twin, loaded, torch))
     npz = convert(pth, "b.npz")
     with np.load(npz) as z:
         report("numpy.load reads our .npz", sorted(z.files) == sorted(twin) and all(
-            z[k].tobytes() == twin[k].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if twin[k].numel() else True
-            for k in twin))
+            z[k].tobytes() == t.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            for k, t in twin.items() if t.numel()))
     back = convert(npz, "c.safetensors")
-    report("safetensors reads our .safetensors, three conversions later", same(twin, st.load_file(back), torch))
+    report("safetensors reads our .safetensors, three conversions later",
+           same(twin, st.load_file(back), torch))
     again = convert(convert(convert(back, "d.pth"), "e.npz"), "f.safetensors")
-    report("safetensors -> pth -> npz -> safetensors keeps every byte", open(back, "rb").read() == open(again, "rb").read())
-    odd = {"u16": torch.tensor([1, 65535], dtype=torch.uint16), "f8": torch.tensor([1.0, -448]).to(torch.float8_e4m3fn),
-           "c": torch.tensor([1 + 2j])}
+    report("safetensors -> pth -> npz -> safetensors keeps every byte",
+           open(back, "rb").read() == open(again, "rb").read())
+    odd = {"u16": torch.tensor([1, 65535], dtype=torch.uint16),
+           "f8": torch.tensor([1.0, -448]).to(torch.float8_e4m3fn), "c": torch.tensor([1 + 2j])}
     st.save_file(odd, f"{folder}/odd.safetensors", metadata={"arch": "x\ny"})
     loaded = torch.load(convert(f"{folder}/odd.safetensors", "odd.pth"), weights_only=True)
     report("torch reads types that have no storage class", same(odd, loaded, torch))
     report("metadata travels as an attribute", loaded._jetcl == {"arch": "x\ny"})
-    marked = {"tensor": torch.randn(2, 3), "parameter": torch.nn.Parameter(torch.randn(2, 3)), "turned": torch.randn(4, 3).t()}
+    marked = {"tensor": torch.randn(2, 3), "parameter": torch.nn.Parameter(torch.randn(2, 3)),
+              "turned": torch.randn(4, 3).t()}
     for t in marked.values():
         t.origin = "somewhere"
     torch.save(marked, f"{folder}/marked.pth")
     plain = {k: t.detach().contiguous() for k, t in marked.items()}
-    report("tensors with attributes are tensors", same(plain, st.load_file(convert(f"{folder}/marked.pth", "m.safetensors")), torch))
+    loaded = st.load_file(convert(f"{folder}/marked.pth", "m.safetensors"))
+    report("tensors with attributes are tensors", same(plain, loaded, torch))
     state = {"module": torch.nn.Linear(3, 2)}
     torch.save(state["module"], f"{folder}/whole.pth")
+    loaded = st.load_file(convert(f"{folder}/whole.pth", "whole.safetensors"))
     report("a whole pickled module becomes its state dict",
-           same(state["module"].state_dict(), st.load_file(convert(f"{folder}/whole.pth", "whole.safetensors")), torch))
+           same(state["module"].state_dict(), loaded, torch))
 
 
 def timm_models():
@@ -79,11 +90,13 @@ def timm_models():
     torch, timm, st = found
     shape = dict(img_size=16, patch_size=8, embed_dim=8, depth=2, num_heads=2, mlp_ratio=2, num_classes=3)
     source = timm.models.VisionTransformer(**shape)
-    torch.save({"epoch": 1, "state_dict": {"module." + k: v for k, v in source.state_dict().items()}}, f"{folder}/vit.pth")
+    wrapped = {"module." + k: v for k, v in source.state_dict().items()}
+    torch.save({"epoch": 1, "state_dict": wrapped}, f"{folder}/vit.pth")
     for name in ("vit2.pth", "vit2.safetensors"):
         model = timm.models.VisionTransformer(**shape)
         timm.models.load_checkpoint(model, convert(f"{folder}/vit.pth", name), strict=True)
-        report(f"timm loads our {name.split('.')[1]} with strict=True", same(source.state_dict(), model.state_dict(), torch))
+        report(f"timm loads our {name.split('.')[1]} with strict=True",
+               same(source.state_dict(), model.state_dict(), torch))
     convnext = timm.models.ConvNeXt(depths=(1, 1, 2, 1), dims=(8, 8, 8, 8), num_classes=3)
     official = {}
     for k, v in convnext.state_dict().items():       # as Facebook's files name them
@@ -116,8 +129,9 @@ def reference():
 
     def make():
         return vit.VisionTransformerMoe(
-            img_size=32, patch_size=8, embed_dim=24, depth=4, num_heads=3, num_classes=10, global_pool="avg", moe_layers=[2, 3],
-            if_dualpath=True, core_experts=6, univ_experts=12, univ_factor=0.25, slot_layernorm=True, add_noise=False)
+            img_size=32, patch_size=8, embed_dim=24, depth=4, num_heads=3, num_classes=10,
+            global_pool="avg", moe_layers=[2, 3], if_dualpath=True, core_experts=6, univ_experts=12,
+            univ_factor=0.25, slot_layernorm=True, add_noise=False)
     source, target = make(), make()
     state = {"state_dict": {"model." + k: v for k, v in source.state_dict().items()}}
     torch.save(state, f"{folder}/moe.pth")

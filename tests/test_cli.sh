@@ -44,7 +44,9 @@ try 0 'recycle.strategy ' '' help recycle.
 try 0 "--set 'signal.save_on=[INT, TERM, USR1]'" '' help signal.save_on
 try 0 '--out FILE' '' help recycle
 try 0 '--out DIR' '' help train
-for c in run recycle train eval predict data probe; do "$jetcl" help $c | grep -v '^  jetcl'; done >"$dir/help"
+for c in run recycle train eval predict data probe; do
+    "$jetcl" help $c | grep -v '^  jetcl'
+done >"$dir/help"
 same 'help fits into 80 columns' "$(awk 'length > 80 && !/explains the keys/' "$dir/help")" ''
 
 # options
@@ -82,7 +84,8 @@ done
 printf 'train:\n  epochs: 3\n   batch: 4\n' >"$dir/bad.yaml"
 try 2 '' 'bad.yaml:2:' config "$dir/bad.yaml"
 try 2 '' 'is the next line indented too far?' config "$dir/bad.yaml"
-try 2 '' "recycling strategy 'importence' (did you mean 'importance'?)" config --check --set recycle.strategy=importence
+try 2 '' "recycling strategy 'importence' (did you mean 'importance'?)" \
+    config --check --set recycle.strategy=importence
 try 2 '' "no data set 'cifr10' (did you mean 'cifar10'?)" config --check --set data.set=cifr10
 
 # devices; what the list holds depends on the machine
@@ -126,8 +129,9 @@ try 2 '' "table.yaml:2:26: " table "$dir/table.yaml"
 try 2 '' 'No such file' table "$dir/none.yaml"
 
 try 2 '' '--only nonsense: no cell has this in its name' table experiments/tables/demo.yaml --only nonsense
-if "$jetcl" devices >/dev/null 2>&1; then                # the table is printed, and why it is not complete is said
-    printf 'data: {set: demo, root: %s, train: a/train, eval: a/test}\nmodel: {init: gone.npz}\n' "$dir" >"$dir/cell.yaml"
+if "$jetcl" devices >/dev/null 2>&1; then         # the table is printed, and why it is not complete is said
+    printf 'data: {set: demo, root: %s, train: a/train, eval: a/test}\nmodel: {init: gone.npz}\n' "$dir" \
+        >"$dir/cell.yaml"
     printf 'columns: [a]\nrows: [{name: x, cells: [cell.yaml]}]\n' >"$dir/table.yaml"
     try 3 '| x   | -' '1 of 1 experiments failed; the first: ' table "$dir/table.yaml" --out "$dir/runs"
 fi

@@ -109,9 +109,12 @@ try "converting says what was written" 0 "last.npz: " convert whole/ckpt/last.sa
 # What can be wrong.
 mkdir -p foreign empty; : > foreign/notes.txt
 try "no run to resume" 2 "foreign holds no run to resume" run exp.yaml --out foreign --resume
-try "a warm-up that never ends" 0 "the learning rate never reaches optim.lr" run exp.yaml --dry-run --set schedule.warmup_epochs=20
-try "no image in a folder" 3 "empty: no image in this folder" predict exp.yaml whole/ckpt/last.safetensors empty
-try "no such split" 3 "no split 'val' there; its folders: " run exp.yaml --dry-run --set data.set=folder --set data.train=val --set data.root=$dir
+try "a warm-up that never ends" 0 "the learning rate never reaches optim.lr" \
+    run exp.yaml --dry-run --set schedule.warmup_epochs=20
+try "no image in a folder" 3 "empty: no image in this folder" \
+    predict exp.yaml whole/ckpt/last.safetensors empty
+try "no such split" 3 "no split 'val' there; its folders: " \
+    run exp.yaml --dry-run --set data.set=folder --set data.train=val --set data.root=$dir
 try "no such strategy" 2 "recycling strategy" run exp.yaml --out x --set recycle.strategy=best
 try "no such image" 3 "nothing.jpg: No such file" predict exp.yaml whole/ckpt/last.safetensors nothing.jpg
 head -c 300 "$image" > cut.png; head -c 200 /dev/urandom > noise.jpg
