@@ -49,7 +49,7 @@ $(B)/gen/version.c: FORCE
 	 cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
 FORCE:
 
-demo: $(B)/jetcl                             ## the whole pipeline in three minutes
+demo: $(B)/jetcl                             ## the whole pipeline, in a minute or two on two cores
 	$(B)/jetcl table experiments/tables/demo.yaml $(DEMO_OPTIONS)
 
 test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a user runs it; T=ops runs test_ops only

@@ -88,6 +88,13 @@ try 2 '' "recycling strategy 'importence' (did you mean 'importance'?)" \
     config --check --set recycle.strategy=importence
 try 2 '' "no data set 'cifr10' (did you mean 'cifar10'?)" config --check --set data.set=cifr10
 
+if [ -f README.md ]; then
+    for f in $(grep -o 'experiments/[a-z0-9_/.-]*\.yaml' README.md | sort -u); do
+        [ -f "$f" ] || echo "not ok README.md names $f, which is not there"
+    done
+    same 'README.md fits into 100 columns' "$(grep -v '^|' README.md | awk 'length > 100')" ''
+fi
+
 # devices; what the list holds depends on the machine
 if "$jetcl" devices >/dev/null 2>&1; then
     try 0 '0:0' '' devices

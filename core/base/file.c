@@ -79,8 +79,9 @@ int file_mkdirs(const char *path)
         char c = *s;
         *s = 0;
         struct stat st;
-        if (mkdir(p, 0777) && (stat(p, &st) || !S_ISDIR(st.st_mode)))
-            return fail(FAULT_RUN, "%s: cannot make the folder: %s", p, strerror(errno));
+        int why = mkdir(p, 0777) ? errno : 0;
+        if (why && (stat(p, &st) || !S_ISDIR(st.st_mode)))
+            return fail(FAULT_RUN, "%s: cannot make the folder: %s", p, strerror(why));
         if (!c)
             return 0;
         *s = c;

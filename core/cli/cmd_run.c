@@ -33,7 +33,11 @@ static int finish(struct cli *c, struct spec *s)
 static int run(struct cli *c)
 {
     struct spec s;
-    return cli_operands(c, 1, 1) || cli_experiment(c, &s) || finish(c, &s) ? -1 : 0;
+    if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
+        return -1;
+    if (s.model.moe.layers.n && !*s.recycle.from.experts && !*s.model.init)
+        say(SAY_NORMAL, "recycle.from.experts is not given: nothing is recycled, the experts start at random");
+    return finish(c, &s);
 }
 
 static int train(struct cli *c)

@@ -1,6 +1,8 @@
 /* cmd_tune.c: choose the kernels' parameters for a model on this device by measuring them. */
 #include "cli/cli.h"
 #include "train/tune.h"
+#include <errno.h>
+#include <unistd.h>
 
 static void print(const struct cli *c, const struct tune_row *r, int n)
 {
@@ -17,6 +19,15 @@ static void print(const struct cli *c, const struct tune_row *r, int n)
                    r->shipped_ms, r->best_ms, r->ratio, *r->choice ? r->choice : "as shipped");
 }
 
+/* Minutes of measuring are not to end at a folder that cannot be written. */
+static int check_cache(const struct cli *c)
+{
+    const char *dir = arena_printf(c->arena, "%s/tuning", dev_cache_dir());
+    if (file_mkdirs(dir))
+        return -1;
+    return access(dir, W_OK) ? fail(FAULT_RUN, "%s: cannot write: %s", dir, strerror(errno)) : 0;
+}
+
 static int run(struct cli *c)
 {
     struct spec s;
@@ -31,6 +42,8 @@ static int run(struct cli *c)
         return fail(FAULT_USAGE, "JETCL_TRACE=no_tuning leaves nothing to tune");
     if (!s.model.classes)
         s.model.classes = 1000;                   // the head is a small part of any step
+    if (check_cache(c))
+        return -1;
     dev *d = dev_open(s.device);
     struct tune_row *rows;
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
