@@ -125,6 +125,13 @@ try 2 '' 'too many arguments' devices x
 
 printf 'model: {arch: vit, image: 16, patch: 8, dim: 8, depth: 2, heads: 2}\n' >"$dir/moe0.yaml"
 
+"$jetcl" count experiments/models/c-jetmoe-f.yaml 2>/dev/null >"$dir/out"
+same 'the table of layers fits into 80 columns' "$(awk 'length > 80' "$dir/out")" ''
+if "$jetcl" devices >/dev/null 2>&1 && command -v script >/dev/null; then
+    TERM=xterm script -qec "'$jetcl' bench layernorm.fwd --seconds 0.01" /dev/null >"$dir/out" </dev/null
+    same 'a progress line is gone before a result is printed' "$(grep -c 'fwdlayernorm' "$dir/out")" 0
+fi
+
 # tables: resolved and listed, collected without running anything
 for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f"; done
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"

@@ -97,6 +97,7 @@ static int print_rows(struct cli *c, dev *d, bench *b)
         progress("%s", bench_name(b, i));
         if (bench_run(b, i, &r))
             return -1;
+        progress_done();                          // stdout may be the same terminal
         c->json ? print_json(&r, dev_info(d)->name) : print_row(&r);
         fflush(stdout);
         for (int k = 0; k < countof(names); k++)
@@ -154,5 +155,5 @@ static const struct cli_option options[] = {
 };
 const struct command bench_cmd = {
     "bench", "speed of kernels and whole steps, against the device's own peaks", "bench [NAME...] [options]",
-    { "jetcl bench layernorm matmul.nt", "jetcl bench step.moe_t --batch 32 --json" },
+    { "jetcl bench layernorm matmul.nt --device cpu,gpu", "jetcl bench step.moe_t --batch 32 --json" },
     options, TAKES_JSON, run };

@@ -48,23 +48,25 @@ static const char *grouped(char out[32], i64 n)
 static void print_table(const struct model_count *k)
 {
     char a[32], b[24], c[24], d[24];
-    printf("%-22s %-10s %15s %11s %11s %10s %10s\n", "layer", "experts", "parameters", "M-adds", "complete",
-           "evaluating", "kept");
+    printf("%-19s %-8s %11s %10s %10s %8s %8s\n", "layer", "experts", "parameters", "M-adds", "complete",
+           "alive", "kept");
     for (int i = 0; i < k->n; i++) {
         const struct model_layer *l = &k->layer[i];
-        printf("%-22s %-10s %15s %9.3f M %9.3f M %10s %10s\n", l->name, l->experts ? l->experts : "",
+        printf("%-19s %-8s %11s %8.3f M %8.3f M %8s %8s\n", l->name, l->experts ? l->experts : "",
                grouped(a, l->params), (l->macs - l->attention) / 1e6, l->macs / 1e6,
                text_bytes(b, (f64)l->eval_bytes), text_bytes(c, (f64)l->kept_bytes));
     }
     f64 unit = k->paper_macs < 1e9 ? 1e6 : 1e9;
     char sign = unit < 1e9 ? 'M' : 'G';
-    printf("%-22s %-10s %15s %9.3f %c %9.3f %c\n\n", "all", "", grouped(a, k->params),
+    printf("%-19s %-8s %11s %8.3f %c %8.3f %c\n\n", "all", "", grouped(a, k->params),
            k->paper_macs / unit, sign, k->macs / unit, sign);
-    printf("M-adds: multiply-adds for one image, the paper's FLOPs; complete: with attention's products\n");
-    printf("evaluating: activations alive while it computes; kept: what it leaves for the backward pass\n");
+    printf("M-adds: multiply-adds for one image, the paper's FLOPs\n"
+           "complete: with attention's two products\n"
+           "alive: activations while it computes, evaluating\n"
+           "kept: what it leaves for the backward pass, training\n");
     printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch,
            text_bytes(b, (f64)k->weight_bytes), text_bytes(c, (f64)k->eval_bytes));
-    printf("training on %d images: %s for weights, gradients and moments, %s for activations; %s in all\n",
+    printf("training on %d images: %s for weights, gradients and moments,\n    %s for activations; %s in all\n",
            k->train_batch, text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes),
            text_bytes(d, (f64)(k->state_bytes + k->train_bytes)));
 }

@@ -178,8 +178,8 @@ void report_text(FILE *f, const struct recycle_report *r)
         fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n",
                 100 * r->channel_mass);
     if (!isnan(r->distance))
-        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %% of their "
-                "length; the first class is the same for %.1f %% of the images\n",
+        fprintf(f, "before training, class scores differ from those of recycle.from.%s by %.1f %%\n"
+                "of their length; the first class is the same for %.1f %% of the images\n",
                 r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
 }
 
