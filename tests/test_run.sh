@@ -108,7 +108,8 @@ try "converting says what was written" 0 "last.npz: " convert whole/ckpt/last.sa
 
 # What can be wrong.
 try "no place for tuning results" 1 "cannot make the folder: File exists" tune exp.yaml --cache-dir exp.yaml
-try "weights that are not there" 3 "no such checkpoint (README, " run exp.yaml --dry-run --set model.init=gone.npz
+try "weights that are not there" 3 "no such checkpoint (README, " \
+    run exp.yaml --dry-run --set model.init=gone.npz
 mkdir -p foreign empty; : > foreign/notes.txt
 try "no run to resume" 2 "foreign holds no run to resume" run exp.yaml --out foreign --resume
 try "a warm-up that never ends" 0 "the learning rate never reaches optim.lr" \

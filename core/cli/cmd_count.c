@@ -66,8 +66,9 @@ static void print_table(const struct model_count *k)
            "kept: what it leaves for the backward pass, training\n");
     printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch,
            text_bytes(b, (f64)k->weight_bytes), text_bytes(c, (f64)k->eval_bytes));
-    printf("training on %d images: %s for weights, gradients and moments,\n    %s for activations; %s in all\n",
-           k->train_batch, text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes),
+    printf("training on %d images: %s for weights, gradients and moments,\n"
+           "    %s for activations; %s in all\n", k->train_batch,
+           text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes),
            text_bytes(d, (f64)(k->state_bytes + k->train_bytes)));
 }
 

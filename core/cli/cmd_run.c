@@ -36,7 +36,8 @@ static int run(struct cli *c)
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
         return -1;
     if (s.model.moe.layers.n && !*s.recycle.from.experts && !*s.model.init)
-        say(SAY_NORMAL, "recycle.from.experts is not given: nothing is recycled, the experts start at random");
+        say(SAY_NORMAL, "recycle.from.experts is not given: nothing is recycled, the experts start at "
+            "random");
     return finish(c, &s);
 }
 
