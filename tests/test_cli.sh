@@ -64,6 +64,8 @@ try 0 '"lr": 0.004' '' config --json
 try 0 '"accumulate": "auto"' '' config --json
 try 0 '"key": "model.moe.core"' '' config --list --json
 
+try 2 '' '--json is for results' table experiments/tables/demo.yaml --dry-run --json
+
 # experiment files: the message, the line and the caret
 printf 'name: x\nschedule:\n  warmup_epoch: 3\n' >"$dir/bad.yaml"
 try 2 '' "bad.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)" \

@@ -25,6 +25,7 @@ expect verify 0 "in order" "$jetcl" data verify demo --root "$dir"
 expect show 0 "demo/a/train/" "$jetcl" data show exp.yaml --images 20 --png sheet.png --tensor x.safetensors
 expect sheet_is_png 0 "PNG" head -c 4 sheet.png
 expect tensors 0 "[20 3 32 32]" "$jetcl" inspect x.safetensors
+expect show_json 0 '"labels": {' "$jetcl" data show exp.yaml --images 3 --json
 "$jetcl" data show exp.yaml --images 20 --tensor y.safetensors --threads 1 >/dev/null 2>&1
 expect same_with_one_thread 0 "" cmp x.safetensors y.safetensors
 expect show_eval 0 "disc-checker-pair 1" "$jetcl" data show exp.yaml --split eval --images 500

@@ -4,6 +4,7 @@
 #include "ckpt/ckpt.h"
 #include "data/report.h"
 #include "train/learner.h"
+#include "train/report.h"
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -234,6 +235,24 @@ static void print_shown(const dataset *d, const struct shown *g, int columns)
     }
 }
 
+static int print_shown_json(const dataset *d, const struct shown *g, int columns)
+{
+    json_t *all = json_array();
+    for (int i = 0; i < g->n; i++) {
+        char path[4096], text[512];
+        json_t *labels = json_object();
+        for (int k = 0; k < g->classes; k++)
+            if (g->soft[(i64)i * g->classes + k] > 0)
+                json_object_set_new(labels, data_class_name(d, k),
+                                    json_real((f64)g->soft[(i64)i * g->classes + k]));
+        json_array_append_new(all, json_pack("{s:i, s:i, s:o, s:o}", "row", i / columns + 1,
+                                             "column", i % columns + 1, "path",
+                                             json_text(path_shown(text, data_path(d, g->index[i], path))),
+                                             "labels", labels));
+    }
+    return print_json(all);
+}
+
 static int save_tensors(const char *path, const struct shown *g)
 {
     ckpt *k = ckpt_new();
@@ -266,6 +285,8 @@ static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 ima
         columns++;
     if ((png && save_sheet(c->arena, png, d, &g, columns)) || (tensor && save_tensors(tensor, &g)))
         return -1;
+    if (c->json)
+        return print_shown_json(d, &g, columns);
     print_shown(d, &g, columns);
     return 0;
 }

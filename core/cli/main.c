@@ -326,6 +326,8 @@ static int run(struct cli *c, int argc, char **argv)
     if (argc > 1 && read_options(c, &l, argc - 1, argv + 1))
         return -1;
     say_setup(l.say);
+    if (c->json && c->dry_run)
+        return fail(FAULT_USAGE, "--json is for results, and --dry-run has none");
     return l.help ? help_command(c->command), 0 : c->command->run(c);
 }
 
