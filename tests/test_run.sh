@@ -133,6 +133,7 @@ try "a truncated predecessor" 3 "cut.safetensors" \
 try "nothing to start from" 3 "model.init" run exp.yaml --dry-run --set model.init=gone.safetensors
 [ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
+try "a device that computes nothing" 2 "there would be no result" eval exp.yaml whole/ckpt/last.safetensors --device null
 try "no such device" 4 "nosuch" run exp.yaml --out x --device nosuch
 try "no data" 3 "" run exp.yaml --out x --set data.set=folder --set data.root=/nonexistent
 try "a batch larger than the set" 2 "train.batch" run exp.yaml --out x --set train.batch=100000

@@ -111,7 +111,7 @@ static int print_rows(struct cli *c, dev *d, bench *b)
 
 static int run_on(struct cli *c, const char *spec, const struct bench_options *o)
 {
-    dev *d = dev_open(spec);
+    dev *d = dev_open_real(spec);
     bench *b = d ? bench_open(d, o) : NULL;
     int rc = b ? unknown(c, b) : -1;
     if (!rc && cli_given(c, "list"))

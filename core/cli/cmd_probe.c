@@ -107,7 +107,7 @@ static int find_classes(struct probe *b, const char *weights)
 static int load_weights(struct probe *b, const char *weights)
 {
     b->s.model.init = "";
-    if (!(b->d = dev_open(b->s.device)))
+    if (!(b->d = dev_open_real(b->s.device)))
         return -1;
     b->p = model_open(b->d, &b->s, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD);
     if (!b->p || model_load(b->p, &b->s, weights, b->s.model.init_ema))

@@ -20,7 +20,7 @@ static int run(struct cli *c)
     const char *out = c->out ? c->out : arena_printf(c->arena, "%s-recycled.safetensors", s.name);
     if (!c->dry_run && check_out(c, out))
         return -1;
-    dev *d = dev_open(s.device);
+    dev *d = dev_open_real(s.device);
     if (!d)
         return -1;
     if (c->dry_run) {

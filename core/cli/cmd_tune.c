@@ -44,7 +44,7 @@ static int run(struct cli *c)
         s.model.classes = 1000;                   // the head is a small part of any step
     if (check_cache(c))
         return -1;
-    dev *d = dev_open(s.device);
+    dev *d = dev_open_real(s.device);
     struct tune_row *rows;
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
     if (n >= 0) {

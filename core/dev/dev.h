@@ -42,6 +42,8 @@ int dev_find(const char *spec, struct dev_info *out);
 /* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto.
  * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line which device `auto` took. */
 dev                   *dev_open(const char *spec);
+/* The same for those who want results: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
+dev                   *dev_open_real(const char *spec);
 void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);     /* under JETCL_TRACE=no_class: still its own class */

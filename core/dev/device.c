@@ -307,6 +307,16 @@ dev *dev_open(const char *spec)
     return d;
 }
 
+dev *dev_open_real(const char *spec)
+{
+    dev *d = dev_open(spec);
+    if (!d || d->class != DEV_NULL)
+        return d;
+    dev_close(d);
+    fail(FAULT_USAGE, "device null computes nothing: there would be no result");
+    return NULL;
+}
+
 void dev_close(dev *d)
 {
     if (!d)

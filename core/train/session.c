@@ -103,7 +103,7 @@ int session_open(struct session *e, const struct spec *s, int wants, const char 
         return -1;
     if ((wants & SESSION_EVAL_DATA) && open_split(e, false))
         return -1;
-    if (!(e->d = dev_open(e->s.device)))
+    if (!(e->d = dev_open_real(e->s.device)))
         return -1;
     if ((wants & SESSION_TRAINS) && session_fit(e))
         return -1;
