@@ -86,6 +86,12 @@ done
 printf 'train:\n  epochs: 3\n   batch: 4\n' >"$dir/bad.yaml"
 try 2 '' 'bad.yaml:2:' config "$dir/bad.yaml"
 try 2 '' 'is the next line indented too far?' config "$dir/bad.yaml"
+printf 'data:\n  set:folder\n' >"$dir/bad.yaml"
+try 2 '' 'a blank after the colon' config "$dir/bad.yaml"
+printf 'data: {set: folder\ntrain: {epochs: 3}\n' >"$dir/bad.yaml"
+try 2 '' 'is a closing bracket missing before?' config "$dir/bad.yaml"
+printf 'train:\n  epochs:\n' >"$dir/bad.yaml"
+try 2 '' 'bad.yaml:2:3: train.epochs' config "$dir/bad.yaml"
 try 2 '' "recycling strategy 'importence' (did you mean 'importance'?)" \
     config --check --set recycle.strategy=importence
 try 2 '' "no data set 'cifr10' (did you mean 'cifar10'?)" config --check --set data.set=cifr10

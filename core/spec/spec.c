@@ -123,7 +123,8 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
     if (!k && spec_is_section(path)) {
         bool empty = y->kind == YAML_TEXT && !y->text[0];
         if (y->kind != YAML_MAP && !empty)
-            return yaml_fail(y, "%s is a section: it wants keys below it", path);
+            return yaml_fail(y, "%s is a section: it wants keys below it%s", path,
+                             y->kind == YAML_TEXT && strchr(y->text, ':') ? ", a blank after the colon" : "");
         return empty ? 0 : apply(s, y, path, layer);
     }
     if (!k)

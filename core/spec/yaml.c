@@ -146,7 +146,9 @@ static int convert(struct reader *r, struct fy_node *f, int depth, struct yaml *
         return convert_list(r, f, depth, y);
     if (fy_node_is_mapping(f))
         return convert_map(r, f, depth, y);
-    y->at = token_place(r, fy_node_get_scalar_token(f));
+    struct place at = token_place(r, fy_node_get_scalar_token(f));
+    if (at.line || !y->at.line)                            // nothing at all behind a key lies nowhere
+        y->at = at;
     const char *text = fy_node_get_scalar(f, &n);
     if (text && memchr(text, 0, n))
         return yaml_fail(y, "a NUL byte in a value");
@@ -192,6 +194,13 @@ static int check_text(const struct source *source)
 
 /* ---- text -> libfyaml ---------------------------------------------------------------------------------- */
 
+/* What mostly lies behind libfyaml's words. */
+static const char *hint_of(const char *msg)
+{
+    return strstr(msg, "multiline plain key") ? " (is the next line indented too far?)"
+         : strstr(msg, "missing comma in flow") ? " (or is a closing bracket missing before?)" : "";
+}
+
 /* The first error libfyaml recorded, in our form. */
 static int syntax_error(const struct source *source, struct fy_diag *diag)
 {
@@ -200,7 +209,7 @@ static int syntax_error(const struct source *source, struct fy_diag *diag)
     if (!e)
         return place_fail((struct place){ source, 0, 0 }, "not valid YAML");
     return place_fail((struct place){ source, (u32)MAX(0, e->line), (u32)MAX(1, e->column) }, "%s%s", e->msg,
-                      strstr(e->msg, "multiline plain key") ? " (is the next line indented too far?)" : "");
+                      hint_of(e->msg));
 }
 
 static int second_document(struct fy_parser *parser, const struct source *source)
