@@ -106,6 +106,10 @@ grep -q '"img_s":null' short.json; ok $? "what is not known is null in JSON" "$(
 try "a new run says where" 0 "run folder runs/small/2" run exp.yaml --set train.steps=1
 try "converting says what was written" 0 "last.npz: " convert whole/ckpt/last.safetensors last.npz
 
+try "a complete run is only read" 0 "nothing is left to do" run exp.yaml --out whole --resume
+try "a new run or an old one" 2 "leave one out" run exp.yaml --out whole --resume --force --set seed=7
+try "one folder" 2 "leave --out out" run exp.yaml --out x --resume=whole
+
 # What can be wrong.
 try "no place for tuning results" 1 "cannot make the folder: File exists" tune exp.yaml --cache-dir exp.yaml
 try "weights that are not there" 3 "no such checkpoint (README, " \

@@ -82,6 +82,11 @@ static const char *folder_of_checkpoint(arena *a, const char *path)
 const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed)
 {
     *resumed = o->resume != NULL;
+    if (o->resume && o->force)
+        return fail(FAULT_USAGE, "--resume goes on, --force starts anew: leave one out"), NULL;
+    if (o->resume && o->resume[0] && o->out)
+        return fail(FAULT_USAGE, "--resume=%s goes on in that run's folder: leave --out out", o->resume),
+               NULL;
     if (o->resume && o->resume[0])
         return folder_of_checkpoint(a, o->resume);
     if (o->resume && !o->out) {
@@ -97,7 +102,8 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
                     o->out), NULL;
     *resumed = o->resume && is_folder(o->out) && !is_empty(o->out);
     if (*resumed && !is_run(a, o->out))
-        return fail(FAULT_USAGE, "%s holds no run to resume; --force in place of --resume starts one there", o->out),
+        return fail(FAULT_USAGE, "%s holds no run to resume; --force in place of --resume starts one there",
+                    o->out),
                NULL;
     return file_mkdirs(o->out) ? NULL : arena_printf(a, "%s", o->out);
 }

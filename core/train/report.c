@@ -383,8 +383,8 @@ int report_eval(report *r, const struct run_eval *e)
     char when[48] = "best so far";
     if (best->epoch != e->epoch)
         snprintf(when, sizeof when, "best %.2f %% after epoch %d", best->top1, best->epoch);
-    say(SAY_NORMAL, "epoch %d: top1 %.2f %%  top5 %.2f %%  loss %.3f  (%s)", e->epoch, e->top1, e->top5, e->loss,
-        when);
+    say(SAY_NORMAL, "epoch %d: top1 %.2f %%  top5 %.2f %%  loss %.3f  (%s)", e->epoch, e->top1, e->top5,
+        e->loss, when);
     if (write_line(r, j) || to_board(r, "eval", e->step, "loss", e->loss))
         return -1;
     return to_board(r, "eval", e->step, "top1", e->top1) ||

@@ -11,7 +11,10 @@ static int already_done(const struct spec *s, const struct run_options *o, arena
     int none = result_load(a, o->out, r);
     if (none < 0)
         return -1;
-    return none == 0 && r->hash == spec_hash(s);
+    bool same = none == 0 && r->hash == spec_hash(s);
+    if (same)
+        say(SAY_NORMAL, "%s is complete: nothing is left to do", o->out);
+    return same;
 }
 
 /* What a new run starts from, before anything is built or made. */
@@ -27,7 +30,8 @@ static int check_start(const struct spec *s)
                                                         { "recycle.from.dense", s->recycle.from.dense } };
     for (int i = 0; i < countof(from); i++) {
         if (*from[i].path && !file_exists(from[i].path))
-            return fail(FAULT_DATA, "%s: %s: no such checkpoint (README, \"Data sets and weights\")", from[i].key, from[i].path);
+            return fail(FAULT_DATA, "%s: %s: no such checkpoint (README, \"Data sets and weights\")",
+                        from[i].key, from[i].path);
         ckpt *c = *from[i].path ? ckpt_open(from[i].path) : NULL;
         if (*from[i].path && !c)
             return fail_in("%s", from[i].key);
