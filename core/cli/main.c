@@ -109,13 +109,15 @@ static void help_command(const struct command *cmd)
 
 static void help_all(void)
 {
-    printf("  jetcl run experiments/demo.yaml                 recycle, fine-tune and evaluate\n"
-           "  jetcl table experiments/tables/demo.yaml        the same for every cell of a table\n\n"
+    printf("  jetcl table experiments/tables/demo.yaml      predecessors, then every cell of a table\n"
+           "  jetcl run experiments/demo.yaml --seed 7      recycle, fine-tune and evaluate one\n\n"
            "%sjetcl COMMAND [options] [arguments]%s\n\n", say_bold(1), say_plain(1));
-    for (int i = 0; i < cli_command_count; i++)
-        printf("  %-10s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
-    printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of the experiment "
-           "file.\n");
+    for (int i = 0; i < cli_command_count; i++) {
+        printf("  %-10s ", cli_commands[i]->name);
+        print_wrapped(stdout, 13, cli_commands[i]->summary);
+    }
+    printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of an\n"
+           "experiment file, `jetcl config --list` shows them all.\n");
 }
 
 static const struct command *find_command(const char *name)
@@ -137,7 +139,7 @@ static int run_help(struct cli *c)
         return spec_help(stdout, c->operands[0]);
     help_command(cmd);
     if (spec_is_section(cmd->name))
-        printf("\n`jetcl help %s.` explains the keys of the section %s of an experiment file.\n", cmd->name,
+        printf("\n`jetcl help %s.` explains the section %s of an experiment file.\n", cmd->name,
                cmd->name);
     return 0;
 }
