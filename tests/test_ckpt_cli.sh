@@ -45,9 +45,9 @@ try 2 '' '--tolerance wants' inspect --diff --tolerance x a b
 try 2 '' 'something is missing' inspect --diff a
 
 # convert
-try 0 '' '' convert "$golden/ckpt_twin.safetensors" "$dir/a.pth"
-try 0 '' '' convert "$dir/a.pth" "$dir/b.npz"
-try 0 '' '' convert "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
+try 0 '' ': 14 tensors' convert "$golden/ckpt_twin.safetensors" "$dir/a.pth"
+try 0 '' ': 14 tensors' convert "$dir/a.pth" "$dir/b.npz"
+try 0 '' ': 14 tensors' convert "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
 try 0 'recipe: a: 1' '' inspect "$dir/c.safetensors"
 try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/c.safetensors"
 try 0 '' "15 tensors, the model's 14 of them taken" convert "$golden/ckpt_nested.pth" "$dir/d.safetensors"

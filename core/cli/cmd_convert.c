@@ -38,8 +38,8 @@ static int convert(struct cli *c, const char *from, const char *to)
         return -1;
     say_left(from, before, file);
     int rc = note(file, c) || ckpt_save(file, to) ? -1 : 0;
-    if (!rc)
-        say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
+    if (!rc && ckpt_count(file) == before)
+        say(SAY_NORMAL, "%s: %d tensors", to, before);
     ckpt_close(file);
     return rc;
 }

@@ -212,7 +212,7 @@ static struct found *choose_one(arena *a, const char *spec, struct found *all, i
     if (nhits)
         fail(FAULT_DEVICE, "device '%s' fits more than one: %s", spec, listing(a, hits, nhits));
     else if (strchr(spec, ','))
-        fail(FAULT_USAGE, "several devices at once ('%s') are not built yet; one of: %s", spec,
+        fail(FAULT_DEVICE, "several devices at once ('%s') are not built yet; devices: %s", spec,
              listing(a, all, n));
     else
         fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
