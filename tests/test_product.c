@@ -26,6 +26,8 @@ static void open_bench(struct bench *b, const char *class)
         dev_force_class(b->d, text_starts(class, "cpu") ? DEV_CPU : DEV_GPU);
     if (text_starts(class, "cpu_"))                  // the tile of a CPU with narrower vectors
         ((struct dev_info *)dev_info(b->d))->simd = (u32)atoi(class + 4);
+    if (!strcmp(class, "cpu_4"))                     // and of one without fused multiply-adds
+        ((struct dev_info *)dev_info(b->d))->fma = false;
     b->m = mem_new(b->d, 4ull * SPACE, "test");
     assert_non_null(b->m);
     b->in = arena_array(b->a, f32, SPACE);

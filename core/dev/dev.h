@@ -30,6 +30,7 @@ struct dev_info {
     u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
     u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
     bool fp16, fp64, subgroups, little_endian;
+    bool fma;                            /* a fused multiply-add is an instruction */
     char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
 

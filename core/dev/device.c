@@ -96,6 +96,7 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
     i->fp16 = strstr(ext, "cl_khr_fp16");
     i->fp64 = strstr(ext, "cl_khr_fp64");
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
+    i->fma = ask_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
     i->simd = lanes(id, ext, i);
 }
 
