@@ -107,6 +107,8 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     struct cut c = { .items = { 1, 1 } };
     i64 tile = tune(d, p, "TILE");
     struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(d);
+    if (!tile && t.vectors == 3 && p->ta && p->k <= tune(d, p, "SHORT"))
+        t.rows = 6;
     i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
     i64 most_k = MIN(tune(d, p, "KB"), room / wide);
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
