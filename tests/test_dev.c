@@ -1,29 +1,13 @@
 /* test_dev.c: the device runtime: choosing, memory, programs and their cache, launch lists, CLBlast, the null
  * device. Runs on the device that JETCL_DEVICE chooses; PoCL is asked to show two, so that choosing between
  * devices is tested too. */
-#include "unit.h"
+#include "dev_help.h"
 #include <math.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#include "dev/dev.h"
 
-static arena *scratch;
-static char   folder[64];                    /* of this run's kernels and caches; removed at the end */
-
-static dev *open_device(void)
-{
-    struct dev_info *all;
-    if (!getenv("JETCL_DEVICE") && !dev_list(scratch, &all)) {
-        print_message("no OpenCL device here\n");
-        skip();
-    }
-    dev *d = dev_open(getenv("JETCL_DEVICE") ? NULL : "0:0");
-    if (!d)
-        fail_msg("%s", fail_message());
-    return d;
-}
+static char folder[64];                      /* of this run's kernels and caches; removed at the end */
 
 static void expect_fail(enum fault fault, const char *part)
 {
@@ -189,10 +173,6 @@ static void test_pool(void **state)
 }
 
 /* ---- launch lists -------------------------------------------------------------------------------------- */
-
-static const char *const text_add =
-    "__kernel void add(__global float *x, const float a, const int n)\n"
-    "{ int i = get_global_id(0); if (i < n) x[i] += a; }\n";
 
 static void test_launches(void **state)
 {

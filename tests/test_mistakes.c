@@ -1,30 +1,10 @@
 /* test_mistakes.c: what only a wrong program can do to the device runtime: each mistake ends in abort() and a
  * line that says what is wrong. The program starts itself again for each of them. */
-#include "unit.h"
-#include <stdlib.h>
+#include "dev_help.h"
 #include <sys/wait.h>
 #include <unistd.h>
-#include "dev/dev.h"
 
 static const char *itself;                   /* this program */
-static arena *scratch;
-
-static dev *open_device(void)
-{
-    struct dev_info *all;
-    if (!getenv("JETCL_DEVICE") && !dev_list(scratch, &all)) {
-        print_message("no OpenCL device here\n");
-        skip();
-    }
-    dev *d = dev_open(getenv("JETCL_DEVICE") ? NULL : "0:0");
-    if (!d)
-        fail_msg("%s", fail_message());
-    return d;
-}
-
-static const char *const text_add =
-    "__kernel void add(__global float *x, const float a, const int n)\n"
-    "{ int i = get_global_id(0); if (i < n) x[i] += a; }\n";
 
 static void add_one(dev *d, launch k)
 {
