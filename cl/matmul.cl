@@ -1,4 +1,4 @@
-/* matmul.cl: C[z] = act(alpha A[z] B[z] + bias[z]) + residual[z] on any device: the reference for the others.
+/* matmul.cl: C[z] = act(alpha A[z] B[z] + bias[z]) + other[z] on any device: the reference for the others.
  * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches
  * decide. */
 #include "product.h"
@@ -22,10 +22,15 @@ kernel void matmul(PRODUCT_ARGS, local float *unused)
     if (flags & BIAS)
         y += bias[place(lbias, z, size.w) + j];
     if (flags & PRE)
-        pre[place(lpre, z, size.w) + i * lpre.y + j] = y;
+        side[place(lside, z, size.w) + i * lside.y + j] = y;
+    if (flags & SLOPE)
+        side[place(lside, z, size.w) + i * lside.y + j] =
+            fma(y * RSQRT_2PI, exp(-0.5f * y * y), 0.5f * (1 + erf(y * M_SQRT1_2_F)));
     if (flags & GELU)
         y = 0.5f * y * (1 + erf(y * M_SQRT1_2_F));
     if (flags & RESIDUAL)
-        y += residual[place(lresidual, z, size.w) + i * lresidual.y + j];
+        y += other[place(lother, z, size.w) + i * lother.y + j];
+    if (flags & FACTOR)
+        y *= other[place(lother, z, size.w) + i * lother.y + j];
     *c = flags & ADD ? y + *c : y;
 }

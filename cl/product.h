@@ -1,19 +1,24 @@
 /* product.h: what the matmul files of all classes share: their arguments, and the epilogue's steps.
  *
- *     C[z] = act(alpha A[z] B[z] + bias[z]) + residual[z],      z = (outer, inner), one matrix a batch
+ *     C[z] = act(alpha A[z] B[z] + bias[z]) + other[z],         z = (outer, inner), one matrix a batch
  *
  * A long4 places an operand: (element of the first value, stride of a row, stride of outer, stride of inner).
  */
 enum {
     TURN_A = 1, TURN_B = 2,                   // A is stored (k m), B is stored (n k)
-    GELU = 4, BIAS = 8, PRE = 16, RESIDUAL = 32,
+    GELU = 4, BIAS = 8,
+    PRE = 16,                                 // what goes into the activation is kept in `side`
+    RESIDUAL = 32,                            // `other` is added
     ONTO = 64,                                // the sum starts from what C holds
-    ADD = 128                                 // what C holds is added at the end, after the activation
+    ADD = 128,                                // what C holds is added at the end, after the activation
+    SLOPE = 256,                              // the activation's derivative is kept in `side`
+    FACTOR = 512,                             // `other` is multiplied with, where else it would be added
+    SUMS = 1024                               // (CPUs, TURN_A) side[i] = sum of A's column i
 };
 
 #define EPILOGUE_ARGS                                                                                     \
     global float *c, const long4 lc, global const float *bias, const long4 lbias,                         \
-    global float *pre, const long4 lpre, global const float *residual, const long4 lresidual,             \
+    global float *side, const long4 lside, global const float *other, const long4 lother,                 \
     const long4 size,                         /* m, n, k, batches of the inner axis */                    \
     const int batches,                        /* outer * inner */                                         \
     const int flags, const float alpha

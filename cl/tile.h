@@ -9,11 +9,14 @@
  * k of the panel to the next.
  */
 #include "turn.h"
-// PoCL's prefetch() does nothing, its compiler's own does. Addresses past the end are harmless.
+// Into the second cache; near: into the first. PoCL's prefetch() does nothing, its compiler's own does.
+// Addresses past the end are harmless.
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
 #define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
+#define PREFETCH_NEAR(p) __builtin_prefetch((const void *)(size_t)(p), 0, 3)
 #else
 #define PREFETCH(p) (void)(p)
+#define PREFETCH_NEAR(p) (void)(p)
 #endif
 #ifndef MR
 #define MR 8                                  // rows of a tile: 3, 6 or 8

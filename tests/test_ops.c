@@ -314,6 +314,51 @@ static void test_route(void **state)
         same_routing(i & 1, i & 2);
 }
 
+/* Two linear layers with gelu between, and all their gradients. Returns the launches. */
+enum { MLP_ROWS = 70, MLP_IN = 19, MLP_HIDDEN = 37 };
+struct mlp { f32 y[MLP_ROWS * MLP_IN], grads[5][MLP_HIDDEN * MLP_ROWS]; };
+
+static int run_mlp(const char *trace, struct mlp *out)
+{
+    static f32 values[MLP_HIDDEN * MLP_ROWS];
+    LOOP(i, countof(values)) values[i] = cosf(.7f * (f32)i);
+    trace_set(trace);
+    graph *g = graph_new(device);
+    const struct shape shapes[] = { SHAPE(2, MLP_ROWS / 2, MLP_IN), SHAPE(MLP_HIDDEN, MLP_IN),
+                                    SHAPE(MLP_HIDDEN), SHAPE(MLP_IN, MLP_HIDDEN), SHAPE(MLP_IN) };
+    node *in[5], *grad[5];
+    LOOP(k, 5) in[k] = graph_input(g, "x", F32, shapes[k]);
+    node *hidden = op_gelu(op_add(op_matmul(in[0], in[1], TRANS_B), in[2]));
+    node *y = node_keep(op_add(op_add(op_matmul(hidden, in[3], TRANS_B), in[4]), in[0]));
+    grad_build_from(y, op_square(y), in, 5, grad);
+    LOOP(k, 5) node_keep(grad[k] = grad[k]->op == &view_op ? grad[k]->in[0] : grad[k]);
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    LOOP(k, 5) node_write(in[k], values + k);
+    assert_int_equal(graph_run(g), 0);
+    node_read(y, out->y);
+    LOOP(k, 5) node_read(grad[k], out->grads[k]);
+    int launches = launches_count(g->list);
+    graph_free(g);
+    trace_set("");
+    return launches;
+}
+
+/* The products add the biases, keep gelu's slope, multiply with it and sum the gradients of the biases. */
+static void test_mlp(void **state)
+{
+    static struct mlp apart, joined;
+    (void)state;
+    assert_in_range(run_mlp("no_join", &apart), 14, 99);
+    int launches = run_mlp("", &joined), dy = 1, forward = 2, backward = 4;
+    assert_int_equal(launches, forward + dy + backward + (dev_class(device) == DEV_CPU ? 0 : 2));
+    LOOP(i, countof(apart.y)) assert_true(fabsf(apart.y[i] - joined.y[i]) < 1e-5f);
+    LOOP(k, 5)
+        LOOP(i, countof(apart.grads[k]))
+            assert_true(fabsf(apart.grads[k][i] - joined.grads[k][i]) <=
+                        1e-5f * (10 + fabsf(apart.grads[k][i])));
+}
+
 /* A builder's mistake is one complaint with the place, both shapes and what is wrong; nothing runs. */
 static void test_complaints(void **state)
 {
@@ -398,7 +443,7 @@ int main(void)
             tests[n++] = (struct CMUnitTest){ cases[i].name, test_case_plain, NULL, NULL, (void *)&cases[i] };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
-        cmocka_unit_test(test_random), cmocka_unit_test(test_route),
+        cmocka_unit_test(test_random), cmocka_unit_test(test_route), cmocka_unit_test(test_mlp),
         cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_no_plan),
         cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class), cmocka_unit_test(test_gpu_class),
         cmocka_unit_test(test_cpu_class) };

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { SPACE = 12 << 20 };                           /* values of a case: A, B, C, bias, pre, residual, ... */
+enum { SPACE = 12 << 20 };                           /* values of a case: A, B, C, bias, side, other, ... */
 
 struct bench {                                       /* a device, and host copies of what its memory holds */
     dev   *d;
@@ -63,28 +63,54 @@ static f32 *cell(f32 *base, const struct operand *o, i64 z0, i64 z1, i64 row, i6
     return base + o->r.off / 4 + o->at + z0 * o->outer + z1 * o->inner + row * o->row + column;
 }
 
-struct want { f64 value, pre, size; };               /* size: what rounding is measured against */
+struct want { f64 value, side, size; };              /* size: what rounding is measured against */
+
+static f64 gelu(f64 x)      { return 0.5 * x * (1 + erf(x * sqrt(0.5))); }
+static f64 gelu_grad(f64 x)
+{
+    return 0.5 * (1 + erf(x * sqrt(0.5))) + x * exp(-0.5 * x * x) / sqrt(2 * M_PI);
+}
 
 static struct want expected(struct bench *b, const struct product *p, i64 z0, i64 z1, i64 i, i64 j)
 {
     struct want w = { 0 };
+    f64 y = 0;
     for (i64 k = 0; k < p->k; k++) {
         f64 x = *cell(b->in, &p->a, z0, z1, p->ta ? k : i, p->ta ? i : k);
-        f64 y = *cell(b->in, &p->b, z0, z1, p->tb ? j : k, p->tb ? k : j);
-        w.pre += x * y;
-        w.size += fabs(x * y);
+        f64 v = *cell(b->in, &p->b, z0, z1, p->tb ? j : k, p->tb ? k : j);
+        y += x * v;
+        w.size += fabs(x * v);
     }
-    w.pre *= p->alpha;
+    y *= p->alpha;
     w.size *= fabs(p->alpha);
     if (p->bias.r.mem)
-        w.pre += *cell(b->in, &p->bias, z0, z1, 0, j);
-    w.value = p->act == PRODUCT_GELU ? 0.5 * w.pre * (1 + erf(w.pre * sqrt(0.5))) : w.pre;
-    if (p->residual.r.mem)
-        w.value += *cell(b->in, &p->residual, z0, z1, i, j);
+        y += *cell(b->in, &p->bias, z0, z1, 0, j);
+    w.side = p->keep == KEEP_SLOPE ? gelu_grad(y) : y;
+    w.value = p->act == PRODUCT_GELU ? gelu(y) : y;
+    f64 other = p->other.r.mem ? *cell(b->in, &p->other, z0, z1, i, j) : p->times;
+    w.value = p->times ? w.value * other : w.value + other;
     if (p->accumulate)
         w.value += *cell(b->in, &p->c, z0, z1, i, j);
     w.size += fabs(w.value) + 1;
     return w;
+}
+
+/* side[i] = the sum of stored A's column i; then NaN, as below. */
+static void verify_sums(struct bench *b, const struct product *p, const char *what)
+{
+    for (i64 z = 0; z < p->outer * p->inner; z++)
+        for (i64 i = 0; i < p->m; i++) {
+            f64 sum = 0, size = 1;
+            for (i64 k = 0; k < p->k; k++) {
+                f64 x = *cell(b->in, &p->a, z / p->inner, z % p->inner, k, i);
+                sum += x;
+                size += fabs(x);
+            }
+            f32 *got = cell(b->out, &p->side, z / p->inner, z % p->inner, 0, i);
+            if (!(fabs(*got - sum) <= 1e-6 * size))
+                fail_msg("%s: sum %d of batch %d is %.9g, should be %.9g", what, (int)i, (int)z, *got, sum);
+            *got = NAN;
+        }
 }
 
 static bool near(f64 got, f64 want, f64 size)
@@ -100,23 +126,26 @@ static void verify(struct bench *b, const struct product *p, const char *what)
             for (i64 i = 0; i < p->m; i++)
                 for (i64 j = 0; j < p->n; j++) {
                     struct want w = expected(b, p, z0, z1, i, j);
-                    f32 *got = cell(b->out, &p->c, z0, z1, i, j), *pre = cell(b->out, &p->pre, z0, z1, i, j);
+                    f32 *got = cell(b->out, &p->c, z0, z1, i, j);
+                    f32 *side = cell(b->out, &p->side, z0, z1, i, j);
                     if (!near(*got, w.value, w.size))
                         fail_msg("%s: C(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1,
                                  (int)i, (int)j, *got, w.value);
                     *got = NAN;
-                    if (!p->pre.r.mem)
+                    if (p->keep != KEEP_PRE && p->keep != KEEP_SLOPE)
                         continue;
-                    if (!near(*pre, w.pre, w.size))
-                        fail_msg("%s: pre(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1,
-                                 (int)i, (int)j, *pre, w.pre);
-                    *pre = NAN;
+                    if (!near(*side, w.side, w.size))
+                        fail_msg("%s: side(%d,%d)[%d,%d] is %.9g, should be %.9g", what, (int)z0, (int)z1,
+                                 (int)i, (int)j, *side, w.side);
+                    *side = NAN;
                 }
-    const struct operand *written[] = { &p->c, &p->pre };
+    if (p->keep == KEEP_SUMS)
+        verify_sums(b, p, what);
+    const struct operand *written[] = { &p->c, &p->side };
     for (int o = 0; o < 2; o++)
         for (u64 i = 0; written[o]->r.mem && i < written[o]->r.bytes / 4; i++)
             if (!isnan(b->out[written[o]->r.off / 4 + i]))
-                fail_msg("%s: %s written out of bounds at %d", what, o ? "pre" : "C", (int)i);
+                fail_msg("%s: %s written out of bounds at %d", what, o ? "side" : "C", (int)i);
 }
 
 static void poison(struct bench *b, const struct operand *o, const struct product *p, bool keep)
@@ -158,7 +187,7 @@ static void run(struct bench *b, const struct product *p, const char *what)
 }
 
 /* Fills in what p leaves open (operands, scratch), draws the numbers, runs twice and compares. */
-static void try(struct bench *b, struct product p, bool bias, bool pre, bool residual)
+static void try(struct bench *b, struct product p, bool bias, bool other)
 {
     arena_mark mark = arena_save(b->a);
     b->used = 0;
@@ -168,13 +197,14 @@ static void try(struct bench *b, struct product p, bool bias, bool pre, bool res
     p.b = p.tb ? lay(b, &p, p.n, p.k, share_b) : lay(b, &p, p.k, p.n, share_b);
     p.c = lay(b, &p, p.m, p.n, false);
     p.bias = bias ? lay(b, &p, 1, p.n, !rng_below(&b->r, 2)) : p.bias;
-    p.pre = pre ? lay(b, &p, p.m, p.n, false) : p.pre;
-    p.residual = residual ? lay(b, &p, p.m, p.n, false) : p.residual;
+    p.side = !p.keep ? p.side : p.keep == KEEP_SUMS ? lay(b, &p, 1, p.m, false) : lay(b, &p, p.m, p.n, false);
+    p.other = other ? lay(b, &p, p.m, p.n, false) : p.other;
+    p.times = other && p.times && !p.accumulate;
     for (u64 i = 0; i < b->used; i++)
         b->in[i] = (f32)(2 * rng_unit(&b->r) - 1);
     poison(b, &p.c, &p, p.accumulate);
-    if (pre)
-        poison(b, &p.pre, &p, false);
+    if (p.keep)
+        poison(b, &p.side, &p, false);
     u64 scratch = product_scratch(b->d, &p);
     if (scratch) {
         p.scratch = (range){ b->m, 4 * b->used, scratch };
@@ -183,14 +213,23 @@ static void try(struct bench *b, struct product p, bool bias, bool pre, bool res
         b->used += scratch / 4;
         assert_true(b->used <= SPACE);
     }
+    static const char *const keeps[] = { "", " pre", " slope", " sums" };
     const char *what = arena_printf(b->a, "%dx%dx%d batch %dx%d%s%s%s%s%s%s%s%s", (int)p.m, (int)p.n,
                                     (int)p.k, (int)p.outer, (int)p.inner, p.ta ? " ta" : "",
                                     p.tb ? " tb" : "", p.act ? " gelu" : "", bias ? " bias" : "",
-                                    pre ? " pre" : "", residual ? " residual" : "",
+                                    keeps[p.keep], !other ? "" : p.times ? " times" : " residual",
                                     p.accumulate ? " onto" : "", scratch ? " parts" : "");
     run(b, &p, what);
     verify(b, &p, what);
     arena_restore(b->a, mark);
+}
+
+/* A second result that the product can have: some of the time. */
+static enum product_keep draw_keep(struct bench *b, const struct product *p)
+{
+    if (p->act)
+        return (enum product_keep)rng_below(&b->r, KEEP_SLOPE + 1);
+    return p->ta && product_sums(b->d) && rng_below(&b->r, 2) ? KEEP_SUMS : KEEP_NOTHING;
 }
 
 static const int sizes[] = { 1, 2, 3, 15, 16, 17, 31, 33, 64, 65, 97, 131 };
@@ -204,8 +243,10 @@ static void draw(struct bench *b, i64 m, i64 n, i64 k)
                          .ta = rng_below(&b->r, 2), .tb = rng_below(&b->r, 2),
                          .act = rng_below(&b->r, 2) ? PRODUCT_GELU : PRODUCT_LINEAR,
                          .accumulate = !rng_below(&b->r, 3), .alpha = rng_below(&b->r, 2) ? 1 : 0.125f };
-    bool bias = rng_below(&b->r, 2), pre = p.act && rng_below(&b->r, 2), residual = !rng_below(&b->r, 3);
-    try(b, p, bias, pre, residual);
+    bool bias = rng_below(&b->r, 2), other = !rng_below(&b->r, 3);
+    p.times = rng_below(&b->r, 2);
+    p.keep = draw_keep(b, &p);
+    try(b, p, bias, other);
 }
 
 /* Oclgrind computes a million operations a second: cases of more are left to the other devices. */
@@ -244,7 +285,9 @@ static void test_blocks(const char *class)
                                  .outer = shapes[s][3], .inner = 1 + shapes[s][3] % 2,
                                  .ta = t & 1, .tb = t & 2, .alpha = 1, .accumulate = (s + t) & 1,
                                  .act = (s ^ t) & 2 ? PRODUCT_GELU : PRODUCT_LINEAR };
-            try(&b, p, s & 1, p.act && t & 1, s & 2);
+            p.keep = draw_keep(&b, &p);
+            p.times = s & 4;
+            try(&b, p, s & 1, s & 2);
         }
     close_bench(&b);
 }
@@ -258,11 +301,12 @@ static void test_tuned(const char *class, const char *macro, const i32 *values, 
         for (int t = 0; t < 4; t++) {
             struct product p = { .m = 45, .n = 211, .k = 150, .outer = 1, .inner = 1,
                                  .ta = t & 1, .tb = t & 2, .alpha = 1 };
+            p.keep = draw_keep(&b, &p);
             char key[64];
             product_key(&p, key);
             dev_tune_set(b.d, "matmul", key, macro, values[v]);
             if (!too_long(&b, (f64)p.m * (f64)p.n * (f64)p.k))
-                try(&b, p, t & 1, false, t & 2);
+                try(&b, p, t & 1, t & 2);
         }
     close_bench(&b);
 }
@@ -275,7 +319,7 @@ static void cpu_tuned(void **state)
     (void)state;
     TUNED("cpu", "TILE", 1, 2, 3, 4, 5, 82);
     TUNED("cpu", "KB", 16, 128, 512);
-    TUNED("cpu", "NP", 48, 96, 768);
+    TUNED("cpu", "PACK", 7200, 14400, 115200);
     TUNED("cpu", "GROUPS", 1, 2, 8);
     TUNED("cpu", "BLOCKS", 1, 128);
 }
@@ -288,7 +332,7 @@ static void gpu_tuned(void **state)
     TUNED("gpu", "PART", 64, 1024);
 }
 
-/* x += x W in place: the residual is C itself. */
+/* x += x W in place: what is added is C itself. */
 static void test_onto_itself(const char *class)
 {
     struct bench b;
@@ -300,7 +344,7 @@ static void test_onto_itself(const char *class)
     for (u64 i = 0; i < b.used; i++)
         b.in[i] = (f32)(2 * rng_unit(&b.r) - 1);
     poison(&b, &p.c, &p, true);
-    p.residual = p.c;
+    p.other = p.c;
     u64 scratch = product_scratch(b.d, &p);
     p.scratch = scratch ? (range){ b.m, 4 * b.used, scratch } : RANGE_NONE;
     b.used += scratch / 4;

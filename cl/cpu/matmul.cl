@@ -32,18 +32,18 @@
 
 /* Where sums go: row strides, and what is done to them (flags of product.h). */
 struct target {
-    global float *c, *pre;
-    global const float *bias, *residual;
-    long row, pre_row, residual_row;
+    global float *c, *side;
+    global const float *bias, *other;
+    long row, side_row, other_row;
     int flags;
     float alpha;
 };
 
 static struct target target_of(EPILOGUE_ARGS, const int z)
 {
-    const struct target t = { c + place(lc, z, size.w), pre + place(lpre, z, size.w),
-                              bias + place(lbias, z, size.w), residual + place(lresidual, z, size.w),
-                              lc.y, lpre.y, lresidual.y, flags, alpha };
+    const struct target t = { c + place(lc, z, size.w), side + place(lside, z, size.w),
+                              bias + place(lbias, z, size.w), other + place(lother, z, size.w),
+                              lc.y, lside.y, lother.y, flags, alpha };
     return t;
 }
 
@@ -57,11 +57,17 @@ static void finish(float16 y, const struct target *t, const long i, const int j,
     if (t->flags & BIAS)
         y += load_16(t->bias + j, n, 0);
     if (t->flags & PRE)
-        store_16(y, t->pre + i * t->pre_row + j, n);
-    if (t->flags & GELU)
-        y = gelu_16(y);
+        store_16(y, t->side + i * t->side_row + j, n);
+    if (t->flags & GELU) {
+        const float16 u = y;
+        y = gelu_16(u);
+        if (t->flags & SLOPE)
+            store_16(gelu_grad_16(u), t->side + i * t->side_row + j, n);
+    }
     if (t->flags & RESIDUAL)
-        y += load_16(t->residual + i * t->residual_row + j, n, 0);
+        y += load_16(t->other + i * t->other_row + j, n, 0);
+    if (t->flags & FACTOR)
+        y *= load_16(t->other + i * t->other_row + j, n, 0);
     if (t->flags & ADD)
         y += load_16(c, n, 0);
     store_16(y, c, n);
@@ -79,28 +85,64 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
     *f = to;
 }
 
-// Whole vectors with nothing but a bias to add go from the registers to C.
+// Whole vectors go from the registers to C if there is at most a bias, and one matrix, to add or multiply
+// with: the old C, or `other`.
 #define ROW_OF_A(r)    global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
 #define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? vload16(v, to.bias + j) : 0;
 #define PUT(r, v)      vstore16(c##r##v + t##v, v, row);
-#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, row) + t##v, v, row);
+#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, old) + t##v, v, row);
+#define PUT_TIMES(r, v) vstore16((c##r##v + t##v) * vload16(v, old), v, row);
 #define ROW_OF_C(r)    global float *row = to.c + (i + r) * to.row + j;
+#define ROW_OF_OLD(r)  global const float *old = old_c + (i + r) * old_row + j;
+#define FETCH_OLD(r, v) PREFETCH_NEAR(old + 16 * v);
+#define FETCH_ROW(r)   { ROW_OF_OLD(r) VECTORS(FETCH_OLD, r) }
 #define PUT_1(r)       { ROW_OF_C(r) VECTORS_1(PUT, r) }
 #define PUT_2(r)       { ROW_OF_C(r) VECTORS_2(PUT, r) }
 #define PUT_3(r)       { ROW_OF_C(r) VECTORS_3(PUT, r) }
-#define PUT_ONTO_1(r)  { ROW_OF_C(r) VECTORS_1(PUT_ONTO, r) }
-#define PUT_ONTO_2(r)  { ROW_OF_C(r) VECTORS_2(PUT_ONTO, r) }
-#define PUT_ONTO_3(r)  { ROW_OF_C(r) VECTORS_3(PUT_ONTO, r) }
+#define PUT_ONTO_1(r)  { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_1(PUT_ONTO, r) }
+#define PUT_ONTO_2(r)  { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_2(PUT_ONTO, r) }
+#define PUT_ONTO_3(r)  { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_3(PUT_ONTO, r) }
+#define PUT_TIMES_1(r) { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_1(PUT_TIMES, r) }
+#define PUT_TIMES_2(r) { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_2(PUT_TIMES, r) }
+#define PUT_TIMES_3(r) { ROW_OF_C(r) ROW_OF_OLD(r) VECTORS_3(PUT_TIMES, r) }
 #define PUT_SUMS(nv)                          \
     {                                         \
         VECTORS_##nv(LOAD_BIAS, )             \
-        if (to.flags & ONTO) {                \
+        if (to.flags & (ONTO | RESIDUAL)) {   \
             ROWS(PUT_ONTO_##nv)               \
+        } else if (to.flags & FACTOR) {       \
+            ROWS(PUT_TIMES_##nv)              \
         } else {                              \
             ROWS(PUT_##nv)                    \
         }                                     \
         continue;                             \
     }
+
+/* sums[0..count) = or += those of the columns of a, kk rows of which lie `row` apart. They are read just
+ * before the multiply-adds read them. */
+static void sum_columns(global float *sums, global const float *a, const long row, const int kk,
+                        const int count, const bool onto)
+{
+    if (count == 8) {
+        float8 s = 0, t = 0;
+        int p = 0;
+        for (; p + 1 < kk; p += 2, a += 2 * row) {
+            s += vload8(0, a);
+            t += vload8(0, a + row);
+        }
+        if (p < kk)
+            s += vload8(0, a);
+        s += t;
+        vstore8(onto ? s + vload8(0, sums) : s, 0, sums);
+        return;
+    }
+    for (int c = 0; c < count; c++) {
+        float s = 0;
+        for (int p = 0; p < kk; p++)
+            s += a[p * row + c];
+        sums[c] = onto ? sums[c] + s : s;
+    }
+}
 
 /* block: mb, nb, kb, np */
 ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
@@ -111,11 +153,13 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
     const int turn_a = flags & TURN_A, turn_b = flags & TURN_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
+    const int late = BIAS | GELU | PRE | SLOPE | FACTOR | ADD | (flags & GELU ? RESIDUAL : 0);
     const bool alone = get_num_groups(0) == 1 && get_num_groups(1) == 1 && z + 1 < batches;
-    struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags,
-                                 alpha, z);
+    struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha,
+                                 z);
     struct ahead f;
     to.c += part * (size.x * size.y * batches);
+    to.side += part * (size.x * batches);
     a += place(la, z, size.w);
     b += place(lb, z, size.w);
     const long next_group = alone ? place(lb, z + 1, size.w) - place(lb, z, size.w) : 0;
@@ -123,9 +167,11 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     for (int n = n0; n < n1; n += np)
     for (int k = k0; k < k1; k += kb) {
         const int kk = min(kb, k1 - k), end = min(n + np, n1), more_k = k + kb < k1, more_n = n + np < n1;
-        const int first = k > k0 ? ONTO : flags & ONTO;
-        to.flags = first | (more_k ? 0 : flags & (BIAS | PRE | GELU | RESIDUAL | ADD));
-        const bool simple = alpha == 1 && !(to.flags & (PRE | GELU | RESIDUAL | ADD));
+        to.flags = (k > k0 ? ONTO : flags & ~late) | (more_k ? 0 : flags & late);
+        const int other_too = to.flags & (RESIDUAL | FACTOR);
+        const bool simple = alpha == 1 && !(to.flags & (GELU | ADD)) && !(to.flags & ONTO && other_too);
+        global const float *old_c = other_too ? to.other : to.c;
+        const long old_row = other_too ? to.other_row : to.row;
         for (int j = n; j < end; j += WIDE) {
             local float16 *panel = pack + (j - n) / WIDE * kk * NV;
             if (turn_b)
@@ -148,11 +194,16 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
             }
             const bool quick = simple && i + MR <= m1;
             ROWS(ROW_OF_A)
+            if (flags & SUMS && n == 0)
+                sum_columns(to.side + i, a + i + k * ak, ak, kk, min(MR, m1 - i), k > k0);
             for (int j = n; j < end; j += WIDE) {
                 local const float *panel = (local const float *)pack + (j - n) / WIDE * kk * WIDE;
                 if (f.lines <= 0)
                     f.step = f.jump = 0;
                 f.lines -= kk;
+                if (other_too) {
+                    ROWS(FETCH_ROW)
+                }
                 MULTIPLY(end - j, kk, ak)
 #if NV == 3
                 if (quick && end - j >= 48) PUT_SUMS(3)
@@ -174,8 +225,15 @@ ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE
 {
     const int z = get_group_id(2), m0 = get_group_id(1) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
     const long apart = size.x * size.y * batches;
-    const struct target to = target_of(c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches,
-                                       flags, alpha, z);
+    const struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
+                                       alpha, z);
+    global const float *sums = slab + parts * apart + z * size.x;
+    for (long i = m0; i < m1 && flags & SUMS; i++) {
+        float s = 0;
+        for (int p = 0; p < parts; p++)
+            s += sums[p * size.x * batches + i];
+        to.side[i] = s;
+    }
     slab += z * size.x * size.y;
     for (long i = m0; i < m1; i++)
         for (int j = 0; j < n; j += 16) {

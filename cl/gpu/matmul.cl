@@ -57,11 +57,15 @@ static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int
     if (flags & BIAS)
         y += load_4(bias + place(lbias, z, size.w) + j, n);
     if (flags & PRE)
-        store_4(y, pre + place(lpre, z, size.w) + i * lpre.y + j, n);
+        store_4(y, side + place(lside, z, size.w) + i * lside.y + j, n);
+    if (flags & SLOPE)
+        store_4(gelu_grad_4(y), side + place(lside, z, size.w) + i * lside.y + j, n);
     if (flags & GELU)
         y = gelu_4(y);
-    if (flags & RESIDUAL)
-        y += load_4(residual + place(lresidual, z, size.w) + i * lresidual.y + j, n);
+    if (flags & (RESIDUAL | FACTOR)) {
+        const float4 x = load_4(other + place(lother, z, size.w) + i * lother.y + j, n);
+        y = flags & FACTOR ? y * x : y + x;
+    }
     if (flags & ADD)
         y += load_4(c, n);
     store_4(y, c, n);
@@ -162,7 +166,7 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
         for (int q = 0; q < RN / 4; q++) {
             const int j = n0 + 4 * x + 4 * GX * q;
             if (i < size.x && j < size.y)
-                finish(sum[r][q], c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags,
+                finish(sum[r][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
                        alpha, z, i, j, (int)size.y - j);
         }
     }
@@ -179,6 +183,6 @@ kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS,
     slab += z * size.x * size.y + i * n + j;
     for (int p = 0; p < parts; p++)
         y += load_4(slab + p * apart, n - j);
-    finish(y, c, lc, bias, lbias, pre, lpre, residual, lresidual, size, batches, flags, alpha, z, i, j,
+    finish(y, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha, z, i, j,
            n - j);
 }

@@ -1,6 +1,9 @@
 /* simplify.c: fewer nodes for the same values, after the gradient is there.
  *
  *   products    matmul + bias, gelu of it, + residual     -> one product with an epilogue
+ *   slopes      gelu and gelu' of one product             -> the first product keeps gelu', the gradient's
+ *                                                            multiplies with it
+ *   sums        a^T b, and the sums of a's columns        -> one product that reads a once (bias gradients)
  *   chains      pointwise after pointwise                 -> one map node of several steps
  *   dead        what nobody reads                         -> gone
  *
@@ -9,10 +12,13 @@
 #include "autograd/autograd.h"
 
 static bool is_map(const node *n) { return n->op == &map_op; }
-static bool is_one(const node *n, const char *row)
+
+/* Where n's values come from, whatever their shape. */
+static node *source_of(node *n)
 {
-    const struct map_args *m = n->args;
-    return is_map(n) && m->n == 1 && m->step[0].which == 0 && !strcmp(map_rows[m->step[0].row].name, row);
+    while (n->op == &view_op && node_count(n) == node_count(n->in[0]))
+        n = n->in[0];
+    return n;
 }
 
 /* ---- dead nodes ---------------------------------------------------------------------------------------- */
@@ -59,7 +65,7 @@ static bool private_to(const node *n, const int *uses)
 static bool plain_product(const node *n)
 {
     const struct matmul_args *m = n->args;
-    return n->op == &matmul_op && !m->gelu && !m->residual;
+    return n->op == &matmul_op && !m->gelu && !m->residual && !m->factor && !m->sums;
 }
 
 /* Turns n into the product p with one more operand (or none). */
@@ -107,22 +113,60 @@ static void fuse_add(node *n, const int *uses)
     }
 }
 
-/* gelu(product): the value before it is still written when somebody else (the gradient) reads it. */
+/* The first node from `from` on that reads p; NULL: none. */
+static node *reader(const node *p, int from)
+{
+    for (size_t i = (size_t)from; i < p->g->n; i++)
+        for (int k = 0; k < p->g->nodes[i]->n_in; k++)
+            if (p->g->nodes[i]->in[k] == p)
+                return p->g->nodes[i];
+    return NULL;
+}
+
+/* gelu(product): if somebody else reads the value before it, that is still written; or, if it is just the
+ * gradient, gelu's derivative, since both take the same exponential and error function. */
 static void fuse_gelu(node *n, const int *uses)
 {
     node *p = n->in[0];
-    if (!plain_product(p) || p->keep || p->fixed || p->maker)
+    if (!plain_product(p) || p->keep || p->fixed || p->maker || reader(p, p->id + 1) != n)
         return;
-    bool kept = uses[p->id] > 1;
-    for (size_t i = (size_t)p->id + 1; i < (size_t)n->id; i++)
-        for (int k = 0; k < n->g->nodes[i]->n_in; k++)
-            if (n->g->nodes[i]->in[k] == p)
-                return;                           // read before n is there
+    node *other = reader(p, n->id + 1);
+    bool slope = other && uses[p->id] == 2 && map_is(other, "gelu", 1) && other->in[0] == p;
     struct matmul_args *m = take_over(n, p, NULL);
     m->gelu = true;
-    if (kept) {
-        m->pre = p;
+    if (other) {
+        *(slope ? &m->slope : &m->pre) = p;
         p->maker = n;
+    }
+    if (slope)
+        map_become_mul(other, other->in[1], p);
+}
+
+/* product * slope: what the forward part has kept. */
+static void fuse_mul(node *n, const int *uses)
+{
+    node *p = n->in[0], *slope = n->in[1];
+    if (plain_product(p) && private_to(p, uses) && slope->maker && shape_equal(slope->shape, n->shape)
+        && shape_equal(p->shape, n->shape)) {
+        struct matmul_args *m = take_over(n, p, slope);
+        m->factor = n->n_in - 1;
+    }
+}
+
+/* a^T b takes over the sums of a's columns. */
+static void fuse_sums(node *n, const int *uses)
+{
+    node *a = n->in[0];
+    for (size_t i = 0; i < n->g->n && a->shape.nd == 2 && matmul_sums(n); i++) {
+        node *s = n->g->nodes[i];
+        bool fits = op_sums_rows(s, node_dim(a, 1)) && source_of(s->in[0]) == source_of(a);
+        if (!fits || s->maker || uses[s->id])
+            continue;
+        struct matmul_args *m = arena_one(n->g->a, struct matmul_args);
+        *m = *(const struct matmul_args *)n->args;
+        m->sums = s;
+        n->args = m;
+        s->maker = n;
     }
 }
 
@@ -132,11 +176,17 @@ static void fuse_products(graph *g)
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
         count_uses(g, uses);
-        if (is_one(n, "add"))
+        if (map_is(n, "add", 0))
             fuse_add(n, uses);
-        else if (is_one(n, "gelu"))
+        else if (map_is(n, "gelu", 0))
             fuse_gelu(n, uses);
+        else if (map_is(n, "mul", 0))
+            fuse_mul(n, uses);
     }
+    count_uses(g, uses);
+    for (size_t i = 0; i < g->n; i++)
+        if (g->nodes[i]->op == &matmul_op)
+            fuse_sums(g->nodes[i], uses);
 }
 
 /* ---- disjoint pads that fill an array are a concatenation ---------------------------------------------- */
@@ -155,7 +205,7 @@ static void fuse_pads(graph *g)
     int *uses = arena_array(g->a, int, g->n);
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
-        if (!is_one(n, "add") || n->n_in != 2 || node_count(n->in[0]) != node_count(n->in[1]))
+        if (!map_is(n, "add", 0) || n->n_in != 2 || node_count(n->in[0]) != node_count(n->in[1]))
             continue;
         count_uses(g, uses);
         node *a = flat_pad(n->in[0], uses), *b = flat_pad(n->in[1], uses);
@@ -242,11 +292,8 @@ static bool placeable(const node *n)
 
 node *simplify_place(node *n, range home)
 {
-    node *source = n;
-    while (source->op == &view_op && node_count(source) == node_count(source->in[0]))
-        source = source->in[0];                   // the same values under another shape
-    if (placeable(source))
-        n = source;
+    if (placeable(source_of(n)))
+        n = source_of(n);                         // the same values under another shape
     else if (!placeable(n))
         n = op_copy(n);
     n->fixed = true;

@@ -66,6 +66,27 @@ bool map_drawn(const node *n, f32 *scale, u32 *stream)
     return true;
 }
 
+bool map_is(const node *n, const char *row, int which)
+{
+    const struct map_args *m = n->args;
+    return n->op == &map_op && m->n == 1 && m->step[0].which == which
+        && !strcmp(map_rows[m->step[0].row].name, row);
+}
+
+void map_become_mul(node *n, node *a, node *b)
+{
+    struct map_args *m = arena_one(n->g->a, struct map_args);
+    m->shape = m->step[0].shape = n->shape;
+    m->n = 1;
+    m->step[0].row = MAP_mul;
+    m->step[0].in[1] = 1;
+    m->step[0].n_in = 2;
+    n->args = m;
+    n->in[0] = a;
+    n->in[1] = b;
+    n->n_in = 2;
+}
+
 /* ---- builders ------------------------------------------------------------------------------------------ */
 
 static const char *shape(const node *n, struct shape *out)

@@ -80,17 +80,25 @@ static struct product product_of(const node *n)
     if (m->bias)                                  // (n), or (batch.. n): one row per batch
         p.bias = (struct operand){ .r = n->in[m->bias]->home,
                                    .outer = node_count(n->in[m->bias]) > s.n ? s.n : 0 };
-    if (m->residual) {
-        p.residual = p.c;
-        p.residual.r = n->in[m->residual]->home;
+    if (m->residual || m->factor) {
+        p.other = p.c;
+        p.other.r = n->in[m->residual ? m->residual : m->factor]->home;
+        p.times = m->factor;
     }
     if (m->gelu)
         p.act = PRODUCT_GELU;
-    if (m->pre) {
-        p.pre = p.c;
-        p.pre.r = m->pre->home;
+    const node *side = m->pre ? m->pre : m->slope ? m->slope : m->sums;
+    if (side) {
+        p.keep = m->pre ? KEEP_PRE : m->slope ? KEEP_SLOPE : KEEP_SUMS;
+        p.side = (struct operand){ .r = side->home, .row = s.n, .outer = m->sums ? s.m : s.m * s.n };
     }
     return p;
+}
+
+bool matmul_sums(const node *n)
+{
+    const struct matmul_args *m = n->args;
+    return m->trans & TRANS_A && product_sums(n->g->d) && !m->gelu && !m->pre && !m->slope && !m->sums;
 }
 
 void matmul_key(const node *n, char key[64])

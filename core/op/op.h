@@ -48,6 +48,8 @@ extern const int            map_row_count;
 struct map_step { int row, which, in[4], n_in; f32 c; u32 stream; struct shape shape /* of a random row */; };
 struct map_args { struct shape shape; int n; struct map_step step[MAX_STEPS]; };
 extern const op map_op;
+bool  map_is(const node *n, const char *row, int which);       /* nothing but this text of this row? */
+void  map_become_mul(node *n, node *a, node *b);  /* for simplify.c */
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
 bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
 
@@ -62,11 +64,14 @@ node *op_matmul(node *a, node *b, int trans);
 struct matmul_args {
     int trans;
     bool gelu;
-    int bias, residual;                           /* which operand, or 0 */
-    node *pre;                                    /* keeps the value before gelu (backward part); or NULL */
+    int bias, residual, factor;                   /* which operand, or 0; only one of the last two */
+    /* Second results for the backward part, or NULL: the value before gelu, or gelu's derivative there; the
+     * sums of stored a's columns. At most one. */
+    node *pre, *slope, *sums;
     f32 alpha;
 };
 extern const op matmul_op;
+bool matmul_sums(const node *n);                  /* can it, where it runs, sum stored a's columns as well? */
 void matmul_key(const node *n, char key[64]);     /* what dev_tune_for calls the shape */
 
 /* ---- the others ---------------------------------------------------------------------------------------- */
@@ -92,6 +97,8 @@ int  attention_heads(const node *n);
 node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in s, or missing at its front */
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */
 node *op_mean(node *x);                           /* of everything -> scalar */
+extern const op sum_op;
+bool  op_sums_rows(const node *n, i64 cols);      /* does it add up all rows of `cols` values? */
 
 /* count(s) elements from `offset` on; no copy if that is aligned. */
 node *op_view(node *x, i64 offset, struct shape s);

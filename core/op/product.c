@@ -9,7 +9,10 @@
 #include "op/product.h"
 
 /* Flags as in cl/product.h. */
-enum { TURN_A = 1, TURN_B = 2, GELU = 4, BIAS = 8, PRE = 16, RESIDUAL = 32, ONTO = 64, ADD = 128 };
+enum {
+    TURN_A = 1, TURN_B = 2, GELU = 4, BIAS = 8, PRE = 16, RESIDUAL = 32, ONTO = 64, ADD = 128, SLOPE = 256,
+    FACTOR = 512, SUMS = 1024
+};
 
 struct cut {
     char defs[64];                   /* the compiled variant */
@@ -53,6 +56,15 @@ static i64 tune(const dev *d, const struct product *p, const char *macro)
     return dev_tune_for(d, "matmul", key, macro);
 }
 
+/* The value for this shape, or else for its kind. */
+static i64 tune_kind(const dev *d, const struct product *p, const char *macro, const char *kind)
+{
+    char name[32];
+    i64 tuned = tune(d, p, macro);
+    snprintf(name, sizeof name, "%s_%s", macro, kind);
+    return tuned ? tuned : tune(d, p, name);
+}
+
 static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
 {
     c->share = parts > 1 ? ROUND_UP(CEIL_DIV(p->k, parts), unit) : p->k;
@@ -62,12 +74,12 @@ static void cut_k(const struct product *p, i64 parts, i64 unit, struct cut *c)
 /* ---- cpu ----------------------------------------------------------------------------------------------- */
 
 /* k is cut where C is small: its few blocks would neither occupy many cores nor read A and B only once. */
-static i64 parts_cpu(const dev *d, const struct product *p, i64 most_k)
+static i64 parts_cpu(const dev *d, const struct product *p)
 {
     i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * batches(p), parts = 1;
     if (blocks < tune(d, p, "BLOCKS"))
         parts = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / tune(d, p, "PART"), 1));
-    if (p->accumulate && p->act == PRODUCT_GELU && p->k > most_k)
+    if (p->accumulate && p->act == PRODUCT_GELU)
         parts = MAX(parts, 2);                    // the old value may not mix with the sums before the GELU
     return parts;
 }
@@ -110,14 +122,13 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     if (!tile && t.vectors == 3 && p->ta && p->k <= tune(d, p, "SHORT"))
         t.rows = 6;
     i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
-    i64 most_k = MIN(tune(d, p, "KB"), room / wide);
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    cut_k(p, parts_cpu(d, p, most_k), 16, &c);
-    c.kb = MIN(even(c.share, most_k, 16), most_k);
+    cut_k(p, parts_cpu(d, p), 16, &c);
     choose_groups(p, units, units * tune(d, p, "GROUPS"), t.rows, wide, &c);
-    // For few rows about one first-level cache of B: multiply-adds of one part hide the next part's fetching.
-    i64 most_n = c.mb < tune(d, p, "FEW") ? 12288 / c.kb : tune(d, p, p->ta ? "NP_TURNED" : "NP");
-    c.np = even(c.nb, MIN(most_n, room / c.kb), wide);
+    const char *kind = c.mb < tune(d, p, "FEW") ? "FEW" : p->ta ? "TURNED" : "PLAIN";
+    i64 most_k = MIN(tune_kind(d, p, "KB", kind), room / wide);
+    c.kb = MIN(even(c.share, most_k, 16), most_k);
+    c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", kind), room) / c.kb, wide);
     c.local = c.kb * c.np;
     return c;
 }
@@ -152,7 +163,7 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
 static bool wants_blas(dev *d, const struct product *p)
 {
-    bool plain = batches(p) == 1 && !p->bias.r.mem && !p->residual.r.mem && p->act == PRODUCT_LINEAR;
+    bool plain = batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep && p->act == PRODUCT_LINEAR;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
            MIN(MIN(p->m, p->n), p->k) >= tune(d, p, "BLAS") && dev_blas(d);
 }
@@ -166,9 +177,11 @@ static struct cut cut_for(const dev *d, const struct product *p)
 
 u64 product_scratch(const dev *d, const struct product *p)
 {
-    i64 parts = cut_for(d, p).parts;
-    return parts > 1 ? 4 * (u64)parts * (u64)(p->m * p->n * batches(p)) : 0;
+    i64 parts = cut_for(d, p).parts, columns = p->n + (p->keep == KEEP_SUMS);
+    return parts > 1 ? 4 * (u64)parts * (u64)(p->m * columns * batches(p)) : 0;
 }
+
+bool product_sums(const dev *d) { return d && dev_class(d) == DEV_CPU && dev_has_override(d, "matmul"); }
 
 /* ---- launches ------------------------------------------------------------------------------------------ */
 
@@ -183,14 +196,16 @@ static f64 bytes_moved(const struct product *p)
 {
     i64 c = p->m * p->n;
     return bytes_of(p, &p->a, p->m * p->k) + bytes_of(p, &p->b, p->k * p->n) + bytes_of(p, &p->bias, p->n) +
-           bytes_of(p, &p->pre, c) + bytes_of(p, &p->residual, c) +
+           bytes_of(p, &p->side, p->keep == KEEP_SUMS ? p->m : c) + bytes_of(p, &p->other, c) +
            bytes_of(p, &p->c, c) * (p->accumulate ? 2 : 1);
 }
 
 static int flags_of(const struct product *p)
 {
+    static const int keeps[] = { 0, PRE, SLOPE, SUMS };
     return (p->ta ? TURN_A : 0) | (p->tb ? TURN_B : 0) | (p->act == PRODUCT_GELU ? GELU : 0) |
-           (p->bias.r.mem ? BIAS : 0) | (p->pre.r.mem ? PRE : 0) | (p->residual.r.mem ? RESIDUAL : 0) |
+           (p->bias.r.mem ? BIAS : 0) | keeps[p->keep] |
+           (!p->other.r.mem ? 0 : p->times ? FACTOR : RESIDUAL) |
            (!p->accumulate ? 0 : p->act == PRODUCT_GELU ? ADD : ONTO);
 }
 
@@ -200,29 +215,37 @@ static void check_product(const dev *d, const struct product *p)
     check(p->m > 0 && p->n > 0 && p->k > 0 && p->outer > 0 && p->inner > 0 && longest < INT32_MAX / 2,
           "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n,
           (long long)p->k, (long long)p->outer, (long long)p->inner);
-    check(!p->pre.r.mem || p->act != PRODUCT_LINEAR, "product keeps the value before no activation (%d)",
-          (int)p->act);
+    check(!p->keep == !p->side.r.mem, "product keeps %d nowhere", (int)p->keep);
+    check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act == PRODUCT_GELU),
+          "product cannot keep %d (activation %d, A turned %d)", (int)p->keep, (int)p->act, p->ta);
+    check(!p->times || !p->accumulate, "product times a matrix onto its old value");
     u64 need = product_scratch(d, p);
     check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu",
           (unsigned long long)p->scratch.bytes, (unsigned long long)need);
 }
 
-/* What the kernel computes when k is cut into parts: a plain product into each part's slab. */
-static struct product partial(const struct product *p)
+/* What the kernel computes when k is cut into parts: a plain product into each part's slab; behind the
+ * slabs, each part's sums of A. */
+static struct product partial(const struct product *p, i64 parts)
 {
     struct product q = *p;
     q.c = (struct operand){ .r = p->scratch, .row = p->n, .outer = p->inner * p->m * p->n,
                             .inner = p->m * p->n };
-    q.bias = q.pre = q.residual = (struct operand){ 0 };
+    q.bias = q.side = q.other = (struct operand){ 0 };
+    if (p->keep == KEEP_SUMS)
+        q.side = (struct operand){ .r = p->scratch, .at = parts * p->m * p->n * batches(p),
+                                   .outer = p->inner * p->m, .inner = p->m };
+    else
+        q.keep = KEEP_NOTHING;
     q.act = PRODUCT_LINEAR;
-    q.accumulate = false;
+    q.times = q.accumulate = false;
     q.alpha = 1;
     return q;
 }
 
 #define EPILOGUE(p)                                                                                          \
     ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias),                            \
-    ARG_RANGE((p)->pre.r), PLACE((p)->pre), ARG_RANGE((p)->residual.r), PLACE((p)->residual),                \
+    ARG_RANGE((p)->side.r), PLACE((p)->side), ARG_RANGE((p)->other.r), PLACE((p)->other),                    \
     ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(batches(p)), ARG_INT(flags_of(p)),                \
     ARG_REAL((p)->alpha)
 
@@ -280,11 +303,11 @@ void product_emit(launches *l, const struct product *given, const char *label)
 {
     dev *d = launches_dev(l);
     struct product p = *given;
-    if (p.residual.r.mem && same_place(&p.residual, &p.c)) {
+    if (p.other.r.mem && !p.times && same_place(&p.other, &p.c)) {
         check(p.act == PRODUCT_LINEAR && !p.accumulate,
               "%s: product onto its own result after an activation", label);
         p.accumulate = true;                     // the same sum, in the form that may be cut along k
-        p.residual = (struct operand){ 0 };
+        p.other = (struct operand){ 0 };
     }
     check_product(d, &p);
     struct cut c = cut_for(d, &p);
@@ -293,7 +316,7 @@ void product_emit(launches *l, const struct product *given, const char *label)
     } else if (c.parts == 1) {
         emit_product(l, &p, &c, label);
     } else {
-        struct product q = partial(&p);
+        struct product q = partial(&p, c.parts);
         emit_product(l, &q, &c, label);
         emit_sum(l, &p, &c, label);
     }

@@ -16,9 +16,12 @@
 struct operand { range r; i64 at, row, outer, inner; };
 
 enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
+/* Nothing, the value before the activation, the activation's derivative there; sums of stored A's columns
+ * (where product_sums() can, and A is turned). */
+enum product_keep { KEEP_NOTHING, KEEP_PRE, KEEP_SLOPE, KEEP_SUMS };
 
-/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + residual[z] (+ C[z]) for every batch z = (outer,
- * inner). All sizes at least 1. C may not overlap A or B; residual may be C itself. NaN and infinities
+/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + other[z] (+ C[z]) for every batch z = (outer,
+ * inner). All sizes at least 1. C may not overlap A or B; what is added may be C itself. NaN and infinities
  * propagate; C is not read unless `accumulate`. The order of every sum depends on the sizes, the device
  * class and its tuning file only. */
 struct product {
@@ -27,8 +30,10 @@ struct product {
     struct operand a, b, c;
     struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
     enum product_act act;            /* GELU with the exact erf */
-    struct operand pre;              /* like C: value before `act`, for the backward part; r.mem NULL: none */
-    struct operand residual;         /* laid out as it likes; added after act; r.mem NULL: none */
+    struct operand other;            /* laid out as it likes; added after act; r.mem NULL: none */
+    bool times;                      /* it is multiplied with instead */
+    enum product_keep keep;          /* a second result, for the backward part, goes to.. */
+    struct operand side;             /* ..here: laid out like C; sums: m values a batch (row unused) */
     bool accumulate;                 /* C += instead of C = */
     f32 alpha;
     range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
@@ -37,6 +42,7 @@ struct product {
 /* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; behind "nt." the number of
  * batches, if many. */
 void product_key(const struct product *p, char key[64]);
+bool product_sums(const dev *d);
 u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not looked at */
 /* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention
  * uses it too. */

@@ -74,6 +74,12 @@ static void vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->s
 const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = shape, .emit = emit, .vjp = vjp,
                     .scratch = scratch };
 
+bool op_sums_rows(const node *n, i64 cols)
+{
+    const struct sum_args *s = n->args;
+    return n->op == &sum_op && s->axis == 0 && split_of(n).b == cols;
+}
+
 static node *sum_axes(node *x, int axis, int count)
 {
     return node_new(&sum_op, (&(struct sum_args){ axis, count }), x);

@@ -1,20 +1,22 @@
 /* bench_model.c: a training step and a forward pass of ViT-T and its MoE twin of the same multiply-adds, at
  * 224 pixels, of the same pair small, at 32, and of the paper's ConvNeXt-F. Nothing is drawn but the routing
- * noise, so that other programs can do the same. */
+ * noise (no dropout, no stochastic depth), so that other programs can do the same. */
 #include "train/bench_subject.h"
 #include "train/learner.h"
 #include <stdlib.h>
 #include <sys/resource.h>
 
-#define PLAIN "dropout: off, expert_drop: off"
+#define PLAIN   "drop_path: off"
+#define ROUTING "dropout: off, expert_drop: off"
 const struct bench_model bench_models[] = {
-    { "vit_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000}", 32 },
-    { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, moe: {layers: [6, 7, 8, 9, 10, 11], "
-                 PLAIN "}}", 32 },
-    { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10}", 128 },
+    { "vit_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN "}", 32 },
+    { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN ", "
+                 "moe: {layers: [6, 7, 8, 9, 10, 11], " ROUTING "}}", 32 },
+    { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, "
+                 PLAIN "}", 128 },
     { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, "
-                 "moe: {layers: [3, 4, 5], core: 16, universal: 32, " PLAIN "}}", 128 },
-    { "convnext_f", "model: {arch: convnext_f, classes: 1000}", 32 },
+                 PLAIN ", moe: {layers: [3, 4, 5], core: 16, universal: 32, " ROUTING "}}", 128 },
+    { "convnext_f", "model: {arch: convnext_f, classes: 1000, " PLAIN "}", 32 },
     { NULL },
 };
 

@@ -45,8 +45,8 @@ static node *build_attention(const struct job *j, node *const *in)
 
 static const struct kind kinds[] = {
     { &matmul_op, "matmul", matmul_key, trans_of, 2, build_product,
-      { { { "KB", { 128, 192, 384, 512 } }, { "NP", { 96, 192, 768 } }, { "GROUPS", { 1, 2, 8 } },
-          { "BLOCKS", { 1, 128 } }, { "TILE", { 1, 2, 3, 4, 5 } } },
+      { { { "KB", { 128, 192, 256, 384, 768 } }, { "PACK", { 12288, 49152, 98304, 196608 } },
+          { "GROUPS", { 1, 2, 8 } }, { "BLOCKS", { 1, 128 } }, { "TILE", { 1, 2, 3, 4, 5 } } },
         { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } },
           { "BLAS", { 1, 1 << 20 } } } } },
     { &attention_op, "attention", attention_key, attention_heads, 1, build_attention,
