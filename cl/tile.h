@@ -67,7 +67,7 @@ static void pack_turned(SPACE float16 *to, global const float *b, const long row
         const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
         for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
             const int k = min(k0, kk - 16);                 // the last square overlaps the one before
-#define LOAD(i) float16 x##i = vload16(0, b + min(i, last) * row + k), y##i;
+#define LOAD(i) float16 x##i = load_16(b + min(i, last) * row + k, 16, 0), y##i;
 #define STORE(i) to[(k + i) * NV + v] = x##i;
             SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
         }

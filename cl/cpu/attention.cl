@@ -7,30 +7,35 @@
  * stays in the second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
  *
  *     forward:   per MR query rows:
- *                    S = q k^T (panels of k^T) -> rows p = exp(S - max) -> out = p v / sum, log sum kept
+ *                    S = q k^T (panels of k^T) -> rows p = 2^(S - max) -> out = p v / sum, log sum kept
  *     backward:  per block of query rows, P and dS of the block in the slab:
- *                    P = exp(S - log sum), dP = dout v^T, dS = P (dP - sum(dout out)) / sqrt(d)
+ *                    P = 2^(S - log sum), dP = dout v^T, dS = P (dP - sum(dout out)) / sqrt(d)
  *                    dq = dS k
  *                after the block, per MR keys:
  *                    dv += P^T dout, dk += dS^T q
- *
- * One block of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products
- * forward, 5 backward.
+ * where S is scaled by log2(e) / sqrt(d) and logarithms are to base 2. One block of query rows follows the
+ * other, so sums have one order. Bound: multiply-adds, 2 products forward, 5 backward.
  */
 #define SPACE global
 #define B_STEP step
 #include "tile.h"
 #include "special.h"
 
+#define LOG2_E 1.44269504f
 #define PANELS(n) (((n) + WIDE - 1) / WIDE)
 #define PADDED(n) (PANELS(n) * WIDE)
+#define EVEN(n) (((n) + 16 * PANELS(n) - 1) / (16 * PANELS(n)) * 16)       // columns of panels that are alike
 
 /* All n columns of B (kk deep), panel behind panel. */
 static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk,
                            const int n)
 {
-    for (int j = 0; j < n; j += WIDE)
-        pack_plain(to + j / WIDE * kk * NV, b + j, row, kk, n - j);
+    const int wide = EVEN(n) / 16;
+    for (int v = 0; 16 * v < n; v++) {
+        global float16 *column = to + v / wide * wide * kk + v % wide;
+        for (int k = 0; k < kk; k++)
+            column[k * wide] = load_16(b + k * row + 16 * v, n - 16 * v, 0);
+    }
 }
 
 static void pack_all_turned(global float16 *to, global const float *b, const long row, const int kk,
@@ -48,15 +53,21 @@ static void fetch_rows(global const float *a, const long row, const int rows, co
             PREFETCH(a + r * row + j);
 }
 
+/* From a head's rows to those of the head after it, perhaps in the next image. */
+static long offset_of_next(const int z, const int n, const int h, const int d)
+{
+    return (z + 1) % h ? d : (3L * n * h - h + 1) * d;
+}
+
 /* ---- products of MR rows: `rows` of them exist, the others repeat the last ----------------------------- */
 
-/* B: panels, packed, or (step > WIDE) the rows of a matrix as they lie, `step` apart, then of
+/* B: panels of `wide` columns, rows `step` apart: packed, or the rows of a matrix as they lie, which then are
  * whole vectors. */
-struct right { global const float *b; int step; };
+struct right { global const float *b; int wide, step; };
 
-static struct right packed(global const float16 *b)
+static struct right packed(global const float16 *b, const int wide)
 {
-    const struct right r = { (global const float *)b, WIDE };
+    const struct right r = { (global const float *)b, wide, wide };
     return r;
 }
 
@@ -64,11 +75,11 @@ static struct right packed(global const float16 *b)
 static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row,
                                          const int kk, const int n, const int readers)
 {
-    const struct right r = { b, row };
+    const struct right r = { b, EVEN(n), row };
     if (readers < 100 && n % 16 == 0)
         return r;
     pack_all_plain(room, b, row, kk, n);
-    return packed(room);
+    return packed(room, EVEN(n));
 }
 
 #define ROW_OF_A(r) global const float *a##r = a + min(r, rows - 1) * row;
@@ -76,17 +87,17 @@ static struct right as_it_lies_or_packed(global float16 *room, global const floa
 #define PUT(r, v) to[r * (PADDED(n) / 16) + j / 16 + v] = c##r##v;
 #define PUT_ROW(r) VECTORS(PUT, r)
 #define PANEL_OF(b, j) \
-    const int step = (b).step; \
-    global const float *panel = (b).b + (step == WIDE ? (j) * kk : (j));
+    const int step = (b).step, columns = min(n - j, (b).wide); \
+    global const float *panel = (b).b + (step == (b).wide ? (j) * kk : (j));
 
 /* to[MR][PADDED(n)] = A B, A's rows `row` apart */
 static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows,
                           const struct right b, const int kk, const int n)
 {
     ROWS(ROW_OF_A)
-    for (int j = 0; j < n; j += WIDE) {
+    for (int j = 0; j < n; j += b.wide) {
         PANEL_OF(b, j)
-        MULTIPLY(n - j, kk, 1)
+        MULTIPLY(columns, kk, 1)
         ROWS(PUT_ROW)
     }
 }
@@ -96,7 +107,7 @@ static void put_rows(global float *c, const long c_row, const int rows, const fl
                      const int columns, const float *scale, const bool onto)
 {
     for (int r = 0; r < rows; r++)
-        for (int v = 0; 16 * v < min(WIDE, columns); v++) {
+        for (int v = 0; 16 * v < columns; v++) {
             global float *to = c + r * c_row + 16 * v;
             const float16 y = sums[r * NV + v] * scale[r];
             store_16(onto ? y + load_16(to, columns - 16 * v, 0) : y, to, columns - 16 * v);
@@ -108,12 +119,12 @@ static void multiply(global float *c, const long c_row, global const float *a, c
                      const struct right b, const int kk, const int n, const float *scale)
 {
     ROWS(ROW_OF_A)
-    for (int j = 0; j < n; j += WIDE) {
+    for (int j = 0; j < n; j += b.wide) {
         PANEL_OF(b, j)
         float16 sums[MR * NV];
-        MULTIPLY(n - j, kk, 1)
+        MULTIPLY(columns, kk, 1)
         ROWS(KEEP_SUMS)
-        put_rows(c + j, c_row, rows, sums, n - j, scale, false);
+        put_rows(c + j, c_row, rows, sums, columns, scale, false);
     }
 }
 
@@ -125,22 +136,21 @@ static void multiply_turned(global float *c, const long c_row, global const floa
     for (int r = 0; r < MR; r++)
         scale[r] = 1;
     ROWS(ROW_OF_TURNED)
-    for (int j = 0; j < n; j += WIDE) {
+    for (int j = 0; j < n; j += b.wide) {
         PANEL_OF(b, j)
         float16 sums[MR * NV];
-        MULTIPLY(n - j, kk, row)
+        MULTIPLY(columns, kk, row)
         ROWS(KEEP_SUMS)
-        put_rows(c + j, c_row, rows, sums, n - j, scale, onto);
+        put_rows(c + j, c_row, rows, sums, columns, scale, onto);
     }
 }
 
 /* ---- forward ------------------------------------------------------------------------------------------- */
 
-/* e^x for x <= 0 by way of 2^(n + f), |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low
- * bits. Below 2^-126 it stays there; NaN passes. Coefficients: special_w.h says how. */
-static float16 exp_of_score(const float16 x)
+/* 2^t for t <= 0: n + f, |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below
+ * 2^-126 it stays there; NaN passes. Coefficients: special_w.h says how. */
+static float16 exp2_of_score(float16 t)
 {
-    float16 t = x * 1.44269504f;
     t = select(t, (float16)-126.0f, t < -126.0f);
     const float16 shifted = t + 12583039.0f, f = t - (shifted - 12583039.0f);
     float16 p = fma(f, (float16)1.33335581e-3f, (float16)9.61812911e-3f);
@@ -151,23 +161,30 @@ static float16 exp_of_score(const float16 x)
     return p * as_float16(as_int16(shifted) << 23);
 }
 
-/* p[0..n): scores -> exp(scale (score - max)), not divided by their sum, which is returned; *top: the
- * largest score. */
-static float soften(global float16 *p, const int n, const float scale, float *top)
+/* p[MR][PADDED(n)]: scores -> 2^(scale (score - top)), not divided by their sums; tops: the rows' largest. All
+ * rows go together: their sums do not wait for one another, and constants are fetched once. */
+static void soften(global float16 *p, const int n, const float scale, float *tops, float *sums)
 {
-    const int vectors = (n + 15) / 16;
-    const int16 edge = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + 16 * (vectors - 1) < n;
-    p[vectors - 1] = select((float16)-INFINITY, p[vectors - 1], edge);
-    float16 tops = p[0], sums = 0;
-    for (int v = 1; v < vectors; v++)
-        tops = fmax(tops, p[v]);
-    *top = max_16(tops);
-    for (int v = 0; v < vectors; v++) {
-        const float16 e = exp_of_score(scale * (p[v] - *top));
-        sums += e;
-        p[v] = e;
+    const int wide = PADDED(n) / 16, last = (n - 1) / 16;
+    const int16 edge = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + 16 * last < n;
+#define EDGE(r) p[r * wide + last] = select((float16)-INFINITY, p[r * wide + last], edge);
+#define FIRST(r) float16 top##r = p[r * wide];
+#define LARGER(r) top##r = larger_16(top##r, p[r * wide + v]);
+#define TOP(r) tops[r] = max_16(top##r);
+    ROWS(EDGE) ROWS(FIRST)
+    for (int v = 1; v <= last; v++) {
+        ROWS(LARGER)
     }
-    return sum_16(sums);
+    ROWS(TOP)
+#define START(r) float16 sum##r = 0; top##r = tops[r];
+#define TERM(r) { const float16 e = exp2_of_score(scale * (p[r * wide + v] - top##r)); \
+                  sum##r += e; p[r * wide + v] = e; }
+#define SUM(r) sums[r] = sum_16(sum##r);
+    ROWS(START)
+    for (int v = 0; v <= last; v++) {
+        ROWS(TERM)
+    }
+    ROWS(SUM)
 }
 
 /* heads: b*h; share: heads a group takes; slab: floats of a group's work. log_sum may be NULL. */
@@ -177,10 +194,12 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
 {
     const int first = get_group_id(0) * share, end = min(first + share, heads);
     const long row = 3L * h * d, out_row = (long)h * d;
+    const float scale_2 = scale * LOG2_E;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab);
     global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
     for (int z = first; z < end; z++) {
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
+        global const float *next = k + offset_of_next(z, n, h, d);
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
         const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d, n);
@@ -188,13 +207,14 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
             const int rows = min(MR, n - i);
             float tops[16], sums[16];
             fetch_rows(q + (i + MR) * row, row, MR, d);
-            multiply_wide(p, q + i * row, row, rows, packed(keys), d, n);
-            for (int r = 0; r < rows; r++)
-                sums[r] = soften(p + r * (PADDED(n) / 16), n, scale, &tops[r]);
-            for (int r = rows; r < 16; r++)
+            fetch_rows(next + i * row, row, rows, d);
+            fetch_rows(next + h * d + i * row, row, rows, d);
+            multiply_wide(p, q + i * row, row, rows, packed(keys, WIDE), d, n);
+            soften(p, n, scale_2, tops, sums);
+            for (int r = MR; r < 16; r++)
                 tops[r] = sums[r] = 1;
             if (log_sum) {                                   // 16 logarithms cost less than one
-                const float16 logs = fma((float16)scale, vload16(0, tops), log(vload16(0, sums)));
+                const float16 logs = fma((float16)scale_2, vload16(0, tops), log2(vload16(0, sums)));
                 store_16(logs, log_sum + (long)z * n + i, rows);
             }
             vstore16(1 / vload16(0, sums), 0, sums);
@@ -213,14 +233,18 @@ static float dot(global const float *a, global const float *b, const int n)
     return sum_16(sum);
 }
 
-/* One row: p: scores -> P, g: dP -> dS. Columns past n become 0 in neither: no product reads them. */
+/* MR rows, p: scores -> P, g: dP -> dS. Columns past n become 0 in neither: no product reads them. */
 static void turn_back(global float16 *p, global float16 *g, const int n, const float scale,
-                      const float log_sum, const float inner)
+                      const float *log_sum, const float *inner)
 {
-    for (int v = 0; v < (n + 15) / 16; v++) {
-        const float16 e = exp_of_score(fma(p[v], (float16)scale, (float16)-log_sum));
-        p[v] = e;
-        g[v] = e * (g[v] - inner) * scale;
+    const int wide = PADDED(n) / 16;
+    const float16 scale_2 = scale * LOG2_E;
+#define KNOWN(r) const float16 less##r = -log_sum[r], inner##r = inner[r];
+#define BACK(r) { const float16 e = exp2_of_score(fma(p[r * wide + v], scale_2, less##r)); \
+                  p[r * wide + v] = e; g[r * wide + v] = e * (g[r * wide + v] - inner##r) * scale; }
+    ROWS(KNOWN)
+    for (int v = 0; 16 * v < n; v++) {
+        ROWS(BACK)
     }
 }
 
@@ -237,7 +261,6 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
     global float16 *keys_room = values + d * wide, *q_room = keys_room + n * deep_wide;
     global float16 *go_room = q_room + block * deep_wide, *p = go_room + block * deep_wide;
     global float16 *g = p + block * wide;
-    global float *inner = (global float *)(g + block * wide);
     float one[MR];
     for (int r = 0; r < MR; r++)
         one[r] = 1;
@@ -246,38 +269,40 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
         global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
         global const float *o = out + out_at, *go = dout + out_at;
         global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
-        fetch_rows(o, out_row, min(block, n), d);
-        fetch_rows(go, out_row, min(block, n), d);
+        fetch_rows(o, out_row, MR, d);
+        fetch_rows(go, out_row, MR, d);
         pack_all_turned(keys, k, row, d, n);
         pack_all_turned(values, v, row, d, n);
         const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d, n);
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
-            const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
-            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d,
-                                                               n);
-            for (int i = 0; i < deep; i++)                   // together, so that memory is waited for once
-                inner[i] = dot(o + (i0 + i) * out_row, go + (i0 + i) * out_row, d);
             for (int i = 0; i < deep; i += MR) {
                 const int rows = min(MR, deep - i);
                 const long r0 = i0 + i;
                 global float16 *pi = p + i * wide, *gi = g + i * wide;
+                float inner[MR], logs[MR];
                 fetch_rows(q + (r0 + MR) * row, row, MR, d);
-                multiply_wide(pi, q + r0 * row, row, rows, packed(keys), d, n);
-                multiply_wide(gi, go + r0 * out_row, out_row, rows, packed(values), d, n);
-                for (int r = 0; r < rows; r++)
-                    turn_back(pi + r * wide, gi + r * wide, n, scale, log_sum[(long)z * n + r0 + r],
-                              inner[i + r]);
+                fetch_rows(o + (r0 + MR) * out_row, out_row, MR, d);
+                fetch_rows(go + (r0 + MR) * out_row, out_row, MR, d);
+                multiply_wide(pi, q + r0 * row, row, rows, packed(keys, WIDE), d, n);
+                multiply_wide(gi, go + r0 * out_row, out_row, rows, packed(values, WIDE), d, n);
+                for (int r = 0; r < MR; r++) {
+                    const long at_row = r0 + min(r, rows - 1);
+                    logs[r] = log_sum[(long)z * n + at_row];
+                    inner[r] = dot(o + at_row * out_row, go + at_row * out_row, d);
+                }
+                turn_back(pi, gi, n, scale, logs, inner);
                 multiply(dq + r0 * row, row, (global const float *)gi, PADDED(n), rows, k_plain, n, d, one);
             }
-            fetch_rows(o + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
-            fetch_rows(go + (i0 + deep) * out_row, out_row, min(block, n - i0 - deep), d);
-            for (int j = 0; j < n; j += MR) {
-                const int rows = min(MR, n - j);
-                global const float *pj = (global const float *)p + j, *gj = (global const float *)g + j;
-                multiply_turned(dv + j * row, row, pj, PADDED(n), rows, go_plain, deep, d, i0 > 0);
-                multiply_turned(dk + j * row, row, gj, PADDED(n), rows, q_plain, deep, d, i0 > 0);
-            }
+            const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
+            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d,
+                                                               n);
+            for (int j = 0; j < n; j += MR)
+                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), min(MR, n - j),
+                                go_plain, deep, d, i0 > 0);
+            for (int j = 0; j < n; j += MR)
+                multiply_turned(dk + j * row, row, (global const float *)g + j, PADDED(n), min(MR, n - j),
+                                q_plain, deep, d, i0 > 0);
         }
     }
 }

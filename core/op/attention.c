@@ -49,7 +49,7 @@ static struct slabs slabs_of(const node *n, bool grad)
         i64 rows = MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows;
         i64 blocks = CEIL_DIV(s.n, rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
-        r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide) + ROUND_UP(r.block, 16);
+        r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide);
     } else {
         r.floats = s.d * wide + s.n * deep + t.rows * wide;
     }
