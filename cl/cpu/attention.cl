@@ -9,12 +9,13 @@
  *     forward:   per MR query rows:
  *                    S = q k^T (panels of k^T) -> rows p = 2^(S - max) -> out = p v / sum, log sum kept
  *     backward:  per block of query rows, P and dS of the block in the slab:
- *                    P = 2^(S - log sum), dP = dout v^T, dS = P (dP - sum(dout out)) / sqrt(d)
+ *                    P = 2^(S - log sum), dP = dout v^T, dS = P (dP - sum(P dP))
  *                    dq = dS k
  *                after the block, per MR keys:
  *                    dv += P^T dout, dk += dS^T q
- * where S is scaled by log2(e) / sqrt(d) and logarithms are to base 2. One block of query rows follows the
- * other, so sums have one order. Bound: multiply-adds, 2 products forward, 5 backward.
+ * where S is scaled by log2(e) / sqrt(d), dq and dk by 1 / sqrt(d), and logarithms are to base 2. One block
+ * of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products forward, 5
+ * backward.
  */
 #define SPACE global
 #define B_STEP step
@@ -53,12 +54,6 @@ static void fetch_rows(global const float *a, const long row, const int rows, co
             PREFETCH(a + r * row + j);
 }
 
-/* From a head's rows to those of the head after it, perhaps in the next image. */
-static long offset_of_next(const int z, const int n, const int h, const int d)
-{
-    return (z + 1) % h ? d : (3L * n * h - h + 1) * d;
-}
-
 /* ---- products of MR rows: `rows` of them exist, the others repeat the last ----------------------------- */
 
 /* B: panels of `wide` columns, rows `step` apart: packed, or the rows of a matrix as they lie, which then are
@@ -82,66 +77,74 @@ static struct right as_it_lies_or_packed(global float16 *room, global const floa
     return packed(room, EVEN(n));
 }
 
-#define ROW_OF_A(r) global const float *a##r = a + min(r, rows - 1) * row;
-#define ROW_OF_TURNED(r) global const float *a##r = a + min(r, rows - 1);
+/* A: `rows` rows, `row` apart; `step` floats from one k to the next. Passed by address: copies of structs
+ * of several types were written in parts and read whole, which stalls. */
+struct left { global const float *a; long row, step; int rows; };
+
+#define ROW_OF_A(r) global const float *a##r = a->a + min(r, a->rows - 1) * a->row;
+#define PANEL_OF(b, j) \
+    const int step = (b)->step, columns = min(n - j, (b)->wide); \
+    global const float *panel = (b)->b + (step == (b)->wide ? (j) * kk : (j));
 #define PUT(r, v) to[r * (PADDED(n) / 16) + j / 16 + v] = c##r##v;
 #define PUT_ROW(r) VECTORS(PUT, r)
-#define PANEL_OF(b, j) \
-    const int step = (b).step, columns = min(n - j, (b).wide); \
-    global const float *panel = (b).b + (step == (b).wide ? (j) * kk : (j));
 
-/* to[MR][PADDED(n)] = A B, A's rows `row` apart */
-static void multiply_wide(global float16 *to, global const float *a, const long row, const int rows,
-                          const struct right b, const int kk, const int n)
+/* to[MR][PADDED(n)] = A B */
+static void multiply_wide(global float16 *to, const struct left *a, const struct right *b, const int kk,
+                          const int n)
 {
     ROWS(ROW_OF_A)
-    for (int j = 0; j < n; j += b.wide) {
+    for (int j = 0; j < n; j += b->wide) {
         PANEL_OF(b, j)
-        MULTIPLY(columns, kk, 1)
+        MULTIPLY(columns, kk, a->step)
         ROWS(PUT_ROW)
     }
 }
 
-/* sums[MR * NV] of columns j.. scaled and put (or added) to rows of C that are c_row apart */
-static void put_rows(global float *c, const long c_row, const int rows, const float16 *sums,
-                     const int columns, const float *scale, const bool onto)
+/* What multiply() fetches besides, a line in each step of k: the k rows of the head to come, or (odd) its v
+ * rows, 16 columns of all rows at a time. */
+struct ahead { global const float *p; long step; };
+
+static struct ahead of_next(global const float *k, const int z, const int i, const int n, const int h,
+                            const int d)
 {
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; 16 * v < columns; v++) {
-            global float *to = c + r * c_row + 16 * v;
-            const float16 y = sums[r * NV + v] * scale[r];
-            store_16(onto ? y + load_16(to, columns - 16 * v, 0) : y, to, columns - 16 * v);
-        }
+    const long to_next = (z + 1) % h ? d : (3L * n * h - h + 1) * d;
+    const int turn = i / MR, column = turn / 2 * 16;
+    const struct ahead f = { k + to_next + turn % 2 * h * d + column, column < d ? 3L * h * d : 0 };
+    return f;
 }
 
-/* C = scale A B */
-static void multiply(global float *c, const long c_row, global const float *a, const long row, const int rows,
-                     const struct right b, const int kk, const int n, const float *scale)
+#undef AHEAD
+#define AHEAD PREFETCH(ahead); ahead += f->step;
+
+/* One vector of C, of which `columns` exist. */
+static void put(global float *to, float16 y, const int columns, const bool onto)
+{
+    if (onto)
+        y += load_16(to, columns, 0);
+    store_16(y, to, columns);
+}
+
+/* C = or += scale A B, rows of C c_row apart */
+static void multiply(global float *c, const long c_row, const struct left *a, const struct right *b,
+                     const int kk, const int n, const float *scale, const bool onto, const struct ahead *f)
 {
     ROWS(ROW_OF_A)
-    for (int j = 0; j < n; j += b.wide) {
+    for (int j = 0; j < n; j += b->wide) {
         PANEL_OF(b, j)
-        float16 sums[MR * NV];
-        MULTIPLY(columns, kk, 1)
-        ROWS(KEEP_SUMS)
-        put_rows(c + j, c_row, rows, sums, columns, scale, false);
-    }
-}
-
-/* C = or += A^T B, A stored (kk, ..) with rows `row` apart */
-static void multiply_turned(global float *c, const long c_row, global const float *a, const long row,
-                            const int rows, const struct right b, const int kk, const int n, const bool onto)
-{
-    float scale[MR];
-    for (int r = 0; r < MR; r++)
-        scale[r] = 1;
-    ROWS(ROW_OF_TURNED)
-    for (int j = 0; j < n; j += b.wide) {
-        PANEL_OF(b, j)
-        float16 sums[MR * NV];
-        MULTIPLY(columns, kk, row)
-        ROWS(KEEP_SUMS)
-        put_rows(c + j, c_row, rows, sums, columns, scale, onto);
+        global const float *ahead = f->p;
+        MULTIPLY(columns, kk, a->step)
+        if (a->rows == MR && columns % 16 == 0) {
+            global float *to = c + j;
+#define PUT_WHOLE(r, v) if (16 * v < columns) put(to + r * c_row + 16 * v, c##r##v * scale[r], 16, onto);
+#define PUT_WHOLE_ROW(r) VECTORS(PUT_WHOLE, r)
+            ROWS(PUT_WHOLE_ROW)
+        } else {
+            float16 sums[MR * NV];
+            ROWS(KEEP_SUMS)
+            for (int r = 0; r < a->rows; r++)
+                for (int v = 0; 16 * v < columns; v++)
+                    put(c + r * c_row + j + 16 * v, sums[r * NV + v] * scale[r], columns - 16 * v, onto);
+        }
     }
 }
 
@@ -161,12 +164,18 @@ static float16 exp2_of_score(float16 t)
     return p * as_float16(as_int16(shifted) << 23);
 }
 
-/* p[MR][PADDED(n)]: scores -> 2^(scale (score - top)), not divided by their sums; tops: the rows' largest. All
- * rows go together: their sums do not wait for one another, and constants are fetched once. */
+/* Which lanes of the last of n columns' vectors exist. */
+static int16 edge_of(const int n)
+{
+    return (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + (n - 1) / 16 * 16 < n;
+}
+
+/* p[MR][PADDED(n)]: scores -> 2^(scale (score - top)), not divided by their sums; tops: the largest of each
+ * row. All rows go together: their sums do not wait for one another, and constants are fetched once. */
 static void soften(global float16 *p, const int n, const float scale, float *tops, float *sums)
 {
     const int wide = PADDED(n) / 16, last = (n - 1) / 16;
-    const int16 edge = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) + 16 * last < n;
+    const int16 edge = edge_of(n);
 #define EDGE(r) p[r * wide + last] = select((float16)-INFINITY, p[r * wide + last], edge);
 #define FIRST(r) float16 top##r = p[r * wide];
 #define LARGER(r) top##r = larger_16(top##r, p[r * wide + v]);
@@ -199,17 +208,17 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
     global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
     for (int z = first; z < end; z++) {
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
-        global const float *next = k + offset_of_next(z, n, h, d);
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
+        const struct right k_turned = packed(keys, WIDE);
         const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d, n);
         for (int i = 0; i < n; i += MR) {
             const int rows = min(MR, n - i);
             float tops[16], sums[16];
             fetch_rows(q + (i + MR) * row, row, MR, d);
-            fetch_rows(next + i * row, row, rows, d);
-            fetch_rows(next + h * d + i * row, row, rows, d);
-            multiply_wide(p, q + i * row, row, rows, packed(keys, WIDE), d, n);
+            const struct left qs = { q + i * row, row, 1, rows };
+            const struct left ps = { (global const float *)p, PADDED(n), 1, rows };
+            multiply_wide(p, &qs, &k_turned, d, n);
             soften(p, n, scale_2, tops, sums);
             for (int r = MR; r < 16; r++)
                 tops[r] = sums[r] = 1;
@@ -218,41 +227,42 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
                 store_16(logs, log_sum + (long)z * n + i, rows);
             }
             vstore16(1 / vload16(0, sums), 0, sums);
-            multiply(o + i * out_row, out_row, (global const float *)p, PADDED(n), rows, v_plain, n, d, sums);
+            const struct ahead next = of_next(k, z, i, n, h, d);
+            multiply(o + i * out_row, out_row, &ps, &v_plain, n, d, sums, false, &next);
         }
     }
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------ */
 
-static float dot(global const float *a, global const float *b, const int n)
-{
-    float16 sum = 0;
-    for (int j = 0; j < n; j += 16)
-        sum = fma(load_16(a + j, n - j, 0), load_16(b + j, n - j, 0), sum);
-    return sum_16(sum);
-}
-
-/* MR rows, p: scores -> P, g: dP -> dS. Columns past n become 0 in neither: no product reads them. */
+/* MR rows, p: scores -> P, g: dP -> dS / scale: products with it scale. Columns of g past n are 0 while sums
+ * are taken; no product reads any past n. */
 static void turn_back(global float16 *p, global float16 *g, const int n, const float scale,
-                      const float *log_sum, const float *inner)
+                      const float *log_sum)
 {
-    const int wide = PADDED(n) / 16;
-    const float16 scale_2 = scale * LOG2_E;
-#define KNOWN(r) const float16 less##r = -log_sum[r], inner##r = inner[r];
-#define BACK(r) { const float16 e = exp2_of_score(fma(p[r * wide + v], scale_2, less##r)); \
-                  p[r * wide + v] = e; g[r * wide + v] = e * (g[r * wide + v] - inner##r) * scale; }
-    ROWS(KNOWN)
-    for (int v = 0; 16 * v < n; v++) {
+    const int wide = PADDED(n) / 16, last = (n - 1) / 16;
+    const int16 edge = edge_of(n);
+#define EDGE_OF_G(r) g[r * wide + last] = select((float16)0, g[r * wide + last], edge);
+#define KNOWN(r) float16 sum##r = 0, less##r = -log_sum[r];
+#define WEIGHT(r) { const float16 e = exp2_of_score(fma(p[r * wide + v], (float16)scale, less##r)); \
+                    sum##r = fma(e, g[r * wide + v], sum##r); p[r * wide + v] = e; }
+#define INNER(r) sum##r = sum_16(sum##r);
+#define BACK(r) g[r * wide + v] = p[r * wide + v] * (g[r * wide + v] - sum##r);
+    ROWS(EDGE_OF_G) ROWS(KNOWN)
+    for (int v = 0; v <= last; v++) {
+        ROWS(WEIGHT)
+    }
+    ROWS(INNER)
+    for (int v = 0; v <= last; v++) {
         ROWS(BACK)
     }
 }
 
 /* block: query rows whose P and dS are held at a time. */
-ALONE kernel void attention_grad(global const float *qkv, global const float *out,
-                                 global const float *log_sum, global const float *dout, global float *dqkv,
-                                 global float *work, const int n, const int h, const int d, const int heads,
-                                 const int share, const long slab, const float scale, const int block)
+ALONE kernel void attention_grad(global const float *qkv, global const float *log_sum,
+                                 global const float *dout, global float *dqkv, global float *work,
+                                 const int n, const int h, const int d, const int heads, const int share,
+                                 const long slab, const float scale, const int block)
 {
     const int first = get_group_id(0) * share, end = min(first + share, heads);
     const int wide = PADDED(n) / 16, deep_wide = PADDED(d) / 16;
@@ -261,18 +271,21 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
     global float16 *keys_room = values + d * wide, *q_room = keys_room + n * deep_wide;
     global float16 *go_room = q_room + block * deep_wide, *p = go_room + block * deep_wide;
     global float16 *g = p + block * wide;
-    float one[MR];
-    for (int r = 0; r < MR; r++)
+    const struct ahead nothing = { qkv, 0 };
+    float one[MR], scales[MR];
+    for (int r = 0; r < MR; r++) {
         one[r] = 1;
+        scales[r] = scale;
+    }
     for (int z = first; z < end; z++) {
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
         global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
-        global const float *o = out + out_at, *go = dout + out_at;
+        global const float *go = dout + out_at;
         global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
-        fetch_rows(o, out_row, MR, d);
         fetch_rows(go, out_row, MR, d);
         pack_all_turned(keys, k, row, d, n);
         pack_all_turned(values, v, row, d, n);
+        const struct right k_turned = packed(keys, WIDE), v_turned = packed(values, WIDE);
         const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d, n);
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
@@ -280,29 +293,31 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *ou
                 const int rows = min(MR, deep - i);
                 const long r0 = i0 + i;
                 global float16 *pi = p + i * wide, *gi = g + i * wide;
-                float inner[MR], logs[MR];
+                float logs[MR];
                 fetch_rows(q + (r0 + MR) * row, row, MR, d);
-                fetch_rows(o + (r0 + MR) * out_row, out_row, MR, d);
                 fetch_rows(go + (r0 + MR) * out_row, out_row, MR, d);
-                multiply_wide(pi, q + r0 * row, row, rows, packed(keys, WIDE), d, n);
-                multiply_wide(gi, go + r0 * out_row, out_row, rows, packed(values, WIDE), d, n);
-                for (int r = 0; r < MR; r++) {
-                    const long at_row = r0 + min(r, rows - 1);
-                    logs[r] = log_sum[(long)z * n + at_row];
-                    inner[r] = dot(o + at_row * out_row, go + at_row * out_row, d);
-                }
-                turn_back(pi, gi, n, scale, logs, inner);
-                multiply(dq + r0 * row, row, (global const float *)gi, PADDED(n), rows, k_plain, n, d, one);
+                const struct left qs = { q + r0 * row, row, 1, rows };
+                const struct left gos = { go + r0 * out_row, out_row, 1, rows };
+                const struct left gs = { (global const float *)gi, PADDED(n), 1, rows };
+                multiply_wide(pi, &qs, &k_turned, d, n);
+                multiply_wide(gi, &gos, &v_turned, d, n);
+                for (int r = 0; r < MR; r++)
+                    logs[r] = log_sum[(long)z * n + r0 + min(r, rows - 1)];
+                turn_back(pi, gi, n, scale * LOG2_E, logs);
+                const struct ahead next = of_next(k, z, r0, n, h, d);
+                multiply(dq + r0 * row, row, &gs, &k_plain, n, d, scales, false, &next);
             }
             const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
             const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d,
                                                                n);
-            for (int j = 0; j < n; j += MR)
-                multiply_turned(dv + j * row, row, (global const float *)p + j, PADDED(n), min(MR, n - j),
-                                go_plain, deep, d, i0 > 0);
-            for (int j = 0; j < n; j += MR)
-                multiply_turned(dk + j * row, row, (global const float *)g + j, PADDED(n), min(MR, n - j),
-                                q_plain, deep, d, i0 > 0);
+            for (int j = 0; j < n; j += MR) {
+                const struct left a = { (global const float *)p + j, 1, PADDED(n), min(MR, n - j) };
+                multiply(dv + j * row, row, &a, &go_plain, deep, d, one, i0 > 0, &nothing);
+            }
+            for (int j = 0; j < n; j += MR) {
+                const struct left a = { (global const float *)g + j, 1, PADDED(n), min(MR, n - j) };
+                multiply(dk + j * row, row, &a, &q_plain, deep, d, scales, i0 > 0, &nothing);
+            }
         }
     }
 }

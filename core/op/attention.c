@@ -86,10 +86,9 @@ static void grad_emit_cpu(const node *n, launches *l)
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
                              .defs = t.defs,
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
-                             .bytes = 8.0 / 3 * 4 * (f64)node_count(n),
-                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
-                                       ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
-                                       ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
+                             .bytes = 7.0 / 3 * 4 * (f64)node_count(n),
+                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home),
+                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
                                        ARG_INT(t.block) } });
 }
 
