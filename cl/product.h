@@ -26,9 +26,10 @@ enum {
 #define PRODUCT_ARGS                                                                                      \
     global const float *a, const long4 la, global const float *b, const long4 lb, EPILOGUE_ARGS,          \
     const long4 block,                        /* how the class cuts it up: see each file */               \
-    const int share                           /* of k for one group; less than k: group z / batches does  \
+    const int share,                          /* of k for one group; less than k: group z / batches does  \
                                                  its part and writes a slab of its own, slabs lie         \
-                                                 m * n * batches apart */
+                                                 m * n * batches apart */                                 \
+    volatile global int *turns                /* CPUs: take.h */
 
 static long place(const long4 l, const int z, const int inner)
 {

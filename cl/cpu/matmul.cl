@@ -1,6 +1,7 @@
-/* matmul.cl on CPUs with wide vectors: one item is one group, and owns mb x nb of one C.
+/* matmul.cl on CPUs with wide vectors: one item is one group, and takes blocks of mb x nb of one C.
  *
- *     for np columns, for kb of k:                  so that the packed part of B stays in the second cache
+ *     for np columns, for kb of k:                  so that the packed part of B stays in the second cache;
+ *                                                   if it is all of B, it serves the next block too
  *         pack B[k.. k+kb][n.. n+np]:               into local memory: panels of WIDE = 16 NV columns, each
  *                                                   [k][WIDE]
  *         for MR rows, for each panel:              MR x WIDE sums in registers
@@ -18,6 +19,7 @@
  */
 #include "product.h"
 #include "special.h"
+#include "take.h"
 #define AHEAD                                 \
     PREFETCH(f.p);                            \
     f.p += f.step;                            \
@@ -144,17 +146,17 @@ static void sum_columns(global float *sums, global const float *a, const long ro
     }
 }
 
-/* block: mb, nb, kb, np */
-ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
+/* The block `at` = (row of blocks, column of blocks, batch and part). Is B packed for it already? */
+static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, const bool packed,
+                           const bool alone)
 {
-    const int z = get_group_id(2) % batches, part = get_group_id(2) / batches;
-    const int m0 = get_group_id(0) * (int)block.x, m1 = min(m0 + (int)block.x, (int)size.x);
-    const int n0 = get_group_id(1) * (int)block.y, n1 = min(n0 + (int)block.y, (int)size.y);
+    const int z = at.z % batches, part = at.z / batches;
+    const int m0 = at.x * (int)block.x, m1 = min(m0 + (int)block.x, (int)size.x);
+    const int n0 = at.y * (int)block.y, n1 = min(n0 + (int)block.y, (int)size.y);
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
     const int turn_a = flags & TURN_A, turn_b = flags & TURN_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
     const int late = BIAS | GELU | PRE | SLOPE | FACTOR | ADD | (flags & GELU ? RESIDUAL : 0);
-    const bool alone = get_num_groups(0) == 1 && get_num_groups(1) == 1 && z + 1 < batches;
     struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha,
                                  z);
     struct ahead f;
@@ -162,7 +164,8 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     to.side += part * (size.x * batches);
     a += place(la, z, size.w);
     b += place(lb, z, size.w);
-    const long next_group = alone ? place(lb, z + 1, size.w) - place(lb, z, size.w) : 0;
+    const int later = min(z + (int)get_num_groups(0), batches - 1);
+    const long next_batch = alone ? place(lb, later, size.w) - place(lb, z, size.w) : 0;
 
     for (int n = n0; n < n1; n += np)
     for (int k = k0; k < k1; k += kb) {
@@ -172,7 +175,7 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
         const bool simple = alpha == 1 && !(to.flags & (GELU | ADD)) && !(to.flags & ONTO && other_too);
         global const float *old_c = other_too ? to.other : to.c;
         const long old_row = other_too ? to.other_row : to.row;
-        for (int j = n; j < end; j += WIDE) {
+        for (int j = n; j < end && !packed; j += WIDE) {
             local float16 *panel = pack + (j - n) / WIDE * kk * NV;
             if (turn_b)
                 pack_turned(panel, b + j * bn + k * bk, lb.y, kk, end - j);
@@ -181,7 +184,7 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
         }
         // The part packed next lies in runs of lines: rows of B, or (plain) columns 16 wide.
         global const float *next = more_k ? b + n * bn + (k + kb) * bk :
-                                   b + (more_n ? (n + np) * bn : next_group + n0 * bn) + k0 * bk;
+                                   b + (more_n ? (n + np) * bn : next_batch + n0 * bn) + k0 * bk;
         const int run = turn_b ? kk / 16 + 1 : kk, runs = turn_b ? end - n : (end - n) / 16 + 1;
         const int lines = more_k || more_n || alone ? run * runs : 0;
         aim(&f, next, lines, run, turn_b ? 16 : lb.y, turn_b ? lb.y : 16);
@@ -218,6 +221,24 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
             }
         }
     }
+}
+
+/* block: mb, nb, kb, np. Blocks below one another follow each other. */
+ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
+{
+    const int gm = (size.x + block.x - 1) / block.x, gn = (size.y + block.y - 1) / block.y;
+    const int blocks = gm * gn * batches * (int)((size.z + share - 1) / share);
+    const bool whole = block.y <= block.w && min((long)share, size.z) <= block.z;
+    const bool alone = gm == 1 && gn == 1 && batches > 1;
+    int packed = -1;
+    for (int i = take(turns); i < blocks; i = take(turns)) {
+        const int column = i / gm;
+        multiply_block(a, la, b, lb, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
+                       alpha, block, share, turns, pack, (int3)(i % gm, column % gn, column / gn),
+                       packed == column, alone);
+        packed = whole ? column : -1;
+    }
+    leave(turns);
 }
 
 /* C = epilogue(sum of all parts' slabs): one item takes `rows` rows of one batch. */

@@ -100,6 +100,8 @@ int mem_write_later(dev *d, range r, const void *src);  /* src must stay until a
 int mem_read_later(dev *d, range r, void *dst);         /* dst is filled when a later fence is reached */
 int mem_fill(dev *d, range r, u32 pattern);             /* enqueued */
 int mem_copy(dev *d, range dst, range src);             /* enqueued */
+/* Two I32, zero between launches, for kernels whose groups take pieces of work in turns (cl/take.h). */
+range dev_turns(const dev *d);
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
 

@@ -283,6 +283,17 @@ static int connect(dev *d, const struct found *f)
     return ocl_check(f->info.name, e, "clCreateCommandQueue");
 }
 
+/* What the device's own bookkeeping takes does not count as used. */
+static int make_turns(dev *d)
+{
+    if (!(d->turns = mem_new(d, 8, "turns")) || mem_fill(d, (range){ d->turns, 0, 8 }, 0))
+        return -1;
+    d->used = d->peak = 0;
+    return 0;
+}
+
+range dev_turns(const dev *d) { return (range){ d->turns, 0, d->turns ? 8 : 0 }; }
+
 dev *dev_open(const char *spec)
 {
     if (!spec)
@@ -298,7 +309,7 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (overrides(d) || connect(d, f)) {
+    if (overrides(d) || connect(d, f) || make_turns(d)) {
         dev_close(d);
         return NULL;
     }
@@ -325,6 +336,7 @@ void dev_close(dev *d)
     if (d->queue)
         dev_finish(d);
     programs_close(d);
+    mem_free(d->turns);
     if (d->timed)
         clReleaseCommandQueue(d->timed);
     if (d->queue)

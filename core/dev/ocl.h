@@ -19,6 +19,7 @@ struct dev {
     cl_device_id     id;
     cl_context       context;
     cl_command_queue queue, timed;           /* queue NULL: the null device; timed: made when first wanted */
+    mem             *turns;                  /* dev_turns() */
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */

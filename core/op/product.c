@@ -20,6 +20,7 @@ struct cut {
     i64  mb, nb;                     /* rows and columns of a group */
     i64  kb, np;                     /* of k and of the columns, what a CPU packs at a time */
     i64  share, parts;               /* k of one part, and how many parts */
+    i64  takers;                     /* CPUs: groups that take blocks in turns */
     i64  local;                      /* floats of local memory */
 };
 
@@ -129,6 +130,9 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     i64 most_k = MIN(tune_kind(d, p, "KB", kind), room / wide);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", kind), room) / c.kb, wide);
+    if (c.np >= c.nb && c.kb >= c.share)          // packed B stays: then small blocks cost nothing
+        c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, units * tune(d, p, "TURNS")), 48), t.rows));
+    c.takers = MIN(units, CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p) * c.parts);
     c.local = c.kb * c.np;
     return c;
 }
@@ -251,15 +255,21 @@ static struct product partial(const struct product *p, i64 parts)
 
 static void emit_product(launches *l, const struct product *p, const struct cut *c, const char *label)
 {
-    launch_add(l, &(launch){
+    u64 rows = (u64)CEIL_DIV(p->m, c->mb), columns = (u64)CEIL_DIV(p->n, c->nb);
+    launch k = {
         .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
         .flops = 2.0 * (f64)p->m * (f64)p->n * (f64)p->k * (f64)batches(p), .bytes = bytes_moved(p),
-        .global = { (u64)CEIL_DIV(p->m, c->mb) * c->items[0], (u64)CEIL_DIV(p->n, c->nb) * c->items[1],
-                    (u64)(batches(p) * c->parts) },
+        .global = { rows * c->items[0], columns * c->items[1], (u64)(batches(p) * c->parts) },
         .local = { c->items[0], c->items[1], 1 },
         .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
-                  ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share), ARG_LOCAL(4 * (u64)c->local) },
-    });
+                  ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share),
+                  ARG_RANGE(dev_turns(launches_dev(l))), ARG_LOCAL(4 * (u64)c->local) },
+    };
+    if (c->takers) {
+        k.global[0] = (u64)c->takers;
+        k.global[1] = k.global[2] = 1;
+    }
+    launch_add(l, &k);
 }
 
 static void emit_sum(launches *l, const struct product *p, const struct cut *c, const char *label)
