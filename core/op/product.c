@@ -130,9 +130,12 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     i64 most_k = MIN(tune_kind(d, p, "KB", kind), room / wide);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", kind), room) / c.kb, wide);
-    if (c.np >= c.nb && c.kb >= c.share)          // packed B stays: then small blocks cost nothing
-        c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, units * tune(d, p, "TURNS")), 48), t.rows));
-    c.takers = MIN(units, CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * batches(p) * c.parts);
+    i64 others = CEIL_DIV(p->n, c.nb) * batches(p) * c.parts;
+    if (c.np >= c.nb && c.kb >= c.share) {        // packed B stays: then small blocks cost nothing
+        i64 each = CEIL_DIV(units * tune(d, p, "TURNS"), others);
+        c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, each), 48), t.rows));
+    }
+    c.takers = MIN(units, CEIL_DIV(p->m, c.mb) * others);
     c.local = c.kb * c.np;
     return c;
 }
