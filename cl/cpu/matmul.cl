@@ -120,6 +120,17 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
         continue;                             \
     }
 
+/* kk x columns of B, panel behind panel. */
+static void pack_part(local float16 *to, global const float *b, const long row, const bool turned,
+                      const int kk, const int columns)
+{
+    for (int j = 0; j < columns; j += WIDE, to += kk * NV)
+        if (turned)
+            pack_turned(to, b + j * row, row, kk, columns - j);
+        else
+            pack_plain(to, b + j, row, kk, columns - j);
+}
+
 /* sums[0..count) = or += those of the columns of a, kk rows of which lie `row` apart. They are read just
  * before the multiply-adds read them. */
 static void sum_columns(global float *sums, global const float *a, const long row, const int kk,
@@ -175,13 +186,8 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         const bool simple = alpha == 1 && !(to.flags & (GELU | ADD)) && !(to.flags & ONTO && other_too);
         global const float *old_c = other_too ? to.other : to.c;
         const long old_row = other_too ? to.other_row : to.row;
-        for (int j = n; j < end && !packed; j += WIDE) {
-            local float16 *panel = pack + (j - n) / WIDE * kk * NV;
-            if (turn_b)
-                pack_turned(panel, b + j * bn + k * bk, lb.y, kk, end - j);
-            else
-                pack_plain(panel, b + j * bn + k * bk, lb.y, kk, end - j);
-        }
+        if (!packed)
+            pack_part(pack, b + n * bn + k * bk, lb.y, turn_b, kk, end - n);
         // The part packed next lies in runs of lines: rows of B, or (plain) columns 16 wide.
         global const float *next = more_k ? b + n * bn + (k + kb) * bk :
                                    b + (more_n ? (n + np) * bn : next_batch + n0 * bn) + k0 * bk;
