@@ -66,12 +66,12 @@ static struct right packed(global const float16 *b, const int wide)
     return r;
 }
 
-/* Packing n rows of n columns costs more than it gains when few rows of A read them. */
+/* Whole vectors are read where they lie, unless rows a multiple of 2 KiB apart share few lines of a cache. */
 static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row,
-                                         const int kk, const int n, const int readers)
+                                         const int kk, const int n)
 {
     const struct right r = { b, EVEN(n), row };
-    if (readers < 100 && n % 16 == 0)
+    if (n % 16 == 0 && row % 512)
         return r;
     pack_all_plain(room, b, row, kk, n);
     return packed(room, EVEN(n));
@@ -211,7 +211,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
         const struct right k_turned = packed(keys, WIDE);
-        const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d, n);
+        const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d);
         for (int i = 0; i < n; i += MR) {
             const int rows = min(MR, n - i);
             float tops[16], sums[16];
@@ -286,7 +286,7 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
         pack_all_turned(keys, k, row, d, n);
         pack_all_turned(values, v, row, d, n);
         const struct right k_turned = packed(keys, WIDE), v_turned = packed(values, WIDE);
-        const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d, n);
+        const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d);
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
             for (int i = 0; i < deep; i += MR) {
@@ -307,9 +307,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
                 const struct ahead next = of_next(k, z, r0, n, h, d);
                 multiply(dq + r0 * row, row, &gs, &k_plain, n, d, scales, false, &next);
             }
-            const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d, n);
-            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d,
-                                                               n);
+            const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d);
+            const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d);
             for (int j = 0; j < n; j += MR) {
                 const struct left a = { (global const float *)p + j, 1, PADDED(n), min(MR, n - j) };
                 multiply(dv + j * row, row, &a, &go_plain, deep, d, one, i0 > 0, &nothing);
