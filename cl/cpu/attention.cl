@@ -3,8 +3,8 @@
  *
  *     qkv (b n 3 h d): row i of image z holds q, k and v of all heads, so a head's rows are 3 h d apart
  *
- * A group takes its share of the b*h heads one after the other, in a slab of work memory of its own, which
- * stays in the second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
+ * A group takes one of the b*h heads after the other, in a slab of work memory of its own, which stays in the
+ * second cache. n = 197, d = 64: k^T and v packed 2 x 61 KiB, scores of MR query rows 8 KiB.
  *
  *     forward:   per MR query rows:
  *                    S = q k^T (panels of k^T) -> rows p = 2^(S - max) -> out = p v / sum, log sum kept
@@ -21,6 +21,7 @@
 #define B_STEP step
 #include "tile.h"
 #include "special.h"
+#include "take.h"
 
 #define LOG2_E 1.44269504f
 #define PANELS(n) (((n) + WIDE - 1) / WIDE)
@@ -104,10 +105,10 @@ static void multiply_wide(global float16 *to, const struct left *a, const struct
  * rows, 16 columns of all rows at a time. */
 struct ahead { global const float *p; long step; };
 
-static struct ahead of_next(global const float *k, const int z, const int i, const int n, const int h,
-                            const int d)
+static struct ahead of_next(global const float *k, const int z, const int next, const int i, const int n,
+                            const int h, const int d)
 {
-    const long to_next = (z + 1) % h ? d : (3L * n * h - h + 1) * d;
+    const long to_next = (next / h - z / h) * (3L * n * h * d) + (next % h - z % h) * d;
     const int turn = i / MR, column = turn / 2 * 16;
     const struct ahead f = { k + to_next + turn % 2 * h * d + column, column < d ? 3L * h * d : 0 };
     return f;
@@ -196,17 +197,17 @@ static void soften(global float16 *p, const int n, const float scale, float *top
     ROWS(SUM)
 }
 
-/* heads: b*h; share: heads a group takes; slab: floats of a group's work. log_sum may be NULL. */
+/* heads: b*h; turns: take.h's; slab: floats of a group's work. log_sum may be NULL. */
 ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum,
                             global float *work, const int n, const int h, const int d, const int heads,
-                            const int share, const long slab, const float scale)
+                            volatile global int *turns, const long slab, const float scale)
 {
-    const int first = get_group_id(0) * share, end = min(first + share, heads);
     const long row = 3L * h * d, out_row = (long)h * d;
     const float scale_2 = scale * LOG2_E;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab);
     global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
-    for (int z = first; z < end; z++) {
+    for (int z = take(turns), next; z < heads; z = next) {
+        next = take(turns);
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
@@ -227,10 +228,11 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
                 store_16(logs, log_sum + (long)z * n + i, rows);
             }
             vstore16(1 / vload16(0, sums), 0, sums);
-            const struct ahead next = of_next(k, z, i, n, h, d);
-            multiply(o + i * out_row, out_row, &ps, &v_plain, n, d, sums, false, &next);
+            const struct ahead f = of_next(k, z, next < heads ? next : z, i, n, h, d);
+            multiply(o + i * out_row, out_row, &ps, &v_plain, n, d, sums, false, &f);
         }
     }
+    leave(turns);
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------ */
@@ -261,10 +263,10 @@ static void turn_back(global float16 *p, global float16 *g, const int n, const f
 /* block: query rows whose P and dS are held at a time. */
 ALONE kernel void attention_grad(global const float *qkv, global const float *log_sum,
                                  global const float *dout, global float *dqkv, global float *work,
-                                 const int n, const int h, const int d, const int heads, const int share,
-                                 const long slab, const float scale, const int block)
+                                 const int n, const int h, const int d, const int heads,
+                                 volatile global int *turns, const long slab, const float scale,
+                                 const int block)
 {
-    const int first = get_group_id(0) * share, end = min(first + share, heads);
     const int wide = PADDED(n) / 16, deep_wide = PADDED(d) / 16;
     const long row = 3L * h * d, out_row = (long)h * d;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab), *values = keys + d * wide;
@@ -277,7 +279,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
         one[r] = 1;
         scales[r] = scale;
     }
-    for (int z = first; z < end; z++) {
+    for (int z = take(turns), next; z < heads; z = next) {
+        next = take(turns);
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
         global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
         global const float *go = dout + out_at;
@@ -304,8 +307,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
                 for (int r = 0; r < MR; r++)
                     logs[r] = log_sum[(long)z * n + r0 + min(r, rows - 1)];
                 turn_back(pi, gi, n, scale * LOG2_E, logs);
-                const struct ahead next = of_next(k, z, r0, n, h, d);
-                multiply(dq + r0 * row, row, &gs, &k_plain, n, d, scales, false, &next);
+                const struct ahead f = of_next(k, z, next < heads ? next : z, r0, n, h, d);
+                multiply(dq + r0 * row, row, &gs, &k_plain, n, d, scales, false, &f);
             }
             const struct right q_plain = as_it_lies_or_packed(q_room, q + i0 * row, row, deep, d);
             const struct right go_plain = as_it_lies_or_packed(go_room, go + i0 * out_row, out_row, deep, d);
@@ -319,4 +322,5 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
             }
         }
     }
+    leave(turns);
 }

@@ -18,9 +18,9 @@ static struct sizes sizes_of(const node *n)
     return (struct sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
 }
 
-/* ---- cpu: each group has a slab of work memory and takes some heads ------------------------------------ */
+/* ---- cpu: each group has a slab of work memory and takes heads ------------------------------------ */
 
-struct slabs { i64 groups, share, block, floats; char defs[32]; };
+struct slabs { i64 groups, block, floats; char defs[32]; };
 
 static i64 padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
 
@@ -40,9 +40,7 @@ static struct slabs slabs_of(const node *n, bool grad)
     struct sizes s = sizes_of(n);
     struct product_tile t = product_tile(dev);
     i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
-    i64 busy = 4 * MAX((i64)dev_info(dev)->compute_units, 1);
-    struct slabs r = { .block = t.rows, .share = CEIL_DIV(heads, busy) };
-    r.groups = CEIL_DIV(heads, r.share);
+    struct slabs r = { .block = t.rows, .groups = MIN(heads, (i64)dev_info(dev)->compute_units) };
     char key[64];
     key_of(s, key);
     if (grad) {                                  // P and dS of a block: about half of a second-level cache
@@ -62,9 +60,9 @@ static f64 flops_of(struct sizes s, int products)
     return 2.0 * products * (f64)(s.b * s.h) * (f64)(s.n * s.n) * (f64)s.d;
 }
 
-#define SIZES(s, t) \
-    ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), ARG_INT((t).share), \
-    ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
+#define SIZES(l, s, t) \
+    ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), \
+    ARG_RANGE(dev_turns(launches_dev(l))), ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
 
 static void emit_cpu(const node *n, launches *l)
 {
@@ -76,7 +74,7 @@ static void emit_cpu(const node *n, launches *l)
                              .bytes = 16.0 * (f64)node_count(n),
                              .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
                                        ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE),
-                                       ARG_RANGE(n->work), SIZES(s, t) } });
+                                       ARG_RANGE(n->work), SIZES(l, s, t) } });
 }
 
 static void grad_emit_cpu(const node *n, launches *l)
@@ -88,8 +86,8 @@ static void grad_emit_cpu(const node *n, launches *l)
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
                              .bytes = 7.0 / 3 * 4 * (f64)node_count(n),
                              .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home),
-                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home), ARG_RANGE(n->work), SIZES(s, t),
-                                       ARG_INT(t.block) } });
+                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home),
+                                       ARG_RANGE(n->work), SIZES(l, s, t), ARG_INT(t.block) } });
 }
 
 /* ---- gpu: a group has B rows of one head in local memory, and walks the others ------------------------- */
