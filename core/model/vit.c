@@ -52,11 +52,10 @@ static node *embed(struct nn *m, const struct spec *s, node *images)
 /* The class token after `norm`, or the mean over patches, then `fc_norm`: (b d). */
 static node *pooled(struct nn *m, const struct spec *s, node *x)
 {
-    i64 b = node_dim(x, 0), n = node_dim(x, 1), d = node_dim(x, 2), skip = s->model.class_token;
+    i64 b = node_dim(x, 0), d = node_dim(x, 2), skip = s->model.class_token;
     if (s->model.pool == POOL_token)
         return op_reshape(op_slice(nn_layernorm(m, x, "norm", EPS), 1, 0, 1), SHAPE(b, d));
-    node *sum = op_reshape(op_sum(op_slice(x, 1, skip, n - skip), 1), SHAPE(b, d));
-    return nn_layernorm(m, op_scale(sum, 1 / (f32)(n - skip)), "fc_norm", EPS);
+    return nn_layernorm(m, nn_mean_tokens(x, skip), "fc_norm", EPS);
 }
 
 static node *build(struct nn *m, const struct spec *s, node *images)

@@ -131,6 +131,38 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
     return nn_linear(m, h, "fc2", d, true);
 }
 
+static node *sum_here(node *x, i64 skip) { return op_sum(op_slice(x, 1, skip, node_dim(x, 1) - skip), 1); }
+
+/* Is x = f(in[0], in[1]) linear in the tokens of in[0], and in[1] the same for all of an image's tokens? */
+static bool linear_in_tokens(const node *x, const char *row)
+{
+    const node *c = x->in[1];
+    return map_is(x, row, 0) && shape_equal(x->in[0]->shape, x->shape) &&
+           (c->shape.nd < 2 || (c->shape.nd == 3 && c->shape.d[1] == 1));
+}
+
+/* The sum over tokens, of what x was computed from where it is linear in them: one row an image, not n. */
+static node *sum_before(node *x, i64 skip)
+{
+    const struct matmul_args *m = x->op == &matmul_op ? x->args : NULL;
+    if (m && !(m->trans & TRANS_A) && x->in[0]->shape.nd == 3)
+        return op_matmul(sum_before(x->in[0], skip), x->in[1], m->trans);
+    if (linear_in_tokens(x, "mul"))
+        return op_mul(sum_before(x->in[0], skip), x->in[1]);
+    if (linear_in_tokens(x, "add"))
+        return op_add(sum_before(x->in[0], skip), op_scale(x->in[1], (f32)(node_dim(x, 1) - skip)));
+    return sum_here(x, skip);
+}
+
+node *nn_mean_tokens(node *x, i64 skip)
+{
+    i64 b = node_dim(x, 0), n = node_dim(x, 1) - skip, d = node_dim(x, 2);
+    // Without a device only counts matter, of the model as it is written.
+    bool residual = x->g->d && map_is(x, "add", 0) && shape_equal(x->in[0]->shape, x->in[1]->shape);
+    node *sum = residual ? op_add(sum_here(x->in[0], skip), sum_before(x->in[1], skip)) : sum_here(x, skip);
+    return op_scale(op_reshape(sum, SHAPE(b, d)), 1 / (f32)n);
+}
+
 node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init)
 {
     const char *old = graph_push(m->g, "%s", name);
