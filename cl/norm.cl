@@ -50,34 +50,42 @@ __kernel ALONE void layernorm_affine(__global const float *x, __global const flo
     }
 }
 
-/* With n = (x - mean) r and h = g w: dx = r (h - mean(h) - n mean(h n)); dw = sum_rows g n, db = sum_rows g,
- * summed over the block's rows into out[parts + 2 cols block_number ..]. */
+/* With d = x - mean, r = 1 / sqrt(mean(d^2) + eps) and h = g w: dx = r (h - mean(h) - d r^2 mean(h d)), plus
+ * `more` if there is some; dw = sum_rows g r d and db = sum_rows g, over the block's rows into row
+ * block_number of parts, and as far behind it as `apart`. dx may lie over x, g or more.
+ *
+ * Row after row: several at a time are faster in the second cache, but what reads ahead follows rows, not
+ * pairs of them: from memory they took twice as long. */
 __kernel ALONE void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global float *out, long rows, long cols, long block, float eps,
-                                   long parts)
+                                   __global const float *more, __global float *dx, __global float *parts,
+                                   long rows, long cols, long block, long apart, float eps)
 {
-    __global float *dw = out + parts + get_group_id(0) * 2 * cols, *db = dw + cols;
-    for (long j = 0; j < 2 * cols; j++)
-        dw[j] = 0;
+    __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
+    for (long j = 0; j < cols && parts; j++)
+        dw[j] = db[j] = 0;
     ROWS(i) {
         __global const float *xi = x + i * cols, *gi = g + i * cols;
-        const float2 s = statistics(xi, cols, eps);
-        float16 h1 = 0, h2 = 0;
+        const float mean = row_sum(xi, cols) / cols;
+        float16 dd = 0, h1 = 0, hd = 0;
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            const float16 n = (load_16(xi + j, left, 0) - s.x) * s.y, gj = load_16(gi + j, left, 0);
-            const float16 h = gj * load_16(w + j, left, 0);
-            h1 += h;
-            h2 = fma(h, n, h2);
-            store_16(fma(gj, n, load_16(dw + j, left, 0)), dw + j, left);
-            store_16(gj + load_16(db + j, left, 0), db + j, left);
-        }
-        const float m1 = sum_16(h1) / cols, m2 = sum_16(h2) / cols;
-        for (long j = 0; j < cols; j += 16) {
-            const long left = cols - j;
-            const float16 n = (load_16(xi + j, left, 0) - s.x) * s.y;
+            const float16 d = load_16(xi + j, left, mean) - mean;
             const float16 h = load_16(gi + j, left, 0) * load_16(w + j, left, 0);
-            store_16(s.y * (h - m1 - n * m2), out + i * cols + j, left);
+            dd = fma(d, d, dd);
+            h1 += h;
+            hd = fma(h, d, hd);
+        }
+        const float r = 1.0f / sqrt(sum_16(dd) / cols + eps);
+        const float m1 = r * (sum_16(h1) / cols), m2 = r * r * r * (sum_16(hd) / cols);
+        for (long j = 0; j < cols; j += 16) {
+            const long left = cols - j;
+            const float16 d = load_16(xi + j, left, 0) - mean, gj = load_16(gi + j, left, 0), gr = gj * r;
+            const float16 y = fma(gr, load_16(w + j, left, 0), -m1) - d * m2;
+            if (parts) {
+                store_16(fma(gr, d, load_16(dw + j, left, 0)), dw + j, left);
+                store_16(gj + load_16(db + j, left, 0), db + j, left);
+            }
+            store_16(more ? y + load_16(more + i * cols + j, left, 0) : y, dx + i * cols + j, left);
         }
     }
 }

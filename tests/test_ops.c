@@ -359,6 +359,55 @@ static void test_mlp(void **state)
                         1e-5f * (10 + fabsf(apart.grads[k][i])));
 }
 
+/* x + norm(x) y: x's adjoint, of which the fused gradient adds a part, and those of the weights are what the
+ * ops apart give, also where there is a NaN. */
+enum { NORM_MOST = 6 * 1000 };
+static void norm_grads(i64 r, i64 c, bool apart, f32 got[3][NORM_MOST])
+{
+    static f32 v[NORM_MOST];
+    graph *g = graph_new(device);
+    node *x = graph_input(g, "x", F32, SHAPE(r, c)), *y = graph_input(g, "y", F32, SHAPE(r, c));
+    node *wrt[3] = { x, graph_input(g, "w", F32, SHAPE(c)), graph_input(g, "b", F32, SHAPE(c)) }, *grad[3];
+    trace_set(apart ? "no_join" : "");
+    grad_build_from(op_add(x, op_mul(op_layernorm(x, wrt[1], wrt[2], 1e-2f), y)), y, wrt, 3, grad);
+    LOOP(k, 3) node_keep(grad[k]);
+    simplify_graph(g);
+    trace_set("");
+    i64 fused = 0;
+    for (size_t i = 0; i < g->n; i++)
+        fused += g->nodes[i]->op == &layernorm_grad_op && g->nodes[i]->n_in == 4;
+    assert_int_equal(fused, !apart);
+    assert_int_equal(graph_compile(g), 0);
+    LOOP(k, 4) {
+        node *in = k < 3 ? wrt[k] : y;
+        LOOP(i, node_count(in)) v[i] = k == 3 && i == r * c / 2 ? NAN : sinf((f32)(i + 7 * k));
+        node_write(in, v);
+    }
+    assert_int_equal(graph_run(g), 0);
+    LOOP(k, 3) node_read(grad[k], got[k]);
+    graph_free(g);
+}
+
+static void same_norm(i64 r, i64 c)
+{
+    static f32 got[2][3][NORM_MOST];
+    LOOP(apart, 2) norm_grads(r, c, apart, got[apart]);
+    LOOP(k, 3) LOOP(i, k ? c : r * c) {
+        f32 a = got[0][k][i], b = got[1][k][i];
+        if (!(isnan(a) ? isnan(b) : fabsf(a - b) <= 2e-6f * (1 + fabsf(b))))
+            fail_msg("%d x %d, gradient %d, element %d: %.9g, apart %.9g", (int)r, (int)c, (int)k, (int)i,
+                     (f64)a, (f64)b);
+    }
+    assert_true(isnan(got[0][0][r * c / 2]) && isnan(got[0][1][r * c / 2 % c]));
+}
+
+static void test_norm_past(void **state)
+{
+    (void)state;
+    static const i64 shapes[][2] = { { 1, 1 }, { 5, 1 }, { 2000, 3 }, { 300, 17 }, { 31, 192 }, { 6, 1000 } };
+    LOOP(i, countof(shapes)) same_norm(shapes[i][0], shapes[i][1]);
+}
+
 /* A builder's mistake is one complaint with the place, both shapes and what is wrong; nothing runs. */
 static void test_complaints(void **state)
 {
@@ -444,11 +493,12 @@ int main(void)
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
         cmocka_unit_test(test_random), cmocka_unit_test(test_route), cmocka_unit_test(test_mlp),
-        cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_no_plan),
+        cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw), cmocka_unit_test(test_norm_past),
+        cmocka_unit_test(test_no_plan),
         cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class), cmocka_unit_test(test_gpu_class),
         cmocka_unit_test(test_cpu_class) };
     tiny = getenv("TINY");
-    for (int i = 0; i < (tiny ? 6 : countof(others)) && !only; i++)
+    for (int i = 0; i < (tiny ? 7 : countof(others)) && !only; i++)
         tests[n++] = others[i];
     return _cmocka_run_group_tests("ops", tests, (size_t)n, setup, teardown);
 }

@@ -39,17 +39,19 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
 /* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)),
  * then each item walks down its own columns for dx and for the sums, which nobody else touches:
  *
- *     out[.., c], dw[c], db[c]  by item  c mod ITEMS
+ *     dx[.., c], dw[c], db[c]  by item  c mod ITEMS
+ *
+ * `more` is added to dx, where there is some; dx may lie over x, g or more; parts is as cl/norm.cl has it.
  */
 #define CHUNK (4 * TEAMS)
 
 __kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global float *out, long rows, long cols, long block, float eps,
-                                   long parts)
+                                   __global const float *more, __global float *dx, __global float *parts,
+                                   long rows, long cols, long block, long apart, float eps)
 {
     SHELF;
     __local float4 stats[CHUNK];
-    __global float *dw = out + parts + get_group_id(0) * 2 * cols, *db = dw + cols;
+    __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
     const long begin = get_group_id(0) * block, last = min(rows, begin + block);
     for (long from = begin; from < last; from += CHUNK) {
         const int count = min((long)CHUNK, last - from);
@@ -65,19 +67,22 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
             if (LANE == 0)
                 stats[k] = (float4)(s, sum);
         }
-        barrier(CLK_LOCAL_MEM_FENCE);
+        barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);      // dx may lie over what teams have read
         for (long c = get_local_id(0); c < cols; c += ITEMS) {
-            float sum_w = from > begin ? dw[c] : 0, sum_b = from > begin ? db[c] : 0;
+            float sum_w = parts && from > begin ? dw[c] : 0, sum_b = parts && from > begin ? db[c] : 0;
             for (int k = 0; k < count; k++) {
                 const float4 s = stats[k];
                 const long at = (from + k) * cols + c;
                 const float n = (x[at] - s.x) * s.y, gj = g[at];
                 sum_w = fma(gj, n, sum_w);
                 sum_b += gj;
-                out[at] = s.y * (gj * w[c] - s.z - n * s.w);
+                const float y = s.y * (gj * w[c] - s.z - n * s.w);
+                dx[at] = more ? y + more[at] : y;
             }
-            dw[c] = sum_w;
-            db[c] = sum_b;
+            if (parts) {
+                dw[c] = sum_w;
+                db[c] = sum_b;
+            }
         }
         barrier(CLK_LOCAL_MEM_FENCE);             // the next chunk's rows take the place of these
     }

@@ -4,6 +4,7 @@
  *   slopes      gelu and gelu' of one product             -> the first product keeps gelu', the gradient's
  *                                                            multiplies with it
  *   sums        a^T b, and the sums of a's columns        -> one product that reads a once (bias gradients)
+ *   norms       x's adjoint + layernorm's dx              -> layernorm's gradient with one more operand
  *   chains      pointwise after pointwise                 -> one map node of several steps
  *   dead        what nobody reads                         -> gone
  *
@@ -189,6 +190,33 @@ static void fuse_products(graph *g)
             fuse_sums(g->nodes[i], uses);
 }
 
+/* ---- layernorm's gradient adds what flows past the norm ------------------------------------------------ */
+
+/* x + f(norm(x)) passes its adjoint on, and adds the norm's dx to it. Here the producer takes over, as dx's
+ * sums for the weights are read before n: the adjoint becomes dx's first operand, and n a view of it. */
+static bool fuse_norm_grad(node *n, node *dx, node *past, const int *uses)
+{
+    bool early = past->id < dx->id && !source_of(past)->maker;
+    if (dx->op != &layernorm_grad_op || dx->n_in > 3 || !private_to(dx, uses) || !early
+        || !shape_equal(past->shape, dx->shape))
+        return false;
+    memmove(dx->in + 1, dx->in, sizeof dx->in[0] * (size_t)dx->n_in++);
+    dx->in[0] = past;
+    op_become_view(n, dx);
+    return true;
+}
+
+static void fuse_norm_grads(graph *g)
+{
+    int *uses = arena_array(g->a, int, g->n);
+    count_uses(g, uses);
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (map_is(n, "add", 0) && n->n_in == 2 && !fuse_norm_grad(n, n->in[0], n->in[1], uses))
+            fuse_norm_grad(n, n->in[1], n->in[0], uses);
+    }
+}
+
 /* ---- disjoint pads that fill an array are a concatenation ---------------------------------------------- */
 
 /* The gradient of cutting an array in two: add(view(pad(a, front)), view(pad(b, back))) -> view(join(a, b)).
@@ -310,6 +338,7 @@ void simplify_graph(graph *g)
         return;
     fuse_pads(g);
     fuse_products(g);
+    fuse_norm_grads(g);
     drop_dead(g);
     join_chains(g);
     drop_dead(g);

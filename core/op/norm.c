@@ -21,13 +21,15 @@ static const char *same_shape(const node *n, struct shape *out)
 }
 
 /* The gradient's rows in blocks whose number depends on the shape only: column sums follow them. */
-static i64 block_of(i64 rows, i64 cols) { return MAX(CEIL_DIV(rows, (i64)256), MAX(1, 2048 / cols)); }
+static i64 block_of(i64 rows, i64 cols) { return MAX(CEIL_DIV(rows, (i64)120), MAX(1, 2048 / cols)); }
 
 static void launch_rows(const node *n, launches *l, const char *kernel, i64 rows, i64 cols)
 {
     const struct norm_args *a = n->args;
     launch k = { .file = "norm", .kernel = kernel, .label = n->name,
-                 .bytes = 4.0 * (f64)(rows * cols) * (1 + n->n_in) };
+                 .bytes = (f64)node_bytes(n) };
+    for (int i = 0; i < n->n_in; i++)
+        k.bytes += (f64)node_bytes(n->in[i]);
     i64 block = grid_rows(l, &k, rows, cols);
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
@@ -56,48 +58,62 @@ static void layernorm_emit(const node *n, launches *l)
     launch_rows(n, l, n->n_in > 1 ? "layernorm_affine" : "layernorm", rows_of(n), cols_of(n));
 }
 
-/* Two results in one array, since both need the row's statistics: dx (rows cols), then the sums over each
- * block of rows for dw and db, (blocks 2 cols). */
-static i64 parts_offset(const node *x) { return ROUND_UP(node_count(x), (i64)1024); }
+/* Of dy, x, w the gradient is dx; simplify.c may put what else flows into x before them, and dx is added to
+ * that, in its place: the plan writes over the first operand that nobody reads later. Beside it, since both
+ * need the row's statistics, sums over each block of rows for dw and db:
+ *
+ *     parts    dw's (blocks cols), up to a multiple of 1024, then db's
+ */
+struct grad_args { f32 eps; node *parts; };
 
-static const char *grad_shape(const node *n, struct shape *out)
+static i64 blocks_of(i64 rows, i64 cols) { return CEIL_DIV(rows, block_of(rows, cols)); }
+static i64 apart_of(i64 rows, i64 cols)  { return ROUND_UP(blocks_of(rows, cols) * cols, (i64)1024); }
+
+static const char *parts_shape(const node *n, struct shape *out)
 {
-    i64 rows = rows_of(n->in[0]), cols = cols_of(n->in[0]);
-    *out = SHAPE(parts_offset(n->in[0]) + CEIL_DIV(rows, block_of(rows, cols)) * 2 * cols);
+    *out = SHAPE(2, apart_of(rows_of(n->in[0]), cols_of(n->in[0])));
     return NULL;
 }
 
 static void grad_emit(const node *n, launches *l)
 {
-    const node *x = n->in[0];
-    i64 rows = rows_of(x), cols = cols_of(x), block = block_of(rows, cols);
-    const struct norm_args *a = n->args;
+    const struct grad_args *a = n->args;
+    bool adds = n->n_in > 3;
+    const node *g = n->in[adds], *x = n->in[adds + 1], *w = n->in[adds + 2];
+    i64 rows = rows_of(x), cols = cols_of(x);
+    range more = adds ? n->in[0]->home : RANGE_NONE, parts = a->parts ? a->parts->home : RANGE_NONE;
     launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name,
-                 .bytes = 12.0 * (f64)(rows * cols),
-                 .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
-                           ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(cols), ARG_LONG(block),
-                           ARG_REAL(a->eps), ARG_LONG(parts_offset(x)) } };
-    grid_groups(l, &k, CEIL_DIV(rows, block), 1, 1);
+                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in,
+                 .args = { ARG_RANGE(x->home), ARG_RANGE(w->home), ARG_RANGE(g->home),
+                           ARG_RANGE(more), ARG_RANGE(n->home), ARG_RANGE(parts), ARG_LONG(rows),
+                           ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),
+                           ARG_REAL(a->eps) } };
+    grid_groups(l, &k, blocks_of(rows, cols), 1, 1);
     launch_add(l, &k);
 }
 
-static const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct norm_args), .shape = grad_shape,
-                                      .emit = grad_emit };
+static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };  // layernorm_grad's
+const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
+                               .shape = same_shape, .emit = grad_emit };
 
 /* As many ones as a row has values. */
 static node *ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }
 
 static void layernorm_vjp(node *n, node *g, node *dx[])
 {
+    const struct norm_args *a = n->args;
     node *x = n->in[0], *w = n->n_in > 1 ? n->in[1] : ones(x);
-    i64 rows = rows_of(x), cols = cols_of(x), blocks = CEIL_DIV(rows, block_of(rows, cols));
-    node *both = node_new(&layernorm_grad_op, n->args, x, w, g);
-    dx[0] = op_view(both, 0, x->shape);
+    i64 rows = rows_of(x), cols = cols_of(x);
+    dx[0] = node_new(&layernorm_grad_op, (&(struct grad_args){ a->eps, NULL }), g, x, w);
     if (n->n_in == 1)
         return;
-    node *sums = op_sum_to(op_view(both, parts_offset(x), SHAPE(blocks, 2 * cols)), SHAPE(2 * cols));
-    dx[1] = op_view(sums, 0, n->in[1]->shape);
-    dx[2] = op_view(sums, cols, n->in[2]->shape);
+    node *parts = node_new(&layernorm_parts_op, NULL, x);
+    parts->maker = dx[0];
+    ((struct grad_args *)dx[0]->args)->parts = parts;
+    for (int i = 0; i < 2; i++) {
+        node *part = op_view(parts, i * apart_of(rows, cols), SHAPE(blocks_of(rows, cols), cols));
+        dx[1 + i] = op_sum_to(part, n->in[1 + i]->shape);
+    }
 }
 
 const op layernorm_op = { "layernorm", .args = sizeof(struct norm_args), .flags = OP_INPLACE,

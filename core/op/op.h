@@ -80,6 +80,7 @@ node *op_softmax(node *x, int axis);
 node *op_entmax15(node *x);                       /* over the last axis (Peters, Niculae and Martins 2019) */
 /* (x - mean) / sqrt(var + eps) * w + b over the last axis, biased variance; w, b as long, or both NULL. */
 node *op_layernorm(node *x, node *w, node *b, f32 eps);
+extern const op layernorm_grad_op;                /* maybe what dx is added to, then dy, x, w */
 /* x / (|x| + eps) over the last axis; eps_inside: x / sqrt(|x|^2 + eps). */
 node *op_l2norm(node *x, f32 eps, bool eps_inside);
 /* softmax(q k^T / sqrt(d)) v of packed [q heads, k heads, v heads], (b n 3*h*d) -> (b n h*d), heads side by
