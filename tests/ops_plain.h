@@ -2,7 +2,6 @@
 /* ---- plain loops: x[i] of shape s[i] -> y -------------------------------------------------------------- */
 
 typedef const f64 *const *in;
-#define LOOP(i, n)  for (i64 i = 0; i < (n); i++)
 #define PLAIN(name) static void plain_##name(in x, const struct shape *s, f64 *y)
 #define A(k)  s[0].d[k]
 #define N(k)  shape_count(s[k])

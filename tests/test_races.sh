@@ -1,5 +1,5 @@
 #!/bin/sh
-# test_races.sh: every op's kernels, and the feed's, of both classes under Oclgrind, which sees reads
+# test_races.sh: every op's kernels, fused ones and the feed's, of both classes under Oclgrind, which sees reads
 # and writes out of bounds, data races, and wrong calls of OpenCL. Small sizes: it runs a million
 # operations a second.
 build=${JETCL_BUILD:-build}
@@ -20,7 +20,7 @@ check() {                                      # TEST CLASS
         failed=1
     fi
 }
-for test in ops feed; do
+for test in ops feed fuse; do
     for class in cpu gpu; do
         check $test $class
     done

@@ -5,8 +5,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define LOOP(i, n) for (i64 i = 0; i < (n); i++)
-
 static dev *device;
 static arena *a;
 

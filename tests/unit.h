@@ -10,4 +10,5 @@
 #undef fail_msg                                    /* uses the fail that went */
 #define fail_msg(...) (print_error("ERROR: " __VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
 #include "base/base.h"
+#define LOOP(i, n) for (i64 i = 0; i < (n); i++)
 #endif
