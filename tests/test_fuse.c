@@ -1,9 +1,7 @@
 /* test_fuse.c: what becomes of several ops at once, in one launch, against the same ops one by one. */
-#include "unit.h"
+#include "on_device.h"
 #include "autograd/autograd.h"
 #include <math.h>
-
-static dev *device;
 
 /* Routing in one pass gives what the composed ops give, with the noise that they draw or are given. */
 static void same_routing(bool drawn, bool entmax)
@@ -139,21 +137,11 @@ static void test_norm_past(void **state)
     LOOP(i, countof(shapes)) same_norm(shapes[i][0], shapes[i][1]);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    device = dev_open(NULL);
-    if (!device)
-        fprintf(stderr, "%s\n", fail_message());
-    return device ? 0 : -1;
-}
-static int teardown(void **state) { (void)state; dev_close(device); return 0; }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_route), cmocka_unit_test(test_mlp), cmocka_unit_test(test_norm_past)
     };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -3,9 +3,8 @@
  * torch in float32 measures. Files are read from $JETCL_GOLDEN, else ../shared/golden; without them these
  * tests are skipped, and tests/golden/ has a few small ones for every clone. Each case runs as it is and with
  * a part of the machinery switched off. */
+#include "on_device.h"
 #include "golden.h"
-
-static dev *device;
 
 /* ---- single ops ---------------------------------------------------------------------------------------- */
 
@@ -425,16 +424,6 @@ static void test_job(void **state)
     ckpt_close(c);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    device = dev_open(NULL);
-    if (!device)
-        fprintf(stderr, "%s\n", fail_message());
-    return device ? 0 : -1;
-}
-static int teardown(void **state) { (void)state; dev_close(device); return 0; }
-
 enum { CASES = countof(op_cases) + countof(resizes) + countof(layers) + countof(networks) };
 static struct job jobs[4 * CASES];
 static struct CMUnitTest tests[4 * CASES];
@@ -466,5 +455,5 @@ int main(void)
         add(&n, layers[i].name, (struct job){ job_layer, &layers[i], "moe_layer" });
     for (int i = 0; i < countof(networks); i++)
         add(&n, networks[i].prefix, (struct job){ job_network, &networks[i], networks[i].file });
-    return _cmocka_run_group_tests("golden", tests, (size_t)n, setup, teardown);
+    return _cmocka_run_group_tests("golden", tests, (size_t)n, open_device, close_device);
 }

@@ -1,13 +1,11 @@
 /* test_model.c: the paper's models to the last parameter and multiply-add; what training draws; weights out
  * and in again. */
-#include "unit.h"
+#include "on_device.h"
 #include "model/model.h"
 #include <math.h>
 #include <unistd.h>
 
 #define LATE "model.moe.layers=[6,7,8,9,10,11]"
-
-static dev *device;
 
 /* ---- counting ------------------------------------------------------------------------------------------ */
 
@@ -307,14 +305,6 @@ static void test_weights(void **state)
     arena_close(a);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    device = dev_open(NULL);
-    return device ? 0 : -1;
-}
-static int teardown(void **state) { (void)state; dev_close(device); return 0; }
-
 int main(void)
 {
     static struct CMUnitTest tests[countof(rows) + 16];
@@ -327,5 +317,5 @@ int main(void)
         cmocka_unit_test(test_rates), cmocka_unit_test(test_which_experts), cmocka_unit_test(test_weights) };
     for (int i = 0; i < countof(others); i++)
         tests[n++] = others[i];
-    return _cmocka_run_group_tests("model", tests, (size_t)n, setup, teardown);
+    return _cmocka_run_group_tests("model", tests, (size_t)n, open_device, close_device);
 }

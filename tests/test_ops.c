@@ -1,12 +1,10 @@
 /* test_ops.c: every op against plain C loops in double, at nasty sizes; its gradient along a random direction
  * against central differences of those loops; the same planned and unplanned, joined and unjoined, override
  * and generic kernels. Outputs are poisoned with NaN first. Cases: ops_cases.def. */
-#include "unit.h"
+#include "on_device.h"
 #include "autograd/autograd.h"
 #include <math.h>
 #include <stdlib.h>
-
-static dev *device;
 
 #include "ops_plain.h"
 
@@ -337,16 +335,6 @@ static void test_adamw(void **state)
     pool_free(pool);
 }
 
-static int setup(void **state)
-{
-    (void)state;
-    device = dev_open(NULL);
-    if (!device)
-        fprintf(stderr, "%s\n", fail_message());
-    return device ? 0 : -1;
-}
-static int teardown(void **state) { (void)state; dev_close(device); return 0; }
-
 int main(void)
 {
     static struct CMUnitTest tests[countof(cases) + 16];
@@ -364,5 +352,5 @@ int main(void)
     tiny = getenv("TINY");
     for (int i = 0; i < (tiny ? 5 : countof(others)) && !only; i++)
         tests[n++] = others[i];
-    return _cmocka_run_group_tests("ops", tests, (size_t)n, setup, teardown);
+    return _cmocka_run_group_tests("ops", tests, (size_t)n, open_device, close_device);
 }

@@ -374,6 +374,43 @@ static void test_not_finite(const char *class)
     close_bench(&b);
 }
 
+/* The order of sums, so every bit, is the same on any number of cores. */
+static void cores(void **state)
+{
+    (void)state;
+    static const i64 shapes[][3] = {
+        { 600, 48, 900 }, { 300, 100, 400 }, { 210, 300, 2000 }, { 40, 200, 800 }
+    };
+    struct bench b;
+    open_bench(&b, "cpu");
+    for (int i = 0; i < 2 * countof(shapes); i++) {
+        arena_mark mark = arena_save(b.a);
+        const i64 *s = shapes[i / 2];
+        struct product p = { .m = s[0], .n = s[1], .k = s[2], .outer = 1, .inner = 1, .ta = i % 2,
+                             .alpha = 1 };
+        b.used = 0;
+        p.a = p.ta ? lay(&b, &p, p.k, p.m, false) : lay(&b, &p, p.m, p.k, false);
+        p.b = lay(&b, &p, p.k, p.n, false);
+        p.c = lay(&b, &p, p.m, p.n, false);
+        for (u64 k = 0; k < b.used; k++)
+            b.in[k] = (f32)(2 * rng_unit(&b.r) - 1);
+        f32 *first = arena_array(b.a, f32, b.used);
+        u64 used = b.used;
+        for (u32 units = 1; units <= 64; units *= 8) {
+            ((struct dev_info *)dev_info(b.d))->compute_units = units;
+            u64 scratch = product_scratch(b.d, &p);
+            p.scratch = scratch ? (range){ b.m, 4 * used, scratch } : RANGE_NONE;
+            b.used = used + scratch / 4;
+            run(&b, &p, "cores");
+            if (units == 1)
+                memcpy(first, b.out, 4 * used);
+            assert_memory_equal(first, b.out, 4 * used);
+        }
+        arena_restore(b.a, mark);
+    }
+    close_bench(&b);
+}
+
 #define FAMILY(class)                                                                                       \
     static void class##_sizes(void **state)      { (void)state; test_sizes(#class); }                      \
     static void class##_blocks(void **state)     { (void)state; test_blocks(#class); }                     \
@@ -390,6 +427,7 @@ FAMILY(gpu)
 int main(void)
 {
     const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_8), TESTS(cpu_4), TESTS(gpu),
-                                        cmocka_unit_test(cpu_tuned), cmocka_unit_test(gpu_tuned) };
+                                        cmocka_unit_test(cores), cmocka_unit_test(cpu_tuned),
+                                        cmocka_unit_test(gpu_tuned) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

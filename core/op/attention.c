@@ -18,7 +18,7 @@ static struct sizes sizes_of(const node *n)
     return (struct sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
 }
 
-/* ---- cpu: each group has a slab of work memory and takes heads ------------------------------------ */
+/* ---- cpu: each group has a slab of work memory and takes heads ----------------------------------------- */
 
 struct slabs { i64 groups, block, floats; char defs[32]; };
 

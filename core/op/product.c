@@ -126,10 +126,11 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     cut_k(p, parts_cpu(d, p), 16, &c);
     choose_groups(p, units, units * tune(d, p, "GROUPS"), t.rows, wide, &c);
-    const char *kind = c.mb < tune(d, p, "FEW") ? "FEW" : p->ta ? "TURNED" : "PLAIN";
-    i64 most_k = MIN(tune_kind(d, p, "KB", kind), room / wide);
+    i64 few = tune(d, p, "FEW");
+    const char *kind = p->ta ? "TURNED" : "PLAIN";
+    i64 most_k = MIN(tune_kind(d, p, "KB", p->m < few ? "FEW" : kind), room / wide);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
-    c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", kind), room) / c.kb, wide);
+    c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", c.mb < few ? "FEW" : kind), room) / c.kb, wide);
     i64 others = CEIL_DIV(p->n, c.nb) * batches(p) * c.parts;
     if (c.np >= c.nb && c.kb >= c.share) {        // packed B stays: then small blocks cost nothing
         i64 each = CEIL_DIV(units * tune(d, p, "TURNS"), others);
