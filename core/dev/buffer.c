@@ -1,5 +1,5 @@
 /* buffer.c: device memory. A mem is one allocation; launches bind ranges of it as sub-buffers, made once per
- * (offset, length) and kept. Ranges may overlap: the queue is in order.
+ * (offset, length) and kept. Ranges may overlap: launches that touch the same bytes keep their order.
  *
  *     mem   [........................................]
  *     range      [off ....... bytes]      off a multiple of the device's alignment

@@ -100,8 +100,9 @@ int mem_write_later(dev *d, range r, const void *src);  /* src must stay until a
 int mem_read_later(dev *d, range r, void *dst);         /* dst is filled when a later fence is reached */
 int mem_fill(dev *d, range r, u32 pattern);             /* enqueued */
 int mem_copy(dev *d, range dst, range src);             /* enqueued */
-/* Two I32, zero between launches, for kernels whose groups take pieces of work in turns (cl/take.h). */
-range dev_turns(const dev *d);
+/* Two I32, zero between launches, for a kernel whose groups take pieces of work in turns (cl/take.h). Others
+ * at each call, so that launches may overlap (some 256 calls later the same: then they do not). */
+range dev_turns(dev *d);
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
 
@@ -140,9 +141,10 @@ const launch *launches_at(const launches *l, int i);
 /* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE)
  * with the kernel and the build log, whose lines read cl/FILE.cl:LINE. */
 int       launches_compile(launches *l);
-/* Enqueues everything, in order, without waiting. No allocation, no clSetKernelArg. */
+/* Enqueues everything without waiting: launches that touch the same memory in the order they were added,
+ * others may overlap on CPUs (order.c). No allocation, no clSetKernelArg. */
 int       launches_run(launches *l);
-int       launches_run_part(launches *l, int from, int to);     /* launches [from, to) */
+int       launches_run_part(launches *l, int from, int to);     /* launches [from, to), in order */
 /* Runs once with profiling and waits: seconds[i] of each launch from device events. */
 int       launches_time(launches *l, f64 *seconds);
 

@@ -286,13 +286,20 @@ static int connect(dev *d, const struct found *f)
 /* What the device's own bookkeeping takes does not count as used. */
 static int make_turns(dev *d)
 {
-    if (!(d->turns = mem_new(d, 8, "turns")) || mem_fill(d, (range){ d->turns, 0, 8 }, 0))
+    u64 bytes = TURNS * (u64)d->info.align;
+    if (!(d->turns = mem_new(d, bytes, "turns")) || mem_fill(d, (range){ d->turns, 0, bytes }, 0))
         return -1;
     d->used = d->peak = 0;
     return 0;
 }
 
-range dev_turns(const dev *d) { return (range){ d->turns, 0, d->turns ? 8 : 0 }; }
+range dev_turns(dev *d)
+{
+    if (!d->turns)
+        return RANGE_NONE;
+    d->turn = (d->turn + 1) % TURNS;
+    return (range){ d->turns, d->turn * (u64)d->info.align, 8 };
+}
 
 dev *dev_open(const char *spec)
 {
@@ -337,6 +344,8 @@ void dev_close(dev *d)
         dev_finish(d);
     programs_close(d);
     mem_free(d->turns);
+    if (d->loose)
+        clReleaseCommandQueue(d->loose);
     if (d->timed)
         clReleaseCommandQueue(d->timed);
     if (d->queue)

@@ -3,25 +3,7 @@
  *
  *     launch_add ... -> launches_compile -> launches_run, launches_run, ...
  */
-#include "dev/ocl.h"
-
-struct entry {
-    launch         k;
-    u64            text;                     /* generated: hash of what makes its kernel, without the class */
-    struct kernel *kernel;
-    cl_kernel      cl;                       /* NULL: nothing to do (empty grid, null device, or a gemm) */
-    size_t         global[3], local[3];
-    struct gemm   *gemm;
-};
-
-struct launches {
-    arena        *a;
-    dev          *d;
-    const char   *name;
-    struct entry *e;
-    size_t        n, cap;
-    size_t        compiled;                  /* entries before this one are ready */
-};
+#include "dev/list.h"
 
 /* A kernel of generated text that is in some program of this device already, whichever list it came from. */
 struct generated { struct generated *next; u64 text; int class; struct kernel *kernel; };
@@ -261,18 +243,18 @@ int launches_compile(launches *l)
         if (bind(l, e))
             return -1;
     }
-    return 0;
+    return order_find(l);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
-static int enqueue(struct entry *e, cl_command_queue queue, cl_event *event)
+int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after, cl_event *event)
 {
     if (e->gemm)
         return gemm_run(e->gemm, queue);
     if (!e->cl)
         return 0;
-    cl_int code = clEnqueueNDRangeKernel(queue, e->cl, 3, NULL, e->global, e->local, 0, NULL, event);
+    cl_int code = clEnqueueNDRangeKernel(queue, e->cl, 3, NULL, e->global, e->local, n, after, event);
     return code ? ocl_check(where(e), code, "clEnqueueNDRangeKernel") : 0;
 }
 
@@ -285,12 +267,15 @@ int launches_run_part(launches *l, int from, int to)
     if (trace_on(TRACE_time))
         return launches_trace(l, from, to);
     for (int i = from; i < to; i++)
-        if (enqueue(&l->e[i], l->d->queue, NULL))
+        if (launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL))
             return -1;
     return 0;
 }
 
-int launches_run(launches *l) { return launches_run_part(l, 0, (int)l->n); }
+int launches_run(launches *l)
+{
+    return l->events && !trace_on(TRACE_time) ? order_run(l) : launches_run_part(l, 0, (int)l->n);
+}
 
 /* ---- timing -------------------------------------------------------------------------------------------- */
 
@@ -308,7 +293,7 @@ static int time_gemm(struct entry *e, cl_command_queue q, f64 *seconds)
     if (OCL(where(e), clFinish(q)))
         return -1;
     f64 start = clock_now();
-    if (enqueue(e, q, NULL) || OCL(where(e), clFinish(q)))
+    if (launch_enqueue(e, q, 0, NULL, NULL) || OCL(where(e), clFinish(q)))
         return -1;
     *seconds = clock_now() - start;
     return 0;
@@ -322,7 +307,7 @@ int launches_time_part(launches *l, int from, int to, f64 *seconds)
     int rc = !q || dev_finish(l->d) ? -1 : 0;
     for (int i = from; i < to && !rc; i++)
         rc = l->e[i].gemm ? time_gemm(&l->e[i], q, &seconds[i - from])
-                          : enqueue(&l->e[i], q, l->e[i].cl ? &events[i - from] : NULL);
+                          : launch_enqueue(&l->e[i], q, 0, NULL, l->e[i].cl ? &events[i - from] : NULL);
     if (q && OCL(l->name, clFinish(q)))
         rc = -1;
     for (int i = 0; i < to - from; i++) {

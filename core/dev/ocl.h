@@ -10,6 +10,7 @@
 #include "dev/dev.h"
 
 #define MAX_FENCES 64
+#define TURNS      256
 
 struct dev {
     arena           *a;
@@ -18,8 +19,10 @@ struct dev {
     bool             rounded;                /* correctly rounded division and square root can be asked for */
     cl_device_id     id;
     cl_context       context;
-    cl_command_queue queue, timed;           /* queue NULL: the null device; timed: made when first wanted */
-    mem             *turns;                  /* dev_turns() */
+    cl_command_queue queue, timed, loose;    /* queue NULL: the null device; timed, and loose, whose commands
+                                                wait for their events alone: made when first wanted */
+    mem             *turns;                  /* TURNS pairs for dev_turns(), the last one handed out */
+    int              turn;
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
@@ -75,6 +78,7 @@ struct kernel {                              /* an entry point of a program, loo
     const char     *name;
     int             args;
     u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver is silent */
+    bool            reads[MAX_ARGS];         /* buffers behind const: never written */
     u64             local_mem;               /* its own __local arrays */
     size_t          max_group, required[3];  /* required: reqd_work_group_size, or zeros */
 };

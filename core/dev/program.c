@@ -166,6 +166,14 @@ static enum arg_kind kind_of(cl_kernel cl, int i)
            !strcmp(name, "long4") ? ARG_KIND_LONG4 : !strcmp(name, "float") ? ARG_KIND_REAL : ARG_END;
 }
 
+/* Does the kernel only read argument i? Unknown: no. */
+static bool reads(cl_kernel cl, int i)
+{
+    cl_kernel_arg_type_qualifier type = 0;
+    return !clGetKernelArgInfo(cl, (cl_uint)i, CL_KERNEL_ARG_TYPE_QUALIFIER, sizeof type, &type, NULL) &&
+           type & CL_KERNEL_ARG_TYPE_CONST;
+}
+
 struct kernel *program_kernel(dev *d, struct program *p, const char *name)
 {
     for (struct kernel *k = p->kernels; k; k = k->next)
@@ -190,7 +198,7 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
           MAX_ARGS);
     for (int i = 0; i < k->args; i++)
-        k->kinds[i] = (u8)kind_of(cl, i);
+        k->kinds[i] = (u8)kind_of(cl, i), k->reads[i] = reads(cl, i);
     clReleaseKernel(cl);
     return p->kernels = k;
 }

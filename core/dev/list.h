@@ -1,0 +1,34 @@
+/* list.h: a launch list from inside, for launch.c, order.c and profile.c. */
+#ifndef JETCL_DEV_LIST_H
+#define JETCL_DEV_LIST_H
+#include "dev/ocl.h"
+
+struct entry {
+    launch         k;
+    u64            text;                     /* generated: hash of what makes its kernel, without the class */
+    struct kernel *kernel;
+    cl_kernel      cl;                       /* NULL: nothing to do (empty grid, null device, or a gemm) */
+    size_t         global[3], local[3];
+    struct gemm   *gemm;
+    int           *after, n_after;           /* launches that this one waits for: order.c */
+    bool           waited;                   /* some launch waits for this one */
+};
+
+struct launches {
+    arena        *a;
+    dev          *d;
+    const char   *name;
+    struct entry *e;
+    size_t        n, cap;
+    size_t        compiled;                  /* entries before this one are ready */
+    cl_event     *events;                    /* of each entry, and n + 2 more; NULL: none may overlap another */
+};
+
+/* ---- launch.c: after `after`, giving `event` (0, NULL: in the queue's order) */
+int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after, cl_event *event);
+
+/* ---- order.c */
+int order_find(launches *l);                 /* fills in after, waited and events; 0, or -1 + fail */
+int order_run(launches *l);                  /* launches_run() where there are events */
+
+#endif

@@ -1,0 +1,167 @@
+/* order.c: launches that do not need each other overlap. Where a launch ends, cores are idle until the last of
+ * them is done; in a queue that keeps no order they begin something else that is ready.
+ *
+ *     dX = dY W            reads dY and W, writes dX
+ *     dW += dY' X          reads dY and X, writes dW         may overlap with dX
+ *     dU = dX * slope      reads dX, writes dU               waits for dX only
+ *
+ * A launch waits for an earlier one if either writes what the other touches; what a kernel has behind `const`
+ * it only reads. So the order has no effect on any value. Other commands stay in the device's own queue:
+ *
+ *     queue   ... a write, [start] ................. [barrier: all of the list] ...
+ *     loose                 launches, each behind those it waits for
+ *
+ * For CPUs only: a GPU's drivers gain nothing by it, or less than the events cost.
+ */
+#include "dev/list.h"
+
+static bool meet(range a, range b)
+{
+    return a.mem && a.mem == b.mem && a.off < b.off + b.bytes && b.off < a.off + a.bytes;
+}
+
+/* Must y, the later one, wait for x? */
+static bool depend(const struct entry *x, const struct entry *y)
+{
+    for (int i = 0; i < x->kernel->args; i++)
+        for (int j = 0; j < y->kernel->args && x->k.args[i].kind == ARG_KIND_RANGE; j++)
+            if (y->k.args[j].kind == ARG_KIND_RANGE && meet(x->k.args[i].r, y->k.args[j].r) &&
+                !(x->kernel->reads[i] && y->kernel->reads[j]))
+                return true;
+    return false;
+}
+
+/* The launches that the i-th waits for, the last first, without those that one of them comes after anyway.
+ * before: for every launch, a bit for each launch it comes after. Does it come after the one before it? */
+static bool find_after(launches *l, int i, u64 *before, int words)
+{
+    struct entry *e = &l->e[i];
+    u64 *mine = before + (i64)i * words;
+    size_t cap = 0, n = 0;
+    int last = -1;
+    e->after = NULL;
+    e->waited = false;
+    for (int j = i - 1; j >= 0 && e->cl; j--) {
+        if (!l->e[j].cl)
+            continue;
+        last = MAX(last, j);
+        if (mine[j / 64] >> j % 64 & 1 || !depend(&l->e[j], e))
+            continue;
+        *arena_push(l->a, e->after, n, cap) = j;
+        mine[j / 64] |= (u64)1 << j % 64;
+        for (int w = 0; w <= j / 64; w++)
+            mine[w] |= before[(i64)j * words + w];
+        l->e[j].waited = true;
+    }
+    e->n_after = (int)n;
+    return last < 0 || mine[last / 64] >> last % 64 & 1;
+}
+
+static bool can_overlap(const launches *l)
+{
+    const dev *d = l->d;
+    cl_command_queue_properties p = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->e[i].gemm)
+            return false;
+    return d->queue && d->class == DEV_CPU && !trace_on(TRACE_in_order) &&
+           !clGetDeviceInfo(d->id, CL_DEVICE_QUEUE_PROPERTIES, sizeof p, &p, NULL) &&
+           p & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
+}
+
+static int make_queue(dev *d)
+{
+    cl_int e = 0;
+    if (!d->loose)
+        d->loose = clCreateCommandQueue(d->context, d->id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &e);
+    return ocl_check(d->info.name, e, "clCreateCommandQueue");
+}
+
+int order_find(launches *l)
+{
+    int n = (int)l->n, words = CEIL_DIV(n, 64);
+    bool chain = true;
+    l->events = NULL;
+    if (!can_overlap(l))
+        return 0;
+    arena *a = arena_open("order");
+    u64 *before = arena_array(a, u64, (i64)n * words + 1);
+    for (int i = 0; i < n; i++)
+        chain &= find_after(l, i, before, words);
+    arena_close(a);
+    if (chain)                                    // nothing could overlap
+        return 0;
+    l->events = arena_array(l->a, cl_event, 2 * n + 2);
+    return make_queue(l->d);
+}
+
+/* ---- running ------------------------------------------------------------------------------------------- */
+
+/* Enqueues the i-th launch behind those it waits for, or behind `start`. */
+static int enqueue(launches *l, size_t i, cl_event start)
+{
+    struct entry *e = &l->e[i];
+    cl_event *wait = l->events + l->n;
+    int n = 0;
+    l->events[i] = NULL;
+    for (; n < e->n_after; n++)
+        wait[n] = l->events[e->after[n]];
+    if (!n)
+        wait[n++] = start;
+    return launch_enqueue(e, l->d->loose, (cl_uint)n, wait, &l->events[i]);
+}
+
+/* The device's own queue goes on when all launches are done: when those are that nobody waits for. */
+static int join(launches *l)
+{
+    cl_event *wait = l->events + l->n;
+    cl_uint n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (l->e[i].cl && !l->e[i].waited)
+            wait[n++] = l->events[i];
+    return OCL(l->name, clFlush(l->d->loose)) ||
+           OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
+}
+
+/* JETCL_TRACE=shuffle: one after the other, always the last that needs to wait for nothing any more. */
+static int run_shuffled(launches *l)
+{
+    arena *a = arena_open("shuffle");
+    bool *done = arena_array(a, bool, l->n + 1);
+    int rc = 0;
+    for (size_t count = 0, i = l->n; count < l->n && !rc; i = (i ? i : l->n)) {
+        const struct entry *e = &l->e[--i];
+        bool ready = !done[i];
+        for (int k = 0; k < e->n_after && ready; k++)
+            ready = done[e->after[k]];
+        if (!ready)
+            continue;
+        rc = launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL);
+        done[i] = true;
+        count++;
+        i = l->n;
+    }
+    arena_close(a);
+    return rc;
+}
+
+int order_run(launches *l)
+{
+    cl_event start;
+    size_t n = 0;
+    int rc = 0;
+    if (trace_on(TRACE_shuffle))
+        return run_shuffled(l);
+    if (OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)))
+        return -1;
+    for (clFlush(l->d->queue); n < l->n && !rc; n++)
+        rc = enqueue(l, n, start);
+    rc = rc ? rc : join(l);
+    if (rc)
+        clFinish(l->d->loose);
+    clReleaseEvent(start);
+    for (size_t i = 0; i < n; i++)
+        if (l->events[i])
+            clReleaseEvent(l->events[i]);
+    return rc;
+}
