@@ -131,7 +131,16 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
     return nn_linear(m, h, "fc2", d, true);
 }
 
-static node *sum_here(node *x, i64 skip) { return op_sum(op_slice(x, 1, skip, node_dim(x, 1) - skip), 1); }
+/* The sum over tokens: a product with a row of ones, and zeros for those left out. So x (b n d) is read where it
+ * lies, and its adjoint written in one launch. */
+static node *sum_here(node *x, i64 skip)
+{
+    i64 n = node_dim(x, 1);
+    if (!x->g->d)                                 // only counts matter, of the model as it is written
+        return op_sum(op_slice(x, 1, skip, n - skip), 1);
+    node *ones = op_fill(op_view(x, 0, SHAPE(1, n - skip)), 1);
+    return op_matmul(skip ? op_pad(ones, 1, skip, n) : ones, x, 0);                    /* b 1 d             */
+}
 
 /* Is x = f(in[0], in[1]) linear in the tokens of in[0], and in[1] the same for all of an image's tokens? */
 static bool linear_in_tokens(const node *x, const char *row)
@@ -157,7 +166,6 @@ static node *sum_before(node *x, i64 skip)
 node *nn_mean_tokens(node *x, i64 skip)
 {
     i64 b = node_dim(x, 0), n = node_dim(x, 1) - skip, d = node_dim(x, 2);
-    // Without a device only counts matter, of the model as it is written.
     bool residual = x->g->d && map_is(x, "add", 0) && shape_equal(x->in[0]->shape, x->in[1]->shape);
     node *sum = residual ? op_add(sum_here(x->in[0], skip), sum_before(x->in[1], skip)) : sum_here(x, skip);
     return op_scale(op_reshape(sum, SHAPE(b, d)), 1 / (f32)n);

@@ -142,6 +142,7 @@ node *op_scale(node *x, f32 c)           { return map1(MAP_scale, x, c); }
 node *op_offset(node *x, f32 c)          { return map1(MAP_offset, x, c); }
 node *op_greater(node *x, f32 c)         { return map1(MAP_greater, x, c); }
 node *op_copy(node *x)                   { return map1(MAP_copy, x, 0); }
+node *op_fill(node *x, f32 c)            { return map1(MAP_fill, x, c); }
 node *op_neg(node *x)                    { return map1(MAP_neg, x, 0); }
 node *op_exp(node *x)                    { return map1(MAP_exp, x, 0); }
 node *op_sqrt(node *x)                   { return map1(MAP_sqrt, x, 0); }

@@ -23,6 +23,7 @@ node *op_div(node *a, node *b);
 node *op_scale(node *x, f32 c);                   /* c x */
 node *op_offset(node *x, f32 c);                  /* x + c */
 node *op_copy(node *x);
+node *op_fill(node *x, f32 c);                    /* c in x's shape; x itself is not read */
 node *op_neg(node *x);
 node *op_exp(node *x);
 node *op_sqrt(node *x);
