@@ -131,8 +131,8 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
     return nn_linear(m, h, "fc2", d, true);
 }
 
-/* The sum over tokens: a product with a row of ones, and zeros for those left out. So x (b n d) is read where it
- * lies, and its adjoint written in one launch. */
+/* The sum over tokens: a product with a row of ones, and zeros for those left out. So x (b n d) is read where
+ * it lies, and its adjoint written in one launch. */
 static node *sum_here(node *x, i64 skip)
 {
     i64 n = node_dim(x, 1);
