@@ -54,6 +54,7 @@ for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 done
 kill -TERM $pid; wait $pid
 [ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
+grep -q "epoch 1/" stopped/log.txt; ok $? "a quiet run keeps its log"
 [ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can go on"
 
 # Stopped before anything was saved, recycling ends as signals do; in a run it is a stage that --resume begins

@@ -107,8 +107,8 @@ void  trace_set(const char *list);               /* for tests: as if JETCL_TRACE
 enum say_level { SAY_QUIET = -1, SAY_NORMAL = 0, SAY_VERBOSE = 1, SAY_DEBUG = 2 };
 struct say_options { int level; int color; /* -1 auto, 0, 1 */ bool no_progress; };
 void say_setup(struct say_options o);
-/* Also append every message (not progress) to a file: the one the user asked for, and the run's
- * own. NULL stops. */
+/* Also append every message (not progress) to a file: the one the user asked for, and the run's own; quiet
+ * or not. NULL stops. */
 enum say_sink { SAY_LOG_FILE, SAY_RUN_LOG };
 int  say_log(enum say_sink sink, const char *path);
 void say(enum say_level level, const char *fmt, ...) PRINTF(2, 3);      /* shown when level <= the chosen */

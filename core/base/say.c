@@ -64,13 +64,16 @@ static void erase_line(void)
     line_shown = false;
 }
 
-static void emit(const char *prefix, const char *fmt, va_list ap)
+/* To the logs, and to whoever watches if it is shown. */
+static void emit(bool shown, const char *prefix, const char *fmt, va_list ap)
 {
     char text[4096];
     vsnprintf(text, sizeof text, fmt, ap);
     pthread_mutex_lock(&lock);
-    erase_line();
-    fprintf(stderr, "%s%s\n", prefix, text);
+    if (shown) {
+        erase_line();
+        fprintf(stderr, "%s%s\n", prefix, text);
+    }
     for (int i = 0; i < countof(logs); i++)
         if (logs[i]) {
             fprintf(logs[i], "%s%s\n", prefix, text);
@@ -81,21 +84,19 @@ static void emit(const char *prefix, const char *fmt, va_list ap)
 
 void say(enum say_level level, const char *fmt, ...)
 {
-    if ((int)level > opt.level)
+    if ((int)level > MAX(opt.level, SAY_NORMAL))
         return;
     va_list ap;
     va_start(ap, fmt);
-    emit("", fmt, ap);
+    emit((int)level <= opt.level, "", fmt, ap);
     va_end(ap);
 }
 
 void warn(const char *fmt, ...)
 {
-    if (opt.level < SAY_NORMAL)
-        return;
     va_list ap;
     va_start(ap, fmt);
-    emit("warning: ", fmt, ap);
+    emit(opt.level >= SAY_NORMAL, "warning: ", fmt, ap);
     va_end(ap);
 }
 
@@ -103,7 +104,7 @@ void say_error(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    emit("", fmt, ap);
+    emit(true, "", fmt, ap);
     va_end(ap);
 }
 
