@@ -6,7 +6,6 @@
  */
 #include "base/base.h"
 #include <stdlib.h>
-#include <sys/mman.h>
 
 struct chunk { struct chunk *next; size_t used, size; _Alignas(64) u8 bytes[]; };
 struct arena { const char *name; struct chunk *top; size_t total; };
@@ -40,25 +39,14 @@ void arena_close(arena *a)
     free(a);
 }
 
-/* What is large is about to be zeroed: all its pages at once cost a third less than a fault for each. */
-static void fetch_pages(u8 *p, size_t bytes)
-{
-#ifdef MADV_POPULATE_WRITE
-    uintptr_t from = ROUND_UP((uintptr_t)p, 4096), to = ((uintptr_t)p + bytes) / 4096 * 4096;
-    if (bytes >= 1 << 20)
-        madvise((void *)from, to - from, MADV_POPULATE_WRITE);       // a wish
-#else
-    (void)p, (void)bytes;
-#endif
-}
-
 static struct chunk *more(arena *a, size_t bytes)
 {
     size_t size = MAX(MAX(bytes, (size_t)16 << 10), MIN(a->total, (size_t)16 << 20));
     struct chunk *c = aligned_alloc(64, ROUND_UP(sizeof *c + size, 64));
     if (!c)
         return NULL;
-    fetch_pages(c->bytes, bytes);
+    if (bytes >= 1 << 20)                         // it is about to be zeroed
+        pages_fetch(c->bytes, bytes);
     *c = (struct chunk){ a->top, 0, size };
     a->top = c;
     a->total += size;

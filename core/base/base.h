@@ -79,6 +79,11 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, 
 #define arena_push(a, list, n, cap) \
     ((list) = (n) < (cap) ? (list) : arena_grow(a, list, n, &(cap), sizeof *(list)), &(list)[(n)++])
 
+/* ---- pages.c: wishes about memory's pages ---------------------------------------------------------------- */
+
+void pages_fetch(void *p, size_t bytes);          /* all at once: costs a third less than a fault for each */
+void pages_large(void *p, size_t bytes);          /* large ones, before the first byte is written */
+
 /* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
 
 /* From now on these signals ("INT", "TERM", "USR1", "USR2", "HUP") set a flag that long loops look at once
