@@ -30,21 +30,6 @@ static int fits(dev *d, u64 bytes, const char *what)
     return 0;
 }
 
-/* A CPU's buffer is memory of this process, which large pages serve better: a walk down the columns of a matrix
- * meets another small one at every step. */
-static void ask_for_large_pages(dev *d, cl_mem cl, u64 bytes)
-{
-    cl_int e;
-    if (!cl || !d->info.cpu_kind || bytes < 4 << 20)
-        return;
-    void *p = clEnqueueMapBuffer(d->queue, cl, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION, 0, bytes, 0, NULL,
-                                 NULL, &e);
-    if (e)
-        return;
-    pages_large(p, bytes);
-    clEnqueueUnmapMemObject(d->queue, cl, p, 0, NULL, NULL);
-}
-
 mem *mem_new(dev *d, u64 bytes, const char *what)
 {
     bytes = ROUND_UP(MAX(bytes, 1), d->info.align);
@@ -54,7 +39,6 @@ mem *mem_new(dev *d, u64 bytes, const char *what)
     cl_mem cl = d->queue ? clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &e) : NULL;
     if (ocl_check(what, e, "clCreateBuffer"))
         return NULL;
-    ask_for_large_pages(d, cl, bytes);
     arena *a = arena_open("mem");
     mem *m = arena_one(a, mem);
     *m = (mem){ .a = a, .d = d, .cl = cl, .bytes = bytes, .what = arena_printf(a, "%s", what) };
@@ -74,6 +58,19 @@ void mem_free(mem *m)
         clReleaseMemObject(m->cl);
     m->d->used -= m->bytes;
     arena_close(m->a);
+}
+
+void mem_large_pages(mem *m)
+{
+    cl_int e;
+    if (!m->cl || !m->d->info.cpu_kind || m->bytes < 4 << 20)
+        return;
+    void *p = clEnqueueMapBuffer(m->d->queue, m->cl, CL_TRUE, CL_MAP_WRITE_INVALIDATE_REGION, 0, m->bytes, 0,
+                                 NULL, NULL, &e);
+    if (e)
+        return;
+    pages_large(p, m->bytes);
+    clEnqueueUnmapMemObject(m->d->queue, m->cl, p, 0, NULL, NULL);
 }
 
 u64 mem_bytes(const mem *m)        { return m->bytes; }

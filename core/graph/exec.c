@@ -6,9 +6,11 @@ static int allocate(graph *g)
 {
     struct plan *p = g->plan;
     g->slabs = arena_array(g->a, mem *, p->n_slabs + 1);
-    for (int s = 0; s < p->n_slabs; s++)
+    for (int s = 0; s < p->n_slabs; s++) {
         if (!(g->slabs[s] = mem_new(g->d, p->slab_bytes[s], "activations")))
             return -1;
+        mem_large_pages(g->slabs[s]);
+    }
     return 0;
 }
 
