@@ -78,8 +78,8 @@ int   dev_wait(dev *d, fence f);
 mem *mem_new(dev *d, u64 bytes, const char *what);
 void mem_free(mem *m);
 u64  mem_bytes(const mem *m);
-/* A wish, before anything is written: a CPU's buffer is memory of this process, which large pages serve better
- * where kernels walk down columns and meet another small page at every step. The contents are lost. */
+/* A wish, before anything is written: a CPU's buffer is memory of this process, which large pages serve
+ * better where kernels walk down columns and meet another small page at every step. The contents are lost. */
 void mem_large_pages(mem *m);
 
 /* Part of a mem. off must be a multiple of dev_info()->align. */

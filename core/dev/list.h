@@ -21,11 +21,12 @@ struct launches {
     struct entry *e;
     size_t        n, cap;
     size_t        compiled;                  /* entries before this one are ready */
-    cl_event     *events;                    /* of each entry, and n + 2 more; NULL: none may overlap another */
+    cl_event     *events;                    /* of each entry, and n + 2 more; NULL: none may overlap */
 };
 
 /* ---- launch.c: after `after`, giving `event` (0, NULL: in the queue's order) */
-int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after, cl_event *event);
+int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after,
+                   cl_event *event);
 
 /* ---- order.c */
 int order_find(launches *l);                 /* fills in after, waited and events; 0, or -1 + fail */

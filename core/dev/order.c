@@ -1,5 +1,5 @@
-/* order.c: launches that do not need each other overlap. Where a launch ends, cores are idle until the last of
- * them is done; in a queue that keeps no order they begin something else that is ready.
+/* order.c: launches that do not need each other overlap. Where a launch ends, cores are idle until the last
+ * of them is done; in a queue that keeps no order they begin something else that is ready.
  *
  *     dX = dY W            reads dY and W, writes dX
  *     dW += dY' X          reads dY and X, writes dW         may overlap with dX
@@ -11,7 +11,7 @@
  *     queue   ... a write, [start] ................. [barrier: all of the list] ...
  *     loose                 launches, each behind those it waits for
  *
- * For CPUs only: a GPU's drivers gain nothing by it, or less than the events cost.
+ * For CPUs only: on GPUs it is not measured, and their drivers may pay more for the events than they gain.
  */
 #include "dev/list.h"
 
@@ -123,23 +123,26 @@ static int join(launches *l)
            OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
 }
 
+static bool ready(const launches *l, const bool *done, size_t i)
+{
+    bool yes = !done[i];
+    for (int k = 0; k < l->e[i].n_after && yes; k++)
+        yes = done[l->e[i].after[k]];
+    return yes;
+}
+
 /* JETCL_TRACE=shuffle: one after the other, always the last that needs to wait for nothing any more. */
 static int run_shuffled(launches *l)
 {
     arena *a = arena_open("shuffle");
-    bool *done = arena_array(a, bool, l->n + 1);
+    bool *done = arena_array(a, bool, l->n);
     int rc = 0;
-    for (size_t count = 0, i = l->n; count < l->n && !rc; i = (i ? i : l->n)) {
-        const struct entry *e = &l->e[--i];
-        bool ready = !done[i];
-        for (int k = 0; k < e->n_after && ready; k++)
-            ready = done[e->after[k]];
-        if (!ready)
-            continue;
+    for (size_t left = l->n; left && !rc; left--) {
+        size_t i = l->n - 1;
+        while (!ready(l, done, i))
+            i--;
         rc = launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL);
         done[i] = true;
-        count++;
-        i = l->n;
     }
     arena_close(a);
     return rc;
@@ -152,13 +155,14 @@ int order_run(launches *l)
     int rc = 0;
     if (trace_on(TRACE_shuffle))
         return run_shuffled(l);
-    if (OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)))
+    if (OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)) ||
+        OCL(l->name, clFlush(l->d->queue)))
         return -1;
-    for (clFlush(l->d->queue); n < l->n && !rc; n++)
+    for (; n < l->n && !rc; n++)
         rc = enqueue(l, n, start);
     rc = rc ? rc : join(l);
     if (rc)
-        clFinish(l->d->loose);
+        clFinish(l->d->loose);                    // whatever runs must not outlive the list
     clReleaseEvent(start);
     for (size_t i = 0; i < n; i++)
         if (l->events[i])
