@@ -32,20 +32,16 @@ static bool depend(const struct entry *x, const struct entry *y)
 }
 
 /* The launches that the i-th waits for, the last first, without those that one of them comes after anyway.
- * before: for every launch, a bit for each launch it comes after. Does it come after the one before it? */
-static bool find_after(launches *l, int i, u64 *before, int words)
+ * before: for every launch, a bit for each launch it comes after. */
+static void find_after(launches *l, int i, u64 *before, int words)
 {
     struct entry *e = &l->e[i];
     u64 *mine = before + (i64)i * words;
     size_t cap = 0, n = 0;
-    int last = -1;
     e->after = NULL;
     e->waited = false;
     for (int j = i - 1; j >= 0 && e->cl; j--) {
-        if (!l->e[j].cl)
-            continue;
-        last = MAX(last, j);
-        if (mine[j / 64] >> j % 64 & 1 || !depend(&l->e[j], e))
+        if (!l->e[j].cl || mine[j / 64] >> j % 64 & 1 || !depend(&l->e[j], e))
             continue;
         *arena_push(l->a, e->after, n, cap) = j;
         mine[j / 64] |= (u64)1 << j % 64;
@@ -54,7 +50,6 @@ static bool find_after(launches *l, int i, u64 *before, int words)
         l->e[j].waited = true;
     }
     e->n_after = (int)n;
-    return last < 0 || mine[last / 64] >> last % 64 & 1;
 }
 
 static bool can_overlap(const launches *l)
@@ -79,17 +74,21 @@ static int make_queue(dev *d)
 
 int order_find(launches *l)
 {
-    int n = (int)l->n, words = CEIL_DIV(n, 64);
-    bool chain = true;
+    int n = (int)l->n, words = CEIL_DIV(n, 64), last = -1;
+    bool chain = true;                            // each waits for the one before it
     l->events = NULL;
     if (!can_overlap(l))
         return 0;
     arena *a = arena_open("order");
     u64 *before = arena_array(a, u64, (i64)n * words + 1);
-    for (int i = 0; i < n; i++)
-        chain &= find_after(l, i, before, words);
+    for (int i = 0; i < n; i++) {
+        const struct entry *e = &l->e[i];
+        find_after(l, i, before, words);
+        chain &= !e->cl || last < 0 || (e->n_after && e->after[0] == last);
+        last = e->cl ? i : last;
+    }
     arena_close(a);
-    if (chain)                                    // nothing could overlap
+    if (chain)
         return 0;
     l->events = arena_array(l->a, cl_event, 2 * n + 2);
     return make_queue(l->d);

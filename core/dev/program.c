@@ -197,8 +197,10 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     k->local_mem = local;
     check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
           MAX_ARGS);
-    for (int i = 0; i < k->args; i++)
-        k->kinds[i] = (u8)kind_of(cl, i), k->reads[i] = reads(cl, i);
+    for (int i = 0; i < k->args; i++) {
+        k->kinds[i] = (u8)kind_of(cl, i);
+        k->reads[i] = reads(cl, i);
+    }
     clReleaseKernel(cl);
     return p->kernels = k;
 }

@@ -136,8 +136,6 @@ node *nn_mlp(struct nn *m, node *x, i64 hidden)
 static node *sum_here(node *x, i64 skip)
 {
     i64 n = node_dim(x, 1);
-    if (!x->g->d)                                 // only counts matter, of the model as it is written
-        return op_sum(op_slice(x, 1, skip, n - skip), 1);
     node *ones = op_fill(op_view(x, 0, SHAPE(1, n - skip)), 1);
     return op_matmul(skip ? op_pad(ones, 1, skip, n) : ones, x, 0);                    /* b 1 d             */
 }
@@ -166,8 +164,14 @@ static node *sum_before(node *x, i64 skip)
 node *nn_mean_tokens(node *x, i64 skip)
 {
     i64 b = node_dim(x, 0), n = node_dim(x, 1) - skip, d = node_dim(x, 2);
-    bool residual = x->g->d && map_is(x, "add", 0) && shape_equal(x->in[0]->shape, x->in[1]->shape);
-    node *sum = residual ? op_add(sum_here(x->in[0], skip), sum_before(x->in[1], skip)) : sum_here(x, skip);
+    bool residual = map_is(x, "add", 0) && shape_equal(x->in[0]->shape, x->in[1]->shape);
+    node *sum;
+    if (!x->g->d)                                 // only counts matter, of the model as it is written
+        sum = op_sum(op_slice(x, 1, skip, n), 1);
+    else if (residual)
+        sum = op_add(sum_here(x->in[0], skip), sum_before(x->in[1], skip));
+    else
+        sum = sum_here(x, skip);
     return op_scale(op_reshape(sum, SHAPE(b, d)), 1 / (f32)n);
 }
 
