@@ -1,6 +1,6 @@
-/* test_order.c: launches that may overlap, against the same work done one by one on the host. Ranges of random
- * lists touch one another in every way: a write must wait for what reads and writes its bytes, and be waited
- * for. */
+/* test_order.c: launches that may overlap, against the same work done one by one on the host. Ranges of
+ * random lists touch one another in every way: a write must wait for what reads and writes its bytes, and be
+ * waited for. */
 #include "on_device.h"
 #include "dev/list.h"
 
@@ -15,7 +15,8 @@ struct step { int x, y, cells, factor; };
 
 static struct step draw(rng *r, int room)
 {
-    struct step s = { .cells = 1 + (int)rng_below(r, (u32)MIN(3, room / 2)), .factor = 3 + 2 * (int)rng_below(r, 1000) };
+    struct step s = { .cells = 1 + (int)rng_below(r, (u32)MIN(3, room / 2)) };
+    s.factor = 3 + 2 * (int)rng_below(r, 1000);
     s.x = (int)rng_below(r, (u32)(room - s.cells + 1));
     do                                            // a kernel does not read what it writes
         s.y = (int)rng_below(r, (u32)(room - s.cells + 1));
