@@ -7,10 +7,12 @@ here=$(dirname "$0")
 export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
 export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}"
 mkdir -p "$POCL_CACHE_DIR" "$build/log"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 failures=
 # cmocka lists failures and skips once more at the end of a group; a script may show a log of cmocka's.
 runs() { sed -n '/^\[=*\] Running /,/^\[=*\] .* run\.$/p' "$log"; }
 count() { case "$t" in *.sh) grep -c "^$2 " "$log" ;; *) runs | grep -c "^\[ *$1 *\]" ;; esac; }
+# why LOG LINES: the end of what is not about a check that passed, and the check that was running last.
+why() { grep -v '^\[ RUN\|^\[       OK\|^ok ' "$1" | tail -n "$2"; grep '^\[ RUN' "$1" | tail -n 1; }
 for t in "$build"/tests/test_* "$here"/test_*.sh; do
     [ -f "$t" ] || continue
     name=$(basename "${t%.sh}" | sed 's/^test_//')
@@ -25,10 +27,14 @@ for t in "$build"/tests/test_* "$here"/test_*.sh; do
     printf '%-12s %4d passed, %d failed, %d skipped\n' "$name" "$p" "$f" "$s"
     grep '^skip ' "$log"
     if [ "$f" -gt 0 ]; then
-        grep -v '^\[ RUN\|^\[       OK\|^ok ' "$log" | tail -n 40
-        echo "   (whole log: $log, exit $rc)"
+        why "$log" 40
+        failures="$failures $name:$rc"
     fi
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+done
+for each in $failures; do                                 # once more, where it is seen
+    echo "-- ${each%:*} failed, exit ${each#*:} (whole log: $build/log/${each%:*}.txt)"
+    why "$build/log/${each%:*}.txt" 8
 done
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
