@@ -6,7 +6,8 @@
  *     dU = dX * slope      reads dX, writes dU               waits for dX only
  *
  * A launch waits for an earlier one if either writes what the other touches; what a kernel has behind `const`
- * it only reads. So the order has no effect on any value. Other commands stay in the device's own queue:
+ * it only reads. So the order has no effect on any value. (It also waits for one of its own kernel with
+ * another size.) Other commands stay in the device's own queue:
  *
  *     queue   ... a write, [start] ................. [barrier: all of the list] ...
  *     loose                 launches, each behind those it waits for
@@ -20,9 +21,18 @@ static bool meet(range a, range b)
     return a.mem && a.mem == b.mem && a.off < b.off + b.bytes && b.off < a.off + a.bytes;
 }
 
+/* PoCL before 6 keeps the code of a kernel once more when it is launched with more groups than ever before,
+ * mistakes then who uses which, and aborts where several launches of it are under way. */
+static bool must_not_overlap(const struct entry *x, const struct entry *y)
+{
+    return x->kernel == y->kernel && memcmp(x->global, y->global, sizeof x->global);
+}
+
 /* Must y, the later one, wait for x? */
 static bool depend(const struct entry *x, const struct entry *y)
 {
+    if (must_not_overlap(x, y))
+        return true;
     for (int i = 0; i < x->kernel->args; i++)
         for (int j = 0; j < y->kernel->args && x->k.args[i].kind == ARG_KIND_RANGE; j++)
             if (y->k.args[j].kind == ARG_KIND_RANGE && meet(x->k.args[i].r, y->k.args[j].r) &&
