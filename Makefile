@@ -56,7 +56,7 @@ test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a 
 	@sh tests/run.sh $(B) $(T)
 tests: $(TESTS)
 
-check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse   ## data races and bounds of every kernel, under oclgrind
+check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/tests/test_init   ## data races and bounds of every kernel, under oclgrind
 	@sh tests/run.sh $(B) races
 
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers

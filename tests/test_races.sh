@@ -1,7 +1,7 @@
 #!/bin/sh
-# test_races.sh: every op's kernels, fused ones and the feed's, of both classes under Oclgrind, which sees reads
-# and writes out of bounds, data races, and wrong calls of OpenCL. Small sizes: it runs a million
-# operations a second.
+# test_races.sh: kernels of both classes under Oclgrind, which sees reads and writes out of bounds, data races, and
+# wrong calls of OpenCL: every op's, fused ones, the feed's, and those of initial values. Small sizes: it runs a
+# million operations a second.
 build=${JETCL_BUILD:-build}
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
 grep -q __asan_init "$build/tests/test_ops" && {
@@ -20,7 +20,7 @@ check() {                                      # TEST CLASS
         failed=1
     fi
 }
-for test in ops feed fuse; do
+for test in ops feed fuse init; do
     for class in cpu gpu; do
         check $test $class
     done

@@ -102,6 +102,7 @@ int mem_read(dev *d, range r, void *dst);               /* blocking; waits for t
 int mem_write_later(dev *d, range r, const void *src);  /* src must stay until a later fence is reached */
 int mem_read_later(dev *d, range r, void *dst);         /* dst is filled when a later fence is reached */
 int mem_fill(dev *d, range r, u32 pattern);             /* enqueued */
+#define START_BLOCK 16384                               /* values that a group of cl/start.cl takes */
 int mem_copy(dev *d, range dst, range src);             /* enqueued */
 /* Two I32, zero between launches, for a kernel whose groups take pieces of work in turns (cl/take.h). Others
  * at each call, so that launches may overlap (some 256 calls later the same: then they do not). */
