@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <pthread.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -213,27 +214,57 @@ static json_t *device_identity(const struct dev_info *d)
                      "memory", (json_int_t)d->global_mem, "tuning", d->tuning);
 }
 
-/* Files the result depends on, by content. */
-static json_t *inputs(const struct spec *s)
+/* ---- files the result depends on, by content ----------------------------------------------------------- */
+
+/* A gigabyte takes as long to hash as a step to train: env.json is written at once, and again with hashes. */
+struct inputs {
+    struct { const char *key, *path; } file[3];
+    int         n;
+    const char *env_path;
+    json_t     *env;
+    pthread_t   thread;
+    bool        threaded;
+    char        why[256];                                  /* they could not be written; "" */
+};
+
+static void add_input(struct inputs *in, arena *a, const char *key, const char *path)
 {
-    const struct { const char *key, *path; } files[] = {
-        { "model.init", s->model.init },
-        { "recycle.from.experts", s->recycle.from.experts },
-        { "recycle.from.dense", s->recycle.from.dense },
-    };
-    json_t *j = json_object();
-    char hex[65];
-    for (int i = 0; i < countof(files); i++)
-        if (files[i].path[0] && !file_sha256(files[i].path, hex))
-            json_object_set_new(j, files[i].key,
-                                json_pack("{s:o, s:s}", "path", json_text(files[i].path), "sha256", hex));
-    fail_clear();                                          // what is missing is reported by whoever needs it
-    return j;
+    if (!path[0])
+        return;
+    in->file[in->n].key = key;
+    in->file[in->n++].path = arena_printf(a, "%s", path);
+    json_object_set_new(json_object_get(in->env, "inputs"), key,
+                        json_pack("{s:o}", "path", json_text(path)));
 }
 
-int folder_describe(const char *dir, const struct spec *s, const struct run_options *o,
-                    const struct dev_info *device)
+static void *hash_inputs(void *arg)
 {
+    struct inputs *in = arg;
+    char hex[65];
+    json_t *j = json_object_get(in->env, "inputs");
+    for (int i = 0; i < in->n; i++)                        // what is missing is reported by whoever needs it
+        if (!file_sha256(in->file[i].path, hex))
+            json_object_set_new(json_object_get(j, in->file[i].key), "sha256", json_string(hex));
+    if (json_save(in->env_path, json_incref(in->env)))
+        snprintf(in->why, sizeof in->why, "%s", fail_message());
+    fail_clear();
+    return NULL;
+}
+
+void folder_described(struct inputs *in)
+{
+    if (in && in->threaded)
+        pthread_join(in->thread, NULL);
+    if (in && in->why[0])
+        warn("%s", in->why);
+    if (in)
+        json_decref(in->env);
+}
+
+struct inputs *folder_describe(arena *a, const char *dir, const struct spec *s, const struct run_options *o,
+                               const struct dev_info *device)
+{
+    struct inputs *in = arena_one(a, struct inputs);
     char path[4096], hash[20];
     char *yaml = NULL;
     size_t n = 0;
@@ -247,15 +278,25 @@ int folder_describe(const char *dir, const struct spec *s, const struct run_opti
     int rc = file_save(path, yaml, n);
     free(yaml);
     if (rc)
-        return -1;
+        return NULL;
     json_t *line = json_array();
     for (int i = 0; i < o->argc; i++)
         json_array_append_new(line, json_text(o->argv[i]));
     snprintf(hash, sizeof hash, "%016llx", (unsigned long long)spec_hash(s));
-    snprintf(path, sizeof path, "%s/env.json", dir);
-    return json_save(path, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
-                                     "version", JETCL_VERSION, "git", jetcl_git,
-                                     "libraries", jetcl_libraries, "experiment", hash, "command", line,
-                                     "machine", machine(), "device", device_identity(device),
-                                     "environment", environment(), "inputs", inputs(s)));
+    in->env_path = arena_printf(a, "%s/env.json", dir);
+    in->env = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{}}",
+                        "version", JETCL_VERSION, "git", jetcl_git, "libraries", jetcl_libraries,
+                        "experiment", hash, "command", line, "machine", machine(),
+                        "device", device_identity(device), "environment", environment(), "inputs");
+    add_input(in, a, "model.init", s->model.init);
+    add_input(in, a, "recycle.from.experts", s->recycle.from.experts);
+    add_input(in, a, "recycle.from.dense", s->recycle.from.dense);
+    if (json_save(in->env_path, json_incref(in->env))) {
+        json_decref(in->env);
+        return NULL;
+    }
+    in->threaded = in->n && !pthread_create(&in->thread, NULL, hash_inputs, in);
+    if (in->n && !in->threaded)
+        hash_inputs(in);
+    return in;
 }

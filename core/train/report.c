@@ -16,6 +16,7 @@ struct sample { f64 time, data_s; i64 images, steps; };
 struct report {
     arena        *arena;
     const char   *dir;
+    struct inputs *inputs;
     FILE         *metrics;
     tensorboard  *board;
     int           epochs, eval_every;                      /* as the experiment says */
@@ -184,7 +185,8 @@ report *report_open(const struct spec *s, const struct run_options *o, const str
                    .step_limit = s->train.steps,
                    .hash = o->hash ? o->hash : spec_hash(s), .started = clock_now(), .step.loss = NAN };
     r->dir = folder_choose(a, s, o, &resumed);
-    if (!r->dir || open_files(r, s, resumed) || folder_describe(r->dir, s, o, device)) {
+    if (!r->dir || open_files(r, s, resumed) ||
+        !(r->inputs = folder_describe(a, r->dir, s, o, device))) {
         report_close(r);
         return NULL;
     }
@@ -205,6 +207,7 @@ void report_close(report *r)
     if (r->metrics)
         fclose(r->metrics);
     tensorboard_close(r->board);
+    folder_described(r->inputs);
     arena_close(r->arena);
 }
 

@@ -7,8 +7,11 @@
 /* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with.
  * NULL + fail. */
 const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed);
-int         folder_describe(const char *dir, const struct spec *s, const struct run_options *o,
-                            const struct dev_info *device);
+/* Writes config.yaml and env.json; NULL + fail. Hashes of the checkpoints that the run starts from follow in
+ * env.json when they are known; folder_described waits for them. The result lies in a. */
+struct inputs *folder_describe(arena *a, const char *dir, const struct spec *s, const struct run_options *o,
+                               const struct dev_info *device);
+void        folder_described(struct inputs *in);                /* NULL will do */
 /* A run's name as one of files: no separators, nothing a shell or another system would trip over. */
 const char *folder_name(arena *a, const char *name);
 void        folder_latest(const char *dir);                     /* the link beside it */
