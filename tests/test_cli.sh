@@ -140,7 +140,7 @@ if "$jetcl" devices >/dev/null 2>&1 && command -v script >/dev/null; then
 fi
 
 # tables: resolved and listed, collected without running anything
-for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f"; done
+for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing"; done
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
 try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' \
     table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"
