@@ -3,6 +3,7 @@
 #include "on_device.h"
 #include "nn/nn.h"
 #include <math.h>
+#include <stdlib.h>
 
 static const struct init starts[] = {
     { INIT_NORMAL, 1 }, { INIT_TRUNC_NORMAL, .02f }, { INIT_TRUNC_NORMAL, 1.5f }, { INIT_UNIFORM, .3f },
