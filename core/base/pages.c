@@ -3,6 +3,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE (-1)                  /* refused */
+#endif
+#ifndef MADV_HUGEPAGE
+#define MADV_HUGEPAGE (-1)
+#endif
+
 static void wish(void *p, size_t bytes, int advice)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)p + bytes;
@@ -11,20 +18,5 @@ static void wish(void *p, size_t bytes, int advice)
         madvise((void *)from, to - from, advice);
 }
 
-void pages_fetch(void *p, size_t bytes)
-{
-#ifdef MADV_POPULATE_WRITE
-    wish(p, bytes, MADV_POPULATE_WRITE);
-#else
-    (void)p, (void)bytes, (void)wish;
-#endif
-}
-
-void pages_large(void *p, size_t bytes)
-{
-#ifdef MADV_HUGEPAGE
-    wish(p, bytes, MADV_HUGEPAGE);
-#else
-    (void)p, (void)bytes, (void)wish;
-#endif
-}
+void pages_fetch(void *p, size_t bytes) { wish(p, bytes, MADV_POPULATE_WRITE); }
+void pages_large(void *p, size_t bytes) { wish(p, bytes, MADV_HUGEPAGE); }

@@ -3,9 +3,9 @@
 #include "ckpt/ckpt.h"
 #include <dirent.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <pthread.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
@@ -253,12 +253,13 @@ static void *hash_inputs(void *arg)
 
 void folder_described(struct inputs *in)
 {
-    if (in && in->threaded)
+    if (!in)
+        return;
+    if (in->threaded)
         pthread_join(in->thread, NULL);
-    if (in && in->why[0])
+    if (in->why[0])
         warn("%s", in->why);
-    if (in)
-        json_decref(in->env);
+    json_decref(in->env);
 }
 
 struct inputs *folder_describe(arena *a, const char *dir, const struct spec *s, const struct run_options *o,
