@@ -103,7 +103,7 @@ static void test_moments(void **state)
 static void test_fills(void **state)
 {
     (void)state;
-    const u64 sizes[] = { 4, (1 << 20) + 4, 4096, (1 << 20) - 4, 1 << 20, 4 * START_BLOCK * 17 + 60 };
+    const u64 sizes[] = { 4, (16 << 20) + 4, 4096, (16 << 20) - 4, 16 << 20, 17 << 20 };
     for (int k = 0; k < (tiny() ? 2 : countof(sizes)); k++)
         for (int at = 0; at < 2; at++) {
             u64 off = at ? 4 : dev_info(device)->align, all = sizes[k] + 2 * off;

@@ -137,7 +137,8 @@ int mem_read(dev *d, range r, void *dst)              { return read(d, r, dst, C
 int mem_write_later(dev *d, range r, const void *src) { return write(d, r, src, CL_FALSE); }
 int mem_read_later(dev *d, range r, void *dst)        { return read(d, r, dst, CL_FALSE); }
 
-/* Drivers for CPUs fill on one core; PoCL's takes four times as long as the kernel on two. */
+/* Drivers for CPUs fill on one core: PoCL's takes 1.5 times as long as the kernel on two, and twice where
+ * nobody has touched the pages. The list costs 0.2 ms. */
 static int fill_by_kernel(dev *d, range r, u32 pattern)
 {
     launches *l = launches_new(d, r.mem->what);
@@ -157,7 +158,7 @@ int mem_fill(dev *d, range r, u32 pattern)
           (unsigned long long)r.bytes);
     if (!d->queue || !r.bytes)
         return 0;
-    if (d->class == DEV_CPU && r.bytes >= 1 << 20 && r.off % d->info.align == 0)
+    if (d->class == DEV_CPU && r.bytes >= 16 << 20 && r.off % d->info.align == 0)
         return fill_by_kernel(d, r, pattern);
     return OCL(r.mem->what,
                clEnqueueFillBuffer(d->queue, r.mem->cl, &pattern, 4, r.off, r.bytes, 0, NULL, NULL));
