@@ -87,7 +87,7 @@ check-cl:                                    ## syntax of every kernel, with cla
 	     -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
 
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
-LAYERS := base spec ckpt dev data graph op autograd nn model recycle train cli
+LAYERS := base spec ckpt dev data graph op autograd fuse nn model log train recycle bench study cli
 layers:                                      ## no include runs up the layers
 	@fail=0; seen=; for layer in $(LAYERS); do \
 	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \

@@ -1,6 +1,6 @@
 /* test_bench.c: measurements have the names and numbers they promise; how large these are, nobody can. */
 #include "unit.h"
-#include "train/bench.h"
+#include "bench/bench.h"
 
 static dev *device;
 

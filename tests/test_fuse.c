@@ -1,6 +1,7 @@
 /* test_fuse.c: what becomes of several ops at once, in one launch, against the same ops one by one. */
 #include "on_device.h"
 #include "autograd/autograd.h"
+#include "fuse/fuse.h"
 #include <math.h>
 
 /* Routing in one pass gives what the composed ops give, with the noise that they draw or are given. */

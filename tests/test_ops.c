@@ -3,6 +3,7 @@
  * and generic kernels. Outputs are poisoned with NaN first. Cases: ops_cases.def. */
 #include "on_device.h"
 #include "autograd/autograd.h"
+#include "fuse/fuse.h"
 #include <math.h>
 #include <stdlib.h>
 

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "train/train.h"
+#include "log/log.h"
 
 static arena *a;
 static char   folder[64];

@@ -2,6 +2,7 @@
  * batches, limits. */
 #include "unit.h"
 #include "autograd/autograd.h"
+#include "fuse/fuse.h"
 #include <math.h>
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "train/table.h"
+#include "study/table.h"
 
 static arena *a;
 static char   folder[64];

@@ -1,7 +1,7 @@
 /* test_tune.c: the tuning file: made by measuring, read back, ignored where it is damaged or another's, and
  * part of what makes a run repeat. */
 #include "unit.h"
-#include "train/tune.h"
+#include "bench/tune.h"
 #include <math.h>
 #include <stdlib.h>
 

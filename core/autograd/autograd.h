@@ -1,9 +1,7 @@
-/* autograd.h: passes that build or rewrite nodes; the graph below knows none of them.
+/* autograd.h: the reverse sweep. The graph below knows nothing of it.
  *
  *     node *grads[2];
  *     grad_build(loss, (node *[]){ w, b }, 2, grads);        // d loss / d w, d loss / d b as nodes
- *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient arena
- *     simplify_graph(g);                                     // drop, fuse, join: before graph_compile
  */
 #ifndef JETCL_AUTOGRAD_H
 #define JETCL_AUTOGRAD_H
@@ -28,13 +26,5 @@ void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct spa
 int  recompute_spans(const graph *g, const char *const *scopes, int n, struct span *out);
 /* Makes the span's nodes again at the end of the graph: again[id] is the new one of each. For the sweep. */
 void recompute_span(graph *g, struct span s, node **again);
-
-/* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
-node *simplify_place(node *n, range home);
-
-/* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into
- * it, joins pointwise chains. JETCL_TRACE=no_join leaves the latter two out. Node ids change; order
- * stays valid. */
-void simplify_graph(graph *g);
 
 #endif

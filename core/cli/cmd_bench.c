@@ -1,6 +1,6 @@
 /* cmd_bench.c: how fast kernels and steps are here. */
 #include "cli/cli.h"
-#include "train/bench.h"
+#include "bench/bench.h"
 #include <jansson.h>
 
 static void print_json(const struct bench_result *r, const char *device)

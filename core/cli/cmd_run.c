@@ -1,7 +1,8 @@
 /* cmd_run.c: `run` does every stage of an experiment; `train` is the same without recycling. */
 #include "cli/cli.h"
-#include "train/report.h"
-#include "train/train.h"
+#include "log/report.h"
+#include "log/log.h"
+#include "study/study.h"
 
 static int print_json(const struct run_result *r)
 {

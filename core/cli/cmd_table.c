@@ -1,6 +1,6 @@
 /* cmd_table.c: the cells of a table, run, gone on with or only collected. */
 #include "cli/cli.h"
-#include "train/table.h"
+#include "study/table.h"
 
 static int run(struct cli *c)
 {

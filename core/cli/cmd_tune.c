@@ -1,6 +1,6 @@
 /* cmd_tune.c: choose the kernels' parameters for a model on this device by measuring them. */
 #include "cli/cli.h"
-#include "train/tune.h"
+#include "bench/tune.h"
 #include <errno.h>
 #include <unistd.h>
 

@@ -11,7 +11,7 @@
  */
 #ifndef JETCL_NN_H
 #define JETCL_NN_H
-#include "autograd/autograd.h"
+#include "fuse/fuse.h"
 #include "ckpt/ckpt.h"
 
 /* ---- params.c ------------------------------------------------------------------------------------------ */

@@ -10,7 +10,7 @@
 #define JETCL_LEARNER_H
 #include "data/data.h"
 #include "model/model.h"
-#include "train/train.h"
+#include "log/log.h"
 
 /* ---- schedule.c ---------------------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
  *
  * The consumer takes over: the joined node stands where the last of them stood, behind every operand.
  */
-#include "autograd/autograd.h"
+#include "fuse/fuse.h"
 
 static bool is_map(const node *n) { return n->op == &map_op; }
 

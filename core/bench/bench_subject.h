@@ -5,7 +5,7 @@
  */
 #ifndef JETCL_BENCH_SUBJECT_H
 #define JETCL_BENCH_SUBJECT_H
-#include "train/bench.h"
+#include "bench/bench.h"
 
 /* Something that can be enqueued again and again; what it must compute and move each time. */
 struct subject { int (*run)(void *what); void *what; f64 flops, bytes; };

@@ -1,12 +1,13 @@
-/* train.h: one experiment from start to finish, and what it leaves behind.
+/* log.h: what a run leaves behind: its folder, metrics.jsonl, the progress line, result.json. It is told numbers
+ * and knows no learner.
  *
- *     struct run_result r;
- *     if (run_experiment(&s, &(struct run_options){ .out = "runs/x" }, a, &r)) return -1;
- *     printf("%.2f %% after %d epochs\n", r.top1, r.epochs);
- *     if (result_load(a, "runs/x", &r)) ...              // the same numbers, read back from result.json
+ *     report *r = report_open(&s, &(struct run_options){ .out = "runs/x" }, dev_info(d));
+ *     if (report_step(r, &(struct report_step){ .step = 1, .loss = 2.3 })) return -1;
+ *     report_close(r);
+ *     if (result_load(a, "runs/x", &result)) ...             // the numbers, read back from result.json
  */
-#ifndef JETCL_TRAIN_H
-#define JETCL_TRAIN_H
+#ifndef JETCL_LOG_H
+#define JETCL_LOG_H
 #include "dev/dev.h"
 #include "spec/spec.h"
 
@@ -69,14 +70,5 @@ int  report_event(report *r, const char *event, i64 step);
 void report_result(const report *r, arena *a, struct run_result *out);
 int  report_finish(report *r, const struct run_result *result);
 void report_close(report *r);                           /* NULL is fine */
-
-/* ---- run.c --------------------------------------------------------------------------------------------- */
-
-/* Recycles if the experiment says so, trains, evaluates; stages already done in the folder are kept. 0, or
- * -1 + fail; FAULT_STOPPED after a signal, with everything saved. Strings and lists of *r lie in a. */
-int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r);
-/* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what a run
- * would take. */
-int run_dry(const struct spec *s);
 
 #endif

@@ -1,6 +1,7 @@
 /* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder
  * is made; stages whose result lies in the folder are not done again. */
 #include "recycle/recycle.h"
+#include "study/study.h"
 #include "train/learner.h"
 
 /* A finished run of the same experiment is only read. 1: it was; 0: there is work. */

@@ -3,8 +3,9 @@
  * median over the turns: a machine with other work slows both. Rates are of the work that must be done:
  * multiply-adds, and bytes that cross the border of what is timed, each once.
  */
-#include "train/bench_subject.h"
+#include "bench/bench_subject.h"
 #include "autograd/autograd.h"
+#include "fuse/fuse.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -56,7 +57,7 @@ static node *routing(node *const *x)
 #define LAYER(rows, in, out)
 #define SQUARE(n)
 #define EXPERTS(e, rows, in, out)
-#include "train/bench.def"
+#include "bench/bench.def"
 #undef FORWARD
 #undef KERNEL
 #undef LAYER
@@ -114,7 +115,7 @@ static void list_rows(bench *bench_, i64 b)
     add_product(bench_, 0, "matmul.nn", 0, 0, n, n, n);
 #define EXPERTS(e, rows, in, out) \
     add_layer(bench_, b, "experts.fwd", "experts.dx", "experts.dw", e, rows, in, out);
-#include "train/bench.def"
+#include "bench/bench.def"
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "square_sum" };
     *arena_push(bench_->a, bench_->rows, bench_->n, bench_->cap) = (struct row){ "adamw" };
 }

@@ -1,5 +1,5 @@
 /* table_print.c: what a table says: mean and standard deviation over seeds, beside the paper's number. */
-#include "train/table.h"
+#include "study/table.h"
 #include "model/model.h"
 #include <jansson.h>
 #include <math.h>
@@ -8,7 +8,7 @@
 enum kind { KIND_percent, KIND_real, KIND_size, KIND_whole, KIND_time };
 static const enum kind kinds[METRICS] = {
 #define METRIC(name, kind, value, help) KIND_##kind,
-#include "train/metrics.def"
+#include "study/metrics.def"
 #undef METRIC
 };
 
@@ -20,7 +20,7 @@ static f64 plain_value(enum metric m, const struct run_result *r)
 {
     switch (m) {
 #define METRIC(name, kind, value, help) case METRIC_##name: return (f64)(value);
-#include "train/metrics.def"
+#include "study/metrics.def"
 #undef METRIC
     default: return NAN;
     }

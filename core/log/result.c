@@ -1,5 +1,5 @@
 /* result.c: result.json, written last: where it is, the run is complete. */
-#include "train/report.h"
+#include "log/report.h"
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
  *
  *     shipped -- KB: 128, 384, 512 --> best -- NP: 192, 768 --> best -- ... --> again against shipped; kept
  */
-#include "train/tune.h"
+#include "bench/tune.h"
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* report.h: the parts of a run folder. Private to this folder. */
 #ifndef JETCL_REPORT_H
 #define JETCL_REPORT_H
-#include "train/train.h"
+#include "log/log.h"
 #include <jansson.h>
 
 /* The folder o asks for, made if need be, in a; *resumed tells whether there is something to go on with.

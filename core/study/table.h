@@ -25,11 +25,11 @@
 #ifndef JETCL_TABLE_H
 #define JETCL_TABLE_H
 #include "spec/yaml.h"
-#include "train/train.h"
+#include "study/study.h"
 
 enum metric {
 #define METRIC(name, kind, value, help) METRIC_##name,
-#include "train/metrics.def"
+#include "study/metrics.def"
 #undef METRIC
     METRICS
 };

@@ -1,7 +1,7 @@
 /* bench_model.c: a training step and a forward pass of ViT-T and its MoE twin of the same multiply-adds, at
  * 224 pixels, of the same pair small, at 32, and of the paper's ConvNeXt-F. Nothing is drawn but the routing
  * noise (no dropout, no stochastic depth), so that other programs can do the same. */
-#include "train/bench_subject.h"
+#include "bench/bench_subject.h"
 #include "train/learner.h"
 #include <stdlib.h>
 #include <sys/resource.h>

@@ -1,11 +1,11 @@
 /* table.c: reads a table file, finds or makes the experiments of its cells, runs what is missing. */
-#include "train/table.h"
-#include "train/report.h"
+#include "study/table.h"
+#include "log/report.h"
 #include <math.h>
 
 const char *const metric_names[METRICS] = {
 #define METRIC(name, kind, value, help) #name,
-#include "train/metrics.def"
+#include "study/metrics.def"
 #undef METRIC
 };
 

@@ -1,0 +1,18 @@
+/* fuse.h: passes that rewrite a finished graph, between its builders and graph_compile.
+ *
+ *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient arena
+ *     simplify_graph(g);                                     // drop, fuse, join
+ */
+#ifndef JETCL_FUSE_H
+#define JETCL_FUSE_H
+#include "autograd/autograd.h"
+
+/* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
+node *simplify_place(node *n, range home);
+
+/* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into
+ * it, joins pointwise chains. JETCL_TRACE=no_join leaves the latter two out. Node ids change; order
+ * stays valid. */
+void simplify_graph(graph *g);
+
+#endif
