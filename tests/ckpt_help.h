@@ -51,14 +51,6 @@ SOME int scratch_remove(void **state)
     return rmdir(scratch_dir());
 }
 
-/* A file of the shared golden data, where that is at hand. */
-SOME bool golden_path(char out[4096], const char *name)
-{
-    const char *dir = getenv("JETCL_GOLDEN");
-    snprintf(out, 4096, "%s/%s", dir ? dir : "../shared/golden", name);
-    return file_exists(out);
-}
-
 /* Every type that all three written formats know, odd shapes, and metadata with characters that want
  * escaping. */
 SOME ckpt *sample_new(void)

@@ -1,5 +1,4 @@
-/* test_data.c: pixels. Against the golden file (Pillow's bits) where it is at hand, and against whole decodes
- * for windows. */
+/* test_data.c: pixels. Against the golden files (Pillow's bits), and against whole decodes for windows. */
 #include "data_help.h"
 #include "ckpt/ckpt.h"
 #include "data/set.h"
@@ -11,11 +10,8 @@ static ckpt *golden;
 
 static int golden_open(void **state)
 {
-    const char *dir = getenv("JETCL_GOLDEN");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/preprocess.safetensors", dir ? dir : "../shared/golden");
-    golden = file_exists(path) ? ckpt_open(path) : NULL;
-    return memory_open(state);
+    golden = ckpt_open(REFERENCE "preprocess.safetensors");
+    return golden ? memory_open(state) : -1;
 }
 
 static int own_open(void **state)      /* pixels.safetensors, which tests/golden/pixels.py made with Pillow */
@@ -29,8 +25,6 @@ static int golden_close(void **state)
     ckpt_close(golden);
     return memory_close(state);
 }
-
-#define NEEDS_GOLDEN() do { if (!golden) skip(); } while (0)
 
 static const tensor *want(const char *name)
 {
@@ -60,7 +54,6 @@ static const char *const filters[] = { "bicubic", "bilinear" };
 static void resizes_as_pillow(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     static const struct { const char *name, *from; int w, h; } row[] = {
         { "resize_short36", "img_a_47x61", 46, 36 }, { "upscale_48", "img_b_20x30", 48, 48 },
         { "upscale_short48", "img_b_20x30", 72, 48 }, { "down_7x9", "img_a_47x61", 9, 7 },
@@ -76,7 +69,6 @@ static void resizes_as_pillow(void **state)
 static void crops_as_the_reference(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     struct image m = stored("img_a_47x61");
     struct resizer r = { .a = mem };
     const i32 *box = tensor_data(want("rrc32.boxes_tlhw"));
@@ -94,12 +86,57 @@ static void crops_as_the_reference(void **state)
             assert_pixels(&out, 32, 32, squares + k * 32 * 32 * 3, 0, "rrc32");
         }
     }
-    const tensor *t = want("center_crop.offsets");
-    const i32 *row = tensor_data(t);
-    for (int i = 0; i < t->shape[0]; i++)
-        assert_int_equal((int)nearbyint((row[3 * i] - row[3 * i + 1]) / 2.0), row[3 * i + 2]);
     image_flip(&m);
     same(&m, "hflip");
+}
+
+static const struct image *the_picture;
+
+static int give_picture(const dataset *d, i64 i, arena *a, struct image *out)
+{
+    (void)d, (void)i;
+    if (image_room(a, out, the_picture->w, the_picture->h))
+        return -1;
+    memcpy(out->rgb, the_picture->rgb, image_bytes(out));
+    return 0;
+}
+
+/* What evaluation makes of a picture: size x size RGB bytes. */
+static struct image evaluated(const struct image *m, int filter, int edge, int size)
+{
+    static const struct data_set kind = { .pixels = give_picture };
+    dataset d = { .kind = &kind, .n = 1 };
+    struct data_options o = { .image = size, .eval_short = edge, .bilinear = filter };
+    struct worker_space w = { .decoder.a = mem, .resizer.a = mem };
+    struct erasing e;
+    struct image out = { 0 };
+    the_picture = m;
+    assert_int_equal(image_room(mem, &out, size, size), 0);
+    assert_int_equal(sample_prepare(&w, &d, &o, 0, 0, out.rgb, &e), 0);
+    return out;
+}
+
+/* Short edge and centre crop on the path of evaluation. Where the crop begins is read off pictures that are not
+ * scaled and whose pixels are their own places. */
+static void evaluates_as_the_reference(void **state)
+{
+    (void)state;
+    struct image m = stored("img_a_47x61");
+    for (int f = 0; f < 2; f++) {
+        struct image got = evaluated(&m, f, 36, 32);
+        same(&got, arena_printf(mem, "resize_short36_crop32.%s", filters[f]));
+    }
+    const tensor *t = want("center_crop.offsets");
+    const i32 *row = tensor_data(t);
+    for (int i = 0; i < t->shape[0]; i++, row += 3) {
+        struct image places = { 0 };
+        assert_int_equal(image_room(mem, &places, row[0], row[0]), 0);
+        for (int k = 0; k < row[0] * row[0]; k++)
+            memcpy(places.rgb + 3 * k, (u8[]){ (u8)(k % row[0]), (u8)(k / row[0]), (u8)(k % row[0] >> 8) }, 3);
+        const u8 *first = evaluated(&places, 0, row[0], row[1]).rgb;
+        assert_int_equal(first[0] + 256 * first[2], row[2]);
+        assert_int_equal(first[1], row[2] & 255);
+    }
 }
 
 /* "aug.OP.VALUE" -> the operation on img_c. */
@@ -151,7 +188,6 @@ static int check_operations(const char *image)
 static void operations_as_pillow(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     assert_int_equal(check_operations("img_c_33x41"), 64);
 }
 
@@ -230,7 +266,6 @@ static struct batch alone(struct image *m, const f32 mean[3], const f32 std[3])
 static void normalises(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     struct image m = stored("normalize.in");
     f32 out[3 * 16 * 16];
     struct batch b = alone(&m, (f32[]){ 123.675f, 116.28f, 103.53f }, (f32[]){ 58.395f, 57.12f, 57.375f });
@@ -245,7 +280,6 @@ static void normalises(void **state)
 static void mixes(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     const tensor *t = want("cutmix.bbox_table");
     const f64 *row = tensor_data(t);
     for (int i = 0; i < t->shape[0]; i++, row += 10) {
@@ -314,10 +348,29 @@ static void mixes_pixels(void **state)
     assert_true(seen[0] > 4 && seen[1] > 4);
 }
 
+/* Noise that is always the same byte is the constant fill. */
+static void erases_constant(void **state)
+{
+    (void)state;
+    struct image m = stored("img_a_47x61");
+    const i32 *box = tensor_data(want("erase.box_tlhw"));
+    const u8 *out = tensor_data(want("erase.out_const"));
+    u8 (*noise)[NOISE_DRAWS] = arena_bytes(mem, 3 * NOISE_DRAWS, 64);
+    f32 *planes = arena_array(mem, f32, image_bytes(&m));
+    struct batch b = alone(&m, (f32[3]){ 0, 0, 0 }, (f32[3]){ 1, 1, 1 });
+    for (int c = 0; c < 3; c++)
+        memset(noise[c], (int[]){ 123, 116, 103 }[c], NOISE_DRAWS);
+    b.noise = noise;
+    b.recipes[0].own = (struct erasing){ { box[0], box[0] + box[2], box[1], box[1] + box[3] }, { 1, 2 } };
+    batch_image(&b, 0, planes);
+    for (size_t i = 0; i < image_bytes(&m); i++)
+        assert_true(planes[i % 3 * image_bytes(&m) / 3 + i / 3] == out[i]);
+}
+
+/* The noise byte of each normal draw. */
 static void erases(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     struct image m = stored("img_a_47x61");
     const i32 *box = tensor_data(want("erase.box_tlhw"));
     const f32 *z = tensor_data(want("erase.noise_std_normal"));
@@ -336,10 +389,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(same_on_any_processor, memory_open, memory_close),
         cmocka_unit_test_setup_teardown(resizes_as_pillow, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(crops_as_the_reference, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(evaluates_as_the_reference, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(operations_as_pillow, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(normalises, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(mixes, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(mixes_pixels, golden_open, golden_close),
+        cmocka_unit_test_setup_teardown(erases_constant, golden_open, golden_close),
         cmocka_unit_test_setup_teardown(erases, golden_open, golden_close),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

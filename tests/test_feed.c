@@ -18,8 +18,6 @@ static const tensor *want(const char *name)
     return t;
 }
 
-#define NEEDS_GOLDEN() do { if (!golden) skip(); } while (0)
-
 /* b's images as the device makes them, `part` at a time. */
 static f32 *on_device(const struct batch *b, int part)
 {
@@ -162,7 +160,6 @@ static void close_to(const f32 *got, const f32 *w, i64 n, const char *name)
 static void golden_normalising(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     static const f32 mean[2][3] = { { 123.675f, 116.28f, 103.53f }, { 127.5f, 127.5f, 127.5f } };
     static const f32 std[2][3] = { { 58.395f, 57.12f, 57.375f }, { 127.5f, 127.5f, 127.5f } };
     static const char *const names[2] = { "normalize.imagenet", "normalize.half" };
@@ -179,7 +176,6 @@ static void golden_normalising(void **state)
 static void golden_mixing(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     enum { H = 8, W = 10, N = H * W };
     const f32 *x = tensor_data(want("mix.in.images"));
     const i32 *perm = tensor_data(want("mix.in.perm"));
@@ -211,7 +207,6 @@ static void golden_mixing(void **state)
 static void golden_erasing(void **state)
 {
     (void)state;
-    NEEDS_GOLDEN();
     const tensor *t = want("img_a_47x61");
     const i32 *box = tensor_data(want("erase.box_tlhw"));
     const u8 *out = tensor_data(want("erase.out_const"));
@@ -231,12 +226,9 @@ static void golden_erasing(void **state)
 static int open_all(void **state)
 {
     (void)state;
-    const char *dir = getenv("JETCL_GOLDEN");
-    char path[4096];
-    snprintf(path, sizeof path, "%s/preprocess.safetensors", dir ? dir : "../shared/golden");
-    golden = file_exists(path) ? ckpt_open(path) : NULL;
+    golden = ckpt_open(REFERENCE "preprocess.safetensors");
     device = dev_open(NULL);
-    return device ? 0 : -1;
+    return golden && device ? 0 : -1;
 }
 
 static int close_all(void **state)

@@ -1,5 +1,5 @@
 /* test_recycle_golden.c: recycling against the released scripts' own numbers. Reads recycle.safetensors and
- * recycle_metis.json in $JETCL_GOLDEN, else ../shared/golden; without them every test is skipped. */
+ * recycle_metis.json of tests/golden/reference. */
 #include "unit.h"
 #include "recycle/stage.h"
 #include <jansson.h>
@@ -10,19 +10,12 @@
 static arena *a;
 static ckpt *golden;
 
-static const char *path_of(const char *file)
-{
-    const char *dir = getenv("JETCL_GOLDEN");
-    return arena_printf(a, "%s/%s", dir ? dir : "../shared/golden", file);
-}
-
 static int open_golden(void **state)
 {
     (void)state;
     a = arena_open("test");
-    const char *path = path_of("recycle.safetensors");
-    golden = file_exists(path) ? ckpt_open(path) : NULL;
-    return 0;
+    golden = ckpt_open(REFERENCE "recycle.safetensors");
+    return golden ? 0 : -1;
 }
 
 static int close_golden(void **state)
@@ -32,8 +25,6 @@ static int close_golden(void **state)
     arena_close(a);
     return 0;
 }
-
-#define NEED_GOLDEN() do { (void)state; if (!golden) skip(); } while (0)
 
 static const tensor *get(const char *fmt, ...)
 {
@@ -96,7 +87,7 @@ static void close_to(const char *what, const f64 *got, const tensor *want, f64 r
 
 static void uniform_lists(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     int lists = 0;
     for (int i = 0; i < ckpt_count(golden); i++) {
         const tensor *t = ckpt_at(golden, i);
@@ -116,7 +107,7 @@ static void uniform_lists(void **state)
 
 static void shared_channels_are_the_top(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     const char *metrics[] = { "L1", "L2", "act_patrn" };
     for (int m = 0; m < countof(metrics); m++) {
         f64 sum[64] = { 0 };
@@ -135,7 +126,7 @@ static void shared_channels_are_the_top(void **state)
 
 static void graph_selection_with_the_given_partition(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     const f32 *together = reals_of(get("stats.mlp.act.2.co_act"));
     const i32 *drawn = ints(get("graph.drawn_positions"));
     const f32 *want = reals_of(get("graph.prob"));
@@ -167,7 +158,7 @@ static bool same_cut(const i32 *x, const i32 *y, int n)
 
 static void louvain_as_good_as_the_script(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     const char *cases[] = { "planted", "planted_r1p1", "attn.proj", "attn.proj_r1" };
     for (int i = 0; i < countof(cases); i++) {
         bool made = text_starts(cases[i], "planted");
@@ -190,10 +181,9 @@ static void louvain_as_good_as_the_script(void **state)
 
 static void metis_as_good_as_pymetis(void **state)
 {
-    NEED_GOLDEN();
-    json_t *bar = json_load_file(path_of("recycle_metis.json"), 0, NULL);
-    if (!bar)
-        skip();
+    (void)state;
+    json_t *bar = json_load_file(REFERENCE "recycle_metis.json", 0, NULL);
+    assert_non_null(bar);
     const struct { const char *key, *matrix; int n, k; f64 scale; } cases[] = {
         { "planted_x64_k4", "louvain.planted.matrix", 64, 4, 64 },
         { "planted_x64_k5", "louvain.planted.matrix", 64, 5, 64 },
@@ -302,7 +292,7 @@ static void same_tensor(const ckpt *c, const char *name, const tensor *want)
 
 static void selected_weights(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     ckpt *out = graft(false, NULL);
     int n = 0, block3 = 0;
     for (int i = 0; i < ckpt_count(golden); i++) {
@@ -321,7 +311,7 @@ static void selected_weights(void **state)
 
 static void dual_path_and_stitching(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     ckpt *dense = part_of_golden("dense_student."), *out = graft(true, dense);
     int experts = 0, copied = 0;
     for (int i = 0; i < ckpt_count(golden); i++) {
@@ -351,7 +341,7 @@ static void dual_path_and_stitching(void **state)
  * released model. */
 static void stitched_student_computes(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     dev *d = dev_open(NULL);
     struct spec *s = parsed("model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 4, heads: 2, "
                             "classes: 10, moe: {layers: [2, 3], core: 2, universal: 4, noise: off}}");
@@ -443,7 +433,7 @@ static const tensor *without_diagonal(const tensor *t)
 
 static void statistics_of_the_script(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     dev *d = dev_open(NULL);
     const char *teacher = saved(part_of_golden("teacher."), "teacher");
     struct statistics st = measured(d, teacher, "threshold: zero, average: batch", -1);
@@ -470,7 +460,7 @@ static void statistics_of_the_script(void **state)
  * batch's own. */
 static void statistics_of_the_simplified_script(void **state)
 {
-    NEED_GOLDEN();
+    (void)state;
     dev *d = dev_open(NULL);
     const char *teacher = saved(part_of_golden("teacher."), "teacher2");
     const char *metrics[] = { "L1", "L2", "act_patrn" };

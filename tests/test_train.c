@@ -72,21 +72,12 @@ static void test_groups(void **state)
     arena_close(a);
 }
 
-static const char *golden(const char *name, char path[512])
-{
-    const char *folder = getenv("JETCL_GOLDEN");
-    snprintf(path, 512, "%s/%s", folder ? folder : "../shared/golden", name);
-    return file_exists(path) ? path : NULL;
-}
-
 static void test_golden_groups(void **state)
 {
     (void)state;
-    char path[512];
-    if (!golden("optim_groups.json", path))
-        skip();
     arena *a = arena_open("test");
-    json_t *all = json_load_file(path, 0, NULL), *row;
+    json_t *all = json_load_file(REFERENCE "optim_groups.json", 0, NULL), *row;
+    assert_non_null(all);
     const char *toy = "model: {arch: vit, image: 32, patch: 8, dim: 24, depth: 4, heads: 3, classes: 10,\n"
                       "        moe: {layers: [2, 3]}}";
     const char *real = "model: {arch: vit_tiny_patch16_224, classes: 1000,\n"

@@ -10,5 +10,8 @@
 #undef fail_msg                                    /* uses the fail that went */
 #define fail_msg(...) (print_error("ERROR: " __VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
 #include "base/base.h"
+/* The folder of the reference implementation's own tensors; its README says what each file holds. Tests run
+ * from the root of the tree. */
+#define REFERENCE "tests/golden/reference/"
 #define LOOP(i, n) for (i64 i = 0; i < (n); i++)
 #endif
