@@ -31,7 +31,7 @@ static void read_range(const char *p, size_t n, f64 *lo, f64 *hi)
 static struct limits read_limits(const struct key *k)
 {
     bool whole = k->type == TYPE_count || k->type == TYPE_counts;
-    struct limits l = { whole ? 0 : -INFINITY, whole ? INT_MAX : INFINITY, .most = 1 << 20 };
+    struct limits l = { whole ? 0.0 : -INFINITY, whole ? (f64)INT_MAX : (f64)INFINITY, .most = 1 << 20 };
     const char *p = k->checks;
     for (slice w; (w = next_word(&p)).n;) {
         if (memchr(w.p, '=', w.n))
