@@ -84,7 +84,7 @@ struct load_options {
     int  grid[2];                                    /* our rows and columns of pos_embed; 0: square */
     int  prefix;                                     /* tokens before the grid: 1 with a class token */
     bool strict;                                     /* unexplained differences are an error */
-    int  (*take)(void *arg, int i);                  /* wants may leave data NULL: then want i's is lent for this */
+    int  (*store)(void *arg, int i);                  /* wants may leave data NULL: then want i's is lent for this */
     void *arg;                                       /* call and gone after, one tensor at a time; -1 + fail ends */
 };
 struct load_report {

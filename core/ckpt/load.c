@@ -179,7 +179,7 @@ static int lend_file(struct loading *l, const tensor *t, struct want *w, int i)
         return -1;
     w->got = GOT_LOADED;
     l->r->loaded++;
-    int rc = l->o->take(l->o->arg, i);
+    int rc = l->o->store(l->o->arg, i);
     w->data = NULL;
     return rc;
 }
@@ -196,7 +196,7 @@ static int lend(struct loading *l, const tensor *t, struct want *w, int i)
     w->data = arena_array(a, f32, n);
     int rc = load_found(l, t, w);
     if (!rc && w->got != GOT_NOTHING)
-        rc = l->o->take(l->o->arg, i);
+        rc = l->o->store(l->o->arg, i);
     arena_close(a);
     w->data = NULL;
     return rc;
@@ -210,7 +210,7 @@ static int load_one(struct loading *l, struct want *w, int i)
         note_absent(l, w);
         return 0;
     }
-    check(w->data || l->o->take, "nowhere to put %s", w->name);
+    check(w->data || l->o->store, "nowhere to put %s", w->name);
     ((entry *)t)->used = true;
     int rc = w->data ? load_found(l, t, w) : lend(l, t, w, i);
     tensor_drop(t);

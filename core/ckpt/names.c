@@ -1,7 +1,7 @@
 /* names.c: everybody's names for the parameters of a ViT or ConvNeXt, brought to timm's, which are ours. The
  * result is a checkpoint of its own whose tensors are made on demand from one or three tensors of the file:
  *
- *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each (d, heads, d/heads) turned
+ *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each transposed from (d, heads, d/heads)
  */
 #include "ckpt/format.h"
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 /* How a source becomes (its share of) the target. Kernels of JAX are (in, out), ours (out, in). */
 enum how {
     AS_IS,
-    TURN,                                            /* (in, out)            -> (out, in)            */
+    TRANSPOSE,                                            /* (in, out)            -> (out, in)            */
     FROM_HEADS,                                      /* (heads, d/heads, d)  -> (d, heads * d/heads) */
     TO_HEADS,                                        /* (d, heads, d/heads)  -> (heads * d/heads, d) */
     FLAT,                                            /* (heads, d/heads)     -> (d)                  */
@@ -27,7 +27,7 @@ static const struct rule google[] = {
     { "Transformer/posembed_input/pos_embedding",    "pos_embed" },
     { "Transformer/encoder_norm/scale",              "norm.weight" },
     { "Transformer/encoder_norm/bias",               "norm.bias" },
-    { "head/kernel",                                 "head.weight", TURN },
+    { "head/kernel",                                 "head.weight", TRANSPOSE },
     { "head/bias",                                   "head.bias" },
 #define BLOCK "Transformer/encoderblock_#/"
 #define HEADS BLOCK "MultiHeadDotProductAttention_?/"
@@ -43,9 +43,9 @@ static const struct rule google[] = {
     { HEADS "value/bias",                            "blocks.#.attn.qkv.bias", FLAT, 2, 3 },
     { HEADS "out/kernel",                            "blocks.#.attn.proj.weight", FROM_HEADS },
     { HEADS "out/bias",                              "blocks.#.attn.proj.bias" },
-    { BLOCK "MlpBlock_?/Dense_0/kernel",             "blocks.#.mlp.fc1.weight", TURN },
+    { BLOCK "MlpBlock_?/Dense_0/kernel",             "blocks.#.mlp.fc1.weight", TRANSPOSE },
     { BLOCK "MlpBlock_?/Dense_0/bias",               "blocks.#.mlp.fc1.bias" },
-    { BLOCK "MlpBlock_?/Dense_1/kernel",             "blocks.#.mlp.fc2.weight", TURN },
+    { BLOCK "MlpBlock_?/Dense_1/kernel",             "blocks.#.mlp.fc2.weight", TRANSPOSE },
     { BLOCK "MlpBlock_?/Dense_1/bias",               "blocks.#.mlp.fc2.bias" },
     { 0 }
 };
@@ -115,7 +115,7 @@ static const char *rewrite(arena *a, const char *rule, const struct match *m)
 /* ---- the view ------------------------------------------------------------------------------------------ */
 
 /* Elements of source from `offset` on, taken with these strides, are share `share` of `of` of the target. */
-struct part {
+struct piece {
     const tensor *source;
     const char   *target;
     u64           offset;
@@ -124,9 +124,9 @@ struct part {
     i64           shape[CKPT_DIMS], stride[CKPT_DIMS];
     bool          whole;                             /* the source as it is */
 };
-struct parts { struct part **list; size_t n, cap; };
+struct pieces { struct piece **list; size_t n, cap; };
 
-static void turn(struct part *p, i64 rows, i64 columns)
+static void transpose(struct piece *p, i64 rows, i64 columns)
 {
     p->nd = 2;
     p->shape[0] = columns;
@@ -135,10 +135,10 @@ static void turn(struct part *p, i64 rows, i64 columns)
     p->stride[1] = columns;
 }
 
-static void turn_conv(struct part *p)                /* (h, w, in, out) -> (out, in, h, w) */
+static void transpose_conv(struct piece *p)                /* (h, w, in, out) -> (out, in, h, w) */
 {
     static const int from[] = { 3, 2, 0, 1 };
-    const struct part q = *p;
+    const struct piece q = *p;
     for (int i = 0; i < 4; i++) {
         p->shape[i] = q.shape[from[i]];
         p->stride[i] = q.stride[from[i]];
@@ -146,9 +146,9 @@ static void turn_conv(struct part *p)                /* (h, w, in, out) -> (out,
 }
 
 /* shape: the source's, or one layer's of a stack. false when it does not suit the rule. */
-static bool shape_part(struct part *p, enum how how, int nd, const i64 *shape)
+static bool shape_piece(struct piece *p, enum how how, int nd, const i64 *shape)
 {
-    static const int dims[] = { [TURN] = 2, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2, [CONV] = 4 };
+    static const int dims[] = { [TRANSPOSE] = 2, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2, [CONV] = 4 };
     i64 step = 1;
     if (how != AS_IS && nd != dims[how])
         return false;
@@ -159,20 +159,20 @@ static bool shape_part(struct part *p, enum how how, int nd, const i64 *shape)
     }
     switch (how) {
     case AS_IS:      break;
-    case TURN:       turn(p, shape[0], shape[1]); break;
-    case FROM_HEADS: turn(p, shape[0] * shape[1], shape[2]); break;
-    case TO_HEADS:   turn(p, shape[0], shape[1] * shape[2]); break;
+    case TRANSPOSE:       transpose(p, shape[0], shape[1]); break;
+    case FROM_HEADS: transpose(p, shape[0] * shape[1], shape[2]); break;
+    case TO_HEADS:   transpose(p, shape[0], shape[1] * shape[2]); break;
     case FLAT:       p->nd = 1; p->shape[0] = step; p->stride[0] = 1; break;
-    case CONV:       turn_conv(p); break;
+    case CONV:       transpose_conv(p); break;
     }
     return true;
 }
 
-static int add_part(arena *a, struct parts *all, const struct part *p)
+static int add_piece(arena *a, struct pieces *all, const struct piece *p)
 {
     if (all->n >= MAX_TENSORS)
         return fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS);
-    struct part *kept = arena_one(a, struct part);
+    struct piece *kept = arena_one(a, struct piece);
     *kept = *p;
     kept->order = all->n;
     *arena_push(a, all->list, all->n, all->cap) = kept;
@@ -180,17 +180,17 @@ static int add_part(arena *a, struct parts *all, const struct part *p)
 }
 
 /* One tensor, or one layer of a stacked one: by the first rule that fits, else under its own name. */
-static int translate(arena *a, struct parts *all, const tensor *t, const char *name, const struct rule *r,
+static int translate(arena *a, struct pieces *all, const tensor *t, const char *name, const struct rule *r,
                      i64 layer, i64 layers)
 {
     struct match m;
-    struct part p = { t, name, .of = 1, .whole = !layers };
+    struct piece p = { t, name, .of = 1, .whole = !layers };
     int nd = t->nd - (layers > 0);
     const i64 *shape = t->shape + (layers > 0);
     while (r && r->from && !fits(r->from, name, &m))
         r++;
     bool ruled = r && r->from;
-    if (!shape_part(&p, ruled ? r->how : AS_IS, nd, shape))
+    if (!shape_piece(&p, ruled ? r->how : AS_IS, nd, shape))
         return fail(FAULT_DATA, "tensor %s of %d dimensions: not what this name stands for", t->name, t->nd);
     if (ruled) {
         p.target = rewrite(a, r->to, &m);
@@ -199,11 +199,11 @@ static int translate(arena *a, struct parts *all, const tensor *t, const char *n
         p.whole = !layers && r->how == AS_IS;
     }
     p.offset = layers ? (u64)layer * (t->count / (u64)layers) : 0;
-    return add_part(a, all, &p);
+    return add_piece(a, all, &p);
 }
 
 /* Newer big-vision files stack the layers: encoderblock/ instead of encoderblock_0/, encoderblock_1/ ... */
-static int translate_stack(arena *a, struct parts *all, const tensor *t, const char *name,
+static int translate_stack(arena *a, struct pieces *all, const tensor *t, const char *name,
                            const struct rule *rules)
 {
     const char *stack = rules == google ? strstr(name, "encoderblock/") : NULL;
@@ -273,7 +273,7 @@ static const char *plain_name(const char *name, const char *nest, slice root)
     return counter || prefix_of(name, beside) ? NULL : name;
 }
 
-static int collect(ckpt *view, const ckpt *c, bool ema, struct parts *all)
+static int collect(ckpt *view, const ckpt *c, bool ema, struct pieces *all)
 {
     arena *a = view->mem;
     const char *nest = longest_nest(a, c, ema), *first = NULL;
@@ -293,24 +293,24 @@ static int collect(ckpt *view, const ckpt *c, bool ema, struct parts *all)
 
 /* ---- the view ------------------------------------------------------------------------------------------ */
 
-struct recipe { struct part *part[3]; int n; };
+struct recipe { struct piece *piece[3]; int n; };
 
 static int by_target(const void *a, const void *b)
 {
-    const struct part *x = *(struct part *const *)a, *y = *(struct part *const *)b;
+    const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
     int order = strcmp(x->target, y->target);
     return order ? order : x->share - y->share;
 }
 
-static bool same_rows(const struct part *p, const struct part *q)
+static bool same_rows(const struct piece *p, const struct piece *q)
 {
     return p->source->type == q->source->type && p->nd == q->nd && p->of == q->of && p->nd > 0 &&
            !memcmp(p->shape + 1, q->shape + 1, (size_t)(p->nd - 1) * sizeof *p->shape);
 }
 
-static int add_entry(ckpt *view, struct part **group, int n)
+static int add_entry(ckpt *view, struct piece **group, int n)
 {
-    struct part *p = group[0];
+    struct piece *p = group[0];
     i64 shape[CKPT_DIMS];
     memcpy(shape, p->shape, sizeof shape);
     for (int i = 0; i < n && n == p->of; i++)
@@ -325,7 +325,7 @@ static int add_entry(ckpt *view, struct part **group, int n)
     struct recipe *r = arena_one(view->mem, struct recipe);
     if (!e)
         return -1;
-    memcpy(r->part, group, (size_t)n * sizeof *group);
+    memcpy(r->piece, group, (size_t)n * sizeof *group);
     r->n = n;
     e->src = r;
     return 0;
@@ -334,10 +334,10 @@ static int add_entry(ckpt *view, struct part **group, int n)
 static int by_order(const void *a, const void *b)
 {
     const struct recipe *x = (*(entry *const *)a)->src, *y = (*(entry *const *)b)->src;
-    return x->part[0]->order < y->part[0]->order ? -1 : 1;
+    return x->piece[0]->order < y->piece[0]->order ? -1 : 1;
 }
 
-static int build(ckpt *view, struct parts *all)
+static int build(ckpt *view, struct pieces *all)
 {
     qsort(all->list, all->n, sizeof *all->list, by_target);
     for (size_t from = 0, to; from < all->n; from = to) {
@@ -354,11 +354,11 @@ static const void *read_view(ckpt *view, entry *e, arena *a)
 {
     const struct recipe *r = e->src;
     (void)view;
-    if (r->n == 1 && r->part[0]->whole)
-        return tensor_data(r->part[0]->source);
+    if (r->n == 1 && r->piece[0]->whole)
+        return tensor_data(r->piece[0]->source);
     u8 *out = arena_try(a, e->t.bytes, 64), *to = out;
     for (int i = 0; out && i < r->n; i++) {
-        const struct part *p = r->part[i];
+        const struct piece *p = r->piece[i];
         int size = types[e->t.type].bytes;
         u64 count = 1;
         bool was_read = ((const entry *)p->source)->data;
@@ -379,8 +379,8 @@ static void drop_view(ckpt *view, entry *e)
 {
     const struct recipe *r = e->src;
     (void)view;
-    if (r->n == 1 && r->part[0]->whole)
-        tensor_drop(r->part[0]->source);
+    if (r->n == 1 && r->piece[0]->whole)
+        tensor_drop(r->piece[0]->source);
 }
 
 static void close_view(ckpt *view) { ckpt_close(view->inner); }
@@ -391,7 +391,7 @@ static const struct format view_format = { "model", "", .read = read_view, .drop
 ckpt *ckpt_model(ckpt *c, bool ema)
 {
     ckpt *view = ckpt_new();
-    struct parts all = { 0 };
+    struct pieces all = { 0 };
     view->path = arena_copy(view->mem, c->path, strlen(c->path));
     view->format = &view_format;
     view->inner = c;

@@ -4,7 +4,7 @@
 #include "ckpt/ckpt.h"
 #include "data/report.h"
 #include "train/learner.h"
-#include "log/report.h"
+#include "log/files.h"
 #include <jansson.h>
 #include <stdlib.h>
 

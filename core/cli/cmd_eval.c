@@ -1,7 +1,7 @@
 /* cmd_eval.c: accuracy of a checkpoint on a split. */
 #include "cli/cli.h"
 #include "train/learner.h"
-#include "log/report.h"
+#include "log/files.h"
 #include <errno.h>
 
 static int write_tables(const char *per_class, const char *confusion, const dataset *d, const i64 *counts)

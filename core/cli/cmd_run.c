@@ -1,6 +1,6 @@
 /* cmd_run.c: `run` does every stage of an experiment; `train` is the same without recycling. */
 #include "cli/cli.h"
-#include "log/report.h"
+#include "log/files.h"
 #include "log/log.h"
 #include "study/study.h"
 

@@ -1,5 +1,5 @@
 /* result.c: result.json, written last: where it is, the run is complete. */
-#include "log/report.h"
+#include "log/files.h"
 #include <inttypes.h>
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
  *   Event    1: wall_time double   2: step varint   3: file_version string   5: Summary
  *   Summary  1: Value { 1: tag string   2: simple_value float }
  */
-#include "log/report.h"
+#include "log/files.h"
 #include <errno.h>
 #include <time.h>
 #include <unistd.h>

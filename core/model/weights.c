@@ -27,12 +27,12 @@ static struct want want_of(const struct param *x)
     return w;
 }
 
-struct taking { params *p; struct want *w; };
+struct storing { params *p; struct want *w; };
 
 /* One parameter to the device; ckpt_load holds no other at that time. */
-static int take(void *arg, int i)
+static int store_param(void *arg, int i)
 {
-    const struct taking *t = arg;
+    const struct storing *t = arg;
     t->p->list[i].loaded = true;
     return params_write(t->p, &t->p->list[i], t->w[i].data);
 }
@@ -43,10 +43,10 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     if (!c)
         return -1;
     arena *a = arena_open("checkpoint");
-    struct taking t = { p, arena_array(a, struct want, p->n) };
+    struct storing t = { p, arena_array(a, struct want, p->n) };
     struct load_options o = model_load_options(s);
     struct load_report report = { 0 };
-    o.take = take;
+    o.store = store_param;
     o.arg = &t;
     for (size_t i = 0; i < p->n; i++)
         t.w[i] = want_of(&p->list[i]);

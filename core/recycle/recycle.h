@@ -166,7 +166,7 @@ int picks_make(const struct spec *s, const struct anatomy *from, const struct an
 int recycle_graft(const struct spec *s, const ckpt *experts, const ckpt *dense, const struct anatomy *from,
                   const struct anatomy *to, const struct picks *p, arena *a, ckpt *out);
 
-/* ---- report.c: what a recycling did -------------------------------------------------------------------- */
+/* ---- summary.c: what a recycling did ------------------------------------------------------------------- */
 
 /* Shares are of 1; NAN where there is nothing to say (no statistics, one expert, no graph). */
 struct layer_report {

@@ -1,6 +1,6 @@
 /* table.c: reads a table file, finds or makes the experiments of its cells, runs what is missing. */
 #include "study/table.h"
-#include "log/report.h"
+#include "log/files.h"
 #include <math.h>
 
 const char *const metric_names[METRICS] = {

@@ -1,4 +1,4 @@
-/* report.c: how much of the predecessor the experts hold, how far they differ, how well the graph was cut.
+/* summary.c: how much of the predecessor the experts hold, how far they differ, how well the graph was cut.
  * Neurons are sets of bits here: an expert's set has one word per 64 neurons. */
 #include "recycle/recycle.h"
 #include <jansson.h>

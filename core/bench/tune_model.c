@@ -1,4 +1,4 @@
-/* tune.c: for every shape of a training step's products and attention, one parameter after the other: its
+/* tune_model.c: for every shape of a training step's products and attention, one parameter after the other: its
  * values race the best so far, turn about, so that other work slows both. What wins by 3 % and agrees with
  * the generic kernels is the new best.
  *

@@ -1,4 +1,4 @@
-/* value.c: element types, their names in each format, and their values as f32 and f64. */
+/* element.c: element types, their names in each format, and their values as f32 and f64. */
 #include "ckpt/format.h"
 #include <math.h>
 

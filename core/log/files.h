@@ -1,6 +1,6 @@
-/* report.h: the parts of a run folder. Private to this folder. */
-#ifndef JETCL_REPORT_H
-#define JETCL_REPORT_H
+/* files.h: the parts of a run folder. Private to this folder. */
+#ifndef JETCL_LOG_FILES_H
+#define JETCL_LOG_FILES_H
 #include "log/log.h"
 #include <jansson.h>
 

@@ -1,4 +1,4 @@
-/* resize.c: position embeddings for another grid. Both filters are separable: each output row is a weighted
+/* pos_embed.c: position embeddings for another grid. Both filters are separable: each output row is a weighted
  * sum of a few input rows, then each output column likewise; weights as PyTorch's
  * interpolate(align_corners=False) has them. */
 #include "ckpt/ckpt.h"

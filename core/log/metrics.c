@@ -1,7 +1,7 @@
 /* report.c: what a run says while it goes: metrics.jsonl, the progress line, and at the end result.json.
  * Speed is always that of the last few seconds, waiting included; the first steps (drivers build kernels at
  * their first use) and evaluations stay out of it. */
-#include "log/report.h"
+#include "log/files.h"
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>

@@ -1,5 +1,5 @@
 /* folder.c: where a run lives, and the files that say what it is: config.yaml, env.json, the `latest` link */
-#include "log/report.h"
+#include "log/files.h"
 #include "ckpt/ckpt.h"
 #include <dirent.h>
 #include <errno.h>
