@@ -237,7 +237,7 @@ static void values_may_be_lent(void **state)
     (void)state;
     static const char *const names[] = { "a", "b", "c" };
     struct want w[] = { { "b", 1, { 1 } }, { "x", 1, { 1 } }, { "c", 1, { 1 } }, { "a", 1, { 1 } } };
-    struct load_options o = { .take = take_first, .arg = w };
+    struct load_options o = { .store = take_first, .arg = w };
     struct load_report r;
     ckpt *c = ckpt_model(names_new(names, 3), false);
     arena *a = arena_open("test");

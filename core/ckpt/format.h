@@ -1,5 +1,8 @@
 /* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
  *
+ * Order of the files, each calling only those before it: words type entry element archive | pickle_stack
+ * pickle_call pickle torch | safetensors npz torch_zip torch_legacy | ckpt | pos_embed names load
+ *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()
  *               ` arena held           the bytes read, where they are not simply mapped
@@ -57,6 +60,8 @@ struct ckpt {
 };
 struct meta { const char *key, *value; };
 
+ckpt  *ckpt_make(const char *path);                  /* an empty one */
+int    ckpt_sort(ckpt *c);                           /* by name; -1 + fail when two are the same */
 /* A new entry after checking name and shape as the world's. NULL + fail without the path. */
 entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape);
 /* A metadata string; -1 + fail when there is too much text. */

@@ -9,7 +9,7 @@
 /* How a source becomes (its share of) the target. Kernels of JAX are (in, out), ours (out, in). */
 enum how {
     AS_IS,
-    TRANSPOSE,                                            /* (in, out)            -> (out, in)            */
+    TRANSPOSE,                                       /* (in, out)            -> (out, in)            */
     FROM_HEADS,                                      /* (heads, d/heads, d)  -> (d, heads * d/heads) */
     TO_HEADS,                                        /* (d, heads, d/heads)  -> (heads * d/heads, d) */
     FLAT,                                            /* (heads, d/heads)     -> (d)                  */
@@ -159,7 +159,7 @@ static bool shape_piece(struct piece *p, enum how how, int nd, const i64 *shape)
     }
     switch (how) {
     case AS_IS:      break;
-    case TRANSPOSE:       transpose(p, shape[0], shape[1]); break;
+    case TRANSPOSE:  transpose(p, shape[0], shape[1]); break;
     case FROM_HEADS: transpose(p, shape[0] * shape[1], shape[2]); break;
     case TO_HEADS:   transpose(p, shape[0], shape[1] * shape[2]); break;
     case FLAT:       p->nd = 1; p->shape[0] = step; p->stride[0] = 1; break;

@@ -1,124 +1,14 @@
 /* pickle.c: the machine. A pickle is a program for a stack of values; each opcode here either builds plain
- * data or hands to pickle_call.c what Python would have called. Memory is bounded by MAX_MACHINE whatever the
- * program says.
- */
+ * data or hands to pickle_call.c what Python would have called. */
 #include "ckpt/pickle.h"
 
-enum { MAX_MACHINE = 24 << 20 };
-
-int pickle_wrong(const struct pickle *p, const char *what)
-{
-    return fail(FAULT_DATA, "pickle byte %td: %s", p->at - p->start, what);
-}
-
-/* ---- memory -------------------------------------------------------------------------------------------- */
-
-static int too_much(const struct pickle *p)
-{
-    return fail(FAULT_DATA, "pickle byte %td: builds more than %d MB of objects", p->at - p->start,
-                MAX_MACHINE >> 20);
-}
-
-/* Makes room for one more item in *list (a pointer to the list's pointer). */
-int pickle_room(struct pickle *p, void *list, size_t n, size_t *cap, size_t item)
-{
-    void *items;
-    if (n < *cap)
-        return 0;
-    if (arena_used(p->mem) + MAX(16, 2 * *cap) * item > MAX_MACHINE)
-        return too_much(p);
-    memcpy(&items, list, sizeof items);
-    items = arena_grow(p->mem, items, n, cap, item);
-    memcpy(list, &items, sizeof items);
-    return 0;
-}
-
-void *pickle_alloc(struct pickle *p, size_t bytes)
-{
-    if (arena_used(p->mem) + bytes <= MAX_MACHINE)
-        return arena_bytes(p->mem, bytes, 8);
-    too_much(p);
-    return NULL;
-}
-
-struct node *pickle_node(struct pickle *p) { return pickle_alloc(p, sizeof(struct node)); }
-
-int pickle_add(struct pickle *p, struct node *list, value v)
-{
-    if (pickle_room(p, &list->item, list->n, &list->cap, sizeof v))
-        return -1;
-    list->item[list->n++] = v;
-    return 0;
-}
-
-/* ---- the stack ----------------------------------------------------------------------------------------- */
-
-int pickle_push(struct pickle *p, value v)
-{
-    if (pickle_room(p, &p->stack, p->nstack, &p->stack_cap, sizeof v))
-        return -1;
-    p->stack[p->nstack++] = v;
-    return 0;
-}
-
-static size_t bottom(const struct pickle *p) { return p->nmarks ? p->marks[p->nmarks - 1] : 0; }
-
-int pickle_pop(struct pickle *p, value *v)
-{
-    *v = (value){ P_NONE };
-    if (p->nstack <= bottom(p))
-        return pickle_wrong(p, "stack is empty");
-    *v = p->stack[--p->nstack];
-    return 0;
-}
-
-value *pickle_top(struct pickle *p)
-{
-    if (p->nstack > bottom(p))
-        return &p->stack[p->nstack - 1];
-    pickle_wrong(p, "stack is empty");
-    return NULL;
-}
-
-static int push_mark(struct pickle *p)
-{
-    if (pickle_room(p, &p->marks, p->nmarks, &p->marks_cap, sizeof *p->marks))
-        return -1;
-    p->marks[p->nmarks++] = p->nstack;
-    return 0;
-}
-
-/* The values above the topmost mark; they stay readable until the next push. */
-static int pop_mark(struct pickle *p, value **items, size_t *n)
-{
-    *items = NULL;
-    *n = 0;
-    if (!p->nmarks)
-        return pickle_wrong(p, "no mark");
-    size_t from = p->marks[--p->nmarks];
-    *items = p->stack + from;
-    *n = p->nstack - from;
-    p->nstack = from;
-    return 0;
-}
-
 static value of_int(enum kind kind, i64 i) { return (value){ kind, .i = i }; }
-value pickle_value(enum kind kind, struct node *n) { return (value){ kind, .node = n }; }
-
-int pickle_push_node(struct pickle *p, enum kind kind, const value *items, size_t n)
-{
-    struct node *list = pickle_node(p);
-    for (size_t i = 0; list && i < n; i++)
-        if (pickle_add(p, list, items[i]))
-            return -1;
-    return list ? pickle_push(p, pickle_value(kind, list)) : -1;
-}
 
 static int push_marked(struct pickle *p, enum kind kind)
 {
     value *items;
     size_t n;
-    if (pop_mark(p, &items, &n))
+    if (pickle_pop_mark(p, &items, &n))
         return -1;
     if (kind == P_DICT && n % 2)
         return pickle_wrong(p, "dict of an odd number of values");
@@ -127,7 +17,7 @@ static int push_marked(struct pickle *p, enum kind kind)
 
 static int push_tuple(struct pickle *p, size_t n)
 {
-    if (p->nstack - bottom(p) < n)
+    if (p->nstack - pickle_bottom(p) < n)
         return pickle_wrong(p, "stack is empty");
     p->nstack -= n;
     return pickle_push_node(p, P_TUPLE, p->stack + p->nstack, n);
@@ -191,7 +81,7 @@ static int marked(struct pickle *p, int (*f)(struct pickle *, const value *, siz
 {
     value *items;
     size_t n;
-    return pop_mark(p, &items, &n) ? -1 : f(p, items, n);
+    return pickle_pop_mark(p, &items, &n) ? -1 : f(p, items, n);
 }
 
 /* ---- reading the program ------------------------------------------------------------------------------- */
@@ -315,7 +205,7 @@ static int instance(struct pickle *p, bool named)
     size_t n;
     if (named && (global_of_lines(p) || pickle_pop(p, &class)))
         return -1;
-    if (pop_mark(p, &items, &n))
+    if (pickle_pop_mark(p, &items, &n))
         return -1;
     if (!named && n)
         class = items[0];
@@ -346,7 +236,7 @@ static int skip(struct pickle *p, u64 n)
 static int drop_one(struct pickle *p)                /* POP takes a mark off too */
 {
     value v;
-    if (p->nmarks && p->nstack == bottom(p)) {
+    if (p->nmarks && p->nstack == pickle_bottom(p)) {
         p->nmarks--;
         return 0;
     }
@@ -380,7 +270,7 @@ static int step(struct pickle *p, int op)
     switch (op) {
     case 0x80: return skip(p, 1);                                   // PROTO
     case 0x95: return skip(p, 8);                                   // FRAME
-    case '(':  return push_mark(p);
+    case '(':  return pickle_push_mark(p);
     case '0':  return drop_one(p);
     case '1':  return marked(p, keep_none);
     case '2':  return (v = pickle_top(p)) ? pickle_push(p, *v) : -1;
@@ -460,29 +350,3 @@ int pickle_read(struct pickle *p, value *root)
 }
 
 void pickle_close(struct pickle *p) { arena_close(p->mem); }
-
-/* ---- looking at values --------------------------------------------------------------------------------- */
-
-slice pickle_text(const value *v)
-{
-    return v->kind == P_TEXT || v->kind == P_BYTES ? (slice){ v->text, v->n } : (slice){ "", 0 };
-}
-
-const value *pickle_get(const value *dict, const char *key)
-{
-    const struct node *n = dict->kind == P_DICT || dict->kind == P_OPAQUE ? dict->node : NULL;
-    for (size_t i = 0; n && i + 1 < n->n; i += 2)
-        if (n->item[i].kind == P_TEXT && slice_eq(pickle_text(&n->item[i]), key))
-            return &n->item[i + 1];
-    return NULL;
-}
-
-slice pickle_class(const value *v, char out[200])
-{
-    const struct global *g = v->kind == P_OPAQUE ? v->node->class : NULL;
-    if (!g)
-        return SLICE("an object");
-    int n = snprintf(out, 200, "%.*s.%.*s", (int)MIN(g->module.n, 99), g->module.p, (int)MIN(g->name.n, 99),
-                     g->name.p);
-    return (slice){ out, (size_t)n };
-}

@@ -33,7 +33,7 @@ typedef struct value {
 /* item: elements, or key, value, key, value; of an opaque what was set on it. state: attributes, by BUILD. */
 struct node { value *item; size_t n, cap; value state; const struct global *class; };
 
-/* What we make of the globals that matter (pickle.c lists them). */
+/* What we make of the globals that matter (pickle_call.c lists them). */
 enum meaning { G_OTHER, G_DICT, G_REBUILD, G_REBUILD_V3, G_PARAMETER, G_FROM_TYPE, G_STORAGE, G_UNTYPED, G_DTYPE,
                G_SIZE };
 struct global { slice module, name; enum meaning meaning; enum ckpt_type type; };
@@ -62,7 +62,7 @@ void pickle_init(struct pickle *p, const void *bytes, u64 n);
 int  pickle_read(struct pickle *p, value *root);     /* 0, or -1 + fail(FAULT_DATA) */
 void pickle_close(struct pickle *p);
 
-/* ---- between pickle.c and pickle_call.c: 0 or -1 + fail, pointers NULL + fail ------- */
+/* ---- pickle_stack.c, for pickle_call.c and pickle.c: 0 or -1 + fail, pointers NULL + fail --------------- */
 
 int    pickle_wrong(const struct pickle *p, const char *what);      /* with the position */
 void  *pickle_alloc(struct pickle *p, size_t bytes);                /* zeroed, within the budget */
@@ -70,15 +70,24 @@ int    pickle_room(struct pickle *p, void *list, size_t n, size_t *cap, size_t i
 int    pickle_push(struct pickle *p, value v);
 int    pickle_pop(struct pickle *p, value *v);                      /* never past the topmost mark */
 value *pickle_top(struct pickle *p);
+size_t pickle_bottom(const struct pickle *p);                       /* height of the topmost mark */
+int    pickle_push_mark(struct pickle *p);
+/* The values above the topmost mark, which goes; they stay readable until the next push. */
+int    pickle_pop_mark(struct pickle *p, value **items, size_t *n);
 struct node *pickle_node(struct pickle *p);                         /* empty */
 int    pickle_add(struct pickle *p, struct node *list, value v);
 int    pickle_push_node(struct pickle *p, enum kind kind, const value *items, size_t n);
+
+/* ---- pickle_call.c, for pickle.c ---- */
+
 int    pickle_global(struct pickle *p, slice module, slice name);   /* pushes it, or refuses it */
 int    pickle_opaque(struct pickle *p, const struct global *class); /* pushes one; class may be NULL */
 int    pickle_call(struct pickle *p);                               /* REDUCE: f, args -> value */
 int    pickle_object(struct pickle *p, bool keywords);          /* NEWOBJ: class, args, keywords -> value */
 int    pickle_build(struct pickle *p);                              /* object, state -> object */
 int    pickle_persistent(struct pickle *p);                         /* identity -> storage */
+
+/* ---- pickle_stack.c: looking at values ---- */
 
 value        pickle_value(enum kind kind, struct node *n);
 slice        pickle_text(const value *v);             /* of P_TEXT and P_BYTES; else empty */
