@@ -50,7 +50,7 @@ static void train_epochs(report *r, int from, int to)
     for (int e = from; e <= to; e++) {
         for (int i = 1; i <= 4; i++)
             report_tick(r, &(struct report_tick){ e, i, 4, ((e - from) * 4 + i) * 32, 0.01 * i });
-        const struct report_step step = { e, e * 4, 3.25, 2.1e-3, 1.5, 0, 6120ull << 20 };
+        const struct report_step step = { e, e * 4, 3.25, 2.1e-3, 1.5, 6120ull << 20 };
         assert_int_equal(report_step(r, &step), 0);
         assert_int_equal(report_eval(r, &(struct run_eval){ e, e * 4, 100, 10.0 * e, 50, 2.5, 0.1 }), 0);
     }
@@ -116,7 +116,7 @@ static void test_not_a_number(void **state)
     (void)state;
     struct spec s = experiment("");
     report *r = opened(&s, "nan", NULL);
-    assert_int_equal(report_step(r, &(struct report_step){ 1, 1, NAN, 1, INFINITY, 0, 0 }), 0);
+    assert_int_equal(report_step(r, &(struct report_step){ 1, 1, NAN, 1, INFINITY, 0 }), 0);
     report_close(r);
     assert_non_null(strstr(text_of("nan/metrics.jsonl"),
                            "\"loss\":null,\"nan\":true,\"lr\":1.0,\"grad_norm\":null"));

@@ -35,7 +35,7 @@ int result_load(arena *a, const char *dir, struct run_result *r);
 /* Writes it, atomically. 0 or -1 + fail. */
 int result_save(const char *dir, const struct run_result *r);
 
-/* ---- report.c: the run folder and the progress line ---------------------------------------------------- */
+/* ---- metrics.c, progress.c: the run folder and the progress line --------------------------------------- */
 
 struct run_options {
     const char *out;                        /* the run folder; NULL: runs/NAME/TIME */
@@ -59,8 +59,8 @@ const char *report_path(report *r, const char *name);   /* a file of the folder;
 struct report_tick { int epoch, at, of; i64 images; f64 data_s; };      /* epoch from 1 */
 void report_tick(report *r, const struct report_tick *t);
 /* When the numbers of a step have been read: a line in metrics.jsonl and, without a terminal, a plain one.
- * mem in bytes; scale 0 without loss scaling. 0, or -1 + fail. */
-struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm, scale; u64 mem; };
+ * mem in bytes. 0, or -1 + fail. */
+struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm; u64 mem; };
 int  report_step(report *r, const struct report_step *s);
 int  report_eval(report *r, const struct run_eval *e);
 /* {"event":"resume","step":...}. A resume forgets evaluations behind its step: they come again. */
