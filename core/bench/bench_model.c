@@ -61,17 +61,17 @@ static f64 flops_of(const graph *g)
     return subject_list(&(struct list){ g->list, 0, launches_count(g->list) }).flops;
 }
 
-static int measure_step(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise,
+static int measure_step(struct meter *m, const struct spec *s, params *p, const struct batch *noise,
                         struct bench_result *r)
 {
     struct stepping x = { .b = noise };
     f64 start = clock_now(), loss, norm;
     int rc = -1;
-    if (learner_open(&x.l, s, d, p) || step(&x) || dev_finish(d))
+    if (learner_open(&x.l, s, m->d, p) || step(&x) || dev_finish(m->d))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
     struct subject it = { step, &x, .flops = flops_of(x.l.g) * x.l.parts };
-    rc = bench_measure(b, &it, r) || learner_read(&x.l, &loss, &norm);
+    rc = meter_measure(m, &it, r) || learner_read(&x.l, &loss, &norm);
     if (!rc && !(loss - loss == 0))
         rc = fail(FAULT_NUMBERS, "the loss became %g", loss);
 done:
@@ -89,25 +89,25 @@ static int forward(void *what)
     return evaluator_logits(&x->e, x->b, x->logits);
 }
 
-static int measure_forward(bench *b, const struct spec *s, dev *d, params *p, const struct batch *noise,
+static int measure_forward(struct meter *m, const struct spec *s, params *p, const struct batch *noise,
                            struct bench_result *r)
 {
     arena *a = arena_open("scores");
     struct forward x = { .b = noise, .logits = arena_array(a, f32, (i64)noise->n * s->model.classes) };
     f64 start = clock_now();
     int rc = -1;
-    if (evaluator_open(&x.e, s, d, p, noise->n) || forward(&x))
+    if (evaluator_open(&x.e, s, m->d, p, noise->n) || forward(&x))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
     struct subject it = { forward, &x, .flops = flops_of(x.e.g) };
-    rc = bench_measure(b, &it, r);
+    rc = meter_measure(m, &it, r);
 done:
     evaluator_close(&x.e);
     arena_close(a);
     return rc;
 }
 
-int bench_model(bench *b, dev *d, const char *text, bool steps, struct bench_result *r)
+int bench_model(struct meter *m, const char *text, bool steps, struct bench_result *r)
 {
     arena *a = arena_open("bench");
     struct spec s;
@@ -116,10 +116,10 @@ int bench_model(bench *b, dev *d, const char *text, bool steps, struct bench_res
     reset_peak();
     const struct spec_set batch = { "bench", arena_printf(a, "train.batch=%lld", (long long)r->batch), NULL };
     enum params_use use = steps ? PARAMS_TRAIN : PARAMS_FORWARD;
-    if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(d, &s, use)))
+    if (spec_parse(&s, a, r->name, text, &batch, 1) || !(p = model_open(m->d, &s, use)))
         goto done;
     struct batch noise = feed_noise(a, &s, (int)r->batch, 1);
-    rc = (steps ? measure_step : measure_forward)(b, &s, d, p, &noise, r);
+    rc = (steps ? measure_step : measure_forward)(m, &s, p, &noise, r);
     r->img_s = 1e3 * (f64)r->batch / r->median_ms;
     r->peak_rss_mb = peak_rss();
 done:

@@ -7,36 +7,6 @@ static const struct model *const models[] = {
 #undef MODEL
 };
 
-struct shape model_images(const struct spec *s, i64 batch)
-{
-    return SHAPE(batch, 3, list_at(s->model.image, 0), list_at(s->model.image, 1));
-}
-
-int model_depth(const struct spec *s)
-{
-    int n = 0;
-    if (strcmp(s->model.family, "convnext"))
-        return s->model.depth;
-    for (int i = 0; i < s->model.depths.n; i++)
-        n += s->model.depths.v[i];
-    return n;
-}
-
-const char *model_block(arena *a, const struct spec *s, int block)
-{
-    int stage = 0;
-    if (strcmp(s->model.family, "convnext"))
-        return arena_printf(a, "blocks.%d", block);
-    while (block >= s->model.depths.v[stage])
-        block -= s->model.depths.v[stage++];
-    return arena_printf(a, "stages.%d.blocks.%d", stage, block);
-}
-
-f32 model_rate(const struct spec *s, f64 last, int block)
-{
-    return (f32)(last * block / MAX(model_depth(s) - 1, 1));
-}
-
 node *model_build(struct nn *m, const struct spec *s, node *images)
 {
     check(s->model.classes > 0, "model.classes is still auto");

@@ -7,6 +7,8 @@
  *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
  *     model_save(p, &spec, "last.safetensors", &(struct model_about){ .classes = names, .n_classes = n });
  *
+ * Order of the files, each calling only those before it: blocks spheromoe vit convnext feed weights model count
+ *
  * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n
  * tokens, d channels, h heads, e experts, s slots per expert.
  */
@@ -22,9 +24,16 @@ struct model { const char *name; node *(*build)(struct nn *m, const struct spec 
 #include "model/models.def"
 #undef MODEL
 
-/* ---- model.c ------------------------------------------------------------------------------------------- */
+/* ---- blocks.c ------------------------------------------------------------------------------------------ */
 
 struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height width) */
+/* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
+int         model_depth(const struct spec *s);
+const char *model_block(arena *a, const struct spec *s, int block);
+/* A rate that rises linearly from 0 at the first block to `last` at the last one. */
+f32         model_rate(const struct spec *s, f64 last, int block);
+
+/* ---- model.c ------------------------------------------------------------------------------------------- */
 
 /* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): of every
  * block "block.<i>" (what it gives, as (b c h w) from a ConvNeXt), "<block>.norm2" (what its MLP reads, of a
@@ -41,12 +50,6 @@ params *model_params(const struct spec *s);
 /* The same with memory on d, and values: those of s->model.init if given; random ones from s->seed
  * for the rest. */
 params *model_open(dev *d, const struct spec *s, enum params_use use);
-
-/* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
-int         model_depth(const struct spec *s);
-const char *model_block(arena *a, const struct spec *s, int block);
-/* A rate that rises linearly from 0 at the first block to `last` at the last one. */
-f32         model_rate(const struct spec *s, f64 last, int block);
 
 /* ---- feed.c: batches of the loader into a network's input ---------------------------------------------- */
 

@@ -1,0 +1,227 @@
+/* options.c: the options every command shares, and reading the command line. */
+#include "cli/cli.h"
+#include "cli/options.h"
+#include <getopt.h>
+#include <stdlib.h>
+
+const struct command *const cli_commands[] = {
+#define COMMAND(name) &name##_cmd,
+#include "cli/commands.def"
+#undef COMMAND
+};
+const int cli_command_count = countof(cli_commands);
+
+const struct command *cli_find(const char *name)
+{
+    for (int i = 0; i < cli_command_count; i++)
+        if (!strcmp(cli_commands[i]->name, name))
+            return cli_commands[i];
+    return NULL;
+}
+
+/* ---- options every command shares ---------------------------------------------------------------------- */
+
+const struct shared_option cli_shared[] = {
+    { 'd',
+      { "device", "SPEC",
+        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:..." }, 0 },
+    { 's', { "set", "KEY=VALUE", "replace one key of the experiment; repeat for several" }, 0 },
+    { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
+    { 0,   { "threads", "N", "host threads" }, 0 },
+    { 'o', { "out", "DIR", "folder for the results; one below runs/ when not given" }, TAKES_OUT },
+    { 'o', { "out", "FILE", "the file to write" }, TAKES_FILE },
+    { 0,   { "resume", "[CKPT]", "go on where the run, or this checkpoint, stopped" }, TAKES_RESUME },
+    { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },
+    { 'n', { "dry-run", NULL, "check, build, measure on made-up data; write nothing" },
+      TAKES_DRY_RUN },
+    { 0,   { "json", NULL, "results as JSON" }, TAKES_JSON },
+    { 'v', { "verbose", NULL, "say more; repeat for more still" }, 0 },
+    { 'q', { "quiet", NULL, "only errors" }, 0 },
+    { 0,   { "color", "WHEN", "auto, always or never" }, 0 },
+    { 0,   { "no-progress", NULL, "no redrawn line" }, 0 },
+    { 0,   { "log-file", "FILE", "append messages to FILE as well" }, 0 },
+    { 0,   { "cache-dir", "DIR", "for built kernels and tuning results" }, 0 },
+    { 'h', { "help", NULL, "this text" }, 0 },
+};
+const int cli_shared_count = countof(cli_shared);
+enum { OWN = 1000, SHARED = 2000, MAX_OPTIONS = 64 };
+
+struct options {
+    struct option list[MAX_OPTIONS + 1];
+    const char *names[MAX_OPTIONS];
+    char letters[MAX_OPTIONS * 2];
+    int n;
+};
+
+static void add_option(struct options *o, const struct cli_option *row, int code)
+{
+    check(o->n < MAX_OPTIONS, "%s: too many options", row->name);
+    int has = !row->value ? no_argument : row->value[0] == '[' ? optional_argument : required_argument;
+    o->names[o->n] = row->name;
+    o->list[o->n++] = (struct option){ row->name, has, NULL, code };
+}
+
+static void collect_options(struct options *o, const struct command *cmd)
+{
+    *o = (struct options){ .letters = ":" };
+    for (int i = 0; cmd->options && cmd->options[i].name; i++)
+        add_option(o, &cmd->options[i], OWN + i);
+    for (int i = 0; i < countof(cli_shared); i++) {
+        if (cli_shared[i].takes && !(cli_shared[i].takes & cmd->takes))
+            continue;
+        add_option(o, &cli_shared[i].o, SHARED + i);
+        size_t used = strlen(o->letters);
+        if (cli_shared[i].letter)
+            snprintf(o->letters + used, sizeof o->letters - used, "%c%s", cli_shared[i].letter,
+                     cli_shared[i].o.value ? ":" : "");
+    }
+}
+
+/* ---- reading the command line -------------------------------------------------------------------------- */
+
+/* getopt_long has refused argv[optind - 1]: says why. */
+static int bad_option(const struct options *o, const struct command *cmd, int code, char **argv)
+{
+    const char *arg = argv[optind - 1];
+    char name[64] = "";
+    if (!text_starts(arg, "--"))
+        return code == ':' ? fail(FAULT_USAGE, "option -%c wants a value", optopt)
+                           : fail(FAULT_USAGE, "unknown option -%c (jetcl help %s)", optopt, cmd->name);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
+    if (code == ':')
+        return fail(FAULT_USAGE, "option --%s wants a value", name);
+    for (int i = 0; i < o->n; i++)
+        if (!strcmp(o->names[i], name))
+            return fail(FAULT_USAGE, "option --%s takes no value", name);
+    const char *near = text_nearest(name, o->names, o->n);
+    return near ? fail(FAULT_USAGE, "unknown option --%s (did you mean --%s?)", name, near)
+                : fail(FAULT_USAGE, "unknown option --%s (jetcl help %s)", name, cmd->name);
+}
+
+static void add_set(struct cli *c, const char *by, const char *text)
+{
+    c->sets[c->n_sets++] = (struct spec_set){ by, text, NULL };
+}
+
+static const char *listed(arena *a, const char *list, const char *item)
+{
+    return list ? arena_printf(a, "%s,%s", list, item) : item;
+}
+
+static int color_of(const char *when, int *color)
+{
+    static const char *const words[] = { "never", "always", "auto" };
+    for (int i = 0; i < countof(words); i++)
+        if (!strcmp(when, words[i])) {
+            *color = i == 2 ? -1 : i;
+            return 0;
+        }
+    return fail(FAULT_USAGE, "--color wants auto, always or never, not '%s'", when);
+}
+
+static int set_shared(struct cli *c, struct general *g, const char *name, const char *value)
+{
+    if (!strcmp(name, "set"))              add_set(c, "--set", value);
+    else if (!strcmp(name, "device"))      g->devices = listed(c->arena, g->devices, value);
+    else if (!strcmp(name, "seed"))        g->seed = value;
+    else if (!strcmp(name, "threads"))     g->threads = value;
+    else if (!strcmp(name, "out"))         c->out = value;
+    else if (!strcmp(name, "resume"))      c->resume = value ? value : "";
+    else if (!strcmp(name, "force"))       c->force = true;
+    else if (!strcmp(name, "dry-run"))     c->dry_run = true;
+    else if (!strcmp(name, "json"))        c->json = true;
+    else if (!strcmp(name, "verbose"))     g->say.level = MAX(g->say.level, SAY_NORMAL) + 1;
+    else if (!strcmp(name, "quiet"))       g->say.level = SAY_QUIET;
+    else if (!strcmp(name, "color"))       return color_of(value, &g->say.color);
+    else if (!strcmp(name, "no-progress")) g->say.no_progress = true;
+    else if (!strcmp(name, "log-file"))    return say_log(SAY_LOG_FILE, value);
+    else if (!strcmp(name, "cache-dir"))   setenv("JETCL_CACHE_DIR", value, 1);
+    else if (!strcmp(name, "help"))        g->help = true;
+    return 0;
+}
+
+int options_log_level(void)
+{
+    static const char *const words[] = { "quiet", "normal", "verbose", "debug" };
+    const char *level = getenv("JETCL_LOG");
+    for (int i = 0; level && i < countof(words); i++)
+        if (!strcmp(level, words[i]))
+            return SAY_QUIET + i;
+    return SAY_NORMAL;
+}
+
+int options_read(struct cli *c, struct general *g, int argc, char **argv)
+{
+    struct options o;
+    collect_options(&o, c->command);
+    c->sets = arena_array(c->arena, struct spec_set, argc + 3);
+    c->given = arena_array(c->arena, struct cli_given, argc + 1);
+    opterr = 0;
+    for (int code; (code = getopt_long(argc, argv, o.letters, o.list, NULL)) != -1;) {
+        if (code == '?' || code == ':')
+            return bad_option(&o, c->command, code, argv);
+        for (int i = 0; i < countof(cli_shared); i++)
+            if (code < OWN && cli_shared[i].letter == code)
+                code = SHARED + i;
+        if (code >= SHARED && set_shared(c, g, cli_shared[code - SHARED].o.name, optarg))
+            return -1;
+        if (code < SHARED)
+            c->given[c->n_given++] =
+                (struct cli_given){ c->command->options[code - OWN].name, optarg ? optarg : "" };
+    }
+    if (g->devices)
+        add_set(c, "--device", arena_printf(c->arena, "device=%s", g->devices));
+    if (g->seed)
+        add_set(c, "--seed", arena_printf(c->arena, "seed=%s", g->seed));
+    if (g->threads)
+        add_set(c, "--threads", arena_printf(c->arena, "threads=%s", g->threads));
+    c->operands = argv + optind;
+    c->n = argc - optind;
+    return 0;
+}
+
+static const char *given_value(const struct cli *c, const char *name)
+{
+    bool known = false;
+    for (int i = 0; c->command->options && c->command->options[i].name; i++)
+        known |= !strcmp(c->command->options[i].name, name);
+    check(known, "%s has no option --%s", c->command->name, name);
+    for (int i = c->n_given - 1; i >= 0; i--)
+        if (!strcmp(c->given[i].name, name))
+            return c->given[i].value;
+    return NULL;
+}
+
+bool        cli_given(const struct cli *c, const char *name) { return given_value(c, name) != NULL; }
+const char *cli_value(const struct cli *c, const char *name) { return given_value(c, name); }
+
+int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
+{
+    const char *value = given_value(c, name);
+    i64 v = 0;
+    if (!value)
+        return 0;
+    if (!text_int(slice_of(value), &v) || v < lo || v > hi)
+        return fail(FAULT_USAGE, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)lo,
+                    (long long)hi, value);
+    *out = v;
+    return 0;
+}
+
+int cli_operands(const struct cli *c, int lo, int hi)
+{
+    if (c->n < lo || c->n > hi)
+        return fail(FAULT_USAGE, "%s; usage: jetcl %s",
+                    c->n < lo ? "something is missing" : "too many arguments", c->command->usage);
+    return 0;
+}
+
+int cli_spec(struct cli *c, const char *path, struct spec *s)
+{
+    return spec_load(s, c->arena, path, c->sets, c->n_sets);
+}
+
+int cli_experiment(struct cli *c, struct spec *s)
+{
+    return cli_operands(c, 1, INT32_MAX) || cli_spec(c, c->operands[0], s) ? -1 : 0;
+}

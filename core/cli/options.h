@@ -1,0 +1,21 @@
+/* options.h: the command line, between options.c, help.c and main.c. */
+#ifndef JETCL_OPTIONS_H
+#define JETCL_OPTIONS_H
+#include "cli/cli.h"
+
+/* An option of every command (takes 0), or of those that ask for it. letter 0: no short form. */
+struct shared_option { char letter; struct cli_option o; int takes; };
+extern const struct shared_option cli_shared[];
+extern const int                  cli_shared_count;
+
+/* What the shared options say besides the fields of struct cli. */
+struct general { struct say_options say; const char *devices, *seed, *threads; bool help; };
+
+/* Reads the options of c->command; argv[0] is its name. 0, or -1 + fail(FAULT_USAGE). */
+int  options_read(struct cli *c, struct general *g, int argc, char **argv);
+int  options_log_level(void);                  /* what JETCL_LOG says */
+void help_command(const struct command *cmd);  /* its examples, usage and options on stdout */
+/* NULL when there is none of this name. */
+const struct command *cli_find(const char *name);
+
+#endif

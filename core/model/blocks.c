@@ -1,0 +1,32 @@
+/* blocks.c: what every family is counted by: the images it reads, and its blocks through all stages. */
+#include "model/model.h"
+
+struct shape model_images(const struct spec *s, i64 batch)
+{
+    return SHAPE(batch, 3, list_at(s->model.image, 0), list_at(s->model.image, 1));
+}
+
+int model_depth(const struct spec *s)
+{
+    int n = 0;
+    if (strcmp(s->model.family, "convnext"))
+        return s->model.depth;
+    for (int i = 0; i < s->model.depths.n; i++)
+        n += s->model.depths.v[i];
+    return n;
+}
+
+const char *model_block(arena *a, const struct spec *s, int block)
+{
+    int stage = 0;
+    if (strcmp(s->model.family, "convnext"))
+        return arena_printf(a, "blocks.%d", block);
+    while (block >= s->model.depths.v[stage])
+        block -= s->model.depths.v[stage++];
+    return arena_printf(a, "stages.%d.blocks.%d", stage, block);
+}
+
+f32 model_rate(const struct spec *s, f64 last, int block)
+{
+    return (f32)(last * block / MAX(model_depth(s) - 1, 1));
+}
