@@ -180,6 +180,91 @@ static void test_bombs(void **state)
     assert_int_equal(fail_fault(), FAULT_USAGE);
 }
 
+/* Just inside and just outside what a file may hold. */
+static void test_edges(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "\xe0\x9f\x80", "\xed\xa0\x80", "\xf0\x8f\x80\x80", "\xf4\x90\x80\x80",
+                                       "\xf5\x80\x80\x80", "\xc1\xbf", "\xe0\xa0", "\x80", "\x7f" };
+    static const char *const good[] = { "\xe0\xa0\x80", "\xed\x9f\xbf", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+                                        "\xc2\x80", "\xee\x80\x80" };
+    for (int i = 0; i < countof(bad); i++)
+        refused(arena_printf(a, "name: x%s", bad[i]), "x.yaml:1:8: ");
+    for (int i = 0; i < countof(good); i++)
+        assert_string_equal(parsed(arena_printf(a, "name: x%s", good[i])).name,
+                            arena_printf(a, "x%s", good[i]));
+    for (int depth = 32; depth <= 33; depth++) {           // the file itself is the first level
+        char left[40] = "", right[40] = "";
+        memset(left, '[', (size_t)depth);
+        memset(right, ']', (size_t)depth);
+        refused(arena_printf(a, "x: %s%s", left, right), "x.yaml:1:");
+        assert_true(!strstr(fail_message(), "nested") == (depth == 32));
+    }
+    for (int n = 99990; n <= 100010; n += 20) {
+        char *text = arena_bytes(a, 3 * (size_t)n + 8, 1), *p = text + sprintf(text, "x: [");
+        for (int i = 0; i < n; i++)
+            p += sprintf(p, "1,");
+        sprintf(p, "]");
+        refused(text, n < 100000 ? "x.yaml:1:1: unknown key 'x'" : "x.yaml:1:");
+        assert_true(!strstr(fail_message(), "nested") == (n < 100000));
+    }
+    assert_int_equal(file_save(file("size.yaml", ""), "", 0), 0);
+    for (int more = 0; more < 2; more++) {
+        char *big = arena_bytes(a, (1 << 20) + 2, 1);
+        memset(big, '#', (1 << 20) + (size_t)more);
+        struct spec s;
+        assert_int_equal(spec_load(&s, a, file("size.yaml", big), NULL, 0), -more);
+    }
+    assert_string_equal(parsed("name: ~").name, "x");      // null is not given; a file names its run
+    assert_string_equal(parsed("name: null").name, "x");
+    assert_string_equal(parsed("name: 'null'").name, "null");
+    refused("data: {classes: ['']}", "x.yaml:1:19: data.classes");
+    struct spec s;
+    assert_int_equal(spec_parse(&s, a, "dir/.hidden", "", NULL, 0), 0);
+    assert_string_equal(s.name, ".hidden");
+}
+
+/* Of a long line the part around the fault is shown, with the caret below it. */
+static void test_long_line(void **state)
+{
+    (void)state;
+    struct spec s;
+    for (int n = 10; n <= 90; n += 20) {
+        fail_clear();
+        const char *text = arena_printf(a, "name: x\ndata: {root: '%0*d', exif: yes%99s}", n, 0, " ");
+        assert_int_equal(spec_parse(&s, a, "x.yaml", text, NULL, 0), -1);
+        const char *row = strchr(fail_message(), '\n') + 1, *caret = strchr(row, '\n') + 1;
+        size_t at = strcspn(caret, "^"), column = 24 + (size_t)n;
+        if (strncmp(row + at, "yes", 3) || strcspn(row, "\n") != 4 + 100
+            || at != (column > 75 ? 4 + 50 : 4 + column - 1))
+            fail_msg("%d: caret at %zu of\n%s", n, at, fail_message());
+    }
+}
+
+/* Paths are relative to the file they stand in; ~ is the home folder. */
+static void test_paths(void **state)
+{
+    (void)state;
+    setenv("HOME", "/home/x", 1);
+    static const char *const want[][2] = {
+        { "~/a", "/home/x/a" }, { "~", "/home/x" }, { "~b/a", "F/~b/a" }, { "/a/b", "/a/b" }, { "a", "F/a" },
+        { "", "" }, { "../a", "F/../a" } };
+    for (int i = 0; i < countof(want); i++) {
+        struct source in = { "x", "F", "", false };
+        assert_string_equal(place_path(a, (struct place){ &in, 1, 1 }, want[i][0]), want[i][1]);
+    }
+    struct source top = { "x", "", "", false };
+    assert_string_equal(place_path(a, (struct place){ &top, 1, 1 }, "a"), "a");
+    struct spec s = with_sets(file("rel.yaml", "data: {root: d}\nmodel: {init: m}"), 0, NULL);
+    assert_string_equal(s.model.init, arena_printf(a, "%s/m", folder));
+    const char *const sets[] = { "model.init=m", "name='a b'", "data.train=\"c d\"", "data.eval=e \"f" };
+    s = with_sets(NULL, 4, sets);
+    assert_string_equal(s.model.init, "m");                // of the command line: to the working folder
+    assert_string_equal(s.name, "a b");
+    assert_string_equal(s.data.train, "c d");
+    assert_string_equal(s.data.eval, "e \"f");
+}
+
 /* ---- layers -------------------------------------------------------------------------------------------- */
 
 static void test_base(void **state)
@@ -197,6 +282,12 @@ static void test_base(void **state)
     file("loop.yaml", "base: pool.yaml");
     assert_int_equal(spec_load(&t, a, file("pool.yaml", "base: loop.yaml"), NULL, 0), -1);
     assert_non_null(strstr(fail_message(), "leads back to itself"));
+    for (int i = 0; i < 17; i++)                           // sixteen files may stand on each other
+        file(arena_printf(a, "deep%d.yaml", i), i ? arena_printf(a, "base: deep%d.yaml", i - 1) : "seed: 5");
+    assert_int_equal(spec_load(&t, a, arena_printf(a, "%s/deep15.yaml", folder), NULL, 0), 0);
+    assert_int_equal(t.seed, 5);
+    assert_int_equal(spec_load(&t, a, arena_printf(a, "%s/deep16.yaml", folder), NULL, 0), -1);
+    assert_non_null(strstr(fail_message(), "more than 16 files deep"));
     assert_int_equal(spec_load(&t, a, file("lost.yaml", "base: gone.yaml"), NULL, 0), -1);
     assert_non_null(strstr(fail_message(), "lost.yaml:1:7: "));
 }
@@ -206,10 +297,12 @@ static void test_precedence(void **state)
     (void)state;
     const char *path = file("p.yaml", "device: from-file\noptim: {lr: 1}\n");
     mkdir(arena_printf(a, "%s/jetcl", folder), 0777);
-    file("jetcl/config.yaml", "device: from-user\nthreads: 7\n");
+    file("jetcl/config.yaml", "device: from-user\nthreads: 7\ndata: {root: /d, workers: 3}\n");
     struct spec s = with_sets(path, 0, NULL);
     assert_string_equal(s.device, "from-file");
     assert_int_equal(s.threads, 7);
+    assert_string_equal(s.data.root, "/d");
+    assert_int_equal(s.data.workers, 3);
     setenv("JETCL_DEVICE", "from: [environment", 1);
     s = with_sets(path, 0, NULL);
     assert_string_equal(s.device, "from: [environment");
@@ -281,6 +374,17 @@ static void test_round_trip(void **state)
     assert_string_equal(t.data.classes.v[1], "null");
     assert_true(t.optim.eps == 1.0000000000000002e-8);
     assert_true(spec_hash(&s) == spec_hash(&t));
+    static const char *const names[] = { "-", "- x", "-x", "~", "'", "\"", "a: b", "#", "null", "[", "x", "é", "%" };
+    for (int i = 0; i < countof(names); i++) {
+        s.name = names[i];
+        assert_string_equal(parsed(written(&s)).name, names[i]);
+    }
+    t = parsed("data: {mean: 3}\noptim: {lr: 0.30000000000000004, eps: 1e-300}\nmodel: {image: [32]}");
+    assert_string_equal(spec_value(a, &t, "data.mean"), "[3]");
+    assert_string_equal(spec_value(a, &t, "optim.lr"), "0.30000000000000004");
+    assert_string_equal(spec_value(a, &t, "optim.eps"), "1e-300");
+    assert_string_equal(spec_value(a, &t, "model.image"), "32");
+    assert_string_equal(spec_value(a, &t, "optim.weight_decay"), "0.05");
     t = parsed("name: other\ndevice: gpu\nkeep: {every: 9}");
     assert_true(spec_hash(&t) == spec_hash(&(struct spec[]){ parsed("") }[0]));
     t = parsed("optim: {lr: 5e-3}");
@@ -328,7 +432,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_combinations), cmocka_unit_test(test_bombs), cmocka_unit_test(test_base),
+        cmocka_unit_test(test_combinations), cmocka_unit_test(test_bombs), cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_long_line), cmocka_unit_test(test_paths), cmocka_unit_test(test_base),
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_presets),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_help), cmocka_unit_test(test_damage),
     };

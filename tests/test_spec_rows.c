@@ -337,6 +337,22 @@ static const char *other_value(const struct key *k, const struct spec *s)
     return NULL;
 }
 
+/* FNV-1a over "key=value" lines: folders of results are named by it, so it must not move on its own. */
+static u64 hash_of_lines(const struct spec *s, const char *const *outside, int n)
+{
+    u64 h = 0xcbf29ce484222325u;
+    EACH_KEY(k) {
+        bool out = false;
+        for (int i = 0; i < n; i++)
+            out |= !strcmp(outside[i], k->path);
+        const char *line = arena_printf(a, "%s=%s\n", k->path,
+                                        k->type == TYPE_path ? "" : value_text(a, k, key_field(k, s)));
+        for (; *line && !out; line++)
+            h = (h ^ (u8)*line) * 0x100000001b3u;
+    }
+    return h;
+}
+
 /* Keys that only say where, how fast and how loud leave the hash alone; every other key changes it, and is
  * named by spec_changes. */
 static void test_hash(void **state)
@@ -348,6 +364,7 @@ static void test_hash(void **state)
     struct spec s = parsed("");
     u64 before = spec_hash(&s);
     int seen = 0;
+    assert_true(before == hash_of_lines(&s, outside, countof(outside)));
     EACH_KEY(k) {
         struct spec t = s;
         const char *value = other_value(k, &s);
@@ -374,7 +391,7 @@ static void test_hash(void **state)
     assert_non_null(getcwd(here, sizeof here));
     two = parsed(arena_printf(a, "model: {init: %s/b/c}", here));
     assert_true(spec_hash(&one) == spec_hash(&two));
-    two = parsed(arena_printf(a, "model: {init: %sx/b/c}", here));
+    two = parsed(arena_printf(a, "model: {init: %sxb/c}", here));
     assert_true(spec_hash(&one) != spec_hash(&two));
     two = parsed("model: {init: b/d}");
     assert_string_equal(spec_changes(a, &one, &two), "model.init b/c -> b/d");
@@ -399,6 +416,27 @@ static void test_origin(void **state)
     s = parsed("data: {root: /from/file}");
     assert_string_equal(s.data.root, "/from/environment");
     unsetenv("JETCL_DATA");
+}
+
+/* What a message says that a key takes, apart from the words for its type. */
+static void test_wants(void **state)
+{
+    (void)state;
+    static const char *const ends[][2] = {
+        { "train.epochs", ", 0 to 1000000" }, { "train.steps", ", at least 0, or off" },
+        { "augment.scale_min", ", above 0 and at most 1" }, { "optim.eps", ", above 0" },
+        { "optim.layer_decay", ", above 0 and at most 1, or off" }, { "threads", ", 1 to 1024, or auto" },
+        { "model.moe.noise", ", at least 0, or off, or 1/E" }, { "variant", "released or paper" },
+        { "recycle.metric", "l1, l2 or count" }, { "seed", ", at least 0" } };
+    static const char *const starts[][2] = {
+        { "optim.betas", "2 " }, { "data.mean", "0 to 3 " }, { "model.moe.layers", "a list of " },
+        { "model.image", "1 to 2 " }, { "data.classes", "a list of words" } };
+    for (int i = 0; i < countof(ends); i++)
+        if (!text_ends(value_wants(a, key_find(ends[i][0])), ends[i][1]))
+            fail_msg("%s: %s", ends[i][0], value_wants(a, key_find(ends[i][0])));
+    for (int i = 0; i < countof(starts); i++)
+        if (!text_starts(value_wants(a, key_find(starts[i][0])), starts[i][1]))
+            fail_msg("%s: %s", starts[i][0], value_wants(a, key_find(starts[i][0])));
 }
 
 /* ---- help ---------------------------------------------------------------------------------------------- */
@@ -457,6 +495,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshot), cmocka_unit_test(test_ranges), cmocka_unit_test(test_lengths),
         cmocka_unit_test(test_words), cmocka_unit_test(test_together), cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_hash), cmocka_unit_test(test_origin), cmocka_unit_test(test_lists) };
+        cmocka_unit_test(test_hash), cmocka_unit_test(test_origin), cmocka_unit_test(test_wants),
+        cmocka_unit_test(test_lists) };
     return cmocka_run_group_tests(tests, rows_begin, rows_end);
 }

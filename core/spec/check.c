@@ -56,16 +56,14 @@ static int check_moe(const struct spec *s, bool convnext)
         return 0;
     const counts *experts[] = { &s->model.moe.core, &s->model.moe.universal };
     const char *keys[] = { "model.moe.core", "model.moe.universal" };
-    int stages = moe_stages(s, convnext), most = 0;
+    int stages = moe_stages(s, convnext);
     for (int i = 0; i < 2; i++) {
         if (experts[i]->n != 1 && experts[i]->n != stages)
             return spec_fail(s, keys[i], "%d values, but MoE blocks lie in %d stage%s", experts[i]->n, stages,
                              stages > 1 ? "s" : "");
-        for (int j = 0; j < experts[i]->n; j++) {
-            most = MAX(most, experts[i]->v[j]);
-            if (i && experts[i]->v[j] && s->model.moe.kind != MOE_sphero)
+        for (int j = 0; i && j < experts[i]->n; j++)
+            if (experts[i]->v[j] && s->model.moe.kind != MOE_sphero)
                 return spec_fail(s, keys[i], "universal experts belong to kind: sphero");
-        }
     }
     for (int j = 0; j < stages; j++)
         if (!list_at(*experts[0], j) && !list_at(*experts[1], j))

@@ -195,9 +195,7 @@ static int list_items(const struct key *k, const struct yaml *y, const struct ya
     if (y->kind == YAML_TEXT && find_word(k, slice_of(y->text), false, &value) && slice_eq(value, "[]"))
         *n = 0;
     struct limits l = read_limits(k);
-    if (y->kind == YAML_MAP || *n < l.least || *n > l.most)
-        return -1;
-    return 0;
+    return *n < l.least || *n > l.most ? -1 : 0;
 }
 
 static int read_numbers(arena *a, const struct key *k, const struct yaml *y, void *field)
