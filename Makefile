@@ -1,7 +1,7 @@
 # jetcl. `make help` lists the targets. Sources are found by wildcard; config.mak comes from ./configure.
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
-ifeq ($(filter help clean size layers,$(MAKECMDGOALS)),)
+ifeq ($(filter help clean size,$(MAKECMDGOALS)),)
 include config.mak
 endif
 
@@ -88,13 +88,18 @@ check-cl:                                    ## syntax of every kernel, with cla
 
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
 LAYERS := base spec ckpt dev data graph op autograd fuse nn model log train recycle bench study cli
-layers:                                      ## no include runs up the layers
+# Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
+layers: $(OBJECTS)                           ## no include runs up the layers, no call up a folder's order
 	@fail=0; seen=; for layer in $(LAYERS); do \
 	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
 	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|}|cl)/"); \
 	   [ -z "$$bad" ] || { echo "$$bad"; fail=1; }; done; \
 	 bad=$$(grep -ln 'CL/cl' core/*/*.[ch] data/*.[ch] 2>/dev/null | grep -v core/dev/); \
 	 [ -z "$$bad" ] || { echo "OpenCL outside core/dev: $$bad"; fail=1; }; \
+	 for header in $$(grep -l '^ \* Order: ' core/*/*.h); do dir=$${header%/*}; \
+	   objects=$$(cd $$dir && ls *.c | sed 's/c$$/o/'); \
+	   (cd $(B)/$$dir && nm -A -P $$objects) | awk -v dir=$$dir -f tests/order.awk \
+	     -v order="$$(sed -n 's/^ \* Order: //p' $$header | tr '\n' ' ')" || fail=1; done; \
 	 [ $$fail = 0 ] && echo "layers: ok"
 
 lint:                                        ## both compilers, warnings as errors

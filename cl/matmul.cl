@@ -9,9 +9,9 @@ kernel void matmul(PRODUCT_ARGS, local float *unused)
     const int z = get_global_id(2);
     if (j >= size.y || i >= size.x)
         return;
-    a += place(la, z, size.w) + (flags & TURN_A ? i : i * la.y);
-    b += place(lb, z, size.w) + (flags & TURN_B ? j * lb.y : j);
-    const long sa = flags & TURN_A ? la.y : 1, sb = flags & TURN_B ? 1 : lb.y;
+    a += place(la, z, size.w) + (flags & TRANS_A ? i : i * la.y);
+    b += place(lb, z, size.w) + (flags & TRANS_B ? j * lb.y : j);
+    const long sa = flags & TRANS_A ? la.y : 1, sb = flags & TRANS_B ? 1 : lb.y;
     float y = 0;
     for (long k = 0; k < size.z; k++)
         y = fma(a[k * sa], b[k * sb], y);

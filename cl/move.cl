@@ -4,11 +4,11 @@
  *                  at src_from
  *   pad_block      dst (a, dst_run) = zeros with src (a, run) at `from`
  *   permute_rows   dst rows of `run` values, together in src too: there at s0 .. s4 along axes e0 .. e4
- *   permute_turn   two axes turned: u lies together in src, v in dst; the others stay as they are
+ *   permute_transpose   two axes turned: u lies together in src, v in dst; the others stay as they are
  *
  * Groups are counted along one axis only: a GPU's other two may end at 65535.
  */
-#include "turn.h"
+#include "transpose.h"
 
 static inline void copy_run(__global const float *s, __global float *d, long n)
 {
@@ -91,7 +91,7 @@ __kernel ALONE void permute_rows(__global const float *src, __global float *dst,
  *     |  turned   |                 |          |
  *     +-----------+                 +----------+ v
  */
-__kernel ALONE void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e,
+__kernel ALONE void permute_transpose(__global const float *src, __global float *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;
@@ -112,7 +112,7 @@ __kernel ALONE void permute_turn(__global const float *src, __global float *dst,
             const long v = min(at, nv - 16);
 #define LOAD(k)  float16 x##k = load_16(src + (v + k) * sv + u, 16, 0), y##k;
 #define STORE(k) if (k >= first && k < last) store_16(x##k, dst + (u + k) * du + v, 16);
-            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
+            SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
         }
     }
 }

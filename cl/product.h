@@ -5,7 +5,7 @@
  * A long4 places an operand: (element of the first value, stride of a row, stride of outer, stride of inner).
  */
 enum {
-    TURN_A = 1, TURN_B = 2,                   // A is stored (k m), B is stored (n k)
+    TRANS_A = 1, TRANS_B = 2,                   // A is stored (k m), B is stored (n k)
     GELU = 4, BIAS = 8,
     PRE = 16,                                 // what goes into the activation is kept in `side`
     RESIDUAL = 32,                            // `other` is added
@@ -13,7 +13,7 @@ enum {
     ADD = 128,                                // what C holds is added at the end, after the activation
     SLOPE = 256,                              // the activation's derivative is kept in `side`
     FACTOR = 512,                             // `other` is multiplied with, where else it would be added
-    SUMS = 1024                               // (CPUs, TURN_A) side[i] = sum of A's column i
+    SUMS = 1024                               // (CPUs, TRANS_A) side[i] = sum of A's column i
 };
 
 #define EPILOGUE_ARGS                                                                                     \
@@ -29,7 +29,7 @@ enum {
     const int share,                          /* of k for one group; less than k: group z / batches does  \
                                                  its part and writes a slab of its own, slabs lie         \
                                                  m * n * batches apart */                                 \
-    volatile global int *turns                /* CPUs: take.h */
+    volatile global int *tickets                /* CPUs: ticket.h */
 
 static long place(const long4 l, const int z, const int inner)
 {

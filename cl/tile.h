@@ -8,7 +8,7 @@
  * lie (local or global); if wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one
  * k of the panel to the next.
  */
-#include "turn.h"
+#include "transpose.h"
 // Into the second cache; near: into the first. PoCL's prefetch() does nothing, its compiler's own does.
 // Addresses past the end are harmless.
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
@@ -69,7 +69,7 @@ static void pack_turned(SPACE float16 *to, global const float *b, const long row
             const int k = min(k0, kk - 16);                 // the last square overlaps the one before
 #define LOAD(i) float16 x##i = load_16(b + min(i, last) * row + k, 16, 0), y##i;
 #define STORE(i) to[(k + i) * NV + v] = x##i;
-            SIXTEEN(LOAD) TURN(x, y) SIXTEEN(STORE)
+            SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
         }
         for (int k = 0; k < kk && kk < 16; k++) {
             float t[16];

@@ -21,7 +21,7 @@
 #define B_STEP step
 #include "tile.h"
 #include "special.h"
-#include "take.h"
+#include "ticket.h"
 
 #define LOG2_E 1.44269504f
 #define PANELS(n) (((n) + WIDE - 1) / WIDE)
@@ -173,7 +173,7 @@ static int16 edge_of(const int n)
 
 /* p[MR][PADDED(n)]: scores -> 2^(scale (score - top)), not divided by their sums; tops: the largest of each
  * row. All rows go together: their sums do not wait for one another, and constants are fetched once. */
-static void soften(global float16 *p, const int n, const float scale, float *tops, float *sums)
+static void softmax_block(global float16 *p, const int n, const float scale, float *tops, float *sums)
 {
     const int wide = PADDED(n) / 16, last = (n - 1) / 16;
     const int16 edge = edge_of(n);
@@ -197,17 +197,17 @@ static void soften(global float16 *p, const int n, const float scale, float *top
     ROWS(SUM)
 }
 
-/* heads: b*h; turns: take.h's; slab: floats of a group's work. log_sum may be NULL. */
+/* heads: b*h; tickets: ticket.h's; slab: floats of a group's work. log_sum may be NULL. */
 ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum,
                             global float *work, const int n, const int h, const int d, const int heads,
-                            volatile global int *turns, const long slab, const float scale)
+                            volatile global int *tickets, const long slab, const float scale)
 {
     const long row = 3L * h * d, out_row = (long)h * d;
     const float scale_2 = scale * LOG2_E;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab);
     global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
-    for (int z = take(turns), next; z < heads; z = next) {
-        next = take(turns);
+    for (int z = next_ticket(tickets), next; z < heads; z = next) {
+        next = next_ticket(tickets);
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
         global float *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_turned(keys, k, row, d, n);
@@ -220,7 +220,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
             const struct left qs = { q + i * row, row, 1, rows };
             const struct left ps = { (global const float *)p, PADDED(n), 1, rows };
             multiply_wide(p, &qs, &k_turned, d, n);
-            soften(p, n, scale_2, tops, sums);
+            softmax_block(p, n, scale_2, tops, sums);
             for (int r = MR; r < 16; r++)
                 tops[r] = sums[r] = 1;
             if (log_sum) {                                   // 16 logarithms cost less than one
@@ -232,7 +232,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
             multiply(o + i * out_row, out_row, &ps, &v_plain, n, d, sums, false, &f);
         }
     }
-    leave(turns);
+    return_tickets(tickets);
 }
 
 /* ---- backward ------------------------------------------------------------------------------------------ */
@@ -264,7 +264,7 @@ static void turn_back(global float16 *p, global float16 *g, const int n, const f
 ALONE kernel void attention_grad(global const float *qkv, global const float *log_sum,
                                  global const float *dout, global float *dqkv, global float *work,
                                  const int n, const int h, const int d, const int heads,
-                                 volatile global int *turns, const long slab, const float scale,
+                                 volatile global int *tickets, const long slab, const float scale,
                                  const int block)
 {
     const int wide = PADDED(n) / 16, deep_wide = PADDED(d) / 16;
@@ -279,8 +279,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
         one[r] = 1;
         scales[r] = scale;
     }
-    for (int z = take(turns), next; z < heads; z = next) {
-        next = take(turns);
+    for (int z = next_ticket(tickets), next; z < heads; z = next) {
+        next = next_ticket(tickets);
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
         global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
         global const float *go = dout + out_at;
@@ -322,5 +322,5 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
             }
         }
     }
-    leave(turns);
+    return_tickets(tickets);
 }

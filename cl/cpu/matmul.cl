@@ -19,7 +19,7 @@
  */
 #include "product.h"
 #include "special.h"
-#include "take.h"
+#include "ticket.h"
 #define AHEAD                                 \
     PREFETCH(f.p);                            \
     f.p += f.step;                            \
@@ -165,7 +165,7 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
     const int m0 = at.x * (int)block.x, m1 = min(m0 + (int)block.x, (int)size.x);
     const int n0 = at.y * (int)block.y, n1 = min(n0 + (int)block.y, (int)size.y);
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
-    const int turn_a = flags & TURN_A, turn_b = flags & TURN_B;
+    const int turn_a = flags & TRANS_A, turn_b = flags & TRANS_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
     const int late = BIAS | GELU | PRE | SLOPE | FACTOR | ADD | (flags & GELU ? RESIDUAL : 0);
     struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha,
@@ -237,14 +237,14 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     const bool whole = block.y <= block.w && min((long)share, size.z) <= block.z;
     const bool alone = gm == 1 && gn == 1 && batches > 1;
     int packed = -1;
-    for (int i = take(turns); i < blocks; i = take(turns)) {
+    for (int i = next_ticket(tickets); i < blocks; i = next_ticket(tickets)) {
         const int column = i / gm;
         multiply_block(a, la, b, lb, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
-                       alpha, block, share, turns, pack, (int3)(i % gm, column % gn, column / gn),
+                       alpha, block, share, tickets, pack, (int3)(i % gm, column % gn, column / gn),
                        packed == column, alone);
         packed = whole ? column : -1;
     }
-    leave(turns);
+    return_tickets(tickets);
 }
 
 /* C = epilogue(sum of all parts' slabs): one item takes `rows` rows of one batch. */

@@ -122,7 +122,7 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
     const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z);
     const int x = get_local_id(0), y = get_local_id(1), id = y * GX + x;
-    const int along_a = !(flags & TURN_A), along_b = flags & TURN_B;
+    const int along_a = !(flags & TRANS_A), along_b = flags & TRANS_B;
     const long ak = along_a ? 1 : la.y, bk = along_b ? 1 : lb.y;
     a += place(la, z, size.w) + m0 * (along_a ? la.y : 1);
     b += place(lb, z, size.w) + n0 * (along_b ? lb.y : 1);

@@ -45,7 +45,7 @@ __kernel GROUP void permute_rows(__global const float *src, __global float *dst,
  * needed, so that reading a column meets every bank. */
 #define SIDE 32
 
-__kernel GROUP void permute_turn(__global const float *src, __global float *dst, long4 size, long4 e,
+__kernel GROUP void permute_transpose(__global const float *src, __global float *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
     __local float square[SIDE][SIDE + 1];

@@ -1,6 +1,6 @@
 /* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class
  * wants it, and only after a few small products came out right: some versions are wrong on some devices. */
-#include "dev/ocl.h"
+#include "dev/list.h"
 #include <clblast_c.h>
 #include <math.h>
 
@@ -19,7 +19,7 @@ static void check_matrix(char name, range r, i64 rows, i64 cols, i64 ld, i64 bat
           (long long)has);
 }
 
-void gemm_check(const struct gemm *g)
+static void gemm_check(const struct gemm *g)
 {
     check(g->batch >= 1 && g->m >= 1 && g->n >= 1 && g->k >= 1, "gemm of %lld x %lld x %lld, batch %lld",
           (long long)g->m, (long long)g->n, (long long)g->k, (long long)g->batch);
@@ -29,8 +29,9 @@ void gemm_check(const struct gemm *g)
     check_matrix('C', g->c, g->m, g->n, g->ldc, g->batch, g->sc);
 }
 
-int gemm_run(const struct gemm *g, cl_command_queue queue)
+static int gemm_run(const void *what, cl_command_queue queue)
 {
+    const struct gemm *g = what;
     CLBlastTranspose ta = g->ta ? CLBlastTransposeYes : CLBlastTransposeNo;
     CLBlastTranspose tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
     size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
@@ -119,4 +120,12 @@ bool dev_blas(dev *d)
         fail_clear();
     }
     return d->blas == BLAS_RIGHT;
+}
+
+void launch_gemm(launches *l, const struct gemm *g, const char *label)
+{
+    gemm_check(g);
+    f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
+    launch k = { .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk };
+    launch_other(l, &k, gemm_run, g, sizeof *g);
 }

@@ -77,7 +77,7 @@ u64 mem_bytes(const mem *m)        { return m->bytes; }
 u64 dev_mem_used(const dev *d)     { return d->used; }
 u64 dev_mem_peak(const dev *d)     { return d->peak; }
 
-static void check_range(range r)
+void mem_check(range r)
 {
     unsigned long long off = r.off, bytes = r.bytes;
     check(r.mem, "range without memory, %llu bytes at %llu", bytes, off);
@@ -88,7 +88,7 @@ static void check_range(range r)
 cl_mem mem_bind(range r)
 {
     mem *m = r.mem;
-    check_range(r);
+    mem_check(r);
     check(r.off % m->d->info.align == 0, "%s: offset %llu is not a multiple of %u", m->what,
           (unsigned long long)r.off, m->d->info.align);
     if (!m->cl || (r.off == 0 && r.bytes == m->bytes))
@@ -112,7 +112,7 @@ cl_mem mem_bind(range r)
 
 static int write(dev *d, range r, const void *src, cl_bool wait)
 {
-    check_range(r);
+    mem_check(r);
     if (!d->queue || !r.bytes)
         return 0;
     return OCL(r.mem->what,
@@ -121,7 +121,7 @@ static int write(dev *d, range r, const void *src, cl_bool wait)
 
 static int read(dev *d, range r, void *dst, cl_bool wait)
 {
-    check_range(r);
+    mem_check(r);
     if (!r.bytes)
         return 0;
     if (!d->queue) {
@@ -137,37 +137,10 @@ int mem_read(dev *d, range r, void *dst)              { return read(d, r, dst, C
 int mem_write_later(dev *d, range r, const void *src) { return write(d, r, src, CL_FALSE); }
 int mem_read_later(dev *d, range r, void *dst)        { return read(d, r, dst, CL_FALSE); }
 
-/* Drivers for CPUs fill on one core: PoCL's takes 1.5 times as long as the kernel on two, and twice where
- * nobody has touched the pages. The list costs 0.2 ms. */
-static int fill_by_kernel(dev *d, range r, u32 pattern)
-{
-    launches *l = launches_new(d, r.mem->what);
-    i64 n = (i64)r.bytes / 4;
-    size_t groups = (size_t)CEIL_DIV(n, START_BLOCK);
-    launch_add(l, &(launch){ .file = "start", .kernel = "fill", .global = { groups },
-                             .args = { ARG_RANGE(r), ARG_LONG(n), ARG_INT((i32)pattern) } });
-    int rc = launches_compile(l) || launches_run(l) ? -1 : 0;
-    launches_free(l);
-    return rc;
-}
-
-int mem_fill(dev *d, range r, u32 pattern)
-{
-    check_range(r);
-    check(r.off % 4 == 0 && r.bytes % 4 == 0, "%s: fill of %llu bytes", r.mem->what,
-          (unsigned long long)r.bytes);
-    if (!d->queue || !r.bytes)
-        return 0;
-    if (d->class == DEV_CPU && r.bytes >= 16 << 20 && r.off % d->info.align == 0)
-        return fill_by_kernel(d, r, pattern);
-    return OCL(r.mem->what,
-               clEnqueueFillBuffer(d->queue, r.mem->cl, &pattern, 4, r.off, r.bytes, 0, NULL, NULL));
-}
-
 int mem_copy(dev *d, range dst, range src)
 {
-    check_range(dst);
-    check_range(src);
+    mem_check(dst);
+    mem_check(src);
     check(dst.bytes == src.bytes, "copy of %llu bytes to %llu", (unsigned long long)src.bytes,
           (unsigned long long)dst.bytes);
     if (!d->queue || !src.bytes)

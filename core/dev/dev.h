@@ -6,6 +6,10 @@
  *     launch_add(l, &(launch){ .file = "softmax", .kernel = "softmax_rows", .global = { 64 }, .local = { 1 },
  *                              .args = { ARG_RANGE(x), ARG_RANGE(y), ARG_INT(64), ARG_INT(10) } });
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: probe ocl cache null source tunables program buffer launch order profile enqueue blas fill choose
+ * Order: open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -15,7 +19,7 @@ typedef struct dev dev;
 typedef struct mem mem;
 typedef struct launches launches;
 
-/* ---- device.c ------------------------------------------------------------------------------------------ */
+/* ---- probe.c, choose.c, open.c ------------------------------------------------------------------------- */
 
 /* A class says which shape of kernel a device wants: files in cl/cpu and cl/gpu override those in cl/. */
 enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
@@ -71,7 +75,7 @@ typedef u64 fence;
 fence dev_fence(dev *d);
 int   dev_wait(dev *d, fence f);
 
-/* ---- buffer.c ------------------------------------------------------------------------------------------ */
+/* ---- buffer.c, fill.c ---------------------------------------------------------------------------------- */
 
 /* One allocation, at most max_alloc bytes. NULL + fail(FAULT_DEVICE) naming `what`, the size and the limit.
  * Contents are undefined (the null device keeps none). */
@@ -104,13 +108,14 @@ int mem_read_later(dev *d, range r, void *dst);         /* dst is filled when a 
 int mem_fill(dev *d, range r, u32 pattern);             /* enqueued */
 #define START_BLOCK 16384                               /* values that a group of cl/start.cl takes */
 int mem_copy(dev *d, range dst, range src);             /* enqueued */
-/* Two I32, zero between launches, for a kernel whose groups take pieces of work in turns (cl/take.h). Others
- * at each call, so that launches may overlap (some 256 calls later the same: then they do not). */
-range dev_turns(dev *d);
+/* Two I32, zero between launches, from which the groups of a kernel draw tickets for pieces of work
+ * (cl/ticket.h). Others at each call, so that launches may overlap (the same after 256 calls: those do not
+ * overlap). */
+range dev_tickets(dev *d);
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
 
-/* ---- launch.c ------------------------------------------------------------------------------------------ */
+/* ---- launch.c, enqueue.c, profile.c -------------------------------------------------------------------- */
 
 enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL,
                 ARG_KIND_LONG4 };
@@ -151,6 +156,8 @@ int       launches_run(launches *l);
 int       launches_run_part(launches *l, int from, int to);     /* launches [from, to), in order */
 /* Runs once with profiling and waits: seconds[i] of each launch from device events. */
 int       launches_time(launches *l, f64 *seconds);
+
+/* ---- tunables.c ---------------------------------------------------------------------------------------- */
 
 /* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
  * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */

@@ -1,7 +1,5 @@
-/* launch.c: launch lists. Compiling finds each launch its program, gives it a cl_kernel of its own and binds
- * the arguments once; running is one enqueue per launch and nothing else.
- *
- *     launch_add ... -> launches_compile -> launches_run, launches_run, ...
+/* launch.c: launch lists. Binding finds each launch its program, gives it a cl_kernel of its own and sets the
+ * arguments once, so that running (enqueue.c) is one enqueue per launch and nothing else.
  */
 #include "dev/list.h"
 
@@ -63,24 +61,21 @@ void launch_add(launches *l, const launch *k)
     for (int i = 0; i < 3; i++) {
         e->global[i] = i && !k->global[i] ? 1 : k->global[i];
         e->local[i] = k->local[i] ? k->local[i] : 1;
-        check(e->global[i] % e->local[i] == 0, "%s: global size %zu of axis %d is no multiple of %zu",
+        check(e->global[i] % e->local[i] == 0, "%s: global size %zu of axis %d is not a multiple of %zu",
               k->kernel, e->global[i], i, e->local[i]);
     }
 }
 
-void launch_gemm(launches *l, const struct gemm *g, const char *label)
+void launch_other(launches *l, const launch *k, launch_call *call, const void *what, size_t bytes)
 {
-    gemm_check(g);
-    f64 mnk = (f64)g->m * (f64)g->n * (f64)g->k * (f64)g->batch;
-    launch k = { .file = "clblast", .kernel = "gemm", .label = label, .flops = 2 * mnk };
-    struct entry *e = add(l, &k);
-    e->gemm = arena_one(l->a, struct gemm);
-    *e->gemm = *g;
+    struct entry *e = add(l, k);
+    e->call = call;
+    e->what = memcpy(arena_bytes(l->a, bytes, 16), what, bytes);
 }
 
 /* ---- compiling ----------------------------------------------------------------------------------------- */
 
-static const char *where(const struct entry *e)
+const char *launch_where(const struct entry *e)
 {
     static _Thread_local char text[256];
     snprintf(text, sizeof text, "%s%s%s%s", e->k.kernel, e->k.label ? " (" : "", e->k.label ? e->k.label : "",
@@ -93,7 +88,7 @@ static bool same(const char *a, const char *b) { return !strcmp(a ? a : "", b ? 
 /* Do a and b go into one program? */
 static bool together(const struct entry *a, const struct entry *b)
 {
-    return !b->gemm && !a->k.source == !b->k.source && same(a->k.file, b->k.file) &&
+    return !b->call && !a->k.source == !b->k.source && same(a->k.file, b->k.file) &&
            same(a->k.defs, b->k.defs);
 }
 
@@ -173,13 +168,13 @@ static void check_args(const struct entry *e)
     int n = 0;
     while (n < MAX_ARGS && e->k.args[n].kind != ARG_END)
         n++;
-    check(n == k->args, "%s takes %d arguments, the launch gives %d", where(e), k->args, n);
+    check(n == k->args, "%s takes %d arguments, the launch gives %d", launch_where(e), k->args, n);
     for (int i = 0; i < n; i++)
         check(!k->kinds[i] || k->kinds[i] == e->k.args[i].kind, "%s: argument %d is %s, the launch gives %s",
-              where(e), i, kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
+              launch_where(e), i, kind_names[k->kinds[i]], kind_names[e->k.args[i].kind]);
     for (int i = 0; i < 3; i++)
         check(!k->required[0] || k->required[i] == e->local[i], "%s: needs groups of %zu x %zu x %zu",
-              where(e), k->required[0], k->required[1], k->required[2]);
+              launch_where(e), k->required[0], k->required[1], k->required[2]);
 }
 
 static int check_limits(const dev *d, const struct entry *e)
@@ -189,10 +184,10 @@ static int check_limits(const dev *d, const struct entry *e)
     for (int i = 0; i < e->kernel->args; i++)
         local += e->k.args[i].kind == ARG_KIND_LOCAL ? e->k.args[i].bytes : 0;
     if (group > e->kernel->max_group)
-        return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel", where(e),
-                    group, d->info.name, e->kernel->max_group);
+        return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel",
+                    launch_where(e), group, d->info.name, e->kernel->max_group);
     if (local > d->info.local_mem)
-        return fail(FAULT_DEVICE, "%s: needs %llu bytes of local memory; %s has %llu", where(e),
+        return fail(FAULT_DEVICE, "%s: needs %llu bytes of local memory; %s has %llu", launch_where(e),
                     (unsigned long long)local, d->info.name, (unsigned long long)d->info.local_mem);
     return 0;
 }
@@ -202,17 +197,17 @@ static int bind_arg(struct entry *e, int i)
     const arg *v = &e->k.args[i];
     cl_mem m = NULL;
     if (v->kind == ARG_KIND_RANGE && v->r.mem && v->r.bytes && !(m = mem_bind(v->r)))
-        return fail_in("%s: argument %d", where(e), i);
+        return fail_in("%s: argument %d", launch_where(e), i);
     const struct { const void *value; size_t size; } as[] = {
         [ARG_KIND_RANGE] = { &m, sizeof m },       [ARG_KIND_INT] = { &v->i, sizeof v->i },
         [ARG_KIND_LONG] = { &v->l, sizeof v->l },  [ARG_KIND_REAL] = { &v->f, sizeof v->f },
         [ARG_KIND_LOCAL] = { NULL, v->bytes },     [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
     };
     cl_int code = clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value);
-    return code ? ocl_check(where(e), code, "clSetKernelArg") : 0;
+    return code ? ocl_check(launch_where(e), code, "clSetKernelArg") : 0;
 }
 
-static int bind(launches *l, struct entry *e)
+static int launch_bind(launches *l, struct entry *e)
 {
     cl_int code;
     check_args(e);
@@ -221,111 +216,37 @@ static int bind(launches *l, struct entry *e)
     if (!(e->global[0] && e->global[1] && e->global[2]))
         return 0;
     e->cl = clCreateKernel(e->kernel->program->cl, e->kernel->name, &code);
-    if (ocl_check(where(e), code, "clCreateKernel"))
+    if (ocl_check(launch_where(e), code, "clCreateKernel"))
         return -1;
     for (int i = 0; i < e->kernel->args; i++)
         if (bind_arg(e, i))
             return -1;
-    trace(TRACE_launch, "%s %s: %s, %zu x %zu x %zu by %zu x %zu x %zu", l->name, where(e),
+    trace(TRACE_launch, "%s %s: %s, %zu x %zu x %zu by %zu x %zu x %zu", l->name, launch_where(e),
           e->kernel->program->label, e->global[0], e->global[1], e->global[2], e->local[0], e->local[1],
           e->local[2]);
     return 0;
 }
 
-int launches_compile(launches *l)
+int launches_bind(launches *l)
 {
     for (; l->compiled < l->n; l->compiled++) {
         struct entry *e = &l->e[l->compiled];
-        if (!l->d->queue || e->gemm)
+        if (!l->d->queue || e->call)
             continue;
         if (!e->kernel && (e->k.source ? find_group(l, l->compiled) : find_file(l, l->compiled)))
-            return fail_in("%s", where(e));
-        if (bind(l, e))
+            return fail_in("%s", launch_where(e));
+        if (launch_bind(l, e))
             return -1;
     }
-    return order_find(l);
+    return 0;
 }
-
-/* ---- running ------------------------------------------------------------------------------------------- */
 
 int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after, cl_event *event)
 {
-    if (e->gemm)
-        return gemm_run(e->gemm, queue);
+    if (e->call)
+        return e->call(e->what, queue);
     if (!e->cl)
         return 0;
     cl_int code = clEnqueueNDRangeKernel(queue, e->cl, 3, NULL, e->global, e->local, n, after, event);
-    return code ? ocl_check(where(e), code, "clEnqueueNDRangeKernel") : 0;
-}
-
-int launches_run_part(launches *l, int from, int to)
-{
-    check(l->compiled == l->n, "%s is not compiled", l->name);
-    check(0 <= from && from <= to && to <= (int)l->n, "launches %d to %d of %zu", from, to, l->n);
-    if (!l->d->queue)
-        return 0;
-    if (trace_on(TRACE_time))
-        return launches_trace(l, from, to);
-    for (int i = from; i < to; i++)
-        if (launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL))
-            return -1;
-    return 0;
-}
-
-int launches_run(launches *l)
-{
-    return l->events && !trace_on(TRACE_time) ? order_run(l) : launches_run_part(l, 0, (int)l->n);
-}
-
-/* ---- timing -------------------------------------------------------------------------------------------- */
-
-static cl_command_queue timed_queue(dev *d)
-{
-    cl_int e = 0;
-    if (!d->timed)
-        d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &e);
-    return ocl_check(d->info.name, e, "clCreateCommandQueue") ? NULL : d->timed;
-}
-
-/* A gemm is several kernels of CLBlast's own: timed by the host's clock around it. */
-static int time_gemm(struct entry *e, cl_command_queue q, f64 *seconds)
-{
-    if (OCL(where(e), clFinish(q)))
-        return -1;
-    f64 start = clock_now();
-    if (launch_enqueue(e, q, 0, NULL, NULL) || OCL(where(e), clFinish(q)))
-        return -1;
-    *seconds = clock_now() - start;
-    return 0;
-}
-
-int launches_time_part(launches *l, int from, int to, f64 *seconds)
-{
-    arena *a = arena_open("events");
-    cl_event *events = arena_array(a, cl_event, MAX(to - from, 1));
-    cl_command_queue q = timed_queue(l->d);
-    int rc = !q || dev_finish(l->d) ? -1 : 0;
-    for (int i = from; i < to && !rc; i++)
-        rc = l->e[i].gemm ? time_gemm(&l->e[i], q, &seconds[i - from])
-                          : launch_enqueue(&l->e[i], q, 0, NULL, l->e[i].cl ? &events[i - from] : NULL);
-    if (q && OCL(l->name, clFinish(q)))
-        rc = -1;
-    for (int i = 0; i < to - from; i++) {
-        cl_ulong start = 0, end = 0;
-        if (!events[i])
-            continue;
-        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
-        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
-        seconds[i] = 1e-9 * (f64)(end - start);
-        clReleaseEvent(events[i]);
-    }
-    arena_close(a);
-    return rc;
-}
-
-int launches_time(launches *l, f64 *seconds)
-{
-    check(l->compiled == l->n, "%s is not compiled", l->name);
-    memset(seconds, 0, l->n * sizeof *seconds);
-    return l->d->queue ? launches_time_part(l, 0, (int)l->n, seconds) : 0;
+    return code ? ocl_check(launch_where(e), code, "clEnqueueNDRangeKernel") : 0;
 }

@@ -10,7 +10,7 @@
 #include "dev/dev.h"
 
 #define MAX_FENCES 64
-#define TURNS      256
+#define TICKETS    256
 
 struct dev {
     arena           *a;
@@ -19,10 +19,11 @@ struct dev {
     bool             rounded;                /* correctly rounded division and square root can be asked for */
     cl_device_id     id;
     cl_context       context;
-    cl_command_queue queue, timed, loose;    /* queue NULL: the null device; timed, and loose, whose commands
-                                                wait for their events alone: made when first wanted */
-    mem             *turns;                  /* TURNS pairs for dev_turns(), the last one handed out */
-    int              turn;
+    cl_command_queue queue;                  /* NULL: the null device */
+    cl_command_queue timed, unordered;       /* made when first needed; commands of the latter wait for their
+                                                events alone */
+    mem             *tickets;                /* TICKETS pairs for dev_tickets(), the last one handed out */
+    int              ticket;
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
@@ -46,6 +47,9 @@ struct mem {
     struct sub *subs[256];
 };
 
+/* A device of the driver's, not open. */
+struct found { cl_platform_id platform; cl_device_id id; struct dev_info info; };
+
 /* ---- ocl.c */
 const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
 int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
@@ -57,6 +61,7 @@ dev *null_open(void);
 
 /* ---- buffer.c */
 cl_mem mem_bind(range r);                    /* the buffer or sub-buffer to give a kernel; NULL + fail */
+void   mem_check(range r);                   /* lies inside its mem */
 
 /* ---- source.c */
 /* The whole text of kernel file `file` for d's class: prelude, then the file, each behind a #line. *path:
@@ -68,7 +73,7 @@ const char *source_wrap(arena *a, const char *group, const char *text);
 bool        source_plain(const dev *d);      /* generic kernels only? */
 void        source_hash(char hex[20]);       /* of all kernel texts */
 
-/* ---- tune.c */
+/* ---- tunables.c */
 void tune_load(dev *d);                      /* the tuning file's rows, if there is one for d */
 
 /* ---- program.c: built once per device, text and options, and kept on disk */
@@ -97,12 +102,11 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
 struct kernel  *program_kernel(dev *d, struct program *p, const char *name);
 void            programs_close(dev *d);
 
-/* ---- launch.c, profile.c */
-/* Seconds of launches [from, to) by device events, the queue drained before and after. */
-int launches_time_part(launches *l, int from, int to, f64 *seconds);
-int launches_trace(launches *l, int from, int to);          /* the same, as a table in JETCL_TRACE=time */
+/* ---- probe.c */
+u64 probe_number(cl_device_id id, cl_device_info what);     /* of 4 or 8 bytes; 0: the driver does not know */
+int probe_devices(arena *a, struct found **out);            /* all usable ones; how many */
 
-/* ---- blas.c */
-void gemm_check(const struct gemm *g);       /* sizes make sense and stay inside their ranges */
-int  gemm_run(const struct gemm *g, cl_command_queue queue);
+/* ---- choose.c */
+struct found *choose_device(arena *a, const char *spec);    /* NULL + fail with those there are */
+
 #endif

@@ -10,7 +10,7 @@
  * another size.) Other commands stay in the device's own queue:
  *
  *     queue   ... a write, [start] ................. [barrier: all of the list] ...
- *     loose                 launches, each behind those it waits for
+ *     unordered             launches, each after those it waits for
  *
  * For CPUs only: on GPUs it is not measured, and their drivers may pay more for the events than they gain.
  */
@@ -67,7 +67,7 @@ static bool can_overlap(const launches *l)
     const dev *d = l->d;
     cl_command_queue_properties p = 0;
     for (size_t i = 0; i < l->n; i++)
-        if (l->e[i].gemm)
+        if (l->e[i].call)
             return false;
     return d->queue && d->class == DEV_CPU && !trace_on(TRACE_in_order) &&
            !clGetDeviceInfo(d->id, CL_DEVICE_QUEUE_PROPERTIES, sizeof p, &p, NULL) &&
@@ -77,8 +77,8 @@ static bool can_overlap(const launches *l)
 static int make_queue(dev *d)
 {
     cl_int e = 0;
-    if (!d->loose)
-        d->loose = clCreateCommandQueue(d->context, d->id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &e);
+    if (!d->unordered)
+        d->unordered = clCreateCommandQueue(d->context, d->id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &e);
     return ocl_check(d->info.name, e, "clCreateCommandQueue");
 }
 
@@ -117,7 +117,7 @@ static int enqueue(launches *l, size_t i, cl_event start)
         wait[n] = l->events[e->after[n]];
     if (!n)
         wait[n++] = start;
-    return launch_enqueue(e, l->d->loose, (cl_uint)n, wait, &l->events[i]);
+    return launch_enqueue(e, l->d->unordered, (cl_uint)n, wait, &l->events[i]);
 }
 
 /* The device's own queue goes on when all launches are done: when those are that nobody waits for. */
@@ -128,7 +128,7 @@ static int join(launches *l)
     for (size_t i = 0; i < l->n; i++)
         if (l->e[i].cl && !l->e[i].waited)
             wait[n++] = l->events[i];
-    return OCL(l->name, clFlush(l->d->loose)) ||
+    return OCL(l->name, clFlush(l->d->unordered)) ||
            OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
 }
 
@@ -171,7 +171,7 @@ int order_run(launches *l)
         rc = enqueue(l, n, start);
     rc = rc ? rc : join(l);
     if (rc)
-        clFinish(l->d->loose);                    // whatever runs must not outlive the list
+        clFinish(l->d->unordered);                    // whatever runs must not outlive the list
     clReleaseEvent(start);
     for (size_t i = 0; i < n; i++)
         if (l->events[i])

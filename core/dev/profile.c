@@ -1,6 +1,61 @@
-/* profile.c: JETCL_TRACE=time: where the device's time goes, one line per kernel, the slowest first. */
-#include "dev/ocl.h"
+/* profile.c: where the device's time goes. Launches are timed by device events in a queue of their own;
+ * JETCL_TRACE=time prints one line per kernel, the slowest first. */
+#include "dev/list.h"
 #include <stdlib.h>
+
+static cl_command_queue timed_queue(dev *d)
+{
+    cl_int e = 0;
+    if (!d->timed)
+        d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &e);
+    return ocl_check(d->info.name, e, "clCreateCommandQueue") ? NULL : d->timed;
+}
+
+/* A call may be several kernels of a library's own: timed by the host's clock around it. */
+static int time_call(struct entry *e, cl_command_queue q, f64 *seconds)
+{
+    if (OCL(launch_where(e), clFinish(q)))
+        return -1;
+    f64 start = clock_now();
+    if (launch_enqueue(e, q, 0, NULL, NULL) || OCL(launch_where(e), clFinish(q)))
+        return -1;
+    *seconds = clock_now() - start;
+    return 0;
+}
+
+/* Seconds of launches [from, to) by device events, the queue drained before and after. */
+static int time_part(launches *l, int from, int to, f64 *seconds)
+{
+    arena *a = arena_open("events");
+    cl_event *events = arena_array(a, cl_event, MAX(to - from, 1));
+    cl_command_queue q = timed_queue(l->d);
+    int rc = !q || dev_finish(l->d) ? -1 : 0;
+    for (int i = from; i < to && !rc; i++)
+        rc = l->e[i].call ? time_call(&l->e[i], q, &seconds[i - from])
+                          : launch_enqueue(&l->e[i], q, 0, NULL, l->e[i].cl ? &events[i - from] : NULL);
+    if (q && OCL(l->name, clFinish(q)))
+        rc = -1;
+    for (int i = 0; i < to - from; i++) {
+        cl_ulong start = 0, end = 0;
+        if (!events[i])
+            continue;
+        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+        clGetEventProfilingInfo(events[i], CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+        seconds[i] = 1e-9 * (f64)(end - start);
+        clReleaseEvent(events[i]);
+    }
+    arena_close(a);
+    return rc;
+}
+
+int launches_time(launches *l, f64 *seconds)
+{
+    check(l->compiled == l->n, "%s is not compiled", l->name);
+    memset(seconds, 0, l->n * sizeof *seconds);
+    return l->d->queue ? time_part(l, 0, (int)l->n, seconds) : 0;
+}
+
+/* ---- JETCL_TRACE=time ---------------------------------------------------------------------------------- */
 
 struct total { const char *kernel; int calls; f64 seconds, flops, bytes; };
 
@@ -31,7 +86,7 @@ int launches_trace(launches *l, int from, int to)
     arena *a = arena_open("times");
     f64 *seconds = arena_array(a, f64, to - from + 1), sum = 0;
     struct total *totals = arena_array(a, struct total, to - from + 1);
-    int n = 0, rc = launches_time_part(l, from, to, seconds);
+    int n = 0, rc = time_part(l, from, to, seconds);
     for (int i = from; i < to; i++) {
         const launch *k = launches_at(l, i);
         struct total *t = total_of(totals, &n, k->kernel);

@@ -26,7 +26,8 @@ const char *program_options(arena *a, const dev *d, const char *defs)
                         source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
                         i->fp16 ? " -DHAVE_FP16=1" : "", i->fp64 ? " -DHAVE_FP64=1" : "",
                         i->subgroups ? " -DHAVE_SUBGROUPS=1" : "",
-                        i->fma || d->class != DEV_CPU ? "" : " -DNO_FMA=1", defs && *defs ? " " : "", defs ? defs : "");
+                        i->fma || d->class != DEV_CPU ? "" : " -DNO_FMA=1",
+                        defs && *defs ? " " : "", defs ? defs : "");
 }
 
 static void make_key(const dev *d, const char *text, const char *options, u8 key[32])

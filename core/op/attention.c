@@ -62,7 +62,7 @@ static f64 flops_of(struct sizes s, int products)
 
 #define SIZES(l, s, t) \
     ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), \
-    ARG_RANGE(dev_turns(launches_dev(l))), ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
+    ARG_RANGE(dev_tickets(launches_dev(l))), ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
 
 static void emit_cpu(const node *n, launches *l)
 {
@@ -161,18 +161,21 @@ static u64 slab_bytes(const node *n, bool grad)
     return 4 * (u64)(t.groups * t.floats);
 }
 
-static u64 scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 : slab_bytes(n, false); }
+static u64 attention_scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 : slab_bytes(n, false); }
 
-static u64 grad_scratch(const node *n)
+static u64 attention_grad_scratch(const node *n)
 {
     struct sizes s = sizes_of(n);
     return !n->g->d ? 0 : on_gpu(n) ? 4 * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
 }
 
-static void emit(const node *n, launches *l)      { (on_gpu(n) ? emit_gpu : emit_cpu)(n, l); }
-static void grad_emit(const node *n, launches *l) { (on_gpu(n) ? grad_emit_gpu : grad_emit_cpu)(n, l); }
+static void attention_emit(const node *n, launches *l) { (on_gpu(n) ? emit_gpu : emit_cpu)(n, l); }
+static void attention_grad_emit(const node *n, launches *l)
+{
+    (on_gpu(n) ? grad_emit_gpu : grad_emit_cpu)(n, l);
+}
 
-static const char *shape(const node *n, struct shape *out)
+static const char *attention_shape(const node *n, struct shape *out)
 {
     struct sizes s = sizes_of(n);
     *out = SHAPE(s.b, s.n, s.h * s.d);
@@ -186,19 +189,20 @@ static const char *log_sum_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static const char *grad_shape(const node *n, struct shape *out)
+static const char *attention_grad_shape(const node *n, struct shape *out)
 {
     *out = n->in[0]->shape;
     return NULL;
 }
 
-static f64 macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
+static f64 attention_macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
 
 static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };      // attention_op writes it
 static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args),
-                                      .shape = grad_shape, .emit = grad_emit, .scratch = grad_scratch };
+                                      .shape = attention_grad_shape, .emit = attention_grad_emit,
+                                      .scratch = attention_grad_scratch };
 
-static void vjp(node *n, node *g, node *dx[])
+static void attention_vjp(node *n, node *g, node *dx[])
 {
     struct attention_args *a = n->args;
     if (!a->log_sum) {
@@ -208,10 +212,11 @@ static void vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&attention_grad_op, a, n->in[0], n, a->log_sum, g);
 }
 
-const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = shape, .emit = emit,
-                          .vjp = vjp, .scratch = scratch, .macs = macs };
+const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = attention_shape,
+                          .emit = attention_emit, .vjp = attention_vjp, .scratch = attention_scratch,
+                          .macs = attention_macs };
 
-static node *composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
+static node *attention_composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
 {
     node *split = op_transpose(op_reshape(qkv, SHAPE(b, n, 3, heads, d)), 2, 0, 3, 1, 4);      /* 3 b h n d */
     struct shape one = SHAPE(b * heads, n, d);
@@ -241,6 +246,6 @@ node *op_attention(node *qkv, int heads)
         return qkv;
     }
     if (!has_kernels(qkv->g->d, d))
-        return composed(qkv, b, n, heads, d);
+        return attention_composed(qkv, b, n, heads, d);
     return node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv);
 }

@@ -24,7 +24,7 @@ static const char *check_shapes(const node *n)
     return image >= INT32_MAX ? "one image has too many values" : NULL;
 }
 
-static const char *shape(const node *n, struct shape *out)
+static const char *depthwise_shape(const node *n, struct shape *out)
 {
     *out = n->in[0]->shape;
     return check_shapes(n);
@@ -55,7 +55,7 @@ static const char *defs(char out[128], const dev *d, const struct conv *k)
     return out;
 }
 
-static void emit(const node *n, launches *l)
+static void depthwise_emit(const node *n, launches *l)
 {
     const struct conv_args *a = n->args;
     const node *x = n->in[0], *w = n->in[1];
@@ -80,9 +80,9 @@ static void emit(const node *n, launches *l)
     launch_add(l, &conv);
 }
 
-static u64 scratch(const node *n) { return node_bytes(n->in[1]); }
+static u64 depthwise_scratch(const node *n) { return node_bytes(n->in[1]); }
 
-static f64 macs(const node *n)
+static f64 depthwise_macs(const node *n)
 {
     const struct conv k = conv_of(n->in[0], n->in[1]);
     return (f64)(k.kh * k.kw) * (f64)node_count(n);
@@ -98,14 +98,14 @@ static i64 chunk_of(const node *n)
     return CEIL_DIV(rows, MIN(rows, n->g->d ? dev_tune(n->g->d, "conv", "PARTS") : 32));
 }
 
-static const char *grad_shape(const node *n, struct shape *out)
+static const char *depthwise_grad_shape(const node *n, struct shape *out)
 {
     i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);
     *out = SHAPE(CEIL_DIV(rows, chunk_of(n)), node_count(n->in[1]) + node_dim(n->in[1], 0));
     return check_shapes(n);
 }
 
-static void grad_emit(const node *n, launches *l)
+static void depthwise_grad_emit(const node *n, launches *l)
 {
     const node *x = n->in[0], *g = n->in[2];
     const struct conv k = conv_of(x, n->in[1]);
@@ -122,12 +122,12 @@ static void grad_emit(const node *n, launches *l)
     launch_add(l, &grad);
 }
 
-static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args), .shape = grad_shape,
-                                      .emit = grad_emit };
+static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args),
+                                      .shape = depthwise_grad_shape, .emit = depthwise_grad_emit };
 
 extern const op depthwise_op;
 
-static void vjp(node *n, node *g, node *dx[])
+static void depthwise_vjp(node *n, node *g, node *dx[])
 {
     node *x = n->in[0], *w = n->in[1];
     i64 c = node_dim(x, 3);
@@ -139,8 +139,9 @@ static void vjp(node *n, node *g, node *dx[])
         dx[2] = op_view(sums, node_count(w), SHAPE(c));
 }
 
-const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = shape, .emit = emit,
-                          .vjp = vjp, .scratch = scratch, .macs = macs };
+const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = depthwise_shape,
+                          .emit = depthwise_emit, .vjp = depthwise_vjp, .scratch = depthwise_scratch,
+                          .macs = depthwise_macs };
 
 node *op_depthwise(node *x, node *w, node *b)
 {

@@ -4,7 +4,7 @@
 #include "op/op.h"
 #include "op/grid.h"
 
-static const char *shape(const node *n, struct shape *out)
+static const char *entmax_shape(const node *n, struct shape *out)
 {
     *out = n->in[0]->shape;
     return out->nd ? NULL : "needs an axis";
@@ -23,13 +23,15 @@ static void launch_rows(const node *n, launches *l, const char *kernel)
     launch_add(l, &k);
 }
 
-static void emit(const node *n, launches *l)      { launch_rows(n, l, "entmax15"); }
-static void grad_emit(const node *n, launches *l) { launch_rows(n, l, "entmax15_grad"); }
+static void entmax_emit(const node *n, launches *l)      { launch_rows(n, l, "entmax15"); }
+static void entmax_grad_emit(const node *n, launches *l) { launch_rows(n, l, "entmax15_grad"); }
 
-const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = shape, .emit = grad_emit };
+const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = entmax_shape,
+                            .emit = entmax_grad_emit };
 
-static void vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&entmax_grad_op, NULL, n, g); }
+static void entmax_vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&entmax_grad_op, NULL, n, g); }
 
-const op entmax_op = { "entmax", .flags = OP_INPLACE, .shape = shape, .emit = emit, .vjp = vjp };
+const op entmax_op = { "entmax", .flags = OP_INPLACE, .shape = entmax_shape, .emit = entmax_emit,
+                       .vjp = entmax_vjp };
 
 node *op_entmax15(node *x) { return node_new(&entmax_op, NULL, x); }

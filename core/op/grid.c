@@ -1,7 +1,7 @@
 /* grid.c: how many groups, of how many items. */
 #include "op/grid.h"
 
-static i64 tune(const launches *l, const launch *k, const char *macro)
+static i64 grid_tune(const launches *l, const launch *k, const char *macro)
 {
     return dev_tune(launches_dev(l), k->file, macro);
 }
@@ -15,12 +15,16 @@ int grid_operands(const node *n, launch *k)
     return c + 1;
 }
 
-i64 grid_items(const launches *l, const launch *k) { return tune(l, k, "TEAM") * tune(l, k, "TEAMS"); }
+i64 grid_items(const launches *l, const launch *k)
+{
+    return grid_tune(l, k, "TEAM") * grid_tune(l, k, "TEAMS");
+}
 
 void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)
 {
     static _Thread_local char defs[64];           // launch_add copies it
-    snprintf(defs, sizeof defs, "-DTEAM=%d -DTEAMS=%d", (int)tune(l, k, "TEAM"), (int)tune(l, k, "TEAMS"));
+    snprintf(defs, sizeof defs, "-DTEAM=%d -DTEAMS=%d", (int)grid_tune(l, k, "TEAM"),
+             (int)grid_tune(l, k, "TEAMS"));
     k->defs = grid_items(l, k) > 1 ? defs : NULL;
     k->local[0] = (u64)grid_items(l, k);
     k->local[1] = k->local[2] = 1;
@@ -34,5 +38,5 @@ i64 grid_rows(const launches *l, const launch *k, i64 rows, i64 cols)
 {
     const dev *d = launches_dev(l);
     i64 share = dev_tune(d, "rows", "SHARE"), groups = dev_tune(d, "rows", "GROUPS");
-    return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), tune(l, k, "TEAMS"));
+    return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), grid_tune(l, k, "TEAMS"));
 }

@@ -5,7 +5,7 @@
 
 struct loss_args { f32 smoothing; };
 
-static const char *shape(const node *n, struct shape *out)
+static const char *cross_entropy_shape(const node *n, struct shape *out)
 {
     const node *z = n->in[0], *t = n->in[1];
     if (z->shape.nd != 2 || !shape_equal(z->shape, t->shape))
@@ -27,25 +27,26 @@ static void launch_loss(const node *n, launches *l, const char *kernel)
     launch_add(l, &k);
 }
 
-static void emit(const node *n, launches *l)      { launch_loss(n, l, "cross_entropy"); }
-static void grad_emit(const node *n, launches *l) { launch_loss(n, l, "cross_entropy_grad"); }
+static void cross_entropy_emit(const node *n, launches *l)      { launch_loss(n, l, "cross_entropy"); }
+static void cross_entropy_grad_emit(const node *n, launches *l) { launch_loss(n, l, "cross_entropy_grad"); }
 
-static const char *grad_shape(const node *n, struct shape *out)
+static const char *cross_entropy_grad_shape(const node *n, struct shape *out)
 {
     *out = n->in[0]->shape;
     return NULL;
 }
 
 static const op cross_entropy_grad_op = { "cross_entropy_grad", .args = sizeof(struct loss_args),
-                                          .shape = grad_shape, .emit = grad_emit };
+                                          .shape = cross_entropy_grad_shape,
+                                          .emit = cross_entropy_grad_emit };
 
-static void vjp(node *n, node *g, node *dx[])
+static void cross_entropy_vjp(node *n, node *g, node *dx[])
 {
     dx[0] = node_new(&cross_entropy_grad_op, n->args, n->in[0], n->in[1], g);
 }
 
-const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = shape, .emit = emit,
-                              .vjp = vjp };
+const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = cross_entropy_shape,
+                              .emit = cross_entropy_emit, .vjp = cross_entropy_vjp };
 
 node *op_cross_entropy(node *logits, node *target, f32 smoothing)
 {

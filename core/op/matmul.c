@@ -28,7 +28,7 @@ static struct sizes sizes_of(const node *n)
     return s;
 }
 
-static const char *shape(const node *n, struct shape *out)
+static const char *matmul_shape(const node *n, struct shape *out)
 {
     const node *a = n->in[0], *b = n->in[1];
     int trans = ((const struct matmul_args *)n->args)->trans;
@@ -50,7 +50,7 @@ node *op_matmul(node *a, node *b, int trans)
 }
 
 /* C = op(A) op(B):  dA = dC op(B)^T, dB = op(A)^T dC, each transposed when its operand is stored so. */
-static void vjp(node *n, node *g, node *dx[])
+static void matmul_vjp(node *n, node *g, node *dx[])
 {
     const struct matmul_args *m = n->args;
     node *a = n->in[0], *b = n->in[1];
@@ -107,13 +107,13 @@ void matmul_key(const node *n, char key[64])
     product_key(&p, key);
 }
 
-static void emit(const node *n, launches *l)
+static void matmul_emit(const node *n, launches *l)
 {
     struct product p = product_of(n);
     product_emit(l, &p, n->name);
 }
 
-static u64 scratch(const node *n)
+static u64 matmul_scratch(const node *n)
 {
     if (!n->g->d)
         return 0;
@@ -121,11 +121,12 @@ static u64 scratch(const node *n)
     return product_scratch(n->g->d, &p);
 }
 
-static f64 macs(const node *n)
+static f64 matmul_macs(const node *n)
 {
     struct sizes s = sizes_of(n);
     return (f64)s.m * (f64)s.n * (f64)s.k * (f64)s.batch;
 }
 
-const op matmul_op = { "matmul", .args = sizeof(struct matmul_args), .shape = shape, .emit = emit, .vjp = vjp,
-                       .scratch = scratch, .macs = macs };
+const op matmul_op = { "matmul", .args = sizeof(struct matmul_args), .shape = matmul_shape,
+                       .emit = matmul_emit, .vjp = matmul_vjp, .scratch = matmul_scratch,
+                       .macs = matmul_macs };

@@ -336,7 +336,7 @@ static void emit_turn(const node *n, launches *l, struct strided x)
         }
     i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
     i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);
-    launch k = { .file = "move", .kernel = "permute_turn", .label = n->name,
+    launch k = { .file = "move", .kernel = "permute_transpose", .label = n->name,
                  .bytes = 8.0 * (f64)node_count(n),
                  .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
                            ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),

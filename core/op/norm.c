@@ -75,7 +75,7 @@ static const char *parts_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static void grad_emit(const node *n, launches *l)
+static void norm_grad_emit(const node *n, launches *l)
 {
     const struct grad_args *a = n->args;
     bool adds = n->n_in > 3;
@@ -92,9 +92,10 @@ static void grad_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
-static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };  // layernorm_grad's
+/* layernorm_grad writes it. */
+static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
-                               .shape = same_shape, .emit = grad_emit };
+                               .shape = same_shape, .emit = norm_grad_emit };
 
 /* As many ones as a row has values. */
 static node *ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }

@@ -17,7 +17,7 @@ struct operand { range r; i64 at, row, outer, inner; };
 
 enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
 /* Nothing, the value before the activation, the activation's derivative there; sums of stored A's columns
- * (where product_sums() can, and A is turned). */
+ * (where product_sums() can, and A is transposed). */
 enum product_keep { KEEP_NOTHING, KEEP_PRE, KEEP_SLOPE, KEEP_SUMS };
 
 /* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + other[z] (+ C[z]) for every batch z = (outer,

@@ -27,7 +27,7 @@ static struct split split_of(const node *n)
     return t;
 }
 
-static const char *shape(const node *n, struct shape *out)
+static const char *sum_shape(const node *n, struct shape *out)
 {
     const struct sum_args *s = n->args;
     *out = n->in[0]->shape;
@@ -55,7 +55,7 @@ static void launch_sum(const node *n, launches *l, range from, range to, i64 a, 
     launch_add(l, &k);
 }
 
-static void emit(const node *n, launches *l)
+static void sum_emit(const node *n, launches *l)
 {
     struct split s = split_of(n);
     launch_sum(n, l, n->in[0]->home, s.parts > 1 ? n->work : n->home, s.a, s.r, s.b, s.parts, s.part);
@@ -63,16 +63,16 @@ static void emit(const node *n, launches *l)
         launch_sum(n, l, n->work, n->home, s.a, s.parts, s.b, 1, s.parts);
 }
 
-static u64 scratch(const node *n)
+static u64 sum_scratch(const node *n)
 {
     struct split s = split_of(n);
     return s.parts > 1 ? 4 * (u64)(s.a * s.parts * s.b) : 0;
 }
 
-static void vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
+static void sum_vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
 
-const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = shape, .emit = emit, .vjp = vjp,
-                    .scratch = scratch };
+const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = sum_shape, .emit = sum_emit,
+                    .vjp = sum_vjp, .scratch = sum_scratch };
 
 bool op_sums_rows(const node *n, i64 cols)
 {

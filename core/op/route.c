@@ -22,13 +22,13 @@ static u64 column_bytes(const node *logits, u64 n)
 
 static i64 parts_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
 
-static const char *grad_shape(const node *n, struct shape *out)
+static const char *route_grad_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(parts_offset(n->in[0]) + 2 * images_of(n->in[0]));
     return NULL;
 }
 
-static void grad_emit(const node *n, launches *l)
+static void route_grad_emit(const node *n, launches *l)
 {
     const struct route_args *a = n->args;
     const node *x = n->in[0];
@@ -40,18 +40,18 @@ static void grad_emit(const node *n, launches *l)
                   ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
 }
 
-static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = grad_shape,
-                                  .emit = grad_emit };
+static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = route_grad_shape,
+                                  .emit = route_grad_emit };
 
 /* ---- both from logits ---------------------------------------------------------------------------------- */
 
-static const char *shape(const node *n, struct shape *out)
+static const char *route_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(second(n->in[0]) + node_count(n->in[0]));
     return NULL;
 }
 
-static void emit(const node *n, launches *l)
+static void route_emit(const node *n, launches *l)
 {
     const struct route_args *a = n->args;
     const node *x = n->in[0];
@@ -63,7 +63,7 @@ static void emit(const node *n, launches *l)
                   ARG_INT(a->stream), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 2)) } });
 }
 
-static void vjp(node *n, node *g, node *dx[])
+static void route_vjp(node *n, node *g, node *dx[])
 {
     node *x = n->in[0], *all = node_new(&route_grad_op, n->args, x, n->in[1], n->in[2], n, g);
     i64 b = images_of(x);
@@ -73,7 +73,8 @@ static void vjp(node *n, node *g, node *dx[])
     dx[2] = op_view(sums, 1, n->in[2]->shape);
 }
 
-const op route_op = { "route", .args = sizeof(struct route_args), .shape = shape, .emit = emit, .vjp = vjp };
+const op route_op = { "route", .args = sizeof(struct route_args), .shape = route_shape, .emit = route_emit,
+                      .vjp = route_vjp };
 
 /* ---- building it --------------------------------------------------------------------------------------- */
 
@@ -83,7 +84,7 @@ static node *heated(node *logits, node *t, node *noise)
     return noise ? op_add(logits, noise) : logits;
 }
 
-static struct routing composed(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
+static struct routing route_composed(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
     node *comb = heated(logits, t_comb, noise), *disp = op_softmax(heated(logits, t_disp, noise), 1);
     return (struct routing){ disp, entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
@@ -103,7 +104,7 @@ static bool fusible(const node *logits, const node *t_disp, const node *t_comb, 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
     if (!fusible(logits, t_disp, t_comb, noise))
-        return composed(logits, t_disp, t_comb, noise, entmax);
+        return route_composed(logits, t_disp, t_comb, noise, entmax);
     struct route_args a = { .flags = entmax ? ENTMAX : 0 };
     node *in[4] = { logits, t_disp, t_comb, noise };
     if (noise && map_drawn(noise, &a.std, &a.stream)) {

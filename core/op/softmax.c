@@ -5,7 +5,7 @@
 
 struct softmax_args { int axis; };
 
-static const char *shape(const node *n, struct shape *out)
+static const char *softmax_shape(const node *n, struct shape *out)
 {
     int axis = ((const struct softmax_args *)n->args)->axis;
     *out = n->in[0]->shape;
@@ -32,21 +32,24 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
     launch_add(l, &k);
 }
 
-static void emit(const node *n, launches *l) { launch_softmax(n, l, "softmax_rows", "softmax_columns"); }
+static void softmax_emit(const node *n, launches *l)
+{
+    launch_softmax(n, l, "softmax_rows", "softmax_columns");
+}
 
-static void grad_emit(const node *n, launches *l)
+static void softmax_grad_emit(const node *n, launches *l)
 {
     launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns");
 }
 
 /* dx = y (g - sum(g y)) */
 const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
-                             .shape = shape, .emit = grad_emit };
+                             .shape = softmax_shape, .emit = softmax_grad_emit };
 
-static void vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
+static void softmax_vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
 
-const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE, .shape = shape,
-                        .emit = emit, .vjp = vjp };
+const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
+                        .shape = softmax_shape, .emit = softmax_emit, .vjp = softmax_vjp };
 
 node *op_softmax(node *x, int axis)
 {

@@ -36,7 +36,7 @@ static struct layout layout_of(const node *n)
     return l;
 }
 
-static const char *shape(const node *n, struct shape *out)
+static const char *stats_shape(const node *n, struct shape *out)
 {
     const node *x = n->in[0];
     *out = SCALAR;
@@ -45,7 +45,7 @@ static const char *shape(const node *n, struct shape *out)
     return n->in[1]->type != I32 ? "the job must be whole numbers" : NULL;
 }
 
-static u64 scratch(const node *n) { return layout_of(n).end; }
+static u64 stats_scratch(const node *n) { return layout_of(n).end; }
 
 i64 stats_state_words(i64 channels) { return 7 * ROUND_UP(channels, (i64)STRIP); }
 
@@ -99,7 +99,7 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
     launch_add(l, &join);
 }
 
-static void emit(const node *n, launches *l)
+static void stats_emit(const node *n, launches *l)
 {
     const struct stats_args *s = n->args;
     const node *x = n->in[0], *job = n->in[1];
@@ -132,7 +132,7 @@ static void emit(const node *n, launches *l)
         launch_add(l, &pairs);
 }
 
-const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = shape,
-                      .emit = emit, .scratch = scratch };
+const op stats_op = { "stats", .args = sizeof(struct stats_args), .flags = OP_EFFECT, .shape = stats_shape,
+                      .emit = stats_emit, .scratch = stats_scratch };
 
 void op_stats(node *x, node *job, const struct stats_args *s) { node_new(&stats_op, s, x, job); }

@@ -1,4 +1,4 @@
-/* tune.c: values of tunables. cl/tune.def holds what ships; rows of the device's tuning file, if `jetcl tune`
+/* tunables.c: their values. cl/tune.def holds what ships; rows of the device's tuning file, if `jetcl tune`
  * made one, come first for the shapes they name.
  *
  *     cache/tuning/KEY.txt       what it was made for: platform, device, driver, class, hash of the kernels

@@ -1,0 +1,95 @@
+/* choose.c: which device a spec means. */
+#include "dev/ocl.h"
+
+static bool gpu(const struct dev_info *i)         { return i->gpu_kind; }
+static bool cpu(const struct dev_info *i)         { return i->cpu_kind; }
+static bool accelerator(const struct dev_info *i) { return i->accelerator_kind; }
+
+typedef bool kind(const struct dev_info *i);
+
+static kind *kind_of(const char *word)
+{
+    return !strcmp(word, "gpu") ? gpu : !strcmp(word, "cpu") ? cpu
+         : !strcmp(word, "accelerator") ? accelerator : NULL;
+}
+
+static struct found *first(struct found *all, int n, kind *is)
+{
+    for (int i = 0; i < n; i++)
+        if (is(&all[i].info))
+            return &all[i];
+    return NULL;
+}
+
+static bool exact(const struct dev_info *i, const char *spec)
+{
+    return !strcmp(i->spec, spec) || !strcasecmp(i->name, spec);
+}
+
+static bool matches(const struct dev_info *i, const char *spec)
+{
+    if (text_starts(spec, "uuid:"))
+        return *i->uuid && !strcasecmp(i->uuid, spec + 5);
+    if (text_starts(spec, "pci:"))
+        return *i->pci && (!strcasecmp(i->pci, spec + 4) || text_ends(spec, i->pci));
+    return strcasestr(i->name, spec) || strcasestr(i->platform, spec);
+}
+
+static const char *listing(arena *a, struct found *all, int n)
+{
+    char *s = "";
+    for (int i = 0; i < n; i++)
+        s = arena_printf(a, "%s%s%s (%s)", s, i ? ", " : "", all[i].info.spec, all[i].info.name);
+    return s;
+}
+
+/* By P:D, whole name, uuid, bus, or part of a name. */
+static struct found *choose_by_name(arena *a, const char *spec, struct found *all, int n)
+{
+    struct found *hits = arena_array(a, struct found, n);
+    int nhits = 0;
+    for (int i = 0; i < n; i++)
+        if (exact(&all[i].info, spec))
+            return &all[i];
+        else if (matches(&all[i].info, spec))
+            hits[nhits++] = all[i];
+    if (nhits == 1)
+        return hits;
+    if (nhits)
+        fail(FAULT_DEVICE, "device '%s' fits more than one: %s", spec, listing(a, hits, nhits));
+    else if (strchr(spec, ','))
+        fail(FAULT_DEVICE, "several devices at once ('%s') are not built yet; devices: %s", spec,
+             listing(a, all, n));
+    else
+        fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
+    return NULL;
+}
+
+struct found *choose_device(arena *a, const char *spec)
+{
+    struct found *all, *f;
+    int n = probe_devices(a, &all);
+    if (!n) {
+        fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's "
+                           "OpenCL driver, or pocl-opencl-icd to run on the CPU");
+        return NULL;
+    }
+    if (!strcmp(spec, "auto"))
+        return (f = first(all, n, gpu)) || (f = first(all, n, cpu)) ? f : all;
+    if (!kind_of(spec))
+        return choose_by_name(a, spec, all, n);
+    if (!(f = first(all, n, kind_of(spec))))
+        fail(FAULT_DEVICE, "no %s here; devices: %s", spec, listing(a, all, n));
+    return f;
+}
+
+int dev_find(const char *spec, struct dev_info *out)
+{
+    arena *a = arena_open("devices");
+    bool null = !strcmp(spec, "null");
+    const struct found *f = null ? NULL : choose_device(a, spec);
+    if (f || null)
+        *out = f ? f->info : null_info;
+    arena_close(a);
+    return f || null ? 0 : -1;
+}

@@ -1,0 +1,29 @@
+/* enqueue.c: a launch list as others use it: compiled once, then enqueued once per step.
+ *
+ *     launch_add ... -> launches_compile -> launches_run, launches_run, ...
+ */
+#include "dev/list.h"
+
+int launches_compile(launches *l)
+{
+    return launches_bind(l) || order_find(l) ? -1 : 0;
+}
+
+int launches_run_part(launches *l, int from, int to)
+{
+    check(l->compiled == l->n, "%s is not compiled", l->name);
+    check(0 <= from && from <= to && to <= (int)l->n, "launches %d to %d of %zu", from, to, l->n);
+    if (!l->d->queue)
+        return 0;
+    if (trace_on(TRACE_time))
+        return launches_trace(l, from, to);
+    for (int i = from; i < to; i++)
+        if (launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL))
+            return -1;
+    return 0;
+}
+
+int launches_run(launches *l)
+{
+    return l->events && !trace_on(TRACE_time) ? order_run(l) : launches_run_part(l, 0, (int)l->n);
+}

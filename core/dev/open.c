@@ -1,0 +1,122 @@
+/* open.c: a device's life: context and queue, what a handle may be told before anything is built, closing. */
+#include "dev/ocl.h"
+#include <stdlib.h>
+
+/* JETCL_CLASS and JETCL_CL, for those who work on kernels. */
+static int overrides(dev *d)
+{
+    const char *class = getenv("JETCL_CLASS"), *folder = getenv("JETCL_CL");
+    if (folder && *folder && !file_exists(folder))
+        return fail(FAULT_USAGE, "JETCL_CL=%s: no such folder", folder);
+    if (!class || !*class)
+        return 0;
+    if (strcmp(class, "cpu") && strcmp(class, "gpu"))
+        return fail(FAULT_USAGE, "JETCL_CLASS=%s: cpu or gpu", class);
+    d->class = *class == 'c' ? DEV_CPU : DEV_GPU;
+    return 0;
+}
+
+static int connect(dev *d, const struct found *f)
+{
+    cl_int e;
+    cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
+    u64 config = probe_number(f->id, CL_DEVICE_SINGLE_FP_CONFIG);
+    if (f->info.little_endian != (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
+        return fail(FAULT_DEVICE, "%s: its byte order is not this machine's", f->info.name);
+    d->id = f->id;
+    d->keep = !strstr(f->info.version, "PoCL");            // program.c says why
+    d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
+    if (ocl_check(f->info.name, e, "clCreateContext"))
+        return -1;
+    d->queue = clCreateCommandQueue(d->context, f->id, 0, &e);
+    return ocl_check(f->info.name, e, "clCreateCommandQueue");
+}
+
+/* What the device's own bookkeeping takes does not count as used. */
+static int make_tickets(dev *d)
+{
+    u64 bytes = TICKETS * (u64)d->info.align;
+    if (!(d->tickets = mem_new(d, bytes, "tickets")) || mem_fill(d, (range){ d->tickets, 0, bytes }, 0))
+        return -1;
+    d->used = d->peak = 0;
+    return 0;
+}
+
+range dev_tickets(dev *d)
+{
+    if (!d->tickets)
+        return RANGE_NONE;
+    d->ticket = (d->ticket + 1) % TICKETS;
+    return (range){ d->tickets, d->ticket * (u64)d->info.align, 8 };
+}
+
+dev *dev_open(const char *spec)
+{
+    if (!spec)
+        spec = getenv("JETCL_DEVICE");
+    spec = spec && *spec ? spec : "auto";
+    if (!strcmp(spec, "null"))
+        return null_open();
+    arena *a = arena_open("device");
+    const struct found *f = choose_device(a, spec);
+    if (!f) {
+        arena_close(a);
+        return NULL;
+    }
+    dev *d = arena_one(a, dev);
+    *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
+    if (overrides(d) || connect(d, f) || make_tickets(d)) {
+        dev_close(d);
+        return NULL;
+    }
+    tune_load(d);
+    if (!strcmp(spec, "auto"))
+        say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);
+    return d;
+}
+
+dev *dev_open_real(const char *spec)
+{
+    dev *d = dev_open(spec);
+    if (!d || d->class != DEV_NULL)
+        return d;
+    dev_close(d);
+    fail(FAULT_USAGE, "device null computes nothing: there would be no result");
+    return NULL;
+}
+
+void dev_close(dev *d)
+{
+    if (!d)
+        return;
+    if (d->queue)
+        dev_finish(d);
+    programs_close(d);
+    mem_free(d->tickets);
+    if (d->unordered)
+        clReleaseCommandQueue(d->unordered);
+    if (d->timed)
+        clReleaseCommandQueue(d->timed);
+    if (d->queue)
+        clReleaseCommandQueue(d->queue);
+    if (d->context)
+        clReleaseContext(d->context);
+    arena_close(d->a);
+}
+
+const struct dev_info *dev_info(const dev *d)  { return &d->info; }
+enum dev_class         dev_class(const dev *d) { return d->class; }
+
+void dev_force_class(dev *d, enum dev_class class)
+{
+    check(class == DEV_CPU || class == DEV_GPU, "class %d for %s", class, d->info.name);
+    d->class = class;
+    tune_load(d);
+}
+
+void dev_force_plain(dev *d) { d->plain = true; }
+
+void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
+void dev_keep_binaries(dev *d)          { d->keep = d->queue; }
+void dev_want_blas(dev *d)              { d->blas_anywhere = true; }

@@ -1,0 +1,166 @@
+/* product_cut.c: how one matrix product is cut: the register tile, and the blocks of rows, columns and k.
+ *
+ * Kernels take sizes and strides as arguments, so that one compiled variant serves every shape. What is cut
+ * how, `struct cut`, is decided here:
+ *
+ *     sizes, class ----> tile, kb, splits     these fix the order of sums: neither load nor core count enters
+ *     compute units ---> mb, nb, np (CPUs)    who computes which rows and columns: no effect on any value
+ */
+#include "op/product_cut.h"
+
+/* The size of the fewest equal pieces of n (the last may be less): multiples of `unit`, at most `most`. */
+static i64 even(i64 n, i64 most, i64 unit)
+{
+    i64 pieces = CEIL_DIV(n, MAX(most / unit, 1) * unit);
+    return ROUND_UP(CEIL_DIV(n, pieces), unit);
+}
+
+/* A size that may vary from step to step or batch to batch counts by its power of two, others as they are. */
+static i64 size_class(i64 n)
+{
+    int log = 0;
+    while (n > 1024 && (n >> log) > 1)
+        log++;
+    return n <= 1024 ? n : (i64)1 << (log + ((n >> (log - 1)) & 1));
+}
+
+void product_key(const struct product *p, char key[64])
+{
+    i64 z = product_batches(p);
+    snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
+             (long long)(z > 1 ? size_class(z) : 0), z > 1 ? "x" : "",
+             (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
+}
+
+i64 product_tune(const dev *d, const struct product *p, const char *macro)
+{
+    char key[64];
+    product_key(p, key);
+    return dev_tune_for(d, "matmul", key, macro);
+}
+
+/* The value for this shape, or else for its kind. */
+static i64 tune_kind(const dev *d, const struct product *p, const char *macro, const char *kind)
+{
+    char name[32];
+    i64 tuned = product_tune(d, p, macro);
+    snprintf(name, sizeof name, "%s_%s", macro, kind);
+    return tuned ? tuned : product_tune(d, p, name);
+}
+
+static void cut_k(const struct product *p, i64 splits, i64 unit, struct cut *c)
+{
+    c->share = splits > 1 ? ROUND_UP(CEIL_DIV(p->k, splits), unit) : p->k;
+    c->splits = CEIL_DIV(p->k, c->share);
+}
+
+/* ---- cpu ----------------------------------------------------------------------------------------------- */
+
+/* k is cut where C is small: its few blocks would neither occupy many cores nor read A and B only once. */
+static i64 splits_cpu(const dev *d, const struct product *p)
+{
+    i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * product_batches(p), splits = 1;
+    if (blocks < product_tune(d, p, "BLOCKS"))
+        splits = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / product_tune(d, p, "PART"), 1));
+    if (p->accumulate && p->act == PRODUCT_GELU)
+        splits = MAX(splits, 2);                    // the old value may not mix with the sums before the GELU
+    return splits;
+}
+
+/* Rows and columns of a group: of all cuts into about `want` groups the cheapest by a model in units of
+ * one row and column: multiply-adds, packing of B, reading of A; and on average the last group is waited
+ * for by a quarter of its time. */
+static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, i64 wide, struct cut *c)
+{
+    i64 others = product_batches(p) * c->splits, each = CEIL_DIV(want, others);
+    f64 best = 0;
+    for (i64 gm = 1; gm <= MIN(each, CEIL_DIV(p->m, mr)); gm++) {
+        i64 gn = MIN(CEIL_DIV(each, gm), CEIL_DIV(p->n, wide));
+        i64 mb = ROUND_UP(CEIL_DIV(p->m, gm), mr), nb = ROUND_UP(CEIL_DIV(p->n, gn), wide);
+        f64 rounds = (f64)CEIL_DIV(CEIL_DIV(p->m, mb) * CEIL_DIV(p->n, nb) * others, units) + 0.25;
+        f64 cost = ((f64)mb * (f64)nb + 8 * (f64)nb + 10 * (f64)mb) * rounds;
+        if (!best || cost < best) {
+            best = cost;
+            c->mb = mb;
+            c->nb = nb;
+        }
+    }
+}
+
+struct product_tile product_tile(const dev *d)
+{
+    u32 simd = dev_info(d)->simd;
+    return (struct product_tile){ simd >= 16 ? 8 : simd >= 8 ? 6 : 3, simd >= 16 ? 3 : 1 };
+}
+
+static struct cut cut_cpu(const dev *d, const struct product *p)
+{
+    static const struct product_tile tiles[] = {                                    // what cl/tile.h has
+        { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 },
+    };
+    const struct dev_info *info = dev_info(d);
+    struct cut c = { .items = { 1, 1 } };
+    i64 tile = product_tune(d, p, "TILE");
+    struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(d);
+    if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
+        t.rows = 6;
+    i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
+    snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
+    cut_k(p, splits_cpu(d, p), 16, &c);
+    choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
+    i64 few = product_tune(d, p, "FEW");
+    const char *kind = p->ta ? "TRANSPOSED" : "PLAIN";
+    i64 most_k = MIN(tune_kind(d, p, "KB", p->m < few ? "FEW" : kind), room / wide);
+    c.kb = MIN(even(c.share, most_k, 16), most_k);
+    c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", c.mb < few ? "FEW" : kind), room) / c.kb, wide);
+    i64 others = CEIL_DIV(p->n, c.nb) * product_batches(p) * c.splits;
+    if (c.np >= c.nb && c.kb >= c.share) {        // packed B stays: then small blocks cost nothing
+        i64 each = CEIL_DIV(units * product_tune(d, p, "TICKETS"), others);
+        c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, each), 48), t.rows));
+    }
+    c.workers = MIN(units, CEIL_DIV(p->m, c.mb) * others);
+    c.local = c.kb * c.np;
+    return c;
+}
+
+/* ---- gpu ----------------------------------------------------------------------------------------------- */
+
+/* The largest tile of which C has enough to occupy a large device; k is cut when even small ones are few. */
+static struct cut cut_gpu(const dev *d, const struct product *p)
+{
+    static const struct { i64 gx, gy, rm, rn; } tiles[] = {
+        { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 }, { 8, 8, 4, 4 },
+    };
+    enum { BIG, MIDDLE, FLAT, SMALL, DEPTH = 16 };
+    i64 want = product_tune(d, p, "GROUPS"), part = product_tune(d, p, "PART");
+    i64 tiled = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * product_batches(p) * CEIL_DIV(p->k, part);
+    bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
+    bool big = p->m >= 96 && p->n >= 96 && tiled >= want;
+    int t = small ? SMALL : p->m <= 32 ? FLAT : big ? BIG : MIDDLE;
+    i64 tuned = product_tune(d, p, "TILE");
+    if (tuned >= 1 && tuned <= countof(tiles) && dev_info(d)->max_group >= 256)
+        t = (int)tuned - 1;
+    struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm,
+                     .nb = tiles[t].gx * tiles[t].rn };
+    i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * product_batches(p);
+    cut_k(p, groups < want ? MIN(CEIL_DIV(want, groups), MAX(p->k / part, 1)) : 1, DEPTH, &c);
+    c.local = DEPTH * (c.mb + c.nb + 8);
+    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d", (int)tiles[t].gx, (int)tiles[t].gy,
+             (int)tiles[t].rm, (int)tiles[t].rn);
+    return c;
+}
+
+struct cut product_cut(const dev *d, const struct product *p)
+{
+    if (!dev_has_override(d, "matmul"))
+        return (struct cut){ .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k, .splits = 1, .local = 1 };
+    return dev_class(d) == DEV_CPU ? cut_cpu(d, p) : cut_gpu(d, p);
+}
+
+u64 product_scratch(const dev *d, const struct product *p)
+{
+    i64 splits = product_cut(d, p).splits, columns = p->n + (p->keep == KEEP_SUMS);
+    return splits > 1 ? 4 * (u64)splits * (u64)(p->m * columns * product_batches(p)) : 0;
+}
+
+bool product_sums(const dev *d) { return d && dev_class(d) == DEV_CPU && dev_has_override(d, "matmul"); }

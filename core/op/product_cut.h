@@ -1,0 +1,20 @@
+/* product_cut.h: what product_cut.c decides and product.c launches. */
+#ifndef JETCL_PRODUCT_CUT_H
+#define JETCL_PRODUCT_CUT_H
+#include "op/product.h"
+
+struct cut {
+    char defs[64];                   /* the compiled variant */
+    u64  items[2];                   /* of a group */
+    i64  mb, nb;                     /* rows and columns of a group */
+    i64  kb, np;                     /* of k and of the columns, what a CPU packs at a time */
+    i64  share, splits;               /* split-K: k of one split, and how many */
+    i64  workers;                    /* CPUs: groups that draw tickets for blocks */
+    i64  local;                      /* floats of local memory */
+};
+
+struct cut product_cut(const dev *d, const struct product *p);
+i64 product_tune(const dev *d, const struct product *p, const char *macro);   /* of this shape, or the class */
+static inline i64 product_batches(const struct product *p) { return p->outer * p->inner; }
+
+#endif
