@@ -68,7 +68,7 @@ int randaugment(struct image *m, struct image *spare, arena *a, const struct aug
     for (int k = 0; k < o->ra_ops; k++) {
         const struct operation *op = &policy[rng_below(r, countof(policy))];
         bool skipped = rng_u32(r) & 1, negative = rng_u32(r) & 1;
-        f64 level = MIN(TOP_LEVEL, MAX(0, o->ra_magnitude + o->ra_std * rng_normal(r)));
+        f64 drawn = o->ra_magnitude + o->ra_std * rng_normal(r), level = MIN(TOP_LEVEL, MAX(0, drawn));
         f64 v = op->lo + (op->hi - op->lo) * level / TOP_LEVEL;
         if (skipped || !op->apply(m, op->sign && negative ? -v : v, fill, spare))
             continue;
