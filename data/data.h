@@ -38,7 +38,8 @@ struct data_options {
     bool skip_errors;                             /* a damaged file is replaced (train) or left out (eval) */
     bool keep_decoded;                            /* hold decoded files in memory, where all fit into 1 GiB */
     bool fast_decode;                             /* train: shrink while decoding where enough is left */
-    f32  mean[3], std[3];                         /* in 0..255; all 0: the set's own */
+    bool has_mean, has_std;                       /* else the set's own */
+    f32  mean[3], std[3];                         /* in 0..255 */
     struct augment_options augment;
     i64  limit;                                   /* eval: at most so many samples, 0: all: the first ones, */
     bool spread;                                  /* or evenly spaced ones */
@@ -58,10 +59,18 @@ dataset    *data_open_files(const char *const *paths, int n, const struct data_o
 void        data_close(dataset *d);
 int         data_count(const dataset *d), data_classes(const dataset *d);
 const char *data_class_name(const dataset *d, int class);     /* printable UTF-8 */
+const char *const *data_class_names(const dataset *d);
 i32         data_label(const dataset *d, i64 i);
 /* The file of sample i, or "train.bin, byte 3074" for sets that keep many pictures in a file. Raw bytes:
  * path_shown to print. */
 const char *data_path(const dataset *d, i64 i, char out[4096]);
+/* What lies in the set's folder and was not taken: "3 .tif, 2 hidden files; classes without a file: x"; ""
+ * for nothing. */
+const char *data_passed_over(arena *a, const dataset *d);
+/* From now on d's classes are these, and its labels go by name: whatever the order of its own, and whether or
+ * not it has them all. whose: what has the names ("the model"). -1 + fail(FAULT_DATA), listing both sides,
+ * when d has images of a class that is not among them. */
+int         data_follow(dataset *d, const char *const *names, int n, const char *whose);
 void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
 const char *data_set_name(int i), *data_set_help(int i);
@@ -69,6 +78,14 @@ const char *data_set_name(int i), *data_set_help(int i);
 /* Draws the demo's two sets into the folder, unless they are there. A run that is broken off leaves no half
  * set behind. */
 int         render_demo(const char *folder);
+
+/* ---- labels.c ------------------------------------------------------------------------------------------ */
+
+/* The index of the class called `name` among n, or -1. A class of ImageNet-1k may go by its WordNet number on
+ * one side ("n01440764") and by its name ("tench") on the other. */
+int         class_find(const char *const *names, int n, const char *name);
+/* The thousand classes of ImageNet-1k in their order. */
+const char *const *imagenet_names(arena *a, bool wnids);
 
 /* ---- loader.c ------------------------------------------------------------------------------------------ */
 

@@ -127,15 +127,15 @@ static int find_layout(dataset *d)
 /* The class that o->only[k] names: its number, or -1 + fail. */
 static int class_named(const dataset *d, const char *name)
 {
-    for (int i = 0; i < d->classes; i++)
-        if (!strcmp(d->class_name[i], name))
-            return i;
     char hint[96];
+    int i = class_find(d->class_name, d->classes, name);
+    if (i >= 0)
+        return i;
     return fail(FAULT_USAGE, "data.classes: %s has no class '%s'%s", d->kind->name, name,
                 text_hint(hint, name, d->class_name, d->classes));
 }
 
-/* Leaves the samples of the wanted classes, relabelled in their order. */
+/* Leaves the samples of the wanted classes, relabelled in their order. A split to evaluate on may lack some. */
 static int keep_classes(dataset *d, const struct data_options *o)
 {
     i32 *to = arena_array(d->a, i32, d->classes + 1);
@@ -144,12 +144,14 @@ static int keep_classes(dataset *d, const struct data_options *o)
         to[i] = -1;
     for (int k = 0; k < o->n_only; k++) {
         int c = class_named(d, o->only[k]);
-        if (c < 0)
+        if (c < 0 && o->train)
             return -1;
+        names[k] = o->only[k];
+        if (c < 0)
+            continue;
         if (to[c] >= 0)
             return fail(FAULT_USAGE, "data.classes: '%s' is named twice", o->only[k]);
         to[c] = k;
-        names[k] = d->class_name[c];
     }
     i64 kept = 0;
     for (i64 i = 0; i < d->n; i++)
@@ -159,9 +161,45 @@ static int keep_classes(dataset *d, const struct data_options *o)
                 d->record[kept] = d->record[i];
             d->label[kept++] = to[d->label[i]];
         }
+    if (!kept)
+        return class_named(d, o->only[0]) < 0 ? -1 : fail(FAULT_DATA, "no image of data.classes");
     d->n = kept;
-    d->class_name = names;
-    d->classes = o->n_only;
+    set_classes(d, names, o->n_only);
+    return 0;
+}
+
+/* "a, b, c, ... (12)": the first names of a list. */
+static const char *few_names(arena *a, const char *const *names, int n)
+{
+    enum { MOST = 8 };
+    const char *text = "";
+    for (int i = 0; i < n && i < MOST; i++)
+        text = arena_printf(a, "%s%s%s", text, i ? ", " : "", names[i]);
+    return n > MOST ? arena_printf(a, "%s, ... (%d)", text, n) : text;
+}
+
+int data_follow(dataset *d, const char *const *names, int n, const char *whose)
+{
+    i32 *to = arena_array(d->a, i32, d->classes + 1);
+    const char **unknown = arena_array(d->a, const char *, d->classes + 1);
+    i64 *images = arena_array(d->a, i64, d->classes + 1);
+    int strangers = 0;
+    for (i64 i = 0; i < d->n; i++)
+        images[d->label[i]]++;
+    for (int k = 0; k < d->classes; k++) {
+        to[k] = class_find(names, n, d->class_name[k]);
+        if (to[k] < 0 && images[k])
+            unknown[strangers++] = d->class_name[k];
+    }
+    char hint[96];
+    if (strangers)
+        return fail(FAULT_DATA, "%s/%s: %d of its %d classes %s not among those of %s: %s%s; %s has %d: %s",
+                    d->root, d->split, strangers, d->classes, strangers > 1 ? "are" : "is", whose,
+                    few_names(d->a, unknown, strangers), text_hint(hint, unknown[0], names, n), whose, n,
+                    few_names(d->a, names, n));
+    for (i64 i = 0; i < d->n; i++)
+        d->label[i] = to[d->label[i]];
+    set_classes(d, names, n);
     return 0;
 }
 
@@ -194,9 +232,8 @@ static int finish_open(dataset *d, const struct data_options *o)
         return fail(FAULT_DATA, "%s: split '%s' holds no image", d->root, d->split);
     if (d->n > INT32_MAX)
         return fail(FAULT_DATA, "%s: %ld samples are more than are counted here", d->root, (long)d->n);
-    bool given = o->std[0] != 0;
-    memcpy(d->mean, given ? o->mean : d->kind->mean, sizeof d->mean);
-    memcpy(d->std, given ? o->std : d->kind->std, sizeof d->std);
+    memcpy(d->mean, o->has_mean ? o->mean : d->kind->mean, sizeof d->mean);
+    memcpy(d->std, o->has_std ? o->std : d->kind->std, sizeof d->std);
     if (o->keep_decoded && !d->kind->pixels && small_enough(d, o))
         d->kept = arena_array(d->a, struct image, d->n);
     return 0;
@@ -231,6 +268,14 @@ static dataset *checked(dataset *d, int rc)
     return rc ? NULL : d;
 }
 
+static void say_passed_over(const dataset *d)
+{
+    const char *what = data_passed_over(d->a, d);
+    if (*what)
+        say(SAY_NORMAL, "%s%s%s: passed over %s", d->root, *d->root ? "/" : "", *d->split ? d->split : "images",
+            what);
+}
+
 dataset *data_open(const struct data_options *o)
 {
     const struct data_set *kind = data_set_named(o->set);
@@ -239,7 +284,10 @@ dataset *data_open(const struct data_options *o)
     dataset *d = new_dataset(kind);
     d->split = o->split && *o->split ? o->split : o->train ? "train" : "test";
     d->root = data_default_root(d->a, o->root);
-    return checked(d, open_kind(d, o));
+    int rc = open_kind(d, o);
+    if (!rc)
+        say_passed_over(d);
+    return checked(d, rc);
 }
 
 dataset *data_open_files(const char *const *paths, int n, const struct data_options *o)
@@ -251,13 +299,13 @@ dataset *data_open_files(const char *const *paths, int n, const struct data_opti
     int rc = 0;
     for (int i = 0; i < n && !rc; i++) {
         char full[PATH_MAX];
-        i64 before = d->n;
         rc = realpath(paths[i], full) ? set_add_below(d, arena_printf(d->a, "%s", full + 1))
                                       : fail(FAULT_DATA, "%s: %s", paths[i], strerror(errno));
-        if (!rc && d->n == before)
-            rc = fail(FAULT_DATA, "%s: no image in this folder", paths[i]);
     }
-    return checked(d, rc || finish_open(d, o) ? -1 : 0);
+    rc = rc || finish_open(d, o) ? -1 : 0;
+    if (!rc)
+        say_passed_over(d);
+    return checked(d, rc);
 }
 
 void data_close(dataset *d)
@@ -278,6 +326,8 @@ const char *data_class_name(const dataset *d, int class)
     check(class >= 0 && class < d->classes, "class %d of %d", class, d->classes);
     return d->class_name[class];
 }
+
+const char *const *data_class_names(const dataset *d) { return d->class_name; }
 
 i32 data_label(const dataset *d, i64 i)
 {

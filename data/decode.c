@@ -10,7 +10,7 @@ enum { MOST_PIXELS = 1 << 27 };
 
 const char *image_kind_name(enum image_kind k)
 {
-    static const char *const names[] = { "unknown", "JPEG", "PNG", "GIF" };
+    static const char *const names[] = { "unknown", "JPEG", "PNG", "GIF", "WebP", "BMP" };
     return names[k];
 }
 
@@ -100,33 +100,52 @@ static int peek_gif(const u8 *p, size_t n, struct image_info *out)
     return 0;
 }
 
+enum image_kind image_kind_of(const u8 *p, size_t n)
+{
+    static const struct { enum image_kind kind; size_t at, n; const char *bytes; } known[] = {
+        { IMAGE_JPEG, 0, 3, "\xFF\xD8\xFF" }, { IMAGE_PNG, 0, 8, "\x89PNG\r\n\x1A\n" },
+        { IMAGE_GIF, 0, 6, "GIF87a" },        { IMAGE_GIF, 0, 6, "GIF89a" },
+        { IMAGE_WEBP, 8, 4, "WEBP" } };
+    for (int i = 0; i < countof(known); i++)
+        if (n >= known[i].at + known[i].n && !memcmp(p + known[i].at, known[i].bytes, known[i].n)
+            && (known[i].kind != IMAGE_WEBP || !memcmp(p, "RIFF", 4)))
+            return known[i].kind;
+    // two letters begin many a text: the bitmap's reserved words are zero besides
+    bool bmp = n >= 14 && !memcmp(p, "BM", 2) && !memcmp(p + 6, "\0\0\0\0", 4);
+    return bmp ? IMAGE_BMP : IMAGE_UNKNOWN;
+}
+
 static int peek_unknown(const u8 *p, size_t n)
 {
     if (!n)
         return fail(FAULT_DATA, "empty file");
+    if (n >= 4 && (!memcmp(p, "II*\0", 4) || !memcmp(p, "MM\0*", 4)))
+        return fail(FAULT_DATA, "a TIFF image, which is not read");
     char hex[32] = "";
     for (size_t i = 0; i < MIN(n, 8); i++)
         snprintf(hex + strlen(hex), 4, i ? " %02x" : "%02x", p[i]);
-    return fail(FAULT_DATA, "not a JPEG, PNG or GIF image (starts with %s)", hex);
+    return fail(FAULT_DATA, "not a JPEG, PNG, GIF, WebP or BMP image (starts with %s)", hex);
+}
+
+static int peek_kind(const u8 *p, size_t n, struct image_info *out)
+{
+    switch (out->kind) {
+    case IMAGE_JPEG: return peek_jpeg(p, n, out);
+    case IMAGE_PNG:  return peek_png(p, n, out);
+    case IMAGE_GIF:  return peek_gif(p, n, out);
+    case IMAGE_BMP:  return bmp_peek(p, n, out);
+    case IMAGE_WEBP:
+        out->turn = webp_turn(p, n);
+        return webp_peek(p, n, out);
+    default: return peek_unknown(p, n);
+    }
 }
 
 int image_peek(const u8 *p, size_t n, bool exif, struct image_info *out)
 {
-    *out = (struct image_info){ .turn = 1 };
-    int rc;
-    if (n >= 3 && !memcmp(p, "\xFF\xD8\xFF", 3)) {
-        out->kind = IMAGE_JPEG;
-        rc = peek_jpeg(p, n, out);
-    } else if (n >= 8 && !memcmp(p, "\x89PNG\r\n\x1A\n", 8)) {
-        out->kind = IMAGE_PNG;
-        rc = peek_png(p, n, out);
-    } else if (n >= 6 && (!memcmp(p, "GIF87a", 6) || !memcmp(p, "GIF89a", 6))) {
-        out->kind = IMAGE_GIF;
-        rc = peek_gif(p, n, out);
-    } else
-        return peek_unknown(p, n);
-    if (rc)
-        return rc;
+    *out = (struct image_info){ .kind = image_kind_of(p, n), .turn = 1 };
+    if (peek_kind(p, n, out))
+        return -1;
     if (!exif)
         out->turn = 1;
     if (out->w <= 0 || out->h <= 0 || (i64)out->w * out->h > MOST_PIXELS)
@@ -176,12 +195,13 @@ static int decode_stored(struct decoder *d, const u8 *p, size_t n, const struct 
 {
     arena_mark mark = arena_save(d->a);
     int rc;
-    if (info->kind == IMAGE_JPEG)
-        rc = jpeg_decode(p, n, info, want, halvings, d->a, out);
-    else if (info->kind == IMAGE_PNG)
-        rc = png_decode(p, n, info, want, d->a, out);
-    else
-        rc = gif_decode(p, n, info, want, out);
+    switch (info->kind) {
+    case IMAGE_JPEG: rc = jpeg_decode(p, n, info, want, halvings, d->a, out); break;
+    case IMAGE_PNG:  rc = png_decode(p, n, info, want, d->a, out); break;
+    case IMAGE_WEBP: rc = webp_decode(p, n, info, want, d->a, out); break;
+    case IMAGE_BMP:  rc = bmp_decode(p, n, info, want, out); break;
+    default:         rc = gif_decode(p, n, info, want, out); break;
+    }
     arena_restore(d->a, mark);
     return rc;
 }

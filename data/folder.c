@@ -1,8 +1,10 @@
 /* folder.c: <split>/<class>/NAME.jpg: any pictures in one folder per class (or below it), classes sorted by
  * their bytes. A name that ends like a picture's is taken without opening it (a million files); any other
  * file is taken if its first bytes say so. Links are followed, except back into a folder that is being
- * listed. */
+ * listed. What is passed over (other files, hidden ones, folders that systems leave behind, classes without
+ * a file) is counted in d->passed, to be said. */
 #include "data/set.h"
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +15,11 @@
 enum { MOST_DEPTH = 16 };
 
 struct level { dev_t dev; ino_t ino; };
-struct walk  { dataset *d; struct names files; struct level above[MOST_DEPTH]; };
+struct walk  { dataset *d; struct names files; struct passed_over passed; struct level above[MOST_DEPTH]; };
 
-static bool looks_like_image(const char *name)
+static bool ends_like_image(const char *name)
 {
-    static const char *const ends[] = { ".jpg", ".jpeg", ".png", ".gif" };
+    static const char *const ends[] = { ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".webp", ".bmp" };
     const char *dot = strrchr(name, '.');
     for (int i = 0; dot && i < countof(ends); i++)
         if (!strcasecmp(dot, ends[i]))
@@ -27,26 +29,98 @@ static bool looks_like_image(const char *name)
 
 static bool starts_like_image(int folder, const char *name)
 {
-    u8 head[8] = { 0 };
+    u8 head[IMAGE_STARTS];
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     ssize_t n = fd < 0 ? 0 : read(fd, head, sizeof head);
     if (fd >= 0)
         close(fd);
-    return n >= 4
-           && (!memcmp(head, "\xFF\xD8\xFF", 3) || !memcmp(head, "\x89PNG", 4) || !memcmp(head, "GIF8", 4));
+    return n > 0 && image_kind_of(head, (size_t)n) != IMAGE_UNKNOWN;
 }
 
-enum sort { OTHER, FILE_ENTRY, FOLDER_ENTRY };
+/* ---- what is passed over ------------------------------------------------------------------------------- */
+
+static void pass_suffix(struct passed_over *p, const char *suffix, i64 n)
+{
+    int i = 0;
+    while (i < p->n && strcmp(p->suffix[i].name, suffix))
+        i++;
+    if (i == p->n && i == MOST_SUFFIXES)
+        suffix = p->suffix[--i].name;             // the last one stands for all that follow
+    if (i == p->n)
+        p->n++;
+    snprintf(p->suffix[i].name, sizeof p->suffix[i].name, "%s", suffix);
+    p->suffix[i].n += n;
+}
+
+static void pass_file(struct passed_over *p, const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    char shown[512];
+    bool given = dot && dot > name && strlen(dot) < 12;
+    path_shown(shown, given ? dot : "without a suffix");
+    for (char *s = shown; given && *s; s++)
+        *s = (char)tolower((u8)*s);
+    pass_suffix(p, shown, 1);
+}
+
+static void pass_on(struct passed_over *to, const struct passed_over *from)
+{
+    for (int i = 0; i < from->n; i++)
+        pass_suffix(to, from->suffix[i].name, from->suffix[i].n);
+    to->hidden += from->hidden;
+    to->folders += from->folders;
+}
+
+/* "3 .tif, 1 .txt, 2 hidden files"; "" for nothing. */
+static const char *passed_text(arena *a, const struct passed_over *p)
+{
+    const char *text = "";
+    for (int i = 0; i < p->n; i++)
+        text = arena_printf(a, "%s%s%lld %s", text, *text ? ", " : "", (long long)p->suffix[i].n,
+                            p->suffix[i].name);
+    if (p->hidden)
+        text = arena_printf(a, "%s%s%lld hidden file%s or folder%s", text, *text ? ", " : "",
+                            (long long)p->hidden, p->hidden > 1 ? "s" : "", p->hidden > 1 ? "s" : "");
+    if (p->folders)
+        text = arena_printf(a, "%s%s%lld folder%s of thumbnails or archivers", text, *text ? ", " : "",
+                            (long long)p->folders, p->folders > 1 ? "s" : "");
+    return text;
+}
+
+const char *data_passed_over(arena *a, const dataset *d)
+{
+    enum { MOST = 6 };
+    const char *text = passed_text(a, &d->passed);
+    for (size_t i = 0; i < d->empty.n && i <= MOST; i++) {
+        const char *join = !*text ? "" : i ? ", " : "; ", *what = i ? "" : "classes without a file: ";
+        char shown[512];
+        text = arena_printf(a, "%s%s%s%s", text, join, what, i < MOST ? path_shown(shown, d->empty.v[i]) : "...");
+    }
+    return text;
+}
+
+/* Folders that systems and archivers leave in a tree of pictures: thumbnails and resource forks. */
+bool folder_left_behind(const char *name)
+{
+    static const char *const known[] = { "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found",
+                                         "System Volume Information" };
+    for (int i = 0; i < countof(known); i++)
+        if (!strcmp(name, known[i]))
+            return true;
+    return false;
+}
+
+enum sort { OTHER, HIDDEN, LEFT_BEHIND, FILE_ENTRY, FOLDER_ENTRY };
 
 static enum sort entry_sort(int folder, const struct dirent *e)
 {
     if (e->d_name[0] == '.')
-        return OTHER;                             // ".", "..", and what desktops leave behind
+        return !e->d_name[1] || !strcmp(e->d_name, "..") ? OTHER : HIDDEN;
     struct stat st;
     if (e->d_type == DT_REG)
         return FILE_ENTRY;
     if (e->d_type == DT_DIR)
-        return FOLDER_ENTRY;
+        return folder_left_behind(e->d_name) ? LEFT_BEHIND : FOLDER_ENTRY;
     if ((e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) || fstatat(folder, e->d_name, &st, 0))
         return OTHER;
     return S_ISREG(st.st_mode) ? FILE_ENTRY : S_ISDIR(st.st_mode) ? FOLDER_ENTRY : OTHER;
@@ -56,12 +130,24 @@ static int walk_folder(struct walk *w, const char *path, int depth);
 
 static int walk_entry(struct walk *w, DIR *dir, const struct dirent *e, const char *path, int depth)
 {
-    enum sort s = entry_sort(dirfd(dir), e);
-    if (s == FILE_ENTRY && (looks_like_image(e->d_name) || starts_like_image(dirfd(dir), e->d_name)))
-        names_add(w->d->a, &w->files, slice_of(arena_printf(w->d->a, "%s/%s", path, e->d_name)));
-    if (s != FOLDER_ENTRY)
+    switch (entry_sort(dirfd(dir), e)) {
+    case FOLDER_ENTRY:
+        return walk_folder(w, arena_printf(w->d->a, "%s/%s", path, e->d_name), depth + 1);
+    case FILE_ENTRY:
+        if (ends_like_image(e->d_name) || starts_like_image(dirfd(dir), e->d_name))
+            names_add(w->d->a, &w->files, slice_of(arena_printf(w->d->a, "%s/%s", path, e->d_name)));
+        else
+            pass_file(&w->passed, e->d_name);
         return 0;
-    return walk_folder(w, arena_printf(w->d->a, "%s/%s", path, e->d_name), depth + 1);
+    case HIDDEN:
+        w->passed.hidden++;
+        return 0;
+    case LEFT_BEHIND:
+        w->passed.folders++;
+        return 0;
+    default:
+        return 0;
+    }
 }
 
 static int walk_open(struct walk *w, DIR *dir, const char *path, int depth)
@@ -108,42 +194,32 @@ int set_folders_in(dataset *d, const char *path, struct names *out)
     DIR *dir = opendir(full);
     if (!dir)
         return fail(FAULT_DATA, "%s: %s", path_shown(shown, full), strerror(errno));
-    for (const struct dirent *e; (e = readdir(dir));)
-        if (entry_sort(dirfd(dir), e) == FOLDER_ENTRY)
+    for (const struct dirent *e; (e = readdir(dir));) {
+        enum sort s = entry_sort(dirfd(dir), e);
+        if (s == FOLDER_ENTRY)
             names_add(d->a, out, slice_of(e->d_name));
+        d->passed.hidden += s == HIDDEN;
+        d->passed.folders += s == LEFT_BEHIND;
+    }
     closedir(dir);
     names_sort(out);
     return 0;
 }
 
-/* The folder beside the split whose classes set the numbering: "train", where there is one. */
-static const char *numbering_split(dataset *d)
-{
-    const char *slash = strrchr(d->split, '/');
-    int n = slash ? (int)(slash - d->split) + 1 : 0;
-    const char *train = arena_printf(d->a, "%.*strain", n, d->split);
-    struct stat st;
-    char full[4096];
-    snprintf(full, sizeof full, "%s/%s", d->root, train);
-    return !stat(full, &st) && S_ISDIR(st.st_mode) ? train : d->split;
-}
-
-static int add_class(dataset *d, const struct names *classes, const char *name, bool skip_errors)
+/* A class's images, labelled `label`; *n: how many. A folder of files of which none can be read is a mistake, an
+ * empty one is passed over. */
+static int add_class(dataset *d, const char *name, i32 label, i64 *n)
 {
     struct walk w = { .d = d };
-    int label = names_find(classes, slice_of(name));
     char shown[512];
     const char *path = arena_printf(d->a, "%s/%s", d->split, name);
-    if (label < 0)
-        return fail(FAULT_DATA, "%s/%s: the train split has no such class", d->root, path_shown(shown, path));
     if (walk_folder(&w, path, 0))
         return -1;
-    if (!w.files.n && !skip_errors)
-        return fail(FAULT_DATA,
-                    "%s/%s: a class without any image (remove the folder, or set data.on_error: skip)",
-                    d->root, path_shown(shown, path));
-    if (!w.files.n)
-        warn("%s/%s: a class without any image", d->root, path_shown(shown, path));
+    *n = (i64)w.files.n;
+    if (!w.files.n && w.passed.n)
+        return fail(FAULT_DATA, "%s/%s: no image in it that can be read, but %s (JPEG, PNG, GIF, WebP and BMP "
+                    "are read)", d->root, path_shown(shown, path), passed_text(d->a, &w.passed));
+    pass_on(&d->passed, &w.passed);
     names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], label);
@@ -160,6 +236,11 @@ int set_add_below(dataset *d, const char *path)
         return set_add(d, path, 0), 0;
     if (walk_folder(&w, path, 0))
         return -1;
+    char shown[512];
+    if (!w.files.n)
+        return fail(FAULT_DATA, "%s/%s: no image in this folder%s%s", d->root, path_shown(shown, path),
+                    w.passed.n ? " that can be read, but " : "", passed_text(d->a, &w.passed));
+    pass_on(&d->passed, &w.passed);
     names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], 0);
@@ -185,25 +266,49 @@ static int check_split(dataset *d)
                 list[0] ? list : "none");
 }
 
+/* Files that lie in the split itself belong to no class. */
+static int look_beside(dataset *d)
+{
+    struct walk w = { .d = d };
+    char full[4096];
+    snprintf(full, sizeof full, "%s/%s", d->root, d->split);
+    DIR *dir = opendir(full);
+    for (const struct dirent *e; dir && (e = readdir(dir));) {
+        if (entry_sort(dirfd(dir), e) != FILE_ENTRY)
+            continue;
+        w.files.n += ends_like_image(e->d_name);
+        pass_file(&d->passed, e->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return (int)w.files.n;
+}
+
 int set_open_folder(dataset *d, const struct data_options *o)
 {
-    struct names classes = { 0 }, here = { 0 };
-    if (check_split(d))
+    struct names here = { 0 };
+    (void)o;
+    if (check_split(d) || set_folders_in(d, d->split, &here))
         return -1;
-    const char *numbering = numbering_split(d);
-    if (set_folders_in(d, d->split, &here) || set_folders_in(d, numbering, &classes))
-        return -1;
-    if (!here.n)
-        return fail(FAULT_DATA, "%s/%s: no class folders in it (images belong in <split>/<class>/)", d->root,
-                    d->split);
-    set_classes(d, classes.v, (int)classes.n);
-    for (size_t i = 0; i < here.n; i++)
-        if (add_class(d, &classes, here.v[i], o->skip_errors))
+    int beside = look_beside(d), classes = 0;
+    const char **names = arena_array(d->a, const char *, here.n + 1);
+    for (size_t i = 0; i < here.n; i++) {
+        i64 n;
+        if (add_class(d, here.v[i], classes, &n))
             return -1;
+        if (n)
+            names[classes++] = here.v[i];
+        else
+            names_add(d->a, &d->empty, slice_of(here.v[i]));
+    }
+    if (!classes)
+        return fail(FAULT_DATA, "%s/%s: no class folders with images in it%s (images belong in <split>/<class>/)",
+                    d->root, d->split, beside ? ", but images themselves" : "");
+    set_classes(d, names, classes);
     return 0;
 }
 
 const struct data_set folder_set = {
-    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG or GIF", .open = set_open_folder,
+    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG, GIF, WebP or BMP", .open = set_open_folder,
     IMAGENET_PIXELS,
 };

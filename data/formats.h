@@ -9,6 +9,13 @@ int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct win
 int png_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, arena *a,
                struct image *out);
 int gif_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, struct image *out);
+int webp_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, arena *a,
+                struct image *out);
+int bmp_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, struct image *out);
+/* Width and height; and of a WebP its orientation, 1 when it says none. */
+int webp_peek(const u8 *p, size_t n, struct image_info *out);
+int bmp_peek(const u8 *p, size_t n, struct image_info *out);
+int webp_turn(const u8 *p, size_t n);
 /* Into an open file: 0, or -1 when the file could not be written (errno). */
 int jpeg_write(FILE *f, const struct image *m, int quality);
 int png_write(FILE *f, const struct image *m);

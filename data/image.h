@@ -1,4 +1,4 @@
-/* image.h: one picture: read from JPEG, PNG or GIF bytes, resized, recoloured, warped, written as PNG.
+/* image.h: one picture: read from JPEG, PNG, GIF, WebP or BMP bytes, resized, recoloured, warped, written as PNG.
  *
  *     struct image m = { 0 };
  *     if (image_load(a, "cat.jpg", true, &m)) return -1;         // rows of RGB triples, turned by their EXIF
@@ -25,11 +25,14 @@ static inline size_t image_bytes(const struct image *m) { return (size_t)m->w * 
 
 /* ---- decode.c ------------------------------------------------------------------------------------------ */
 
-enum image_kind { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_GIF };
+enum image_kind { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_GIF, IMAGE_WEBP, IMAGE_BMP };
 /* w, h: as stored. turn: EXIF orientation 1..8; 5..8 swap width and height. */
 struct image_info { enum image_kind kind; int w, h, turn; };
 const char *image_kind_name(enum image_kind k);
 
+/* The format that the first n bytes of a file name; IMAGE_STARTS of them are enough. */
+enum { IMAGE_STARTS = 16 };
+enum image_kind image_kind_of(const u8 *bytes, size_t n);
 /* What the first bytes say, without decoding. Sizes above 2^27 pixels are refused. 0 or -1 +
  * fail(FAULT_DATA). */
 int  image_peek(const u8 *bytes, size_t n, bool exif, struct image_info *out);

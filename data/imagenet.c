@@ -2,13 +2,6 @@
  * with meta/val.txt, lines "file index". A class's number is the rank of its wnid; the devkit's own numbers
  * are another order and are not read. */
 #include "data/set.h"
-#include <sys/stat.h>
-
-static bool has_folder(const dataset *d, const char *name)
-{
-    struct stat st;
-    return !stat(arena_printf(d->a, "%s/%s", d->root, name), &st) && S_ISDIR(st.st_mode);
-}
 
 static int add_line(dataset *d, int number, slice line)
 {
@@ -24,20 +17,13 @@ static int add_line(dataset *d, int number, slice line)
     return 0;
 }
 
-/* wnids are train's folders where train is there. */
 static int flat_val(dataset *d)
 {
     const char *text = list_text(d, "meta/val.txt");
-    const char *names[1000];
-    struct names wnids = { 0 };
     slice line;
     if (!text)
         return fail_in("%s/val has no class folders, so its labels must come from a list", d->root);
-    if (has_folder(d, "train") && set_folders_in(d, "train", &wnids))
-        return -1;
-    for (int i = 0; i < 1000; i++)
-        names[i] = wnids.n == 1000 ? wnids.v[i] : arena_printf(d->a, "class %d", i);
-    set_classes(d, names, 1000);
+    set_classes(d, imagenet_names(d->a, true), 1000);
     for (int number = 1; list_line(&text, &line); number++)
         if (add_line(d, number, line))
             return -1;

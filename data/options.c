@@ -31,6 +31,8 @@ struct data_options data_options_of(const struct spec *s, bool train)
         o.augment.ra_magnitude = list_at(s->augment.randaugment, 1);
         o.augment.ra_std = s->augment.randaugment.n > 2 ? s->augment.randaugment.v[2] : 0;
     }
+    o.has_mean = s->data.mean.n;
+    o.has_std = s->data.std.n;
     copy3(o.mean, s->data.mean);
     copy3(o.std, s->data.std);
     return o;

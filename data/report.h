@@ -14,7 +14,7 @@ enum { VERIFY_SPLITS = 16 };
 /* error: why it could not be opened, the rest is 0 then. published, published_classes: 0 where any number is
  * right. */
 struct verify_split {
-    const char *name, *error;
+    const char *name, *error, *passed;            /* passed: data_passed_over */
     i64 images, published;
     int classes, published_classes;
     struct sweep sweep;
@@ -24,6 +24,7 @@ struct verify_double { const char *a, *b; };      /* equal pictures in two split
 struct verify_report {
     const char *root;                             /* the folder that holds the set; NULL when none opened */
     int n_splits, n_files, n_doubles, problems;   /* doubles are no problem of the copy */
+    int passed;                                   /* splits in which something was passed over */
     i64 all_doubles;
     struct verify_split  splits[VERIFY_SPLITS];
     struct verify_file   files[5];

@@ -33,6 +33,15 @@ struct data_set {
 };
 #define IMAGENET_PIXELS .mean = { 123.675f, 116.28f, 103.53f }, .std = { 58.395f, 57.12f, 57.375f }
 
+struct names { const char **v; size_t n, cap; };
+/* What lies in a folder of images and is not taken, by suffix (case ignored). */
+enum { MOST_SUFFIXES = 12 };
+struct passed_over {
+    struct { char name[24]; i64 n; } suffix[MOST_SUFFIXES];
+    int n;
+    i64 hidden, folders;                          /* names from '.'; folders of thumbnails and the like */
+};
+
 enum { MOST_KEPT = 1 << 30 };                     /* bytes of decoded pictures */
 
 struct dataset {
@@ -45,6 +54,8 @@ struct dataset {
     const char **path;                            /* below root; NULL for record files */
     int classes;
     const char **class_name;
+    struct passed_over passed;
+    struct names empty;                           /* class folders without a file */
     f32 mean[3], std[3];
     struct file_map map[5];                       /* record files, and their names */
     const char *map_name[5];
@@ -63,9 +74,10 @@ void set_classes(dataset *d, const char *const *names, int n);   /* copied, made
 /* root/path itself, or all pictures below it, with label 0. */
 int  set_add_below(dataset *d, const char *path);
 int  set_map(dataset *d, int k, const char *name);               /* d->map[k] = root/name */
-struct names { const char **v; size_t n, cap; };
 /* Names of the folders in root/path, sorted. */
 int  set_folders_in(dataset *d, const char *path, struct names *out);
+/* A folder of thumbnails, resource forks or deleted files, by its name. */
+bool folder_left_behind(const char *name);
 /* The folder's images as samples, as folder.c describes. */
 int  set_open_folder(dataset *d, const struct data_options *o);
 

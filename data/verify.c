@@ -75,6 +75,8 @@ static int check_split(arena *a, dataset *d, const struct data_options *o, bool 
     struct verify_split *s = &r->splits[r->n_splits];
     s->images = data_count(d);
     s->classes = data_classes(d);
+    s->passed = data_passed_over(a, d);
+    r->passed += *s->passed != 0;
     for (const struct data_split *p = d->kind->splits; p->name; p++)
         s->published = strcmp(p->name, s->name) ? s->published : p->images;
     s->published_classes = d->kind->classes;
@@ -141,7 +143,8 @@ static int folder_splits(arena *a, const char *root, struct names *out)
     if (!dir)
         return fail(FAULT_DATA, "%s: cannot be read", root);
     for (const struct dirent *e; (e = readdir(dir));)
-        if (*e->d_name != '.' && !stat(arena_printf(a, "%s/%s", root, e->d_name), &st) && S_ISDIR(st.st_mode))
+        if (*e->d_name != '.' && !folder_left_behind(e->d_name)
+            && !stat(arena_printf(a, "%s/%s", root, e->d_name), &st) && S_ISDIR(st.st_mode))
             names_add(a, out, slice_of(e->d_name));
     closedir(dir);
     names_sort(out);
@@ -158,6 +161,22 @@ static int list_splits(arena *a, const struct data_set *k, const struct data_opt
         names_add(a, out, slice_of(s->name));
     }
     return 0;
+}
+
+/* A plain folder's splits have their classes from their own folders: those of the others must be train's too. */
+static void compare_classes(arena *a, dataset *const *sets, struct verify_report *r)
+{
+    const dataset *train = NULL;
+    for (int i = 0; i < r->n_splits; i++)
+        if (sets[i] && !strcmp(r->splits[i].name, "train"))
+            train = sets[i];
+    for (int i = 0; train && i < r->n_splits; i++) {
+        if (!sets[i] || !data_follow(sets[i], train->class_name, train->classes, "train"))
+            continue;
+        r->splits[i].error = arena_printf(a, "%s", fail_message());
+        r->problems++;
+    }
+    fail_clear();
 }
 
 int data_verify(arena *a, const struct data_options *options, struct verify_report *r)
@@ -194,6 +213,8 @@ int data_verify(arena *a, const struct data_options *options, struct verify_repo
             r->root = arena_printf(a, "%s", sets[i]->root);
             rc = check_files(a, sets[i], r);
         }
+    if (!rc && !k->splits[0].name)
+        compare_classes(a, sets, r);
     if (!rc)
         find_doubles(a, sets, &all, r);
     for (int i = 0; i < VERIFY_SPLITS; i++)

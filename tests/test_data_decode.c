@@ -240,7 +240,7 @@ static void refuses_damage(void **state)
     assert_failed(FAULT_DATA, "flipped.png: damaged PNG");
     write_text(at("text.jpg"), "hello, I am a picture");
     assert_int_equal(load(at("text.jpg")), -1);
-    assert_failed(FAULT_DATA, "not a JPEG, PNG or GIF image (starts with 68 65 6c");
+    assert_failed(FAULT_DATA, "not a JPEG, PNG, GIF, WebP or BMP image (starts with 68 65 6c");
     write_text(at("none.jpg"), "");
     assert_int_equal(load(at("none.jpg")), -1);
     assert_failed(FAULT_DATA, "none.jpg: empty file");

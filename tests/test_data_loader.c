@@ -241,7 +241,7 @@ static struct data_options halves(int n)
         write_png(at("halves/train/a/%d.png", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     return (struct data_options){ .set = "folder", .root = at("halves"), .split = "train", .image = 32,
                                   .batch = 50, .workers = 2, .train = true,
-                                  .keep_decoded = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 },
+                                  .keep_decoded = true, .has_mean = true, .has_std = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 },
                                   .augment.scale_min = 1 };
 }
 
@@ -323,7 +323,7 @@ static void fast_decoding_is_close(void **state)
                               .workers = 1,
                               .train = true,
                               .exif = true,
-                              .mean = { 0, 0, 0 },
+                              .has_mean = true, .has_std = true, .mean = { 0, 0, 0 },
                               .std = { 1, 1, 1 },
                               .augment.scale_min = 0.3 };
     int n, differ = 0;
@@ -413,19 +413,21 @@ static void refuses_odd_folders(void **state)
     assert_failed(FAULT_DATA, "odd: no split 'val' there");
     at("odd/val/classz/x");
     assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "odd/val/classz: the train split has no such class");
+    assert_failed(FAULT_DATA, "no class folders");
     o.split = "empty";
     at("odd/empty/x");
     assert_null(data_open(&o));
     assert_failed(FAULT_DATA, "no class folders");
     o.split = "train";
     at("odd/train/nobody/x");
-    assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "odd/train/nobody: a class without any image");
-    o.skip_errors = true;
     dataset *d = data_open(&o);
-    assert_int_equal(data_classes(d), 3);
+    assert_int_equal(data_classes(d), 2);
+    assert_string_equal(data_passed_over(mem, d), "classes without a file: nobody");
     data_close(d);
+    write_text(at("odd/train/nobody/x.tif"), "II*");
+    write_text(at("odd/train/nobody/y.TIF"), "II*");
+    assert_null(data_open(&o));
+    assert_failed(FAULT_DATA, "odd/train/nobody: no image in it that can be read, but 2 .tif (JPEG, PNG, GIF, WebP");
     o.set = "foldr";
     assert_null(data_open(&o));
     assert_failed(FAULT_USAGE, "did you mean 'folder'?");

@@ -48,7 +48,7 @@ static void verifies(void **state)
     jpegs("v/val/c", 2, 1);
     assert_int_equal(data_verify(mem, &o, &r), 0);
     assert_int_equal(r.problems, 3);
-    assert_non_null(strstr(r.splits[2].error, "the train split has no such class"));
+    assert_non_null(strstr(r.splits[2].error, "1 of its 1 classes is not among those of train: c"));
 }
 
 /* Counts and checksums of the published set, on files that are not it. */

@@ -80,8 +80,8 @@ static json_t *verify_json(const struct verify_report *r)
         json_t *bad = json_array();
         for (int k = 0; k < s->sweep.n_messages; k++)
             json_array_append_new(bad, json_string(s->sweep.messages[k]));
-        json_array_append_new(splits, json_pack("{s:s, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
-                                                "error", s->error, "images", (json_int_t)s->images,
+        json_array_append_new(splits, json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
+                                                "error", s->error, "passed_over", s->passed, "images", (json_int_t)s->images,
                                                 "published", (json_int_t)s->published, "classes", s->classes,
                                                 "published_classes", s->published_classes, "damaged",
                                                 (json_int_t)s->sweep.damaged, "messages", bad));
@@ -109,6 +109,8 @@ static void print_split(const struct verify_split *s)
     if (!classes)
         printf("  %s%d classes were published%s", say_red(1), s->published_classes, say_plain(1));
     printf("%s\n", images && classes && s->published ? "  as published" : "");
+    if (*s->passed)
+        printf("    passed over: %s\n", s->passed);
     if (s->sweep.damaged)
         printf("    %s%ld damaged%s\n", say_red(1), (long)s->sweep.damaged, say_plain(1));
     for (int k = 0; k < s->sweep.n_messages; k++)
@@ -138,7 +140,7 @@ static int verify(struct cli *c)
                    r->n_doubles < r->all_doubles ? "; the first of them:" : ":");
         for (int i = 0; i < r->n_doubles; i++)
             printf("    %s = %s\n", r->doubles[i].a, r->doubles[i].b);
-        printf("%s\n", r->problems ? "" : "  in order");
+        printf("%s\n", r->problems ? "" : r->passed ? "  in order, apart from what was passed over" : "  in order");
     }
     if (!r->problems)
         return 0;

@@ -17,6 +17,8 @@ static int open_split(struct session *e, bool train)
                     "(--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
         return -1;
+    if (!train && e->train)
+        return data_follow(*d, data_class_names(e->train), data_classes(e->train), e->train_options.split);
     if (!e->s.model.classes)
         e->s.model.classes = data_classes(*d);
     if (e->s.model.classes != data_classes(*d))
