@@ -99,7 +99,8 @@ int meter_open(struct meter *m)
 {
     const struct dev_info *i = dev_info(m->d);
     bool cpu = dev_class(m->d) != DEV_GPU;
-    i64 wg = cpu ? 1 : 256, lanes = cpu ? MIN(16, i->simd) : 4, groups = i->compute_units * (cpu ? 8 : 32);
+    i64 wg = cpu ? 1 : MIN(256, i->max_group), lanes = cpu ? MIN(16, i->simd) : 4;
+    i64 groups = i->compute_units * (cpu ? 8 : 32);
     i64 count = (i64)MIN(STREAM_BYTES, i->max_alloc / 2) / 4;
     i64 chunk = cpu ? 65536 : 16 * wg * lanes, chunks = count / chunk;
     char defs[64];

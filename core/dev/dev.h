@@ -162,6 +162,11 @@ int       launches_time(launches *l, f64 *seconds);
 /* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
  * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
 i32 dev_tune(const dev *d, const char *kernel, const char *macro);
+/* Items of a group of a kernel that takes rows: TEAM for each of TEAMS rows. Fewer than cl/tune.def's rows say
+ * where the device runs smaller groups only. WG likewise. */
+struct dev_team { i32 team, teams; };
+struct dev_team dev_team(const dev *d, const char *kernel);
+i32 dev_group(const dev *d, const char *kernel);
 /* The same for one shape of a kernel ("nt.8192x576x192"): the tuning file's row, where it has one,
  * comes first. */
 i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro);

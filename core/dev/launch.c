@@ -180,9 +180,7 @@ static void check_args(const struct entry *e)
 static int check_limits(const dev *d, const struct entry *e)
 {
     size_t group = e->local[0] * e->local[1] * e->local[2];
-    u64 local = e->kernel->local_mem;
-    for (int i = 0; i < e->kernel->args; i++)
-        local += e->k.args[i].kind == ARG_KIND_LOCAL ? e->k.args[i].bytes : 0;
+    u64 local = launch_local(e);
     if (group > e->kernel->max_group)
         return fail(FAULT_DEVICE, "%s: groups of %zu items; %s runs at most %zu of this kernel",
                     launch_where(e), group, d->info.name, e->kernel->max_group);
@@ -210,8 +208,10 @@ static int bind_arg(struct entry *e, int i)
 static int launch_bind(launches *l, struct entry *e)
 {
     cl_int code;
+    if (!l->d->queue)
+        return check_limits(l->d, e) || dump_launch(e) ? -1 : 0;
     check_args(e);
-    if (check_limits(l->d, e))
+    if (check_limits(l->d, e) || dump_launch(e))
         return -1;
     if (!(e->global[0] && e->global[1] && e->global[2]))
         return 0;
@@ -231,7 +231,7 @@ int launches_bind(launches *l)
 {
     for (; l->compiled < l->n; l->compiled++) {
         struct entry *e = &l->e[l->compiled];
-        if (!l->d->queue || e->call)
+        if (e->call || !(l->d->queue || dump_on()))
             continue;
         if (!e->kernel && (e->k.source ? find_group(l, l->compiled) : find_file(l, l->compiled)))
             return fail_in("%s", launch_where(e));

@@ -36,6 +36,10 @@ int  launches_bind(launches *l);             /* programs, kernels and arguments;
 int  launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after,
                     cl_event *event);
 
+/* ---- dump.c */
+int  dump_launch(const struct entry *e);
+u64  launch_local(const struct entry *e);    /* bytes: the kernel's own and what arguments ask for */
+
 /* ---- order.c */
 int order_find(launches *l);                 /* fills in after, waited and events; 0, or -1 + fail */
 int order_run(launches *l);                  /* launches_run() where there are events */

@@ -73,6 +73,13 @@ const char *source_wrap(arena *a, const char *group, const char *text);
 bool        source_plain(const dev *d);      /* generic kernels only? */
 void        source_hash(char hex[20]);       /* of all kernel texts */
 
+/* ---- fake.c */
+int  fake_apply(dev *d);                     /* $JETCL_FAKE's limits over d's own; 0, or -1 + fail */
+
+/* ---- dump.c: into the folder $JETCL_DUMP, if it is set; 0, or -1 + fail */
+bool dump_on(void);
+int  dump_program(const char *label, const char *text, const char *options, const u8 *key);
+
 /* ---- tunables.c */
 void tune_load(dev *d);                      /* the tuning file's rows, if there is one for d */
 

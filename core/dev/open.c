@@ -66,7 +66,7 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (overrides(d) || connect(d, f) || make_tickets(d)) {
+    if (overrides(d) || fake_apply(d) || connect(d, f) || make_tickets(d)) {
         dev_close(d);
         return NULL;
     }
@@ -79,7 +79,7 @@ dev *dev_open(const char *spec)
 dev *dev_open_real(const char *spec)
 {
     dev *d = dev_open(spec);
-    if (!d || d->class != DEV_NULL)
+    if (!d || d->queue)
         return d;
     dev_close(d);
     fail(FAULT_USAGE, "device null computes nothing: there would be no result");

@@ -130,6 +130,8 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
     for (struct program *p = d->programs; p; p = p->next)
         if (!memcmp(p->key, key, sizeof key))
             return p;
+    if (dump_program(label, text, options, key))
+        return NULL;
     arena *a = arena_open("program");
     char name[65];
     for (int i = 0; i < 32; i++)
@@ -137,12 +139,12 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
     const char *path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name);
     f64 start = clock_now();
     cl_program cl = d->keep ? load(d, path, options) : NULL, kept = cl;
-    if (!cl && !(cl = build(d, label, text, options))) {
+    if (d->queue && !cl && !(cl = build(d, label, text, options))) {
         arena_close(a);
         return NULL;
     }
     trace(TRACE_kernel, "%s %s in %.0f ms", kept ? "loaded" : "built", label, 1e3 * (clock_now() - start));
-    if (!kept)
+    if (!kept && cl)
         keep(d, cl, path);
     struct program *p = arena_one(a, struct program);
     *p = (struct program){ .next = d->programs, .a = a, .label = arena_printf(a, "%s", label), .cl = cl };
@@ -180,6 +182,12 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     for (struct kernel *k = p->kernels; k; k = k->next)
         if (!strcmp(k->name, name))
             return k;
+    if (!p->cl) {                                 // the null device: nothing is known but the name
+        struct kernel *k = arena_one(p->a, struct kernel);
+        *k = (struct kernel){ .next = p->kernels, .program = p, .name = arena_printf(p->a, "%s", name),
+                              .max_group = d->info.max_group };
+        return p->kernels = k;
+    }
     cl_int e;
     cl_uint args = 0;
     cl_ulong local = 0;
@@ -194,6 +202,7 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required,
                              NULL);
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    k->max_group = MIN(k->max_group, d->info.max_group);       // a faked device's is smaller
     k->args = (int)args;
     k->local_mem = local;
     check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
@@ -210,7 +219,8 @@ void programs_close(dev *d)
 {
     for (struct program *p = d->programs, *next; p; p = next) {
         next = p->next;
-        clReleaseProgram(p->cl);
+        if (p->cl)
+            clReleaseProgram(p->cl);
         arena_close(p->a);
     }
     d->programs = NULL;

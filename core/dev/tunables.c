@@ -33,6 +33,25 @@ i32 dev_tune(const dev *d, const char *kernel, const char *macro)
     return r->value;
 }
 
+struct dev_team dev_team(const dev *d, const char *kernel)
+{
+    struct dev_team t = { dev_tune(d, kernel, "TEAM"), dev_tune(d, kernel, "TEAMS") };
+    i32 most = (i32)MIN(d->info.max_group, (u32)INT32_MAX);
+    while (t.teams > 1 && t.team * t.teams > most)
+        t.teams /= 2;
+    while (t.team > 1 && t.team > most)
+        t.team /= 2;
+    return t;
+}
+
+i32 dev_group(const dev *d, const char *kernel)
+{
+    i32 items = dev_tune(d, kernel, "WG");
+    while (items > 1 && (u32)items > d->info.max_group)
+        items /= 2;
+    return items;
+}
+
 /* ---- the tuning file ----------------------------------------------------------------------------------- */
 
 i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro)

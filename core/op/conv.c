@@ -33,7 +33,7 @@ static const char *depthwise_shape(const node *n, struct shape *out)
 /* Do the tiles of the class' own file apply? A CPU's are vectors of sixteen channels. */
 static bool tiled(const dev *d, const struct conv *k)
 {
-    return dev_has_override(d, "conv") && (dev_tune(d, "conv", "WG") > 1 || k->c >= 16);
+    return dev_has_override(d, "conv") && (dev_group(d, "conv") > 1 || k->c >= 16);
 }
 
 /* Outputs of a tile: what wastes least of a row, the widest first. */
@@ -61,7 +61,7 @@ static void depthwise_emit(const node *n, launches *l)
     const node *x = n->in[0], *w = n->in[1];
     const struct conv k = conv_of(x, w);
     const dev *d = launches_dev(l);
-    i64 wg = dev_tune(d, "conv", "WG"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
+    i64 wg = dev_group(d, "conv"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
     launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
@@ -110,7 +110,7 @@ static void depthwise_grad_emit(const node *n, launches *l)
     const node *x = n->in[0], *g = n->in[2];
     const struct conv k = conv_of(x, n->in[1]);
     const dev *d = launches_dev(l);
-    i64 wg = dev_tune(d, "conv", "WG"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
+    i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
     char text[128];
     launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
                     .label = n->name, .defs = defs(text, d, &k),

@@ -1,11 +1,6 @@
 /* grid.c: how many groups, of how many items. */
 #include "op/grid.h"
 
-static i64 grid_tune(const launches *l, const launch *k, const char *macro)
-{
-    return dev_tune(launches_dev(l), k->file, macro);
-}
-
 int grid_operands(const node *n, launch *k)
 {
     int c = 0;
@@ -15,16 +10,17 @@ int grid_operands(const node *n, launch *k)
     return c + 1;
 }
 
-i64 grid_items(const launches *l, const launch *k)
+static struct dev_team grid_team(const launches *l, const launch *k)
 {
-    return grid_tune(l, k, "TEAM") * grid_tune(l, k, "TEAMS");
+    return dev_team(launches_dev(l), k->file);
 }
+
+i64 grid_items(const launches *l, const launch *k) { return grid_team(l, k).team * grid_team(l, k).teams; }
 
 void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)
 {
     static _Thread_local char defs[64];           // launch_add copies it
-    snprintf(defs, sizeof defs, "-DTEAM=%d -DTEAMS=%d", (int)grid_tune(l, k, "TEAM"),
-             (int)grid_tune(l, k, "TEAMS"));
+    snprintf(defs, sizeof defs, "-DTEAM=%d -DTEAMS=%d", grid_team(l, k).team, grid_team(l, k).teams);
     k->defs = grid_items(l, k) > 1 ? defs : NULL;
     k->local[0] = (u64)grid_items(l, k);
     k->local[1] = k->local[2] = 1;
@@ -38,5 +34,5 @@ i64 grid_rows(const launches *l, const launch *k, i64 rows, i64 cols)
 {
     const dev *d = launches_dev(l);
     i64 share = dev_tune(d, "rows", "SHARE"), groups = dev_tune(d, "rows", "GROUPS");
-    return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), grid_tune(l, k, "TEAMS"));
+    return ROUND_UP(MAX(CEIL_DIV(rows, groups), MAX(1, share / MAX(1, cols))), (i64)grid_team(l, k).teams);
 }

@@ -23,7 +23,7 @@ static void launch_loss(const node *n, launches *l, const char *kernel)
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);
     k.args[c++] = (arg)ARG_REAL(((const struct loss_args *)n->args)->smoothing);
-    grid_groups(l, &k, CEIL_DIV(rows, dev_tune(launches_dev(l), "loss", "TEAMS")), 1, 1);
+    grid_groups(l, &k, CEIL_DIV(rows, dev_team(launches_dev(l), "loss").teams), 1, 1);
     launch_add(l, &k);
 }
 

@@ -8,7 +8,7 @@ struct blocks { i64 rows, cols, across; };
 static struct blocks blocks_of(const dev *d, i64 rows, i64 cols)
 {
     i64 share = dev_tune(d, "map", "SHARE"), groups = dev_tune(d, "map", "GROUPS");
-    i64 wg = dev_tune(d, "map", "WG");
+    i64 wg = dev_group(d, "map");
     struct blocks b = { .across = wg };
     while (b.across > 1 && b.across / 2 >= cols)
         b.across /= 2;
@@ -23,7 +23,7 @@ void map_emit(const node *n, launches *list)
     struct layout l = map_layout(n);
     dev *d = launches_dev(list);
     i64 cols = l.extent[l.n_axes - 1], rows = node_count(n) / MAX(1, cols);
-    u64 wg = (u64)dev_tune(d, "map", "WG");
+    u64 wg = (u64)dev_group(d, "map");
     struct blocks b = blocks_of(d, rows, cols);
 
     const char *name, *text = map_text(n->g->a, n, &l, &name);

@@ -107,10 +107,10 @@ static void stats_emit(const node *n, launches *l)
     range bits = part_of(n, 0, t.sums), sums = part_of(n, t.sums, t.limit);
     if (s->limit != STATS_ZERO)
         emit_limits(n, l, &t);
-    // On GPUs an item takes a channel, and 16 x 16 of them a square of pairs; elsewhere an item is a group.
+    // On GPUs an item takes a channel, and 16 x 16 of them (8 x 8) a square of pairs; elsewhere an item is a group.
     const dev *d = launches_dev(l);
     bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "stats");
-    u64 items = gpu ? STRIP : 1, side = gpu ? 16 : 1, strips = (u64)t.strips;
+    u64 items = gpu ? STRIP : 1, side = !gpu ? 1 : dev_info(d)->max_group < 256 ? 8 : 16, strips = (u64)t.strips;
     launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name,
         .global = { strips * items, (u64)t.images }, .local = { items, 1 }, .bytes = 4.0 * (f64)node_count(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(job->home),
@@ -124,7 +124,7 @@ static void stats_emit(const node *n, launches *l)
                   ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all), ARG_LONG(t.strips * STRIP) } };
     launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name,
         .global = { strips * side, strips * side }, .local = { side, side },
-        .bytes = 4.0 * (f64)(t.channels * t.channels),
+        .defs = side > 1 ? arena_printf(n->g->a, "-DSIDE=%d", (int)side) : NULL, .bytes = 4.0 * (f64)(t.channels * t.channels),
         .args = { ARG_RANGE(bits), ARG_RANGE(s->together), ARG_LONG(t.channels), ARG_LONG(t.all) } };
     launch_add(l, &pack);
     launch_add(l, &add);
