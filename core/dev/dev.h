@@ -8,8 +8,8 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: probe ocl cache null source tunables program buffer launch order profile enqueue blas fill choose
- * Order: open
+ * Order: probe fake dump ocl cache null source tunables program buffer launch order profile enqueue blas
+ * Order: fill choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H

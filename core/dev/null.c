@@ -16,7 +16,7 @@ dev *null_open(void)
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .class = DEV_NULL, .info = null_info };
     if (fake_apply(d)) {
-        dev_close(d);
+        arena_close(a);
         return NULL;
     }
     return d;
