@@ -26,7 +26,7 @@ try 0 'meta.epoch: 3' 'left out 1 that is no tensor' inspect "$golden/ckpt_neste
 try 0 'optimizer.state.0.exp_avg  F32     [2]                          0           0           0' - inspect "$golden/ckpt_nested.pth"
 try 0 'blocks.1.attn.qkv.weight' '' inspect --model "$golden/ckpt_bigvision.npz"
 try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
-try 3 '' 'no averaged (EMA) weights' inspect --ema "$golden/ckpt_torch.pth"
+try 3 "" "no averaged (EMA) weights" inspect --ema "$golden/ckpt_bigvision.safetensors"
 try 3 '' 'No such file' inspect "$dir/none.pth"
 try 3 '' 'not a regular file' inspect "$dir"
 try 2 '' 'something is missing' inspect
@@ -45,21 +45,29 @@ try 2 '' '--tolerance wants' inspect --diff --tolerance x a b
 try 2 '' 'something is missing' inspect --diff a
 
 # convert
-try 0 '' ': 14 tensors' convert "$golden/ckpt_twin.safetensors" "$dir/a.pth"
-try 0 '' ': 14 tensors' convert "$dir/a.pth" "$dir/b.npz"
-try 0 '' ': 14 tensors' convert "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
+try 0 '' ': 14 tensors' convert --raw "$golden/ckpt_twin.safetensors" "$dir/a.pth"
+try 0 '' ': 14 tensors' convert --raw "$dir/a.pth" "$dir/b.npz"
+try 0 '' ': 14 tensors' convert --raw "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
 try 0 'recipe: a: 1' '' inspect "$dir/c.safetensors"
 try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/c.safetensors"
-try 0 '' "15 tensors, the model's 14 of them taken" convert "$golden/ckpt_nested.pth" "$dir/d.safetensors"
-try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/d.safetensors"
+try 3 '' 'no model whose names are known: nearest are timm ViT (0 of 14), ' convert "$golden/ckpt_twin.safetensors" "$dir/no.pth"
+try 3 '' "'long', 'double', 'none'" convert "$golden/ckpt_twin.safetensors" "$dir/no.pth"
+try 0 '' 'Google JAX ViT' convert "$golden/ckpt_bigvision.npz" "$dir/d.safetensors"
+try 0 ' 0 differ' '' inspect --diff "$golden/ckpt_bigvision.safetensors" "$dir/d.safetensors"
+try 0 '' 'd.safetensors: timm ViT' convert "$dir/d.safetensors" "$dir/h.safetensors" --names hf_vit
+try 0 'vit.encoder.layer.1.attention.attention.key.weight' '' inspect "$dir/h.safetensors"
+try 0 '' 'Hugging Face ViT under' convert "$dir/h.safetensors" "$dir/i.npz"
+try 0 ' 0 differ' '' inspect --diff "$dir/d.safetensors" "$dir/i.npz"
+try 2 '' "unknown naming scheme 'hf'" convert "$dir/d.safetensors" "$dir/no.npz" --names hf
 try 0 '' - convert --raw "$golden/ckpt_nested.pth" "$dir/e.pth"
 try 0 'torch zip, ' '' inspect "$dir/e.pth"
 same 'raw keeps every name' "$(grep -c 'state_dict.model\|optimizer.state' "$dir/out")" 15
 try 2 '' 'no suffix of a checkpoint' convert "$golden/ckpt_twin.safetensors" "$dir/a.txt"
+try 2 '' '--raw and --names exclude' convert --raw --names hf_vit "$golden/ckpt_twin.safetensors" "$dir/a.npz"
 try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safetensors" "$dir/a.npz"
-try 2 '' '--meta wants KEY=VALUE' convert --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
-try 1 '' 'cannot write' convert "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
-same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err junk.pth long.safetensors out '
+try 2 '' '--meta wants KEY=VALUE' convert --raw --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
+try 1 '' 'cannot write' convert --raw "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
+same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err h.safetensors i.npz junk.pth long.safetensors out '
 
 # every whole file of the fuzzers' corpus: read, or one line and exit code 3
 mkdir "$dir/corpus" && tar xf "$(dirname "$0")/fuzz/corpus/archive.tar" -C "$dir/corpus" && bad='' n=0
@@ -72,6 +80,6 @@ same "inspect ends well on each of $n corpus files" "$bad" ''
 
 # a full disk
 cp "$dir/a.pth" "$dir/full.pth"
-(ulimit -f 2; "$jetcl" convert "$golden/ckpt_ours.npz" "$dir/full.pth" 2>"$dir/err"; echo $? >"$dir/rc")
+(ulimit -f 2; "$jetcl" convert --raw "$golden/ckpt_ours.npz" "$dir/full.pth" 2>"$dir/err"; echo $? >"$dir/rc")
 same 'a full disk is exit code 1 and one line' "$(cat "$dir/rc") $(wc -l <"$dir/err")" '1 1'
 same 'and the old file is intact' "$(cmp "$dir/a.pth" "$dir/full.pth" 2>&1)" ''

@@ -1,4 +1,4 @@
-/* test_ckpt_names.c: other people's names, position embeddings of another grid, and loading into a model. */
+/* test_ckpt_names.c: position embeddings of another grid, and loading into a model. */
 #include "ckpt_help.h"
 
 /* ---- position embeddings ------------------------------------------------------------------------------- */
@@ -74,8 +74,6 @@ static void resize_knows_no_direction(void **state)
     }
 }
 
-/* ---- names --------------------------------------------------------------------------------------------- */
-
 /* A file of one-element tensors with these names. */
 static ckpt *names_new(const char *const *name, int n)
 {
@@ -84,96 +82,6 @@ static ckpt *names_new(const char *const *name, int n)
     for (int i = 0; i < n; i++)
         ckpt_add(c, name[i], CKPT_F32, 1, (i64[]){ 1 }, v + i);
     return c;
-}
-
-static void nests_and_prefixes_come_off(void **state)
-{
-    (void)state;
-    static const struct { const char *in[4], *out; bool ema; } row[] = {
-        { { "head.bias" }, "head.bias" },
-        { { "optimizer.x", "state_dict.model.head.bias", "message_hub.y" }, "head.bias" },
-        { { "model.head.bias", "optimizer.state.0.exp_avg" }, "head.bias" },
-        { { "module.backbone.head.bias" }, "head.bias" },
-        { { "state_dict.module.head.bias", "model_ema.head.bias" }, "head.bias" },
-        { { "epoch", "ema_state_dict.module.model.head.bias", "ema_state_dict.steps" }, "head.bias", true },
-        { { "head.bias", "ema.head.bias" }, "head.bias" },
-        { { "x", "ema.head.bias" }, "head.bias", true },
-        { { "blocks.2.mlp.phi", "moe_layers_dict.a.phi" }, "blocks.2.mlp.phi" },
-        { { "model.blocks.6.mlp.core_experts.vit_fc1.weight" }, "blocks.6.mlp.core_experts.vit_fc1.weight" },
-        { { "downsample_layers.0.1.bias" }, "stem.1.bias" },
-        { { "model.downsample_layers.2.0.weight" }, "stages.2.downsample.0.weight" },
-        { { "stages.1.2.dwconv.bias", "downsample_layers.0.0.bias" }, "stages.1.blocks.2.conv_dw.bias" },
-        { { "stages.0.0.pwconv2.weight", "downsample_layers.0.0.bias" }, "stages.0.blocks.0.mlp.fc2.weight" },
-        { { "stages.0.0.gamma", "downsample_layers.0.0.bias" }, "stages.0.blocks.0.gamma" },
-        { { "norm.weight", "downsample_layers.0.0.bias" }, "head.norm.weight" },
-        { { "head.weight", "downsample_layers.0.0.bias" }, "head.fc.weight" },
-    };
-    for (int i = 0; i < countof(row); i++) {
-        int n = 0;
-        while (n < 4 && row[i].in[n])
-            n++;
-        ckpt *c = ckpt_model(names_new(row[i].in, n), row[i].ema);
-        if (!c)
-            fail_msg("%s: %s", row[i].out, fail_message());
-        if (!ckpt_find(c, row[i].out))
-            fail_msg("no %s, but %s", row[i].out, ckpt_at(c, 0)->name);
-        ckpt_close(c);
-    }
-}
-
-static void names_that_meet_are_refused(void **state)
-{
-    (void)state;
-    static const char *const both[] = { "head.bias", "backbone.head.bias" };
-    static const char *const none[] = { "optimizer.state" };
-    assert_null(ckpt_model(names_new(both, 2), false));
-    assert_non_null(strstr(fail_message(), "doubled"));
-    assert_null(ckpt_model(names_new(none, 1), false));
-    assert_non_null(strstr(fail_message(), "no weights"));
-    assert_null(ckpt_model(names_new(both, 1), true));
-    assert_non_null(strstr(fail_message(), "EMA"));
-    assert_null(ckpt_model(ckpt_new(), false));
-}
-
-/* big-vision's newer files hold all layers of a kind in one array; query, key and value become one. */
-static void stacked_layers_come_apart(void **state)
-{
-    (void)state;
-    static const char *const part[] = { "query", "key", "value" };
-    enum { L = 2, D = 4, H = 2, K = 2 };
-    static f32 w[3][L][D][H][K], scale[L][D];
-    for (int i = 0; i < (int)(sizeof w / 4); i++)
-        (&w[0][0][0][0][0])[i] = (f32)i;
-    for (int i = 0; i < L * D; i++)
-        (&scale[0][0])[i] = (f32)i;
-    ckpt *c = ckpt_new();
-    char name[3][100];
-    for (int p = 0; p < 3; p++) {
-        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel",
-                 part[p]);
-        ckpt_add(c, name[p], CKPT_F32, 4, (i64[]){ L, D, H, K }, w[p]);
-    }
-    ckpt_add(c, "params/img/embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
-    ckpt_add(c, "params/img/Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ L, D }, scale);
-    ckpt_add(c, "params/txt/other", CKPT_F32, 0, NULL, w);
-    c = ckpt_model(c, false);
-    assert_non_null(c);
-    assert_int_equal(ckpt_count(c), 5);
-    const tensor *t = ckpt_find(c, "blocks.1.attn.qkv.weight");
-    assert_true(t && tensor_shape_is(t, 2, (i64[]){ 3 * D, D }));
-    const f32 *got = tensor_data(t);
-    for (int p = 0; p < 3; p++)
-        for (int hk = 0; hk < H * K; hk++)
-            for (int d = 0; d < D; d++)
-                assert_float_equal(got[(p * D + hk) * D + d], w[p][1][d][hk / K][hk % K], 0);
-    assert_float_equal(((const f32 *)tensor_data(ckpt_find(c, "blocks.1.norm1.weight")))[2], 6, 0);
-    ckpt_close(c);
-
-    c = ckpt_new();                                  // thousands of layers, each of which unpacks the whole stack
-    ckpt_add(c, "embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
-    ckpt_add(c, "Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ 60000, 1 }, scale);
-    assert_null(ckpt_model(c, false));
-    assert_non_null(strstr(fail_message(), "layers"));
 }
 
 /* ---- loading ------------------------------------------------------------------------------------------- */
@@ -189,7 +97,6 @@ static void report_counts_what_happened(void **state)
     ckpt_add(c, "norm.weight", CKPT_F32, 1, (i64[]){ 2 }, ramp + 2);
     ckpt_add(c, "head.weight", CKPT_F32, 2, (i64[]){ 3, 2 }, ramp);
     ckpt_add(c, "blocks.9.norm1.bias", CKPT_F32, 1, (i64[]){ 2 }, ramp);
-    c = ckpt_model(c, false);
     f32 cls[2], pos[20], norm[2] = { -1, -1 }, head[4] = { -1, -1, -1, -1 }, phi[2] = { -1, -1 };
     struct want w[] = {
         { "cls_token", 1, { 2 }, cls }, { "pos_embed", 3, { 1, 10, 2 }, pos },
@@ -239,7 +146,7 @@ static void values_may_be_lent(void **state)
     struct want w[] = { { "b", 1, { 1 } }, { "x", 1, { 1 } }, { "c", 1, { 1 } }, { "a", 1, { 1 } } };
     struct load_options o = { .store = take_first, .arg = w };
     struct load_report r;
-    ckpt *c = ckpt_model(names_new(names, 3), false);
+    ckpt *c = names_new(names, 3);
     arena *a = arena_open("test");
     assert_int_equal(ckpt_load(a, c, w, 2, &o, &r), 0);
     assert_true(taken[0] == 2 && r.loaded == 1 && r.missing == 1 && !w[0].data);
@@ -265,7 +172,6 @@ static void position_grids_need_not_be_square(void **state)
         ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, row[i].tokens, 2 }, ramp);
         if (row[i].grid)
             ckpt_set_meta(c, "grid", row[i].grid);
-        c = ckpt_model(c, false);
         f32 out[32];
         struct want w = { "pos_embed", 3, { 1, row[i].want, 2 }, out };
         struct load_report r;
@@ -320,9 +226,6 @@ int main(void)
         cmocka_unit_test(resize_matches_timm),
         cmocka_unit_test(resize_of_the_same_grid_is_the_identity),
         cmocka_unit_test(resize_knows_no_direction),
-        cmocka_unit_test(nests_and_prefixes_come_off),
-        cmocka_unit_test(names_that_meet_are_refused),
-        cmocka_unit_test(stacked_layers_come_apart),
         cmocka_unit_test(report_counts_what_happened),
         cmocka_unit_test(values_may_be_lent),
         cmocka_unit_test(position_grids_need_not_be_square),

@@ -16,7 +16,8 @@ static u64 little(const u8 *p, int bytes)
     return v;
 }
 
-/* libzip reserves memory for as many entries as the end record claims; only zip64's can claim over 65535.
+/* libzip reserves memory for as many entries as the end record claims; only zip64's can claim over 65535. A stored
+ * archive within this one has such records too, but what they point at lies elsewhere.
  *     .. | end record: "PK66" .. entries: u64 at +24, +32 | locator: "PK67" .. place: u64 at +8 | "PK56" */
 static int judge_zip64(const struct file_map *m)
 {
@@ -25,7 +26,7 @@ static int judge_zip64(const struct file_map *m)
         if (memcmp(m->p + at, "PK\6\7", 4))
             continue;
         u64 end = little(m->p + at + 8, 8);
-        if (m->n < 56 || end > m->n - 56)
+        if (m->n < 56 || end > m->n - 56 || memcmp(m->p + end, "PK\6\6", 4))
             continue;
         if (little(m->p + end + 24, 8) > MAX_ENTRIES || little(m->p + end + 32, 8) > MAX_ENTRIES)
             return fail(FAULT_DATA, "archive of more than %d entries", MAX_ENTRIES);

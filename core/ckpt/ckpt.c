@@ -25,6 +25,8 @@ static const char *mistaken(const struct file_map *m)
     for (int i = 0; i < countof(known); i++)
         if (m->n >= strlen(known[i].first) && !memcmp(m->p, known[i].first, strlen(known[i].first)))
             return known[i].what;
+    if (m->n > 262 && !memcmp(m->p + 257, "ustar", 5))
+        return "a tar archive: unpack it first";
     return m->n ? "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)" : "the file is empty";
 }
 

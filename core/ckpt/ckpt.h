@@ -69,13 +69,22 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
-/* The model in c under timm's names: state_dict/model nests opened (ema: the averaged weights instead),
- * prefixes module., model., backbone. taken off, Google's npz (augreg, big-vision) and Facebook's ConvNeXt
- * translated, optimiser state and the like left out. Nothing is read or copied yet. Takes over c, also on
- * failure. NULL + fail(FAULT_DATA). */
+/* The model in c under timm's names, whoever named it (names/schemes.def): wrappers opened wherever the patch
+ * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left out.
+ * Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet. Takes over
+ * c, also on failure. NULL + fail(FAULT_DATA), which names the nearest schemes when none is followed. */
 ckpt *ckpt_model(ckpt *c, bool ema);
 /* ckpt_open, then ckpt_model. */
 ckpt *ckpt_open_model(const char *path, bool ema);
+/* Of ckpt_model's: whose names, and what stands before them ("state_dict.vit."). NULL of any other checkpoint. */
+const char *ckpt_scheme(const ckpt *c, const char **under);
+/* How many tensors its scheme does not know, and the first. */
+int         ckpt_strange(const ckpt *c, const char **first);
+/* What was left out, grouped by reason, in one line; "" for nothing. */
+const char *ckpt_left_out(const ckpt *c, arena *a);
+/* The way back: c, with our names, under those of scheme `id` ("hf_vit"). Takes over c, also on failure. NULL +
+ * fail(FAULT_USAGE) for an unknown scheme, FAULT_DATA for a parameter that it has no name for. */
+ckpt *ckpt_named(ckpt *c, const char *id);
 
 enum got { GOT_NOTHING, GOT_LOADED, GOT_RESIZED };   /* NOTHING: data is as it was */
 struct want { const char *name; int nd; i64 shape[CKPT_DIMS]; f32 *data; enum got got; };
@@ -89,13 +98,14 @@ struct load_options {
 };
 struct load_report {
     int  loaded, resized, fresh, missing, unexpected;    /* fresh: a head or norm keeps its values */
+    const char *scheme, *left_out;                   /* ckpt_scheme, ckpt_left_out */
     int  nlines;                                     /* one for each but the loaded */
     struct load_line { char kind; const char *text; } *line;     /* kind: r, f, m, u as counted above */
 };
 /* Fills every want whose parameter the file has; the others keep their values. A head of another size, a head
  * or norm the file lacks or has too much are explained differences (fresh); others are missing, unexpected
- * or, when the shape is another, an error under strict. c is what ckpt_model gave. Report lines lie in a. 0,
- * or -1 + fail. */
+ * or, when the shape is another, an error under strict; so is, always, a file of which nothing fits. c is what
+ * ckpt_model gave. Report lines lie in a. 0, or -1 + fail. */
 int  ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_options *o, struct load_report *r);
 /* On stderr: counts, then what is resized and fresh; every line with -v. */
 void load_report_say(const struct load_report *r, const char *path);

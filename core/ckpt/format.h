@@ -1,7 +1,7 @@
 /* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
  *
  * Order of the files, each calling only those before it: words type entry element archive | pickle_stack
- * pickle_call pickle torch | safetensors npz torch_zip torch_legacy | ckpt | pos_embed names load
+ * pickle_call pickle torch | safetensors npz torch_zip torch_legacy | ckpt | scheme view names | pos_embed load
  *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()
@@ -48,7 +48,12 @@ struct ckpt {
     bool                mapped;                      /* map is ours to unmap */
     const struct format *format;
     ckpt               *inner;                       /* of a view (names.c): the file it shows */
-    bool                google;                      /* a model whose pos_embed wants bilinear resizing */
+    bool                google;                      /* a model whose pos_embed is resized bilinearly */
+    const char         *scheme, *under;              /* of a model: whose names the file has, behind which prefix */
+    struct left_out    *left;                        /* tensors of the file that are not in the model */
+    size_t              nleft, left_cap;
+    int                 strange;                     /* tensors that its scheme does not know, under their own names */
+    const char         *strange_first;
     void               *state;                       /* format's own */
     entry             **list;
     size_t              n, cap;
@@ -59,6 +64,7 @@ struct ckpt {
     const char         *skipped_first;               /* ... and one of them, for the curious */
 };
 struct meta { const char *key, *value; };
+struct left_out { const char *name, *why; };
 
 ckpt  *ckpt_make(const char *path);                  /* an empty one */
 int    ckpt_sort(ckpt *c);                           /* by name; -1 + fail when two are the same */

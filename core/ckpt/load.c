@@ -236,7 +236,7 @@ static void note_unexpected(struct loading *l)
 
 int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_options *o, struct load_report *r)
 {
-    *r = (struct load_report){ 0 };
+    *r = (struct load_report){ .scheme = c->scheme, .left_out = ckpt_left_out(c, a) };
     struct loading l = { a, c, o, r };
     for (size_t i = 0; i < c->n; i++)
         c->list[i]->used = false;
@@ -244,6 +244,8 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
         if (load_one(&l, &w[i], i))
             return -1;
     note_unexpected(&l);
+    if (n && !r->loaded && !r->resized)
+        return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path, l.wrong ? l.wrong : "no tensors");
     if (!o->strict || !l.nwrong)
         return 0;
     char more[64] = "";
@@ -257,8 +259,10 @@ void load_report_say(const struct load_report *r, const char *path)
 {
     enum { SHOWN = 6 };
     int shown = 0;
-    say(SAY_NORMAL, "%s: %d loaded, %d resized, %d re-initialised, %d missing, %d unexpected", path,
-        r->loaded, r->resized, r->fresh, r->missing, r->unexpected);
+    say(SAY_NORMAL, "%s: %s%s%d loaded, %d resized, %d re-initialised, %d missing, %d unexpected", path,
+        r->scheme ? r->scheme : "", r->scheme ? ": " : "", r->loaded, r->resized, r->fresh, r->missing, r->unexpected);
+    if (*r->left_out)
+        say(SAY_NORMAL, "  left out: %s", r->left_out);
     static const struct { char kind; const char *word; } words[] = {
         { 'r', "resized" }, { 'f', "re-initialised" }, { 'm', "missing" }, { 'u', "unexpected" } };
     for (int k = 0; k < countof(words); k++)

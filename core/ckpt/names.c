@@ -1,404 +1,165 @@
-/* names.c: everybody's names for the parameters of a ViT or ConvNeXt, brought to timm's, which are ours. The
- * result is a checkpoint of its own whose tensors are made on demand from one or three tensors of the file:
- *
- *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each transposed from (d, heads, d/heads)
- */
-#include "ckpt/format.h"
+/* names.c: the model in a file under our names, which are timm's, whatever the file calls them; and a model of ours
+ * under another's names. scheme.c knows the names, view.c makes the tensors. */
+#include "ckpt/names.h"
 #include <stdlib.h>
-
-/* How a source becomes (its share of) the target. Kernels of JAX are (in, out), ours (out, in). */
-enum how {
-    AS_IS,
-    TRANSPOSE,                                       /* (in, out)            -> (out, in)            */
-    FROM_HEADS,                                      /* (heads, d/heads, d)  -> (d, heads * d/heads) */
-    TO_HEADS,                                        /* (d, heads, d/heads)  -> (heads * d/heads, d) */
-    FLAT,                                            /* (heads, d/heads)     -> (d)                  */
-    CONV                                             /* (h, w, in, out)      -> (out, in, h, w)      */
-};
-/* In `from`: # a number, kept for the #s of `to`; ? a number of no interest; * at the end, the rest, kept.
- * Three rules with share 0, 1, 2 of 3 make one target, stacked along its first dimension. */
-struct rule { const char *from, *to; enum how how; int share, of; };
-
-static const struct rule google[] = {
-    { "embedding/kernel",                            "patch_embed.proj.weight", CONV },
-    { "embedding/bias",                              "patch_embed.proj.bias" },
-    { "cls",                                         "cls_token" },
-    { "pos_embedding",                               "pos_embed" },
-    { "Transformer/posembed_input/pos_embedding",    "pos_embed" },
-    { "Transformer/encoder_norm/scale",              "norm.weight" },
-    { "Transformer/encoder_norm/bias",               "norm.bias" },
-    { "head/kernel",                                 "head.weight", TRANSPOSE },
-    { "head/bias",                                   "head.bias" },
-#define BLOCK "Transformer/encoderblock_#/"
-#define HEADS BLOCK "MultiHeadDotProductAttention_?/"
-    { BLOCK "LayerNorm_0/scale",                     "blocks.#.norm1.weight" },
-    { BLOCK "LayerNorm_0/bias",                      "blocks.#.norm1.bias" },
-    { BLOCK "LayerNorm_?/scale",                     "blocks.#.norm2.weight" },
-    { BLOCK "LayerNorm_?/bias",                      "blocks.#.norm2.bias" },
-    { HEADS "query/kernel",                          "blocks.#.attn.qkv.weight", TO_HEADS, 0, 3 },
-    { HEADS "key/kernel",                            "blocks.#.attn.qkv.weight", TO_HEADS, 1, 3 },
-    { HEADS "value/kernel",                          "blocks.#.attn.qkv.weight", TO_HEADS, 2, 3 },
-    { HEADS "query/bias",                            "blocks.#.attn.qkv.bias", FLAT, 0, 3 },
-    { HEADS "key/bias",                              "blocks.#.attn.qkv.bias", FLAT, 1, 3 },
-    { HEADS "value/bias",                            "blocks.#.attn.qkv.bias", FLAT, 2, 3 },
-    { HEADS "out/kernel",                            "blocks.#.attn.proj.weight", FROM_HEADS },
-    { HEADS "out/bias",                              "blocks.#.attn.proj.bias" },
-    { BLOCK "MlpBlock_?/Dense_0/kernel",             "blocks.#.mlp.fc1.weight", TRANSPOSE },
-    { BLOCK "MlpBlock_?/Dense_0/bias",               "blocks.#.mlp.fc1.bias" },
-    { BLOCK "MlpBlock_?/Dense_1/kernel",             "blocks.#.mlp.fc2.weight", TRANSPOSE },
-    { BLOCK "MlpBlock_?/Dense_1/bias",               "blocks.#.mlp.fc2.bias" },
-    { 0 }
-};
-
-static const struct rule facebook[] = {
-    { "downsample_layers.0.#.*",                     "stem.#.*" },
-    { "downsample_layers.#.#.*",                     "stages.#.downsample.#.*" },
-    { "stages.#.#.dwconv.*",                         "stages.#.blocks.#.conv_dw.*" },
-    { "stages.#.#.pwconv#.*",                        "stages.#.blocks.#.mlp.fc#.*" },
-    { "stages.#.#.*",                                "stages.#.blocks.#.*" },
-    { "norm.*",                                      "head.norm.*" },
-    { "head.*",                                      "head.fc.*" },
-    { 0 }
-};
-
-/* Where the model lies within a file, and what else lies beside it. */
-static const char *const nests[]     = { "state_dict.", "model_state_dict.", "model.", NULL };
-static const char *const ema_nests[] = { "state_dict_ema.", "model_ema.", "ema_state_dict.", "ema.", NULL };
-static const char *const prefixes[] = { "module.", "model.", "backbone.", "timm_model.", "_orig_mod.", NULL };
-static const char *const beside[] = {
-    "optimizer.", "optimizer_state", "message_hub.", "param_schedulers.", "lr_scheduler.", "scheduler.",
-    "scaler.", "amp.", "loss_scaler.", "data_preprocessor.", "moe_layers_dict.", "state_dict_ema.",
-    "model_ema.", "ema_state_dict.", "ema.", NULL };
-
-static const char *prefix_of(const char *name, const char *const *list)
-{
-    while (*list && !text_starts(name, *list))
-        list++;
-    return *list;
-}
-
-/* ---- rules --------------------------------------------------------------------------------------------- */
 
 enum { MAX_LAYERS = 1000 };
 
-struct match { slice number[4], rest; };
+/* ---- names as the schemes have them -------------------------------------------------------------------- */
 
-static bool fits(const char *rule, const char *name, struct match *m)
+/* What compiling, sharding and checkpointing put into names, anywhere. */
+static const char *const wrappings[] = { "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module." };
+
+static const char *unwrapped(arena *a, const char *name)
 {
-    int n = 0;
-    for (; *rule && *rule != '*'; rule++) {
-        if (*rule == '#' || *rule == '?') {
-            size_t digits = strspn(name, "0123456789");
-            if (!digits || digits > 6)
-                return false;
-            if (*rule == '#')
-                m->number[n++] = (slice){ name, digits };
-            name += digits;
-        } else if (*rule != *name++)
-            return false;
-    }
-    m->rest = slice_of(name);
-    return *rule == '*' || !*name;
+    for (int i = 0; i < countof(wrappings); i++)
+        for (const char *at; (at = strstr(name, wrappings[i]));)
+            name = arena_printf(a, "%.*s%s", (int)(at - name), name, at + strlen(wrappings[i]));
+    return name;
 }
 
-static const char *rewrite(arena *a, const char *rule, const struct match *m)
+/* Newer big_vision files stack the layers: encoderblock/ instead of encoderblock_0/, encoderblock_1/ ... */
+static const char *unstacked(arena *a, const char *name, bool *stacked)
 {
-    char out[2 * MAX_NAME] = "";
-    int n = 0, at = 0;
-    for (; *rule; rule++) {
-        slice s = *rule == '#' ? m->number[n++] : *rule == '*' ? m->rest : (slice){ rule, 1 };
-        at += snprintf(out + at, sizeof out - (size_t)at, "%.*s", (int)s.n, s.p);
-    }
-    return arena_copy(a, out, (size_t)at);
+    const char *stack = strstr(name, "encoderblock/");
+    *stacked = stack;
+    return stack ? arena_printf(a, "%.*s_0%s", (int)(stack - name) + 12, name, stack + 12) : name;
 }
 
-/* ---- the view ------------------------------------------------------------------------------------------ */
+/* ---- from theirs --------------------------------------------------------------------------------------- */
 
-/* Elements of source from `offset` on, taken with these strides, are share `share` of `of` of the target. */
-struct piece {
-    const tensor *source;
-    const char   *target;
-    u64           offset;
-    int           nd, share, of;
-    size_t        order;                             /* as met in the file */
-    i64           shape[CKPT_DIMS], stride[CKPT_DIMS];
-    bool          whole;                             /* the source as it is */
+struct translation {
+    arena         *a;
+    ckpt          *view;
+    struct reading r;
+    struct pieces  all;
+    const char    *useless[8];                       /* beginnings of our names that DROP_WITH leaves out */
+    int            nuseless;
 };
-struct pieces { struct piece **list; size_t n, cap; };
 
-static void transpose(struct piece *p, i64 rows, i64 columns)
+static void leave(struct translation *x, const char *name, const char *why)
 {
-    p->nd = 2;
-    p->shape[0] = columns;
-    p->shape[1] = rows;
-    p->stride[0] = 1;
-    p->stride[1] = columns;
+    *arena_push(x->a, x->view->left, x->view->nleft, x->view->left_cap) = (struct left_out){ name, why };
 }
 
-static void transpose_conv(struct piece *p)                /* (h, w, in, out) -> (out, in, h, w) */
+static const char *useless_why(const struct translation *x, const char *target)
 {
-    static const int from[] = { 3, 2, 0, 1 };
-    const struct piece q = *p;
-    for (int i = 0; i < 4; i++) {
-        p->shape[i] = q.shape[from[i]];
-        p->stride[i] = q.stride[from[i]];
-    }
-}
-
-/* shape: the source's, or one layer's of a stack. false when it does not suit the rule. */
-static bool shape_piece(struct piece *p, enum how how, int nd, const i64 *shape)
-{
-    static const int dims[] = { [TRANSPOSE] = 2, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2, [CONV] = 4 };
-    i64 step = 1;
-    if (how != AS_IS && nd != dims[how])
-        return false;
-    p->nd = nd;
-    for (int i = nd - 1; i >= 0; step *= shape[i--]) {
-        p->shape[i] = shape[i];
-        p->stride[i] = step;
-    }
-    switch (how) {
-    case AS_IS:      break;
-    case TRANSPOSE:  transpose(p, shape[0], shape[1]); break;
-    case FROM_HEADS: transpose(p, shape[0] * shape[1], shape[2]); break;
-    case TO_HEADS:   transpose(p, shape[0], shape[1] * shape[2]); break;
-    case FLAT:       p->nd = 1; p->shape[0] = step; p->stride[0] = 1; break;
-    case CONV:       transpose_conv(p); break;
-    }
-    return true;
-}
-
-static int add_piece(arena *a, struct pieces *all, const struct piece *p)
-{
-    if (all->n >= MAX_TENSORS)
-        return fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS);
-    struct piece *kept = arena_one(a, struct piece);
-    *kept = *p;
-    kept->order = all->n;
-    *arena_push(a, all->list, all->n, all->cap) = kept;
-    return 0;
-}
-
-/* One tensor, or one layer of a stacked one: by the first rule that fits, else under its own name. */
-static int translate(arena *a, struct pieces *all, const tensor *t, const char *name, const struct rule *r,
-                     i64 layer, i64 layers)
-{
-    struct match m;
-    struct piece p = { t, name, .of = 1, .whole = !layers };
-    int nd = t->nd - (layers > 0);
-    const i64 *shape = t->shape + (layers > 0);
-    while (r && r->from && !fits(r->from, name, &m))
-        r++;
-    bool ruled = r && r->from;
-    if (!shape_piece(&p, ruled ? r->how : AS_IS, nd, shape))
-        return fail(FAULT_DATA, "tensor %s of %d dimensions: not what this name stands for", t->name, t->nd);
-    if (ruled) {
-        p.target = rewrite(a, r->to, &m);
-        p.share = r->share;
-        p.of = MAX(r->of, 1);
-        p.whole = !layers && r->how == AS_IS;
-    }
-    p.offset = layers ? (u64)layer * (t->count / (u64)layers) : 0;
-    return add_piece(a, all, &p);
-}
-
-/* Newer big-vision files stack the layers: encoderblock/ instead of encoderblock_0/, encoderblock_1/ ... */
-static int translate_stack(arena *a, struct pieces *all, const tensor *t, const char *name,
-                           const struct rule *rules)
-{
-    const char *stack = rules == google ? strstr(name, "encoderblock/") : NULL;
-    if (!stack || strlen(name) > 200)
-        return translate(a, all, t, name, rules, 0, 0);
-    if (!t->nd || t->shape[0] < 1 || t->shape[0] > MAX_LAYERS)       // each layer may cost unpacking them all
-        return fail(FAULT_DATA, "tensor %s: a stack of none or more than %d layers", t->name, MAX_LAYERS);
-    for (i64 i = 0; i < t->shape[0]; i++) {
-        int head = (int)(stack - name) + 12;          // with "encoderblock"
-        const char *one = arena_printf(a, "%.*s_%lld%s", head, name, (long long)i, stack + 12);
-        if (translate(a, all, t, one, rules, i, t->shape[0]))
-            return -1;
-    }
-    return 0;
-}
-
-/* ---- which tensors are the model ----------------------------------------------------------------------- */
-
-static const char *longest_nest(arena *a, const ckpt *c, bool ema)
-{
-    const char *nest = "";
-    for (int depth = 0; depth < 4; depth++) {
-        const char *const *list = ema && !depth ? ema_nests : nests;
-        for (; *list; list++) {
-            const char *longer = arena_printf(a, "%s%s", nest, *list);
-            size_t i = 0;
-            while (i < c->n && !text_starts(c->list[i]->t.name, longer))
-                i++;
-            if (i < c->n) {
-                nest = longer;
-                break;
-            }
-        }
-        if (!*list)
-            break;
-    }
-    return nest;
-}
-
-static const struct rule *rules_for(const ckpt *c, const char **root)
-{
-    for (size_t i = 0; i < c->n; i++) {
-        const char *name = c->list[i]->t.name, *end = "embedding/kernel";
-        if (text_ends(name, end)) {
-            *root = name;                            // up to "embedding/kernel": what every name starts with
-            return google;
-        }
-        if (strstr(name, "downsample_layers."))
-            return facebook;
-    }
+    for (int i = 0; i < x->nuseless; i++)
+        if (text_starts(target, x->useless[i]))
+            return "of no use without what was left out before it";
     return NULL;
 }
 
-static const char *plain_name(const char *name, const char *nest, slice root)
+/* One tensor, or layer `layer` of `layers` stacked in one. */
+static int translate_layer(struct translation *x, const tensor *t, const struct match *m, i64 layer, i64 layers)
 {
-    const char *prefix;
-    if (!text_starts(name, nest))
-        return NULL;
-    name += strlen(nest);
-    if (root.n)
-        return strncmp(name, root.p, root.n) ? NULL : name + root.n;
-    if (prefix_of(name, beside))
-        return NULL;
-    while ((prefix = prefix_of(name, prefixes)))
-        name += strlen(prefix);
-    bool counter = !strcmp(name, "steps");           // of mmengine's averaged model
-    return counter || prefix_of(name, beside) ? NULL : name;
-}
-
-static int collect(ckpt *view, const ckpt *c, bool ema, struct pieces *all)
-{
-    arena *a = view->mem;
-    const char *nest = longest_nest(a, c, ema), *first = NULL;
-    if (ema && !*nest)
-        return fail(FAULT_DATA, "no averaged (EMA) weights in this file");
-    const struct rule *rules = rules_for(c, &first);
-    view->google = rules == google;
-    slice root = { first, first ? strlen(first) - strlen("embedding/kernel") : 0 };
-    for (size_t i = 0; i < c->n; i++) {
-        const tensor *t = &c->list[i]->t;
-        const char *name = plain_name(t->name, nest, root);
-        if (name && *name && translate_stack(a, all, t, name, rules))
-            return -1;
+    const struct rule *r = m->rule;
+    struct piece p = { .source = t, .target = scheme_rewrite(x->a, r->to, m), .share = r->share, .pair = r->pair };
+    const char *why = useless_why(x, p.target);
+    if (why) {
+        leave(x, t->name, why);
+        return 0;
     }
-    return all->n ? 0 : fail(FAULT_DATA, "no weights of a model in this file");
-}
-
-/* ---- the view ------------------------------------------------------------------------------------------ */
-
-struct recipe { struct piece *piece[3]; int n; };
-
-static int by_target(const void *a, const void *b)
-{
-    const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
-    int order = strcmp(x->target, y->target);
-    return order ? order : x->share - y->share;
-}
-
-static bool same_rows(const struct piece *p, const struct piece *q)
-{
-    return p->source->type == q->source->type && p->nd == q->nd && p->of == q->of && p->nd > 0 &&
-           !memcmp(p->shape + 1, q->shape + 1, (size_t)(p->nd - 1) * sizeof *p->shape);
-}
-
-static int add_entry(ckpt *view, struct piece **group, int n)
-{
-    struct piece *p = group[0];
-    i64 shape[CKPT_DIMS];
-    memcpy(shape, p->shape, sizeof shape);
-    for (int i = 0; i < n && n == p->of; i++)
-        if (group[i]->share != i || (i && !same_rows(p, group[i])))
-            n = 0;                                   // shares doubled, or of shapes that do not stack
-        else if (i)
-            shape[0] += group[i]->shape[0];
-    if (n != p->of)
-        return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit",
-                    p->target, p->source->name);
-    entry *e = ckpt_entry(view, slice_of(p->target), p->source->type, p->nd, shape);
-    struct recipe *r = arena_one(view->mem, struct recipe);
-    if (!e)
+    if (piece_shape(&p, r->how, false, t->nd - (layers > 0), t->shape + (layers > 0)))
         return -1;
-    memcpy(r->piece, group, (size_t)n * sizeof *group);
-    r->n = n;
-    e->src = r;
-    return 0;
+    p.whole = !layers && p.share < 0 && (r->how == COPY || (r->how == SQUEEZE && t->nd == 2));
+    p.offset = layers ? (u64)layer * (t->count / (u64)layers) : 0;
+    return pieces_add(x->a, &x->all, &p);
 }
 
-static int by_order(const void *a, const void *b)
+static int translate(struct translation *x, const tensor *t, struct match *m, bool stacked)
 {
-    const struct recipe *x = (*(entry *const *)a)->src, *y = (*(entry *const *)b)->src;
-    return x->piece[0]->order < y->piece[0]->order ? -1 : 1;
-}
-
-static int build(ckpt *view, struct pieces *all)
-{
-    qsort(all->list, all->n, sizeof *all->list, by_target);
-    for (size_t from = 0, to; from < all->n; from = to) {
-        for (to = from + 1; to < all->n && !strcmp(all->list[from]->target, all->list[to]->target);)
-            to++;
-        if (add_entry(view, all->list + from, (int)(to - from)))
+    if (!stacked)
+        return translate_layer(x, t, m, 0, 0);
+    if (!t->nd || t->shape[0] < 1 || t->shape[0] > MAX_LAYERS)       // each layer may cost unpacking them all
+        return fail(FAULT_DATA, "tensor %s: a stack of none or more than %d layers", t->name, MAX_LAYERS);
+    for (i64 i = 0; i < t->shape[0]; i++) {
+        m->number[0] = slice_of(arena_printf(x->a, "%lld", (long long)i));
+        if (translate_layer(x, t, m, i, t->shape[0]))
             return -1;
     }
-    qsort(view->list, view->n, sizeof *view->list, by_order);
     return 0;
 }
 
-static const void *read_view(ckpt *view, entry *e, arena *a)
+/* A tensor that the scheme does not know keeps its name: whoever reads the model decides. */
+static int keep_strange(struct translation *x, const tensor *t, const char *name)
 {
-    const struct recipe *r = e->src;
-    (void)view;
-    if (r->n == 1 && r->piece[0]->whole)
-        return tensor_data(r->piece[0]->source);
-    u8 *out = arena_try(a, e->t.bytes, 64), *to = out;
-    for (int i = 0; out && i < r->n; i++) {
-        const struct piece *p = r->piece[i];
-        int size = types[e->t.type].bytes;
-        u64 count = 1;
-        bool was_read = ((const entry *)p->source)->data;
-        const u8 *from = tensor_data(p->source);
-        if (!from)
-            return NULL;
-        ckpt_gather(to, from + p->offset * (u64)size, size, p->nd, p->shape, p->stride);
-        for (int k = 0; k < p->nd; k++)
-            count *= (u64)p->shape[k];
-        to += count * (u64)size;
-        if (!was_read)
-            tensor_drop(p->source);
+    struct piece p = { .source = t, .target = name, .share = -1, .whole = true };
+    if (!x->view->strange++)
+        x->view->strange_first = name;
+    return piece_shape(&p, COPY, false, t->nd, t->shape) ? -1 : pieces_add(x->a, &x->all, &p);
+}
+
+static int translate_one(struct translation *x, const tensor *t, const char *name, bool stacked)
+{
+    struct match m;
+    switch (reading_judge(&x->r, name, &m)) {
+    case NAME_BESIDE:
+        leave(x, t->name, "beside the model");
+        return 0;
+    case NAME_STRANGE:
+        return keep_strange(x, t, name + strlen(x->r.under));
+    default:
+        if (m.rule->how != LEAVE)
+            return translate(x, t, &m, stacked);
+        leave(x, t->name, m.rule->to);
+        return 0;
     }
-    return out;
 }
 
-static void drop_view(ckpt *view, entry *e)
+/* What refuses the file, and what other rows leave out with themselves, before anything is translated. */
+static int look_ahead(struct translation *x, const char *const *name, int n)
 {
-    const struct recipe *r = e->src;
-    (void)view;
-    if (r->n == 1 && r->piece[0]->whole)
-        tensor_drop(r->piece[0]->source);
+    struct match m;
+    for (int i = 0; i < n; i++) {
+        if (reading_judge(&x->r, name[i], &m) != NAME_KNOWN)
+            continue;
+        if (m.rule->how == REFUSE)
+            return fail(FAULT_DATA, "%s (%s) is %s, which our models do not have", ckpt_quote(slice_of(name[i])),
+                        x->r.scheme->title, m.rule->to);
+        if (m.rule->with && x->nuseless < countof(x->useless))
+            x->useless[x->nuseless++] = m.rule->with;
+    }
+    return 0;
 }
 
-static void close_view(ckpt *view) { ckpt_close(view->inner); }
+static int say_eps(ckpt *view, f64 eps)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%g", eps);
+    return eps == 1e-6 || ckpt_meta(view, "norm_eps") ? 0 : ckpt_set_meta(view, "norm_eps", text);
+}
 
-static const struct format view_format = { "model", "", .read = read_view, .drop = drop_view,
-                                           .close = close_view };
+static int translate_all(struct translation *x, ckpt *c, bool ema)
+{
+    int n = ckpt_count(c);
+    const char **name = arena_array(x->a, const char *, n + 1), *nearest;
+    bool *stacked = arena_array(x->a, bool, n + 1);
+    for (int i = 0; i < n; i++)
+        name[i] = unstacked(x->a, unwrapped(x->a, c->list[i]->t.name), &stacked[i]);
+    if (!n)
+        return fail(FAULT_DATA, "no tensors in this file");
+    x->r = scheme_of(x->a, name, n, ema, &nearest);
+    if (!x->r.scheme)
+        return fail(FAULT_DATA, "no model whose names are known: %s", nearest);
+    if (ema && !strstr(x->r.under, "ema"))
+        return fail(FAULT_DATA, "no averaged (EMA) weights in this file");
+    x->view->scheme = x->r.scheme->title;
+    x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
+    x->view->google = text_starts(x->r.scheme->id, "jax");
+    if (look_ahead(x, name, n))
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (translate_one(x, &c->list[i]->t, name[i], stacked[i]))
+            return -1;
+    return view_fill(x->view, &x->all) || say_eps(x->view, x->r.scheme->eps) ? -1 : 0;
+}
 
 ckpt *ckpt_model(ckpt *c, bool ema)
 {
-    ckpt *view = ckpt_new();
-    struct pieces all = { 0 };
-    view->path = arena_copy(view->mem, c->path, strlen(c->path));
-    view->format = &view_format;
-    view->inner = c;
-    int rc = 0;
-    for (size_t i = 0; i < c->nmeta && !rc; i++)
-        rc = ckpt_note(view, slice_of(c->meta[i].key), slice_of(c->meta[i].value));
-    if (!rc && !collect(view, c, ema, &all) && !build(view, &all))
+    ckpt *view = view_new(c);
+    struct translation x = { .a = view->mem, .view = view };
+    if (!translate_all(&x, c, ema))
         return view;
     fail_in("%s", c->path);
     ckpt_close(view);
@@ -409,4 +170,88 @@ ckpt *ckpt_open_model(const char *path, bool ema)
 {
     ckpt *c = ckpt_open(path);
     return c ? ckpt_model(c, ema) : NULL;
+}
+
+const char *ckpt_scheme(const ckpt *c, const char **under)
+{
+    *under = c->under;
+    return c->scheme;
+}
+
+int ckpt_strange(const ckpt *c, const char **first)
+{
+    *first = c->strange_first;
+    return c->strange;
+}
+
+static int by_why(const void *a, const void *b)
+{
+    return strcmp((*(const struct left_out *const *)a)->why, (*(const struct left_out *const *)b)->why);
+}
+
+/* "14 tensors: the decoder of pre-training ('decoder_embed.weight', ...)", a reason a group. */
+const char *ckpt_left_out(const ckpt *c, arena *a)
+{
+    const struct left_out **sorted = arena_array(a, const struct left_out *, c->nleft + 1);
+    const char *text = "";
+    for (size_t i = 0; i < c->nleft; i++)
+        sorted[i] = &c->left[i];
+    qsort(sorted, c->nleft, sizeof *sorted, by_why);
+    for (size_t from = 0, to; from < c->nleft; from = to) {
+        for (to = from + 1; to < c->nleft && !by_why(&sorted[from], &sorted[to]);)
+            to++;
+        text = arena_printf(a, "%s%s%zu %s (%s%s)", text, from ? "; " : "", to - from, sorted[from]->why,
+                            ckpt_quote(slice_of(sorted[from]->name)), to - from > 1 ? ", ..." : "");
+    }
+    return text;
+}
+
+/* ---- to theirs ----------------------------------------------------------------------------------------- */
+
+/* Share i of three along the first axis. */
+static void third(struct piece *p, int i)
+{
+    p->shape[0] /= 3;
+    p->offset = (u64)(i * p->shape[0] * p->stride[0]);
+    p->whole = false;
+}
+
+/* Our tensor under the names of s: three tensors where they keep queries, keys and values apart. */
+static int name_one(arena *a, const struct scheme *s, const char *own, const tensor *t, struct pieces *all)
+{
+    struct match m;
+    if (!scheme_match_ours(s, t->name, &m))
+        return fail(FAULT_DATA, "%s has no name for %s", s->title, t->name);
+    bool fused = m.rule->share >= 0;
+    if (fused && (!t->nd || t->shape[0] % 3))
+        return fail(FAULT_DATA, "%s does not hold queries, keys and values", t->name);
+    for (int i = 0; i < (fused ? 3 : 1); i++) {
+        const struct rule *r = m.rule + i;           // shares stand one behind the other in the table
+        struct piece p = { .source = t, .share = -1, .whole = r->how == COPY || r->how == SQUEEZE };
+        p.target = arena_printf(a, "%s%s", *r->from == '^' ? "" : own, scheme_rewrite(a, r->from, &m));
+        if (piece_shape(&p, r->how, true, t->nd, t->shape))
+            return -1;
+        if (fused)
+            third(&p, i);
+        if (pieces_add(a, all, &p))
+            return -1;
+    }
+    return 0;
+}
+
+ckpt *ckpt_named(ckpt *c, const char *id)
+{
+    const struct scheme *s = scheme_find(id);
+    ckpt *view = view_new(c);
+    struct pieces all = { 0 };
+    size_t own = s ? strcspn(s->own, "|") : 0;
+    const char *prefix = s ? arena_copy(view->mem, s->own, strncmp(s->id, "timm", 4) && strncmp(s->id, "facebook", 8) ? own : 0) : "";
+    int rc = s ? 0 : -1;
+    for (size_t i = 0; i < c->n && !rc; i++)
+        rc = name_one(view->mem, s, prefix, &c->list[i]->t, &all);
+    if (!rc && !view_fill(view, &all))
+        return view;
+    fail_in("%s", c->path);
+    ckpt_close(view);
+    return NULL;
 }

@@ -221,7 +221,9 @@ static int open_file(ckpt *c)
     arena_close(a);
     if (rc || any)
         return rc;
-    return fail(FAULT_DATA, "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in it");
+    return archive_count(z) < 1 ? fail(FAULT_DATA, "an empty zip archive")
+                                : fail(FAULT_DATA, "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in "
+                                       "it, but %s: unpack it first", ckpt_quote(slice_of(archive_name(z, 0))));
 }
 
 static void close_file(ckpt *c)

@@ -20,7 +20,7 @@ enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES
 
 struct command {
     const char *name, *summary, *usage;    /* usage: "train EXP.yaml [options]" */
-    const char *examples[2];
+    const char *examples[3];
     const struct cli_option *options;      /* its own; ends in an empty row; NULL for none */
     int         takes;
     int       (*run)(struct cli *c);       /* 0, or -1 with fail() set: the fault is the exit code */

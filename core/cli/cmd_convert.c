@@ -16,30 +16,49 @@ static int note(ckpt *file, struct cli *c)
     return 0;
 }
 
-/* What is left behind must be said: optimiser state mostly, but nobody likes to guess. */
-static void say_left(const char *path, int before, ckpt *file)
+/* Whose names it had, and what is left behind. */
+static void say_model(struct cli *c, const char *path, const ckpt *file)
 {
-    if (ckpt_count(file) < before)
-        say(SAY_NORMAL, "%s: %d tensors, the model's %d of them taken (--raw takes all)", path, before,
-            ckpt_count(file));
+    const char *under, *scheme = ckpt_scheme(file, &under), *left = ckpt_left_out(file, c->arena);
+    say(SAY_NORMAL, "%s: %s%s%s%s", path, scheme, *under ? " under '" : "", under, *under ? "'" : "");
+    if (*left)
+        say(SAY_NORMAL, "  left out: %s; --raw takes all", left);
+}
+
+/* The model, or -- raw -- every tensor as it is. */
+static ckpt *open_source(struct cli *c, const char *from)
+{
+    const char *example;
+    ckpt *file = ckpt_open(from);
+    int skipped = file ? ckpt_skipped(file, &example) : 0;
+    if (skipped)
+        say(SAY_NORMAL, "%s: left out %d that %s no tensor%s (%s)", from, skipped, skipped > 1 ? "are" : "is",
+            skipped > 1 ? "s" : "", example);
+    if (!file || cli_given(c, "raw"))
+        return file;
+    if (!(file = ckpt_model(file, cli_given(c, "ema"))))
+        return NULL;
+    if (ckpt_strange(file, &example)) {
+        const char *under;
+        fail(FAULT_DATA, "%s: %s does not know %d of its tensors, such as %s; --raw converts it as it is", from,
+             ckpt_scheme(file, &under), ckpt_strange(file, &example), example);
+        ckpt_close(file);
+        return NULL;
+    }
+    say_model(c, from, file);
+    return file;
 }
 
 static int convert(struct cli *c, const char *from, const char *to)
 {
-    const char *example;
-    ckpt *file = ckpt_open(from);
-    int before = file ? ckpt_count(file) : 0, skipped = file ? ckpt_skipped(file, &example) : 0;
-    if (skipped)
-        say(SAY_NORMAL, "%s: left out %d that %s no tensor%s (%s)", from, skipped, skipped > 1 ? "are" : "is",
-            skipped > 1 ? "s" : "", example);
-    if (file && !cli_given(c, "raw"))
-        file = ckpt_model(file, cli_given(c, "ema"));
+    ckpt *file = open_source(c, from);
+    if (file && cli_value(c, "names"))
+        file = ckpt_named(file, cli_value(c, "names"));
     if (!file)
         return -1;
-    say_left(from, before, file);
     int rc = note(file, c) || ckpt_save(file, to) ? -1 : 0;
-    if (!rc && ckpt_count(file) == before)
-        say(SAY_NORMAL, "%s: %d tensors", to, before);
+    if (!rc)
+        say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
     ckpt_close(file);
     return rc;
 }
@@ -50,17 +69,21 @@ static int run(struct cli *c)
         return -1;
     if (cli_given(c, "raw") && cli_given(c, "ema"))
         return fail(FAULT_USAGE, "--raw and --ema exclude each other");
+    if (cli_given(c, "raw") && cli_given(c, "names"))
+        return fail(FAULT_USAGE, "--raw and --names exclude each other");
     return ckpt_can_save(c->operands[1]) ? -1 : convert(c, c->operands[0], c->operands[1]);
 }
 
 static const struct cli_option options[] = {
     { "raw", NULL, "every tensor under its own name, optimiser state and all" },
     { "ema", NULL, "the averaged weights in place of the last ones" },
+    { "names", "SCHEME", "under another framework's names: hf_vit, torchvision_convnext, ..." },
     { "meta", "KEY=VALUE", "metadata to add; repeat for more" },
     { 0 },
 };
 const struct command convert_cmd = {
-    "convert", "any checkpoint into safetensors, .pth or .npz, by timm's names", "convert FROM TO [options]",
+    "convert", "any checkpoint into safetensors, .pth or .npz, by timm's names or others'", "convert FROM TO [options]",
     { "jetcl convert Ti_16-i21k-300ep.npz vit_tiny.safetensors",
-      "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema" },
+      "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema",
+      "jetcl convert best.safetensors model.safetensors --names hf_vit" },
     options, 0, run };

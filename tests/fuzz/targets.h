@@ -45,9 +45,10 @@ static int feed(const void *p, size_t n)
 {
     fail_clear();
     ckpt *c = ckpt_open_bytes(p, n, "x");
-    if (c)
+    if (c) {
         visit(c);
-    else
+        load(c);
+    } else
         check(fail_fault() == FAULT_DATA && !strncmp(fail_message(), "x: ", 3)
               && !strchr(fail_message(), '\n'), "fault %d, message '%s'", fail_fault(), fail_message());
     if (c && (c = ckpt_model(c, false))) {

@@ -1,0 +1,259 @@
+/* scheme.c: the naming schemes of names/, matching of names against their rows, and finding out which scheme a
+ * file follows. A scheme's first rows are its anchors: where the patch embedding's name is found, what stands before
+ * it is what stands before every name of the model ("state_dict.module."); nothing needs a list of wrappers.
+ */
+#include "ckpt/names.h"
+#include <stdlib.h>
+
+#define END { 0 } };
+#define NAME(from, to, how)         { from, to, how, -1, false, NULL },
+#define FUSE(from, to, how, i)      { from, to, how, i, false, NULL },
+#define PAIR(from, to, how, i)      { from, to, how, i, true, NULL },
+#define DROP(from, why)             { from, why, LEAVE, -1, false, NULL },
+#define DROP_WITH(from, with, why)  { from, why, LEAVE, -1, false, with },
+#define BAR(from, why)              { from, why, REFUSE, -1, false, NULL },
+#define SCHEME(id, title, own, eps) static const struct rule id##_rules[] = {
+#include "ckpt/names/schemes.def"
+#undef END
+#undef NAME
+#undef FUSE
+#undef PAIR
+#undef DROP
+#undef DROP_WITH
+#undef BAR
+#undef SCHEME
+
+#define END
+#define NAME(...)
+#define FUSE(...)
+#define PAIR(...)
+#define DROP(...)
+#define DROP_WITH(...)
+#define BAR(...)
+#define SCHEME(id, title, own, eps) { #id, title, own, eps, id##_rules },
+static const struct scheme all_schemes[] = {
+#include "ckpt/names/schemes.def"
+};
+enum { SCHEMES = countof(all_schemes) - 1 };         /* the last one is extras.def */
+static const struct scheme *const extras = &all_schemes[SCHEMES];
+
+const struct scheme *scheme_find(const char *id)
+{
+    char list[1024] = "";
+    for (int i = 0; i < SCHEMES; i++) {
+        if (!strcmp(all_schemes[i].id, id))
+            return &all_schemes[i];
+        size_t at = strlen(list);
+        snprintf(list + at, sizeof list - at, "%s%s", i ? ", " : "", all_schemes[i].id);
+    }
+    fail(FAULT_USAGE, "unknown naming scheme '%s'; known: %s", id, list);
+    return NULL;
+}
+
+/* ---- one name ------------------------------------------------------------------------------------------ */
+
+static bool fits(const char *pattern, const char *name, struct match *m)
+{
+    int n = 0;
+    if (*pattern == '*')
+        return strstr(name, pattern + 1);
+    for (; *pattern && *pattern != '*'; pattern++) {
+        if (*pattern == '#' || *pattern == '?') {
+            size_t digits = strspn(name, "0123456789");
+            if (!digits || digits > 6)
+                return false;
+            if (*pattern == '#')
+                m->number[n++] = (slice){ name, digits };
+            name += digits;
+        } else if (*pattern != *name++)
+            return false;
+    }
+    m->rest = slice_of(name);
+    return *pattern == '*' || !*name;
+}
+
+/* Where a name lies: in a file whose backbone has a prefix of its own, under it or outside; or there is none. */
+enum place { ANYWHERE, UNDER_OWN, OUTSIDE_OWN };
+
+static bool first_fit(const struct rule *r, const char *name, enum place place, bool front_star, struct match *m)
+{
+    for (; r->from; r++) {
+        bool outside = *r->from == '^';
+        if ((*r->from == '*') != front_star || (outside ? place == UNDER_OWN : place == OUTSIDE_OWN))
+            continue;
+        if (fits(r->from + outside, name, m)) {
+            m->rule = r;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool match_theirs(const struct scheme *s, const char *name, enum place place, struct match *m)
+{
+    return first_fit(extras->rule, name, ANYWHERE, true, m) || first_fit(s->rule, name, place, false, m) ||
+           first_fit(extras->rule, name, ANYWHERE, false, m);
+}
+
+const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
+{
+    char out[2 * MAX_NAME] = "";
+    int n = 0, at = 0;
+    for (pattern += *pattern == '^'; *pattern; pattern++) {
+        slice s = *pattern == '#' ? m->number[n++] : *pattern == '*' ? m->rest : (slice){ pattern, 1 };
+        at += snprintf(out + at, sizeof out - (size_t)at, "%.*s", (int)s.n, s.p);
+    }
+    return arena_copy(a, out, (size_t)at);
+}
+
+bool scheme_match_ours(const struct scheme *s, const char *name, struct match *m)
+{
+    for (const struct rule *r = s->rule; r->from; r++)
+        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && fits(r->to, name, m)) {
+            m->rule = r;
+            return true;
+        }
+    return false;
+}
+
+/* ---- a file's names ------------------------------------------------------------------------------------ */
+
+/* Which of the prefixes "a.|b." text starts with (or ends with, when `at_end`): its length; 0 for none. */
+static size_t own_prefix(const char *own, const char *text, size_t n, bool at_end)
+{
+    size_t best = 0;
+    for (const char *p = own; *p; p += strcspn(p, "|"), p += *p == '|') {
+        size_t len = strcspn(p, "|");
+        if (len <= n && len > best && !memcmp(at_end ? text + n - len : text, p, len))
+            best = len;
+    }
+    return best;
+}
+
+enum verdict reading_judge(const struct reading *r, const char *name, struct match *m)
+{
+    if (!text_starts(name, r->under) || !name[strlen(r->under)])
+        return NAME_BESIDE;
+    name += strlen(r->under);
+    bool own = *r->own && text_starts(name, r->own);
+    enum place place = own ? UNDER_OWN : *r->own ? OUTSIDE_OWN : ANYWHERE;
+    return match_theirs(r->scheme, own ? name + strlen(r->own) : name, place, m) ? NAME_KNOWN : NAME_STRANGE;
+}
+
+static void judge(struct reading *r, const char *const *name, int n)
+{
+    struct match m;
+    for (int i = 0; i < n; i++)
+        switch (reading_judge(r, name[i], &m)) {
+        case NAME_BESIDE:  break;
+        case NAME_STRANGE: r->strange++; break;
+        case NAME_KNOWN:   r->fit += m.rule->how != LEAVE; break;
+        }
+}
+
+static bool says_ema(const char *s) { return strstr(s, "ema"); }
+
+/* Copies beside the model that is meant: averaged, of a student, of an optimiser. */
+static bool is_copy(const char *under)
+{
+    static const char *const words[] = { "student", "momentum", "optimizer", "exp_avg" };
+    for (int i = 0; i < countof(words); i++)
+        if (strstr(under, words[i]))
+            return true;
+    return says_ema(under);
+}
+
+/* Is a the better reading? What --ema asks for first, then no copy, then more names, then fewer strange ones. */
+static bool better(const struct reading *a, const struct reading *b, bool ema)
+{
+    if (!b->scheme)
+        return true;
+    bool copy[2] = { ema ? !says_ema(a->under) : is_copy(a->under), ema ? !says_ema(b->under) : is_copy(b->under) };
+    if (copy[0] != copy[1])
+        return copy[1];
+    return a->fit != b->fit ? a->fit > b->fit : a->strange < b->strange;
+}
+
+enum { ANCHORS = 3, PLACES = 12 };
+
+/* The places where the scheme's anchor `row` stands in a name: what is before it, split into under and own. */
+static int find_places(arena *a, const struct scheme *s, const struct rule *row, const char *const *name, int n,
+                       struct reading out[PLACES])
+{
+    int found = 0;
+    struct match m;
+    for (int i = 0; i < n && found < PLACES; i++)
+        for (const char *p = name[i]; p; p = strpbrk(p, "./"), p += p != NULL) {
+            if (!fits(row->from, p, &m))
+                continue;
+            size_t before = (size_t)(p - name[i]), own = own_prefix(s->own, name[i], before, true);
+            if (own && own < before && !strchr("./", name[i][before - own - 1]))
+                own = 0;
+            int k = 0;
+            while (k < found && !(strlen(out[k].under) + strlen(out[k].own) == before &&
+                                  !strncmp(name[i], out[k].under, strlen(out[k].under))))
+                k++;
+            if (k == found)
+                out[found++] = (struct reading){ s, arena_copy(a, name[i], before - own),
+                                                 arena_copy(a, p - own, own), 0, 0 };
+            break;
+        }
+    return found;
+}
+
+static struct reading best_of_scheme(arena *a, const struct scheme *s, const char *const *name, int n, bool ema)
+{
+    struct reading best = { 0 }, place[PLACES];
+    int found = 0;
+    for (int row = 0; row < ANCHORS && !found; row++)
+        found = find_places(a, s, &s->rule[row], name, n, place);
+    if (!found)
+        place[found++] = (struct reading){ s, "", "", 0, 0 };
+    for (int i = 0; i < found; i++) {
+        judge(&place[i], name, n);
+        if (better(&place[i], &best, ema))
+            best = place[i];
+    }
+    return best;
+}
+
+static int by_fit(const void *a, const void *b)
+{
+    const struct reading *x = a, *y = b;
+    return x->fit != y->fit ? y->fit - x->fit : x->strange != y->strange ? x->strange - y->strange
+                                                                        : x->scheme < y->scheme ? -1 : 1;
+}
+
+/* "timm ViT (3 of 40 names), ...; 'x', 'y' are not among its names" */
+static const char *say_nearest(arena *a, const struct reading *r, int known, const char *const *name, int n)
+{
+    const char *text = "nearest are ", *odd = "";
+    struct match m;
+    int shown = 0;
+    for (int i = 0; i < MIN(known, 3); i++)
+        text = arena_printf(a, "%s%s%s (%d of %d)", text, i ? ", " : "", r[i].scheme->title, r[i].fit, n);
+    for (int i = 0; i < n && shown < 3; i++)
+        if (reading_judge(&r[0], name[i], &m) != NAME_KNOWN)
+            odd = arena_printf(a, "%s%s%s", odd, shown++ ? ", " : "", ckpt_quote(slice_of(name[i])));
+    return arena_printf(a, "%s; the first that %s does not know: %s", text, r[0].scheme->title, odd);
+}
+
+/* Accepted with its patch embedding and more names that fit than do not: so never half a wrong scheme. */
+struct reading scheme_of(arena *a, const char *const *name, int n, bool ema, const char **nearest)
+{
+    struct reading r[SCHEMES], best = { 0 };
+    struct match m;
+    for (int i = 0; i < SCHEMES; i++)
+        r[i] = best_of_scheme(a, &all_schemes[i], name, n, ema);
+    qsort(r, SCHEMES, sizeof *r, by_fit);
+    for (int i = 0; i < SCHEMES; i++) {
+        bool anchored = false;
+        for (int k = 0; k < n && !anchored; k++)
+            anchored = reading_judge(&r[i], name[k], &m) == NAME_KNOWN && m.rule == r[i].scheme->rule;
+        if (anchored && r[i].fit > 2 && r[i].fit > r[i].strange && better(&r[i], &best, ema))
+            best = r[i];
+    }
+    if (!best.scheme)
+        *nearest = say_nearest(a, r, SCHEMES, name, n);
+    return best;
+}
