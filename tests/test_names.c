@@ -53,22 +53,6 @@ static ckpt *ours_new(const struct key *k, int n)
     return c;
 }
 
-/* Same names, shapes and values, whatever the order. */
-static void assert_ckpt_same(const ckpt *a, const ckpt *b)
-{
-    for (int i = 0; i < ckpt_count(a); i++) {
-        const tensor *t = ckpt_at(a, i), *u = ckpt_find(b, t->name);
-        if (!u)
-            fail_msg("no %s", t->name);
-        if (t->count != u->count || !tensor_shape_is(t, u->nd, u->shape))
-            fail_msg("%s has another shape", t->name);
-        const f32 *x = tensor_data(t), *y = tensor_data(u);
-        if (!x || !y || memcmp(x, y, t->bytes))
-            fail_msg("%s has other values: %g %g", t->name, (f64)x[0], (f64)y[0]);
-    }
-    assert_int_equal(ckpt_count(a), ckpt_count(b));
-}
-
 #define VIT(patch, cls, pos, n1w, n1b, qw, qb, pw, pb, n2w, n2b, f1w, f1b, f2w, f2b, nw, nb, hw, hb) { \
     { "patch_embed.proj.weight",     patch ".weight", 4, { D, 3, PATCH, PATCH } }, \
     { "patch_embed.proj.bias",       patch ".bias", 1, { D } }, \
@@ -183,13 +167,13 @@ static void schemes_read_and_write_alike(void **state)
             if (!c)
                 fail_msg("%s%s: %s", before[w], table[i].id, fail_message());
             assert_string_equal(ckpt_scheme(c, &under), table[i].title);
-            assert_ckpt_same(want, c);
+            assert_same(want, c);
             assert_string_equal(ckpt_left_out(c, a), "");
             if (!w) {
                 ckpt *file = theirs_new(k, table[i].n, qkv, "", a), *back = ckpt_named(c, table[i].id);
                 if (!back)
                     fail_msg("%s: %s", table[i].id, fail_message());
-                assert_ckpt_same(file, back);
+                assert_same(file, back);
                 ckpt_close(file);
                 c = back;
             }
