@@ -64,6 +64,15 @@ asan:                                        ## unit tests under address and und
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
+coverage:                                    ## lines and branches that the tests reach, per folder; T=spec for some
+	$(MAKE) B=build/coverage CFLAGS="-O0 -g0" SAN=--coverage build/coverage/jetcl tests
+	python3 -B tests/coverage.py build/coverage $(T)
+
+N    ?= 20
+SEED ?= 1
+mutants:                                     ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
+	@python3 -B tests/mutants.py --count $(N) --seed $(SEED) $(addprefix --dir ,$(DIR))
+
 FUZZ_TARGETS = safetensors archive npy pickle legacy image mat records lists
 FUZZ_TIME   ?= 600
 FUZZ_SOURCES = tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c)
@@ -116,5 +125,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan fuzz check-cl check-races layers lint bench size install clean help FORCE
+.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races layers lint bench size install clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)
