@@ -17,7 +17,7 @@ static const char *scalar_shape(const node *n, struct shape *out)
 
 /* ---- sum of squares ------------------------------------------------------------------------------------ */
 
-struct arena_args { range x, sum; i64 count; f32 keep; };
+struct arena_args { range x, sum; i64 count; f32 keep, share; };
 
 #define SQUARE_PART 16384
 static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_PART); }
@@ -54,7 +54,7 @@ static void blend_emit(const node *n, launches *l)
     const struct arena_args *s = n->args;
     launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .bytes = 12.0 * (f64)s->count,
                  .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART),
-                           ARG_REAL(s->keep), ARG_REAL(s->keep == 1 ? 1 : 1 - s->keep) } };
+                           ARG_REAL(s->keep), ARG_REAL(s->share) } };
     grid_groups(l, &k, parts_of(s), 1, 1);
     launch_add(l, &k);
 }
@@ -62,12 +62,17 @@ static void blend_emit(const node *n, launches *l)
 const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT,
                            .shape = scalar_shape, .emit = blend_emit };
 
-void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)
+static void adamw_blend(graph *g, range sum, range x, i64 count, f32 keep, f32 share)
 {
-    node_make(g, &blend_into_op, &(struct arena_args){ x, mean, count, keep }, NULL, 0);
+    node_make(g, &blend_into_op, &(struct arena_args){ x, sum, count, keep, share }, NULL, 0);
 }
 
-void op_add_into(graph *g, range sum, range x, i64 count) { op_blend_into(g, sum, x, count, 1); }
+void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)
+{
+    adamw_blend(g, mean, x, count, keep, 1 - keep);
+}
+
+void op_add_into(graph *g, range sum, range x, i64 count) { adamw_blend(g, sum, x, count, 1, 1); }
 
 /* ---- AdamW --------------------------------------------------------------------------------------------- */
 
