@@ -174,7 +174,7 @@ static const struct image *kept_image(struct worker_space *w, dataset *d, const 
 }
 
 /* The sample cropped and scaled to the square, in w->out. */
-static int fetch(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i)
+static int augment_fetch(struct worker_space *w, dataset *d, const struct data_options *o, i64 epoch, i64 i)
 {
     if (d->kind->pixels) {
         return d->kind->pixels(d, i, w->decoder.a, &w->spare) ? -1 : from_image(w, o, epoch, i, &w->spare);
@@ -267,7 +267,7 @@ int sample_prepare(struct worker_space *w, dataset *d, const struct data_options
                    struct erasing *e)
 {
     *e = (struct erasing){ 0 };
-    if (fetch(w, d, o, epoch, i))
+    if (augment_fetch(w, d, o, epoch, i))
         return -1;
     if (o->train && augment(w, d, o, epoch, i, e))
         return -1;

@@ -261,7 +261,7 @@ static dataset *new_dataset(const struct data_set *kind)
     return d;
 }
 
-static dataset *checked(dataset *d, int rc)
+static dataset *dataset_checked(dataset *d, int rc)
 {
     if (rc)
         data_close(d);
@@ -287,7 +287,7 @@ dataset *data_open(const struct data_options *o)
     int rc = open_kind(d, o);
     if (!rc)
         say_passed_over(d);
-    return checked(d, rc);
+    return dataset_checked(d, rc);
 }
 
 dataset *data_open_files(const char *const *paths, int n, const struct data_options *o)
@@ -305,7 +305,7 @@ dataset *data_open_files(const char *const *paths, int n, const struct data_opti
     rc = rc || finish_open(d, o) ? -1 : 0;
     if (!rc)
         say_passed_over(d);
-    return checked(d, rc);
+    return dataset_checked(d, rc);
 }
 
 void data_close(dataset *d)

@@ -3,14 +3,14 @@
  * bytes of their names. */
 #include "data/set.h"
 
-static slice class_part(slice line)
+static slice dtd_class_part(slice line)
 {
     const char *slash = memchr(line.p, '/', line.n);
     return (slice){ line.p, slash ? (size_t)(slash - line.p) : 0 };
 }
 
 /* The classes of all three lists: an evaluation list need not have every class. */
-static int find_classes(dataset *d, int fold, struct names *v)
+static int dtd_find_classes(dataset *d, int fold, struct names *v)
 {
     static const char *const parts[] = { "train", "val", "test" };
     for (int i = 0; i < countof(parts); i++) {
@@ -21,11 +21,11 @@ static int find_classes(dataset *d, int fold, struct names *v)
         while (list_line(&text, &line)) {
             if (list_path_ok(d, list, line))
                 return -1;
-            if (!class_part(line).n)
+            if (!dtd_class_part(line).n)
                 return fail(FAULT_DATA, "%s/%s: '%.*s' is not class/file", d->root, list,
                             (int)MIN(line.n, 80), line.p);
-            if (!v->n || !slice_eq(class_part(line), v->v[v->n - 1]))
-                names_add(d->a, v, class_part(line));
+            if (!v->n || !slice_eq(dtd_class_part(line), v->v[v->n - 1]))
+                names_add(d->a, v, dtd_class_part(line));
         }
     }
     names_sort(v);
@@ -40,7 +40,7 @@ static int add_list(dataset *d, const char *part, int fold, const struct names *
         return -1;
     while (list_line(&text, &line))
         set_add(d, arena_printf(d->a, "images/%.*s", (int)line.n, line.p),
-                names_find(classes, class_part(line)));
+                names_find(classes, dtd_class_part(line)));
     return 0;
 }
 
@@ -50,7 +50,7 @@ static int open_dtd(dataset *d, const struct data_options *o)
     int fold = o->fold ? o->fold : 1;
     if (fold < 1 || fold > 10)
         return fail(FAULT_USAGE, "data.fold is %d; dtd has the splits 1..10", fold);
-    if (find_classes(d, fold, &classes))
+    if (dtd_find_classes(d, fold, &classes))
         return -1;
     set_classes(d, classes.v, (int)classes.n);
     if (strcmp(d->split, "trainval"))

@@ -26,7 +26,7 @@ int data_fetch(const struct data_set *k, const char *root, const char *from, boo
 #include <sys/stat.h>
 #include <unistd.h>
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int fetch_remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
     return remove(path);
@@ -38,7 +38,7 @@ static const char *file_name(const char *url) { return strrchr(url, '/') + 1; }
 
 struct download { const char *name; curl_off_t before; f64 start; };
 
-static int show(void *context, curl_off_t all, curl_off_t now, curl_off_t up_all, curl_off_t up)
+static int fetch_show(void *context, curl_off_t all, curl_off_t now, curl_off_t up_all, curl_off_t up)
 {
     const struct download *d = context;
     char bar[32], done[24], total[24], speed[24], left[24];
@@ -105,7 +105,7 @@ static int get_part(const char *url, const char *part)
     return fail(FAULT_RUN, "%s: %s (run it again to go on)", url, *why ? why : curl_easy_strerror(rc));
 }
 
-static int checked(const struct data_source *s, const char *path)
+static int fetch_checked(const struct data_source *s, const char *path)
 {
     char hex[65];
     const char *algorithm = s->sha256 ? "sha256" : "md5", *want = s->sha256 ? s->sha256 : s->md5;
@@ -124,18 +124,18 @@ static int download(arena *a, const struct data_source *s, const char *url, cons
 {
     const char *part = arena_printf(a, "%s.part", path);
     if (file_exists(path))
-        return checked(s, path) ? (unlink(path), -1) : 0;
+        return fetch_checked(s, path) ? (unlink(path), -1) : 0;
     say(SAY_NORMAL, "fetching %s", url);
     int rc = get_part(url, part);
     // not complete either: from the start, once
-    if (rc == 1 && ((!s->md5 && !s->sha256) || checked(s, part))) {
+    if (rc == 1 && ((!s->md5 && !s->sha256) || fetch_checked(s, part))) {
         unlink(part);
         rc = get_part(url, part);
     }
     if (rc < 0)
         return -1;
     fail_clear();
-    if (checked(s, part)) {
+    if (fetch_checked(s, part)) {
         unlink(part);
         return -1;
     }

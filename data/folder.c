@@ -248,7 +248,7 @@ int set_add_below(dataset *d, const char *path)
 }
 
 /* A wrong root and a wrong name of a split are different mistakes. */
-static int check_split(dataset *d)
+static int folder_check_split(dataset *d)
 {
     enum { MOST = 12 };
     struct names there = { 0 };
@@ -288,7 +288,7 @@ int set_open_folder(dataset *d, const struct data_options *o)
 {
     struct names here = { 0 };
     (void)o;
-    if (check_split(d) || set_folders_in(d, d->split, &here))
+    if (folder_check_split(d) || set_folders_in(d, d->split, &here))
         return -1;
     int beside = look_beside(d), classes = 0;
     const char **names = arena_array(d->a, const char *, here.n + 1);

@@ -3,7 +3,7 @@
  * 17; the reference has these two the other way. */
 #include "data/set.h"
 
-static int add_line(dataset *d, const char *list, slice line, const struct names *classes)
+static int food101_add_line(dataset *d, const char *list, slice line, const struct names *classes)
 {
     const char *slash = memchr(line.p, '/', line.n);
     if (list_path_ok(d, list, line))
@@ -30,7 +30,7 @@ static int open_food101(dataset *d, const struct data_options *o)
     names_sort(&v);
     set_classes(d, v.v, (int)v.n);
     while (list_line(&text, &line))
-        if (add_line(d, list, line, &v))
+        if (food101_add_line(d, list, line, &v))
             return -1;
     return 0;
 }

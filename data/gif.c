@@ -16,7 +16,7 @@ int gif_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
 
 struct source { const u8 *p; size_t left; };
 
-static int read_bytes(GifFileType *g, GifByteType *to, int n)
+static int gif_read_bytes(GifFileType *g, GifByteType *to, int n)
 {
     struct source *s = g->UserData;
     int take = (int)MIN((size_t)n, s->left);
@@ -26,7 +26,7 @@ static int read_bytes(GifFileType *g, GifByteType *to, int n)
     return take;
 }
 
-static void put(struct image *out, struct window want, int x, int y, const ColorMapObject *map, int index)
+static void gif_put(struct image *out, struct window want, int x, int y, const ColorMapObject *map, int index)
 {
     x -= want.x;
     y -= want.y;
@@ -73,7 +73,7 @@ static int find_frame(GifFileType *g, int *transparent)
     return type == IMAGE_DESC_RECORD_TYPE && DGifGetImageDesc(g) != GIF_ERROR ? 0 : -1;
 }
 
-static int draw(GifFileType *g, const struct image_info *info, struct window want, struct image *out)
+static int gif_draw(GifFileType *g, const struct image_info *info, struct window want, struct image *out)
 {
     int transparent;
     if (find_frame(g, &transparent))
@@ -84,14 +84,14 @@ static int draw(GifFileType *g, const struct image_info *info, struct window wan
         return -1;
     for (int y = 0; y < info->h; y++)
         for (int x = 0; x < info->w; x++)
-            put(out, want, x, y, map, MAX(0, transparent));
+            gif_put(out, want, x, y, map, MAX(0, transparent));
     GifPixelType line[65536];
     for (int i = 0; i < f->Height; i++) {
         if (DGifGetLine(g, line, f->Width) == GIF_ERROR)
             return -1;
         int y = f->Interlace ? interlaced_row(i, f->Height) : i;
         for (int x = 0; x < f->Width; x++)
-            put(out, want, f->Left + x, f->Top + y, map, line[x]);
+            gif_put(out, want, f->Left + x, f->Top + y, map, line[x]);
     }
     return 0;
 }
@@ -101,7 +101,7 @@ int gif_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
     struct source s = { p, n };
     int code = 0;
     GifFileType *g = DGifOpen(&s, read_bytes, &code);
-    int bad = !g || draw(g, info, want, out);
+    int bad = !g || gif_draw(g, info, want, out);
     const char *what = g && g->Error ? GifErrorString(g->Error) : code ? GifErrorString(code) : NULL;
     if (g)
         DGifCloseFile(g, &code);

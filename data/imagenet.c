@@ -3,7 +3,7 @@
  * are another order and are not read. */
 #include "data/set.h"
 
-static int add_line(dataset *d, int number, slice line)
+static int imagenet_add_line(dataset *d, int number, slice line)
 {
     slice name, word;
     i64 label;
@@ -25,7 +25,7 @@ static int flat_val(dataset *d)
         return fail_in("%s/val has no class folders, so its labels must come from a list", d->root);
     set_classes(d, imagenet_names(d->a, true), 1000);
     for (int number = 1; list_line(&text, &line); number++)
-        if (add_line(d, number, line))
+        if (imagenet_add_line(d, number, line))
             return -1;
     return 0;
 }

@@ -11,7 +11,7 @@ enum { MOST_SCANS = 500 };                        // a progressive file may repe
 
 struct trouble { struct jpeg_error_mgr mgr; jmp_buf out; char text[JMSG_LENGTH_MAX]; };
 
-static void on_error(j_common_ptr c)
+static void jpeg_file_on_error(j_common_ptr c)
 {
     struct trouble *t = (struct trouble *)c->err;
     t->mgr.format_message(c, t->text);
@@ -23,7 +23,7 @@ static void on_error(j_common_ptr c)
 static void on_message(j_common_ptr c, int level)
 {
     if (level < 0 && c->err->msg_code == JWRN_JPEG_EOF)
-        on_error(c);
+        jpeg_file_on_error(c);
 }
 static void on_output(j_common_ptr c) { (void)c; }
 
@@ -50,8 +50,8 @@ static void cmyk_row(const u8 *in, int n, bool inverted, u8 *out)
 }
 
 /* Decodes rows until the window's last one. row: memory for one decoded row and its slack. */
-static void read_rows(struct jpeg_decompress_struct *c, struct window want, int left, u8 *row,
-                      struct image *out)
+static void jpeg_file_read_rows(struct jpeg_decompress_struct *c, struct window want, int left, u8 *row,
+                                struct image *out)
 {
     for (int y = 0; y < want.h; y++) {
         u8 *to = out->rgb + (size_t)y * want.w * 3,
@@ -79,7 +79,7 @@ static void decode_window(struct jpeg_decompress_struct *c, struct window want, 
         jpeg_skip_scanlines(c, (JDIMENSION)top);
     for (; top < want.y; top++)
         jpeg_read_scanlines(c, &row, 1);
-    read_rows(c, want, want.x - (int)left, row, out);
+    jpeg_file_read_rows(c, want, want.x - (int)left, row, out);
 }
 
 int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct window want, int halvings,
@@ -89,7 +89,7 @@ int jpeg_decode(const u8 *p, size_t n, const struct image_info *info, struct win
     struct trouble t;
     struct jpeg_progress_mgr watch = { .progress_monitor = on_progress };
     c.err = jpeg_std_error(&t.mgr);
-    t.mgr.error_exit = on_error;
+    t.mgr.error_exit = jpeg_file_on_error;
     t.mgr.emit_message = on_message;
     t.mgr.output_message = on_output;
     u8 *row = arena_try(a, (size_t)info->w * 4 + IMAGE_SLACK, 64);
@@ -126,7 +126,7 @@ int jpeg_write(FILE *f, const struct image *m, int quality)
     struct jpeg_compress_struct c;
     struct trouble t;
     c.err = jpeg_std_error(&t.mgr);
-    t.mgr.error_exit = on_error;
+    t.mgr.error_exit = jpeg_file_on_error;
     t.mgr.output_message = on_output;
     if (setjmp(t.out)) {
         jpeg_destroy_compress(&c);

@@ -109,7 +109,7 @@ static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to, struct eras
 
 /* Sample k of the slot. A damaged file that may be skipped gives way to the next sample in training, and
  * leaves a gap in evaluation. */
-static void load(loader *l, struct slot *s, struct worker_space *w, int k)
+static void loader_load(loader *l, struct slot *s, struct worker_space *w, int k)
 {
     u8 *to = s->batch.pixels + (size_t)k * l->size;
     s->damaged[k] = false;
@@ -192,7 +192,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
     pthread_mutex_unlock(&l->lock);
     f64 start = thread_seconds();
     for (int k = from; k < to; k++)
-        load(l, s, w, k);
+        loader_load(l, s, w, k);
     pthread_mutex_lock(&l->lock);
     s->done += to - from;
     bool last = s->phase == LOADING && s->done == s->n;
@@ -367,7 +367,7 @@ static struct slot *slot_of(loader *l, i64 number)
 }
 
 /* Waits for batch l->taken and takes it; NULL at the end. */
-static struct slot *take(loader *l)
+static struct slot *loader_take(loader *l)
 {
     if (l->taken >= loader_batches(l))
         return NULL;
@@ -388,10 +388,10 @@ const struct batch *loader_next(loader *l)
 {
     fail_clear();
     pthread_mutex_lock(&l->lock);
-    struct slot *s = take(l);
+    struct slot *s = loader_take(l);
     while (s && s->fault_at < 0 && !s->batch.n) {             // every sample of it was skipped
         schedule(l, s);
-        s = take(l);
+        s = loader_take(l);
     }
     if (s && s->fault_at >= 0) {
         fail(s->fault, "%s", s->message);

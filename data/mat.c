@@ -55,7 +55,7 @@ static u64 get(const struct reader *r, const u8 *p, int bytes)
 }
 
 /* One number as an integer; false when it is none of 32 bits. */
-static bool number(const struct reader *r, u32 type, const u8 *p, i32 *out)
+static bool mat_number(const struct reader *r, u32 type, const u8 *p, i32 *out)
 {
     int bytes = unit_of(type);
     u64 bits = get(r, p, bytes);
@@ -91,7 +91,7 @@ static int read_matrix(arena *a, struct reader r, const char *name, i32 **out, s
     *n = real.n / (size_t)unit;
     *out = arena_array(a, i32, MAX(1, *n));
     for (size_t i = 0; i < *n; i++)
-        if (!number(&r, real.type, real.p + i * (size_t)unit, *out + i))
+        if (!mat_number(&r, real.type, real.p + i * (size_t)unit, *out + i))
             return fail(FAULT_DATA, "array '%s': value %ld is not an integer", name, (long)i);
     return 1;
 }

@@ -5,7 +5,7 @@
 
 enum { CLASSES = 37 };
 
-static slice class_part(slice name)
+static slice pets_class_part(slice name)
 {
     size_t n = name.n;
     while (n && name.p[n - 1] != '_')
@@ -13,7 +13,7 @@ static slice class_part(slice name)
     return (slice){ name.p, n ? n - 1 : name.n };
 }
 
-static int add_line(dataset *d, const char *list, int number, slice line, const char *names[CLASSES])
+static int pets_add_line(dataset *d, const char *list, int number, slice line, const char *names[CLASSES])
 {
     slice name, word;
     i64 label;
@@ -23,7 +23,7 @@ static int add_line(dataset *d, const char *list, int number, slice line, const 
                     d->root, list, number, CLASSES);
     if (list_path_ok(d, list, name))
         return -1;
-    slice class = class_part(name);
+    slice class = pets_class_part(name);
     if (!names[label - 1])
         names[label - 1] = arena_copy(d->a, class.p, class.n);
     else if (!slice_eq(class, names[label - 1]))
@@ -42,7 +42,7 @@ static int open_pets(dataset *d, const struct data_options *o)
     if (!text)
         return -1;
     for (int number = 1; list_line(&text, &line); number++)
-        if (add_line(d, list, number, line, names))
+        if (pets_add_line(d, list, number, line, names))
             return -1;
     for (int i = 0; i < CLASSES; i++)
         names[i] = names[i] ? names[i] : arena_printf(d->a, "class %d", i + 1);

@@ -8,7 +8,7 @@
 
 struct source { const u8 *p; size_t left; char text[256]; };
 
-static void on_error(png_structp png, png_const_charp what)
+static void png_file_on_error(png_structp png, png_const_charp what)
 {
     struct source *s = png_get_error_ptr(png);
     snprintf(s->text, sizeof s->text, "%s", what);
@@ -16,7 +16,7 @@ static void on_error(png_structp png, png_const_charp what)
 }
 static void on_warning(png_structp png, png_const_charp what) { (void)png, (void)what; }
 
-static void read_bytes(png_structp png, png_bytep to, size_t n)
+static void png_file_read_bytes(png_structp png, png_bytep to, size_t n)
 {
     struct source *s = png_get_io_ptr(png);
     if (n > s->left)
@@ -41,7 +41,7 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
                struct image *out)
 {
     struct source s = { p, n, "out of memory" };
-    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning);
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &s, png_file_on_error, on_warning);
     png_infop meta = png ? png_create_info_struct(png) : NULL;
     struct image *volatile whole = out;
     struct image all = { 0 };
@@ -52,7 +52,7 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
         png_destroy_read_struct(&png, &meta, NULL);
         return fail(FAULT_DATA, "damaged PNG: %s", s.text);
     }
-    png_set_read_fn(png, &s, read_bytes);
+    png_set_read_fn(png, &s, png_file_read_bytes);
     png_set_user_limits(png, 1 << 27, 1 << 27);
     // no ancillary chunk is wanted, some cost memory
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
@@ -79,7 +79,7 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
 int png_write(FILE *f, const struct image *m)
 {
     struct source s = { 0 };
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &s, on_error, on_warning);
+    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &s, png_file_on_error, on_warning);
     png_infop info = png ? png_create_info_struct(png) : NULL;
     if (!info || setjmp(png_jmpbuf(png))) {
         png_destroy_write_struct(&png, &info);

@@ -116,7 +116,7 @@ struct scene {
 static f32 between(rng *r, f64 lo, f64 hi) { return (f32)(lo + (hi - lo) * rng_unit(r)); }
 
 /* A colour of any hue whose brightest channel is `value`. */
-static struct color color_of(rng *r, f32 value)
+static struct color render_color_of(rng *r, f32 value)
 {
     struct color c;
     for (int i = 0; i < 3; i++)
@@ -128,7 +128,7 @@ static struct color color_of(rng *r, f32 value)
 }
 
 /* Centres and radius of a layout's things, in a picture that spans -1..1. */
-static int place(enum layout l, f32 at[8][2], f32 *radius)
+static int render_place(enum layout l, f32 at[8][2], f32 *radius)
 {
     static const struct { int n; f32 radius, spread; } row[LAYOUTS] = {
         { 1, 0.62f, 0 }, { 2, 0.42f, 0.46f }, { 3, 0.3f, 0.62f }, { 5, 0.27f, 0.62f }, { 4, 0.36f, 0.44f },
@@ -148,14 +148,14 @@ static int place(enum layout l, f32 at[8][2], f32 *radius)
 static void add_things(struct scene *s, struct kind k, rng *r)
 {
     f32 at[8][2], radius;
-    int n = place(k.layout, at, &radius);
+    int n = render_place(k.layout, at, &radius);
     f32 zoom = between(r, 0.85, 1.15), turn = between(r, -0.35, 0.35);
     f32 dx = between(r, -0.12, 0.12), dy = between(r, -0.12, 0.12);
     struct thing t = { .shape = k.shape, .texture = k.texture, .opacity = 1 };
     f32 bright = between(r, 200, 255);
-    t.ink = color_of(r, bright);
+    t.ink = render_color_of(r, bright);
     f32 dark = between(r, 10, 70);
-    t.second = color_of(r, dark);
+    t.second = render_color_of(r, dark);
     t.period = between(r, 0.34, 0.44);
     t.phase = between(r, 0, 6.28);
     f32 own = between(r, -0.4, 0.4);
@@ -183,8 +183,8 @@ static void add_clutter(struct scene *s, rng *r)
         t->turn = between(r, 0, 6.28);
         t->period = between(r, 0.15, 0.3);
         t->phase = between(r, 0, 6.28);
-        t->ink = color_of(r, 150);
-        t->second = color_of(r, 60);
+        t->ink = render_color_of(r, 150);
+        t->second = render_color_of(r, 60);
         t->opacity = between(r, 0.3, 0.7);
     }
 }
@@ -193,13 +193,13 @@ static struct scene compose(struct kind k, rng *r)
 {
     struct scene s = { 0 };
     f32 near = between(r, 60, 140);
-    s.near = color_of(r, near);
+    s.near = render_color_of(r, near);
     s.slope = between(r, 0, 6.28);
     s.noise = between(r, 4, 18);
     s.gain = between(r, 0.7, 1.1);
     s.lift = between(r, -10, 30);
     f32 far = between(r, 60, 140);
-    s.far = color_of(r, far);
+    s.far = render_color_of(r, far);
     for (int c = 0; c < 3; c++)
         s.far.v[c] = 0.5f * (s.far.v[c] + s.near.v[c]);
     for (int i = 0; i < 4; i++)
@@ -249,7 +249,7 @@ static struct color background(const struct scene *s, f32 x, f32 y)
     return c;
 }
 
-static void draw(const struct scene *s, rng *r, struct image *m)
+static void render_draw(const struct scene *s, rng *r, struct image *m)
 {
     f32 pixels = 0.5f * (f32)MIN(m->w, m->h);
     for (int y = 0; y < m->h; y++)
@@ -281,7 +281,7 @@ static int render_one(arena *a, const char *folder, const struct set *set, int s
     if (image_room(a, &m, w, h))
         return -1;
     struct scene s = compose(set->kinds[kind], &r);
-    draw(&s, &r, &m);
+    render_draw(&s, &r, &m);
     char path[4096];
     snprintf(path, sizeof path, "%s/%04d.%s", folder, i, png ? "png" : "jpg");
     FILE *f = fopen(path, "wb");
@@ -369,15 +369,15 @@ static int render_all(arena *a, const char *folder)
                      : file_save(arena_printf(a, "%s/rendered.txt", folder), MARK, sizeof MARK - 1);
 }
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
+static int render_remove_entry(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
     (void)st, (void)type, (void)ftw;
     return remove(path);
 }
-static void remove_tree(const char *path) { nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
+static void remove_tree(const char *path) { nftw(path, render_remove_entry, 16, FTW_DEPTH | FTW_PHYS); }
 
 /* Removes what a run that was killed left beside the folder: FOLDER.PID.tmp of a process that is gone. */
-static void sweep(arena *a, const char *folder)
+static void render_sweep(arena *a, const char *folder)
 {
     const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
     const char *parent = slash ? arena_printf(a, "%.*s", (int)MAX(1, slash - folder), folder) : ".";
@@ -411,7 +411,7 @@ static int render_beside(arena *a, const char *folder, enum found found)
 {
     const char *fresh = arena_printf(a, "%s.%d.tmp", folder, (int)getpid()),
                *old = arena_printf(a, "%s.%d.old", folder, (int)getpid());
-    sweep(a, folder);
+    render_sweep(a, folder);
     remove_tree(fresh);
     if (file_mkdirs(fresh) || render_all(a, fresh)) {
         remove_tree(fresh);

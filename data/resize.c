@@ -75,7 +75,7 @@ struct window scaling_needs(const struct scaling *s)
 }
 
 /* Makes *p hold `need` items; what was in it is gone. */
-static int room(arena *a, void *p, size_t *have, size_t need, size_t item)
+static int resize_room(arena *a, void *p, size_t *have, size_t need, size_t item)
 {
     if (need <= *have)
         return 0;
@@ -92,9 +92,9 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
 {
     f64 scale = s->length / s->out, squeeze = 1 / MAX(scale, 1);
     int taps = (int)ceil(radius(s->filter) * MAX(scale, 1)) * 2 + 1;
-    if (room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64))
-        || room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
-        || room(r->a, &r->first[which], &r->first_room[which], (size_t)s->n, sizeof(i32)))
+    if (resize_room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64))
+        || resize_room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
+        || resize_room(r->a, &r->first[which], &r->first_room[which], (size_t)s->n, sizeof(i32)))
         return -1;
     *x = (struct axis){ taps, s->n, r->weights[which], r->first[which] };
     for (int i = 0; i < s->n; i++) {
@@ -227,8 +227,8 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
     if (weigh(r, 0, s, mx, &x))
         return -1;
     size_t n = (size_t)m->w * 3, out = (size_t)s->n * 3;
-    if (room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1)
-        || room(r->a, &r->wide, &r->wide_room, ROUND_UP(out, 16) * 16, 1))
+    if (resize_room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1)
+        || resize_room(r->a, &r->wide, &r->wide_room, ROUND_UP(out, 16) * 16, 1))
         return -1;
     for (int y = 0; y < rows; y += 16) {
         const u8 *row[16];

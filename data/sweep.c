@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static int sha256(const void *p, size_t n, u8 hash[32])
+static int sweep_sha256(const void *p, size_t n, u8 hash[32])
 {
     bool ok = EVP_Digest(p, n, hash, NULL, EVP_sha256(), NULL) == 1;
     return ok ? 0 : fail(FAULT_RUN, "libcrypto has no SHA-256");
@@ -17,8 +17,9 @@ int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, str
     size_t n;
     if (d->kind->pixels)
         return d->kind->pixels(d, i, w->decoder.a, out)
-            || (hash && sha256(out->rgb, image_bytes(out), hash)) ? -1 : 0;
-    if (image_read_file(&w->decoder, data_path(d, i, path), &n) || (hash && sha256(w->decoder.file, n, hash)))
+            || (hash && sweep_sha256(out->rgb, image_bytes(out), hash)) ? -1 : 0;
+    if (image_read_file(&w->decoder, data_path(d, i, path), &n)
+        || (hash && sweep_sha256(w->decoder.file, n, hash)))
         return -1;
     return image_peek(w->decoder.file, n, exif, &info)
         || image_decode(&w->decoder, w->decoder.file, n, &info, NULL, 0, out) ? -1 : 0;
@@ -43,7 +44,7 @@ struct shared {
 enum { CHUNK = 16 };
 
 /* With the lock held. */
-static void note(struct shared *s, i64 i)
+static void sweep_note(struct shared *s, i64 i)
 {
     char path[4096], shown[512];
     fail_in("%s", path_shown(shown, data_path(s->d, i, path)));
@@ -74,7 +75,7 @@ static void *sweeper(void *arg)
         for (i64 i = from; i < to; i++)
             if (s->work(s->context, &w, i)) {
                 pthread_mutex_lock(&s->lock);
-                note(s, i);
+                sweep_note(s, i);
                 pthread_mutex_unlock(&s->lock);
             }
         pthread_mutex_lock(&s->lock);

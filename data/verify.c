@@ -30,8 +30,7 @@ int file_digest(const char *path, const char *algorithm, char hex[65])
     EVP_DigestFinal_ex(c, hash, &n);
     EVP_MD_CTX_free(c);
     fclose(f);
-    for (unsigned i = 0; i < n; i++)
-        snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+    hash_hex(hex, hash, n);
     return bad ? fail(FAULT_DATA, "%s: cannot be read", path) : 0;
 }
 
@@ -69,8 +68,8 @@ static int look_at(void *context, struct worker_space *w, i64 i)
 
 struct prints { struct print *v; size_t n, cap; };
 
-static int check_split(arena *a, dataset *d, const struct data_options *o, bool joint,
-                       struct verify_report *r, struct prints *all)
+static int verify_check_split(arena *a, dataset *d, const struct data_options *o, bool joint,
+                              struct verify_report *r, struct prints *all)
 {
     struct verify_split *s = &r->splits[r->n_splits];
     s->images = data_count(d);
@@ -107,7 +106,7 @@ static int by_hash(const void *a, const void *b)
     return (x->sample > y->sample) - (x->sample < y->sample);
 }
 
-static const char *name_of(arena *a, dataset *const *sets, struct print p)
+static const char *verify_name_of(arena *a, dataset *const *sets, struct print p)
 {
     char path[4096], shown[512];
     size_t root = strlen(sets[p.split]->root) + 1;
@@ -126,8 +125,8 @@ static void find_doubles(arena *a, dataset *const *sets, struct prints *all, str
             continue;
         if (r->n_doubles < countof(r->doubles)) {
             struct verify_double *d = &r->doubles[r->n_doubles++];
-            d->a = name_of(a, sets, all->v[first]);
-            d->b = name_of(a, sets, all->v[i]);
+            d->a = verify_name_of(a, sets, all->v[first]);
+            d->b = verify_name_of(a, sets, all->v[i]);
         }
         r->all_doubles++;
     }
@@ -201,7 +200,7 @@ int data_verify(arena *a, const struct data_options *options, struct verify_repo
         o.keep_decoded = false;
         sets[r->n_splits] = data_open(&o);
         if (sets[r->n_splits])
-            rc = check_split(a, sets[r->n_splits], &o, joint[i], r, &all);
+            rc = verify_check_split(a, sets[r->n_splits], &o, joint[i], r, &all);
         else {
             s->error = arena_printf(a, "%s", fail_message());
             r->problems++;

@@ -6,32 +6,32 @@
 #include <math.h>
 
 /* Weights of samples -1, 0, 1, 2 around a point d past sample 0, nested as Pillow evaluates them. */
-static f64 cubic(const f64 v[4], f64 d)
+static f64 warp_cubic(const f64 v[4], f64 d)
 {
     f64 p1 = v[1], p2 = -v[0] + v[2], p3 = 2 * (v[0] - v[1]) + v[2] - v[3], p4 = -v[0] + v[1] - v[2] + v[3];
     return p1 + d * (p2 + d * (p3 + d * p4));
 }
 
-static int inside(int v, int n) { return v < 0 ? 0 : v >= n ? n - 1 : v; }
+static int warp_inside(int v, int n) { return v < 0 ? 0 : v >= n ? n - 1 : v; }
 
 static void sample_cubic(const struct image *m, f64 fx, f64 fy, u8 *to)
 {
     int x = (int)floor(fx), y = (int)floor(fy), column[4];
     f64 dx = fx - x, dy = fy - y;
     for (int k = 0; k < 4; k++)
-        column[k] = 3 * inside(x - 1 + k, m->w);
+        column[k] = 3 * warp_inside(x - 1 + k, m->w);
     for (int c = 0; c < 3; c++) {
         f64 row[4];
         for (int j = 0; j < 4; j++) {
-            int yy = j == 0 ? inside(y - 1, m->h) : y - 1 + j;
+            int yy = j == 0 ? warp_inside(y - 1, m->h) : y - 1 + j;
             if (j > 0 && (yy < 0 || yy >= m->h)) {            // a later row outside repeats the one before
                 row[j] = row[j - 1];
                 continue;
             }
             const u8 *p = m->rgb + (size_t)yy * m->w * 3 + c;
-            row[j] = cubic((const f64[4]){ p[column[0]], p[column[1]], p[column[2]], p[column[3]] }, dx);
+            row[j] = warp_cubic((const f64[4]){ p[column[0]], p[column[1]], p[column[2]], p[column[3]] }, dx);
         }
-        f64 v = cubic(row, dy);
+        f64 v = warp_cubic(row, dy);
         to[c] = (u8)(v <= 0 ? 0 : v >= 255 ? 255 : v);
     }
 }
@@ -40,8 +40,8 @@ static void sample_linear(const struct image *m, f64 fx, f64 fy, u8 *to)
 {
     int x = (int)floor(fx), y = (int)floor(fy);
     f64 dx = fx - x, dy = fy - y;
-    int x0 = 3 * inside(x, m->w), x1 = 3 * inside(x + 1, m->w);
-    const u8 *above = m->rgb + (size_t)inside(y, m->h) * m->w * 3;
+    int x0 = 3 * warp_inside(x, m->w), x1 = 3 * warp_inside(x + 1, m->w);
+    const u8 *above = m->rgb + (size_t)warp_inside(y, m->h) * m->w * 3;
     const u8 *below = y + 1 >= 0 && y + 1 < m->h ? m->rgb + (size_t)(y + 1) * m->w * 3 : NULL;
     for (int c = 0; c < 3; c++) {
         f64 a = above[x0 + c] + dx * (above[x1 + c] - above[x0 + c]);

@@ -53,7 +53,7 @@ static struct chunk *more(arena *a, size_t bytes)
     return c;
 }
 
-static void *take(arena *a, size_t bytes, size_t align)
+static void *arena_take(arena *a, size_t bytes, size_t align)
 {
     check(align && align <= 64 && !(align & (align - 1)), "alignment %zu", align);
     if (bytes > SIZE_MAX / 2)
@@ -71,7 +71,7 @@ static void *take(arena *a, size_t bytes, size_t align)
 
 void *arena_try(arena *a, size_t bytes, size_t align)
 {
-    void *p = fail_countdown >= 0 && fail_countdown-- == 0 ? NULL : take(a, bytes, align);
+    void *p = fail_countdown >= 0 && fail_countdown-- == 0 ? NULL : arena_take(a, bytes, align);
     if (!p)
         fail(FAULT_RUN, "out of memory: %zu bytes wanted for %s", bytes, a->name);
     return p;
@@ -79,7 +79,7 @@ void *arena_try(arena *a, size_t bytes, size_t align)
 
 void *arena_bytes(arena *a, size_t bytes, size_t align)
 {
-    void *p = take(a, bytes, align);
+    void *p = arena_take(a, bytes, align);
     if (!p) {
         fprintf(stderr, "jetcl: out of memory: %zu bytes wanted for %s\n", bytes, a->name);
         exit(FAULT_RUN);

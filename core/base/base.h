@@ -150,6 +150,15 @@ const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */
 const char *text_count(char out[24], f64 n);      /* "265.4M" */
 
+/* ---- hash.c --------------------------------------------------------------------------------------------- */
+
+/* FNV-1a (Fowler, Noll and Vo) of 64 bits: for telling texts apart, not against anybody. Starts at HASH_START;
+ * further texts are added to what an earlier call gave. */
+#define HASH_START 0xcbf29ce484222325u
+u64         hash_bytes(u64 h, const void *bytes, size_t n);
+u64         hash_text(u64 h, const char *s);      /* without its NUL */
+const char *hash_hex(char *out, const void *bytes, size_t n);           /* two digits a byte, into out[2n + 1] */
+
 /* ---- file.c: whole files, safely ----------------------------------------------------------------------- */
 
 /* A read-only map of a file (empty files have p = NULL). 0 or -1 + fail(FAULT_DATA). */

@@ -65,7 +65,7 @@ static void erase_line(void)
 }
 
 /* To the logs, and to whoever watches if it is shown. */
-static void emit(bool shown, const char *prefix, const char *fmt, va_list ap)
+static void say_emit(bool shown, const char *prefix, const char *fmt, va_list ap)
 {
     char text[4096];
     vsnprintf(text, sizeof text, fmt, ap);
@@ -88,7 +88,7 @@ void say(enum say_level level, const char *fmt, ...)
         return;
     va_list ap;
     va_start(ap, fmt);
-    emit((int)level <= opt.level, "", fmt, ap);
+    say_emit((int)level <= opt.level, "", fmt, ap);
     va_end(ap);
 }
 
@@ -96,7 +96,7 @@ void warn(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    emit(opt.level >= SAY_NORMAL, "warning: ", fmt, ap);
+    say_emit(opt.level >= SAY_NORMAL, "warning: ", fmt, ap);
     va_end(ap);
 }
 
@@ -104,7 +104,7 @@ void say_error(const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    emit(true, "", fmt, ap);
+    say_emit(true, "", fmt, ap);
     va_end(ap);
 }
 

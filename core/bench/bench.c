@@ -1,6 +1,6 @@
 /* bench.c: what can be measured: each kernel as a small graph on a memory of its own, and whole networks. Rates
- * are of the work that must be done: multiply-adds, and bytes that cross the border of what is timed, each once.
- */
+ * are of the work that must be done: multiply-adds, and bytes that cross the border of what is timed, each
+ * once. */
 #include "bench/bench_subject.h"
 #include "autograd/autograd.h"
 #include "fuse/fuse.h"
@@ -27,7 +27,7 @@ struct bench {
 /* ---- what there is to measure -------------------------------------------------------------------------- */
 
 /* Both sides of a MoE layer's routing, and one value that both have a part in. */
-static node *routing(node *const *x)
+static node *bench_routing(node *const *x)
 {
     node *t_disp = op_offset(op_square(x[1]), 1), *t_comb = op_offset(op_square(x[2]), 1);
     struct routing r = op_route(x[0], t_disp, t_comb, op_normal(x[0]->g, x[0]->shape, .01f), true);
@@ -189,7 +189,9 @@ static int run_graph(bench *b, graph *g, const node *start, node *const *x, int 
     struct list all = { g->list, start ? start->list.from : 0, launches_count(g->list) };
     struct subject s = subject_list(&all);
     s.bytes = border(g, start ? (size_t)start->id : 0, g->n);
-    return graph_set_step(g, &step) || graph_run(g) || dev_finish(b->meter.d) ? -1 : meter_measure(&b->meter, &s, r);
+    if (graph_set_step(g, &step) || graph_run(g) || dev_finish(b->meter.d))
+        return -1;
+    return meter_measure(&b->meter, &s, r);
 }
 
 static int run_kernel(bench *b, graph *g, const struct row *row, struct bench_result *r)

@@ -50,13 +50,13 @@ static void reset_peak(void)
 
 struct stepping { struct learner l; const struct batch *b; };
 
-static int step(void *what)
+static int bench_step(void *what)
 {
     struct stepping *x = what;
     return learner_step(&x->l, x->b, 1) || learner_wait(&x->l) ? -1 : 0;
 }
 
-static f64 flops_of(const graph *g)
+static f64 bench_flops_of(const graph *g)
 {
     return subject_list(&(struct list){ g->list, 0, launches_count(g->list) }).flops;
 }
@@ -67,10 +67,10 @@ static int measure_step(struct meter *m, const struct spec *s, params *p, const 
     struct stepping x = { .b = noise };
     f64 start = clock_now(), loss, norm;
     int rc = -1;
-    if (learner_open(&x.l, s, m->d, p) || step(&x) || dev_finish(m->d))
+    if (learner_open(&x.l, s, m->d, p) || bench_step(&x) || dev_finish(m->d))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
-    struct subject it = { step, &x, .flops = flops_of(x.l.g) * x.l.parts };
+    struct subject it = { bench_step, &x, .flops = bench_flops_of(x.l.g) * x.l.parts };
     rc = meter_measure(m, &it, r) || learner_read(&x.l, &loss, &norm);
     if (!rc && !(loss - loss == 0))
         rc = fail(FAULT_NUMBERS, "the loss became %g", loss);
@@ -99,7 +99,7 @@ static int measure_forward(struct meter *m, const struct spec *s, params *p, con
     if (evaluator_open(&x.e, s, m->d, p, noise->n) || forward(&x))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
-    struct subject it = { forward, &x, .flops = flops_of(x.e.g) };
+    struct subject it = { forward, &x, .flops = bench_flops_of(x.e.g) };
     rc = meter_measure(m, &it, r);
 done:
     evaluator_close(&x.e);

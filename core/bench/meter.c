@@ -1,6 +1,6 @@
-/* meter.c: measuring. A subject runs alternately with the two peaks (fused multiply-adds in registers, a copy of
- * more than any cache holds), and what counts is the median over the rounds: other work on the machine slows
- * both. */
+/* meter.c: measuring. A subject runs alternately with the two peaks (fused multiply-adds in registers, a copy
+ * of more than any cache holds), and what counts is the median over the rounds: other work on the machine
+ * slows both. */
 #include "bench/bench_subject.h"
 #include <stdlib.h>
 #include <time.h>
@@ -56,7 +56,7 @@ static int times_of(struct meter *m, const struct subject *s, int *times)
     return 0;
 }
 
-static int ascending(const void *a, const void *b)
+static int meter_ascending(const void *a, const void *b)
 {
     f64 x = *(const f64 *)a, y = *(const f64 *)b;
     return (x > y) - (x < y);
@@ -64,7 +64,7 @@ static int ascending(const void *a, const void *b)
 
 static f64 median(f64 *v, int n)
 {
-    qsort(v, (size_t)n, sizeof *v, ascending);
+    qsort(v, (size_t)n, sizeof *v, meter_ascending);
     return v[n / 2];
 }
 
@@ -126,7 +126,8 @@ int meter_open(struct meter *m)
     m->copy = subject_list(&m->copy_list);
     m->copy.bytes = 8.0 * (f64)(chunks * chunk);
     f64 warm;
-    return launches_compile(m->peaks) || time_runs(m, &m->fma, 1, &warm) || time_runs(m, &m->copy, 1, &warm) ? -1 : 0;
+    return launches_compile(m->peaks) || time_runs(m, &m->fma, 1, &warm)
+           || time_runs(m, &m->copy, 1, &warm) ? -1 : 0;
 }
 
 void meter_close(struct meter *m)

@@ -195,7 +195,7 @@ static int time_one(const struct trial *t, int times, f64 *took)
     return 0;
 }
 
-static int ascending(const void *a, const void *b)
+static int tune_ascending(const void *a, const void *b)
 {
     f64 x = *(const f64 *)a, y = *(const f64 *)b;
     return (x > y) - (x < y);
@@ -218,7 +218,7 @@ static int race(const struct trial *a, const struct trial *b, struct result *r)
         r->a = MIN(r->a, x);
         r->b = MIN(r->b, y);
     }
-    qsort(ratio, (size_t)n, sizeof *ratio, ascending);
+    qsort(ratio, (size_t)n, sizeof *ratio, tune_ascending);
     r->ratio = MAX(ratio[n / 2], r->b / r->a);
     return 0;
 }

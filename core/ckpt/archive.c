@@ -9,7 +9,7 @@ bool archive_knows(const struct file_map *m) { return m->n >= 22 && !memcmp(m->p
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
-static u64 little(const u8 *p, int bytes)
+static u64 archive_little(const u8 *p, int bytes)
 {
     u64 v = 0;
     memcpy(&v, p, (size_t)bytes);
@@ -25,10 +25,11 @@ static int judge_zip64(const struct file_map *m)
     for (u64 at = from; at + 20 <= m->n; at++) {
         if (memcmp(m->p + at, "PK\6\7", 4))
             continue;
-        u64 end = little(m->p + at + 8, 8);
+        u64 end = archive_little(m->p + at + 8, 8);
         if (m->n < 56 || end > m->n - 56 || memcmp(m->p + end, "PK\6\6", 4))
             continue;
-        if (little(m->p + end + 24, 8) > MAX_ENTRIES || little(m->p + end + 32, 8) > MAX_ENTRIES)
+        const u8 *claimed = m->p + end + 24;
+        if (archive_little(claimed, 8) > MAX_ENTRIES || archive_little(claimed + 8, 8) > MAX_ENTRIES)
             return fail(FAULT_DATA, "archive of more than %d entries", MAX_ENTRIES);
     }
     return 0;

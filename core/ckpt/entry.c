@@ -1,4 +1,5 @@
-/* entry.c: a checkpoint as a list of named tensors and metadata, which every format fills and every reader walks. */
+/* entry.c: a checkpoint as a list of named tensors and metadata, which every format fills and every reader
+ * walks. */
 #include "ckpt/format.h"
 #include <errno.h>
 #include <stdlib.h>

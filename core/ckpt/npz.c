@@ -17,7 +17,7 @@ struct npy { enum ckpt_type type; bool fortran, swapped; int nd; i64 shape[CKPT_
 
 struct literal { const char *at, *end; };
 
-static int wrong(const char *what) { return fail(FAULT_DATA, ".npy header: %s", what); }
+static int npz_wrong(const char *what) { return fail(FAULT_DATA, ".npy header: %s", what); }
 
 static bool skip_blanks(struct literal *l)           /* false at the end */
 {
@@ -26,23 +26,23 @@ static bool skip_blanks(struct literal *l)           /* false at the end */
     return l->at < l->end;
 }
 
-static bool take(struct literal *l, char ch)
+static bool npz_accept(struct literal *l, char ch)
 {
     bool hit = skip_blanks(l) && *l->at == ch;
     l->at += hit;
     return hit;
 }
 
-static bool quoted(struct literal *l, slice *out)
+static bool npz_quoted(struct literal *l, slice *out)
 {
-    char mark = take(l, '\'') ? '\'' : take(l, '"') ? '"' : 0;
+    char mark = npz_accept(l, '\'') ? '\'' : npz_accept(l, '"') ? '"' : 0;
     if (!mark)
         return false;
     const char *from = l->at;
     while (l->at < l->end && *l->at != mark && *l->at != '\\')
         l->at++;
     *out = (slice){ from, (size_t)(l->at - from) };
-    return take(l, mark);
+    return npz_accept(l, mark);
 }
 
 static bool word(struct literal *l, const char *w)
@@ -54,13 +54,13 @@ static bool word(struct literal *l, const char *w)
     return hit;
 }
 
-static int read_number(struct literal *l, i64 *v)
+static int npz_read_number(struct literal *l, i64 *v)
 {
     if (!skip_blanks(l) || *l->at < '0' || *l->at > '9')
-        return wrong("a whole number expected in the shape");
+        return npz_wrong("a whole number expected in the shape");
     for (*v = 0; l->at < l->end && *l->at >= '0' && *l->at <= '9'; l->at++)
         if (__builtin_mul_overflow(*v, 10, v) || __builtin_add_overflow(*v, *l->at - '0', v))
-            return wrong("number too large in the shape");
+            return npz_wrong("number too large in the shape");
     word(l, "L");                                    // Python 2 wrote 3L
     return 0;
 }
@@ -68,12 +68,12 @@ static int read_number(struct literal *l, i64 *v)
 static int read_shape(struct literal *l, struct npy *h)
 {
     h->nd = 0;
-    if (!take(l, '('))
-        return wrong("'(' expected before the shape");
-    for (bool more = true; !take(l, ')'); more = take(l, ',')) {
+    if (!npz_accept(l, '('))
+        return npz_wrong("'(' expected before the shape");
+    for (bool more = true; !npz_accept(l, ')'); more = npz_accept(l, ',')) {
         if (!more || h->nd == CKPT_DIMS)
-            return wrong(more ? "too many dimensions" : "',' or ')' expected in the shape");
-        if (read_number(l, &h->shape[h->nd++]))
+            return npz_wrong(more ? "too many dimensions" : "',' or ')' expected in the shape");
+        if (npz_read_number(l, &h->shape[h->nd++]))
             return -1;
     }
     return 0;
@@ -84,14 +84,14 @@ static int read_descr(struct literal *l, struct npy *h)
 {
     slice d;
     h->type = CKPT_TYPES;
-    if (take(l, '[')) {                              // a record: skipped whole, its brackets balanced
+    if (npz_accept(l, '[')) {                              // a record: skipped whole, its brackets balanced
         int depth = 1;
         for (; l->at < l->end && depth; l->at++)
             depth += (*l->at == '[') - (*l->at == ']');
-        return depth ? wrong("unfinished descr") : 0;
+        return depth ? npz_wrong("unfinished descr") : 0;
     }
-    if (!quoted(l, &d) || d.n < 2)
-        return wrong("text expected for descr");
+    if (!npz_quoted(l, &d) || d.n < 2)
+        return npz_wrong("text expected for descr");
     h->swapped = d.p[0] == '>';
     if (strchr("<>|=", d.p[0])) {
         d.p++;
@@ -106,15 +106,15 @@ static int read_descr(struct literal *l, struct npy *h)
 static int read_member(struct literal *l, struct npy *h, int *seen)
 {
     slice key;
-    if (!quoted(l, &key) || !take(l, ':'))
-        return wrong("a key expected");
+    if (!npz_quoted(l, &key) || !npz_accept(l, ':'))
+        return npz_wrong("a key expected");
     int bit = slice_eq(key, "descr") | slice_eq(key, "fortran_order") << 1 | slice_eq(key, "shape") << 2;
     if (!bit || *seen & bit)
-        return wrong("unknown or repeated key");
+        return npz_wrong("unknown or repeated key");
     *seen |= bit;
     if (bit == 2) {
         h->fortran = word(l, "True");
-        return h->fortran || word(l, "False") ? 0 : wrong("True or False expected for fortran_order");
+        return h->fortran || word(l, "False") ? 0 : npz_wrong("True or False expected for fortran_order");
     }
     return bit == 1 ? read_descr(l, h) : read_shape(l, h);
 }
@@ -123,27 +123,27 @@ static int read_literal(slice text, struct npy *h)
 {
     struct literal l = { text.p, text.p + text.n };
     int seen = 0;
-    if (!take(&l, '{'))
-        return wrong("'{' expected");
-    for (bool more = true; !take(&l, '}'); more = take(&l, ',')) {
+    if (!npz_accept(&l, '{'))
+        return npz_wrong("'{' expected");
+    for (bool more = true; !npz_accept(&l, '}'); more = npz_accept(&l, ',')) {
         if (!more)
-            return wrong("',' or '}' expected");
+            return npz_wrong("',' or '}' expected");
         if (read_member(&l, h, &seen))
             return -1;
     }
-    return seen == 7 && !skip_blanks(&l) ? 0 : wrong("descr, fortran_order, shape expected, nothing else");
+    return seen == 7 && !skip_blanks(&l) ? 0 : npz_wrong("descr, fortran_order, shape expected, nothing else");
 }
 
-static int read_header(const u8 *p, u64 n, struct npy *h)
+static int npz_read_header(const u8 *p, u64 n, struct npy *h)
 {
     if (n < 10 || memcmp(p, "\x93NUMPY", 6) || p[6] < 1 || p[6] > 3)
-        return wrong("no NumPy array of a known version");
+        return npz_wrong("no NumPy array of a known version");
     int wide = p[6] == 1 ? 2 : 4;
     u32 size = 0;
     memcpy(&size, p + 8, (size_t)wide);
     *h = (struct npy){ .start = 8u + (u64)wide + size };
     if (size > MAX_NPY_HEADER || h->start > n)
-        return wrong("truncated, or longer than 64 kB");
+        return npz_wrong("truncated, or longer than 64 kB");
     return read_literal((slice){ (const char *)p + 8 + wide, size }, h);
 }
 
@@ -161,7 +161,7 @@ static int peek_header(zip_t *z, int i, u8 *buffer, struct npy *h)
     if (!rc && n > 12)
         rc = archive_read(f, buffer + 12, MIN(n, MAX(want, 12)) - 12);
     zip_fclose(f);
-    return rc ? rc : read_header(buffer, MIN(n, MAX(want, 12)), h);
+    return rc ? rc : npz_read_header(buffer, MIN(n, MAX(want, 12)), h);
 }
 
 static int open_notes(ckpt *c, zip_t *z, int i, const struct npy *h)
@@ -205,9 +205,9 @@ static int open_entry(ckpt *c, zip_t *z, int i, u8 *buffer)
     return 0;
 }
 
-static bool knows(const struct file_map *m) { return archive_knows(m); }
+static bool npz_knows(const struct file_map *m) { return archive_knows(m); }
 
-static int open_file(ckpt *c)
+static int npz_open_file(ckpt *c)
 {
     zip_t *z = c->state = archive_open(c);
     int rc = z ? 0 : -1;
@@ -226,13 +226,13 @@ static int open_file(ckpt *c)
                                        "it, but %s: unpack it first", ckpt_quote(slice_of(archive_name(z, 0))));
 }
 
-static void close_file(ckpt *c)
+static void npz_close_file(ckpt *c)
 {
     if (c->state)
         zip_discard(c->state);
 }
 
-static int read_bytes(zip_t *z, const entry *e, u64 start, u8 *out)
+static int npz_read_bytes(zip_t *z, const entry *e, u64 start, u8 *out)
 {
     u8 head[256];
     zip_file_t *f = archive_begin(z, (int)e->at);
@@ -252,12 +252,12 @@ static void from_fortran(const tensor *t, const void *from, void *to)
     ckpt_gather(to, from, types[t->type].bytes, t->nd, t->shape, stride);
 }
 
-static const void *read_tensor(ckpt *c, entry *e, arena *a)
+static const void *npz_read_tensor(ckpt *c, entry *e, arena *a)
 {
     const struct npy *h = e->src;
     arena *raw = h->fortran && e->t.nd > 1 ? arena_open("Fortran order") : a;
     u8 *bytes = arena_try(raw, e->t.bytes, 64), *out = raw == a ? bytes : arena_try(a, e->t.bytes, 64);
-    int rc = bytes && out ? read_bytes(c->state, e, h->start, bytes) : -1;
+    int rc = bytes && out ? npz_read_bytes(c->state, e, h->start, bytes) : -1;
     if (!rc && h->swapped)
         ckpt_swap(bytes, e->t.bytes, types[e->t.type].unit);
     if (!rc && raw != a)
@@ -308,7 +308,7 @@ static const char *notes_text(ckpt *c, arena *a, u64 *n)
     return all;
 }
 
-static int put_all(ckpt *c, zip_t *z, arena *a)
+static int npz_put_all(ckpt *c, zip_t *z, arena *a)
 {
     u64 n;
     if (c->nmeta) {
@@ -330,13 +330,13 @@ static int put_all(ckpt *c, zip_t *z, arena *a)
     return 0;
 }
 
-static int save(ckpt *c, struct file_out *o)
+static int npz_save(ckpt *c, struct file_out *o)
 {
     if (!c->n && !c->nmeta)
         return fail(FAULT_DATA, "nothing to save, and an .npz cannot be empty");
     arena *a = arena_open("npz");
     zip_t *z = archive_create(a, o);
-    int rc = z ? put_all(c, z, a) : -1;
+    int rc = z ? npz_put_all(c, z, a) : -1;
     if (z && rc)
         zip_discard(z);
     else if (z)
@@ -345,4 +345,5 @@ static int save(ckpt *c, struct file_out *o)
     return rc;
 }
 
-const struct format npz_format = { "npz", ".npz", knows, open_file, read_tensor, close_file, .save = save };
+const struct format npz_format = { "npz", ".npz", npz_knows, npz_open_file, npz_read_tensor,
+                                   npz_close_file, .save = npz_save };

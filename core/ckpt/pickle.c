@@ -49,7 +49,7 @@ static int recall(struct pickle *p, u64 i)
 
 /* ---- containers ---------------------------------------------------------------------------------------- */
 
-static int append(struct pickle *p, const value *items, size_t n)
+static int pickle_append(struct pickle *p, const value *items, size_t n)
 {
     value *list = pickle_top(p);
     if (!list)
@@ -96,7 +96,7 @@ static int bytes(struct pickle *p, u64 n, slice *out)
     return 0;
 }
 
-static int little(struct pickle *p, int width, u64 *v)
+static int pickle_little(struct pickle *p, int width, u64 *v)
 {
     slice s;
     *v = 0;
@@ -121,7 +121,7 @@ static int push_text(struct pickle *p, enum kind kind, int width)
 {
     u64 n;
     slice s;
-    if (little(p, width, &n) || bytes(p, n, &s))
+    if (pickle_little(p, width, &n) || bytes(p, n, &s))
         return -1;
     if (n > UINT32_MAX)
         return pickle_wrong(p, "text too long");
@@ -133,7 +133,7 @@ static int push_u64(struct pickle *p, u64 i) { return pickle_push(p, of_int(P_IN
 static int push_i32(struct pickle *p)
 {
     u64 v;
-    return little(p, 4, &v) ? -1 : pickle_push(p, of_int(P_INT, (i32)(u32)v));
+    return pickle_little(p, 4, &v) ? -1 : pickle_push(p, of_int(P_INT, (i32)(u32)v));
 }
 
 /* LONG1, LONG4: two's complement of any length; what exceeds 64 bits stays as bytes */
@@ -141,7 +141,7 @@ static int push_long(struct pickle *p, int width)
 {
     u64 n;
     slice s;
-    if (little(p, width, &n) || bytes(p, n, &s))
+    if (pickle_little(p, width, &n) || bytes(p, n, &s))
         return -1;
     if (n > 8)
         return pickle_push(p, (value){ P_BIG, (u32)n, .text = s.p });
@@ -154,7 +154,7 @@ static int push_double(struct pickle *p)             /* BINFLOAT is big-endian *
 {
     u64 bits;
     f64 v;
-    if (little(p, 8, &bits))
+    if (pickle_little(p, 8, &bits))
         return -1;
     bits = __builtin_bswap64(bits);
     memcpy(&v, &bits, 8);
@@ -224,7 +224,7 @@ static int number_line(struct pickle *p, int (*f)(struct pickle *, u64))
 static int indexed(struct pickle *p, int width, int (*f)(struct pickle *, u64))
 {
     u64 i;
-    return little(p, width, &i) ? -1 : f(p, i);
+    return pickle_little(p, width, &i) ? -1 : f(p, i);
 }
 
 static int skip(struct pickle *p, u64 n)
@@ -264,7 +264,7 @@ static int unsupported(struct pickle *p, int op)
                 p->at - p->start - 1, op);
 }
 
-static int step(struct pickle *p, int op)
+static int pickle_step(struct pickle *p, int op)
 {
     value *v;
     switch (op) {
@@ -304,8 +304,8 @@ static int step(struct pickle *p, int op)
     case 0x8f: return pickle_opaque(p, NULL);                         // a set
     case 0x91: return marked(p, keep_none) ? -1 : pickle_opaque(p, NULL);
     case 0x90: return marked(p, keep_none);
-    case 'a':  return one_item(p, 1, append);
-    case 'e':  return marked(p, append);
+    case 'a':  return one_item(p, 1, pickle_append);
+    case 'e':  return marked(p, pickle_append);
     case 's':  return one_item(p, 2, set_items);
     case 'u':  return marked(p, set_items);
     case 'c':  return global_of_lines(p);
@@ -343,7 +343,7 @@ int pickle_read(struct pickle *p, value *root)
         int op = *p->at++;
         if (op == '.')
             return pickle_pop(p, root);
-        if (step(p, op))
+        if (pickle_step(p, op))
             return -1;
     }
     return pickle_wrong(p, "truncated");

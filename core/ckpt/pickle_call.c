@@ -98,7 +98,7 @@ static const value *arg(const value *tuple, size_t i, enum kind kind)
     return v && (v->kind == kind || (kind == P_TUPLE && v->kind == P_LIST)) ? v : NULL;
 }
 
-static int numbers(const struct pickle *p, const value *tuple, i64 out[CKPT_DIMS], int *n)
+static int pickle_numbers(const struct pickle *p, const value *tuple, i64 out[CKPT_DIMS], int *n)
 {
     if (tuple->node->n > CKPT_DIMS)
         return pickle_wrong(p, "a tensor of more than 8 dimensions");
@@ -113,7 +113,7 @@ static int numbers(const struct pickle *p, const value *tuple, i64 out[CKPT_DIMS
 }
 
 /* The last element a view touches must lie in its storage. */
-static bool fits(const struct view *v, i64 numel)
+static bool view_fits(const struct view *v, i64 numel)
 {
     i64 last = v->offset, step;
     for (int i = 0; i < v->nd; i++)
@@ -149,7 +149,7 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
         return pickle_wrong(p, "a tensor's arguments are of other types than PyTorch writes");
     v->storage = storage->storage;
     v->type = v3 ? dtype->global->type : v->storage->type;
-    if (numbers(p, shape, v->shape, &v->nd) || numbers(p, stride, v->stride, &nstride))
+    if (pickle_numbers(p, shape, v->shape, &v->nd) || pickle_numbers(p, stride, v->stride, &nstride))
         return -1;
     if (is_marked(arg(args, 6 + v3, P_DICT)))
         return pickle_wrong(p, "a tensor still to be conjugated or negated: save its resolve_conj().resolve_neg()");
@@ -158,7 +158,7 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
     if (__builtin_add_overflow(offset->i, v->storage->shift, &v->offset))
         return pickle_wrong(p, "a tensor's offset is out of range");
     i64 numel = v->storage->numel / (v->storage->untyped ? ckpt_type_bytes(v->type) : 1);
-    if (!fits(v, numel))
+    if (!view_fits(v, numel))
         return pickle_wrong(p, "a tensor is larger than its storage");
     return pickle_push(p, (value){ P_TENSOR, .view = v });
 }

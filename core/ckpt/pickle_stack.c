@@ -1,5 +1,5 @@
-/* pickle_stack.c: the values a pickle builds, their memory and the stack they are built on. Memory is bounded by
- * MAX_MACHINE whatever the program says. */
+/* pickle_stack.c: the values a pickle builds, their memory and the stack they are built on. Memory is bounded
+ * by MAX_MACHINE whatever the program says. */
 #include "ckpt/pickle.h"
 
 enum { MAX_MACHINE = 24 << 20 };

@@ -7,7 +7,7 @@
 struct tap { int from, n; f64 *weight; };            /* out = sum over i < n of weight[i] * in[from + i] */
 
 /* Keys (1981), a = -0.5, as Pillow and PyTorch's antialiased mode; PyTorch's plain bicubic has a = -0.75. */
-static f64 cubic(f64 x)
+static f64 pos_embed_cubic(f64 x)
 {
     const f64 a = -0.5;
     x = fabs(x);
@@ -22,7 +22,7 @@ static void cubic_tap(arena *a, struct tap *t, int i, int in, int out)
     t->n = MIN((int)(center + 2 * stretch + 0.5), in) - t->from;
     t->weight = arena_array(a, f64, t->n);
     for (int k = 0; k < t->n; k++)
-        sum += t->weight[k] = cubic((k + t->from - center + 0.5) / stretch);
+        sum += t->weight[k] = pos_embed_cubic((k + t->from - center + 0.5) / stretch);
     for (int k = 0; k < t->n; k++)
         t->weight[k] /= sum;
 }

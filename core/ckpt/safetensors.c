@@ -13,11 +13,11 @@ enum { MAX_HEADER = 100 << 20 };
 
 struct scan { ckpt *c; const u8 *at, *end, *start; arena *scratch; };
 
-static bool knows(const struct file_map *m) { return m->n >= 9 && m->p[8] == '{'; }
+static bool safetensors_knows(const struct file_map *m) { return m->n >= 9 && m->p[8] == '{'; }
 
 /* ---- the header ---------------------------------------------------------------------------------------- */
 
-static int wrong(const struct scan *s, const char *what)
+static int safetensors_wrong(const struct scan *s, const char *what)
 {
     return fail(FAULT_DATA, "header byte %td: %s", s->at - s->start, what);
 }
@@ -29,7 +29,7 @@ static int peek(struct scan *s)
     return s->at < s->end ? *s->at : -1;
 }
 
-static bool take(struct scan *s, int ch)
+static bool safetensors_accept(struct scan *s, int ch)
 {
     bool hit = peek(s) == ch;
     s->at += hit;
@@ -40,7 +40,7 @@ static int expect(struct scan *s, int ch)
 {
     char what[] = "'?' expected";
     what[1] = (char)ch;
-    return take(s, ch) ? 0 : wrong(s, what);
+    return safetensors_accept(s, ch) ? 0 : safetensors_wrong(s, what);
 }
 
 static int hex4(struct scan *s, u32 *out)
@@ -50,7 +50,7 @@ static int hex4(struct scan *s, u32 *out)
         const char *digits = "0123456789abcdef", *d;
         int ch = s->at < s->end ? *s->at | (*s->at >= 'A' ? 32 : 0) : 0;
         if (!ch || !(d = strchr(digits, ch)))
-            return wrong(s, "four hexadecimal digits expected after \\u");
+            return safetensors_wrong(s, "four hexadecimal digits expected after \\u");
         *out = *out << 4 | (u32)(d - digits);
     }
     return 0;
@@ -77,11 +77,11 @@ static int escape(struct scan *s, char **to)
         return 0;
     }
     if (ch != 'u' || hex4(s, &code))
-        return ch == 'u' ? -1 : wrong(s, "unknown escape in a string");
+        return ch == 'u' ? -1 : safetensors_wrong(s, "unknown escape in a string");
     if (code >= 0xd800 && code < 0xdc00) {
         if (s->end - s->at < 2 || *s->at++ != '\\' || *s->at++ != 'u' || hex4(s, &low) || low < 0xdc00 ||
             low > 0xdfff)
-            return wrong(s, "half a surrogate pair");
+            return safetensors_wrong(s, "half a surrogate pair");
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
     }
     *to = put_utf8(*to, code);
@@ -100,13 +100,13 @@ static int string(struct scan *s, slice *out)
         stop += 1 + (*stop == '\\');
     }
     if (stop >= s->end || *stop != '"')
-        return wrong(s, "unfinished string");
+        return safetensors_wrong(s, "unfinished string");
     *out = (slice){ (const char *)from, (size_t)(stop - from) };
     s->at = stop + 1;
     if (plain)
         return 0;
     if (out->n > MAX_TEXT)
-        return wrong(s, "string too long");
+        return safetensors_wrong(s, "string too long");
     char *text = arena_bytes(s->scratch, out->n, 1), *to = text;       // escapes only ever shrink
     for (s->at = from; s->at < stop;)
         if (*s->at == '\\') {
@@ -120,30 +120,30 @@ static int string(struct scan *s, slice *out)
     return 0;
 }
 
-static int number(struct scan *s, i64 *out)
+static int safetensors_number(struct scan *s, i64 *out)
 {
     int ch = peek(s);
     if (ch < '0' || ch > '9')
-        return wrong(s, "a whole number expected");
+        return safetensors_wrong(s, "a whole number expected");
     for (*out = 0; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++)
         if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, *s->at - '0', out))
-            return wrong(s, "number too large");
+            return safetensors_wrong(s, "number too large");
     return 0;
 }
 
-static int numbers(struct scan *s, i64 *out, int most, int *n)
+static int safetensors_numbers(struct scan *s, i64 *out, int most, int *n)
 {
     *n = 0;
     if (expect(s, '['))
         return -1;
-    if (take(s, ']'))
+    if (safetensors_accept(s, ']'))
         return 0;
     do {
         if (*n == most)
-            return wrong(s, "list too long");
-        if (number(s, &out[(*n)++]))
+            return safetensors_wrong(s, "list too long");
+        if (safetensors_number(s, &out[(*n)++]))
             return -1;
-    } while (take(s, ','));
+    } while (safetensors_accept(s, ','));
     return expect(s, ']');
 }
 
@@ -153,14 +153,14 @@ static int object(struct scan *s, int (*member)(struct scan *, slice key, void *
     slice key;
     if (expect(s, '{'))
         return -1;
-    if (take(s, '}'))
+    if (safetensors_accept(s, '}'))
         return 0;
     do {
         arena_mark mark = arena_save(s->scratch);
         if (string(s, &key) || expect(s, ':') || member(s, key, arg))
             return -1;
         arena_restore(s->scratch, mark);
-    } while (take(s, ','));
+    } while (safetensors_accept(s, ','));
     return expect(s, '}');
 }
 
@@ -172,12 +172,12 @@ static int tensor_member(struct scan *s, slice key, void *arg)
     slice type;
     int bit = slice_eq(key, "dtype") ? 1 : slice_eq(key, "shape") ? 2 : slice_eq(key, "data_offsets") ? 4 : 0;
     if (!bit || r->seen & bit)
-        return wrong(s, bit ? "key given twice" : "dtype, shape or data_offsets expected");
+        return safetensors_wrong(s, bit ? "key given twice" : "dtype, shape or data_offsets expected");
     r->seen |= (u8)bit;
     if (bit == 2)
-        return numbers(s, r->shape, CKPT_DIMS, &r->nd);
+        return safetensors_numbers(s, r->shape, CKPT_DIMS, &r->nd);
     if (bit == 4)
-        return numbers(s, r->offsets, 2, &r->noffsets);
+        return safetensors_numbers(s, r->offsets, 2, &r->noffsets);
     if (string(s, &type))
         return -1;
     r->type = type_of(type, offsetof(struct type_row, safetensors));
@@ -212,7 +212,7 @@ static int header_member(struct scan *s, slice name, void *arg)
     return 0;
 }
 
-static int by_key(const void *a, const void *b)
+static int safetensors_by_key(const void *a, const void *b)
 {
     return strcmp(((const struct meta *)a)->key, ((const struct meta *)b)->key);
 }
@@ -222,10 +222,10 @@ static int check_notes(const ckpt *c, arena *scratch)
     struct meta *m = arena_array(scratch, struct meta, c->nmeta);
     if (c->nmeta) {
         memcpy(m, c->meta, c->nmeta * sizeof *m);
-        qsort(m, c->nmeta, sizeof *m, by_key);
+        qsort(m, c->nmeta, sizeof *m, safetensors_by_key);
     }
     for (size_t i = 1; i < c->nmeta; i++)
-        if (!by_key(&m[i - 1], &m[i]))
+        if (!safetensors_by_key(&m[i - 1], &m[i]))
             return fail(FAULT_DATA, "metadata %s is given twice", ckpt_quote(slice_of(m[i].key)));
     return 0;
 }
@@ -236,7 +236,7 @@ int ckpt_notes_json(ckpt *c, const void *text, size_t n)
     struct scan s = { c, text, (const u8 *)text + n, text, scratch };
     int rc = object(&s, note_member, NULL);
     if (!rc && peek(&s) != -1)
-        rc = wrong(&s, "text after the end");
+        rc = safetensors_wrong(&s, "text after the end");
     rc = rc ? rc : check_notes(c, scratch);
     arena_close(scratch);
     return rc ? fail_in("metadata") : 0;
@@ -244,7 +244,7 @@ int ckpt_notes_json(ckpt *c, const void *text, size_t n)
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static int by_offset(const void *a, const void *b)
+static int safetensors_by_offset(const void *a, const void *b)
 {
     const entry *x = *(entry *const *)a, *y = *(entry *const *)b;
     return x->at != y->at ? (x->at < y->at ? -1 : 1) : x->t.bytes < y->t.bytes ? -1 : x->t.bytes > y->t.bytes;
@@ -257,7 +257,7 @@ static int check_tiling(ckpt *c, arena *scratch, u64 bytes)
     u64 end = 0;
     if (c->n) {
         memcpy(s, c->list, c->n * sizeof *s);
-        qsort(s, c->n, sizeof *s, by_offset);
+        qsort(s, c->n, sizeof *s, safetensors_by_offset);
     }
     for (size_t i = 0; i < c->n; i++) {
         unsigned long long from = s[i]->at, to = from + s[i]->t.bytes;
@@ -275,17 +275,17 @@ static int check_tiling(ckpt *c, arena *scratch, u64 bytes)
                 (unsigned long long)end);
 }
 
-static int read_header(ckpt *c, u64 n, arena *scratch)
+static int safetensors_read_header(ckpt *c, u64 n, arena *scratch)
 {
     struct scan s = { c, c->map.p + 8, c->map.p + 8 + n, c->map.p, scratch };
     if (object(&s, header_member, NULL))
         return -1;
     if (peek(&s) != -1)
-        return wrong(&s, "text after the header's end");
+        return safetensors_wrong(&s, "text after the header's end");
     return check_notes(c, scratch) ? -1 : check_tiling(c, scratch, c->map.n - 8 - n);
 }
 
-static int open_file(ckpt *c)
+static int safetensors_open_file(ckpt *c)
 {
     u64 n;
     memcpy(&n, c->map.p, 8);
@@ -296,13 +296,13 @@ static int open_file(ckpt *c)
         return fail(FAULT_DATA, "truncated: header of %llu bytes in a file of %llu", (unsigned long long)n,
                     (unsigned long long)c->map.n);
     arena *scratch = arena_open("safetensors header");
-    int rc = read_header(c, n, scratch);
+    int rc = safetensors_read_header(c, n, scratch);
     arena_close(scratch);
     c->state = (void *)(c->map.p + 8 + n);
     return rc;
 }
 
-static const void *read_tensor(ckpt *c, entry *e, arena *a)
+static const void *safetensors_read_tensor(ckpt *c, entry *e, arena *a)
 {
     (void)a;
     return (const u8 *)c->state + e->at;
@@ -343,7 +343,7 @@ static entry **wide_first(ckpt *c)
     return s;
 }
 
-static int save(ckpt *c, struct file_out *o)
+static int safetensors_save(ckpt *c, struct file_out *o)
 {
     entry **s = wide_first(c);
     u64 at = 0, n = 0;
@@ -370,5 +370,5 @@ static int save(ckpt *c, struct file_out *o)
     return 0;
 }
 
-const struct format safetensors_format = { "safetensors", ".safetensors .state", knows, open_file,
-                                           read_tensor, .save = save };
+const struct format safetensors_format = { "safetensors", ".safetensors .state", safetensors_knows,
+                                           safetensors_open_file, safetensors_read_tensor, .save = safetensors_save };

@@ -10,7 +10,7 @@
 struct opened { struct pickle pickle; bool big; };
 
 /* Since protocol 4 a pickle lies in a frame: nine bytes more. */
-static bool knows(const struct file_map *m)
+static bool legacy_knows(const struct file_map *m)
 {
     u64 at = m->n > 2 && m->p[2] == 0x95 ? 11 : 2;
     return m->n >= at + 13 && m->p[0] == 0x80 && !memcmp(m->p + at, "\x8a\x0a" MAGIC ".", 13);
@@ -29,7 +29,7 @@ static int read_preamble(struct opened *o)
     return 0;
 }
 
-static int by_key(const void *a, const void *b)
+static int legacy_by_key(const void *a, const void *b)
 {
     slice x = (*(struct storage *const *)a)->key, y = (*(struct storage *const *)b)->key;
     int order = memcmp(x.p, y.p, MIN(x.n, y.n));
@@ -37,21 +37,23 @@ static int by_key(const void *a, const void *b)
 }
 
 /* The storages (each mention is one) of this key get their place in the file. Sorted by key. */
-static int place(struct opened *o, struct storage **sorted, slice key, u64 numel, u64 at, const u8 **end)
+static int legacy_place(struct opened *o, struct storage **sorted, slice key, u64 numel, u64 at, const u8 **end)
 {
     struct pickle *p = &o->pickle;
     struct storage want = { .key = key }, *w = &want;
-    struct storage **hit = p->nstorages ? bsearch(&w, sorted, p->nstorages, sizeof *sorted, by_key) : NULL;
+    struct storage **hit = NULL;
+    if (p->nstorages)
+        hit = bsearch(&w, sorted, p->nstorages, sizeof *sorted, legacy_by_key);
     u64 bytes;
     if (!hit)
         return fail(FAULT_DATA, "storage %s belongs to no tensor", ckpt_quote(key));
-    while (hit > sorted && !by_key(hit - 1, &w))
+    while (hit > sorted && !legacy_by_key(hit - 1, &w))
         hit--;
     enum ckpt_type type = (*hit)->type;
     if (__builtin_mul_overflow(numel, (u64)ckpt_type_bytes(type), &bytes) || bytes > (u64)(p->end - p->at))
         return fail(FAULT_DATA, "storage %s: %llu elements in the last %td bytes of the file",
                     ckpt_quote(key), (unsigned long long)numel, p->end - p->at);
-    for (; hit < sorted + p->nstorages && !by_key(hit, &w); hit++) {
+    for (; hit < sorted + p->nstorages && !legacy_by_key(hit, &w); hit++) {
         if ((*hit)->type != type || (u64)(*hit)->numel > numel || (*hit)->at)
             return fail(FAULT_DATA, "storage %s is given twice, or smaller than its tensors",
                         ckpt_quote(key));
@@ -75,7 +77,7 @@ static int read_storages(struct opened *o, const value *keys, struct storage **s
         if (o->big)
             ckpt_swap(&numel, 8, 8);
         p->at += 8;
-        if (place(o, sorted, pickle_text(key), numel, (u64)(p->at - p->start), &p->at))
+        if (legacy_place(o, sorted, pickle_text(key), numel, (u64)(p->at - p->start), &p->at))
             return -1;
     }
     for (size_t i = 0; i < p->nstorages; i++)
@@ -97,11 +99,11 @@ static int find_storages(struct opened *o)
         return -1;
     if (p->nstorages)
         memcpy(sorted, p->storages, p->nstorages * sizeof *sorted);
-    qsort(sorted, p->nstorages, sizeof *sorted, by_key);
+    qsort(sorted, p->nstorages, sizeof *sorted, legacy_by_key);
     return read_storages(o, &keys, sorted);
 }
 
-static int open_file(ckpt *c)
+static int legacy_open_file(ckpt *c)
 {
     struct opened *o = c->state = arena_one(c->mem, struct opened);
     value root;
@@ -109,13 +111,13 @@ static int open_file(ckpt *c)
     return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o) ? -1 : torch_list(c, &root);
 }
 
-static void close_file(ckpt *c)
+static void legacy_close_file(ckpt *c)
 {
     struct opened *o = c->state;
     pickle_close(&o->pickle);
 }
 
-static const void *read_tensor(ckpt *c, entry *e, arena *a)
+static const void *legacy_read_tensor(ckpt *c, entry *e, arena *a)
 {
     const struct opened *o = c->state;
     const struct view *v = e->src;
@@ -132,4 +134,5 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     return out;
 }
 
-const struct format torch_legacy_format = { "torch legacy", "", knows, open_file, read_tensor, close_file };
+const struct format torch_legacy_format = { "torch legacy", "", legacy_knows, legacy_open_file,
+                                            legacy_read_tensor, legacy_close_file };

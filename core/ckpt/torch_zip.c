@@ -11,7 +11,7 @@ struct opened { zip_t *z; struct pickle pickle; u8 *text; const char *prefix; ar
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
-static bool knows(const struct file_map *m) { return archive_knows(m); }
+static bool torch_zip_knows(const struct file_map *m) { return archive_knows(m); }
 
 static int find_pickle(zip_t *z)
 {
@@ -100,7 +100,7 @@ static int open_pickle(ckpt *c, struct opened *o, int i)
     return check_work(c, o);
 }
 
-static int open_file(ckpt *c)
+static int torch_zip_open_file(ckpt *c)
 {
     zip_t *z = archive_open(c);
     int i = z ? find_pickle(z) : -1;
@@ -116,7 +116,7 @@ static int open_file(ckpt *c)
     return open_pickle(c, o, i);
 }
 
-static void close_file(ckpt *c)
+static void torch_zip_close_file(ckpt *c)
 {
     struct opened *o = c->state;
     if (!o)
@@ -130,7 +130,7 @@ static void close_file(ckpt *c)
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
 /* Bytes [from, from + n) of an entry. Stored ones can be entered anywhere, deflated ones at their start. */
-static int read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
+static int torch_zip_read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
 {
     u8 skipped[4096];
     zip_file_t *f = archive_begin(z, i);
@@ -151,7 +151,7 @@ static int read_range(zip_t *z, int i, u64 from, u8 *out, u64 n)
     return rc;
 }
 
-static const void *read_tensor(ckpt *c, entry *e, arena *a)
+static const void *torch_zip_read_tensor(ckpt *c, entry *e, arena *a)
 {
     const struct opened *o = c->state;
     const struct view *v = e->src;
@@ -160,7 +160,7 @@ static const void *read_tensor(ckpt *c, entry *e, arena *a)
     u64 from = (u64)v->offset * (u64)type->bytes, n = view_span(v) * (u64)type->bytes;
     arena *raw = plain ? a : arena_open("storage");
     u8 *bytes = arena_try(raw, n, 64), *out = plain ? bytes : arena_try(a, e->t.bytes, 64);
-    int rc = bytes && out ? read_range(o->z, (int)v->storage->at, from, bytes, n) : -1;
+    int rc = bytes && out ? torch_zip_read_range(o->z, (int)v->storage->at, from, bytes, n) : -1;
     if (!rc && o->big)
         ckpt_swap(bytes, n, type->unit);
     if (!rc && !plain)
@@ -259,7 +259,7 @@ static void put_pickle(FILE *f, const ckpt *c)
     fputc('.', f);
 }
 
-static int put_all(ckpt *c, zip_t *z, arena *a, const char *text, size_t n)
+static int torch_zip_put_all(ckpt *c, zip_t *z, arena *a, const char *text, size_t n)
 {
     if (archive_put(a, z, "archive/data.pkl", text, n, NULL) ||
         archive_put(a, z, "archive/byteorder", "little", 6, NULL))
@@ -270,7 +270,7 @@ static int put_all(ckpt *c, zip_t *z, arena *a, const char *text, size_t n)
     return archive_put(a, z, "archive/version", "3\n", 2, NULL);
 }
 
-static int save(ckpt *c, struct file_out *o)
+static int torch_zip_save(ckpt *c, struct file_out *o)
 {
     char *text = NULL;
     size_t n = 0;
@@ -280,7 +280,7 @@ static int save(ckpt *c, struct file_out *o)
     fclose(f);
     arena *a = arena_open("torch archive");
     zip_t *z = archive_create(a, o);
-    int rc = z ? put_all(c, z, a, text, n) : -1;
+    int rc = z ? torch_zip_put_all(c, z, a, text, n) : -1;
     if (z && rc)
         zip_discard(z);
     else if (z)
@@ -290,5 +290,6 @@ static int save(ckpt *c, struct file_out *o)
     return rc;
 }
 
-const struct format torch_zip_format = { "torch zip", ".pth .pt .pth.tar .ckpt .bin", knows, open_file,
-                                         read_tensor, close_file, .save = save };
+const struct format torch_zip_format = { "torch zip", ".pth .pt .pth.tar .ckpt .bin", torch_zip_knows,
+                                         torch_zip_open_file, torch_zip_read_tensor, torch_zip_close_file,
+                                         .save = torch_zip_save };

@@ -5,8 +5,8 @@
 const char *ckpt_quote(slice s)
 {
     static _Thread_local char ring[4][160];
-    static _Thread_local unsigned turn;
-    char *out = ring[turn++ % 4];
+    static _Thread_local unsigned next;
+    char *out = ring[next++ % 4];
     int at = 0;
     out[at++] = '\'';
     for (size_t i = 0; i < s.n; i++) {
@@ -71,8 +71,7 @@ static void hex_of(EVP_MD_CTX *ctx, char hex[65])
 {
     u8 digest[EVP_MAX_MD_SIZE];
     check(EVP_DigestFinal_ex(ctx, digest, NULL), "SHA-256 failed");
-    for (int i = 0; i < 32; i++)
-        sprintf(hex + 2 * i, "%02x", digest[i]);
+    hash_hex(hex, digest, 32);
 }
 
 static EVP_MD_CTX *sha256_new(void)

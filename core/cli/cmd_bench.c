@@ -3,7 +3,7 @@
 #include "bench/bench.h"
 #include <jansson.h>
 
-static void print_json(const struct bench_result *r, const char *device)
+static void bench_print_json(const struct bench_result *r, const char *device)
 {
     json_t *j = json_pack("{s:s, s:f, s:f, s:s}", "name", r->name, "median_ms", r->median_ms,
                           "min_ms", r->min_ms, "device", device);
@@ -20,18 +20,19 @@ static void print_json(const struct bench_result *r, const char *device)
     json_decref(j);
 }
 
-static const char *cell(char out[16], const char *format, f64 value)
+static const char *bench_cell(char out[16], const char *format, f64 value)
 {
     snprintf(out, 16, value > 0 ? format : "", value);
     return out;
 }
 
-static void print_row(const struct bench_result *r)
+static void bench_print_row(const struct bench_result *r)
 {
     char a[16], b[16], c[16], d[16], e[16], f[16];
-    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s %9s\n", r->name, r->median_ms, cell(a, "%.1f", r->gflops),
-           cell(b, "%.1f", r->gb_s), cell(c, "%.0f %%", 100 * r->of_peak), cell(d, "%.1f", r->img_s),
-           cell(e, "%.0f", r->peak_rss_mb), cell(f, "%.2f s", 1e-3 * r->start_ms));
+    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s %9s\n", r->name, r->median_ms, bench_cell(a, "%.1f", r->gflops),
+           bench_cell(b, "%.1f", r->gb_s), bench_cell(c, "%.0f %%", 100 * r->of_peak),
+           bench_cell(d, "%.1f", r->img_s),
+           bench_cell(e, "%.0f", r->peak_rss_mb), bench_cell(f, "%.2f s", 1e-3 * r->start_ms));
 }
 
 /* start: from opening the model to the end of its first step. */
@@ -98,7 +99,7 @@ static int print_rows(struct cli *c, dev *d, bench *b)
         if (bench_run(b, i, &r))
             return -1;
         progress_done();                          // stdout may be the same terminal
-        c->json ? print_json(&r, dev_info(d)->name) : print_row(&r);
+        c->json ? bench_print_json(&r, dev_info(d)->name) : bench_print_row(&r);
         fflush(stdout);
         for (int k = 0; k < countof(names); k++)
             if (!strcmp(r.name, names[k]))
@@ -124,7 +125,7 @@ static int run_on(struct cli *c, const char *spec, const struct bench_options *o
     return rc;
 }
 
-static int run(struct cli *c)
+static int bench_cmd_run(struct cli *c)
 {
     struct bench_options o = { .seconds = 0.3, .cpu_time = cli_given(c, "cpu-time") };
     struct spec s;
@@ -156,4 +157,4 @@ static const struct cli_option options[] = {
 const struct command bench_cmd = {
     "bench", "speed of kernels and whole steps, against the device's own peaks", "bench [NAME...] [options]",
     { "jetcl bench layernorm matmul.nt --device cpu,gpu", "jetcl bench step.moe_t --batch 32 --json" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, bench_cmd_run };

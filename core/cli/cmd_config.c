@@ -42,7 +42,7 @@ static int check_names(const struct spec *s)
     return recycle_check(s);
 }
 
-static int run(struct cli *c)
+static int config_run(struct cli *c)
 {
     struct spec s;
     if (cli_given(c, "list") || cli_given(c, "markdown"))
@@ -70,4 +70,4 @@ const struct command config_cmd = { "config", "print the resolved experiment, ch
                                     "config [EXP.yaml] [options]",
                                     { "jetcl config experiments/demo.yaml --set optim.lr=1e-3",
                                       "jetcl config --list" },
-                                    options, TAKES_JSON, run };
+                                    options, TAKES_JSON, config_run };

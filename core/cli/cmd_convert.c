@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "ckpt/ckpt.h"
 
-static int note(ckpt *file, struct cli *c)
+static int convert_note(ckpt *file, struct cli *c)
 {
     for (int i = 0; i < c->n_given; i++) {
         const char *text = c->given[i].value, *eq;
@@ -49,21 +49,21 @@ static ckpt *open_source(struct cli *c, const char *from)
     return file;
 }
 
-static int convert(struct cli *c, const char *from, const char *to)
+static int convert_file(struct cli *c, const char *from, const char *to)
 {
     ckpt *file = open_source(c, from);
     if (file && cli_value(c, "names"))
         file = ckpt_named(file, cli_value(c, "names"));
     if (!file)
         return -1;
-    int rc = note(file, c) || ckpt_save(file, to) ? -1 : 0;
+    int rc = convert_note(file, c) || ckpt_save(file, to) ? -1 : 0;
     if (!rc)
         say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
     ckpt_close(file);
     return rc;
 }
 
-static int run(struct cli *c)
+static int convert_run(struct cli *c)
 {
     if (cli_operands(c, 2, 2))
         return -1;
@@ -71,7 +71,7 @@ static int run(struct cli *c)
         return fail(FAULT_USAGE, "--raw and --ema exclude each other");
     if (cli_given(c, "raw") && cli_given(c, "names"))
         return fail(FAULT_USAGE, "--raw and --names exclude each other");
-    return ckpt_can_save(c->operands[1]) ? -1 : convert(c, c->operands[0], c->operands[1]);
+    return ckpt_can_save(c->operands[1]) ? -1 : convert_file(c, c->operands[0], c->operands[1]);
 }
 
 static const struct cli_option options[] = {
@@ -86,4 +86,4 @@ const struct command convert_cmd = {
     { "jetcl convert Ti_16-i21k-300ep.npz vit_tiny.safetensors",
       "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema",
       "jetcl convert best.safetensors model.safetensors --names hf_vit" },
-    options, 0, run };
+    options, 0, convert_run };

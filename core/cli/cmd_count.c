@@ -8,7 +8,7 @@ enum { CLASSES = 1000 };                          /* when neither the experiment
 
 static json_t *whole(f64 x) { return json_integer((json_int_t)x); }
 
-static void print_json(const struct spec *s, const struct model_count *k)
+static void count_print_json(const struct spec *s, const struct model_count *k)
 {
     json_t *layers = json_array();
     for (int i = 0; i < k->n; i++) {
@@ -45,7 +45,7 @@ static const char *grouped(char out[32], i64 n)
     return out;
 }
 
-static void print_table(const struct model_count *k)
+static void count_print_table(const struct model_count *k)
 {
     char a[32], b[24], c[24], d[24];
     printf("%-19s %-8s %11s %10s %10s %8s %8s\n", "layer", "experts", "parameters", "M-adds", "complete",
@@ -72,7 +72,7 @@ static void print_table(const struct model_count *k)
            text_bytes(d, (f64)(k->state_bytes + k->train_bytes)));
 }
 
-static int run(struct cli *c)
+static int count_run(struct cli *c)
 {
     struct spec s;
     struct model_count k;
@@ -88,9 +88,9 @@ static int run(struct cli *c)
     if (model_count(c->arena, &s, train, eval, &k))
         return -1;
     if (c->json)
-        print_json(&s, &k);
+        count_print_json(&s, &k);
     else
-        print_table(&k);
+        count_print_table(&k);
     return 0;
 }
 
@@ -101,4 +101,4 @@ static const struct cli_option options[] = {
 const struct command count_cmd = {
     "count", "parameters, multiply-adds and memory, by layer", "count EXP.yaml [options]",
     { "jetcl count experiments/demo.yaml", "jetcl count exp.yaml --batch 32 --json" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, count_run };

@@ -8,7 +8,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-static int print_json(json_t *j)
+static int data_print_json(json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     puts(text ? text : "{}");
@@ -49,7 +49,7 @@ static json_t *set_json(const struct data_set *k)
                      "splits", splits, "fetch", k->sources[0].url != NULL);
 }
 
-static int list(struct cli *c)
+static int cmd_list(struct cli *c)
 {
     json_t *all = json_array();
     for (int i = 0; data_set_name(i); i++) {
@@ -64,7 +64,7 @@ static int list(struct cli *c)
         }
     }
     if (c->json)
-        return print_json(all);
+        return data_print_json(all);
     json_decref(all);
     printf("\nlooked for in %s (data.root, $JETCL_DATA)\n", data_default_root(c->arena, NULL));
     return 0;
@@ -125,7 +125,7 @@ static int verify(struct cli *c)
     if (options_of(c, &s, false, &o) || data_verify(c->arena, &o, r))
         return -1;
     if (c->json)
-        print_json(verify_json(r));
+        data_print_json(verify_json(r));
     else {
         printf("%s in %s\n", o.set, r->root ? r->root : data_default_root(c->arena, o.root));
         for (int i = 0; i < r->n_splits; i++)
@@ -149,7 +149,7 @@ static int verify(struct cli *c)
 
 /* ---- fetch, stats -------------------------------------------------------------------------------------- */
 
-static int fetch(struct cli *c)
+static int cmd_fetch(struct cli *c)
 {
     struct spec s;
     struct data_options o;
@@ -182,7 +182,7 @@ static int stats(struct cli *c)
     if (data_stats(c->arena, &o, &r))
         return -1;
     if (c->json)
-        print_json(json_pack("{s:s, s:I, s:I, s:I, s:[f,f,f], s:[f,f,f], s:[f,f,f]}", "split", r.split,
+        data_print_json(json_pack("{s:s, s:I, s:I, s:I, s:[f,f,f], s:[f,f,f], s:[f,f,f]}", "split", r.split,
                              "images", (json_int_t)r.images, "damaged", (json_int_t)r.sweep.damaged, "pixels",
                              (json_int_t)r.pixels, "mean", r.mean[0], r.mean[1], r.mean[2], "std", r.std[0],
                              r.std[1], r.std[2], "std_within", r.std_within[0], r.std_within[1],
@@ -199,7 +199,7 @@ static int stats(struct cli *c)
 /* The first n images of an epoch, gathered over batches. */
 struct shown { int n, side, classes; f32 *images, *soft; i64 *index; };
 
-static int gather(arena *a, dataset *d, const struct data_options *o, i64 epoch, struct shown *g)
+static int data_gather(arena *a, dataset *d, const struct data_options *o, i64 epoch, struct shown *g)
 {
     loader *l = loader_open(d, o);
     if (!l)
@@ -252,7 +252,7 @@ static int print_shown_json(const dataset *d, const struct shown *g, int columns
                                              json_text(path_shown(text, data_path(d, g->index[i], path))),
                                              "labels", labels));
     }
-    return print_json(all);
+    return data_print_json(all);
 }
 
 static int save_tensors(const char *path, const struct shown *g)
@@ -281,7 +281,7 @@ static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 ima
     o->batch = MIN(o->batch, data_count(d));
     const char *tensor = cli_value(c, "tensor"), *png = cli_value(c, "png");
     int columns = 1;
-    if (gather(c->arena, d, o, epoch, &g))
+    if (data_gather(c->arena, d, o, epoch, &g))
         return -1;
     while (columns * columns < g.n)
         columns++;
@@ -293,7 +293,7 @@ static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 ima
     return 0;
 }
 
-static int show(struct cli *c)
+static int data_show(struct cli *c)
 {
     struct spec s;
     struct data_options o;
@@ -339,9 +339,9 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
     int rc = fail_fault() == FAULT_NONE ? 0 : -1;
     loader_close(l);
     if (!rc && json)
-        return print_json(json_pack("{s:I, s:f, s:i, s:f, s:f}", "images", (json_int_t)images, "seconds",
-                                    wall, "workers", o->workers, "img_s", (f64)images / wall,
-                                    "img_s_per_worker", per_worker));
+        return data_print_json(json_pack("{s:I, s:f, s:i, s:f, s:f}", "images", (json_int_t)images, "seconds",
+                                         wall, "workers", o->workers, "img_s", (f64)images / wall,
+                                         "img_s_per_worker", per_worker));
     if (!rc)
         printf("%ld images in %.1f s: %.0f img/s with %d workers; %.0f img/s for each second of a worker's "
                "processor time\n", (long)images, wall, (f64)images / wall, o->workers, per_worker);
@@ -367,11 +367,11 @@ static int speed(struct cli *c)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static int run(struct cli *c)
+static int data_run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
-        { "list", list }, { "verify", verify }, { "fetch", fetch }, { "stats", stats }, { "show", show },
-        { "speed", speed } };
+        { "list", cmd_list }, { "verify", verify }, { "fetch", cmd_fetch }, { "stats", stats },
+        { "show", data_show }, { "speed", speed } };
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;
@@ -401,4 +401,4 @@ const struct command data_cmd = { "data", "list, verify, fetch, measure or show 
                                   "data list|verify|fetch|stats|show|speed [SET|EXP.yaml] [options]",
                                   { "jetcl data verify cifar10 --root ~/data",
                                     "jetcl data show experiments/demo.yaml --images 36 --png sheet.png" },
-                                  options, TAKES_JSON, run };
+                                  options, TAKES_JSON, data_run };

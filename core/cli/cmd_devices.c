@@ -22,7 +22,7 @@ static int mark_chosen(struct cli *c, const char *setting, const struct dev_info
     return 0;
 }
 
-static void print(const struct dev_info *i, bool chosen)
+static void devices_print(const struct dev_info *i, bool chosen)
 {
     char memory[24], piece[24], local[24];
     printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), kind(i),
@@ -52,7 +52,7 @@ static json_t *as_json(const struct dev_info *i, bool chosen)
                      "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen);
 }
 
-static int run(struct cli *c)
+static int devices_run(struct cli *c)
 {
     struct spec s;
     struct dev_info *all;
@@ -66,7 +66,7 @@ static int run(struct cli *c)
         if (c->json)
             json_array_append_new(list, as_json(&all[i], chosen[i]));
         else
-            print(&all[i], chosen[i]);
+            devices_print(&all[i], chosen[i]);
     if (c->json) {
         json_dumpf(list, stdout, JSON_INDENT(1));
         puts("");
@@ -78,4 +78,4 @@ static int run(struct cli *c)
 const struct command devices_cmd = {
     "devices", "list the OpenCL devices of this machine", "devices [options]",
     { "jetcl devices", "jetcl devices --device gpu --json" },
-    NULL, TAKES_JSON, run };
+    NULL, TAKES_JSON, devices_run };

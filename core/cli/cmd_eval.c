@@ -34,7 +34,7 @@ static int write_tables(const char *per_class, const char *confusion, const data
     return 0;
 }
 
-static int print_json(const char *weights, const char *split, const struct run_eval *r)
+static int eval_print_json(const char *weights, const char *split, const struct run_eval *r)
 {
     return json_line(stdout, json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
                                        "checkpoint", json_text(weights), "split", json_text(split),
@@ -43,7 +43,7 @@ static int print_json(const char *weights, const char *split, const struct run_e
                                        "loss", json_number(r->loss), "seconds", json_number(r->seconds)));
 }
 
-static int run(struct cli *c)
+static int eval_run(struct cli *c)
 {
     struct spec s;
     struct session e = { 0 };
@@ -67,7 +67,7 @@ static int run(struct cli *c)
         progress_done();
     }
     if (!rc && c->json)
-        rc = print_json(weights, e.s.data.eval, &got);
+        rc = eval_print_json(weights, e.s.data.eval, &got);
     else if (!rc)
         printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %lld images of %s (%.0f img/s)\n", weights,
                got.top1, got.top5, got.loss, (long long)got.n, e.s.data.eval, (f64)got.n / got.seconds);
@@ -89,4 +89,4 @@ const struct command eval_cmd = {
     "eval", "accuracy of a checkpoint on a split", "eval EXP.yaml CHECKPOINT [options]",
     { "jetcl eval runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors",
       "jetcl eval exp.yaml best.safetensors --per-class classes.csv" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, eval_run };

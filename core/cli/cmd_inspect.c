@@ -18,7 +18,7 @@ static ckpt *open_one(const struct cli *c, const char *path)
 
 /* ---- one tensor ---------------------------------------------------------------------------------------- */
 
-static void take(struct summary *s, f64 v, f64 *sum)
+static void summary_add(struct summary *s, f64 v, f64 *sum)
 {
     if (v != v)
         s->nan++;
@@ -46,7 +46,7 @@ static int summarise(const tensor *t, struct summary *s)
         if (tensor_range(t, from, n, v))
             return -1;
         for (u64 i = 0; i < n; i++)
-            take(s, v[i], &sum);
+            summary_add(s, v[i], &sum);
     }
     u64 finite = t->count - s->nan - s->inf;
     s->mean = finite ? sum / (f64)finite : NAN;
@@ -93,7 +93,7 @@ static void print_head(const ckpt *c, const char *path, const char *sha, u64 siz
             skipped > 1 ? "s" : "", example);
 }
 
-static void print_row(const tensor *t, const struct summary *s, int width)
+static void inspect_print_row(const tensor *t, const struct summary *s, int width)
 {
     char shape[200];
     tensor_shape_text(shape, t->nd, t->shape);
@@ -110,7 +110,7 @@ static void print_row(const tensor *t, const struct summary *s, int width)
     printf("\n");
 }
 
-static int print_table(const ckpt *c)
+static int inspect_print_table(const ckpt *c)
 {
     int width = 8;
     struct summary s;
@@ -121,7 +121,7 @@ static int print_table(const ckpt *c)
     for (int i = 0; i < ckpt_count(c); i++) {
         if (summarise(ckpt_at(c, i), &s))
             return -1;
-        print_row(ckpt_at(c, i), &s, width);
+        inspect_print_row(ckpt_at(c, i), &s, width);
     }
     return 0;
 }
@@ -142,7 +142,7 @@ static json_t *row_json(const tensor *t, const struct summary *s)
                      "inf", (json_int_t)s->inf, "sha256", s->sha);
 }
 
-static int print_json(const ckpt *c, const char *path, const char *sha, u64 size)
+static int inspect_print_json(const ckpt *c, const char *path, const char *sha, u64 size)
 {
     json_t *tensors = json_array(), *notes = json_object();
     const char *value;
@@ -171,10 +171,10 @@ static int inspect(struct cli *c, const char *path)
     int rc = file ? file_sha256(path, sha) : -1;
     u64 size = !rc && !stat(path, &st) ? (u64)st.st_size : 0;
     if (!rc && c->json)
-        rc = print_json(file, path, sha, size);
+        rc = inspect_print_json(file, path, sha, size);
     else if (!rc) {
         print_head(file, path, sha, size);
-        rc = print_table(file);
+        rc = inspect_print_table(file);
     }
     ckpt_close(file);
     return rc;
@@ -194,7 +194,7 @@ struct changes {
 static bool complex_type(const tensor *t) { return t->type == CKPT_C64 || t->type == CKPT_C128; }
 
 /* Largest difference between the values, and the largest value; NaN against NaN is no difference. */
-static int compare(const tensor *a, const tensor *b, struct change *d)
+static int inspect_compare(const tensor *a, const tensor *b, struct change *d)
 {
     static f64 x[STEP], y[STEP];
     for (u64 from = 0, n; from < a->count; from += n) {
@@ -232,7 +232,7 @@ static int same_tensor(arena *mem, const tensor *a, const tensor *b, f64 toleran
         d->what = "other complex values";
     if (complex_type(a) || complex_type(b))
         return 0;
-    return compare(a, b, d) ? -1 : !d->what && d->most <= tolerance * d->scale;
+    return inspect_compare(a, b, d) ? -1 : !d->what && d->most <= tolerance * d->scale;
 }
 
 static int find_changes(arena *mem, const ckpt *a, const ckpt *b, f64 tolerance, struct changes *all)
@@ -325,7 +325,7 @@ static int diff(struct cli *c, const char *const path[2], f64 tolerance)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-static int run(struct cli *c)
+static int inspect_run(struct cli *c)
 {
     const char *text = cli_value(c, "tolerance");
     f64 tolerance = 0;
@@ -347,4 +347,4 @@ const struct command inspect_cmd = {
     "inspect", "tensors, types, ranges, hashes and metadata of any checkpoint",
     "inspect FILE | inspect --diff FILE FILE [options]",
     { "jetcl inspect vit_tiny.npz --model", "jetcl inspect --diff a.pth b.npz --model" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, inspect_run };

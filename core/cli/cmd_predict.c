@@ -50,7 +50,7 @@ static const char *class_name(const struct prediction *t, int k, char number[16]
     return t->names ? t->names[k] : number;
 }
 
-static void print_csv(const struct prediction *t, const char *path, const int *best, const f32 *p)
+static void predict_print_csv(const struct prediction *t, const char *path, const int *best, const f32 *p)
 {
     char number[16];
     for (int i = 0; i < t->top; i++) {
@@ -61,7 +61,7 @@ static void print_csv(const struct prediction *t, const char *path, const int *b
     }
 }
 
-static void print_json(const struct prediction *t, const char *path, const int *best, const f32 *p)
+static void predict_print_json(const struct prediction *t, const char *path, const int *best, const f32 *p)
 {
     json_t *list = json_array();
     char number[16];
@@ -94,7 +94,7 @@ static int predict_all(struct prediction *t)
             softmax(p, classes);
             likeliest(p, classes, best, t->top);
             const char *name = path_shown(shown, strncmp(path, t->here, skip) ? path : path + skip);
-            t->c->json ? print_json(t, name, best, p) : print_csv(t, name, best, p);
+            t->c->json ? predict_print_json(t, name, best, p) : predict_print_csv(t, name, best, p);
         }
     }
     return rc || fail_fault() != FAULT_NONE ? -1 : 0;
@@ -117,7 +117,7 @@ static int read_about(struct prediction *t, const char *weights)
     return 0;
 }
 
-static int open_all(struct prediction *t, const char *weights)
+static int predict_open_all(struct prediction *t, const char *weights)
 {
     struct cli *c = t->c;
     i64 top = 1;
@@ -136,7 +136,7 @@ static int open_all(struct prediction *t, const char *weights)
     return t->l ? 0 : -1;
 }
 
-static int run(struct cli *c)
+static int predict_run(struct cli *c)
 {
     struct prediction t = { .c = c };
     if (cli_operands(c, 3, 1 << 20) || cli_experiment(c, &t.e.s))
@@ -144,7 +144,7 @@ static int run(struct cli *c)
     if (getcwd(t.here, sizeof t.here - 1))
         strcat(t.here, "/");
     fail_clear();
-    int rc = open_all(&t, c->operands[1]) || predict_all(&t) ? -1 : 0;
+    int rc = predict_open_all(&t, c->operands[1]) || predict_all(&t) ? -1 : 0;
     if (t.l)
         loader_close(t.l);
     evaluator_close(&t.v);
@@ -162,4 +162,4 @@ const struct command predict_cmd = {
     "predict EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
     { "jetcl predict runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors cat.jpg",
       "jetcl predict exp.yaml best.safetensors photos/ --top 5 --json" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, predict_run };

@@ -88,7 +88,7 @@ static int write_inputs(struct probe *b)
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* As many classes as the file's head has, where the experiment leaves them open. */
-static int find_classes(struct probe *b, const char *weights)
+static int probe_find_classes(struct probe *b, const char *weights)
 {
     ckpt *c = b->s.model.classes ? NULL : ckpt_open_model(weights, b->s.model.init_ema);
     if (!b->s.model.classes && !c)
@@ -148,7 +148,7 @@ static int choose_taps(struct probe *b)
     return 0;
 }
 
-static int build(struct probe *b)
+static int probe_build(struct probe *b)
 {
     b->g = graph_new(b->d);
     b->m = (struct nn){ b->g, b->p };
@@ -235,16 +235,16 @@ static int work(struct probe *b)
         return -1;
     if (!cli_given(c, "noise"))
         b->s.model.moe.noise_when = NOISE_training;
-    if (!(b->x = ckpt_open(input)) || find_classes(b, weights) || check_images(b) || check_labels(b)
+    if (!(b->x = ckpt_open(input)) || probe_find_classes(b, weights) || check_images(b) || check_labels(b)
         || load_weights(b, weights))
         return -1;
-    if (build(b) || write_inputs(b) || graph_run(b->g) || dev_finish(b->d) || write_results(b))
+    if (probe_build(b) || write_inputs(b) || graph_run(b->g) || dev_finish(b->d) || write_results(b))
         return -1;
     say_results(b);
     return 0;
 }
 
-static int run(struct cli *c)
+static int probe_run(struct cli *c)
 {
     struct probe b = { .c = c, .a = arena_open("probe") };
     int rc = work(&b);
@@ -272,4 +272,4 @@ const struct command probe_cmd = {
     "probe --weights W --input X --out Y MODEL.yaml [options]",
     { "jetcl probe --weights w.safetensors --input x.safetensors --grads --out y.safetensors model.yaml",
       "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml" },
-    options, TAKES_FILE, run };
+    options, TAKES_FILE, probe_run };

@@ -11,7 +11,7 @@ static int check_out(const struct cli *c, const char *out)
     return ckpt_can_save(out);
 }
 
-static int run(struct cli *c)
+static int recycle_cmd_run(struct cli *c)
 {
     struct spec s;
     struct recycle_report r;
@@ -50,4 +50,4 @@ const struct command recycle_cmd = {
     "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
     { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
       "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
-    options, TAKES_JSON | TAKES_FILE | TAKES_DRY_RUN, run };
+    options, TAKES_JSON | TAKES_FILE | TAKES_DRY_RUN, recycle_cmd_run };

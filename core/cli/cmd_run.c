@@ -4,7 +4,7 @@
 #include "log/log.h"
 #include "study/study.h"
 
-static int print_json(const struct run_result *r)
+static int run_print_json(const struct run_result *r)
 {
     return json_line(stdout, json_pack("{s:o, s:o, s:o, s:o, s:i, s:i, s:o, s:o}",
                                        "top1", json_number(r->top1), "top5", json_number(r->top5),
@@ -13,7 +13,7 @@ static int print_json(const struct run_result *r)
                                        "seconds", json_number(r->seconds), "img_s", json_number(r->img_s)));
 }
 
-static int finish(struct cli *c, struct spec *s)
+static int run_finish(struct cli *c, struct spec *s)
 {
     struct run_result r;
     if (c->dry_run)
@@ -23,7 +23,7 @@ static int finish(struct cli *c, struct spec *s)
     if (run_experiment(s, &o, c->arena, &r))
         return -1;
     if (c->json)
-        return print_json(&r);
+        return run_print_json(&r);
     if (!r.n_evals)
         return puts("nothing was trained or evaluated"), 0;
     printf("top-1 %.2f %%, top-5 %.2f %%, loss %.4f after %d epoch%s (best top-1 %.2f %% after epoch %d)\n",
@@ -31,7 +31,7 @@ static int finish(struct cli *c, struct spec *s)
     return 0;
 }
 
-static int run(struct cli *c)
+static int run_cmd_run(struct cli *c)
 {
     struct spec s;
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
@@ -39,7 +39,7 @@ static int run(struct cli *c)
     if (s.model.moe.layers.n && !*s.recycle.from.experts && !*s.model.init)
         say(SAY_NORMAL, "recycle.from.experts is not given: nothing is recycled, the experts start at "
             "random");
-    return finish(c, &s);
+    return run_finish(c, &s);
 }
 
 static int train(struct cli *c)
@@ -48,13 +48,13 @@ static int train(struct cli *c)
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
         return -1;
     s.recycle.from.experts = "";
-    return finish(c, &s);
+    return run_finish(c, &s);
 }
 
 const struct command run_cmd = {
     "run", "the whole pipeline: recycle, fine-tune, evaluate", "run EXP.yaml [options]",
     { "jetcl run experiments/demo.yaml", "jetcl run exp.yaml --out runs/a --resume" },
-    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, run };
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, run_cmd_run };
 const struct command train_cmd = {
     "train", "train one experiment, without recycling", "train EXP.yaml [options]",
     { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },

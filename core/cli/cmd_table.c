@@ -2,7 +2,7 @@
 #include "cli/cli.h"
 #include "study/table.h"
 
-static int run(struct cli *c)
+static int table_cmd_run(struct cli *c)
 {
     struct table t;
     const char *only = cli_value(c, "only");
@@ -37,4 +37,4 @@ const struct command table_cmd = {
     "table TABLE.yaml [options]",
     { "jetcl table experiments/tables/demo.yaml",
       "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },
-    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, run };
+    options, TAKES_JSON | TAKES_OUT | TAKES_DRY_RUN, table_cmd_run };

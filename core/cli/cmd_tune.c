@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static void print(const struct cli *c, const struct tune_row *r, int n)
+static void tune_print(const struct cli *c, const struct tune_row *r, int n)
 {
     if (!c->json)
         printf("%-10s %-26s %5s %12s %12s %6s  %s\n", "kernel", "shape", "uses", "shipped", "best", "ratio",
@@ -28,7 +28,7 @@ static int check_cache(const struct cli *c)
     return access(dir, W_OK) ? fail(FAULT_RUN, "%s: cannot write: %s", dir, strerror(errno)) : 0;
 }
 
-static int run(struct cli *c)
+static int tune_run(struct cli *c)
 {
     struct spec s;
     f64 minutes = 10;
@@ -48,7 +48,7 @@ static int run(struct cli *c)
     struct tune_row *rows;
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
     if (n >= 0) {
-        print(c, rows, n);
+        tune_print(c, rows, n);
         say(SAY_NORMAL, "kept in %s (%s), used from now on; JETCL_TRACE=no_tuning leaves it out",
             dev_tune_path(d, path), dev_info(d)->tuning);
     }
@@ -63,4 +63,4 @@ static const struct cli_option options[] = {
 const struct command tune_cmd = {
     "tune", "measure which kernel parameters suit a model on this device", "tune EXP.yaml [options]",
     { "jetcl tune experiments/demo.yaml", "jetcl tune exp.yaml --minutes 3 --device gpu" },
-    options, TAKES_JSON, run };
+    options, TAKES_JSON, tune_run };

@@ -103,12 +103,12 @@ static void add_set(struct cli *c, const char *by, const char *text)
     c->sets[c->n_sets++] = (struct spec_set){ by, text, NULL };
 }
 
-static const char *listed(arena *a, const char *list, const char *item)
+static const char *options_listed(arena *a, const char *list, const char *item)
 {
     return list ? arena_printf(a, "%s,%s", list, item) : item;
 }
 
-static int color_of(const char *when, int *color)
+static int options_color_of(const char *when, int *color)
 {
     static const char *const words[] = { "never", "always", "auto" };
     for (int i = 0; i < countof(words); i++)
@@ -122,7 +122,7 @@ static int color_of(const char *when, int *color)
 static int set_shared(struct cli *c, struct general *g, const char *name, const char *value)
 {
     if (!strcmp(name, "set"))              add_set(c, "--set", value);
-    else if (!strcmp(name, "device"))      g->devices = listed(c->arena, g->devices, value);
+    else if (!strcmp(name, "device"))      g->devices = options_listed(c->arena, g->devices, value);
     else if (!strcmp(name, "seed"))        g->seed = value;
     else if (!strcmp(name, "threads"))     g->threads = value;
     else if (!strcmp(name, "out"))         c->out = value;
@@ -132,7 +132,7 @@ static int set_shared(struct cli *c, struct general *g, const char *name, const 
     else if (!strcmp(name, "json"))        c->json = true;
     else if (!strcmp(name, "verbose"))     g->say.level = MAX(g->say.level, SAY_NORMAL) + 1;
     else if (!strcmp(name, "quiet"))       g->say.level = SAY_QUIET;
-    else if (!strcmp(name, "color"))       return color_of(value, &g->say.color);
+    else if (!strcmp(name, "color"))       return options_color_of(value, &g->say.color);
     else if (!strcmp(name, "no-progress")) g->say.no_progress = true;
     else if (!strcmp(name, "log-file"))    return say_log(SAY_LOG_FILE, value);
     else if (!strcmp(name, "cache-dir"))   setenv("JETCL_CACHE_DIR", value, 1);

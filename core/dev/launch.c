@@ -31,14 +31,8 @@ const launch *launches_at(const launches *l, int i) { return &l->e[i].k; }
 
 static const char *keep(launches *l, const char *s) { return s ? arena_printf(l->a, "%s", s) : NULL; }
 
-#define HASH_START 0xCBF29CE484222325u
-static u64 hash(u64 h, const char *s)        // Fowler, Noll and Vo's 1a, 64 bits, NUL included
-{
-    do
-        h = (h ^ (u8)*s) * 0x100000001B3u;
-    while (*s++);
-    return h;
-}
+/* With the NUL: texts do not run into each other. */
+static u64 launch_hash(u64 h, const char *s) { return hash_bytes(h, s, strlen(s) + 1); }
 
 static struct entry *add(launches *l, const launch *k)
 {
@@ -50,7 +44,8 @@ static struct entry *add(launches *l, const launch *k)
     e->k.source = keep(l, k->source);
     e->k.label = keep(l, k->label);
     if (k->source)
-        e->text = hash(hash(hash(hash(HASH_START, k->source), k->kernel), k->file), k->defs ? k->defs : "");
+        e->text = launch_hash(launch_hash(launch_hash(launch_hash(HASH_START, k->source), k->kernel), k->file),
+                              k->defs ? k->defs : "");
     return e;
 }
 

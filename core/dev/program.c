@@ -134,8 +134,7 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
         return NULL;
     arena *a = arena_open("program");
     char name[65];
-    for (int i = 0; i < 32; i++)
-        snprintf(name + 2 * i, 3, "%02x", key[i]);
+    hash_hex(name, key, sizeof key);
     const char *path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name);
     f64 start = clock_now();
     cl_program cl = d->keep ? load(d, path, options) : NULL, kept = cl;

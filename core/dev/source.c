@@ -35,8 +35,7 @@ void source_hash(char hex[20])
     }
     EVP_DigestFinal_ex(sum, out, NULL);
     EVP_MD_CTX_free(sum);
-    for (int i = 0; i < 8; i++)
-        snprintf(hex + 2 * i, 3, "%02x", out[i]);
+    hash_hex(hex, out, 8);
     arena_close(a);
 }
 

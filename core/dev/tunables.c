@@ -88,8 +88,7 @@ static void hash_of(const char *text, size_t n, char hex[20])
 {
     u8 out[32];
     check(EVP_Digest(text, n, out, NULL, EVP_sha256(), NULL), "sha256 of %zu bytes", n);
-    for (int i = 0; i < 8; i++)
-        snprintf(hex + 2 * i, 3, "%02x", out[i]);
+    hash_hex(hex, out, 8);
 }
 
 static const char *device_text(arena *a, const dev *d)

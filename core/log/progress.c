@@ -71,7 +71,7 @@ static const char *short_real(char out[24], f64 v)
 
 struct line { char text[512]; int n; };
 
-static void PRINTF(2, 3) put(struct line *l, const char *fmt, ...)
+static void PRINTF(2, 3) line_put(struct line *l, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
@@ -89,19 +89,19 @@ static struct line progress_line(const struct speed *s, int with)
     char bar[16], a[24], b[24];
     const struct report_tick *t = &s->tick;
     struct pace p = speed_pace(s);
-    put(&l, "epoch %d/%d  %d/%d", t->epoch, s->epochs, t->at, t->of);
+    line_put(&l, "epoch %d/%d  %d/%d", t->epoch, s->epochs, t->at, t->of);
     if (with & WITH_BAR)
-        put(&l, " %s", say_bar(bar, 12, (f64)t->at / MAX(1, t->of)));
+        line_put(&l, " %s", say_bar(bar, 12, (f64)t->at / MAX(1, t->of)));
     if (!isnan(s->step.loss) || s->step.step)
-        put(&l, "  loss %.3f", s->step.loss);
+        line_put(&l, "  loss %.3f", s->step.loss);
     if ((with & WITH_LR) && s->step.step)
-        put(&l, "  lr %s", short_real(a, s->step.lr));
+        line_put(&l, "  lr %s", short_real(a, s->step.lr));
     if (!isnan(p.img_s))
-        put(&l, "  %.*f img/s", p.img_s < 10, p.img_s);
+        line_put(&l, "  %.*f img/s", p.img_s < 10, p.img_s);
     if ((with & WITH_DATA) && !isnan(p.img_s))
-        put(&l, "  data %.0f%%", 100 * p.data_share);
+        line_put(&l, "  data %.0f%%", 100 * p.data_share);
     if (!isnan(p.run_left))
-        put(&l, "  ETA %s (run %s)", text_time(a, p.epoch_left), text_time(b, p.run_left));
+        line_put(&l, "  ETA %s (run %s)", text_time(a, p.epoch_left), text_time(b, p.run_left));
     return l;
 }
 

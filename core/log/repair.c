@@ -1,5 +1,5 @@
-/* repair.c: what a resumed run finds in its folder (half a line, evaluations so far, other settings), and what a
- * run that starts anew there removes. */
+/* repair.c: what a resumed run finds in its folder (half a line, evaluations so far, other settings), and what
+ * a run that starts anew there removes. */
 #include "log/files.h"
 #include <dirent.h>
 #include <errno.h>

@@ -13,7 +13,7 @@ struct tensorboard { FILE *f; const char *path; };
 
 struct bytes { u8 p[512]; size_t n; };
 
-static void put(struct bytes *b, const void *p, size_t n)
+static void bytes_put(struct bytes *b, const void *p, size_t n)
 {
     check(b->n + n <= sizeof b->p, "an event of %zu bytes", b->n + n);
     memcpy(b->p + b->n, p, n);
@@ -23,8 +23,8 @@ static void put(struct bytes *b, const void *p, size_t n)
 static void put_varint(struct bytes *b, u64 v)
 {
     for (; v >= 0x80; v >>= 7)
-        put(b, &(u8){ (u8)(v | 0x80) }, 1);
-    put(b, &(u8){ (u8)v }, 1);
+        bytes_put(b, &(u8){ (u8)(v | 0x80) }, 1);
+    bytes_put(b, &(u8){ (u8)v }, 1);
 }
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, FIXED32 = 5 };
@@ -35,7 +35,7 @@ static void put_bytes(struct bytes *b, int number, const void *p, size_t n)
 {
     put_field(b, number, BYTES);
     put_varint(b, n);
-    put(b, p, n);
+    bytes_put(b, p, n);
 }
 
 /* CRC-32C (Castagnoli), bit by bit: a few records per step at most. */
@@ -68,7 +68,7 @@ static void begin_event(struct bytes *b)
     clock_gettime(CLOCK_REALTIME, &now);
     f64 seconds = (f64)now.tv_sec + 1e-9 * (f64)now.tv_nsec;
     put_field(b, 1, FIXED64);
-    put(b, &seconds, sizeof seconds);
+    bytes_put(b, &seconds, sizeof seconds);
 }
 
 tensorboard *tensorboard_open(arena *a, const char *dir)
@@ -95,7 +95,7 @@ int tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value)
     f32 v = (f32)value;
     put_bytes(&scalar, 1, tag, strlen(tag));
     put_field(&scalar, 2, FIXED32);
-    put(&scalar, &v, sizeof v);
+    bytes_put(&scalar, &v, sizeof v);
     put_bytes(&summary, 1, scalar.p, scalar.n);
     begin_event(&event);
     put_field(&event, 2, VARINT);

@@ -44,7 +44,7 @@ static node *depthwise(struct nn *m, node *x)
     return x;
 }
 
-static node *block(struct nn *m, const struct spec *s, node *x, int i)
+static node *convnext_block(struct nn *m, const struct spec *s, node *x, int i)
 {
     const char *old = graph_push(m->g, "%s", model_block(m->g->a, s, i));
     i64 b = node_dim(x, 0), h = node_dim(x, 1), w = node_dim(x, 2), c = node_dim(x, 3);
@@ -89,12 +89,12 @@ static node *stage(struct nn *m, const struct spec *s, node *x, int i, int first
     }
     graph_pop(m->g, old);
     for (int k = 0; k < s->model.depths.v[i]; k++)
-        x = block(m, s, x, first + k);
+        x = convnext_block(m, s, x, first + k);
     tap_map(m, x, arena_printf(m->g->a, "stage.%d", i));
     return x;
 }
 
-static node *head(struct nn *m, const struct spec *s, node *x)
+static node *convnext_head(struct nn *m, const struct spec *s, node *x)
 {
     const char *old = graph_push(m->g, "head");
     i64 b = node_dim(x, 0), n = node_dim(x, 1) * node_dim(x, 2), c = node_dim(x, 3);
@@ -105,12 +105,12 @@ static node *head(struct nn *m, const struct spec *s, node *x)
     return y;
 }
 
-static node *build(struct nn *m, const struct spec *s, node *images)
+static node *convnext_build(struct nn *m, const struct spec *s, node *images)
 {
     node *x = stem(m, s, images);
     for (int i = 0, first = 0; i < s->model.depths.n; first += s->model.depths.v[i++])
         x = stage(m, s, x, i, first);
-    return head(m, s, x);
+    return convnext_head(m, s, x);
 }
 
-const struct model convnext_model = { "convnext", build };
+const struct model convnext_model = { "convnext", convnext_build };

@@ -6,7 +6,7 @@
 #include "model/model.h"
 #include "op/grid.h"
 
-static range take(struct feed *f, u64 bytes)
+static range feed_take(struct feed *f, u64 bytes)
 {
     range r = pool_take(f->memory, bytes);
     r.bytes = bytes;
@@ -31,10 +31,10 @@ int feed_open(struct feed *f, dev *d, const node *images, bool whole)
                         .h = (int)node_dim(images, 2), .w = (int)node_dim(images, 3),
                         .gathered = !whole, .images = images->home, .memory = pool_new(d, "pixels") };
     u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->part;
-    f->pixels = take(f, image * n * (whole ? 1 : 2));
-    f->recipes = take(f, sizeof(struct recipe) * n);
-    f->values = take(f, sizeof *((struct batch *)0)->values);
-    f->noise = take(f, 3 * NOISE_DRAWS);
+    f->pixels = feed_take(f, image * n * (whole ? 1 : 2));
+    f->recipes = feed_take(f, sizeof(struct recipe) * n);
+    f->values = feed_take(f, sizeof *((struct batch *)0)->values);
+    f->noise = feed_take(f, 3 * NOISE_DRAWS);
     if (!f->pixels.mem || !f->recipes.mem || !f->values.mem || !f->noise.mem)
         return -1;
     // recipes that no batch has written yet point at image 0

@@ -20,7 +20,7 @@ struct sizes { i64 b, n, d, h, k /* d of one head */, e, s; };
 
 /* ---- which blocks -------------------------------------------------------------------------------------- */
 
-static bool listed(counts list, int x)
+static bool moe_listed(counts list, int x)
 {
     for (int i = 0; i < list.n; i++)
         if (list.v[i] == x)
@@ -43,7 +43,7 @@ static struct stage stage_of(const struct spec *s, int block)
 static bool holds_moe(const struct spec *s, struct stage g)
 {
     for (int i = g.first; i < g.first + g.count; i++)
-        if (listed(s->model.moe.layers, i))
+        if (moe_listed(s->model.moe.layers, i))
             return true;
     return false;
 }
@@ -53,7 +53,7 @@ static int owner_of(const struct spec *s, struct stage g, int block)
 {
     int owner = block, n = 0;
     for (int i = g.first; i <= block; i++)
-        if (listed(s->model.moe.layers, i) && n++ % s->model.moe.share == 0)
+        if (moe_listed(s->model.moe.layers, i) && n++ % s->model.moe.share == 0)
             owner = i;
     return owner;
 }
@@ -62,7 +62,7 @@ bool moe_of_block(arena *a, const struct spec *s, int block, struct moe *out)
 {
     struct stage g = stage_of(s, block);
     int with_moe = 0;                             // lists count the stages that hold MoE layers
-    if (!listed(s->model.moe.layers, block))
+    if (!moe_listed(s->model.moe.layers, block))
         return false;
     for (int b = 0; b < g.first;) {
         struct stage before = stage_of(s, b);
@@ -240,14 +240,14 @@ static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z
     return z.h == 1 ? phi : op_transpose(phi, 1, 0, 2);
 }
 
-static node *scalar(struct nn *m, const struct spec *s, const char *name)
+static node *moe_scalar(struct nn *m, const struct spec *s, const char *name)
 {
     return nn_param(m, name, SCALAR, (struct init){ INIT_CONSTANT, (f32)s->model.moe.temperature });
 }
 
 /* Dispatch over tokens, combine over slots, of similarities over a temperature plus the noise that both sides
  * share. Soft MoE has its scale in the similarities already. */
-static struct routing routing(struct nn *m, const struct spec *s, node *logits, node *noise)
+static struct routing moe_routing(struct nn *m, const struct spec *s, node *logits, node *noise)
 {
     bool entmax = s->model.moe.combine == COMBINE_entmax15;
     if (s->model.moe.kind != MOE_sphero) {
@@ -255,8 +255,8 @@ static struct routing routing(struct nn *m, const struct spec *s, node *logits, 
         node *disp = op_softmax(logits, 1);
         return (struct routing){ disp, entmax ? op_entmax15(logits) : op_softmax(logits, 2) };
     }
-    node *t_disp = scalar(m, s, "scales.0");
-    node *t_comb = s->model.moe.shared_temperature ? t_disp : scalar(m, s, "scales.1");
+    node *t_disp = moe_scalar(m, s, "scales.0");
+    node *t_comb = s->model.moe.shared_temperature ? t_disp : moe_scalar(m, s, "scales.1");
     return op_route(logits, t_disp, t_comb, noise, entmax);
 }
 
@@ -265,7 +265,7 @@ static node *similarity(struct nn *m, const struct spec *s, node *x, struct size
 {
     node *key = keys(m, s, x), *query = queries(m, s, x, z);
     if (s->model.moe.kind != MOE_sphero)
-        query = op_mul(query, scalar(m, s, "scale"));
+        query = op_mul(query, moe_scalar(m, s, "scale"));
     if (s->model.moe.input_as_phi)
         query = op_scale(query, (f32)(1 / sqrt((f64)z.d)));
     if (z.h == 1)
@@ -287,7 +287,7 @@ static void tap_weights(struct nn *m, node *w, const char *name, struct sizes z,
     nn_tap(m, op_reshape(seen, z.h == 1 ? one : many), name);
 }
 
-static struct sizes sizes_of(const struct spec *s, const struct moe *l, const node *x)
+static struct sizes moe_sizes_of(const struct spec *s, const struct moe *l, const node *x)
 {
     struct sizes z = { node_dim(x, 0), node_dim(x, 1), node_dim(x, 2), l->heads, 0,
                        l->core + l->universal, s->model.moe.slots };
@@ -299,12 +299,12 @@ static struct sizes sizes_of(const struct spec *s, const struct moe *l, const no
 
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x)
 {
-    struct sizes z = sizes_of(s, l, x);
+    struct sizes z = moe_sizes_of(s, l, x);
     f64 std = s->model.moe.noise == NOISE_ONE_OVER_E ? 1 / (f64)z.e : s->model.moe.noise;
     node *token = split_heads(x, z);                                                    /* (h b) n k        */
     node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)    */
     node *noise = nn_noise(m, "noise", logits->shape, (f32)std, s->model.moe.noise_when == NOISE_always);
-    struct routing w = routing(m, s, logits, noise);
+    struct routing w = moe_routing(m, s, logits, noise);
     tap_weights(m, w.disp, "dispatch", z, z.e, z.s);
     tap_weights(m, w.comb, "combine", z, 1, z.e * z.s);
 

@@ -15,7 +15,7 @@ static node *branch(struct nn *m, const struct spec *s, node *y, int block, int 
     return nn_drop_path(m, y, which == 1 ? "drop_path1" : "drop_path2", rate);
 }
 
-static node *block(struct nn *m, const struct spec *s, node *x, int i)
+static node *vit_block(struct nn *m, const struct spec *s, node *x, int i)
 {
     const char *old = graph_push(m->g, "blocks.%d", i);
     node *y = nn_layernorm(m, x, "norm1", EPS);
@@ -58,12 +58,12 @@ static node *pooled(struct nn *m, const struct spec *s, node *x)
     return nn_layernorm(m, nn_mean_tokens(x, skip), "fc_norm", EPS);
 }
 
-static node *build(struct nn *m, const struct spec *s, node *images)
+static node *vit_build(struct nn *m, const struct spec *s, node *images)
 {
     node *x = embed(m, s, images);
     for (int i = 0; i < s->model.depth; i++)
-        x = block(m, s, x, i);
+        x = vit_block(m, s, x, i);
     return nn_linear(m, pooled(m, s, x), "head", s->model.classes, true);
 }
 
-const struct model vit_model = { "vit", build };
+const struct model vit_model = { "vit", vit_build };

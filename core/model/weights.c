@@ -75,7 +75,7 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
-static const char *numbers(arena *a, const f64 *v, int n)
+static const char *weights_numbers(arena *a, const f64 *v, int n)
 {
     const char *text = "";
     for (int i = 0; i < n; i++)
@@ -138,9 +138,9 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     if (about && about->n_classes)
         ckpt_set_meta(c, "classes", class_list(a, about));
     if (about && about->mean)
-        ckpt_set_meta(c, "mean", numbers(a, about->mean, 3));
+        ckpt_set_meta(c, "mean", weights_numbers(a, about->mean, 3));
     if (about && about->std)
-        ckpt_set_meta(c, "std", numbers(a, about->std, 3));
+        ckpt_set_meta(c, "std", weights_numbers(a, about->std, 3));
     for (const char *const *m = about ? about->more : NULL; m && m[0]; m += 2)
         ckpt_set_meta(c, m[0], m[1]);
 }

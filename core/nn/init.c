@@ -7,14 +7,6 @@
 
 #define CUT 2.0f                                  /* of INIT_TRUNC_NORMAL */
 
-static u64 hash(const char *s)
-{
-    u64 h = 14695981039346656037u;                // FNV-1a
-    for (; *s; s++)
-        h = (h ^ (u8)*s) * 1099511628211u;
-    return h;
-}
-
 /* How elements are drawn: u is uniform in [0, 1), Phi the normal distribution function. Cut normals come from
  * the part of u that Phi leaves them, as torch's trunc_normal_ takes them. */
 struct law { bool normal; f32 low, span, scale, bound; };
@@ -26,7 +18,7 @@ static struct law law_of(struct init start)
                          start.kind == INIT_TRUNC_NORMAL ? CUT : FLT_MAX };
 }
 
-static u64 seed_of(const struct param *x, u64 seed) { return seed ^ hash(x->name); }
+static u64 seed_of(const struct param *x, u64 seed) { return seed ^ hash_text(HASH_START, x->name); }
 
 /* Element i, bit by bit what cl/start.cl draws. */
 static f32 draw(const struct law *w, u64 seed, u64 i)
@@ -69,7 +61,7 @@ void param_start(const struct param *x, u64 seed, f32 *v, arena *a)
 {
     i64 n = shape_count(x->shape);
     if (x->init.kind == INIT_ORTHOGONAL) {        // (first axis, all others)
-        rng r = rng_at(seed, RNG_INIT, hash(x->name), 0);
+        rng r = rng_at(seed, RNG_INIT, hash_text(HASH_START, x->name), 0);
         i64 rows = x->shape.nd ? x->shape.d[0] : 1;
         orthogonal(&r, v, rows, n / rows, x->init.scale, a);
         return;

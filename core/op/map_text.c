@@ -246,9 +246,7 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
 static const char *name_of(arena *a, const char *body, const node *n)
 {
     const struct map_args *m = n->args;
-    u64 h = 14695981039346656037u;                            // FNV-1a
-    for (const char *p = body; *p; p++)
-        h = (h ^ (u8)*p) * 1099511628211u;
+    u64 h = hash_text(HASH_START, body);
     return arena_printf(a, "map_%s_%08x", map_rows[m->step[m->n - 1].row].name, (u32)(h ^ h >> 32));
 }
 

@@ -105,7 +105,8 @@ static f64 *sums(const f32 *state, i64 row, int which, int width, arena *a)
     return v;
 }
 
-static int read_layer(const struct measuring *m, const struct measured *x, arena *a, struct activity *out)
+static int activations_read_layer(const struct measuring *m, const struct measured *x, arena *a,
+                                  struct activity *out)
 {
     bool by_batch = m->s->recycle.average == AVERAGE_batch;
     f64 share = by_batch ? 1.0 / (f64)m->batches : 1;
@@ -145,7 +146,7 @@ int measuring_read(struct measuring *m, arena *a, struct statistics *out)
     for (enum site site = 0; site < SITES; site++) {
         out->of[site] = arena_array(a, struct activity, out->depth);
         for (int l = 0; l < out->depth; l++)
-            if (m->of[site][l].width && read_layer(m, &m->of[site][l], a, &out->of[site][l]))
+            if (m->of[site][l].width && activations_read_layer(m, &m->of[site][l], a, &out->of[site][l]))
                 return -1;
     }
     return dev_finish(m->d);

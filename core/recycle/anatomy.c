@@ -21,7 +21,7 @@ const char *anatomy_block_name(char out[64], const struct anatomy *n, int block)
     return out;
 }
 
-static bool listed(counts list, int x)
+static bool anatomy_listed(counts list, int x)
 {
     for (int i = 0; i < list.n; i++)
         if (list.v[i] == x)
@@ -49,7 +49,7 @@ void anatomy_of_spec(const struct spec *s, arena *a, struct anatomy *out)
         for (int i = 0; i < depths.v[stage]; i++, l++, b++) {
             *b = (struct block_shape){ .stage = stage, .index = i, .dim = list_at(dims, stage) };
             b->hidden = (int)(b->dim * s->model.mlp_ratio);
-            if (!listed(s->model.moe.layers, l))
+            if (!anatomy_listed(s->model.moe.layers, l))
                 continue;
             moe_stage += fresh;
             fresh = false;

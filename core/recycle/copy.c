@@ -2,7 +2,7 @@
 #include "recycle/recycle.h"
 
 /* recycle_choose takes all units where as many are wanted; whoever comes here wants fewer. */
-static int choose(const struct choice *c, i32 *out)
+static int copy_choose(const struct choice *c, i32 *out)
 {
     (void)out;
     return fail(FAULT_DATA, "strategy copy: %s has %d units, the successor takes %d: copies want a "
@@ -10,5 +10,5 @@ static int choose(const struct choice *c, i32 *out)
 }
 
 const strategy copy_strategy = {
-    "copy", "every expert a copy of the dense MLP (Sparse Upcycling)", 0, choose
+    "copy", "every expert a copy of the dense MLP (Sparse Upcycling)", 0, copy_choose
 };

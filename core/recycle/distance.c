@@ -93,7 +93,7 @@ static params *open_recycled(const struct spec *s, const ckpt *recycled, const s
     return rc ? NULL : p;
 }
 
-static int first(const f32 *z, int n)
+static int distance_first(const f32 *z, int n)
 {
     int best = 0;
     for (int k = 1; k < n; k++)
@@ -101,7 +101,7 @@ static int first(const f32 *z, int n)
     return best;
 }
 
-static void compare(const f32 *before, const f32 *after, i64 n, int classes, struct recycle_report *r)
+static void distance_compare(const f32 *before, const f32 *after, i64 n, int classes, struct recycle_report *r)
 {
     f64 apart = 0, length = 0, same = 0;
     for (i64 i = 0; i < n; i++) {
@@ -110,7 +110,7 @@ static void compare(const f32 *before, const f32 *after, i64 n, int classes, str
             apart += ((f64)y[k] - (f64)x[k]) * ((f64)y[k] - (f64)x[k]);
             length += (f64)x[k] * (f64)x[k];
         }
-        same += first(x, classes) == first(y, classes);
+        same += distance_first(x, classes) == distance_first(y, classes);
     }
     r->distance = length > 0 ? sqrt(apart / length) : NAN;
     r->agreement = same / (f64)n;
@@ -132,7 +132,7 @@ int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *re
     i64 again = got > 0 ? scores(&with_head, d, q, n, after) : got;
     params_free(q);
     if (got > 0 && again == got)
-        compare(before, after, got, p->n.classes, r);
+        distance_compare(before, after, got, p->n.classes, r);
     arena_close(a);
     return got < 0 || again < 0 ? -1 : 0;
 }

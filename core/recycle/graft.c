@@ -29,7 +29,7 @@ struct grafter {
 };
 
 /* Copies the units of axis 0, each a whole block of the axes behind it, recursively. Returns dst's end. */
-static f32 *gather(const f32 *src, const struct units *axis, int nd, f32 *dst)
+static f32 *graft_gather(const f32 *src, const struct units *axis, int nd, f32 *dst)
 {
     i64 inner = 1;
     bool whole = true;
@@ -40,7 +40,7 @@ static f32 *gather(const f32 *src, const struct units *axis, int nd, f32 *dst)
     for (i64 i = 0; i < axis->n; i++) {
         const f32 *row = src + (axis->index ? axis->index[i] : i) * inner;
         if (!whole) {
-            dst = gather(row, axis + 1, nd - 1, dst);
+            dst = graft_gather(row, axis + 1, nd - 1, dst);
             continue;
         }
         memcpy(dst, row, sizeof *dst * (size_t)inner);
@@ -63,7 +63,8 @@ static f32 *gather_matrix(const f32 *src, const struct units *rows, const struct
 
 static f32 *gather_all(const f32 *src, const struct units *axis, int nd, f32 *dst)
 {
-    return nd == 2 && axis[1].index ? gather_matrix(src, axis, axis + 1, dst) : gather(src, axis, nd, dst);
+    return nd == 2 && axis[1].index ? gather_matrix(src, axis, axis + 1, dst)
+                                    : graft_gather(src, axis, nd, dst);
 }
 
 /* Which units of each axis of t the letters ask for; -1 + fail when t's widths are not its network's. */
@@ -240,7 +241,7 @@ static int add_experts(const struct grafter *g, const struct cut *c, int l)
     return 0;
 }
 
-static int add_blocks(const struct grafter *g, const struct cut *c)
+static int graft_add_blocks(const struct grafter *g, const struct cut *c)
 {
     bool mlp = strstr(c->key, ".mlp.") != NULL;
     for (int l = 0; l < g->to->depth; l++) {
@@ -282,7 +283,7 @@ int recycle_graft(const struct spec *s, const ckpt *experts, const ckpt *dense, 
         const char *key = cuts[i].key;
         if (strchr(key, '#') && text_starts(key, "stages.") != to->convnext)
             continue;
-        rc = strstr(key, "blocks.#") ? add_blocks(&g, &cuts[i]) : add_rest(&g, &cuts[i]);
+        rc = strstr(key, "blocks.#") ? graft_add_blocks(&g, &cuts[i]) : add_rest(&g, &cuts[i]);
     }
     arena_close(g.scratch);
     return rc;

@@ -99,7 +99,7 @@ static int cut(const struct choice *c, i32 *part)
     return 0;
 }
 
-static int choose(const struct choice *c, i32 *out)
+static int graph_choose(const struct choice *c, i32 *out)
 {
     i32 *part = c->part ? c->part : arena_array(c->scratch, i32, c->total);
     if (cut(c, part))
@@ -122,5 +122,5 @@ static int choose(const struct choice *c, i32 *out)
 }
 
 const strategy graph_strategy = {
-    "graph", "unions of co-activation communities (METIS or Louvain)", NEEDS_TOGETHER, choose
+    "graph", "unions of co-activation communities (METIS or Louvain)", NEEDS_TOGETHER, graph_choose
 };

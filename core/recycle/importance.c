@@ -26,7 +26,7 @@ static void strongest(const struct choice *c, i32 *out)
     sample_sort(out, c->subset, c->total, c->scratch);
 }
 
-static int choose(const struct choice *c, i32 *out)
+static int importance_choose(const struct choice *c, i32 *out)
 {
     u64 *weight = arena_array(c->scratch, u64, c->total);
     if (sample_weights(c->what, c->score, c->total, weight))
@@ -48,5 +48,5 @@ static int choose(const struct choice *c, i32 *out)
 }
 
 const strategy importance_strategy = {
-    "importance", "draws by activation; shared channels: the most active", NEEDS_SCORE, choose
+    "importance", "draws by activation; shared channels: the most active", NEEDS_SCORE, importance_choose
 };

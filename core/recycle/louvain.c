@@ -95,7 +95,7 @@ static const f32 *merged(const struct level *l, const i32 *of, int count, arena 
 }
 
 /* Level after level. Returns what is gained over every unit on its own. */
-static f64 run(struct level l, f64 resolution, rng *g, i32 *part, arena *a)
+static f64 louvain_run(struct level l, f64 resolution, rng *g, i32 *part, arena *a)
 {
     int n = l.n;
     f64 gained = 0;
@@ -126,7 +126,7 @@ void louvain_cut(const f32 *together, int n, f64 resolution, u64 seed, i32 *part
     for (u32 i = 0; i < RUNS; i++) {
         rng g = rng_at(seed, RNG_RECYCLE, (u64)1 << 63, i);      // far above the places of choices
         arena_mark m = arena_save(scratch);
-        f64 gained = run(l, resolution, &g, mine, scratch);
+        f64 gained = louvain_run(l, resolution, &g, mine, scratch);
         if (gained > best) {
             best = gained;
             memcpy(part, mine, sizeof *part * (size_t)n);

@@ -174,8 +174,8 @@ static int can_keep(const char *path, arena *a)
     return rc || ckpt_can_save(path) ? -1 : 0;
 }
 
-static int keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w,
-                arena *a)
+static int measure_keep(const char *path, bool asked, const struct statistics *st, const struct provenance *w,
+                        arena *a)
 {
     int rc = can_keep(path, a) || statistics_save(st, w, path) ? -1 : 0;
     if (!rc || asked)
@@ -185,7 +185,7 @@ static int keep(const char *path, bool asked, const struct statistics *st, const
     return 0;
 }
 
-static struct data_options images_of(const struct predecessor *p)
+static struct data_options measure_images_of(const struct predecessor *p)
 {
     struct data_options o = data_options_of(&p->s, true);
     o.train = o.fast_decode = false;
@@ -196,7 +196,7 @@ static struct data_options images_of(const struct predecessor *p)
 int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a,
                    struct statistics *out)
 {
-    struct data_options o = images_of(p);
+    struct data_options o = measure_images_of(p);
     *out = (struct statistics){ 0 };
     if (!d && !*s->data.set)
         return 0;
@@ -219,7 +219,7 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     if (!rc && d && asked)
         rc = can_keep(path, a);
     if (!rc && d && !(rc = measure(p, d, set, &o, pairs, a, out)))
-        rc = keep(path, asked, out, &w, a);
+        rc = measure_keep(path, asked, out, &w, a);
     data_close(set);
     return rc < 0 ? -1 : 0;
 }

@@ -11,8 +11,8 @@
 
 #define RUNS 8
 
-static int run(idx_t n, idx_t *start, idx_t *to, idx_t *weight, idx_t parts, u64 seed, idx_t *part,
-               arena *scratch)
+static int metis_run(idx_t n, idx_t *start, idx_t *to, idx_t *weight, idx_t parts, u64 seed, idx_t *part,
+                     arena *scratch)
 {
     idx_t options[METIS_NOPTIONS], one = 1, *mine = arena_array(scratch, idx_t, n);
     METIS_SetDefaultOptions(options);
@@ -62,5 +62,5 @@ int metis_cut(const f32 *together, int n, int parts, bool unweighted, u64 seed, 
         }
         start[i + 1] = at;
     }
-    return run(n, start, to, weight, parts, seed, part, scratch);
+    return metis_run(n, start, to, weight, parts, seed, part, scratch);
 }

@@ -25,7 +25,7 @@ enum kind {
 #define PLACE(kind, at) ((u64)(kind) << 32 | (u32)(at))
 
 /* Lists for one choice, the spec's options filled in. NULL + fail. */
-static const i32 *choose(const struct picker *p, const strategy *how, struct choice c)
+static const i32 *picks_choose(const struct picker *p, const strategy *how, struct choice c)
 {
     c.sets = MAX(c.sets, 1);
     c.seed = (u64)p->s->seed;
@@ -57,7 +57,7 @@ static const i32 *choose_at(const struct picker *p, enum site site, enum kind ki
         c.score = activity_score(p->s, x);
         c.together = x->together;
     }
-    return choose(p, p->how, c);
+    return picks_choose(p, p->how, c);
 }
 
 /* The residual stream of a stage runs through all its blocks: their statistics are added up. */
@@ -82,7 +82,7 @@ static const i32 *choose_channels(const struct picker *p, int stage)
         c.score = score;
         c.together = together;
     }
-    return choose(p, p->how, c);
+    return picks_choose(p, p->how, c);
 }
 
 /* Attention channels head by head: heads by the activity of all their channels, then channels within each. */
@@ -103,12 +103,12 @@ static const i32 *choose_heads(const struct picker *p, int to, int from, bool be
     f64 *sum = score ? arena_array(p->a, f64, heads) : NULL;
     for (int i = 0; score && i < dim_from; i++)
         sum[i / width] += score[i];
-    const i32 *head = choose(p, how, (struct choice){
+    const i32 *head = picks_choose(p, how, (struct choice){
         .what = arena_printf(p->a, "heads of block %d", from), .total = heads, .subset = keep, .best = best,
         .score = sum, .place = PLACE(KIND_ATTN, to) });
     i32 *out = arena_array(p->a, i32, dim_to);
     for (int h = 0; head && h < keep; h++) {
-        const i32 *in = choose(p, how, (struct choice){
+        const i32 *in = picks_choose(p, how, (struct choice){
             .what = arena_printf(p->a, "head %d of block %d", head[h], from),
             .total = width, .subset = narrow, .best = best,
             .score = score ? score + head[h] * width : NULL, .place = PLACE(KIND_IN_HEAD, to * 4096 + h) });
@@ -142,10 +142,10 @@ static int choose_experts(const struct picker *p, int l, struct block_picks *b)
                     "neurons", l);
     struct choice c = { .what = "a universal expert", .total = to->hidden, .subset = to->narrow,
                         .place = PLACE(KIND_DENSE_HIDDEN, l) };
-    b->narrow = choose(p, strategy_find("uniform"), c);
+    b->narrow = picks_choose(p, strategy_find("uniform"), c);
     if (p->s->recycle.universal == UNIVERSAL_dense) {
         c.sets = to->universal;
-        b->dense_hidden = choose(p, strategy_find("random"), c);
+        b->dense_hidden = picks_choose(p, strategy_find("random"), c);
         return b->dense_hidden ? 0 : -1;
     }
     return b->narrow ? 0 : -1;

@@ -3,7 +3,10 @@
 #include "recycle/stage.h"
 #include <math.h>
 
-static bool has(const struct predecessor *p, const char *name) { return ckpt_find(p->c, name) != NULL; }
+static bool predecessor_has(const struct predecessor *p, const char *name)
+{
+    return ckpt_find(p->c, name) != NULL;
+}
 
 static counts pair(arena *a, int x, int y)
 {
@@ -22,7 +25,7 @@ static int vit_image(struct predecessor *p, arena *a)
     if (!patch || patch->nd != 4 || patch->shape[3] < 1 || patch->shape[3] > 4096 || !pos || pos->nd < 2)
         return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes, or no pos_embed", p->path);
     p->s.model.patch = (int)patch->shape[3];
-    p->s.model.class_token = has(p, "cls_token");
+    p->s.model.class_token = predecessor_has(p, "cls_token");
     i64 tokens = pos->shape[pos->nd - 2] - p->s.model.class_token;
     if (!says || sscanf(says, "%d %d", &rows, &columns) != 2 || (i64)rows * columns != tokens)
         rows = columns = (int)lround(sqrt((f64)tokens));
@@ -39,9 +42,9 @@ static void size_vit(struct predecessor *p)
     p->s.model.dim = p->n.block->dim;
     p->s.model.depth = p->n.depth;
     p->s.model.heads = p->n.heads;
-    p->s.model.pool = has(p, "fc_norm.weight") || !p->s.model.class_token ? POOL_avg : POOL_token;
-    p->s.model.qkv_bias = has(p, "blocks.0.attn.qkv.bias");
-    p->s.model.layer_scale = has(p, "blocks.0.ls1.gamma");
+    p->s.model.pool = predecessor_has(p, "fc_norm.weight") || !p->s.model.class_token ? POOL_avg : POOL_token;
+    p->s.model.qkv_bias = predecessor_has(p, "blocks.0.attn.qkv.bias");
+    p->s.model.layer_scale = predecessor_has(p, "blocks.0.ls1.gamma");
 }
 
 static void size_convnext(struct predecessor *p, arena *a)
@@ -54,7 +57,7 @@ static void size_convnext(struct predecessor *p, arena *a)
     p->s.model.family = "convnext";
     p->s.model.depths = (counts){ p->n.stages, depths };
     p->s.model.dims = (counts){ p->n.stages, dims };
-    p->s.model.layer_scale = has(p, "stages.0.blocks.0.gamma");
+    p->s.model.layer_scale = predecessor_has(p, "stages.0.blocks.0.gamma");
     const char *says = ckpt_meta(p->c, "image");
     if (says && sscanf(says, "%d", &side) == 1 && side > 0 && side <= 4096)
         p->s.model.image = pair(a, side, side);

@@ -1,7 +1,7 @@
 /* random.c: a random subset for each expert. */
 #include "recycle/recycle.h"
 
-static int choose(const struct choice *c, i32 *out)
+static int random_choose(const struct choice *c, i32 *out)
 {
     i32 *deck = arena_array(c->scratch, i32, c->total);
     for (int set = 0; set < c->sets; set++, out += c->subset) {
@@ -15,4 +15,4 @@ static int choose(const struct choice *c, i32 *out)
     return 0;
 }
 
-const strategy random_strategy = { "random", "a random subset for each expert", 0, choose };
+const strategy random_strategy = { "random", "a random subset for each expert", 0, random_choose };

@@ -81,7 +81,7 @@ int recycle_check(const struct spec *s)
     return 0;
 }
 
-static int open_all(struct stage *r)
+static int recycle_open_all(struct stage *r)
 {
     const struct spec *s = r->s;
     if (recycle_check(s))
@@ -107,7 +107,7 @@ static int open_all(struct stage *r)
 
 /* ---- filling up ---------------------------------------------------------------------------------------- */
 
-static bool same_shape(const tensor *t, const struct param *x)
+static bool recycle_same_shape(const tensor *t, const struct param *x)
 {
     return t && tensor_shape_is(t, x->shape.nd, x->shape.d);
 }
@@ -179,7 +179,7 @@ static int assemble(struct stage *r)
     r->out = ckpt_new();
     for (size_t i = 0; i < p->n; i++) {
         const tensor *t = ckpt_find(r->grafted, p->list[i].name);
-        grafted[i] = same_shape(t, &p->list[i]) && !(other_grid && text_ends(t->name, "pos_embed"));
+        grafted[i] = recycle_same_shape(t, &p->list[i]) && !(other_grid && text_ends(t->name, "pos_embed"));
         if (grafted[i])
             ckpt_add(r->out, t->name, CKPT_F32, t->nd, t->shape, tensor_data(t));
     }
@@ -188,7 +188,7 @@ static int assemble(struct stage *r)
     return rc;
 }
 
-static void describe(struct stage *r, const struct recycle_report *report)
+static void recycle_describe(struct stage *r, const struct recycle_report *report)
 {
     ckpt *c = r->out;
     model_describe(c, r->s, r->a, &r->about);
@@ -202,10 +202,10 @@ static void describe(struct stage *r, const struct recycle_report *report)
 
 /* ---- the stage ----------------------------------------------------------------------------------------- */
 
-static int run(struct stage *r, const char *out_path, struct recycle_report *report)
+static int recycle_stages(struct stage *r, const char *out_path, struct recycle_report *report)
 {
     const struct spec *s = r->s;
-    if (ckpt_can_save(out_path) || open_all(r))
+    if (ckpt_can_save(out_path) || recycle_open_all(r))
         return -1;
     // A strategy that needs no statistics is still told about in the report, where there are some.
     int needs = strategy_find(s->recycle.strategy)->needs;
@@ -227,7 +227,7 @@ static int run(struct stage *r, const char *out_path, struct recycle_report *rep
         warn("not compared with the predecessor: %s", fail_message());
         fail_clear();
     }
-    describe(r, report);
+    recycle_describe(r, report);
     return ckpt_save(r->out, out_path);
 }
 
@@ -245,7 +245,7 @@ int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, st
     struct spec copy = *s;
     struct stage r = { .s = &copy, .d = d, .a = arena_open("recycling") };
     struct recycle_report mine;
-    int rc = run(&r, out_path, &mine);
+    int rc = recycle_stages(&r, out_path, &mine);
     if (!rc && report) {
         *report = mine;
         report->layer = arena_array(a, struct layer_report, mine.layers + 1);
@@ -262,7 +262,7 @@ int recycle_try(const struct spec *s, dev *d, FILE *f)
     char time[24], memory[24], size[24];
     params *p = NULL;
     f64 each = 0;
-    int rc = open_all(&r), needs = rc ? 0 : strategy_find(s->recycle.strategy)->needs;
+    int rc = recycle_open_all(&r), needs = rc ? 0 : strategy_find(s->recycle.strategy)->needs;
     if (!rc && needs)
         rc = measuring_forecast(&r.experts, d, needs & NEEDS_TOGETHER, &each);
     if (!rc && (p = model_params(&copy))) {

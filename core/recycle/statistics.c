@@ -18,7 +18,7 @@ static const char *count_text(arena *a, const struct provenance *w, int field)
 }
 
 /* The rows of the metadata, and how a person would call them. */
-static int rows_of(const struct provenance *w, arena *a, const char *row[][3])
+static int statistics_rows_of(const struct provenance *w, arena *a, const char *row[][3])
 {
     const char *all[][3] = {
         { "predecessor", w->predecessor, "predecessor" },
@@ -36,7 +36,7 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
     ckpt *c = ckpt_new();
     arena *a = arena_open("statistics");
     const char *row[8][3];
-    for (int i = 0, n = rows_of(w, a, row); i < n; i++)
+    for (int i = 0, n = statistics_rows_of(w, a, row); i < n; i++)
         ckpt_set_meta(c, row[i][0], row[i][1]);
     ckpt_set_meta(c, "format", "jetcl statistics 1");
     for (enum site site = 0; site < SITES; site++)
@@ -70,7 +70,7 @@ static f64 *vector(const ckpt *c, const char *layer, const char *what, struct ac
     return tensor_to_f64(t, v) ? NULL : v;
 }
 
-static int read_layer(const ckpt *c, const char *layer, struct activity *x, arena *a)
+static int statistics_read_layer(const ckpt *c, const char *layer, struct activity *x, arena *a)
 {
     if (!(x->l1 = vector(c, layer, "l1", x, a)) || !(x->l2 = vector(c, layer, "l2", x, a)) ||
         !(x->count = vector(c, layer, "count", x, a)))
@@ -84,13 +84,13 @@ static int read_layer(const ckpt *c, const char *layer, struct activity *x, aren
     return tensor_to_f32(t, x->together);
 }
 
-static int match(const ckpt *c, const struct provenance *w, arena *a)
+static int statistics_match(const ckpt *c, const struct provenance *w, arena *a)
 {
     const char *row[8][3];
     const char *format = ckpt_meta(c, "format");
     if (!format || strcmp(format, "jetcl statistics 1"))
         return fail(FAULT_DATA, "%s is not a statistics file", ckpt_path(c));
-    for (int i = 0, n = rows_of(w, a, row); i < n; i++) {
+    for (int i = 0, n = statistics_rows_of(w, a, row); i < n; i++) {
         const char *has = ckpt_meta(c, row[i][0]);
         if (!has || strcmp(has, row[i][1]))
             return fail(FAULT_DATA, "%s was measured with another %s (%.16s, wanted %.16s): remove it, or "
@@ -105,7 +105,7 @@ int statistics_load(const char *path, const struct provenance *w, arena *a, stru
     ckpt *c = ckpt_open(path);
     if (!c)
         return -1;
-    int rc = match(c, w, a);
+    int rc = statistics_match(c, w, a);
     *out = (struct statistics){ 0 };
     while (ckpt_find(c, arena_printf(a, "%s.%d.l1", site_names[SITE_HIDDEN], out->depth)))
         out->depth++;
@@ -115,7 +115,7 @@ int statistics_load(const char *path, const struct provenance *w, arena *a, stru
             const char *layer = arena_printf(a, "%s.%d", site_names[site], l);
             if (site == SITE_ATTN && !ckpt_find(c, arena_printf(a, "%s.l1", layer)))
                 continue;                                        // ConvNeXt
-            rc = read_layer(c, layer, &out->of[site][l], a);
+            rc = statistics_read_layer(c, layer, &out->of[site][l], a);
         }
     }
     ckpt_close(c);

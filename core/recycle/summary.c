@@ -183,7 +183,7 @@ void report_text(FILE *f, const struct recycle_report *r)
                 r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
 }
 
-static json_t *number(f64 x) { return isnan(x) ? json_null() : json_real(x); }
+static json_t *as_json(f64 x) { return isnan(x) ? json_null() : json_real(x); }
 
 char *report_json(arena *a, const struct recycle_report *r)
 {
@@ -191,20 +191,20 @@ char *report_json(arena *a, const struct recycle_report *r)
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
         json_t *row = json_pack("{s:i, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
-            "importance", "core", number(l->mass_core), "universal", number(l->mass_universal),
-                "channels", number(l->mass_channels),
-            "jaccard", "core", number(l->overlap_core), "universal", number(l->overlap_universal),
-            "coverage", number(l->coverage));
+            "importance", "core", as_json(l->mass_core), "universal", as_json(l->mass_universal),
+                "channels", as_json(l->mass_channels),
+            "jaccard", "core", as_json(l->overlap_core), "universal", as_json(l->overlap_universal),
+            "coverage", as_json(l->coverage));
         if (l->parts)
             json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut",
-                                                  number(l->cut), "modularity", number(l->modularity)));
+                                                  as_json(l->cut), "modularity", as_json(l->modularity)));
         json_array_append_new(layers, row);
     }
     json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}",
         "strategy", r->strategy, "metric", r->metric,
-        "channel_importance", number(r->channel_mass), "layers", layers,
-        "logits", "of", r->dense ? "dense" : "experts", "distance", number(r->distance),
-        "agreement", number(r->agreement));
+        "channel_importance", as_json(r->channel_mass), "layers", layers,
+        "logits", "of", r->dense ? "dense" : "experts", "distance", as_json(r->distance),
+        "agreement", as_json(r->agreement));
     char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     char *copy = arena_copy(a, text, strlen(text));
     free(text);

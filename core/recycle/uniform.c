@@ -17,11 +17,12 @@ void uniform_fill(int total, int subset, enum spacing spacing, i32 *out)
     }
 }
 
-static int choose(const struct choice *c, i32 *out)
+static int uniform_choose(const struct choice *c, i32 *out)
 {
     for (int set = 0; set < c->sets; set++)
         uniform_fill(c->total, c->subset, c->spacing, out + (size_t)set * c->subset);
     return 0;
 }
 
-const strategy uniform_strategy = { "uniform", "evenly spaced units, the same in every expert", 0, choose };
+const strategy uniform_strategy = { "uniform", "evenly spaced units, the same in every expert", 0,
+                                    uniform_choose };

@@ -4,7 +4,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 
-static json_t *scalar(const struct key *k, const char *text)
+static json_t *json_scalar(const struct key *k, const char *text)
 {
     f64 real;
     i64 whole;
@@ -13,7 +13,7 @@ static json_t *scalar(const struct key *k, const char *text)
     return text_int(slice_of(text), &whole) ? json_integer(whole) : json_real(real);
 }
 
-static json_t *list(const struct key *k, const void *field)
+static json_t *json_list(const struct key *k, const void *field)
 {
     json_t *j = json_array();
     for (int i = 0; i < *(const int *)field; i++)           // n leads all three list types
@@ -23,17 +23,17 @@ static json_t *list(const struct key *k, const void *field)
     return j;
 }
 
-static json_t *value(arena *a, const struct key *k, const void *field)
+static json_t *json_value(arena *a, const struct key *k, const void *field)
 {
     switch (k->type) {
     case TYPE_text: case TYPE_path: return json_string(*(const char *const *)field);
     case TYPE_flag: return json_boolean(*(const bool *)field);
-    case TYPE_texts: case TYPE_counts: case TYPE_reals: return list(k, field);
-    default: return scalar(k, value_text(a, k, field));
+    case TYPE_texts: case TYPE_counts: case TYPE_reals: return json_list(k, field);
+    default: return json_scalar(k, value_text(a, k, field));
     }
 }
 
-static void print(FILE *f, json_t *j)
+static void json_print(FILE *f, json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
     check(text, "an experiment that is no JSON");
@@ -55,10 +55,10 @@ void spec_write_json(FILE *f, const struct spec *s)
             json_object_set_new(stack[depth], k->path, below);
             stack[++depth] = below;
         } else
-            json_object_set_new(stack[depth], key_leaf(k), value(s->arena, k, key_field(k, s)));
+            json_object_set_new(stack[depth], key_leaf(k), json_value(s->arena, k, key_field(k, s)));
     }
     arena_restore(s->arena, mark);
-    print(f, stack[0]);
+    json_print(f, stack[0]);
 }
 
 void spec_list_json(FILE *f)
@@ -70,6 +70,6 @@ void spec_list_json(FILE *f)
             json_array_append_new(rows,
                                   json_pack("{s:s, s:s, s:s, s:s}", "key", k->path, "default", k->def,
                                             "value", value_wants(a, k), "meaning", k->help));
-    print(f, rows);
+    json_print(f, rows);
     arena_close(a);
 }

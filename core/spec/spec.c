@@ -310,7 +310,7 @@ static void begin(struct spec *s, arena *a, const char *file)
     apply_defaults(s);
 }
 
-static int finish(struct spec *s, const struct spec_set *sets, int n)
+static int spec_finish(struct spec *s, const struct spec_set *sets, int n)
 {
     if (apply_environment(s))
         return -1;
@@ -331,7 +331,7 @@ int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set 
     begin(s, a, path ? path : "");
     if (apply_user_file(s) || (path && apply_file(s, path, NULL, (struct place){ 0 })))
         return -1;
-    return finish(s, sets, n);
+    return spec_finish(s, sets, n);
 }
 
 int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
@@ -341,7 +341,7 @@ int spec_parse(struct spec *s, arena *a, const char *name, const char *text, con
     struct yaml *root = yaml_parse(a, name, "", text, true);
     if (!root || apply_bases(s, root, NULL) || apply(s, root, "", (struct layer){ BY_WRITTEN }))
         return -1;
-    return finish(s, sets, n);
+    return spec_finish(s, sets, n);
 }
 
 int spec_fail(const struct spec *s, const char *key, const char *fmt, ...)

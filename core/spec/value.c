@@ -18,7 +18,7 @@ static slice next_word(const char **p)
     return (slice){ from, (size_t)(*p - from) };
 }
 
-static void read_range(const char *p, size_t n, f64 *lo, f64 *hi)
+static void value_read_range(const char *p, size_t n, f64 *lo, f64 *hi)
 {
     const char *dots = strstr(p, "..");
     check(dots && dots < p + n, "keys.def: %.*s is no range", (int)n, p);
@@ -40,12 +40,12 @@ static struct limits read_limits(const struct key *k)
         if (slice_eq(w, "distinct"))
             l.distinct = true;
         else if (w.p[0] == '#') {
-            read_range(w.p + 1, w.n - 1, &least, &most);
+            value_read_range(w.p + 1, w.n - 1, &least, &most);
             l.least = (int)least;
             l.most = (int)most;
         } else {
             l.above = w.p[0] == '>';
-            read_range(w.p + l.above, w.n - l.above, &l.lo, &l.hi);
+            value_read_range(w.p + l.above, w.n - l.above, &l.lo, &l.hi);
         }
     }
     return l;
@@ -124,7 +124,7 @@ const char *value_wants(arena *a, const struct key *k)
 
 /* ---- text -> field ------------------------------------------------------------------------------------- */
 
-static int wrong(arena *a, const struct key *k, const struct yaml *y)
+static int value_wrong(arena *a, const struct key *k, const struct yaml *y)
 {
     const char *wants = value_wants(a, k);
     return y->kind == YAML_TEXT ? yaml_fail(y, "%s: '%.60s' is not %s", k->path, y->text, wants)
@@ -132,31 +132,31 @@ static int wrong(arena *a, const struct key *k, const struct yaml *y)
 }
 
 /* One number, or a word that stands for one. */
-static int read_number(arena *a, const struct key *k, const struct yaml *y, f64 *out)
+static int value_read_number(arena *a, const struct key *k, const struct yaml *y, f64 *out)
 {
     slice text = slice_of(y->text), value;
     bool whole = k->type == TYPE_count || k->type == TYPE_counts;
     i64 i = 0;
     if (y->kind != YAML_TEXT)
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     if (find_word(k, text, false, &value)) {
         check(text_real(value, out), "keys.def: %s: %.*s", k->path, (int)value.n, value.p);
         return 0;
     }
     struct limits l = read_limits(k);
     if (whole ? !text_int(text, &i) : !text_real(text, out))
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     if (whole)
         *out = (f64)i;
     bool inside = (l.above ? *out > l.lo : *out >= l.lo) && *out <= l.hi;
-    return inside ? 0 : wrong(a, k, y);
+    return inside ? 0 : value_wrong(a, k, y);
 }
 
 static int read_whole(arena *a, const struct key *k, const struct yaml *y, i64 *out)
 {
     struct limits l = read_limits(k);
     if (y->kind != YAML_TEXT || !text_int(slice_of(y->text), out) || (f64)*out < l.lo)
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     return 0;
 }
 
@@ -165,7 +165,7 @@ static int read_flag(arena *a, const struct key *k, const struct yaml *y, bool *
     *out = !strcmp(y->text ? y->text : "", "true") || !strcmp(y->text ? y->text : "", "on");
     if (y->kind == YAML_TEXT && (*out || !strcmp(y->text, "false") || !strcmp(y->text, "off")))
         return 0;
-    return wrong(a, k, y);
+    return value_wrong(a, k, y);
 }
 
 static int read_choice(arena *a, const struct key *k, const struct yaml *y, int *out)
@@ -181,7 +181,7 @@ static int read_choice(arena *a, const struct key *k, const struct yaml *y, int 
     }
     const char *near = y->kind == YAML_TEXT ? text_nearest(y->text, words, n) : NULL;
     if (!near)
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     return yaml_fail(y, "%s: '%.60s' is not %s (did you mean '%s'?)", k->path, y->text, value_wants(a, k),
                      near);
 }
@@ -203,12 +203,12 @@ static int read_numbers(arena *a, const struct key *k, const struct yaml *y, voi
     const struct yaml *items;
     int n;
     if (list_items(k, y, &items, &n))
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     f64 *v = arena_array(a, f64, MAX(1, n));
     int *whole = arena_array(a, int, MAX(1, n));
     bool distinct = read_limits(k).distinct;
     for (int i = 0; i < n; i++) {
-        if (read_number(a, k, &items[i], &v[i]))
+        if (value_read_number(a, k, &items[i], &v[i]))
             return -1;
         whole[i] = k->type == TYPE_counts ? (int)v[i] : 0;
         for (int j = 0; distinct && j < i; j++)
@@ -227,12 +227,12 @@ static int read_texts(arena *a, const struct key *k, const struct yaml *y, texts
     const struct yaml *items;
     int n;
     if (list_items(k, y, &items, &n))
-        return wrong(a, k, y);
+        return value_wrong(a, k, y);
     const char **v = arena_array(a, const char *, MAX(1, n));
     bool distinct = read_limits(k).distinct;
     for (int i = 0; i < n; i++) {
         if (items[i].kind != YAML_TEXT || !items[i].text[0])
-            return wrong(a, k, &items[i]);
+            return value_wrong(a, k, &items[i]);
         v[i] = items[i].text;
         for (int j = 0; distinct && j < i; j++)
             if (!strcmp(v[j], v[i]))
@@ -252,14 +252,14 @@ int value_read(arena *a, const struct key *k, const struct yaml *y, void *field)
     case TYPE_texts:  return read_texts(a, k, y, field);
     case TYPE_counts: case TYPE_reals: return read_numbers(a, k, y, field);
     case TYPE_count:
-        if (read_number(a, k, y, &number))
+        if (value_read_number(a, k, y, &number))
             return -1;
         *(int *)field = (int)number;
         return 0;
-    case TYPE_real: return read_number(a, k, y, field);
+    case TYPE_real: return value_read_number(a, k, y, field);
     case TYPE_text: case TYPE_path:
         if (y->kind != YAML_TEXT)
-            return wrong(a, k, y);
+            return value_wrong(a, k, y);
         *(const char **)field = k->type == TYPE_path ? place_path(a, y->at, y->text) : y->text;
         return 0;
     default: check(0, "%s has no value", k->path);
@@ -290,7 +290,7 @@ static bool plain(const char *s)
     return *s && *s != '-' && strspn(s, safe) == strlen(s) && strcmp(s, "null");
 }
 
-static const char *quoted(arena *a, const char *s)
+static const char *value_quoted(arena *a, const char *s)
 {
     if (plain(s))
         return arena_printf(a, "%s", s);
@@ -312,7 +312,7 @@ static const char *quoted(arena *a, const char *s)
 static const char *item_text(arena *a, const struct key *k, const void *field, int i)
 {
     if (k->type == TYPE_texts)
-        return quoted(a, ((const texts *)field)->v[i]);
+        return value_quoted(a, ((const texts *)field)->v[i]);
     return number_text(a, k, k->type == TYPE_counts ? ((const counts *)field)->v[i]
                                                     : ((const reals *)field)->v[i]);
 }
@@ -341,7 +341,7 @@ const char *value_text(arena *a, const struct key *k, const void *field)
     case TYPE_whole: return arena_printf(a, "%lld", (long long)*(const i64 *)field);
     case TYPE_real:  return number_text(a, k, *(const f64 *)field);
     case TYPE_flag:  return *(const bool *)field ? "on" : "off";
-    case TYPE_text: case TYPE_path: return quoted(a, *(const char *const *)field);
+    case TYPE_text: case TYPE_path: return value_quoted(a, *(const char *const *)field);
     default: return list_text(a, k, field);
     }
 }

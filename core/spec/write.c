@@ -62,14 +62,12 @@ static const char *hashed_value(arena *a, const struct spec *s, const struct key
 
 u64 spec_hash(const struct spec *s)
 {
-    u64 h = 14695981039346656037u;                         // FNV-1a
+    u64 h = HASH_START;
     arena_mark mark = arena_save(s->arena);
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
         if (k->type <= TYPE_end || outside_hash(k->path))
             continue;
-        const char *line = arena_printf(s->arena, "%s=%s\n", k->path, hashed_value(s->arena, s, k));
-        for (; *line; line++)
-            h = (h ^ (u8)*line) * 1099511628211u;
+        h = hash_text(h, arena_printf(s->arena, "%s=%s\n", k->path, hashed_value(s->arena, s, k)));
     }
     arena_restore(s->arena, mark);
     return h;
@@ -124,7 +122,7 @@ static void list_row(FILE *f, arena *a, struct row r)
 }
 
 /* `|` would end a table cell. */
-static void cell(FILE *f, const char *text)
+static void write_cell(FILE *f, const char *text)
 {
     for (; *text; text++)
         fprintf(f, *text == '|' ? "\\|" : "%c", *text);
@@ -137,9 +135,9 @@ static void markdown_row(FILE *f, arena *a, struct row r)
                 r.key->help);
     else {
         fprintf(f, "| `%s` | `%s` | ", r.path, shown_default(r.key));
-        cell(f, value_wants(a, r.key));
+        write_cell(f, value_wants(a, r.key));
         fputs(" | ", f);
-        cell(f, r.key->help);
+        write_cell(f, r.key->help);
         fputs(" |\n", f);
     }
 }

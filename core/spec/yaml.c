@@ -80,7 +80,7 @@ static struct place token_place(const struct reader *r, struct fy_token *t)
     return (struct place){ r->source, m ? (u32)m->line + 1 : 0, m ? (u32)m->column + 1 : 0 };
 }
 
-static int convert(struct reader *r, struct fy_node *f, int depth, struct yaml *y);
+static int yaml_convert(struct reader *r, struct fy_node *f, int depth, struct yaml *y);
 
 static int convert_list(struct reader *r, struct fy_node *f, int depth, struct yaml *y)
 {
@@ -91,7 +91,7 @@ static int convert_list(struct reader *r, struct fy_node *f, int depth, struct y
     int i = 0;
     for (struct fy_node *c; (c = fy_node_sequence_iterate(f, &it)); i++) {
         y->items[i].at = y->at;
-        if (convert(r, c, depth + 1, &y->items[i]))
+        if (yaml_convert(r, c, depth + 1, &y->items[i]))
             return -1;
     }
     return 0;
@@ -110,7 +110,7 @@ static int convert_pair(struct reader *r, struct fy_node_pair *pair, int depth, 
     for (const struct yaml *other = map->items; other < y; other++)
         if (!strcmp(other->key, y->key))
             return place_fail(y->key_at, "'%s' a second time (first in line %u)", y->key, other->key_at.line);
-    return convert(r, fy_node_pair_value(pair), depth + 1, y);
+    return yaml_convert(r, fy_node_pair_value(pair), depth + 1, y);
 }
 
 static int convert_map(struct reader *r, struct fy_node *f, int depth, struct yaml *y)
@@ -130,7 +130,7 @@ static int convert_map(struct reader *r, struct fy_node *f, int depth, struct ya
 }
 
 /* f == NULL is an empty value. y->at holds the nearest known place on entry. */
-static int convert(struct reader *r, struct fy_node *f, int depth, struct yaml *y)
+static int yaml_convert(struct reader *r, struct fy_node *f, int depth, struct yaml *y)
 {
     if (depth > MAX_DEPTH || ++r->nodes > MAX_NODES)
         return yaml_fail(y, "nested or long beyond reason");
@@ -249,7 +249,7 @@ static struct yaml *parse(arena *a, const struct source *source, size_t n)
         goto done;
     }
     y->text = "";
-    if (doc && (convert(&r, fy_document_root(doc), 0, y) || second_document(parser, source)))
+    if (doc && (yaml_convert(&r, fy_document_root(doc), 0, y) || second_document(parser, source)))
         goto done;
     if (fy_parser_get_stream_error(parser))
         syntax_error(source, diag);

@@ -293,7 +293,7 @@ static int read_row(struct context *c, const struct yaml *y, struct table_row *o
     return read_paper(t, y, out->paper);
 }
 
-static int read_rows(struct context *c)
+static int table_read_rows(struct context *c)
 {
     struct table *t = c->t;
     const struct yaml *items, *columns = yaml_get(c->root, "columns");
@@ -333,5 +333,5 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
     t->notes = arena_array(a, const char *, MAX(1, t->n_notes));
     for (int i = 0; i < t->n_notes; i++)
         t->notes[i] = notes[i].kind == YAML_TEXT ? notes[i].text : "";
-    return read_prepare(&c) || read_columns(&c, metric) || read_rows(&c) ? -1 : 0;
+    return read_prepare(&c) || read_columns(&c, metric) || table_read_rows(&c) ? -1 : 0;
 }

@@ -92,7 +92,7 @@ static struct stats stats_of(struct table *t, int row, int column, bool best)
 
 /* ---- text ---------------------------------------------------------------------------------------------- */
 
-static const char *number(arena *a, const struct table_column *c, f64 v)
+static const char *table_number(arena *a, const struct table_column *c, f64 v)
 {
     char text[24];
     if (isinf(v))
@@ -115,14 +115,14 @@ static const char *cell_text(struct table *t, int row, int column, bool best)
     const struct table_column *c = &t->columns[column];
     struct stats s = stats_of(t, row, column, best);
     f64 paper = t->rows[row].paper[column];
-    const char *text = !s.of && isnan(paper) ? "" : !s.n ? "-" : number(a, c, s.mean);
+    const char *text = !s.of && isnan(paper) ? "" : !s.n ? "-" : table_number(a, c, s.mean);
     if (s.n > 1 && isfinite(s.sd) && s.sd > 0)
-        text = arena_printf(a, "%s ± %s", text, number(a, c, s.sd));
+        text = arena_printf(a, "%s ± %s", text, table_number(a, c, s.sd));
     if (s.n && s.n < s.of)
         text = arena_printf(a, "%s [%d/%d]", text, s.n, s.of);
     if (isnan(paper))
         return text;
-    return c->per == 1 ? arena_printf(a, "%s (%s)", text, number(a, c, paper))
+    return c->per == 1 ? arena_printf(a, "%s (%s)", text, table_number(a, c, paper))
            : arena_printf(a, "%s (%.10g)", text, paper);
 }
 
@@ -202,7 +202,7 @@ static void csv_number(FILE *f, f64 v, const char *end)
     fputs(end, f);
 }
 
-static void print_csv(FILE *f, struct table *t, bool best)
+static void table_print_csv(FILE *f, struct table *t, bool best)
 {
     fputs("row,column,metric,mean,sd,seeds,paper\n", f);
     for (int r = 0; r < t->n_rows; r++)
@@ -240,7 +240,7 @@ static json_t *cell_json(struct table *t, int row, int column, bool best)
                      "values", values, "runs", folders, "failures", failures);
 }
 
-static int print_json(FILE *f, struct table *t, bool best)
+static int table_print_json(FILE *f, struct table *t, bool best)
 {
     json_t *rows = json_array();
     for (int r = 0; r < t->n_rows; r++) {
@@ -262,7 +262,7 @@ static int print_json(FILE *f, struct table *t, bool best)
 int table_print(FILE *f, struct table *t, enum table_format format, bool best)
 {
     if (format == TABLE_JSON)
-        return print_json(f, t, best);
-    (format == TABLE_CSV ? print_csv : print_markdown)(f, t, best);
+        return table_print_json(f, t, best);
+    (format == TABLE_CSV ? table_print_csv : print_markdown)(f, t, best);
     return 0;
 }

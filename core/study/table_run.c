@@ -18,7 +18,8 @@ static int mark_wanted(struct table *t, const char *only)
 }
 
 /* 0, or the fault; then r->why tells. */
-static enum fault table_run_cell(struct table *t, struct table_run *r, int number, int of, int argc, char **argv)
+static enum fault table_run_cell(struct table *t, struct table_run *r, int number, int of, int argc,
+                                 char **argv)
 {
     struct run_options o = { .out = r->dir, .resume = "", .argc = argc, .argv = argv };
     say(SAY_NORMAL, "%s[%d/%d] %s, seed %lld%s  (%s)", say_bold(2), number, of, r->name,

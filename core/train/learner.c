@@ -10,7 +10,7 @@
 #include "train/learner.h"
 #include <math.h>
 
-static range take(pool *pool, u64 bytes)
+static range learner_take(pool *pool, u64 bytes)
 {
     range r = pool_take(pool, bytes);
     r.bytes = bytes;
@@ -39,7 +39,7 @@ static int gradient_homes(struct learner *l, range *home, range *slabs)
     return 0;
 }
 
-static int build(struct learner *l)
+static int learner_build(struct learner *l)
 {
     const struct spec *s = l->s;
     struct nn m = { l->g = graph_new(l->d), l->p, .train = true };
@@ -74,7 +74,7 @@ static int open_ema(struct learner *l)
     l->ema_graph = graph_new(l->d);
     for (int k = 0; k < l->p->n_slabs; k++) {
         const struct param_slab *b = &l->p->slabs[k];
-        l->ema_slabs[k] = take(l->ema, b->value.bytes);
+        l->ema_slabs[k] = learner_take(l->ema, b->value.bytes);
         if (!l->ema_slabs[k].mem || mem_copy(l->d, l->ema_slabs[k], b->value))
             return -1;
         op_blend_into(l->ema_graph, l->ema_slabs[k], b->value, b->count, (f32)l->s->train.ema);
@@ -93,11 +93,11 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
                     s->train.batch, l->parts);
     if (l->parts > 1)
         say(SAY_NORMAL, "each batch of %d is computed in %d parts", s->train.batch, l->parts);
-    l->loss = take(l->memory, 4);
-    l->loss_sum = take(l->memory, 4);
+    l->loss = learner_take(l->memory, 4);
+    l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
         return -1;
-    if (build(l) || optim_open(&l->optim, s, p))
+    if (learner_build(l) || optim_open(&l->optim, s, p))
         return -1;
     return s->train.ema > 0 ? open_ema(l) : 0;
 }
@@ -118,7 +118,7 @@ void learner_close(struct learner *l)
 }
 
 /* Runs a graph with its own step words; waits only when the ring comes round to words still in use. */
-static int run(struct learner *l, graph *g, const step_words *w)
+static int learner_run(struct learner *l, graph *g, const step_words *w)
 {
     int slot = (int)(l->runs++ % STEPS_AHEAD);
     if (l->done[slot] && dev_wait(l->d, l->done[slot]))
@@ -142,7 +142,7 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
         w.u[STEP_NUMBER] = (u32)(l->step * l->parts + part);
         const f32 *targets = b->soft_labels + part * node_count(l->targets);
         if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
-            || mem_write_later(l->d, l->targets->home, targets) || run(l, l->g, &w))
+            || mem_write_later(l->d, l->targets->home, targets) || learner_run(l, l->g, &w))
             return -1;
         l->summed++;
     }
@@ -152,7 +152,7 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
     w.f[STEP_BIAS1] = (f32)(1 - pow(s->optim.betas.v[0], (f64)l->step));
     w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
     w.f[STEP_GRAD_SCALE] = 1.0f / (f32)l->parts;
-    if (run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
+    if (learner_run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
     l->before = l->last;
     l->last = dev_fence(l->d);

@@ -7,7 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static bool has(const char *name, const char *part) { return strstr(name, part) != NULL; }
+static bool optim_has(const char *name, const char *part) { return strstr(name, part) != NULL; }
 
 /* Index behind "blocks." or "stages.", or -1. */
 static int index_behind(const char *name, const char *word)
@@ -33,7 +33,7 @@ static bool is_released_norm2(const char *name)
     char part[64];
     for (int i = 6; i <= 11; i++) {
         snprintf(part, sizeof part, "%d.norm2.", i);
-        if (has(name, part))
+        if (optim_has(name, part))
             return true;
     }
     return false;
@@ -43,7 +43,7 @@ static bool is_top(const struct spec *s, const char *name)
 {
     static const char *const inside[] = { "phi", "scale", "slot", "experts" };
     for (int i = 0; i < countof(inside); i++)
-        if (has(name, inside[i]))
+        if (optim_has(name, inside[i]))
             return true;
     if (text_ends(name, "mlp.mu"))
         return true;
@@ -62,7 +62,7 @@ static int convnext_layer(const struct spec *s, const char *name, int *layers)
         return 0;
     if (stage < 0)
         return last + 1;
-    if (has(name, "downsample"))
+    if (optim_has(name, "downsample"))
         return stage == 0 ? 0 : stage == 3 ? last : stage + 1;
     return stage < 2 ? stage + 1 : stage == 2 ? 3 + block / 3 : last;
 }
@@ -76,18 +76,20 @@ static int vit_layer(const struct spec *s, const char *name, int *layers)
     return block >= 0 ? block + 1 : *layers - 1;
 }
 
-static bool is_norm(const char *name, int nd)
+static bool optim_is_norm(const char *name, int nd)
 {
-    return nd == 1 && (has(name, "norm") || text_starts(name, "stem.1.") || has(name, "downsample.0."));
+    return nd == 1 && (optim_has(name, "norm") || text_starts(name, "stem.1.")
+                        || optim_has(name, "downsample.0."));
 }
 
 static f64 decay_of(const struct spec *s, const char *name, int nd)
 {
-    if (text_ends(name, "pos_embed") || has(name, "mlp.scale"))
+    if (text_ends(name, "pos_embed") || optim_has(name, "mlp.scale"))
         return 0;
-    if (s->optim.groups == GROUPS_released && (has(name, ".mlp.slot_norm") || has(name, ".mlp.phi")))
+    bool slots = optim_has(name, ".mlp.slot_norm") || optim_has(name, ".mlp.phi");
+    if (s->optim.groups == GROUPS_released && slots)
         return s->optim.weight_decay;             // a rule of their own replaces the one for norms
-    return is_norm(name, nd) || text_ends(name, ".bias") ? 0 : s->optim.weight_decay;
+    return optim_is_norm(name, nd) || text_ends(name, ".bias") ? 0 : s->optim.weight_decay;
 }
 
 struct group optim_group(const struct spec *s, const char *name, int nd)

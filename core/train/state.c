@@ -6,43 +6,43 @@
 
 struct part { const char *prefix; range (*of)(const struct learner *l, const struct param *x); };
 
-static range within(range slab, const struct param *x)
+static range state_within(range slab, const struct param *x)
 {
     return (range){ slab.mem, slab.off + 4 * (u64)x->offset, 4 * (u64)shape_count(x->shape) };
 }
 
 static range value_of(const struct learner *l, const struct param *x)
 {
-    return within(l->p->slabs[x->slab].value, x);
+    return state_within(l->p->slabs[x->slab].value, x);
 }
 
 static range first_of(const struct learner *l, const struct param *x)
 {
-    return within(l->p->slabs[x->slab].m, x);
+    return state_within(l->p->slabs[x->slab].m, x);
 }
 
 static range second_of(const struct learner *l, const struct param *x)
 {
-    return within(l->p->slabs[x->slab].v, x);
+    return state_within(l->p->slabs[x->slab].v, x);
 }
 
 static range ema_of(const struct learner *l, const struct param *x)
 {
-    return within(l->ema_slabs[x->slab], x);
+    return state_within(l->ema_slabs[x->slab], x);
 }
 
 static const struct part parts[] = {
     { "", value_of }, { "m.", first_of }, { "v.", second_of }, { "ema.", ema_of },
 };
 
-static int parts_of(const struct learner *l) { return l->ema ? 4 : 3; }
+static int state_parts_of(const struct learner *l) { return l->ema ? 4 : 3; }
 
 static void set_number(ckpt *c, arena *a, const char *key, f64 v)
 {
     ckpt_set_meta(c, key, arena_printf(a, "%.17g", v));
 }
 
-static f64 number(const ckpt *c, const char *key)
+static f64 state_number(const ckpt *c, const char *key)
 {
     const char *text = ckpt_meta(c, key);
     return text ? strtod(text, NULL) : 0;
@@ -52,7 +52,7 @@ int state_save(const char *path, struct learner *l, const struct progress *at)
 {
     arena *a = arena_open("state");
     ckpt *c = ckpt_new();
-    for (int k = 0; k < parts_of(l); k++)
+    for (int k = 0; k < state_parts_of(l); k++)
         for (size_t i = 0; i < l->p->n; i++)
             param_save(l->p, &l->p->list[i], parts[k].of(l, &l->p->list[i]), c, a, parts[k].prefix);
     ckpt_set_meta(c, "format", "jetcl state 1");
@@ -88,14 +88,15 @@ int state_load(const char *path, struct learner *l, struct progress *at)
         return -1;
     arena *a = arena_open("state");
     int rc = 0;
-    for (int k = 0; k < parts_of(l); k++)
+    for (int k = 0; k < state_parts_of(l); k++)
         for (size_t i = 0; i < l->p->n && !rc; i++) {
             arena_mark m = arena_save(a);
             rc = load_part(c, l, k, &l->p->list[i], path, a);
             arena_restore(a, m);
         }
-    *at = (struct progress){ (i64)number(c, "epoch"), (i64)number(c, "step"), number(c, "best"),
-                             (i64)number(c, "best_epoch"), (i64)number(c, "since_best") };
+    *at = (struct progress){ (i64)state_number(c, "epoch"), (i64)state_number(c, "step"),
+                             state_number(c, "best"),
+                             (i64)state_number(c, "best_epoch"), (i64)state_number(c, "since_best") };
     l->step = at->step;
     ckpt_close(c);
     arena_close(a);

@@ -38,7 +38,7 @@ static void forget_old(struct loop *t)
     }
 }
 
-static int save(struct loop *t, bool epoch_file)
+static int train_save(struct loop *t, bool epoch_file)
 {
     char name[64];
     snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
@@ -130,7 +130,7 @@ static int one_epoch(struct loop *t)
     if (release_held(t) || faulty)
         return -1;
     if (stop_requested() && t->at.step < t->last_step) {
-        if (save(t, false))
+        if (train_save(t, false))
             return -1;
         return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on",
                     (long long)t->at.step);
@@ -151,7 +151,7 @@ static int after_epoch(struct loop *t, bool *enough)
     *enough = s->eval.patience && t->at.since_best >= s->eval.patience;
     bool whole = t->at.step == t->at.epoch * t->per_epoch;
     bool keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
-    return last || keep || *enough ? save(t, keep && s->keep.last) : 0;
+    return last || keep || *enough ? train_save(t, keep && s->keep.last) : 0;
 }
 
 static int open_loop(struct loop *t)
