@@ -16,7 +16,7 @@ COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. $(LIB_C
 SOURCES  := $(wildcard core/*/*.c data/*.c)
 OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o
 LIBRARY  := $(filter-out $(B)/core/cli/main.o,$(OBJECTS))
-KERNELS  := $(wildcard cl/*.cl cl/*.h cl/cpu/*.cl cl/gpu/*.cl)
+KERNELS  := $(wildcard cl/*.cl cl/*.h cl/act.def cl/*_flags.def cl/cpu/*.cl cl/gpu/*.cl)
 TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 T        ?=
 

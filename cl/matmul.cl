@@ -2,6 +2,10 @@
  * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches
  * decide. */
 #include "product.h"
+#define ACT_REAL     float
+#define gelu(x)      (0.5f * (x) * (1 + erf((x) * M_SQRT1_2_F)))
+#define gelu_grad(x) fma((x) * RSQRT_2PI, exp(-0.5f * (x) * (x)), 0.5f * (1 + erf((x) * M_SQRT1_2_F)))
+#include "act.h"
 
 kernel void matmul(PRODUCT_ARGS, local float *unused)
 {
@@ -25,9 +29,8 @@ kernel void matmul(PRODUCT_ARGS, local float *unused)
         side[place(lside, z, size.w) + i * lside.y + j] = y;
     if (flags & SLOPE)
         side[place(lside, z, size.w) + i * lside.y + j] =
-            fma(y * RSQRT_2PI, exp(-0.5f * y * y), 0.5f * (1 + erf(y * M_SQRT1_2_F)));
-    if (flags & GELU)
-        y = 0.5f * y * (1 + erf(y * M_SQRT1_2_F));
+            act_slope(act_of(flags), y);
+    y = act_value(act_of(flags), y);
     if (flags & RESIDUAL)
         y += other[place(lother, z, size.w) + i * lother.y + j];
     if (flags & FACTOR)

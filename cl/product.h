@@ -5,16 +5,12 @@
  * A long4 places an operand: (element of the first value, stride of a row, stride of outer, stride of inner).
  */
 enum {
-    TRANS_A = 1, TRANS_B = 2,                   // A is stored (k m), B is stored (n k)
-    GELU = 4, BIAS = 8,
-    PRE = 16,                                 // what goes into the activation is kept in `side`
-    RESIDUAL = 32,                            // `other` is added
-    ONTO = 64,                                // the sum starts from what C holds
-    ADD = 128,                                // what C holds is added at the end, after the activation
-    SLOPE = 256,                              // the activation's derivative is kept in `side`
-    FACTOR = 512,                             // `other` is multiplied with, where else it would be added
-    SUMS = 1024                               // (CPUs, TRANS_A) side[i] = sum of A's column i
+#define FLAG(name, value) name = value,
+#include "product_flags.def"
+#undef FLAG
+    ACTIVATION = -ACT_UNIT                    // all bits of its number
 };
+static int act_of(const int flags) { return flags / ACT_UNIT; }
 
 #define EPILOGUE_ARGS                                                                                     \
     global float *c, const long4 lc, global const float *bias, const long4 lbias,                         \

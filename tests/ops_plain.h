@@ -13,7 +13,6 @@ PLAIN(add_row)    { LOOP(i, N(0)) y[i] = x[0][i] + x[1][i % A(2)]; }
 PLAIN(mul_column) { LOOP(i, N(0)) y[i] = x[0][i] * x[1][i / (3 * A(2))]; }
 PLAIN(mul_middle) { LOOP(i, N(0)) y[i] = x[0][i] * x[1][i / (2 * A(3)) % A(1) * A(3) + i % A(3)]; }
 PLAIN(div_scalar) { LOOP(i, N(0)) y[i] = x[0][i] / (x[1][0] * x[1][0] + 1); }
-PLAIN(gelu)       { LOOP(i, N(0)) y[i] = plain_phi(x[0][i]); }
 PLAIN(chain)      { LOOP(i, N(0)) y[i] = tanh((x[0][i] - x[1][i]) * exp(.3 * x[1][i])); }
 
 /* y (m n) = op(a) op(b) */
@@ -38,7 +37,7 @@ PLAIN(shared_left)
 {
     LOOP(b, 3) product(x[0], x[1] + b * 5 * A(1), y + b * A(0) * 5, A(0), 5, A(1), false, false);
 }
-PLAIN(linear_gelu)
+PLAIN(bias_gelu)
 {
     product(x[0], x[1], y, 2 * A(1), 9, A(2), false, true);
     LOOP(i, 2 * A(1) * 9) y[i] = plain_phi(y[i] + x[2][i % 9]);

@@ -16,6 +16,49 @@ static node *build_routing(node **x, bool entmax)
     return op_add(op_scale(r.disp, 2), r.comb);
 }
 
+/* ---- map.def as C: f_NAME the values, d_NAME, da_NAME, db_NAME the derivatives -------------------------- */
+
+static f64 gelu(f64 x) { return plain_phi(x); }
+static f64 gelu_grad(f64 x) { return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI); }
+#define MAP0(name, y)
+#define MAP1(name, f, dx) \
+    static f64 f_##name(f64 x, f64 c) { (void)c, (void)x; return f; } \
+    static f64 d_##name(f64 x, f64 y, f64 c) { f64 dy = 1; (void)c, (void)x, (void)y, (void)dy; return dx; }
+#define MAP2(name, f, da, db) \
+    static f64 f_##name(f64 a, f64 b) { return f; } \
+    static f64 da_##name(f64 a, f64 b, f64 y) \
+        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return da; } \
+    static f64 db_##name(f64 a, f64 b, f64 y) \
+        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return db; }
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP2
+
+/* Operands between 0.5 and 1.5, which every formula takes. */
+static f64 near_1(f64 x) { return 0.5 * tanh(x) + 1; }
+static node *op_near_1(node *x) { return op_offset(op_scale(op_tanh(x), .5f), 1); }
+#define MAP0(name, y)
+#define MAP1(name, f, dx) \
+    PLAIN(row_##name) { LOOP(i, N(0)) y[i] = f_##name(near_1(x[0][i]), (f64).7f) + near_1(x[0][i]); }
+#define MAP2(name, f, da, db) \
+    PLAIN(row_##name) { LOOP(i, N(0)) y[i] = f_##name(near_1(x[0][i]), near_1(x[1][i])); }
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP2
+#define ACT(name, value, slope) PLAIN(act_##name) { LOOP(i, N(0)) y[i] = f_##name(x[0][i], 0); }
+#include "cl/act.def"
+#undef ACT
+#define ACT(name, value, slope) \
+    PLAIN(linear_##name) \
+    { \
+        plain_matmul_tb(x, s, y); \
+        LOOP(i, N(0) / A(1) * 7) y[i] = f_##name(y[i], 0); \
+    }
+#include "cl/act.def"
+#undef ACT
+
 /* ---- running a case ------------------------------------------------------------------------------------ */
 
 struct test_case {
@@ -191,28 +234,18 @@ static void test_every_op_has_a_case(void **state)
         if (!found)
             fail_msg("op %s has no row in ops_cases.def", op_list[i]->name);
     }
+    for (int i = 0; i < map_row_count; i++) {
+        bool found = false;
+        for (int k = 0; k < countof(cases); k++)
+            found |= cases[k].name ? text_starts(cases[k].name, "row_") &&
+                                     !strcmp(cases[k].name + 4, map_rows[i].name)
+                                   : !strcmp(cases[k].op, map_rows[i].name);
+        if (!found)
+            fail_msg("map.def's %s has no row in ops_cases.def", map_rows[i].name);
+    }
 }
 
-/* Every row of map.def as C, against the device; the derivative text against central differences
- * of the first. */
-#define gelu plain_phi
-static f64 gelu_grad(f64 x) { return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI); }
-static f64 sign(f64 x) { return (x > 0) - (x < 0); }
-#define MAP0(name, y)
-#define MAP1(name, f, dx) \
-    static f64 f_##name(f64 x, f64 c) { (void)c, (void)x; return f; } \
-    static f64 d_##name(f64 x, f64 y, f64 c) { f64 dy = 1; (void)c, (void)x, (void)y, (void)dy; return dx; }
-#define MAP2(name, f, da, db) \
-    static f64 f_##name(f64 a, f64 b) { return f; } \
-    static f64 da_##name(f64 a, f64 b, f64 y) \
-        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return da; } \
-    static f64 db_##name(f64 a, f64 b, f64 y) \
-        { f64 dy = 1; (void)a, (void)b, (void)y, (void)dy; return db; }
-#include "op/map.def"
-#undef MAP0
-#undef MAP1
-#undef MAP2
-
+/* The derivative text of every row of map.def against central differences of the first. */
 static void near_derivative(const char *name, f64 got, f64 up, f64 down)
 {
     f64 want = (up - down) / 2e-6;

@@ -86,7 +86,7 @@ static struct want expected(struct bench *b, const struct product *p, i64 z0, i6
     if (p->bias.r.mem)
         y += *cell(b->in, &p->bias, z0, z1, 0, j);
     w.side = p->keep == KEEP_SLOPE ? gelu_grad(y) : y;
-    w.value = p->act == PRODUCT_GELU ? gelu(y) : y;
+    w.value = p->act == ACT_gelu ? gelu(y) : y;
     f64 other = p->other.r.mem ? *cell(b->in, &p->other, z0, z1, i, j) : p->times;
     w.value = p->times ? w.value * other : w.value + other;
     if (p->accumulate)
@@ -241,7 +241,7 @@ static void draw(struct bench *b, i64 m, i64 n, i64 k)
                          .outer = many ? 1 + rng_below(&b->r, 3) : 1,
                          .inner = many ? 1 + rng_below(&b->r, 3) : 1,
                          .ta = rng_below(&b->r, 2), .tb = rng_below(&b->r, 2),
-                         .act = rng_below(&b->r, 2) ? PRODUCT_GELU : PRODUCT_LINEAR,
+                         .act = rng_below(&b->r, 2) ? ACT_gelu : ACT_NONE,
                          .accumulate = !rng_below(&b->r, 3), .alpha = rng_below(&b->r, 2) ? 1 : 0.125f };
     bool bias = rng_below(&b->r, 2), other = !rng_below(&b->r, 3);
     p.times = rng_below(&b->r, 2);
@@ -284,7 +284,7 @@ static void test_blocks(const char *class)
             struct product p = { .m = shapes[s][0], .n = shapes[s][1], .k = shapes[s][2],
                                  .outer = shapes[s][3], .inner = 1 + shapes[s][3] % 2,
                                  .ta = t & 1, .tb = t & 2, .alpha = 1, .accumulate = (s + t) & 1,
-                                 .act = (s ^ t) & 2 ? PRODUCT_GELU : PRODUCT_LINEAR };
+                                 .act = (s ^ t) & 2 ? ACT_gelu : ACT_NONE };
             p.keep = draw_keep(&b, &p);
             p.times = s & 4;
             try(&b, p, s & 1, s & 2);

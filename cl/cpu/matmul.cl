@@ -19,6 +19,10 @@
  */
 #include "product.h"
 #include "special.h"
+#define ACT_REAL  float16
+#define gelu      gelu_16
+#define gelu_grad gelu_grad_16
+#include "act.h"
 #include "ticket.h"
 #define AHEAD                                 \
     PREFETCH(f.p);                            \
@@ -60,11 +64,11 @@ static void finish(float16 y, const struct target *t, const long i, const int j,
         y += load_16(t->bias + j, n, 0);
     if (t->flags & PRE)
         store_16(y, t->side + i * t->side_row + j, n);
-    if (t->flags & GELU) {
+    if (t->flags & ACTIVATION) {
         const float16 u = y;
-        y = gelu_16(u);
+        y = act_value(act_of(t->flags), u);
         if (t->flags & SLOPE)
-            store_16(gelu_grad_16(u), t->side + i * t->side_row + j, n);
+            store_16(act_slope(act_of(t->flags), u), t->side + i * t->side_row + j, n);
     }
     if (t->flags & RESIDUAL)
         y += load_16(t->other + i * t->other_row + j, n, 0);
@@ -167,7 +171,7 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
     const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
     const int turn_a = flags & TRANS_A, turn_b = flags & TRANS_B;
     const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
-    const int late = BIAS | GELU | PRE | SLOPE | FACTOR | ADD | (flags & GELU ? RESIDUAL : 0);
+    const int late = BIAS | ACTIVATION | PRE | SLOPE | FACTOR | ADD | (flags & ACTIVATION ? RESIDUAL : 0);
     struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha,
                                  z);
     struct ahead f;
@@ -183,7 +187,7 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         const int kk = min(kb, k1 - k), end = min(n + np, n1), more_k = k + kb < k1, more_n = n + np < n1;
         to.flags = (k > k0 ? ONTO : flags & ~late) | (more_k ? 0 : flags & late);
         const int other_too = to.flags & (RESIDUAL | FACTOR);
-        const bool simple = alpha == 1 && !(to.flags & (GELU | ADD)) && !(to.flags & ONTO && other_too);
+        const bool simple = alpha == 1 && !(to.flags & (ACTIVATION | ADD)) && !(to.flags & ONTO && other_too);
         global const float *old_c = other_too ? to.other : to.c;
         const long old_row = other_too ? to.other_row : to.row;
         if (!packed)

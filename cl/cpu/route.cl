@@ -12,7 +12,11 @@
 #include "random.h"
 #include "special.h"
 
-enum { ENTMAX = 1, DRAWN = 2, GIVEN = 4 };        /* core/op/route.c */
+enum {
+#define FLAG(name, value) name = value,
+#include "route_flags.def"
+#undef FLAG
+};
 
 static inline void softmax_row(__global float *y, long s, float top)
 {

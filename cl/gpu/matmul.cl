@@ -14,6 +14,10 @@
  */
 #include "product.h"
 #include "special.h"
+#define ACT_REAL  float4
+#define gelu      gelu_4
+#define gelu_grad gelu_grad_4
+#include "act.h"
 #ifndef GX
 #define GX 16
 #define GY 16
@@ -59,9 +63,8 @@ static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int
     if (flags & PRE)
         store_4(y, side + place(lside, z, size.w) + i * lside.y + j, n);
     if (flags & SLOPE)
-        store_4(gelu_grad_4(y), side + place(lside, z, size.w) + i * lside.y + j, n);
-    if (flags & GELU)
-        y = gelu_4(y);
+        store_4(act_slope(act_of(flags), y), side + place(lside, z, size.w) + i * lside.y + j, n);
+    y = act_value(act_of(flags), y);
     if (flags & (RESIDUAL | FACTOR)) {
         const float4 x = load_4(other + place(lother, z, size.w) + i * lother.y + j, n);
         y = flags & FACTOR ? y * x : y + x;

@@ -12,8 +12,8 @@ static i64 extent(i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 
 static void check_matrix(char name, range r, i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 {
-    i64 n = extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / 4);
-    check(r.mem && r.off % 4 == 0 && ld >= cols && stride >= 0 && n <= has,
+    i64 n = extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / sizeof(f32));
+    check(r.mem && r.off % sizeof(f32) == 0 && ld >= cols && stride >= 0 && n <= has,
           "gemm: %c is %lld x %lld, row step %lld, batch %lld by %lld: %lld elements of %lld", name,
           (long long)rows, (long long)cols, (long long)ld, (long long)batch, (long long)stride, (long long)n,
           (long long)has);
@@ -36,7 +36,7 @@ static int gemm_run(const void *what, cl_command_queue queue)
     CLBlastTranspose tb = g->tb ? CLBlastTransposeYes : CLBlastTransposeNo;
     size_t m = (size_t)g->m, n = (size_t)g->n, k = (size_t)g->k;
     size_t lda = (size_t)g->lda, ldb = (size_t)g->ldb, ldc = (size_t)g->ldc;
-    size_t a0 = g->a.off / 4, b0 = g->b.off / 4, c0 = g->c.off / 4;
+    size_t a0 = g->a.off / sizeof(f32), b0 = g->b.off / sizeof(f32), c0 = g->c.off / sizeof(f32);
     cl_mem a = g->a.mem->cl, b = g->b.mem->cl, c = g->c.mem->cl;
     CLBlastStatusCode s = g->batch == 1
         ? CLBlastSgemm(CLBlastLayoutRowMajor, ta, tb, m, n, k, g->alpha, a, a0, lda, b, b0, ldb,
@@ -65,7 +65,7 @@ static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
  * be read. */
 static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
 {
-    i64 n = (i64)g->c.bytes / 4, cells = g->m * g->n * g->batch, step = cells / 1000 + 1;
+    i64 n = (i64)(g->c.bytes / sizeof(f32)), cells = g->m * g->n * g->batch, step = cells / 1000 + 1;
     int rc = 0;
     for (int which = 0; which < 3; which++) {
         for (i64 i = 0; i < n; i++)
@@ -92,7 +92,7 @@ static bool self_check(dev *d)
     for (int t = 0; t < (d->info.gpu_kind ? 16 : 4) && right; t++) {
         bool ta = t & 1, tb = t & 2, batched = t & 4;
         const i64 m = sizes[t / 8][0], n = sizes[t / 8][1], k = sizes[t / 8][2], batch = batched ? 2 : 1;
-        u64 bytes = 4 * (u64)(batch * n * k);                    // of B, the largest
+        u64 bytes = sizeof(f32) * (u64)(batch * n * k);          // of B, the largest
         arena *a = arena_open("gemm check");
         mem *all = mem_new(d, 3 * bytes, "gemm check");
         struct gemm g = { .ta = ta, .tb = tb, .m = m, .n = n, .k = k, .alpha = 2, .beta = ta ? 1 : 0,
@@ -100,7 +100,7 @@ static bool self_check(dev *d)
                           .batch = batch, .sa = ta ? 0 : m * k, .sb = n * k, .sc = m * n,
                           .a = { all, 0, bytes }, .b = { all, bytes, bytes },
                           .c = { all, 2 * bytes, bytes } };
-        right = all && comes_out_right(d, &g, arena_array(a, f32, bytes / 4));
+        right = all && comes_out_right(d, &g, arena_array(a, f32, bytes / sizeof(f32)));
         mem_free(all);
         arena_close(a);
     }

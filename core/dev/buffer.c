@@ -93,7 +93,7 @@ cl_mem mem_bind(range r)
           (unsigned long long)r.off, m->d->info.align);
     if (!m->cl || (r.off == 0 && r.bytes == m->bytes))
         return m->cl;
-    struct sub **slot = &m->subs[(r.off / m->d->info.align * 31 + r.bytes / 4) % countof(m->subs)];
+    struct sub **slot = &m->subs[(r.off / m->d->info.align * 31 + r.bytes / sizeof(u32)) % countof(m->subs)];
     for (struct sub *s = *slot; s; s = s->next)
         if (s->off == r.off && s->bytes == r.bytes)
             return s->cl;

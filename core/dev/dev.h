@@ -19,6 +19,21 @@ typedef struct dev dev;
 typedef struct mem mem;
 typedef struct launches launches;
 
+enum dtype {
+#define DTYPE(name, bytes) name,
+#include "dev/dtypes.def"
+#undef DTYPE
+};
+static inline u64 dtype_bytes(enum dtype t)       /* of one element */
+{
+    static const u8 bytes[] = {
+#define DTYPE(name, bytes) bytes,
+#include "dev/dtypes.def"
+#undef DTYPE
+    };
+    return bytes[t];
+}
+
 /* ---- probe.c, choose.c, open.c ------------------------------------------------------------------------- */
 
 /* A class says which shape of kernel a device wants: files in cl/cpu and cl/gpu override those in cl/. */

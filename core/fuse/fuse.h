@@ -2,6 +2,9 @@
  *
  *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient arena
  *     simplify_graph(g);                                     // drop, fuse, join
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: uses drop products sums join simplify
  */
 #ifndef JETCL_FUSE_H
 #define JETCL_FUSE_H

@@ -81,6 +81,7 @@ node *node_make(graph *g, const op *op, const void *args, node *const *in, int n
     for (int i = 0; i < n_in; i++)
         check(in[i] && in[i]->g == g, "%s: operand %d is missing or of another graph", op->name, i);
     node *n = append(g, op, args, in, n_in);
+    n->type = op->flags & OP_ALIAS ? in[0]->type : F32;
     const char *wrong = g->complaint ? "" : op->shape(n, &n->shape);
     if (wrong) {
         graph_complain(g, "%s: %s: %s", op->name, wrong, shapes_text(g, in, n_in));
@@ -177,7 +178,7 @@ const char *shape_text(arena *a, struct shape s)
 }
 
 i64 node_count(const node *n) { return shape_count(n->shape); }
-u64 node_bytes(const node *n) { return 4 * (u64)node_count(n); }
+u64 node_bytes(const node *n) { return dtype_bytes(n->type) * (u64)node_count(n); }
 
 i64 node_dim(const node *n, int i)
 {

@@ -17,7 +17,6 @@
 #define MAX_DIM 6
 #define MAX_IN  8
 
-enum dtype { F32, I32 };
 struct shape { int nd; i64 d[MAX_DIM]; };
 #define SHAPE(...) ((struct shape){ countof(((i64[]){ __VA_ARGS__ })), { __VA_ARGS__ } })
 #define SCALAR     ((struct shape){ 0 })
@@ -31,7 +30,7 @@ struct node {
     graph       *g;
     int          id;                 /* position in g->nodes */
     struct shape shape;
-    enum dtype   type;
+    enum dtype   type;               /* of its elements: an op's result is F32, a view's as its operand's */
     int          n_in;
     node        *in[MAX_IN];
     void        *args;               /* op->args bytes, a copy in the graph's arena */

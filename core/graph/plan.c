@@ -13,7 +13,10 @@
 
 static u64 alignment(const graph *g) { return g->d ? MAX(dev_info(g->d)->align, 64) : 128; }
 
-static u64 view_offset(const node *n) { return n->op->offset ? 4 * (u64)n->op->offset(n) : 0; }
+static u64 view_offset(const node *n)
+{
+    return n->op->offset ? dtype_bytes(n->type) * (u64)n->op->offset(n) : 0;
+}
 
 bool plan_aliased(const node *n) { return n->op->flags & OP_ALIAS && n->plan.root != n; }
 
@@ -106,7 +109,7 @@ static void share_inplace(graph *g, int *from, int *to)
 static void add_block(graph *g, node *owner, bool work, u64 bytes, int from, int to)
 {
     struct plan *p = g->plan;
-    u64 size = ROUND_UP(MAX(bytes, 4), alignment(g));
+    u64 size = ROUND_UP(MAX(bytes, 1), alignment(g));
     p->unplanned += size;
     if (!work)
         owner->plan.block = p->n;

@@ -35,10 +35,9 @@ struct param *params_find(const params *p, const char *name)
     return NULL;
 }
 
-static u64 padded(const struct param *x)
-{
-    return ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4;
-}
+/* Parameters, gradients and moments are F32. */
+static u64 bytes_of(const struct param *x) { return dtype_bytes(F32) * (u64)shape_count(x->shape); }
+static u64 padded(const struct param *x)   { return ROUND_UP(bytes_of(x), dtype_bytes(F32) * ADAMW_BLOCK); }
 
 u64 params_bytes(const params *p, enum params_use use)
 {
@@ -72,7 +71,7 @@ static int fill_zero(params *p, const range *r)
 static int fill_gaps(params *p, const range *r)
 {
     for (size_t i = 0; i < p->n; i++) {
-        u64 bytes = 4 * (u64)shape_count(p->list[i].shape);
+        u64 bytes = bytes_of(&p->list[i]);
         if (mem_fill(p->d, (range){ r[i].mem, r[i].off + bytes, r[i].bytes - bytes }, 0))
             return -1;
     }
@@ -90,10 +89,10 @@ static void find_slabs(params *p, const range *v)
             s->value = v[i];
         }
         s->value.bytes = v[i].off + v[i].bytes - s->value.off;
-        s->count = (i64)s->value.bytes / 4;
+        s->count = (i64)(s->value.bytes / dtype_bytes(F32));
         p->list[i].slab = p->n_slabs - 1;
-        p->list[i].offset = (i64)(v[i].off - s->value.off) / 4;
-        p->list[i].value = (range){ v[i].mem, v[i].off, 4 * (u64)shape_count(p->list[i].shape) };
+        p->list[i].offset = (i64)((v[i].off - s->value.off) / dtype_bytes(F32));
+        p->list[i].value = (range){ v[i].mem, v[i].off, bytes_of(&p->list[i]) };
     }
 }
 

@@ -26,7 +26,7 @@ static void square_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
     launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name,
-                     .bytes = 4.0 * (f64)s->count,
+                     .bytes = (f64)dtype_bytes(F32) * (f64)s->count,
                      .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count),
                                ARG_LONG(SQUARE_PART) } };
     launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name,
@@ -37,7 +37,7 @@ static void square_emit(const node *n, launches *l)
     launch_add(l, &second);
 }
 
-static u64 square_scratch(const node *n) { return 4 * (u64)parts_of(n->args); }
+static u64 square_scratch(const node *n) { return dtype_bytes(F32) * (u64)parts_of(n->args); }
 
 const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape,
                            .emit = square_emit, .scratch = square_scratch };
@@ -52,7 +52,8 @@ node *op_square_sum(graph *g, range x, i64 count)
 static void blend_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name, .bytes = 12.0 * (f64)s->count,
+    launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name,
+                 .bytes = 3 * (f64)dtype_bytes(F32) * (f64)s->count,
                  .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART),
                            ARG_REAL(s->keep), ARG_REAL(s->share) } };
     grid_groups(l, &k, parts_of(s), 1, 1);
@@ -81,7 +82,8 @@ static void adamw_emit(const node *n, launches *l)
     const struct adamw_args *a = n->args;
     i64 blocks = CEIL_DIV(a->count, (i64)ADAMW_BLOCK), share = dev_tune(launches_dev(l), "adamw", "SHARE");
     // 1 - beta in double: in float, 1 - .999 is off by 1e-5 of itself, and v with it
-    launch k = { .file = "adamw", .kernel = "adamw", .label = n->name, .bytes = 28.0 * (f64)a->count,
+    launch k = { .file = "adamw", .kernel = "adamw", .label = n->name,
+                 .bytes = 7 * (f64)dtype_bytes(F32) * (f64)a->count,
                  .args = { ARG_RANGE(a->p), ARG_RANGE(a->g), ARG_RANGE(a->m), ARG_RANGE(a->v),
                            ARG_RANGE(a->groups), ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
                            ARG_LONG(a->count), ARG_LONG(share), ARG_REAL(a->beta1), ARG_REAL(1 - a->beta1),

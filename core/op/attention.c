@@ -71,7 +71,7 @@ static void emit_cpu(const node *n, launches *l)
     struct slabs t = slabs_of(n, false);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention", .label = n->name, .defs = t.defs,
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 2),
-                             .bytes = 16.0 * (f64)node_count(n),
+                             .bytes = 4 * (f64)node_bytes(n),
                              .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
                                        ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE),
                                        ARG_RANGE(n->work), SIZES(l, s, t) } });
@@ -84,7 +84,7 @@ static void grad_emit_cpu(const node *n, launches *l)
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
                              .defs = t.defs,
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
-                             .bytes = 7.0 / 3 * 4 * (f64)node_count(n),
+                             .bytes = 7.0 / 3 * (f64)node_bytes(n),
                              .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home),
                                        ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home),
                                        ARG_RANGE(n->work), SIZES(l, s, t), ARG_INT(t.block) } });
@@ -94,7 +94,7 @@ static void grad_emit_cpu(const node *n, launches *l)
 
 static u64 room(i64 channels, i64 rows, bool grad)
 {
-    return 4 * (u64)((grad ? 4 : 3) * channels * (rows + 1) + 2 * rows * (rows + 1));
+    return dtype_bytes(F32) * (u64)((grad ? 4 : 3) * channels * (rows + 1) + 2 * rows * (rows + 1));
 }
 
 /* The largest B whose tiles fit, for the forward or the backward kernels; 0: none does. */
@@ -158,7 +158,7 @@ static bool on_gpu(const node *n) { return dev_class(n->g->d) == DEV_GPU; }
 static u64 slab_bytes(const node *n, bool grad)
 {
     struct slabs t = slabs_of(n, grad);
-    return 4 * (u64)(t.groups * t.floats);
+    return dtype_bytes(F32) * (u64)(t.groups * t.floats);
 }
 
 static u64 attention_scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 : slab_bytes(n, false); }
@@ -166,7 +166,7 @@ static u64 attention_scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 :
 static u64 attention_grad_scratch(const node *n)
 {
     struct sizes s = sizes_of(n);
-    return !n->g->d ? 0 : on_gpu(n) ? 4 * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
+    return !n->g->d ? 0 : on_gpu(n) ? dtype_bytes(F32) * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
 }
 
 static void attention_emit(const node *n, launches *l) { (on_gpu(n) ? emit_gpu : emit_cpu)(n, l); }

@@ -65,13 +65,13 @@ static void depthwise_emit(const node *n, launches *l)
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
     launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
-                    .defs = defs(text, d, &k), .bytes = 8.0 * (f64)node_count(w),
+                    .defs = defs(text, d, &k), .bytes = 2 * (f64)node_bytes(w),
                     .global = { (u64)ROUND_UP(node_count(w), 64) }, .local = { 64 },
                     .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->turn) } };
     launch_add(l, &turn);
     launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain",
                     .label = n->name, .defs = text,
-                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 8.0 * (f64)node_count(n),
+                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 2 * (f64)node_bytes(n),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b },
                     .local = { (u64)wg, 1, 1 },
                     .args = { ARG_RANGE(x->home), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home),
@@ -114,7 +114,7 @@ static void depthwise_grad_emit(const node *n, launches *l)
     char text[128];
     launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
                     .label = n->name, .defs = defs(text, d, &k),
-                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 8.0 * (f64)node_count(x),
+                    .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 2 * (f64)node_bytes(x),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] },
                     .local = { (u64)wg, 1 },
                     .args = { ARG_RANGE(x->home), ARG_RANGE(g->home), ARG_RANGE(n->home), ARG_INT(k.h),

@@ -13,7 +13,7 @@ static const char *entmax_shape(const node *n, struct shape *out)
 static void launch_rows(const node *n, launches *l, const char *kernel)
 {
     launch k = { .file = "entmax", .kernel = kernel, .label = n->name,
-                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+                 .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
     i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = grid_rows(l, &k, rows, cols);
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);

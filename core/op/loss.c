@@ -18,7 +18,7 @@ static void launch_loss(const node *n, launches *l, const char *kernel)
 {
     i64 rows = node_dim(n->in[0], 0), cols = node_dim(n->in[0], 1);
     launch k = { .file = "loss", .kernel = kernel, .label = n->name,
-                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in };
+                 .bytes = (f64)node_bytes(n->in[0]) * n->n_in };
     int c = grid_operands(n, &k);
     k.args[c++] = (arg)ARG_LONG(rows);
     k.args[c++] = (arg)ARG_LONG(cols);

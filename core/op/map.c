@@ -65,6 +65,14 @@ bool map_is(const node *n, const char *row, int which)
         && !strcmp(map_rows[m->step[0].row].name, row);
 }
 
+enum act map_act(const node *n, int which)
+{
+#define ACT(name, value, slope) if (map_is(n, #name, which)) return ACT_##name;
+#include "cl/act.def"
+#undef ACT
+    return ACT_NONE;
+}
+
 void map_become_mul(node *n, node *a, node *b)
 {
     struct map_args *m = arena_one(n->g->a, struct map_args);
@@ -125,29 +133,18 @@ static node *map2(int row, node *a, node *b)
     return single(a->g, row, 0, (node *[4]){ a, b }, 0, s);
 }
 
-node *op_add(node *a, node *b)           { return map2(MAP_add, a, b); }
-node *op_sub(node *a, node *b)           { return map2(MAP_sub, a, b); }
-node *op_mul(node *a, node *b)           { return map2(MAP_mul, a, b); }
-node *op_div(node *a, node *b)           { return map2(MAP_div, a, b); }
-node *op_greater_than(node *a, node *b)  { return map2(MAP_greater_than, a, b); }
-node *op_scale(node *x, f32 c)           { return map1(MAP_scale, x, c); }
-node *op_offset(node *x, f32 c)          { return map1(MAP_offset, x, c); }
-node *op_greater(node *x, f32 c)         { return map1(MAP_greater, x, c); }
-node *op_copy(node *x)                   { return map1(MAP_copy, x, 0); }
-node *op_fill(node *x, f32 c)            { return map1(MAP_fill, x, c); }
-node *op_neg(node *x)                    { return map1(MAP_neg, x, 0); }
-node *op_exp(node *x)                    { return map1(MAP_exp, x, 0); }
-node *op_sqrt(node *x)                   { return map1(MAP_sqrt, x, 0); }
-node *op_square(node *x)                 { return map1(MAP_square, x, 0); }
-node *op_tanh(node *x)                   { return map1(MAP_tanh, x, 0); }
-node *op_abs(node *x)                    { return map1(MAP_abs, x, 0); }
-node *op_gelu(node *x)                   { return map1(MAP_gelu, x, 0); }
+#define MAP0(name, y) \
+    node *op_##name(graph *g, struct shape s, f32 c) { return single(g, MAP_##name, 0, NULL, c, s); }
+#define MAP1(name, y, dx)     node *op_##name(node *x)          { return map1(MAP_##name, x, 0); }
+#define MAP1C(name, y, dx)    node *op_##name(node *x, f32 c)   { return map1(MAP_##name, x, c); }
+#define MAP2(name, y, da, db) node *op_##name(node *a, node *b) { return map2(MAP_##name, a, b); }
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP1C
+#undef MAP2
 
 node *op_expand(node *x, struct shape s) { return single(x->g, MAP_copy, 0, (node *[4]){ x }, 0, s); }
-
-node *op_normal(graph *g, struct shape s, f32 scale)   { return single(g, MAP_normal, 0, NULL, scale, s); }
-node *op_uniform(graph *g, struct shape s)             { return single(g, MAP_uniform, 0, NULL, 0, s); }
-node *op_keep_mask(graph *g, struct shape s, f32 keep) { return single(g, MAP_keep_mask, 0, NULL, keep, s); }
 
 static void map_vjp(node *n, node *g, node *dx[])
 {

@@ -66,7 +66,8 @@ static void matmul_vjp(node *n, node *g, node *dx[])
 static struct operand operand_of(const node *x, bool one)
 {
     i64 row = node_dim(x, -1), matrix = row * node_dim(x, -2);
-    return (struct operand){ .r = x->home, .row = row, .outer = one || shared(x) ? 0 : matrix };
+    return (struct operand){ .r = x->home, .row = row, .outer = one || shared(x) ? 0 : matrix,
+                             .type = x->type };
 }
 
 static struct product product_of(const node *n)
@@ -85,8 +86,7 @@ static struct product product_of(const node *n)
         p.other.r = n->in[m->residual ? m->residual : m->factor]->home;
         p.times = m->factor;
     }
-    if (m->gelu)
-        p.act = PRODUCT_GELU;
+    p.act = m->act;
     const node *side = m->pre ? m->pre : m->slope ? m->slope : m->sums;
     if (side) {
         p.keep = m->pre ? KEEP_PRE : m->slope ? KEEP_SLOPE : KEEP_SUMS;
@@ -98,7 +98,7 @@ static struct product product_of(const node *n)
 bool matmul_sums(const node *n)
 {
     const struct matmul_args *m = n->args;
-    return m->trans & TRANS_A && product_sums(n->g->d) && !m->gelu && !m->pre && !m->slope && !m->sums;
+    return m->trans & TRANS_A && product_sums(n->g->d) && !m->act && !m->pre && !m->slope && !m->sums;
 }
 
 void matmul_key(const node *n, char key[64])

@@ -58,7 +58,7 @@ static void layernorm_emit(const node *n, launches *l)
     launch_rows(n, l, n->n_in > 1 ? "layernorm_affine" : "layernorm", rows_of(n), cols_of(n));
 }
 
-/* Of dy, x, w the gradient is dx; simplify.c may put what else flows into x before them, and dx is added to
+/* Of dy, x, w the gradient is dx; fuse/ may put what else flows into x before them, and dx is added to
  * that, in its place: the plan writes over the first operand that nobody reads later. Beside it, since both
  * need the row's statistics, sums over each block of rows for dw and db:
  *
@@ -83,7 +83,7 @@ static void norm_grad_emit(const node *n, launches *l)
     i64 rows = rows_of(x), cols = cols_of(x);
     range more = adds ? n->in[0]->home : RANGE_NONE, parts = a->parts ? a->parts->home : RANGE_NONE;
     launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name,
-                 .bytes = 4.0 * (f64)(rows * cols) * n->n_in,
+                 .bytes = (f64)node_bytes(n->in[0]) * n->n_in,
                  .args = { ARG_RANGE(x->home), ARG_RANGE(w->home), ARG_RANGE(g->home),
                            ARG_RANGE(more), ARG_RANGE(n->home), ARG_RANGE(parts), ARG_LONG(rows),
                            ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),

@@ -9,6 +9,7 @@
 #ifndef JETCL_OP_H
 #define JETCL_OP_H
 #include "graph/graph.h"
+#include "op/product.h"
 
 /* Every op, for listings and tests. */
 extern const op *const op_list[];
@@ -16,28 +17,17 @@ extern const int       op_count;
 
 /* ---- map.c: pointwise, with broadcasting; map.def has the formulas ------------------------------------- */
 
-node *op_add(node *a, node *b);
-node *op_sub(node *a, node *b);
-node *op_mul(node *a, node *b);
-node *op_div(node *a, node *b);
-node *op_scale(node *x, f32 c);                   /* c x */
-node *op_offset(node *x, f32 c);                  /* x + c */
-node *op_copy(node *x);
-node *op_fill(node *x, f32 c);                    /* c in x's shape; x itself is not read */
-node *op_neg(node *x);
-node *op_exp(node *x);
-node *op_sqrt(node *x);
-node *op_square(node *x);
-node *op_tanh(node *x);
-node *op_abs(node *x);
-node *op_gelu(node *x);                           /* x Phi(x), exact erf (Hendrycks and Gimpel 2016) */
-node *op_greater(node *x, f32 c);                 /* 1 where x > c, else 0; no gradient */
-node *op_greater_than(node *a, node *b);          /* 1 where a > b, else 0; no gradient */
+/* A builder for each row: op_exp(x), op_scale(x, c), op_add(a, b), op_normal(g, shape, c). */
+#define MAP0(name, y)         node *op_##name(graph *g, struct shape s, f32 c);
+#define MAP1(name, y, dx)     node *op_##name(node *x);
+#define MAP1C(name, y, dx)    node *op_##name(node *x, f32 c);
+#define MAP2(name, y, da, db) node *op_##name(node *a, node *b);
+#include "op/map.def"
+#undef MAP0
+#undef MAP1
+#undef MAP1C
+#undef MAP2
 node *op_expand(node *x, struct shape s);         /* x broadcast to s, written out */
-/* Random values of a shape, drawn anew each step from the step buffer's (seed, step): no memory if joined. */
-node *op_normal(graph *g, struct shape s, f32 scale);          /* N(0, scale^2) */
-node *op_uniform(graph *g, struct shape s);                    /* [0, 1) */
-node *op_keep_mask(graph *g, struct shape s, f32 keep);        /* 1/keep with probability keep, else 0 */
 
 struct map_row { const char *name; int arity; const char *text[3]; };    /* y, and the derivatives times dy */
 extern const struct map_row map_rows[];
@@ -50,7 +40,8 @@ struct map_step { int row, which, in[4], n_in; f32 c; u32 stream; struct shape s
 struct map_args { struct shape shape; int n; struct map_step step[MAX_STEPS]; };
 extern const op map_op;
 bool  map_is(const node *n, const char *row, int which);       /* nothing but this text of this row? */
-void  map_become_mul(node *n, node *a, node *b);  /* for simplify.c */
+enum act map_act(const node *n, int which);       /* the activation of which it is this text alone */
+void  map_become_mul(node *n, node *a, node *b);  /* for fuse/ */
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
 bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
 
@@ -61,13 +52,13 @@ enum { TRANS_A = 1, TRANS_B = 2 };
  * rows of one product); else batch axes must be equal. TRANS_A: a is stored (... k m); TRANS_B: b is
  * stored (... n k). */
 node *op_matmul(node *a, node *b, int trans);
-/* What a product does beside multiplying; simplify.c fills it from the nodes around. */
+/* What a product does beside multiplying; fuse/ fills it from the nodes around. */
 struct matmul_args {
     int trans;
-    bool gelu;
+    enum act act;
     int bias, residual, factor;                   /* which operand, or 0; only one of the last two */
-    /* Second results for the backward part, or NULL: the value before gelu, or gelu's derivative there; the
-     * sums of stored a's columns. At most one. */
+    /* Second results for the backward part, or NULL: the value before the activation, or its derivative there;
+     * the sums of stored a's columns. At most one. */
     node *pre, *slope, *sums;
     f32 alpha;
 };
@@ -111,7 +102,7 @@ node *op_slice(node *x, int axis, i64 from, i64 count);
 node *op_pad(node *x, int axis, i64 before, i64 total);     /* zeros around: the adjoint of slice */
 node *op_concat(node *a, node *b, int axis);
 extern const op view_op, pad_op;
-/* For simplify.c. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes
+/* For fuse/. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes
  * their concatenation; n becomes a view of all of x. */
 bool  op_become_join(node *at, node *a, node *b);
 void  op_become_view(node *n, node *x);

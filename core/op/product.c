@@ -1,17 +1,18 @@
 /* product.c: the launches of one matrix product, cut as product_cut.c says. */
 #include "op/product_cut.h"
 
-/* Flags as in cl/product.h. */
 enum {
-    TRANS_A = 1, TRANS_B = 2, GELU = 4, BIAS = 8, PRE = 16, RESIDUAL = 32, ONTO = 64, ADD = 128, SLOPE = 256,
-    FACTOR = 512, SUMS = 1024
+#define FLAG(name, value) name = value,
+#include "cl/product_flags.def"
+#undef FLAG
 };
 
 #define PLACE(o) ARG_LONG4((o).at, (o).row, (o).outer, (o).inner)
 
 static f64 bytes_of(const struct product *p, const struct operand *o, i64 values)
 {
-    return o->r.mem ? 4.0 * (f64)values * (f64)((o->outer ? p->outer : 1) * (o->inner ? p->inner : 1)) : 0;
+    i64 matrices = (o->outer ? p->outer : 1) * (o->inner ? p->inner : 1);
+    return o->r.mem ? (f64)dtype_bytes(o->type) * (f64)values * (f64)matrices : 0;
 }
 
 static f64 bytes_moved(const struct product *p)
@@ -25,10 +26,10 @@ static f64 bytes_moved(const struct product *p)
 static int flags_of(const struct product *p)
 {
     static const int keeps[] = { 0, PRE, SLOPE, SUMS };
-    return (p->ta ? TRANS_A : 0) | (p->tb ? TRANS_B : 0) | (p->act == PRODUCT_GELU ? GELU : 0) |
+    return (p->ta ? TRANS_A : 0) | (p->tb ? TRANS_B : 0) | (int)p->act * ACT_UNIT |
            (p->bias.r.mem ? BIAS : 0) | keeps[p->keep] |
            (!p->other.r.mem ? 0 : p->times ? FACTOR : RESIDUAL) |
-           (!p->accumulate ? 0 : p->act == PRODUCT_GELU ? ADD : ONTO);
+           (!p->accumulate ? 0 : p->act ? ADD : ONTO);
 }
 
 static void check_product(const dev *d, const struct product *p)
@@ -38,7 +39,7 @@ static void check_product(const dev *d, const struct product *p)
           "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n,
           (long long)p->k, (long long)p->outer, (long long)p->inner);
     check(!p->keep == !p->side.r.mem, "product keeps %d nowhere", (int)p->keep);
-    check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act == PRODUCT_GELU),
+    check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act != ACT_NONE),
           "product cannot keep %d (activation %d, A transposed %d)", (int)p->keep, (int)p->act, p->ta);
     check(!p->times || !p->accumulate, "product times a matrix onto its old value");
     u64 need = product_scratch(d, p);
@@ -59,7 +60,7 @@ static struct product partial(const struct product *p, i64 splits)
                                    .outer = p->inner * p->m, .inner = p->m };
     else
         q.keep = KEEP_NOTHING;
-    q.act = PRODUCT_LINEAR;
+    q.act = ACT_NONE;
     q.times = q.accumulate = false;
     q.alpha = 1;
     return q;
@@ -81,7 +82,7 @@ static void emit_product(launches *l, const struct product *p, const struct cut 
         .local = { c->items[0], c->items[1], 1 },
         .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
                   ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share),
-                  ARG_RANGE(dev_tickets(launches_dev(l))), ARG_LOCAL(4 * (u64)c->local) },
+                  ARG_RANGE(dev_tickets(launches_dev(l))), ARG_LOCAL(dtype_bytes(F32) * (u64)c->local) },
     };
     if (c->workers) {
         k.global[0] = (u64)c->workers;
@@ -99,7 +100,7 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
     i64 rows = alone ? CEIL_DIV(p->m, groups) : 1;
     launch_add(l, &(launch){
         .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
-        .flops = (f64)c->splits * values, .bytes = 4 * (f64)(c->splits + 1) * values,
+        .flops = (f64)c->splits * values, .bytes = (f64)dtype_bytes(F32) * (f64)(c->splits + 1) * values,
         .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows),
                     (u64)product_batches(p) },
         .local = { alone ? 1 : 64, 1, 1 },
@@ -109,7 +110,8 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
 
 static range from(const struct operand *o)
 {
-    return (range){ o->r.mem, o->r.off + 4 * (u64)o->at, o->r.bytes - 4 * (u64)o->at };
+    u64 at = dtype_bytes(o->type) * (u64)o->at;
+    return (range){ o->r.mem, o->r.off + at, o->r.bytes - at };
 }
 
 static void emit_blas(launches *l, const struct product *p, const char *label)
@@ -131,7 +133,7 @@ static bool same_place(const struct operand *a, const struct operand *b)
 static bool wants_blas(dev *d, const struct product *p)
 {
     bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep &&
-                 p->act == PRODUCT_LINEAR;
+                 p->act == ACT_NONE;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
            MIN(MIN(p->m, p->n), p->k) >= product_tune(d, p, "BLAS") && dev_blas(d);
 }
@@ -141,7 +143,7 @@ void product_emit(launches *l, const struct product *given, const char *label)
     dev *d = launches_dev(l);
     struct product p = *given;
     if (p.other.r.mem && !p.times && same_place(&p.other, &p.c)) {
-        check(p.act == PRODUCT_LINEAR && !p.accumulate,
+        check(p.act == ACT_NONE && !p.accumulate,
               "%s: product onto its own result after an activation", label);
         p.accumulate = true;                     // the same sum, in the form that may be cut along k
         p.other = (struct operand){ 0 };

@@ -13,9 +13,15 @@
 /* Where an operand lies: element `at + outer * o + inner * i + row * r + c` of the range is row r, column c
  * of batch (o, i). Strides in elements; 0 shares one matrix among batches. Columns are contiguous. No
  * alignment is asked of `at`. */
-struct operand { range r; i64 at, row, outer, inner; };
+struct operand { range r; i64 at, row, outer, inner; enum dtype type; };
 
-enum product_act { PRODUCT_LINEAR, PRODUCT_GELU };
+/* An activation of cl/act.def, or none. */
+enum act {
+    ACT_NONE,
+#define ACT(name, value, slope) ACT_##name,
+#include "cl/act.def"
+#undef ACT
+};
 /* Nothing, the value before the activation, the activation's derivative there; sums of stored A's columns
  * (where product_sums() can, and A is transposed). */
 enum product_keep { KEEP_NOTHING, KEEP_PRE, KEEP_SLOPE, KEEP_SUMS };
@@ -29,7 +35,7 @@ struct product {
     bool ta, tb;                     /* A is stored (k m) instead of (m k); B (n k) instead of (k n) */
     struct operand a, b, c;
     struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
-    enum product_act act;            /* GELU with the exact erf */
+    enum act act;
     struct operand other;            /* laid out as it likes; added after act; r.mem NULL: none */
     bool times;                      /* it is multiplied with instead */
     enum product_keep keep;          /* a second result, for the backward part, goes to.. */

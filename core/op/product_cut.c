@@ -62,8 +62,8 @@ static i64 splits_cpu(const dev *d, const struct product *p)
     i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * product_batches(p), splits = 1;
     if (blocks < product_tune(d, p, "BLOCKS"))
         splits = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / product_tune(d, p, "PART"), 1));
-    if (p->accumulate && p->act == PRODUCT_GELU)
-        splits = MAX(splits, 2);                    // the old value may not mix with the sums before the GELU
+    if (p->accumulate && p->act)
+        splits = MAX(splits, 2);                  // the old value is added after the activation
     return splits;
 }
 
@@ -104,7 +104,7 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(d);
     if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
         t.rows = 6;
-    i64 wide = 16 * t.vectors, room = (i64)info->local_mem / 4, units = info->compute_units;
+    i64 wide = 16 * t.vectors, room = (i64)(info->local_mem / dtype_bytes(F32)), units = info->compute_units;
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     cut_k(p, splits_cpu(d, p), 16, &c);
     choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
@@ -160,7 +160,7 @@ struct cut product_cut(const dev *d, const struct product *p)
 u64 product_scratch(const dev *d, const struct product *p)
 {
     i64 splits = product_cut(d, p).splits, columns = p->n + (p->keep == KEEP_SUMS);
-    return splits > 1 ? 4 * (u64)splits * (u64)(p->m * columns * product_batches(p)) : 0;
+    return splits > 1 ? dtype_bytes(F32) * (u64)splits * (u64)(p->m * columns * product_batches(p)) : 0;
 }
 
 bool product_sums(const dev *d) { return d && dev_class(d) == DEV_CPU && dev_has_override(d, "matmul"); }

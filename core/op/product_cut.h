@@ -14,7 +14,8 @@ struct cut {
 };
 
 struct cut product_cut(const dev *d, const struct product *p);
-i64 product_tune(const dev *d, const struct product *p, const char *macro);   /* of this shape, or the class */
+/* The tunable's value for this shape, or else for the device's class. */
+i64 product_tune(const dev *d, const struct product *p, const char *macro);
 static inline i64 product_batches(const struct product *p) { return p->outer * p->inner; }
 
 #endif

@@ -46,7 +46,7 @@ static void launch_sum(const node *n, launches *l, range from, range to, i64 a, 
 {
     bool rows = b == 1;
     launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name,
-                 .bytes = 4.0 * (f64)(a * b) * (f64)(r + parts) };
+                 .bytes = (f64)dtype_bytes(n->type) * (f64)(a * b) * (f64)(r + parts) };
     i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
     const arg args[] = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),
                          ARG_LONG(part), ARG_LONG(block) };
@@ -66,7 +66,7 @@ static void sum_emit(const node *n, launches *l)
 static u64 sum_scratch(const node *n)
 {
     struct split s = split_of(n);
-    return s.parts > 1 ? 4 * (u64)(s.a * s.parts * s.b) : 0;
+    return s.parts > 1 ? dtype_bytes(F32) * (u64)(s.a * s.parts * s.b) : 0;
 }
 
 static void sum_vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }

@@ -3,7 +3,11 @@
  * their gradients; elsewhere, and under JETCL_TRACE=no_join, the same is composed of the ops that say it. */
 #include "op/op.h"
 
-enum { ENTMAX = 1, DRAWN = 2, GIVEN = 4 };    /* flags of cl/cpu/route.cl: how to combine, whence the noise */
+enum {
+#define FLAG(name, value) name = value,
+#include "cl/route_flags.def"
+#undef FLAG
+};
 struct route_args { int flags; f32 std; u32 stream; };
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }
@@ -15,7 +19,7 @@ static i64 second(const node *logits) { return ROUND_UP(node_count(logits), (i64
 
 static u64 column_bytes(const node *logits, u64 n)
 {
-    return 4 * n * (u64)ROUND_UP(slots_of(logits), (i64)16);
+    return dtype_bytes(F32) * n * (u64)ROUND_UP(slots_of(logits), (i64)16);
 }
 
 /* ---- the gradient: dlogits, and behind it each image's share of both temperatures' --------------------- */
@@ -33,7 +37,7 @@ static void route_grad_emit(const node *n, launches *l)
     const struct route_args *a = n->args;
     const node *x = n->in[0];
     launch_add(l, &(launch){ .file = "route", .kernel = "route_grad", .label = n->name,
-        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 24.0 * (f64)node_count(x),
+        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 6 * (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
                   ARG_RANGE(n->in[3]->home), ARG_RANGE(n->in[4]->home), ARG_LONG(second(x)),
                   ARG_RANGE(n->home), ARG_LONG(parts_offset(x)), ARG_LONG(tokens_of(x)),
@@ -56,7 +60,7 @@ static void route_emit(const node *n, launches *l)
     const struct route_args *a = n->args;
     const node *x = n->in[0];
     launch_add(l, &(launch){ .file = "route", .kernel = "route", .label = n->name,
-        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 12.0 * (f64)node_count(x),
+        .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 3 * (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
                   ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home),
                   ARG_LONG(second(x)), ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std),

@@ -20,7 +20,7 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
         if (i != axis)
             *(i < axis ? &a : &b) *= n->shape.d[i];
     launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
-                 .bytes = 4.0 * (f64)node_count(n) * (1 + n->n_in) };
+                 .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
     i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS");
     i64 groups = CEIL_DIV(b, block);
     int c = grid_operands(n, &k);

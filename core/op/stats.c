@@ -28,9 +28,9 @@ static struct layout layout_of(const node *n)
     l.groups = s->by_image ? l.images : 1;
     l.parts = CEIL_DIV(s->by_image ? l.per_image : node_count(x), (i64)PART);
     u64 align = n->g->d ? dev_info(n->g->d)->align : 128, words = (u64)(l.strips * l.all * STRIP);
-    l.sums = ROUND_UP(4 * words, align);
-    l.limit = l.sums + ROUND_UP(8 * words, align);
-    l.found = l.limit + ROUND_UP(4 * (u64)l.groups, align);
+    l.sums = ROUND_UP(dtype_bytes(I32) * words, align);
+    l.limit = l.sums + ROUND_UP(2 * dtype_bytes(F32) * words, align);
+    l.found = l.limit + ROUND_UP(dtype_bytes(F32) * (u64)l.groups, align);
     l.counts = l.found + ROUND_UP(16 * (u64)l.groups, align);
     l.end = l.counts + (s->limit == STATS_ZERO ? 0 : 1024 * (u64)(l.groups * l.parts));
     return l;
@@ -61,7 +61,7 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
     range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts);
     range counts = part_of(n, t->counts, t->end);
     launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups },
-                     .local = { 1, 1 }, .bytes = 4.0 * (f64)node_count(x) };
+                     .local = { 1, 1 }, .bytes = (f64)node_bytes(x) };
     launch join = { .file = "limits", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
     if (s->limit == STATS_MEAN_STD) {
         parts.kernel = "limit_moments";
@@ -107,24 +107,27 @@ static void stats_emit(const node *n, launches *l)
     range bits = part_of(n, 0, t.sums), sums = part_of(n, t.sums, t.limit);
     if (s->limit != STATS_ZERO)
         emit_limits(n, l, &t);
-    // On GPUs an item takes a channel, and 16 x 16 of them (8 x 8) a square of pairs; elsewhere an item is a group.
+    // On GPUs an item takes a channel, and 16 x 16 of them (8 x 8) a square of pairs; elsewhere an item is a
+    // group.
     const dev *d = launches_dev(l);
     bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "stats");
-    u64 items = gpu ? STRIP : 1, side = !gpu ? 1 : dev_info(d)->max_group < 256 ? 8 : 16, strips = (u64)t.strips;
+    u64 items = gpu ? STRIP : 1, side = !gpu ? 1 : dev_info(d)->max_group < 256 ? 8 : 16;
+    u64 strips = (u64)t.strips;
     launch pack = { .file = "stats", .kernel = "stats_pack", .label = n->name,
-        .global = { strips * items, (u64)t.images }, .local = { items, 1 }, .bytes = 4.0 * (f64)node_count(x),
+        .global = { strips * items, (u64)t.images }, .local = { items, 1 }, .bytes = (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(job->home),
                   ARG_RANGE(part_of(n, t.limit, t.found)), ARG_LONG(t.n), ARG_LONG(t.channels),
                   ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all),
                   ARG_INT(s->limit == STATS_ZERO ? -1 : s->by_image) } };
     launch add = { .file = "stats", .kernel = "stats_add", .label = n->name,
         .global = { strips * (gpu ? STRIP : STRIP / 16) }, .local = { items },
-        .bytes = 12.0 * (f64)(t.strips * t.all * STRIP),
+        .bytes = 3 * (f64)dtype_bytes(F32) * (f64)(t.strips * t.all * STRIP),
         .args = { ARG_RANGE(bits), ARG_RANGE(sums), ARG_RANGE(s->state), ARG_RANGE(job->home),
                   ARG_LONG(t.words), ARG_LONG(t.images), ARG_LONG(t.all), ARG_LONG(t.strips * STRIP) } };
     launch pairs = { .file = "pairs", .kernel = "pairs", .label = n->name,
         .global = { strips * side, strips * side }, .local = { side, side },
-        .defs = side > 1 ? arena_printf(n->g->a, "-DSIDE=%d", (int)side) : NULL, .bytes = 4.0 * (f64)(t.channels * t.channels),
+        .defs = side > 1 ? arena_printf(n->g->a, "-DSIDE=%d", (int)side) : NULL,
+        .bytes = (f64)dtype_bytes(I32) * (f64)(t.channels * t.channels),
         .args = { ARG_RANGE(bits), ARG_RANGE(s->together), ARG_LONG(t.channels), ARG_LONG(t.all) } };
     launch_add(l, &pack);
     launch_add(l, &add);

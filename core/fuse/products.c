@@ -1,0 +1,120 @@
+/* products.c: a product absorbs what follows it. The consumer becomes the product: it stands after every
+ * operand.
+ *
+ *     matmul + bias, act of it, + residual     -> one product with an epilogue
+ *     act and act' of one product              -> the first keeps act', the gradient's multiplies by it
+ */
+#include "fuse/passes.h"
+
+static bool plain_product(const node *n)
+{
+    const struct matmul_args *m = n->args;
+    return n->op == &matmul_op && !m->act && !m->residual && !m->factor && !m->sums;
+}
+
+/* Makes n the product p with one more operand (or none). */
+static struct matmul_args *absorb(node *n, node *p, node *extra, int *uses)
+{
+    graph *g = n->g;
+    struct matmul_args *m = arena_one(g->a, struct matmul_args);
+    *m = *(const struct matmul_args *)p->args;
+    uses_forget(n, uses);
+    n->op = &matmul_op;
+    n->args = m;
+    n->n_in = p->n_in;
+    memcpy(n->in, p->in, sizeof n->in);
+    if (extra)
+        n->in[n->n_in++] = extra;
+    uses_add(n, uses);
+    return m;
+}
+
+static bool is_bias(const node *p, const node *b)
+{
+    const struct matmul_args *m = p->args;
+    i64 cols = node_dim(p, -1);
+    if (m->bias || node_dim(b, -1) != cols)
+        return false;
+    // (n) for all, or (batch.. 1 n): one row per batch of a batched product
+    bool batched = p->in[1]->shape.nd > 2 && b->shape.nd == p->shape.nd && node_dim(b, -2) == 1;
+    return node_count(b) == cols || (batched && node_count(b) * node_dim(p, -2) == node_count(p));
+}
+
+static void fuse_add(node *n, int *uses)
+{
+    for (int k = 0; k < 2 && n->n_in == 2; k++) {
+        node *p = n->in[k], *other = n->in[1 - k];
+        if (p == other || !plain_product(p) || !uses_private(p, uses) || !shape_equal(p->shape, n->shape))
+            continue;
+        if (is_bias(p, other)) {
+            struct matmul_args *m = absorb(n, p, other, uses);
+            m->bias = n->n_in - 1;
+            return;
+        }
+        if (shape_equal(other->shape, n->shape)) {
+            struct matmul_args *m = absorb(n, p, other, uses);
+            m->residual = n->n_in - 1;
+            return;
+        }
+    }
+}
+
+/* The first node from `from` on that reads p; NULL: none. */
+static node *reader(const node *p, int from)
+{
+    for (size_t i = (size_t)from; i < p->g->n; i++)
+        for (int k = 0; k < p->g->nodes[i]->n_in; k++)
+            if (p->g->nodes[i]->in[k] == p)
+                return p->g->nodes[i];
+    return NULL;
+}
+
+/* act(product): if another node reads the value before the activation, that is still written; or, if it is
+ * just the gradient, the activation's derivative, since both need the same exponential and error function. */
+static void fuse_act(node *n, enum act act, int *uses)
+{
+    node *p = n->in[0];
+    if (!plain_product(p) || p->keep || p->fixed || p->maker || reader(p, p->id + 1) != n)
+        return;
+    node *other = reader(p, n->id + 1);
+    bool slope = other && uses[p->id] == 2 && map_act(other, 1) == act && other->in[0] == p;
+    struct matmul_args *m = absorb(n, p, NULL, uses);
+    m->act = act;
+    if (other)
+        p->maker = n;
+    if (slope)
+        m->slope = p;
+    else
+        m->pre = other ? p : NULL;
+    if (slope) {
+        uses_forget(other, uses);
+        map_become_mul(other, other->in[1], p);
+        uses_add(other, uses);
+    }
+}
+
+/* product * slope: what the forward part has kept. */
+static void fuse_mul(node *n, int *uses)
+{
+    node *p = n->in[0], *slope = n->in[1];
+    if (plain_product(p) && uses_private(p, uses) && slope->maker && shape_equal(slope->shape, n->shape)
+        && shape_equal(p->shape, n->shape)) {
+        struct matmul_args *m = absorb(n, p, slope, uses);
+        m->factor = n->n_in - 1;
+    }
+}
+
+void fuse_products(graph *g)
+{
+    int *uses = uses_count(g);
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        enum act act = map_act(n, 0);
+        if (map_is(n, "add", 0))
+            fuse_add(n, uses);
+        else if (act)
+            fuse_act(n, act, uses);
+        else if (map_is(n, "mul", 0))
+            fuse_mul(n, uses);
+    }
+}

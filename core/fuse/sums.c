@@ -1,0 +1,98 @@
+/* sums.c: sums that another kernel can compute on the way.
+ *
+ *     a^T b, and the sums of a's columns       -> one product that reads a once (bias gradients)
+ *     x's adjoint + layernorm's dx             -> layernorm's gradient with one more operand
+ *     pad(a, front) + pad(b, back)             -> a concatenation
+ */
+#include "fuse/passes.h"
+
+/* ---- sums of columns ----------------------------------------------------------------------------------- */
+
+/* a^T b also computes the sums of a's columns. */
+static void fuse_column_sums(node *n, const int *uses)
+{
+    node *a = n->in[0];
+    for (size_t i = 0; i < n->g->n && a->shape.nd == 2 && matmul_sums(n); i++) {
+        node *s = n->g->nodes[i];
+        bool fits = op_sums_rows(s, node_dim(a, 1)) && source_of(s->in[0]) == source_of(a);
+        if (!fits || s->maker || uses[s->id])
+            continue;
+        struct matmul_args *m = arena_one(n->g->a, struct matmul_args);
+        *m = *(const struct matmul_args *)n->args;
+        m->sums = s;
+        n->args = m;
+        s->maker = n;
+    }
+}
+
+/* ---- layernorm's gradient adds what flows past the norm ------------------------------------------------ */
+
+/* x + f(norm(x)) passes its adjoint on, and adds the norm's dx to it. Here the producer absorbs the sum, as
+ * dx's sums for the weights are read before n: the adjoint becomes dx's first operand, and n a view of dx. */
+static bool fuse_norm_grad(node *n, node *dx, node *past, int *uses)
+{
+    bool early = past->id < dx->id && !source_of(past)->maker;
+    if (dx->op != &layernorm_grad_op || dx->n_in > 3 || !uses_private(dx, uses) || !early
+        || !shape_equal(past->shape, dx->shape))
+        return false;
+    uses_forget(n, uses);
+    uses_forget(dx, uses);
+    memmove(dx->in + 1, dx->in, sizeof dx->in[0] * (size_t)dx->n_in++);
+    dx->in[0] = past;
+    op_become_view(n, dx);
+    uses_add(dx, uses);
+    uses_add(n, uses);
+    return true;
+}
+
+static void fuse_norm_grads(graph *g)
+{
+    int *uses = uses_count(g);
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (map_is(n, "add", 0) && n->n_in == 2 && !fuse_norm_grad(n, n->in[0], n->in[1], uses))
+            fuse_norm_grad(n, n->in[1], n->in[0], uses);
+    }
+}
+
+void fuse_sums(graph *g)
+{
+    int *uses = uses_count(g);
+    for (size_t i = 0; i < g->n; i++)
+        if (g->nodes[i]->op == &matmul_op)
+            fuse_column_sums(g->nodes[i], uses);
+    fuse_norm_grads(g);
+}
+
+/* ---- disjoint pads that fill an array are a concatenation ---------------------------------------------- */
+
+/* The gradient of cutting an array in two: add(view(pad(a, front)), view(pad(b, back))) -> view(join(a, b)).
+ * Here: the pad of the whole that n is, or is a view of, if only the sum reads it. */
+static node *flat_pad(node *n, const int *uses)
+{
+    node *p = n->op == &view_op ? n->in[0] : n;
+    bool whole = node_count(p) == node_count(n) && p->op == &pad_op && p->shape.nd == 1;
+    return whole && uses_private(p, uses) && (p == n || uses_private(n, uses)) ? p : NULL;
+}
+
+void fuse_pads(graph *g)
+{
+    int *uses = uses_count(g);
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (!map_is(n, "add", 0) || n->n_in != 2 || node_count(n->in[0]) != node_count(n->in[1]))
+            continue;
+        node *a = flat_pad(n->in[0], uses), *b = flat_pad(n->in[1], uses);
+        if (!a || !b)
+            continue;
+        node *last = a->id < b->id ? b : a;
+        uses_forget(last, uses);
+        bool joined = op_become_join(last, a, b);
+        uses_add(last, uses);
+        if (!joined)
+            continue;
+        uses_forget(n, uses);
+        op_become_view(n, last);
+        uses_add(n, uses);
+    }
+}
