@@ -65,7 +65,7 @@ static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, 
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
     curl_easy_setopt(c, CURLOPT_NOPROGRESS, 0L);
-    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, show);
+    curl_easy_setopt(c, CURLOPT_XFERINFOFUNCTION, fetch_show);
     curl_easy_setopt(c, CURLOPT_XFERINFODATA, d);
     CURLcode rc = curl_easy_perform(c);
     progress_done();
@@ -243,7 +243,7 @@ static int unpack_beside(arena *a, const char *path, const char *into)
     const char *fresh = arena_printf(a, "%s.%d.tmp", path, (int)getpid());
     int rc = file_mkdirs(fresh) || unpack(path, fresh) ? -1 : 0;
     rc = rc || file_mkdirs(into) || move_in(a, fresh, into) ? -1 : 0;
-    nftw(fresh, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    nftw(fresh, fetch_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
 }
 

@@ -100,7 +100,7 @@ int gif_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
 {
     struct source s = { p, n };
     int code = 0;
-    GifFileType *g = DGifOpen(&s, read_bytes, &code);
+    GifFileType *g = DGifOpen(&s, gif_read_bytes, &code);
     int bad = !g || gif_draw(g, info, want, out);
     const char *what = g && g->Error ? GifErrorString(g->Error) : code ? GifErrorString(code) : NULL;
     if (g)
