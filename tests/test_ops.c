@@ -16,7 +16,7 @@ static node *build_routing(node **x, bool entmax)
     return op_add(op_scale(r.disp, 2), r.comb);
 }
 
-/* ---- map.def as C: f_NAME the values, d_NAME, da_NAME, db_NAME the derivatives -------------------------- */
+/* ---- map.def as C: f_NAME the values, d_NAME, da_NAME, db_NAME the derivatives -----------------------*/
 
 static f64 gelu(f64 x) { return plain_phi(x); }
 static f64 gelu_grad(f64 x) { return 0.5 * (1 + erf(x / sqrt(2))) + x * exp(-x * x / 2) / sqrt(2 * M_PI); }

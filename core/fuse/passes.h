@@ -7,7 +7,7 @@
 /* ---- drop.c */
 void drop_dead(graph *g);
 
-/* ---- uses.c: how often each node, by id, is an operand. A pass counts once and keeps the counts up to date */
+/* ---- uses.c: how often each node, by id, is an operand. A pass counts once and updates its counts */
 int *uses_count(graph *g);
 void uses_forget(const node *n, int *uses);      /* before n's operands change */
 void uses_add(const node *n, int *uses);         /* after they did */

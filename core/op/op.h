@@ -57,7 +57,7 @@ struct matmul_args {
     int trans;
     enum act act;
     int bias, residual, factor;                   /* which operand, or 0; only one of the last two */
-    /* Second results for the backward part, or NULL: the value before the activation, or its derivative there;
+    /* Second results for the backward part, or NULL: the value before the activation, or its derivative;
      * the sums of stored a's columns. At most one. */
     node *pre, *slope, *sums;
     f32 alpha;
