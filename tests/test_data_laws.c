@@ -494,7 +494,7 @@ static void levels(void **state)
     struct image m = { 0 };
     image_room(mem, &m, SIDE, SIDE);
     for (int i = 0; i < SIDE * SIDE; i++)         // enough colours to tell the operations apart
-        memcpy(m.rgb + 3 * i, (u8[][3]){ { 30, 90, 200 }, { 120, 160, 10 }, { 0, 64, 255 } }[i / SIDE % 3], 3);
+        memcpy(m.rgb + 3 * i, (u8[][3]){ { 45, 90, 200 }, { 120, 160, 60 }, { 50, 64, 255 } }[i / SIDE % 3], 3);
     for (int k = 0; k < countof(row); k++) {
         f64 seen[112] = { 0 }, chance[112], mean = row[k][0], std = row[k][1], all = 0, n = 0;
         struct augment_options o = asked("levels", &m, 1,
@@ -531,8 +531,10 @@ static void levels(void **state)
 /* Of Beta(a, a), by the midpoint rule in t where x = t^k near 0 takes the pole away. */
 static f64 beta_cdf(f64 x, f64 a)
 {
-    enum { STEPS = 200 };
+    enum { STEPS = 400 };
     f64 k = fmax(1, 2 / a), half = 0, part = 0, end = fmin(x, 1 - x);
+    if (end <= 0)
+        return x > 0.5;
     for (int side = 0; side < 2; side++) {
         f64 top = pow(side ? end : 0.5, 1 / k), sum = 0;
         for (int i = 0; i < STEPS; i++) {
@@ -549,11 +551,11 @@ static f64 beta_cdf(f64 x, f64 a)
 static void mixup(void **state)
 {
     (void)state;
-    enum { DRAWS = 8000 };
+    enum { DRAWS = 100000, BINS = 64 };
     static const f64 alphas[] = { 0.3, 0.8, 3 };
     i32 partner[4];
     for (int k = 0; k < countof(alphas); k++) {
-        f64 *lambda = arena_array(mem, f64, DRAWS), orders[256] = { 0 }, chance[256] = { 0 };
+        f64 lambda[BINS] = { 0 }, share[BINS], orders[256] = { 0 }, chance[256] = { 0 };
         struct augment_options a = { .mixup = alphas[k] };
         for (int i = 0; i < DRAWS; i++) {
             struct mix m = { .partner = partner };
@@ -561,7 +563,7 @@ static void mixup(void **state)
             mix_choose(&m, &a, 5, i / 100, i % 100, 4, SIDE);
             assert_true(m.mixup && !m.cutmix && m.lambda >= 0 && m.lambda <= 1);
             assert_true(!m.box[0] && m.box[1] == SIDE && !m.box[2] && m.box[3] == SIDE);
-            lambda[i] = m.lambda;
+            lambda[MIN(BINS - 1, (int)(BINS * m.lambda))]++;
             for (int j = 0; j < 4; j++)
                 code = 4 * code + partner[j];
             orders[code]++;
@@ -572,7 +574,9 @@ static void mixup(void **state)
                 seen |= 1u << (code >> 2 * j & 3);
             chance[code] = seen == 15 ? 1.0 / 24 : 0;
         }
-        draws_follow("Mixup's lambda", lambda, DRAWS, beta_cdf, alphas[k]);
+        for (int i = 0; i < BINS; i++)
+            share[i] = beta_cdf((i + 1.0) / BINS, alphas[k]) - beta_cdf((f64)i / BINS, alphas[k]);
+        bins_follow("Mixup's lambda", lambda, share, BINS, DRAWS);
         bins_follow("Mixup's partners", orders, chance, 256, DRAWS);
     }
 }

@@ -16,12 +16,14 @@ static const char *fields_of(const struct data_options *o)
         only = arena_printf(mem, "%s%s,", only, o->only[i]);
     return arena_printf(mem,
         "set=%s root=%s split=%s only=%s image=%d workers=%d batch=%d train=%d seed=%llu eval_short=%d fold=%d "
-        "bilinear=%d exif=%d released=%d skip_errors=%d keep_decoded=%d fast_decode=%d mean=%g,%g,%g "
+        "bilinear=%d exif=%d released=%d skip_errors=%d keep_decoded=%d fast_decode=%d has_mean=%d has_std=%d "
+        "mean=%g,%g,%g "
         "std=%g,%g,%g ra_ops=%d ra_magnitude=%g ra_std=%g erasing=%g mixup=%g cutmix=%g smoothing=%g "
         "scale_min=%g flip=%d pad=%d limit=%lld spread=%d ",
         o->set, o->root, o->split, only, o->image, o->workers, o->batch, o->train,
         (unsigned long long)o->seed, o->eval_short, o->fold, o->bilinear, o->exif, o->released,
-        o->skip_errors, o->keep_decoded, o->fast_decode, (f64)o->mean[0], (f64)o->mean[1], (f64)o->mean[2],
+        o->skip_errors, o->keep_decoded, o->fast_decode, o->has_mean, o->has_std,
+        (f64)o->mean[0], (f64)o->mean[1], (f64)o->mean[2],
         (f64)o->std[0], (f64)o->std[1], (f64)o->std[2], g->ra_ops, g->ra_magnitude, g->ra_std, g->erasing,
         g->mixup, g->cutmix, g->smoothing, g->scale_min, g->flip, g->pad, (long long)o->limit, o->spread);
 }
@@ -67,9 +69,9 @@ static void every_key_sets_its_fields(void **state)
         { "data.exif=off", "exif=0", "exif=0" },
         { "data.interpolation=bilinear", "bilinear=1", "bilinear=1" },
         { "data.fast_decode=off", "fast_decode=0", "" },
-        { "data.mean=[1, 2, 3]", "mean=1,2,3", "mean=1,2,3" },
-        { "data.mean=[9]", "mean=9,9,9", "mean=9,9,9" },
-        { "data.std=[4, 5, 6]", "std=4,5,6", "std=4,5,6" },
+        { "data.mean=[1, 2, 3]", "has_mean=1 mean=1,2,3", "has_mean=1 mean=1,2,3" },
+        { "data.mean=[9]", "has_mean=1 mean=9,9,9", "has_mean=1 mean=9,9,9" },
+        { "data.std=[4, 5, 6]", "has_std=1 std=4,5,6", "has_std=1 std=4,5,6" },
         { "seed=8", "seed=8", "seed=8" },
         { "seed=4294967303", "seed=4294967303", "seed=4294967303" },
         { "variant=paper", "released=0", "released=0" },
@@ -100,7 +102,8 @@ static void every_key_sets_its_fields(void **state)
     }
     assert_string_equal(whole[1],
         "set=pets root=/r split=train only= image=24 workers=3 batch=512 train=1 seed=7 eval_short=27 fold=1 "
-        "bilinear=0 exif=1 released=1 skip_errors=0 keep_decoded=1 fast_decode=1 mean=0,0,0 std=0,0,0 "
+        "bilinear=0 exif=1 released=1 skip_errors=0 keep_decoded=1 fast_decode=1 has_mean=0 has_std=0 "
+        "mean=0,0,0 std=0,0,0 "
         "ra_ops=2 ra_magnitude=9 ra_std=0.5 erasing=0.25 mixup=0.8 cutmix=1 smoothing=0.1 scale_min=0.08 "
         "flip=1 pad=0 limit=0 spread=0 ");
     assert_string_equal(difference(whole[1], whole[0]), "split=test batch=64 train=0 fast_decode=0");
@@ -135,7 +138,8 @@ static struct data_options everything(const char *root)
 {
     return (struct data_options){
         .set = "folder", .root = root, .split = "train", .image = SIDE, .workers = 2, .batch = 4, .train = true,
-        .seed = 7, .exif = true, .fast_decode = true, .mean = { 120, 110, 100 }, .std = { 60, 50, 40 },
+        .seed = 7, .exif = true, .fast_decode = true, .has_mean = true, .has_std = true,
+        .mean = { 120, 110, 100 }, .std = { 60, 50, 40 },
         .augment = { 2, 9, 0.5, .erasing = 0.5, .mixup = 0.8, .cutmix = 1, .smoothing = 0.1, .scale_min = 0.3,
                      .flip = true } };
 }
@@ -220,6 +224,10 @@ static void every_field_moves_its_bytes(void **state)
     CASE(PIXELS, x.augment.ra_magnitude = 5);
     CASE(PIXELS, x.augment.ra_std = 0);
     CASE(PIXELS, x.augment.scale_min = 0.5);
+    CASE(PIXELS, x.augment.scale_min = 0);
+    const struct prints least = prints_of(&x, 0);
+    CASE(PIXELS, x.augment.scale_min = 0.08);                 // is what 0 stands for
+    assert_int_equal(changed(least, prints_of(&x, 0)), 0);
     CASE(PIXELS, x.augment.flip = false);
     CASE(PIXELS, x.augment.pad = 2);
     CASE(ERASED, x.augment.erasing = 0.9);
@@ -325,6 +333,63 @@ static void kinds_do_not_share_draws(void **state)
     CASE(PARTNERS | MIXED | SOFT, x.augment.cutmix = 1);
 }
 
+/* What seed 7 draws in epoch 3: a run that is repeated with a later version has the same images. Crops by their
+ * corners, mirrored ones with the right side first; erased rectangles; orders; partners and shares. */
+static void draws_of_a_seed_stay(void **state)
+{
+    (void)state;
+    static const int order[6] = { 3, 2, 1, 4, 5, 0 }, partners[6] = { 0, 2, 1, 1, 0, 2 };
+    static const int crops[6][4] = { { 21, 1, 6, 17 }, { 3, 0, 17, 13 }, { 2, 5, 18, 19 }, { 0, 4, 13, 19 },
+                                     { 1, 1, 20, 16 }, { 5, 0, 17, 16 } };
+    static const int erased[6][4] = { { 8, 22, 9, 23 }, { 18, 23, 7, 14 }, { 10, 18, 0, 16 }, { 3, 8, 5, 10 },
+                                      { 2, 23, 1, 8 }, { 10, 15, 15, 20 } };
+    static const int mixed[2][4] = { { 0, 24, 0, 24 }, { 0, 24, 0, 24 } };
+    struct image m = { 0 };
+    image_room(mem, &m, 24, 20);
+    for (int i = 0; i < 24 * 20; i++)
+        memcpy(m.rgb + 3 * i, (u8[]){ (u8)(10 * (i % 24)), (u8)(12 * (i / 24)), 5 }, 3);
+    for (int i = 0; i < 6; i++)
+        write_png(at("frozen/train/a/%d.png", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    struct data_options o = everything(at("frozen"));
+    o.bilinear = true;
+    o.batch = 3;
+    o.augment = (struct augment_options){ .scale_min = 0.2, .flip = true, .erasing = 1, .mixup = 0.8,
+                                          .cutmix = 1 };
+    dataset *d = data_open(&o);
+    loader *l = loader_open(d, &o);
+    loader_start(l, 3, 0);
+    for (int n = 0; n < 2; n++) {
+        const struct batch *b = loader_next(l);
+        for (int k = 0; k < 3; k++) {
+            const struct recipe *r = &b->recipes[k];
+            const u8 *first = b->pixels + k * SIDE * SIDE * 3, *last = first + (SIDE * SIDE - 1) * 3;
+            i64 i = b->index[k];
+            const int crop[4] = { first[0] / 10, first[1] / 12, last[0] / 10, last[1] / 12 };
+            assert_int_equal(i, order[3 * n + k]);
+            assert_int_equal(r->partner, partners[3 * n + k]);
+            assert_memory_equal(crop, crops[i], sizeof crop);
+            assert_memory_equal(r->own.box, erased[i], sizeof r->own.box);
+            assert_memory_equal(r->mixed, mixed[n], sizeof r->mixed);
+        }
+        loader_release(l, b);
+    }
+    loader_close(l);
+    data_close(d);
+    static const struct { bool mixup; int millionths; i32 box[4]; } mix[6] = {
+        { 1, 312617, { 0, 24, 0, 24 } }, { 1, 29317, { 0, 24, 0, 24 } },
+        { 1, 840032, { 0, 24, 0, 24 } }, { 1, 249584, { 0, 24, 0, 24 } },
+        { 0, 968750, { 0, 3, 11, 17 } }, { 1, 155263, { 0, 24, 0, 24 } },
+    };
+    for (int n = 0; n < 6; n++) {
+        i32 partner[3];
+        struct mix x = { .partner = partner };
+        mix_choose(&x, &o.augment, 7, 3, n, 3, SIDE);
+        assert_int_equal(x.mixup, mix[n].mixup);
+        assert_int_equal((int)rint(1e6 * x.lambda), mix[n].millionths);
+        assert_memory_equal(x.box, mix[n].box, sizeof x.box);
+    }
+}
+
 /* ---- evaluation to the pixel --------------------------------------------------------------------------- */
 
 /* Short edge to eval_short, the long one truncated; the square from the middle, halves to the even side. */
@@ -402,13 +467,24 @@ static void values_of_each_channel(void **state)
             assert_true(b.values->own[c][i] == 0.25f * v && b.values->other[c][i] == 0.75f * v);
         }
     struct data_options o = everything(pictures());
-    const f32 own_mean[3] = { 123.675f, 116.28f, 103.53f }, own_std[3] = { 58.395f, 57.12f, 57.375f };
+    const char *sets[] = { NULL, "data.mean=[10, 100, 200]", "data.std=[2, 4, 8]", "data.mean=[0]" };
+    const f32 zero[3] = { 0 }, own_mean[3] = { 123.675f, 116.28f, 103.53f };
+    const f32 own_std[3] = { 58.395f, 57.12f, 57.375f };
     f32 m[3], s[3];
+    for (int i = 0; i < 4; i++) {                 // one of them given: the other stays the set's own
+        const char *text = arena_printf(mem, "data: {set: folder, root: '%s'}\n", o.root);
+        struct data_options some = data_options_of(parsed(text, sets[i]), true);
+        dataset *d = data_open(&some);
+        data_mean_std(d, m, s);
+        assert_memory_equal(m, i == 3 ? zero : i == 1 ? mean : own_mean, sizeof m);
+        assert_memory_equal(s, i == 2 ? std : own_std, sizeof s);
+        data_close(d);
+    }
     for (int given = 0; given < 2; given++) {
         if (!given)
-            memset(o.mean, 0, sizeof o.mean), memset(o.std, 0, sizeof o.std);
+            o.has_mean = o.has_std = false;
         else
-            memcpy(o.mean, mean, sizeof o.mean), memcpy(o.std, std, sizeof o.std);
+            o.has_mean = o.has_std = true, memcpy(o.mean, mean, sizeof mean), memcpy(o.std, std, sizeof std);
         dataset *d = data_open(&o);
         data_mean_std(d, m, s);
         assert_memory_equal(m, given ? mean : own_mean, sizeof m);
@@ -482,7 +558,8 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
         TEST(every_key_sets_its_fields), TEST(every_field_moves_its_bytes), TEST(evaluation_draws_nothing),
-        TEST(each_kind_follows_seed_epoch_and_sample), TEST(kinds_do_not_share_draws), TEST(centre_crops),
+        TEST(each_kind_follows_seed_epoch_and_sample), TEST(kinds_do_not_share_draws),
+        TEST(draws_of_a_seed_stay), TEST(centre_crops),
         TEST(without_a_short_edge), TEST(values_of_each_channel), TEST(fills), TEST(soft_labels),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
