@@ -6,6 +6,10 @@ build=$1; shift
 here=$(dirname "$0")
 export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
 export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}"
+# Nothing of the user's: no settings, no data sets, no results that earlier runs kept.
+unset JETCL_DATA JETCL_LOG FORCE_COLOR
+export XDG_CONFIG_HOME="$PWD/$build/no-settings"
+[ "$JETCL_CACHE_DIR" != "$build/cache" ] || rm -rf "$build/cache"
 mkdir -p "$POCL_CACHE_DIR" "$build/log"
 passed=0 failed=0 skipped=0 failures=
 # cmocka lists failures and skips once more at the end of a group; a script may show a log of cmocka's.

@@ -119,8 +119,8 @@ if "$jetcl" devices >/dev/null 2>&1; then
 model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}
 train: {batch: 4}
 END
-    try 0 'attention  4x2x17x16 ' 'used from now on' tune "$dir/tune.yaml" --minutes 0.2
-    try 0 '"kernel":"matmul","shape":"' - tune "$dir/tune.yaml" --minutes 0.02 --json
+    try 0 'attention  4x2x17x16 ' 'used from now on' tune "$dir/tune.yaml" --minutes 60    # over in two seconds
+    try 0 '","shape":"' 'the time is over: 1 of 2' tune "$dir/tune.yaml" --minutes 0.000001 --json
     for f in "$dir"/cache/tuning/*.txt; do sed -i 's/^sum: ./sum: x/' "$f"; done
     try 0 - 'damaged; shipped values are used' bench --list peak
     unset JETCL_CACHE_DIR

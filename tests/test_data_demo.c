@@ -30,8 +30,10 @@ static void complete_or_absent(void **state)
         render_demo(folder);
         _exit(0);
     }
-    for (int i = 0; i < 200 && !beside("demo."); i++)
-        usleep(10000);
+    bool over = false;
+    while (!beside("demo.") && !(over = waitpid(child, NULL, WNOHANG)))
+        usleep(1000);
+    assert_false(over);
     kill(child, SIGKILL);
     waitpid(child, NULL, 0);
     assert_false(file_exists(folder));

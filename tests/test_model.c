@@ -3,6 +3,7 @@
 #include "on_device.h"
 #include "model/model.h"
 #include <math.h>
+#include <time.h>
 #include <unistd.h>
 
 #define LATE "model.moe.layers=[6,7,8,9,10,11]"
@@ -47,9 +48,9 @@ static void test_count(void **state)
     arena *a = arena_open("test");
     struct spec s = spec_with(a, r->set);
     struct model_count k;
-    f64 start = clock_now();
+    clock_t start = clock();
     assert_int_equal(model_count(a, &s, 8, 4, &k), 0);
-    assert_true(clock_now() - start < 30);        // an accident of the quadratic kind, not a benchmark
+    assert_true((f64)(clock() - start) / CLOCKS_PER_SEC < 60);   // an accident of the quadratic kind
     assert_int_equal(k.params, r->params);
     if (r->paper && (fabs(k.paper_macs / 1e9 - r->paper) > 5e-4 || fabs(k.macs / 1e9 - r->complete) > 5e-4))
         fail_msg("%s: %.4f and %.4f G", r->name, k.paper_macs / 1e9, k.macs / 1e9);

@@ -51,9 +51,7 @@ grep -q "$(sha256sum whole/ckpt/last.safetensors | cut -d' ' -f1)" child/env.jso
 
 "$jetcl" run exp.yaml --out stopped --set train.epochs=500 -q </dev/null >/dev/null 2>&1 &
 pid=$!
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-    [ -s stopped/ckpt/last.state ] && break; sleep 1
-done
+until [ -s stopped/ckpt/last.state ] || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
 kill -TERM $pid; wait $pid
 [ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
 grep -q "epoch 1/" stopped/log.txt; ok $? "a quiet run keeps its log"
@@ -76,9 +74,7 @@ interrupted() { # interrupted CODE MESSAGE arguments...: SIGINT as soon as activ
     "$jetcl" "$@" $slow --set recycle.from.experts=slow/ckpt/last.safetensors --set recycle.images=1800 \
         --cache-dir "$dir/none" </dev/null >/dev/null 2>log &
     pid=$!
-    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        grep -q loaded log && break; sleep 1
-    done
+    until grep -q loaded log || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
     kill -INT $pid; wait $pid; code=$?
     [ $code = "$want" ] && grep -q "$text" log
     ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
