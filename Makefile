@@ -59,6 +59,9 @@ tests: $(TESTS)
 check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/tests/test_init   ## data races and bounds of every kernel, under oclgrind
 	@sh tests/run.sh $(B) races
 
+check-gpu: $(B)/jetcl                         ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
+	@python3 tests/gpu/check.py --jetcl $(B)/jetcl --out $(B)/gpu $(GPU)
+
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers
 	$(MAKE) B=build/asan tests build/asan/jetcl \
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
@@ -125,5 +128,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races layers lint bench size install clean help FORCE
+.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races check-gpu layers lint bench size install clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)
