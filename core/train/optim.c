@@ -86,8 +86,7 @@ static f64 decay_of(const struct spec *s, const char *name, int nd)
 {
     if (text_ends(name, "pos_embed") || optim_has(name, "mlp.scale"))
         return 0;
-    bool slots = optim_has(name, ".mlp.slot_norm") || optim_has(name, ".mlp.phi");
-    if (s->optim.groups == GROUPS_released && slots)
+    if (s->optim.groups == GROUPS_released && optim_has(name, ".mlp.slot_norm"))
         return s->optim.weight_decay;             // a rule of their own replaces the one for norms
     return optim_is_norm(name, nd) || text_ends(name, ".bias") ? 0 : s->optim.weight_decay;
 }

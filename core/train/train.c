@@ -60,6 +60,9 @@ static f64 merit(const struct loop *t, const struct run_eval *got)
     }
 }
 
+/* A loss that is not a number is bettered by any that is. */
+static bool is_better(f64 now, f64 best) { return isnan(best) ? !isnan(now) : now > best; }
+
 static int evaluate_now(struct loop *t)
 {
     struct run_eval got;
@@ -67,7 +70,7 @@ static int evaluate_now(struct loop *t)
         return -1;
     got.epoch = (int)CEIL_DIV(t->at.step, t->per_epoch);
     got.step = t->at.step;
-    bool better = !t->at.best_epoch || merit(t, &got) > t->at.best;
+    bool better = !t->at.best_epoch || is_better(merit(t, &got), t->at.best);
     if (better) {
         t->at.best = merit(t, &got);
         t->at.best_epoch = got.epoch;
@@ -142,16 +145,22 @@ static int one_epoch(struct loop *t)
     return 0;
 }
 
-static int after_epoch(struct loop *t, bool *enough)
+/* Also asked of a state that is resumed. */
+static bool is_enough(const struct loop *t)
+{
+    const struct spec *s = spec_of(t);
+    return s->eval.patience && t->at.since_best >= s->eval.patience;
+}
+
+static int after_epoch(struct loop *t)
 {
     const struct spec *s = spec_of(t);
     bool last = t->at.step >= t->last_step;
     if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g && evaluate_now(t))
         return -1;
-    *enough = s->eval.patience && t->at.since_best >= s->eval.patience;
     bool whole = t->at.step == t->at.epoch * t->per_epoch;
     bool keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
-    return last || keep || *enough ? train_save(t, keep && s->keep.last) : 0;
+    return last || keep || is_enough(t) ? train_save(t, keep && s->keep.last) : 0;
 }
 
 static int open_loop(struct loop *t)
@@ -177,12 +186,11 @@ static int open_loop(struct loop *t)
 int train_loop(struct session *e, report *r, const char **reason)
 {
     struct loop t = { .e = e, .r = r };
-    bool enough = false;
     fail_clear();
     int rc = open_loop(&t);
-    while (!rc && !enough && t.at.step < t.last_step)
-        rc = one_epoch(&t) || after_epoch(&t, &enough) ? -1 : 0;
-    *reason = enough ? "patience" : "done";
+    while (!rc && !is_enough(&t) && t.at.step < t.last_step)
+        rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;
+    *reason = is_enough(&t) ? "patience" : "done";
     learner_close(&t.l);
     evaluator_close(&t.v);
     if (t.train)
