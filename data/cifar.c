@@ -11,7 +11,7 @@ static int add_records(dataset *d, int k, const char *name, int labels)
         return -1;
     const struct file_map *m = &d->map[k];
     if (!m->n || m->n % (u64)size)
-        return fail(FAULT_DATA, "%s/%s: %lu bytes are no whole number of records of %ld", d->root, name,
+        return fail(FAULT_DATA, "%s/%s: %lu bytes are not a multiple of the record size %ld", d->root, name,
                     (unsigned long)m->n, (long)size);
     for (const u8 *p = m->p; p < m->p + m->n; p += size) {
         if (p[labels - 1] >= d->classes)

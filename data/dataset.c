@@ -231,7 +231,7 @@ static int finish_open(dataset *d, const struct data_options *o)
     if (!d->n)
         return fail(FAULT_DATA, "%s: split '%s' holds no image", d->root, d->split);
     if (d->n > INT32_MAX)
-        return fail(FAULT_DATA, "%s: %ld samples are more than are counted here", d->root, (long)d->n);
+        return fail(FAULT_DATA, "%s: %ld samples, more than are supported", d->root, (long)d->n);
     memcpy(d->mean, o->has_mean ? o->mean : d->kind->mean, sizeof d->mean);
     memcpy(d->std, o->has_std ? o->std : d->kind->std, sizeof d->std);
     if (o->keep_decoded && !d->kind->pixels && small_enough(d, o))

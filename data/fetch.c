@@ -102,7 +102,7 @@ static int get_part(const char *url, const char *part)
         rc = CURLE_WRITE_ERROR;
     if (rc == CURLE_OK || again)
         return again;
-    return fail(FAULT_RUN, "%s: %s (run it again to go on)", url, *why ? why : curl_easy_strerror(rc));
+    return fail(FAULT_RUN, "%s: %s (run it again to continue)", url, *why ? why : curl_easy_strerror(rc));
 }
 
 static int fetch_checked(const struct data_source *s, const char *path)

@@ -54,7 +54,7 @@ int list_path_ok(const dataset *d, const char *what, slice path)
     for (size_t i = 0; i + 3 <= path.n; i++)
         up |= !memcmp(path.p + i, "/..", 3) && (i + 3 == path.n || path.p[i + 3] == '/');
     if (!path.n || *path.p == '/' || up || path.n > 1024)
-        return fail(FAULT_DATA, "%s/%s: '%.*s' is no name of an image", d->root, what, (int)MIN(path.n, 80),
+        return fail(FAULT_DATA, "%s/%s: '%.*s' is not an image name", d->root, what, (int)MIN(path.n, 80),
                     path.p);
     return 0;
 }

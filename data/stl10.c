@@ -21,7 +21,7 @@ static int open_stl10(dataset *d, const struct data_options *o)
     set_classes(d, v.v, 10);
     u64 n = d->map[1].n;
     if (!n || d->map[0].n != n * 3 * PLANE)
-        return fail(FAULT_DATA, "%s: %s has %lu bytes, but the %lu labels of %s want %lu", d->root, x,
+        return fail(FAULT_DATA, "%s: %s has %lu bytes, but the %lu labels of %s need %lu", d->root, x,
                     (unsigned long)d->map[0].n, (unsigned long)n, y, (unsigned long)(n * 3 * PLANE));
     d->record = arena_array(d->a, const u8 *, n);
     for (u64 i = 0; i < n; i++) {

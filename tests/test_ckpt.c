@@ -130,18 +130,18 @@ static void hostile_headers_are_refused(void **state)
         { "{" T("a", "F32", "[4]", "[0,12]") "}", "do not hold" },
         { "{" T("a", "F32", "[4]", "[0]") "}", "lacks" },
         { "{" T("a", "F32", "[4]", "[0,16,3]") "}", "too long" },
-        { "{" T("a", "F32", "[4,NaN]", "[0,16]") "}", "whole number" },
-        { "{" T("a", "F32", "[-4]", "[0,16]") "}", "whole number" },
+        { "{" T("a", "F32", "[4,NaN]", "[0,16]") "}", "integer" },
+        { "{" T("a", "F32", "[-4]", "[0,16]") "}", "integer" },
         { "{" T("a", "F32", "[4.0]", "[0,16]") "}", "']' expected" },
         { "{" T("a", "F32", "[9223372036854775808]", "[0,16]") "}", "too large" },
         { "{" T("a", "F32", "[4611686018427387904,4]", "[0,16]") "}", "impossible shape" },
         { "{" T("a", "F32", "[0,4611686018427387904,4]", "[0,0]") "}", "impossible shape" },
         { "{" T("a", "F32", "[1,1,1,1,1,1,1,1,1]", "[0,4]") "}", "too long" },
         { "{" T("a", "F31", "[4]", "[0,16]") "}", "unknown dtype" },
-        { "{" T("", "F32", "[4]", "[0,16]") "}", "no name" },
-        { "{" T("a\\u0000b", "F32", "[4]", "[0,16]") "}", "no name" },
-        { "{" T("a\\u001b[2J", "F32", "[4]", "[0,16]") "}", "no name" },
-        { "{" T("a\xff", "F32", "[4]", "[0,16]") "}", "no name" },
+        { "{" T("", "F32", "[4]", "[0,16]") "}", "not a valid tensor name" },
+        { "{" T("a\\u0000b", "F32", "[4]", "[0,16]") "}", "not a valid tensor name" },
+        { "{" T("a\\u001b[2J", "F32", "[4]", "[0,16]") "}", "not a valid tensor name" },
+        { "{" T("a\xff", "F32", "[4]", "[0,16]") "}", "not a valid tensor name" },
         { "{" T("a\\ud800", "F32", "[4]", "[0,16]") "}", "surrogate" },
         { "{" T("a\\u12", "F32", "[4]", "[0,16]") "}", "hexadecimal" },
         { "{" T("a\\q", "F32", "[4]", "[0,16]") "}", "unknown escape" },
@@ -154,8 +154,8 @@ static void hostile_headers_are_refused(void **state)
         { "{\"__metadata__\":{\"a\":\"\\u0000\"}}", "zero byte" },
         { "{\"__metadata__\":{\"a\":\"1\",\"b\":\"1\",\"a\":\"2\"}}", "metadata 'a' is given twice" },
         { "{\"__metadata__\":{\"a\":\"1\"},\"__metadata__\":{\"a\":\"1\"}}", "metadata 'a' is given twice" },
-        { "{\"__metadata__\":{\"a\":\"\xff\"}}", "metadata 'a' is no UTF-8" },
-        { "{\"__metadata__\":{\"\xc3\":\"a\"}}", "is no UTF-8" },
+        { "{\"__metadata__\":{\"a\":\"\xff\"}}", "metadata 'a' is not UTF-8" },
+        { "{\"__metadata__\":{\"\xc3\":\"a\"}}", "is not UTF-8" },
         { "{} {}", "after the header" }, { "{\"a", "unfinished" }, { "{\"a\\", "unfinished" },
         { "{", "expected" },
     };
@@ -175,8 +175,8 @@ static void header_lengths_are_not_trusted(void **state)
         memcpy(file, &n[i], 8);
         assert_refused(file, sizeof file, i < 4 ? "at most 100 MiB" : i < 6 ? "truncated" : "expected");
     }
-    assert_refused("\x02\0\0\0\0\0\0\0", 8, "no checkpoint");
-    assert_refused("hello, world", 12, "no checkpoint");
+    assert_refused("\x02\0\0\0\0\0\0\0", 8, "not a checkpoint that jetcl can read");
+    assert_refused("hello, world", 12, "not a checkpoint that jetcl can read");
 }
 
 static void common_mistakes_are_named(void **state)

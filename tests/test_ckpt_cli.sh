@@ -29,9 +29,9 @@ try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
 try 3 "" "no averaged (EMA) weights" inspect --ema "$golden/ckpt_bigvision.safetensors"
 try 3 '' 'No such file' inspect "$dir/none.pth"
 try 3 '' 'not a regular file' inspect "$dir"
-try 2 '' 'something is missing' inspect
+try 2 '' 'missing argument' inspect
 echo 'no checkpoint at all' >"$dir/junk.pth"
-try 3 '' 'junk.pth: no checkpoint that jetcl knows' inspect "$dir/junk.pth"
+try 3 '' 'junk.pth: not a checkpoint that jetcl can read' inspect "$dir/junk.pth"
 printf '\200\000\000\000\000\000\000\200{}' >"$dir/long.safetensors"
 try 3 '' 'header of 9223372036854775936 bytes' inspect "$dir/long.safetensors"
 head -c 4000 "$golden/ckpt_torch.pth" >"$dir/cut.pth"
@@ -41,8 +41,8 @@ try 3 '' 'damaged or truncated archive' inspect "$dir/cut.pth"
 try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$golden/ckpt_legacy.pth"
 try 5 '+ n' 'differ in' inspect --diff "$golden/ckpt_twin.safetensors" "$golden/ckpt_ours.npz"
 try 5 '"only_b"' 'differ in' inspect --diff --json "$golden/ckpt_twin.safetensors" "$golden/ckpt_ours.npz"
-try 2 '' '--tolerance wants' inspect --diff --tolerance x a b
-try 2 '' 'something is missing' inspect --diff a
+try 2 '' '--tolerance must be' inspect --diff --tolerance x a b
+try 2 '' 'missing argument' inspect --diff a
 
 # convert
 try 0 '' ': 14 tensors' convert --raw "$golden/ckpt_twin.safetensors" "$dir/a.pth"
@@ -62,10 +62,10 @@ try 2 '' "unknown naming scheme 'hf'" convert "$dir/d.safetensors" "$dir/no.npz"
 try 0 '' - convert --raw "$golden/ckpt_nested.pth" "$dir/e.pth"
 try 0 'torch zip, ' '' inspect "$dir/e.pth"
 same 'raw keeps every name' "$(grep -c 'state_dict.model\|optimizer.state' "$dir/out")" 15
-try 2 '' 'no suffix of a checkpoint' convert "$golden/ckpt_twin.safetensors" "$dir/a.txt"
+try 2 '' 'the suffix must be .safetensors' convert "$golden/ckpt_twin.safetensors" "$dir/a.txt"
 try 2 '' '--raw and --names exclude' convert --raw --names hf_vit "$golden/ckpt_twin.safetensors" "$dir/a.npz"
 try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safetensors" "$dir/a.npz"
-try 2 '' '--meta wants KEY=VALUE' convert --raw --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
+try 2 '' '--meta must be KEY=VALUE' convert --raw --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
 try 1 '' 'cannot write' convert --raw "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
 same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err h.safetensors i.npz junk.pth long.safetensors out '
 

@@ -51,9 +51,9 @@ same 'help fits into 80 columns' "$(awk 'length > 80' "$dir/help")" ''
 # options
 try 2 '' 'unknown option --lst (did you mean --list?)' config --lst
 try 2 '' 'unknown option -z' config -z
-try 2 '' 'option --seed wants a value' config --seed
+try 2 '' 'option --seed needs a value' config --seed
 try 2 '' 'option --check takes no value' config --check=1
-try 2 '' '--color wants auto, always or never' config --color blue
+try 2 '' '--color must be auto, always or never' config --color blue
 try 2 '' '--seed x: seed:' config --seed x
 try 2 '' 'too many arguments' config a b
 try 0 'device: "a,b"' '' config -d a --device=b
@@ -73,7 +73,7 @@ same 'caret below the key' "$(tail -n 2 "$dir/err")" "      warmup_epoch: 3
       ^"
 try 2 '' 'No such file' config "$dir/none.yaml"
 try 2 '' "there is no section 'modle'" config --set modle.dim=3
-try 2 '' 'fp16 is not built yet' config --set train.precision=fp16
+try 2 '' 'fp16 is not supported yet' config --set train.precision=fp16
 try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=5
 "$jetcl" config --set variant=paper --set optim.lr=1e-3 >"$dir/once.yaml"
 "$jetcl" config "$dir/once.yaml" | sed 's/^name: once$/name: ""/' >"$dir/twice.yaml"
@@ -86,7 +86,7 @@ printf 'train:\n  epochs: 3\n   batch: 4\n' >"$dir/bad.yaml"
 try 2 '' 'bad.yaml:2:' config "$dir/bad.yaml"
 try 2 '' 'is the next line indented too far?' config "$dir/bad.yaml"
 printf 'data:\n  set:folder\n' >"$dir/bad.yaml"
-try 2 '' 'a blank after the colon' config "$dir/bad.yaml"
+try 2 '' 'a space after the colon' config "$dir/bad.yaml"
 printf 'data: {set: folder\ntrain: {epochs: 3}\n' >"$dir/bad.yaml"
 try 2 '' 'is a closing bracket missing before?' config "$dir/bad.yaml"
 printf 'train:\n  epochs:\n' >"$dir/bad.yaml"
@@ -120,7 +120,7 @@ model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}
 train: {batch: 4}
 END
     try 0 'attention  4x2x17x16 ' 'used from now on' tune "$dir/tune.yaml" --minutes 60    # over in two seconds
-    try 0 '","shape":"' 'the time is over: 1 of 2' tune "$dir/tune.yaml" --minutes 0.000001 --json
+    try 0 '","shape":"' 'out of time after 1 of 2' tune "$dir/tune.yaml" --minutes 0.000001 --json
     for f in "$dir"/cache/tuning/*.txt; do sed -i 's/^sum: ./sum: x/' "$f"; done
     try 0 - 'damaged; shipped values are used' bench --list peak
     unset JETCL_CACHE_DIR
@@ -177,6 +177,6 @@ try 3 '' 'none.safetensors' recycle "$dir/moe.yaml" --set recycle.from.experts="
 try 2 '' "did you mean 'random'" recycle "$dir/moe.yaml" --set recycle.strategy=randon \
     --set recycle.from.experts=x --out "$dir/r.safetensors"
 : >"$dir/there.safetensors"
-try 2 '' 'already there' recycle "$dir/moe.yaml" --out "$dir/there.safetensors"
+try 2 '' 'already exists' recycle "$dir/moe.yaml" --out "$dir/there.safetensors"
 try 2 '' 'suffix' recycle "$dir/moe.yaml" --out "$dir/r.txt"
 same 'nothing is left of refused recyclings' "$(ls "$dir" | grep -c '^r\.')" 0

@@ -39,7 +39,7 @@ else
     expect not_fetched 2 "imagenet is not fetched" "$jetcl" data fetch imagenet --root "$dir"
 fi
 expect bad_split 2 "it has train, test" "$jetcl" data stats cifar10 --split val --root "$dir"
-expect show_split 2 "--split wants train or eval" "$jetcl" data show exp.yaml --split test
+expect show_split 2 "--split must be train or eval" "$jetcl" data show exp.yaml --split test
 expect square 2 "model.image is 32 x 16, but images of a data set are read as squares" \
     "$jetcl" train exp.yaml --set 'model.image=[32,16]' --out never
 expect show_suffix 2 "x.bmp" "$jetcl" data show exp.yaml --tensor x.bmp

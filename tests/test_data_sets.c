@@ -134,7 +134,7 @@ static void cifar10(void **state)
     refused("cifar10", at("c10"), "val", FAULT_USAGE, "has no split 'val'; it has train, test");
     assert_int_equal(truncate(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 6000), 0);
     refused("cifar10", at("c10"), "train", FAULT_DATA,
-            "data_batch_3.bin: 6000 bytes are no whole number of records of 3073");
+            "data_batch_3.bin: 6000 bytes are not a multiple of the record size 3073");
     write_records(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 2, 2, 0);
     assert_int_equal(truncate(at("c10/cifar-10-batches-bin/data_batch_3.bin"), 2 * 3073), 0);
     refused("cifar10", at("c10"), "train", FAULT_DATA, "data_batch_3.bin: label ");
@@ -373,8 +373,8 @@ static void pets(void **state)
         { "Abyssinian_100 38 1 1\n", "entry 1 is not 'name class species breed'" },
         { "Abyssinian_100\n", "entry 1" },
         { "Abyssinian_1 1 1 1\nBengal_1 1 1 1\n", "class 1 is called both Abyssinian and Bengal" },
-        { "../../etc/passwd_1 1 1 1\n", "is no name of an image" },
-        { "/etc/passwd_1 1 1 1\n", "is no name of an image" },
+        { "../../etc/passwd_1 1 1 1\n", "is not an image name" },
+        { "/etc/passwd_1 1 1 1\n", "is not an image name" },
         { "\n", "holds no image" },
     };
     for (int i = 0; i < countof(bad); i++) {

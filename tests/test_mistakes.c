@@ -77,7 +77,7 @@ static const struct mistake {
     const char *text;
     bool compiles;
 } mistakes[] = {
-    { "misfit",       misfit,       "no multiple of 7" },
+    { "misfit",       misfit,       "is not a multiple of 7" },
     { "no_tune",      no_tune,      "no row (copy, any, NONSENSE)" },
     { "not_compiled", not_compiled, "early is not compiled" },
     { "too_few",      too_few,      "add takes 3 arguments, the launch gives 2", true },

@@ -133,7 +133,7 @@ static const struct mistake mistakes[] = {
     { "other classes",      USUAL "--set model.classes=6 --grads", 3,
       "soft_labels is [3 5], expected [3 6]" },
     { "other size",         USUAL "--set model.image=16", 3,
-      "images is [3 3 8 12], the model wants [3 3 16 16]" },
+      "images is [3 3 8 12], the model needs [3 3 16 16]" },
     { "other width",        USUAL "--set model.dim=24", 3, "the file has" },
     { "other experts",      USUAL "--set model.moe.core=3", 3, "the file has" },
     { "no images",          "--weights W --input W --out Y M", 3, "no tensor 'images'" },

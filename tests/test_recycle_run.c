@@ -202,7 +202,7 @@ static void statistics_are_kept_and_checked(void **state)
 
     // what could not be kept is not measured first
     s->recycle.statistics = at("kept/statistics.txt");
-    refused(s, FAULT_USAGE, "no suffix of a checkpoint");
+    refused(s, FAULT_USAGE, "the suffix must be .safetensors");
     s->recycle.statistics = at("kept/new.safetensors");
     assert_int_equal(recycle_run(s, device, "/no/such/folder/x.safetensors", room, NULL), -1);
     assert_int_equal(fail_fault(), FAULT_RUN);

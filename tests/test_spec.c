@@ -111,9 +111,9 @@ static void test_refusals(void **state)
     refused("name: x\nschedule:\n  warmup_epoch: 3\n",
             "x.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)\n"
             "      warmup_epoch: 3\n      ^");
-    refused("train: {epochs: 1, epochs: 2}", "x.yaml:1:20: 'epochs' a second time (first in line 1)");
-    refused("train: {epochs: 1}\ntrain: {batch: 2}", "x.yaml:2:1: 'train' a second time (first in line 1)");
-    refused("train: {epochs: -1}", "x.yaml:1:17: train.epochs: '-1' is not a whole number, 0 to 1000000");
+    refused("train: {epochs: 1, epochs: 2}", "x.yaml:1:20: duplicate key 'epochs' (first in line 1)");
+    refused("train: {epochs: 1}\ntrain: {batch: 2}", "x.yaml:2:1: duplicate key 'train' (first in line 1)");
+    refused("train: {epochs: -1}", "x.yaml:1:17: train.epochs: '-1' is not an integer, 0 to 1000000");
     refused("train: {epochs: 1.5}", "x.yaml:1:17: train.epochs: '1.5' is not");
     refused("optim: {lr: nan}", "x.yaml:1:13: optim.lr: 'nan' is not a number, at least 0");
     refused("optim: {lr: 1e999}", "x.yaml:1:13: optim.lr: '1e999' is not");
@@ -123,8 +123,8 @@ static void test_refusals(void **state)
             "x.yaml:1:10: variant: 'papper' is not released or paper (did you mean 'paper'?)");
     refused("train: {lr: 1}", "x.yaml:1:9: unknown key 'lr' in train (did you mean 'optim.lr'?)");
     refused("train: 5", "x.yaml:1:8: train is a section");
-    refused("optim: {betas: [0.9]}", "x.yaml:1:9: optim.betas wants 2 numbers");
-    refused("model: {moe: {layers: [1, 1]}}", "x.yaml:1:27: model.moe.layers: 1 a second time");
+    refused("optim: {betas: [0.9]}", "x.yaml:1:9: optim.betas must be 2 numbers");
+    refused("model: {moe: {layers: [1, 1]}}", "x.yaml:1:27: model.moe.layers: 1 is given twice");
     refused("model: {arch: vit_tinny_patch16_224}",
             "x.yaml:1:15: unknown architecture 'vit_tinny_patch16_224' "
             "(did you mean 'vit_tiny_patch16_224'?)");
@@ -138,13 +138,13 @@ static void test_combinations(void **state)
     refused("model: {dim: 100}",
             "x.yaml: model.heads: 3 heads do not divide model.dim 100 "
             "(heads is 3, from model.arch: vit_tiny_patch16_224)");
-    refused("model: {image: 225}", "x.yaml:1:16: an image side of 225 is no multiple of model.patch 16");
+    refused("model: {image: 225}", "x.yaml:1:16: an image side of 225 is not a multiple of model.patch 16");
     refused("model: {moe: {layers: [12]}}", "x.yaml:1:15: layer 12 of a model with 12 blocks");
     refused("model: {moe: {layers: [1], core: [1, 2]}}",
-            "x.yaml:1:28: 2 values, but MoE blocks lie in 1 stage");
+            "x.yaml:1:28: 2 values, but MoE blocks are in 1 stage");
     refused("model: {moe: {layers: [1], core: 0, universal: 0}}", "x.yaml:1:34: no experts at all");
     refused("model: {moe: {kind: soft, layers: [1], universal: 3}}",
-            "x.yaml:1:51: universal experts belong to kind: sphero");
+            "x.yaml:1:51: universal experts require kind: sphero");
     refused("model: {arch: convnext_f, depths: [1, 2]}", "x.yaml:1:27: 2 depths but 4 dims");
     refused("model: {pool: token, class_token: off}", "x.yaml:1:15: pool: token needs");
     refused("recycle: {from: {dense: a.npz}}", "x.yaml:1:25: nothing is recycled");
@@ -322,7 +322,7 @@ static void test_precedence(void **state)
                               { "--set", "modle.x=1" } };
     const char *const said[] = { "--set optim.lrr=1: unknown key 'lrr' in optim (did you mean 'lr'?)",
                                  "--seed x: seed: 'x' is not",
-                                 "--set lr: wants key=value",
+                                 "--set lr: must be key=value",
                                  "--set modle.x=1: there is no section 'modle'" };
     for (int i = 0; i < countof(bad); i++) {
         assert_int_equal(spec_load(&t, a, path, &bad[i], 1), -1);

@@ -261,9 +261,9 @@ static void test_together(void **state)
     (void)state;
     parsed("train: {batch: 8, accumulate: 8}");
     refused("train: {batch: 8, accumulate: 9}", "a batch of 8 cannot be split in 9");
-    refused("train: {precision: fp16}", "fp16 is not built yet");
-    refused("augment: {randaugment: [2]}", "wants [operations, magnitude");
-    refused("augment: {randaugment: [2, 9]}", "wants [operations, magnitude");
+    refused("train: {precision: fp16}", "fp16 is not supported yet");
+    refused("augment: {randaugment: [2]}", "must be [operations, magnitude");
+    refused("augment: {randaugment: [2, 9]}", "must be [operations, magnitude");
     parsed("data: {mean: [1, 2, 3], std: 4}");
     refused("data: {mean: [1, 2]}", "1:8: one value");
     refused("data: {std: [1, 2]}", "1:8: one value");
@@ -287,20 +287,20 @@ static void test_experts(void **state)
     parsed("model: {moe: {layers: [1], core: 0}}");
     parsed("model: {moe: {layers: [1], universal: 0}}");
     refused("model: {moe: {layers: [1], core: 0, universal: 0}}", "no experts at all");
-    refused("model: {moe: {layers: [1, 11], universal: [1, 2]}}", "2 values, but MoE blocks lie in 1 stage");
+    refused("model: {moe: {layers: [1, 11], universal: [1, 2]}}", "2 values, but MoE blocks are in 1 stage");
     parsed("model: {moe: {core: [1, 2]}}");                                       // no layers: nobody looks
     parsed("model: {moe: {layers: [1], multi_head: on}}");
     parsed("model: {moe: {layers: [1], input_as_phi: on}}");
-    refused("model: {moe: {layers: [1], input_as_phi: on, multi_head: on}}", "belongs to kind: sphero");
-    refused("model: {moe: {layers: [1], input_as_phi: on, kind: soft}}", "belongs to kind: sphero");
-    refused("model: {moe: {layers: [1], kind: vmoe, universal: 1}}", "universal experts belong to kind");
+    refused("model: {moe: {layers: [1], input_as_phi: on, multi_head: on}}", "requires kind: sphero");
+    refused("model: {moe: {layers: [1], input_as_phi: on, kind: soft}}", "requires kind: sphero");
+    refused("model: {moe: {layers: [1], kind: vmoe, universal: 1}}", "universal experts require kind");
     parsed("model: {moe: {layers: [1], kind: vmoe, universal: 0}}");
 #define CONVNEXT "model: {arch: convnext, image: 32, depths: [1, 2, 3, 1], dims: [8, 16, 24, 32], moe: "
     parsed(CONVNEXT "{layers: [0, 6]}}");
     refused(CONVNEXT "{layers: [7]}}", "layer 7 of a model with 7 blocks");
     parsed(CONVNEXT "{layers: [1, 2, 3], core: [2, 3], universal: [1, 0]}}");     // stages 1 and 2
     parsed(CONVNEXT "{layers: [0, 3, 6], core: [2, 3, 4]}}");
-    refused(CONVNEXT "{layers: [1, 2], core: [2, 3]}}", "2 values, but MoE blocks lie in 1 stage");
+    refused(CONVNEXT "{layers: [1, 2], core: [2, 3]}}", "2 values, but MoE blocks are in 1 stage");
     refused(CONVNEXT "{layers: [2, 3], core: [2, 0], universal: [2, 0]}}", "no experts at all");
     refused(CONVNEXT "{layers: [2, 3, 6], core: [2, 3]}}", "in 3 stages");
     refused(CONVNEXT "{layers: [1], multi_head: on}}", "a ConvNeXt has no attention heads");
@@ -432,11 +432,11 @@ static void test_wants(void **state)
         { "optim.betas", "2 " }, { "data.mean", "0 to 3 " }, { "model.moe.layers", "a list of " },
         { "model.image", "1 to 2 " }, { "data.classes", "a list of words" } };
     for (int i = 0; i < countof(ends); i++)
-        if (!text_ends(value_wants(a, key_find(ends[i][0])), ends[i][1]))
-            fail_msg("%s: %s", ends[i][0], value_wants(a, key_find(ends[i][0])));
+        if (!text_ends(value_expected(a, key_find(ends[i][0])), ends[i][1]))
+            fail_msg("%s: %s", ends[i][0], value_expected(a, key_find(ends[i][0])));
     for (int i = 0; i < countof(starts); i++)
-        if (!text_starts(value_wants(a, key_find(starts[i][0])), starts[i][1]))
-            fail_msg("%s: %s", starts[i][0], value_wants(a, key_find(starts[i][0])));
+        if (!text_starts(value_expected(a, key_find(starts[i][0])), starts[i][1]))
+            fail_msg("%s: %s", starts[i][0], value_expected(a, key_find(starts[i][0])));
 }
 
 /* ---- help ---------------------------------------------------------------------------------------------- */
@@ -466,7 +466,7 @@ static void test_lists(void **state)
     const char *plain = said(list_text, "text"), *markdown = said(list_text, "markdown"),
                *json = said(list_text, "json");
     EACH_KEY(k) {
-        const char *def = k->def[0] ? k->def : "none", *wants = value_wants(a, k);
+        const char *def = k->def[0] ? k->def : "none", *wants = value_expected(a, k);
         const char *line = strstr(plain, arena_printf(a, "  %-28s %-22s ", k->path, def));
         if (!line || strncmp(line + strlen(arena_printf(a, "  %-28s %-22s ", k->path, def)), wants,
                              strlen(wants)))
@@ -481,7 +481,7 @@ static void test_lists(void **state)
             fail_msg("help %s: %s", k->path, help);
     }
     assert_non_null(strstr(plain, "\nmodel.moe: mixture-of-experts layers"));
-    assert_non_null(strstr(markdown, "\n### recycle.from\n\npredecessors\n"));
+    assert_non_null(strstr(markdown, "\n### recycle.from\n\ndense checkpoints to recycle\n"));
     assert_non_null(strstr(said(spec_help, "variant"), "      model.moe.combine: softmax\n"));
     assert_non_null(strstr(said(spec_help, "model.arch"), "      model.depths: [3, 3, 27, 3]\n"));
     assert_non_null(strstr(said(spec_help, "lr"), "optim.lr: "));

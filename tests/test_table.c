@@ -154,7 +154,7 @@ static void test_prepare(void **state)
 static void test_refusals(void **state)
 {
     (void)state;
-    refused("rows: []", "t.yaml:1:1: a table wants columns");
+    refused("rows: []", "t.yaml:1:1: a table needs columns");
     refused("colums: [a]", "t.yaml:1:1: unknown key 'colums' in a table (did you mean 'columns'?)");
     refused("columns: [a]\nrows: [{name: x, cells: [none.yaml]}]", "t.yaml:2:26: none.yaml: no such file");
     refused("columns: [a]\nrows: [{name: x, cell: [small.yaml]}]",
@@ -166,14 +166,14 @@ static void test_refusals(void **state)
     refused("columns: [{name: a, metric: top2}]\nrows: []",
             "t.yaml:1:29: no metric 'top2' (did you mean 'top1'?)");
     refused("columns: [{name: a, metric: epochs_to}]\nrows: []",
-            "t.yaml:1:12: metric epochs_to wants `row:`");
+            "t.yaml:1:12: metric epochs_to needs `row:`");
     refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], set: {optim: {lrr: 1}}}]",
             "t.yaml:2:53: unknown key 'lrr' in optim (did you mean 'lr'?)");
     refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], use: {model.init: y}}]",
             "t.yaml:2:57: use: nothing called 'y' in prepare");
     refused("columns: [a]\nseeds: [x]\nrows: [{name: x, cells: [small.yaml]}]",
-            "seeds x: seed: 'x' is not a whole number");
-    refused("columns: [a]\nrows: 3", "t.yaml:2:7: rows wants a list");
+            "seeds x: seed: 'x' is not an integer");
+    refused("columns: [a]\nrows: 3", "t.yaml:2:7: rows must be a list");
     struct table t;
     assert_int_equal(table_load(&t, a, "nowhere.yaml", "runs", NULL, 0), -1);
 }

@@ -73,7 +73,7 @@ void *arena_try(arena *a, size_t bytes, size_t align)
 {
     void *p = fail_countdown >= 0 && fail_countdown-- == 0 ? NULL : arena_take(a, bytes, align);
     if (!p)
-        fail(FAULT_RUN, "out of memory: %zu bytes wanted for %s", bytes, a->name);
+        fail(FAULT_RUN, "out of memory: %zu bytes needed for %s", bytes, a->name);
     return p;
 }
 
@@ -81,7 +81,7 @@ void *arena_bytes(arena *a, size_t bytes, size_t align)
 {
     void *p = arena_take(a, bytes, align);
     if (!p) {
-        fprintf(stderr, "jetcl: out of memory: %zu bytes wanted for %s\n", bytes, a->name);
+        fprintf(stderr, "jetcl: out of memory: %zu bytes needed for %s\n", bytes, a->name);
         exit(FAULT_RUN);
     }
     return p;

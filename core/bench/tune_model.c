@@ -290,7 +290,7 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
         right = *won ? agrees(u, j, &t) : 1;
     }
     if (!right)
-        warn("%s %s: %s computes something else than the generic kernel; not used", j->kind->name, j->key,
+        warn("%s %s: %s disagrees with the generic kernel; not used", j->kind->name, j->key,
              what);
     *won = *won && right == 1;
     if (*won) {
@@ -369,7 +369,7 @@ int tune_model(arena *a, const struct spec *s, dev *d, f64 seconds, struct tune_
             goto done;
     }
     if (n < (int)all.n)
-        say(SAY_NORMAL, "the time is over: %d of %d shapes were looked at, the largest first", n, (int)all.n);
+        say(SAY_NORMAL, "out of time after %d of %d shapes, the largest first", n, (int)all.n);
     rc = n;
 done:
     progress_label("");

@@ -52,7 +52,7 @@ static int judge_entry(ckpt *c, zip_t *z, int i, u64 *total)
     zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE | ZIP_STAT_COMP_METHOD |
                         ZIP_STAT_ENCRYPTION_METHOD;
     if (!name || !sane_name(name))
-        return fail(FAULT_DATA, "archive entry %s: no sane name", said);
+        return fail(FAULT_DATA, "archive entry %s: unsafe name", said);
     if (zip_stat_index(z, (zip_uint64_t)i, 0, &st) || (st.valid & need) != need)
         return fail(FAULT_DATA, "archive entry %s is damaged", said);
     bool stored = st.comp_method == ZIP_CM_STORE;

@@ -17,7 +17,7 @@ static const char *mistaken(const struct file_map *m)
     static const struct { const char *first, *what; } known[] = {
         { "version https://git-lfs", "a Git LFS pointer in place of the file: git lfs pull fetches it" },
         { "<", "a web page or XML: has a download gone wrong?" },
-        { "{", "JSON text; weights lie in a file beside it" },
+        { "{", "JSON text; the weights are in another file" },
         { "\x1f\x8b", "packed by gzip: unpack it first" },
         { "\x93NUMPY", "a single NumPy array: numpy.savez makes an .npz of it" },
         { "\x89HDF", "HDF5: save the weights as safetensors there" },
@@ -27,7 +27,7 @@ static const char *mistaken(const struct file_map *m)
             return known[i].what;
     if (m->n > 262 && !memcmp(m->p + 257, "ustar", 5))
         return "a tar archive: unpack it first";
-    return m->n ? "no checkpoint that jetcl knows (safetensors, .pth of PyTorch, .npz)" : "the file is empty";
+    return m->n ? "not a checkpoint that jetcl can read (safetensors, PyTorch .pth, .npz)" : "the file is empty";
 }
 
 static int open_as(ckpt *c)
@@ -86,7 +86,7 @@ static const struct format *format_for(const char *path)
     for (int i = 0; i < countof(formats); i++)
         if (answers_to(formats[i], path))
             return formats[i];
-    fail(FAULT_USAGE, "%s: no suffix of a checkpoint: .safetensors, .npz, .pth or .pt", path);
+    fail(FAULT_USAGE, "%s: the suffix must be .safetensors, .npz, .pth or .pt", path);
     return NULL;
 }
 

@@ -89,7 +89,7 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
     if (c->n >= MAX_TENSORS)
         return fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS), NULL;
     if (name.n > MAX_NAME || !printable(name) || slice_eq(name, "__metadata__"))
-        return fail(FAULT_DATA, "%s is no name for a tensor", ckpt_quote(name)), NULL;
+        return fail(FAULT_DATA, "%s is not a valid tensor name", ckpt_quote(name)), NULL;
     if (count_elements(name, nd, shape, ckpt_type_bytes(type), &count) || text_budget(c, name.n))
         return NULL;
     entry *e = arena_one(c->mem, entry);
@@ -153,7 +153,7 @@ int ckpt_note(ckpt *c, slice key, slice value)
     if (memchr(key.p, 0, key.n) || memchr(value.p, 0, value.n))
         return fail(FAULT_DATA, "metadata %s holds a zero byte", ckpt_quote(key));
     if (!ckpt_is_utf8(key) || !ckpt_is_utf8(value))
-        return fail(FAULT_DATA, "metadata %s is no UTF-8 text", ckpt_quote(key));
+        return fail(FAULT_DATA, "metadata %s is not UTF-8", ckpt_quote(key));
     *arena_push(c->mem, c->meta, c->nmeta, c->meta_cap) =
         (struct meta){ arena_copy(c->mem, key.p, key.n), arena_copy(c->mem, value.p, value.n) };
     return 0;
@@ -180,7 +180,7 @@ int ckpt_set_meta(ckpt *c, const char *key, const char *value)
 {
     size_t i = 0;
     if (!ckpt_is_utf8(slice_of(key)) || !ckpt_is_utf8(slice_of(value)))
-        return fail(FAULT_USAGE, "metadata %s is no UTF-8 text", ckpt_quote(slice_of(key)));
+        return fail(FAULT_USAGE, "metadata %s is not UTF-8", ckpt_quote(slice_of(key)));
     while (i < c->nmeta && strcmp(c->meta[i].key, key))
         i++;
     struct meta *m = i < c->nmeta ? &c->meta[i] : arena_push(c->mem, c->meta, c->nmeta, c->meta_cap);

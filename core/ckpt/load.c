@@ -78,10 +78,10 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     if (!ours[0])
         ours[0] = ours[1] = square(to - l->o->prefix);
     if ((i64)ours[0] * ours[1] + l->o->prefix != to)
-        return fail(FAULT_DATA, "%s: %lld tokens are no grid of %d x %d behind %d", w->name, (long long)to,
+        return fail(FAULT_DATA, "%s: %lld tokens are not a grid of %d x %d after %d others", w->name, (long long)to,
                     ours[0], ours[1], l->o->prefix);
     if (!find_grid(l, from, grid, &prefix))
-        return fail(FAULT_DATA, "%s: the file's %lld tokens are no square, and its metadata names no grid",
+        return fail(FAULT_DATA, "%s: the file's %lld tokens are not a square, and its metadata names no grid",
                     w->name, (long long)from);
     arena *scratch = arena_open("position embeddings");
     f32 *tokens = arena_array(scratch, f32, t->count);
@@ -149,7 +149,7 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
         return resize_tokens(l, t, w, (i64)t->count / d, w->shape[w->nd - 2], (int)d);
     tensor_shape_text(have, t->nd, t->shape);
     tensor_shape_text(need, w->nd, w->shape);
-    const char *text = arena_printf(l->a, "%s: the file has %s, we want %s", w->name, have, need);
+    const char *text = arena_printf(l->a, "%s: the file has %s, the model needs %s", w->name, have, need);
     if (is_own(w->name)) {
         l->r->fresh++;
         note(l, 'f', text);
@@ -251,7 +251,7 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
     char more[64] = "";
     if (l.nwrong > 1)
         snprintf(more, sizeof more, " (and %d more)", l.nwrong - 1);
-    return fail(FAULT_DATA, "%s: does not fit the model: %s%s; model.strict: false takes what fits", c->path,
+    return fail(FAULT_DATA, "%s: does not fit the model: %s%s; model.strict: false loads what fits", c->path,
                 l.wrong, more);
 }
 

@@ -57,7 +57,7 @@ static bool word(struct literal *l, const char *w)
 static int npz_read_number(struct literal *l, i64 *v)
 {
     if (!skip_blanks(l) || *l->at < '0' || *l->at > '9')
-        return npz_wrong("a whole number expected in the shape");
+        return npz_wrong("integer expected in the shape");
     for (*v = 0; l->at < l->end && *l->at >= '0' && *l->at <= '9'; l->at++)
         if (__builtin_mul_overflow(*v, 10, v) || __builtin_add_overflow(*v, *l->at - '0', v))
             return npz_wrong("number too large in the shape");
@@ -137,7 +137,7 @@ static int read_literal(slice text, struct npy *h)
 static int npz_read_header(const u8 *p, u64 n, struct npy *h)
 {
     if (n < 10 || memcmp(p, "\x93NUMPY", 6) || p[6] < 1 || p[6] > 3)
-        return npz_wrong("no NumPy array of a known version");
+        return npz_wrong("not a NumPy array of a known version");
     int wide = p[6] == 1 ? 2 : 4;
     u32 size = 0;
     memcpy(&size, p + 8, (size_t)wide);
@@ -168,7 +168,7 @@ static int open_notes(ckpt *c, zip_t *z, int i, const struct npy *h)
 {
     u64 n = archive_size(z, i);
     if (h->type != CKPT_U8 || n > MAX_TEXT)
-        return fail(FAULT_DATA, "metadata is no text of reasonable size");
+        return fail(FAULT_DATA, "metadata is not text of reasonable size");
     arena *a = arena_open("metadata");
     u8 *text = arena_bytes(a, n, 1);
     zip_file_t *f = archive_begin(z, i);
@@ -191,12 +191,12 @@ static int open_entry(ckpt *c, zip_t *z, int i, u8 *buffer)
     if (slice_eq(key, NOTES))
         return open_notes(c, z, i, &h);
     if (h.type == CKPT_TYPES)
-        return ckpt_skip(c, key, "an array of no numbers");
+        return ckpt_skip(c, key, "not an array of numbers");
     entry *e = ckpt_entry(c, key, h.type, h.nd, h.shape);
     if (!e)
         return -1;
     if (archive_size(z, i) - h.start != e->t.bytes)
-        return fail(FAULT_DATA, "%s holds %llu bytes, but its shape wants %llu", ckpt_quote(key),
+        return fail(FAULT_DATA, "%s holds %llu bytes, but its shape needs %llu", ckpt_quote(key),
                     (unsigned long long)(archive_size(z, i) - h.start), (unsigned long long)e->t.bytes);
     e->at = (u64)i;
     struct npy *kept = arena_one(c->mem, struct npy);

@@ -174,9 +174,9 @@ static int push_line(struct pickle *p, int op)
     if (op == 'L' && s.n && s.p[s.n - 1] == 'L')
         s.n--;
     if (op == 'I' || op == 'L')
-        return text_int(s, &i) ? pickle_push(p, of_int(P_INT, i)) : pickle_wrong(p, "no whole number");
+        return text_int(s, &i) ? pickle_push(p, of_int(P_INT, i)) : pickle_wrong(p, "not an integer");
     if (op == 'F')
-        return text_real(s, &f) ? pickle_push(p, (value){ P_FLOAT, .f = f }) : pickle_wrong(p, "no number");
+        return text_real(s, &f) ? pickle_push(p, (value){ P_FLOAT, .f = f }) : pickle_wrong(p, "not a number");
     if (op == 'S' && s.n >= 2 && (s.p[0] == '\'' || s.p[0] == '"') && s.p[s.n - 1] == s.p[0])
         s = (slice){ s.p + 1, s.n - 2 };
     return pickle_push(p, (value){ P_TEXT, (u32)MIN(s.n, UINT32_MAX), .text = s.p });
@@ -218,7 +218,7 @@ static int number_line(struct pickle *p, int (*f)(struct pickle *, u64))
     i64 i;
     if (line(p, &s))
         return -1;
-    return text_int(s, &i) && i >= 0 ? f(p, (u64)i) : pickle_wrong(p, "no memo index");
+    return text_int(s, &i) && i >= 0 ? f(p, (u64)i) : pickle_wrong(p, "not a memo index");
 }
 
 static int indexed(struct pickle *p, int width, int (*f)(struct pickle *, u64))

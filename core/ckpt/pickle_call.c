@@ -106,7 +106,7 @@ static int pickle_numbers(const struct pickle *p, const value *tuple, i64 out[CK
     for (int i = 0; i < *n; i++) {
         const value *v = arg(tuple, (size_t)i, P_INT);
         if (!v || v->i < 0)
-            return pickle_wrong(p, "a tensor's shape and strides must be whole numbers, none negative");
+            return pickle_wrong(p, "a tensor's shape and strides must be integers, none negative");
         out[i] = v->i;
     }
     return 0;
@@ -174,7 +174,7 @@ int pickle_persistent(struct pickle *p)
     if (word && class && slice_eq(pickle_text(word), "module"))
         return pickle_push(p, *class);
     if (!word || !slice_eq(pickle_text(word), "storage") || !class || !key || !numel || numel->i < 0)
-        return pickle_wrong(p, "no storage as PyTorch writes it");
+        return pickle_wrong(p, "not a storage as PyTorch writes it");
     bool untyped = class->global->meaning == G_UNTYPED;
     struct storage *s = pickle_alloc(p, sizeof *s);
     if (!s || pickle_room(p, &p->storages, p->nstorages, &p->storages_cap, sizeof s))
@@ -184,7 +184,7 @@ int pickle_persistent(struct pickle *p)
     *s = (struct storage){ pickle_text(key), untyped ? CKPT_U8 : class->global->type, numel->i, untyped };
     const value *part = arg(&id, 5, P_TUPLE), *shift = part ? arg(part, 1, P_INT) : NULL;
     if (part && (!shift || shift->i < 0))
-        return pickle_wrong(p, "no view of a storage as PyTorch writes it");
+        return pickle_wrong(p, "not a view of a storage as PyTorch writes it");
     s->shift = shift ? shift->i : 0;
     p->storages[p->nstorages++] = s;
     return pickle_push(p, (value){ P_STORAGE, .storage = s });
@@ -255,7 +255,7 @@ int pickle_call(struct pickle *p)
         return pickle_push(p, args.node->item[0]);
     case G_SIZE:
         first = arg(&args, 0, P_TUPLE);
-        return first ? pickle_push(p, *first) : pickle_wrong(p, "torch.Size of no tuple");
+        return first ? pickle_push(p, *first) : pickle_wrong(p, "torch.Size of something other than a tuple");
     default:           return pickle_opaque(p, class_of(&f));
     }
 }

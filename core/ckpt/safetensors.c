@@ -124,7 +124,7 @@ static int safetensors_number(struct scan *s, i64 *out)
 {
     int ch = peek(s);
     if (ch < '0' || ch > '9')
-        return safetensors_wrong(s, "a whole number expected");
+        return safetensors_wrong(s, "integer expected");
     for (*out = 0; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++)
         if (__builtin_mul_overflow(*out, 10, out) || __builtin_add_overflow(*out, *s->at - '0', out))
             return safetensors_wrong(s, "number too large");

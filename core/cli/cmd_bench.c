@@ -51,7 +51,7 @@ static void print_ratio(const struct bench_result *dense, const struct bench_res
     if (json)
         printf("{\"name\":\"%s.over_dense\",\"ratio\":%.4g}\n", moe->name, ratio);
     else
-        printf("%s takes %.2f times as long an image as %s\n", moe->name, ratio, dense->name);
+        printf("%s takes %.2f times as long per image as %s\n", moe->name, ratio, dense->name);
 }
 
 static bool wanted(const struct cli *c, const bench *b, int i)

@@ -62,7 +62,7 @@ static const struct cli_option options[] = {
     { "check", NULL, "print nothing: only the exit code and what is wrong" },
     { "graph", NULL, "nodes of a training step, one per line" },
     { "dot", NULL, "the same for Graphviz" },
-    { "plan", NULL, "where each activation of a training step lies, and when" },
+    { "plan", NULL, "memory offset and lifetime of each activation of a training step" },
     { "launches", NULL, "kernel launches of a training step on the chosen device" },
     { 0 },
 };

@@ -9,7 +9,7 @@ static int convert_note(ckpt *file, struct cli *c)
         if (strcmp(c->given[i].name, "meta"))
             continue;
         if (!(eq = strchr(text, '=')) || eq == text)
-            return fail(FAULT_USAGE, "--meta wants KEY=VALUE, not '%s'", text);
+            return fail(FAULT_USAGE, "--meta must be KEY=VALUE, not '%s'", text);
         if (ckpt_set_meta(file, arena_copy(c->arena, text, (size_t)(eq - text)), eq + 1))
             return -1;
     }

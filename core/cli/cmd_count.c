@@ -95,7 +95,7 @@ static int count_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "batch", "N", "memory for so many images at once, in place of train.batch and eval.batch" },
+    { "batch", "N", "batch size for the memory estimate, instead of train.batch and eval.batch" },
     { 0 },
 };
 const struct command count_cmd = {

@@ -302,7 +302,7 @@ static int data_show(struct cli *c)
     if (cli_count(c, "images", 1, 1 << 20, &images) || cli_count(c, "epoch", 0, 1 << 30, &epoch))
         return -1;
     if (strcmp(split, "train") && strcmp(split, "eval"))
-        return fail(FAULT_USAGE, "--split wants train or eval (as the experiment has them), not '%s'", split);
+        return fail(FAULT_USAGE, "--split must be train or eval (as the experiment defines them), not '%s'", split);
     if (cli_value(c, "tensor") && ckpt_can_save(cli_value(c, "tensor")))
         return -1;
     if (options_of(c, &s, !strcmp(split, "train"), &o))

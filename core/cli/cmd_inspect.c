@@ -330,7 +330,7 @@ static int inspect_run(struct cli *c)
     const char *text = cli_value(c, "tolerance");
     f64 tolerance = 0;
     if (text && (!text_real(slice_of(text), &tolerance) || tolerance < 0))
-        return fail(FAULT_USAGE, "--tolerance wants a number from 0, not '%s'", text);
+        return fail(FAULT_USAGE, "--tolerance must be a number of at least 0, not '%s'", text);
     if (cli_given(c, "diff"))
         return cli_operands(c, 2, 2) ? -1 : diff(c, (const char *const *)c->operands, tolerance);
     return cli_operands(c, 1, 1) ? -1 : inspect(c, c->operands[0]);

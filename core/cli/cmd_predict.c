@@ -111,7 +111,7 @@ static int read_about(struct prediction *t, const char *weights)
     if (!t->e.s.model.classes)
         t->e.s.model.classes = n;
     if (!t->e.s.model.classes)
-        return fail(FAULT_USAGE, "%s does not say how many classes it has: --set model.classes=N", weights);
+        return fail(FAULT_USAGE, "%s does not record its number of classes: --set model.classes=N", weights);
     if (n != t->e.s.model.classes)
         t->names = NULL;
     return 0;

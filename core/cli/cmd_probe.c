@@ -33,7 +33,7 @@ static int check_images(struct probe *b)
     b->b = t->nd ? t->shape[0] : 0;
     s.d[0] = b->b;
     if (b->b < 1 || !tensor_shape_is(t, s.nd, s.d))
-        return fail(FAULT_DATA, "%s: images is %s, the model wants %s (model.image)", ckpt_path(b->x),
+        return fail(FAULT_DATA, "%s: images is %s, the model needs %s (model.image)", ckpt_path(b->x),
                     tensor_shape_text(have, t->nd, t->shape), tensor_shape_text(need, 4, s.d));
     return 0;
 }
@@ -44,7 +44,7 @@ static int check_labels(struct probe *b)
     b->labels = ckpt_find(b->x, "labels");
     b->soft_labels = ckpt_find(b->x, "soft_labels");
     if (b->labels && b->soft_labels)
-        return fail(FAULT_DATA, "%s: both labels and soft_labels: leave one out", ckpt_path(b->x));
+        return fail(FAULT_DATA, "%s: has both labels and soft_labels; remove one of them", ckpt_path(b->x));
     if (cli_given(b->c, "grads") && !b->labels && !b->soft_labels)
         return fail(FAULT_DATA, "%s: --grads needs labels or soft_labels", ckpt_path(b->x));
     if (b->labels && !tensor_shape_is(b->labels, 1, &b->b))

@@ -6,7 +6,7 @@
 static int check_out(const struct cli *c, const char *out)
 {
     if (file_exists(out) && !cli_given(c, "force"))
-        return fail(FAULT_USAGE, "%s is already there; --force replaces it, --out FILE takes another name",
+        return fail(FAULT_USAGE, "%s already exists; --force replaces it, --out FILE chooses another name",
                     out);
     return ckpt_can_save(out);
 }

@@ -16,7 +16,7 @@ static int table_cmd_run(struct cli *c)
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
     int rc = cli_given(c, "collect") ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
-        return fail(FAULT_STOPPED, "stopped by a signal; what is done is saved, the same command goes on");
+        return fail(FAULT_STOPPED, "stopped by a signal; finished runs are saved, the same command continues");
     const char *why = arena_printf(c->arena, "%s", fail_message());   // printing has faults of its own
     enum fault fault = fail_fault();
     if (table_print(stdout, &t, format, cli_given(c, "best")))
@@ -33,7 +33,7 @@ static const struct cli_option options[] = {
     { 0 },
 };
 const struct command table_cmd = {
-    "table", "run, go on with or collect the cells of a table; ours against the paper's",
+    "table", "run, continue or collect the cells of a table, beside the paper's numbers",
     "table TABLE.yaml [options]",
     { "jetcl table experiments/tables/demo.yaml",
       "jetcl table experiments/tables/table1-vit-t.yaml --only Flowers" },

@@ -49,7 +49,7 @@ static int tune_run(struct cli *c)
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
     if (n >= 0) {
         tune_print(c, rows, n);
-        say(SAY_NORMAL, "kept in %s (%s), used from now on; JETCL_TRACE=no_tuning leaves it out",
+        say(SAY_NORMAL, "saved in %s (%s) and used from now on; JETCL_TRACE=no_tuning ignores it",
             dev_tune_path(d, path), dev_info(d)->tuning);
     }
     dev_close(d);
@@ -57,7 +57,7 @@ static int tune_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "minutes", "N", "how long it may take (10); the shapes that matter most come first" },
+    { "minutes", "N", "time limit (10); the most expensive shapes come first" },
     { 0 },
 };
 const struct command tune_cmd = {

@@ -25,23 +25,23 @@ const struct shared_option cli_shared[] = {
     { 'd',
       { "device", "SPEC",
         "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:..." }, 0 },
-    { 's', { "set", "KEY=VALUE", "replace one key of the experiment; repeat for several" }, 0 },
+    { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
-    { 0,   { "threads", "N", "host threads" }, 0 },
-    { 'o', { "out", "DIR", "folder for the results; one below runs/ when not given" }, TAKES_OUT },
-    { 'o', { "out", "FILE", "the file to write" }, TAKES_FILE },
-    { 0,   { "resume", "[CKPT]", "go on where the run, or this checkpoint, stopped" }, TAKES_RESUME },
+    { 0,   { "threads", "N", "number of host threads" }, 0 },
+    { 'o', { "out", "DIR", "write results to DIR; default: a new folder in runs/" }, TAKES_OUT },
+    { 'o', { "out", "FILE", "write to FILE" }, TAKES_FILE },
+    { 0,   { "resume", "[CKPT]", "continue the run, or from this checkpoint" }, TAKES_RESUME },
     { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },
-    { 'n', { "dry-run", NULL, "check, build, measure on made-up data; write nothing" },
+    { 'n', { "dry-run", NULL, "check, build and measure on random data; write nothing" },
       TAKES_DRY_RUN },
-    { 0,   { "json", NULL, "results as JSON" }, TAKES_JSON },
-    { 'v', { "verbose", NULL, "say more; repeat for more still" }, 0 },
-    { 'q', { "quiet", NULL, "only errors" }, 0 },
+    { 0,   { "json", NULL, "print results as JSON" }, TAKES_JSON },
+    { 'v', { "verbose", NULL, "print more; repeat for still more" }, 0 },
+    { 'q', { "quiet", NULL, "print only errors" }, 0 },
     { 0,   { "color", "WHEN", "auto, always or never" }, 0 },
-    { 0,   { "no-progress", NULL, "no redrawn line" }, 0 },
-    { 0,   { "log-file", "FILE", "append messages to FILE as well" }, 0 },
-    { 0,   { "cache-dir", "DIR", "for built kernels and tuning results" }, 0 },
-    { 'h', { "help", NULL, "this text" }, 0 },
+    { 0,   { "no-progress", NULL, "do not redraw a progress line" }, 0 },
+    { 0,   { "log-file", "FILE", "also append messages to FILE" }, 0 },
+    { 0,   { "cache-dir", "DIR", "folder for compiled kernels and tuning results" }, 0 },
+    { 'h', { "help", NULL, "show this help" }, 0 },
 };
 const int cli_shared_count = countof(cli_shared);
 enum { OWN = 1000, SHARED = 2000, MAX_OPTIONS = 64 };
@@ -85,11 +85,11 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
     const char *arg = argv[optind - 1];
     char name[64] = "";
     if (!text_starts(arg, "--"))
-        return code == ':' ? fail(FAULT_USAGE, "option -%c wants a value", optopt)
+        return code == ':' ? fail(FAULT_USAGE, "option -%c needs a value", optopt)
                            : fail(FAULT_USAGE, "unknown option -%c (jetcl help %s)", optopt, cmd->name);
     snprintf(name, sizeof name, "%.*s", (int)strcspn(arg + 2, "="), arg + 2);
     if (code == ':')
-        return fail(FAULT_USAGE, "option --%s wants a value", name);
+        return fail(FAULT_USAGE, "option --%s needs a value", name);
     for (int i = 0; i < o->n; i++)
         if (!strcmp(o->names[i], name))
             return fail(FAULT_USAGE, "option --%s takes no value", name);
@@ -116,7 +116,7 @@ static int options_color_of(const char *when, int *color)
             *color = i == 2 ? -1 : i;
             return 0;
         }
-    return fail(FAULT_USAGE, "--color wants auto, always or never, not '%s'", when);
+    return fail(FAULT_USAGE, "--color must be auto, always or never, not '%s'", when);
 }
 
 static int set_shared(struct cli *c, struct general *g, const char *name, const char *value)
@@ -202,7 +202,7 @@ int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
     if (!value)
         return 0;
     if (!text_int(slice_of(value), &v) || v < lo || v > hi)
-        return fail(FAULT_USAGE, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)lo,
+        return fail(FAULT_USAGE, "--%s must be an integer from %lld to %lld, not '%s'", name, (long long)lo,
                     (long long)hi, value);
     *out = v;
     return 0;
@@ -212,7 +212,7 @@ int cli_operands(const struct cli *c, int lo, int hi)
 {
     if (c->n < lo || c->n > hi)
         return fail(FAULT_USAGE, "%s; usage: jetcl %s",
-                    c->n < lo ? "something is missing" : "too many arguments", c->command->usage);
+                    c->n < lo ? "missing argument" : "too many arguments", c->command->usage);
     return 0;
 }
 

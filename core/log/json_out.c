@@ -9,7 +9,7 @@ int json_line(FILE *f, json_t *j)
     char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7));
     json_decref(j);
     if (!text)
-        return fail(FAULT_RUN, "a result that is no JSON");
+        return fail(FAULT_RUN, "a result that is not valid JSON");
     fprintf(f, "%s\n", text);
     free(text);
     return 0;

@@ -44,7 +44,7 @@ static int write_line(report *r, json_t *j)
 {
     char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7));
     json_decref(j);
-    check(text, "a metrics line that is no JSON");
+    check(text, "a metrics line that is not valid JSON");
     bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics);
     free(text);
     if (bad)

@@ -67,7 +67,7 @@ void repair_warn(const char *config, arena *a, const struct spec *s)
     }
     const char *changes = spec_changes(a, &before, s);
     if (changes[0])
-        warn("the run goes on with other settings than it had: %s", changes);
+        warn("the run continues with other settings than before: %s", changes);
 }
 
 /* A run that starts anew must not go on from what another one left (--force). */

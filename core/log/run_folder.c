@@ -76,9 +76,9 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
 {
     *resumed = o->resume != NULL;
     if (o->resume && o->force)
-        return fail(FAULT_USAGE, "--resume goes on, --force starts anew: leave one out"), NULL;
+        return fail(FAULT_USAGE, "--resume continues a run, --force starts a new one: give only one of them"), NULL;
     if (o->resume && o->resume[0] && o->out)
-        return fail(FAULT_USAGE, "--resume=%s goes on in that run's folder: leave --out out", o->resume),
+        return fail(FAULT_USAGE, "--resume=%s continues in that run's folder: do not give --out", o->resume),
                NULL;
     if (o->resume && o->resume[0])
         return folder_of_checkpoint(a, o->resume);
@@ -91,11 +91,11 @@ const char *folder_choose(arena *a, const struct spec *s, const struct run_optio
     if (!o->out)
         return new_folder(a, s);
     if (is_folder(o->out) && !is_empty(o->out) && !o->resume && !o->force)
-        return fail(FAULT_USAGE, "%s is not empty; --resume goes on with the run in it, --force overwrites",
+        return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it",
                     o->out), NULL;
     *resumed = o->resume && is_folder(o->out) && !is_empty(o->out);
     if (*resumed && !is_run(a, o->out))
-        return fail(FAULT_USAGE, "%s holds no run to resume; --force in place of --resume starts one there",
+        return fail(FAULT_USAGE, "%s holds no run to resume; --force instead of --resume starts one there",
                     o->out),
                NULL;
     return file_mkdirs(o->out) ? NULL : arena_printf(a, "%s", o->out);

@@ -5,7 +5,7 @@
 static int copy_choose(const struct choice *c, i32 *out)
 {
     (void)out;
-    return fail(FAULT_DATA, "strategy copy: %s has %d units, the successor takes %d: copies want a "
+    return fail(FAULT_DATA, "strategy copy: %s has %d units, the successor needs %d: copies need a "
                 "predecessor exactly as wide as the successor", c->what, c->total, c->subset);
 }
 

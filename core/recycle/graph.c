@@ -115,7 +115,7 @@ static int graph_choose(const struct choice *c, i32 *out)
         int n = parts_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out, c->scratch);
         if (n < c->subset)
             return fail(FAULT_NUMBERS, "only %d of the %d units of %s ever fire together with others, %d are "
-                        "wanted: use more images, a lower recycle.threshold, or another strategy",
+                        "needed: use more images, a lower recycle.threshold, or another strategy",
                         n, c->total, c->what, c->subset);
     }
     return 0;

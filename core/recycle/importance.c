@@ -39,7 +39,7 @@ static int importance_choose(const struct choice *c, i32 *out)
         rng r = rng_at(c->seed, RNG_RECYCLE, c->place, (u32)set);
         int n = sample_draw(&r, weight, c->total, c->subset, out, c->scratch);
         if (n < c->subset)
-            return fail(FAULT_NUMBERS, "only %d of the %d units of %s were ever active, %d are wanted: use "
+            return fail(FAULT_NUMBERS, "only %d of the %d units of %s were ever active, %d are needed: use "
                         "more images, a lower recycle.threshold, or another metric",
                         n, c->total, c->what, c->subset);
         sample_sort(out, c->subset, c->total, c->scratch);

@@ -180,7 +180,7 @@ static int measure_keep(const char *path, bool asked, const struct statistics *s
     int rc = can_keep(path, a) || statistics_save(st, w, path) ? -1 : 0;
     if (!rc || asked)
         return rc;
-    warn("the statistics are not kept: %s", fail_message());
+    warn("the statistics cannot be saved: %s", fail_message());
     fail_clear();
     return 0;
 }
@@ -201,7 +201,7 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     if (!d && !*s->data.set)
         return 0;
     if (!*s->data.set)
-        return fail(FAULT_USAGE, "strategy %s measures activations on images: which? (data.set, data.root)",
+        return fail(FAULT_USAGE, "strategy %s measures activations on images: set data.set and data.root",
                     s->recycle.strategy);
     int rows = list_at(p->s.model.image, 0), columns = list_at(p->s.model.image, 1);
     if (rows != columns)

@@ -21,7 +21,7 @@ static int metis_run(idx_t n, idx_t *start, idx_t *to, idx_t *weight, idx_t part
         int rc = METIS_PartGraphRecursive(&n, &one, start, to, NULL, NULL, weight, &parts, NULL, NULL,
                                           options, &cut, mine);
         if (rc != METIS_OK)
-            return fail(FAULT_RUN, "METIS gave up on %d units in %d parts (its code %d)",
+            return fail(FAULT_RUN, "METIS failed on %d units in %d parts (code %d)",
                         (int)n, (int)parts, rc);
         if (least >= 0 && cut >= least)
             continue;

@@ -205,7 +205,7 @@ static int check_statistics(const struct picker *p)
                             "there, the predecessor %d", site_names[site], l, x ? x->width : 0, want);
             if (want && p->how->needs & NEEDS_TOGETHER && !x->together)
                 return fail(FAULT_DATA, "the statistics have no co-activation for %s of block %d, which "
-                            "strategy %s wants", site_names[site], l, p->how->name);
+                            "strategy %s needs", site_names[site], l, p->how->name);
         }
     return 0;
 }

@@ -30,7 +30,7 @@ static int vit_image(struct predecessor *p, arena *a)
     if (!says || sscanf(says, "%d %d", &rows, &columns) != 2 || (i64)rows * columns != tokens)
         rows = columns = (int)lround(sqrt((f64)tokens));
     if (rows < 1 || (i64)rows * columns != tokens)
-        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is no square",
+        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is not a square",
                     p->path, (long long)tokens);
     p->s.model.image = pair(a, rows * p->s.model.patch, columns * p->s.model.patch);
     return 0;

@@ -93,7 +93,7 @@ static int statistics_match(const ckpt *c, const struct provenance *w, arena *a)
     for (int i = 0, n = statistics_rows_of(w, a, row); i < n; i++) {
         const char *has = ckpt_meta(c, row[i][0]);
         if (!has || strcmp(has, row[i][1]))
-            return fail(FAULT_DATA, "%s was measured with another %s (%.16s, wanted %.16s): remove it, or "
+            return fail(FAULT_DATA, "%s was measured with another %s (%.16s, expected %.16s): remove it, or "
                         "name another file in recycle.statistics",
                         ckpt_path(c), row[i][2], has ? has : "none", row[i][1]);
     }

@@ -56,7 +56,7 @@ int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
     check(!(s->needs & NEEDS_SCORE) || c->score, "%s without scores for %s", s->name, c->what);
     check(!(s->needs & NEEDS_TOGETHER) || c->together, "%s without co-activation for %s", s->name, c->what);
     if (c->subset > c->total)
-        return fail(FAULT_DATA, "%s has %d units, the successor wants %d: the predecessor must be at least "
+        return fail(FAULT_DATA, "%s has %d units, the successor needs %d: the predecessor must be at least "
                     "as wide as the successor", c->what, c->total, c->subset);
     if (s->needs && measured(c))
         return -1;

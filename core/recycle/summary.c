@@ -173,7 +173,7 @@ void report_text(FILE *f, const struct recycle_report *r)
         fprintf(f, "\n");
     }
     if (r->layers && isnan(r->layer->mass_channels))
-        fprintf(f, "importance is not known: this strategy measures no activations, and none are kept\n");
+        fprintf(f, "importance is unknown: this strategy measures no activations, and none are saved\n");
     if (!isnan(r->channel_mass))
         fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n",
                 100 * r->channel_mass);

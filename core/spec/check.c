@@ -6,7 +6,7 @@ static int check_vit(const struct spec *s)
 {
     for (int i = 0; i < s->model.image.n; i++)
         if (s->model.image.v[i] % s->model.patch)
-            return spec_fail(s, "model.image", "an image side of %d is no multiple of model.patch %d",
+            return spec_fail(s, "model.image", "an image side of %d is not a multiple of model.patch %d",
                              s->model.image.v[i], s->model.patch);
     if (s->model.dim % s->model.heads)
         return spec_fail(s, "model.heads", "%d heads do not divide model.dim %d", s->model.heads,
@@ -59,11 +59,11 @@ static int check_moe(const struct spec *s, bool convnext)
     int stages = moe_stages(s, convnext);
     for (int i = 0; i < 2; i++) {
         if (experts[i]->n != 1 && experts[i]->n != stages)
-            return spec_fail(s, keys[i], "%d values, but MoE blocks lie in %d stage%s", experts[i]->n, stages,
+            return spec_fail(s, keys[i], "%d values, but MoE blocks are in %d stage%s", experts[i]->n, stages,
                              stages > 1 ? "s" : "");
         for (int j = 0; i && j < experts[i]->n; j++)
             if (experts[i]->v[j] && s->model.moe.kind != MOE_sphero)
-                return spec_fail(s, keys[i], "universal experts belong to kind: sphero");
+                return spec_fail(s, keys[i], "universal experts require kind: sphero");
     }
     for (int j = 0; j < stages; j++)
         if (!list_at(*experts[0], j) && !list_at(*experts[1], j))
@@ -71,7 +71,7 @@ static int check_moe(const struct spec *s, bool convnext)
     if (s->model.moe.multi_head && convnext)
         return spec_fail(s, "model.moe.multi_head", "a ConvNeXt has no attention heads");
     if (s->model.moe.input_as_phi && (s->model.moe.multi_head || s->model.moe.kind != MOE_sphero))
-        return spec_fail(s, "model.moe.input_as_phi", "belongs to kind: sphero without multi_head");
+        return spec_fail(s, "model.moe.input_as_phi", "requires kind: sphero without multi_head");
     return 0;
 }
 
@@ -81,10 +81,10 @@ static int check_recipe(const struct spec *s)
         return spec_fail(s, "train.accumulate", "a batch of %d cannot be split in %d", s->train.batch,
                          s->train.accumulate);
     if (s->train.precision != PRECISION_fp32)
-        return spec_fail(s, "train.precision", "fp16 is not built yet: only fp32");
+        return spec_fail(s, "train.precision", "fp16 is not supported yet, only fp32");
     if (s->augment.randaugment.n && s->augment.randaugment.n != 3)
         return spec_fail(s, "augment.randaugment",
-                         "wants [operations, magnitude, its standard deviation] or off");
+                         "must be [operations, magnitude, its standard deviation] or off");
     if (s->data.mean.n == 2 || s->data.std.n == 2)
         return spec_fail(s, s->data.mean.n == 2 ? "data.mean" : "data.std",
                          "one value, or one for each of red, green, blue");

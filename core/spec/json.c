@@ -36,7 +36,7 @@ static json_t *json_value(arena *a, const struct key *k, const void *field)
 static void json_print(FILE *f, json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
-    check(text, "an experiment that is no JSON");
+    check(text, "an experiment that is not valid JSON");
     fprintf(f, "%s\n", text);
     free(text);
     json_decref(j);
@@ -69,7 +69,7 @@ void spec_list_json(FILE *f)
         if (k->type > TYPE_end)
             json_array_append_new(rows,
                                   json_pack("{s:s, s:s, s:s, s:s}", "key", k->path, "default", k->def,
-                                            "value", value_wants(a, k), "meaning", k->help));
+                                            "value", value_expected(a, k), "meaning", k->help));
     json_print(f, rows);
     arena_close(a);
 }

@@ -32,8 +32,8 @@ const char       *key_leaf(const struct key *k);        /* "core" of "model.moe.
 int         value_read(arena *a, const struct key *k, const struct yaml *y, void *field);
 /* What the field would be written as. */
 const char *value_text(arena *a, const struct key *k, const void *field);
-/* "a whole number, at least 1, or auto": for messages and the list. */
-const char *value_wants(arena *a, const struct key *k);
+/* "an integer, at least 1, or auto": for messages and the list. */
+const char *value_expected(arena *a, const struct key *k);
 
 int spec_check(const struct spec *s);                   /* keys against each other */
 

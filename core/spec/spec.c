@@ -123,8 +123,8 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
     if (!k && spec_is_section(path)) {
         bool empty = y->kind == YAML_TEXT && !y->text[0];
         if (y->kind != YAML_MAP && !empty)
-            return yaml_fail(y, "%s is a section: it wants keys below it%s", path,
-                             y->kind == YAML_TEXT && strchr(y->text, ':') ? ", a blank after the colon" : "");
+            return yaml_fail(y, "%s is a section: it must contain keys%s", path,
+                             y->kind == YAML_TEXT && strchr(y->text, ':') ? ", with a space after the colon" : "");
         return empty ? 0 : apply(s, y, path, layer);
     }
     if (!k)
@@ -178,7 +178,7 @@ static int apply_bases(struct spec *s, const struct yaml *root, const struct cha
     for (int i = 0; i < n; i++) {
         const struct yaml *y = base->kind == YAML_LIST ? &base->items[i] : base;
         if (y->kind != YAML_TEXT || !y->text[0])
-            return yaml_fail(y, "base wants a file name or a list of them");
+            return yaml_fail(y, "base must be a file name or a list of them");
         if (apply_file(s, place_path(s->arena, y->at, y->text), up, y->at))
             return -1;
     }
@@ -222,7 +222,7 @@ static int apply_set(struct spec *s, const struct spec_set *set)
         return apply(s, set->tree, "", (struct layer){ BY_WRITTEN });
     const char *eq = strchr(set->text, '=');
     if (!eq || eq == set->text)
-        return fail(FAULT_USAGE, "%s %s: wants key=value", set->by, set->text);
+        return fail(FAULT_USAGE, "%s %s: must be key=value", set->by, set->text);
     bool whole = !strcmp(set->by, "--set");                // `--set a.b=c`, but `--seed 3`
     const char *name = arena_printf(s->arena, "%s %s", set->by, whole ? set->text : eq + 1);
     char *path = arena_copy(s->arena, set->text, (size_t)(eq - set->text));
@@ -297,7 +297,7 @@ static int check_arch(const struct spec *s)
         return spec_fail(s, "model.arch", "unknown architecture '%.60s' (did you mean '%s'?)", s->model.arch,
                          near);
     return spec_fail(s, "model.arch",
-                     "unknown architecture '%.60s'; vit and convnext take any size (jetcl help model.arch)",
+                     "unknown architecture '%.60s'; vit and convnext accept any size (jetcl help model.arch)",
                      s->model.arch);
 }
 

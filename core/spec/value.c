@@ -69,16 +69,16 @@ static bool find_word(const struct key *k, slice want, bool by_value, slice *fou
     return false;
 }
 
-/* ---- what a key wants, in words ------------------------------------------------------------------------ */
+/* ---- what a key expects, in words ---------------------------------------------------------------------- */
 
 static const char *const type_names[] = {
-    [TYPE_count] = "a whole number",   [TYPE_whole] = "a whole number", [TYPE_real] = "a number",
-    [TYPE_counts] = "whole numbers",   [TYPE_reals] = "numbers",        [TYPE_text] = "text",
+    [TYPE_count] = "an integer",   [TYPE_whole] = "an integer", [TYPE_real] = "a number",
+    [TYPE_counts] = "integers",   [TYPE_reals] = "numbers",        [TYPE_text] = "text",
     [TYPE_texts] = "a list of words",  [TYPE_path] = "a path",
     [TYPE_flag] = "true, false, on or off",
 };
 
-static const char *choice_wants(arena *a, const struct key *k)
+static const char *choice_expected(arena *a, const struct key *k)
 {
     const char *p = k->checks, *text = "";
     for (slice w = next_word(&p), next; w.n; w = next) {
@@ -88,7 +88,7 @@ static const char *choice_wants(arena *a, const struct key *k)
     return text;
 }
 
-static const char *range_wants(arena *a, struct limits l)
+static const char *range_expected(arena *a, struct limits l)
 {
     bool top = isfinite(l.hi) && l.hi < INT_MAX;
     if (isfinite(l.lo) && top)
@@ -98,21 +98,21 @@ static const char *range_wants(arena *a, struct limits l)
     return top ? arena_printf(a, ", at most %.10g", l.hi) : "";
 }
 
-static const char *items_wants(arena *a, struct limits l)
+static const char *items_expected(arena *a, struct limits l)
 {
     if (l.least == l.most)
         return arena_printf(a, "%d ", l.least);
     return l.most < 1 << 20 ? arena_printf(a, "%d to %d ", l.least, l.most) : "a list of ";
 }
 
-const char *value_wants(arena *a, const struct key *k)
+const char *value_expected(arena *a, const struct key *k)
 {
     if (k->type == TYPE_choice)
-        return choice_wants(a, k);
+        return choice_expected(a, k);
     struct limits l = read_limits(k);
     bool list = k->type == TYPE_counts || k->type == TYPE_reals;
-    const char *text = arena_printf(a, "%s%s%s", list ? items_wants(a, l) : "", type_names[k->type],
-                                    range_wants(a, l));
+    const char *text = arena_printf(a, "%s%s%s", list ? items_expected(a, l) : "", type_names[k->type],
+                                    range_expected(a, l));
     const char *p = k->checks;
     for (slice w; (w = next_word(&p)).n;) {
         const char *eq = memchr(w.p, '=', w.n);
@@ -126,9 +126,9 @@ const char *value_wants(arena *a, const struct key *k)
 
 static int value_wrong(arena *a, const struct key *k, const struct yaml *y)
 {
-    const char *wants = value_wants(a, k);
-    return y->kind == YAML_TEXT ? yaml_fail(y, "%s: '%.60s' is not %s", k->path, y->text, wants)
-                                : yaml_fail(y, "%s wants %s", k->path, wants);
+    const char *expected = value_expected(a, k);
+    return y->kind == YAML_TEXT ? yaml_fail(y, "%s: '%.60s' is not %s", k->path, y->text, expected)
+                                : yaml_fail(y, "%s must be %s", k->path, expected);
 }
 
 /* One number, or a word that stands for one. */
@@ -182,7 +182,7 @@ static int read_choice(arena *a, const struct key *k, const struct yaml *y, int 
     const char *near = y->kind == YAML_TEXT ? text_nearest(y->text, words, n) : NULL;
     if (!near)
         return value_wrong(a, k, y);
-    return yaml_fail(y, "%s: '%.60s' is not %s (did you mean '%s'?)", k->path, y->text, value_wants(a, k),
+    return yaml_fail(y, "%s: '%.60s' is not %s (did you mean '%s'?)", k->path, y->text, value_expected(a, k),
                      near);
 }
 
@@ -213,7 +213,7 @@ static int read_numbers(arena *a, const struct key *k, const struct yaml *y, voi
         whole[i] = k->type == TYPE_counts ? (int)v[i] : 0;
         for (int j = 0; distinct && j < i; j++)
             if (v[j] == v[i])
-                return yaml_fail(&items[i], "%s: %s a second time", k->path, items[i].text);
+                return yaml_fail(&items[i], "%s: %s is given twice", k->path, items[i].text);
     }
     if (k->type == TYPE_counts)
         *(counts *)field = (counts){ n, whole };
@@ -236,7 +236,7 @@ static int read_texts(arena *a, const struct key *k, const struct yaml *y, texts
         v[i] = items[i].text;
         for (int j = 0; distinct && j < i; j++)
             if (!strcmp(v[j], v[i]))
-                return yaml_fail(&items[i], "%s: '%s' a second time", k->path, v[i]);
+                return yaml_fail(&items[i], "%s: '%s' is given twice", k->path, v[i]);
     }
     *field = (texts){ n, v };
     return 0;

@@ -116,7 +116,7 @@ static void list_row(FILE *f, arena *a, struct row r)
         fprintf(f, "\n%s%s%s: %s\n", say_bold(1), r.path, say_plain(1), r.key->help);
     else {
         fprintf(f, "  %-28s %-22s %s%s%s\n  %-28s ", r.path, shown_default(r.key), say_dim(1),
-                value_wants(a, r.key), say_plain(1), "");
+                value_expected(a, r.key), say_plain(1), "");
         print_wrapped(f, 31, r.key->help);
     }
 }
@@ -135,7 +135,7 @@ static void markdown_row(FILE *f, arena *a, struct row r)
                 r.key->help);
     else {
         fprintf(f, "| `%s` | `%s` | ", r.path, shown_default(r.key));
-        write_cell(f, value_wants(a, r.key));
+        write_cell(f, value_expected(a, r.key));
         fputs(" | ", f);
         write_cell(f, r.key->help);
         fputs(" |\n", f);
@@ -178,7 +178,7 @@ static void help_key(FILE *f, arena *a, const struct key *k)
     const char *quote = strpbrk(k->def, " []") ? "'" : "";                // what a shell would take apart
     fprintf(f, "%s%s%s: ", say_bold(1), k->path, say_plain(1));
     print_wrapped(f, (int)strlen(k->path) + 2, k->help);
-    fprintf(f, "  value:   %s\n  default: %s\n  set:     --set %s%s=%s%s\n", value_wants(a, k),
+    fprintf(f, "  value:   %s\n  default: %s\n  set:     --set %s%s=%s%s\n", value_expected(a, k),
             shown_default(k), quote, k->path, k->def[0] ? k->def : "...", quote);
     for (int i = 0; i < spec_preset_count; i++)
         if (!strcmp(spec_presets[i].key, k->path)) {

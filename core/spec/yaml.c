@@ -109,7 +109,7 @@ static int convert_pair(struct reader *r, struct fy_node_pair *pair, int depth, 
     y->key_at = y->at = token_place(r, fy_node_get_scalar_token(k));
     for (const struct yaml *other = map->items; other < y; other++)
         if (!strcmp(other->key, y->key))
-            return place_fail(y->key_at, "'%s' a second time (first in line %u)", y->key, other->key_at.line);
+            return place_fail(y->key_at, "duplicate key '%s' (first in line %u)", y->key, other->key_at.line);
     return yaml_convert(r, fy_node_pair_value(pair), depth + 1, y);
 }
 
@@ -133,7 +133,7 @@ static int convert_map(struct reader *r, struct fy_node *f, int depth, struct ya
 static int yaml_convert(struct reader *r, struct fy_node *f, int depth, struct yaml *y)
 {
     if (depth > MAX_DEPTH || ++r->nodes > MAX_NODES)
-        return yaml_fail(y, "nested or long beyond reason");
+        return yaml_fail(y, "nested too deeply or too long");
     y->text = "";
     if (!f)
         return 0;

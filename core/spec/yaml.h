@@ -3,7 +3,7 @@
  *
  *     struct yaml *root = yaml_load(a, "x.yaml");    // NULL + fail(): x.yaml:3:7: what, the line, a caret
  *     const struct yaml *rows = yaml_get(root, "rows");
- *     if (rows->kind != YAML_LIST) return yaml_fail(rows, "wants a list");
+ *     if (rows->kind != YAML_LIST) return yaml_fail(rows, "must be a list");
  */
 #ifndef JETCL_YAML_H
 #define JETCL_YAML_H

@@ -90,9 +90,9 @@ static int dry_steps(struct session *e)
     f64 steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
     char mem[24], time[24];
     if (!rc)
-        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d part%s takes %.0f ms "
+        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
             "(%.0f img/s), %s of memory; %.0f steps in about %s; loss %.3f", built - start, e->s.train.batch,
-            l.parts, l.parts == 1 ? "" : "s", 1e3 * step, e->s.train.batch / step,
+            l.parts, l.parts == 1 ? "" : "es", 1e3 * step, e->s.train.batch / step,
             text_bytes(mem, (f64)dev_mem_peak(e->d)), steps, text_time(time, steps * step), loss);
     learner_close(&l);
     arena_close(a);

@@ -42,7 +42,7 @@ static const char *text_at(const struct yaml *y, const char *key, const char *fa
         return v->text;
     if (!v && fallback)
         return fallback;
-    return yaml_fail(v ? v : y, "%s wants a text", key), NULL;
+    return yaml_fail(v ? v : y, "%s must be text", key), NULL;
 }
 
 /* The list below a key; *n is 0 when it is absent. */
@@ -51,7 +51,7 @@ static int list_below(const struct yaml *y, const char *key, const struct yaml *
     const struct yaml *v = yaml_get(y, key);
     *items = v ? v->items : NULL;
     *n = v ? v->n : 0;
-    return v && v->kind != YAML_LIST ? yaml_fail(v, "%s wants a list", key) : 0;
+    return v && v->kind != YAML_LIST ? yaml_fail(v, "%s must be a list", key) : 0;
 }
 
 /* A whole number from 0 to most below a key; *out stays when it is absent. */
@@ -59,7 +59,7 @@ static int number_at(const struct yaml *y, const char *key, i64 most, i64 *out)
 {
     const struct yaml *v = yaml_get(y, key);
     if (v && (v->kind != YAML_TEXT || !text_int(slice_of(v->text), out) || *out < 0 || *out > most))
-        return yaml_fail(v, "%s wants a whole number from 0 to %lld", key, (long long)most);
+        return yaml_fail(v, "%s must be an integer from 0 to %lld", key, (long long)most);
     return 0;
 }
 
@@ -137,7 +137,7 @@ static int resolve(struct context *c, const char *name, const struct yaml *file,
                                         countof(trees) + (use ? use->n : 0) + 1 + c->n_sets);
     int n = 0, *uses = arena_array(a, int, use ? MAX(1, use->n) : 1);
     if (file->kind != YAML_TEXT || !file->text[0])
-        return yaml_fail(file, "wants the name of an experiment file");
+        return yaml_fail(file, "must be the name of an experiment file");
     for (int i = 0; i < countof(trees); i++)
         if (trees[i])
             sets[n++] = (struct spec_set){ .by = "set", .tree = trees[i] };
@@ -178,7 +178,7 @@ static int read_prepare(struct context *c)
         if (!name)
             return -1;
         if (!file)
-            return yaml_fail(y, "prepare wants a name and a file");
+            return yaml_fail(y, "prepare needs a name and a file");
         int at = resolve(c, arena_printf(c->t->arena, "prepare / %s", name), file, y, NULL, NULL);
         if (at < 0)
             return -1;
@@ -208,7 +208,7 @@ static int read_column(const struct yaml *y, enum metric metric, struct table_co
         return -1;
     const struct yaml *per = yaml_get(y, "per");
     if (per && (per->kind != YAML_TEXT || !text_real(slice_of(per->text), &out->per) || out->per <= 0))
-        return yaml_fail(per, "per wants a number above 0");
+        return yaml_fail(per, "per must be a number above 0");
     out->cell = (int)at;
     out->digits = (int)digits;
     return 0;
@@ -227,7 +227,7 @@ static int read_columns(struct context *c, const char *metric_name)
     for (int i = 0; i < t->n_columns; i++)
         if (read_column(&items[i], m, &t->columns[i], &next))
             return -1;
-    return t->n_columns ? 0 : yaml_fail(c->root, "a table wants columns");
+    return t->n_columns ? 0 : yaml_fail(c->root, "a table needs columns");
 }
 
 static int read_cell(struct context *c, const struct yaml *row, const char *name,
@@ -265,7 +265,7 @@ static int read_paper(struct table *t, const struct yaml *row, f64 *out)
         out[i] = NAN;
         bool text = n && items[i].kind == YAML_TEXT;
         if (n && (!text || (items[i].text[0] && !text_real(slice_of(items[i].text), &out[i]))))
-            return yaml_fail(&items[i], "paper wants numbers, or ~ for none");
+            return yaml_fail(&items[i], "paper must hold numbers, or ~ for none");
     }
     return 0;
 }
@@ -310,7 +310,7 @@ static int table_read_rows(struct context *c)
                 t->columns[i].row = j;
         if ((row || t->columns[i].metric == METRIC_epochs_to) && t->columns[i].row < 0)
             return yaml_fail(row ? row : &columns->items[i],
-                             "metric epochs_to wants `row:` with the name of a row");
+                             "metric epochs_to needs `row:` with the name of a row");
     }
     return 0;
 }

@@ -69,7 +69,7 @@ int table_run(struct table *t, const char *only, int argc, char **argv)
 
 void table_list(FILE *f, const struct table *t)
 {
-    static const char *const words[] = { "to do", "begun", "done", "failed" };
+    static const char *const words[] = { "to do", "started", "done", "failed" };
     for (size_t i = 0; i < t->n_runs; i++) {
         const struct table_run *r = &t->runs[i];
         if (!r->counts_only || r->prepared)

@@ -24,7 +24,7 @@ static int gradient_homes(struct learner *l, range *home, range *slabs)
         home[i] = l->p->list[i].grad;
     if (l->parts == 1)
         return 0;
-    l->part_grads = pool_new(l->d, "gradients of a part");
+    l->part_grads = pool_new(l->d, "gradients of a micro-batch");
     if (pool_reserve(l->part_grads, params_bytes(l->p, PARAMS_FORWARD)))
         return -1;
     for (size_t i = 0; i < l->p->n; i++) {
@@ -89,10 +89,10 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     l->parts = MAX(1, MIN(s->train.accumulate, s->train.batch));     // auto was filled in by session_open
     l->part_size = CEIL_DIV(s->train.batch, l->parts);
     if (l->part_size * l->parts != s->train.batch)
-        return fail(FAULT_USAGE, "train.batch %d cannot be computed in %d equal parts (train.accumulate)",
+        return fail(FAULT_USAGE, "train.batch %d cannot be split into %d equal micro-batches (train.accumulate)",
                     s->train.batch, l->parts);
     if (l->parts > 1)
-        say(SAY_NORMAL, "each batch of %d is computed in %d parts", s->train.batch, l->parts);
+        say(SAY_NORMAL, "each batch of %d is computed in %d micro-batches", s->train.batch, l->parts);
     l->loss = learner_take(l->memory, 4);
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))

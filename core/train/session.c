@@ -13,7 +13,7 @@ static int open_split(struct session *e, bool train)
         return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares",
                     (int)of.d[2], (int)of.d[3]);
     if (!*e->s.data.set)
-        return fail(FAULT_USAGE, "data.set is not given: which images? "
+        return fail(FAULT_USAGE, "data.set is not given "
                     "(--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
         return -1;

@@ -73,7 +73,7 @@ static int load_part(const ckpt *c, struct learner *l, int k, const struct param
     const char *name = arena_printf(a, "%s%s", parts[k].prefix, x->name);
     const tensor *t = ckpt_find(c, name);
     if (!t || !tensor_shape_is(t, x->shape.nd, x->shape.d))
-        return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: the state of another model",
+        return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model",
                     path, name);
     f32 *v = arena_array(a, f32, t->count);
     int rc = tensor_to_f32(t, v) || mem_write(l->d, parts[k].of(l, x), v) ? -1 : 0;

@@ -135,12 +135,12 @@ static int one_epoch(struct loop *t)
     if (stop_requested() && t->at.step < t->last_step) {
         if (train_save(t, false))
             return -1;
-        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume goes on",
+        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues",
                     (long long)t->at.step);
     }
     t->at.epoch = t->at.step / t->per_epoch;      // train.steps may end in the middle of one
     f64 busy = loader_busy_seconds(t->train);
-    say(SAY_VERBOSE, "data: %.0f images a second for each worker, %.1f s waited for so far",
+    say(SAY_VERBOSE, "data: %.0f images/s per worker, %.1f s spent waiting so far",
         busy > 0 ? (f64)loader_images(t->train) / busy : 0, loader_wait_seconds(t->train));
     return 0;
 }
@@ -179,7 +179,7 @@ static int open_loop(struct loop *t)
         return 0;
     if (state_load(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))
         return -1;
-    say(SAY_NORMAL, "going on after step %lld", (long long)t->at.step);
+    say(SAY_NORMAL, "continuing after step %lld", (long long)t->at.step);
     return report_event(t->r, "resume", t->at.step);
 }
 
