@@ -1,5 +1,6 @@
 /* eval.c: class scores and accuracy of a model in evaluation mode. */
 #include "train/learner.h"
+#include <limits.h>
 #include <math.h>
 
 int evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p, int batch)
@@ -31,13 +32,23 @@ int evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits)
     return feed_batch(&e->feed, b, 0, b->n) || graph_run(e->g) || mem_read(e->g->d, out, logits) ? -1 : 0;
 }
 
-/* How many logits are larger than the true one's: 0 is top-1. A NaN is never right. */
+/* How many logits are not smaller than the true one's: 0 is top-1. A NaN is never right. */
 static int rank(const f32 *z, int classes, int label)
 {
     int above = 0;
     for (int k = 0; k < classes; k++)
         above += k != label && !(z[k] < z[label]);
-    return above;
+    return isnan(z[label]) ? INT_MAX : above;
+}
+
+/* What was taken for the true class, which is at `above`: of the others the largest, the first of equal ones. */
+static int predicted(const f32 *z, int classes, int label, int above)
+{
+    int best = -1;
+    for (int k = 0; k < classes && above; k++)
+        if (k != label && (best < 0 || z[k] > z[best]))
+            best = k;
+    return best < 0 ? label : best;
 }
 
 static f64 cross_entropy(const f32 *z, int classes, int label)
@@ -50,20 +61,18 @@ static f64 cross_entropy(const f32 *z, int classes, int label)
     return top + log(sum) - z[label];
 }
 
-static void count_batch(const struct evaluator *e, const struct batch *b, const f32 *logits,
-                        struct run_eval *s, i64 *confusion)
+void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct run_eval *sums,
+                i64 *confusion)
 {
-    for (int i = 0; i < b->n; i++) {
-        const f32 *z = logits + (i64)i * e->classes;
-        int label = b->labels[i], above = rank(z, e->classes, label), best = 0;
-        s->top1 += above == 0;
-        s->top5 += above < 5;
-        s->loss += cross_entropy(z, e->classes, label);
-        s->n++;
-        for (int k = 1; k < e->classes; k++)
-            best = z[k] > z[best] ? k : best;
+    for (int i = 0; i < n; i++) {
+        const f32 *z = logits + (i64)i * classes;
+        int label = labels[i], above = rank(z, classes, label);
+        sums->top1 += above == 0;
+        sums->top5 += above < 5;
+        sums->loss += cross_entropy(z, classes, label);
+        sums->n++;
         if (confusion)
-            confusion[(i64)label * e->classes + best]++;
+            confusion[(i64)label * classes + predicted(z, classes, label, above)]++;
     }
 }
 
@@ -80,7 +89,7 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusio
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
         rc = evaluator_logits(e, b, logits);
         if (!rc)
-            count_batch(e, b, logits, out, confusion);
+            eval_count(logits, b->labels, b->n, e->classes, out, confusion);
         progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done,
                  (long long)batches);
         done++;

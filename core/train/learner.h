@@ -74,8 +74,12 @@ int  evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p
 void evaluator_close(struct evaluator *e);
 /* Class scores of a batch of n <= e->batch images -> logits (n classes). */
 int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
-/* A whole split: top1, top5, loss, n and seconds of *out; confusion (classes x classes counts, rows the
- * truth) may be NULL. */
+/* Adds what n rows of logits (n classes) are worth to the sums: right ones to top1 and top5, cross-entropy to
+ * loss, n; and to confusion (classes x classes counts, rows the truth), which may be NULL. A tie is not right,
+ * nor is a NaN. */
+void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct run_eval *sums,
+                i64 *confusion);
+/* A whole split: top1, top5, loss, n and seconds of *out; confusion as above. */
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion);
 
 /* ---- session.c: what every command that runs a model opens --------------------------------------------- */
