@@ -40,6 +40,8 @@ static bool join(node *n, int k, int *uses)
     }
     m.n = theirs->n + mine->n;
     out.args = memcpy(arena_bytes(n->g->a, sizeof m, 16), &m, sizeof m);
+    if (!map_fits(&out))
+        return false;
     uses_forget(n, uses);
     *n = out;
     uses_add(n, uses);

@@ -80,7 +80,8 @@ void fuse_pads(graph *g)
     int *uses = uses_count(g);
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
-        if (!map_is(n, "add", 0) || n->n_in != 2 || node_count(n->in[0]) != node_count(n->in[1]))
+        if (!map_is(n, "add", 0) || n->n_in != 2 || !shape_equal(n->in[0]->shape, n->shape)
+            || !shape_equal(n->in[1]->shape, n->shape))
             continue;
         node *a = flat_pad(n->in[0], uses), *b = flat_pad(n->in[1], uses);
         if (!a || !b)

@@ -17,6 +17,22 @@ static struct blocks blocks_of(const dev *d, i64 rows, i64 cols)
     return b;
 }
 
+/* What step s takes beside its operands: its constant, its random stream. */
+static bool takes_constant(const struct map_step *s)
+{
+    return map_uses(map_rows[s->row].text[s->which], "c");
+}
+static bool takes_stream(const struct map_step *s) { return !map_rows[s->row].arity; }
+
+bool map_fits(const node *n)
+{
+    const struct map_args *m = n->args;
+    int args = 1 + n->n_in + 4 + MAX(0, map_layout(n).n_axes - 2);
+    for (int i = 0; i < m->n; i++)
+        args += takes_constant(&m->step[i]) + takes_stream(&m->step[i]);
+    return args <= MAX_ARGS;
+}
+
 void map_emit(const node *n, launches *list)
 {
     const struct map_args *m = n->args;
@@ -32,6 +48,7 @@ void map_emit(const node *n, launches *list)
                  .defs = wg == 1 ? "-DMAP_W=16" : "-DMAP_W=1", .local = { across, down },
                  .global = { (u64)CEIL_DIV(cols, b.cols) * across, (u64)CEIL_DIV(rows, b.rows) * down } };
     int c = 0;
+    check(map_fits(n), "%s: a chain of too many arguments", n->name);
     k.args[c++] = (arg)ARG_RANGE(n->home);
     k.bytes = (f64)node_bytes(n);
     for (int i = 0; i < n->n_in; i++) {
@@ -44,10 +61,9 @@ void map_emit(const node *n, launches *list)
     for (int axis = 1; axis < l.n_axes - 1; axis++)
         k.args[c++] = (arg)ARG_LONG(l.extent[axis]);
     for (int i = 0; i < m->n; i++) {
-        check(c < MAX_ARGS - 2, "%s: a chain of too many arguments", n->name);
-        if (map_uses(map_rows[m->step[i].row].text[m->step[i].which], "c"))
+        if (takes_constant(&m->step[i]))
             k.args[c++] = (arg)ARG_REAL(m->step[i].c);
-        if (!map_rows[m->step[i].row].arity)
+        if (takes_stream(&m->step[i]))
             k.args[c++] = (arg)ARG_INT(m->step[i].stream);
     }
     launch_add(list, &k);

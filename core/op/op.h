@@ -43,6 +43,7 @@ bool  map_is(const node *n, const char *row, int which);       /* nothing but th
 enum act map_act(const node *n, int which);       /* the activation of which it is this text alone */
 void  map_become_mul(node *n, node *a, node *b);  /* for fuse/ */
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
+bool  map_fits(const node *n);                    /* do its operands and constants fit in one launch? */
 bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
 
 /* ---- matmul.c ------------------------------------------------------------------------------------------ */
