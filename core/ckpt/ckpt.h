@@ -93,6 +93,7 @@ struct load_options {
     int  grid[2];                                    /* our rows and columns of pos_embed; 0: square */
     int  prefix;                                     /* tokens before the grid: 1 with a class token */
     bool strict;                                     /* unexplained differences are an error */
+    bool may_be_empty;                               /* a file of which nothing fits is no error */
     int  (*store)(void *arg, int i);                  /* wants may leave data NULL: then want i's is lent for this */
     void *arg;                                       /* call and gone after, one tensor at a time; -1 + fail ends */
 };
@@ -104,8 +105,8 @@ struct load_report {
 };
 /* Fills every want whose parameter the file has; the others keep their values. A head of another size, a head
  * or norm the file lacks or has too much are explained differences (fresh); others are missing, unexpected
- * or, when the shape is another, an error under strict; so is, always, a file of which nothing fits. c is what
- * ckpt_model gave. Report lines lie in a. 0, or -1 + fail. */
+ * or, when the shape is another, an error under strict; so is, always, a file of which nothing fits, unless
+ * o->may_be_empty. c is what ckpt_model gave. Report lines lie in a. 0, or -1 + fail. */
 int  ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_options *o, struct load_report *r);
 /* On stderr: counts, then what is resized and fresh; every line with -v. */
 void load_report_say(const struct load_report *r, const char *path);

@@ -244,7 +244,7 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
         if (load_one(&l, &w[i], i))
             return -1;
     note_unexpected(&l);
-    if (n && !r->loaded && !r->resized)
+    if (n && !r->loaded && !r->resized && !o->may_be_empty)
         return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path, l.wrong ? l.wrong : "no tensors");
     if (!o->strict || !l.nwrong)
         return 0;

@@ -133,6 +133,7 @@ static int add_started(struct stage *r, const params *p, const bool *grafted)
     ckpt *rest = ckpt_new();
     int n = 0;
     o.strict = o.norm_to_fc_norm = false;
+    o.may_be_empty = true;                          // all that fits was grafted
     if (ckpt_meta(source, "grid"))
         ckpt_set_meta(rest, "grid", ckpt_meta(source, "grid"));
     for (size_t i = 0; i < p->n; i++) {
