@@ -71,10 +71,10 @@ try "a predecessor that takes its time" 0 "" \
 interrupted() { # interrupted CODE MESSAGE arguments...: SIGINT as soon as activations are measured
     want=$1 text=$2; shift 2
     : > log
-    "$jetcl" "$@" $slow --set recycle.from.experts=slow/ckpt/last.safetensors --set recycle.images=1800 \
-        --cache-dir "$dir/none" </dev/null >/dev/null 2>log &
+    JETCL_TRACE=data "$jetcl" "$@" $slow --set recycle.from.experts=slow/ckpt/last.safetensors \
+        --set recycle.images=1800 --cache-dir "$dir/none" </dev/null >/dev/null 2>log &
     pid=$!
-    until grep -q loaded log || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
+    until grep -q 'batch 0:' log || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
     kill -INT $pid; wait $pid; code=$?
     [ $code = "$want" ] && grep -q "$text" log
     ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
@@ -106,8 +106,8 @@ try "a new run says where" 0 "run folder runs/small/2" run exp.yaml --set train.
 try "converting says what was written" 0 "last.npz: " convert whole/ckpt/last.safetensors last.npz
 
 try "a complete run is only read" 0 "nothing is left to do" run exp.yaml --out whole --resume
-try "a new run or an old one" 2 "leave one out" run exp.yaml --out whole --resume --force --set seed=7
-try "one folder" 2 "leave --out out" run exp.yaml --out x --resume=whole
+try "a new run or an old one" 2 "give only one of them" run exp.yaml --out whole --resume --force --set seed=7
+try "one folder" 2 "do not give --out" run exp.yaml --out x --resume=whole
 
 # What can be wrong.
 try "no place for tuning results" 1 "cannot make the folder: File exists" tune exp.yaml --cache-dir exp.yaml
