@@ -1,9 +1,9 @@
 /* conv.h: what the depthwise-convolution files share. Values are (b h w c), channels innermost, weights
  * (c 1 KH KW).
  *
- *   depthwise_weights   w -> t (KH KW c), turned by 180 degrees for the gradient of x: channels innermost too
+ *   depthwise_weights   w -> t (KH KW c), rotated by 180 degrees for the gradient of x; channels innermost
  *   depthwise           y[b, i, j, c] = bias[c] + sum_pq t[p, q, c] x[b, i + p - KH/2, j + q - KW/2, c]
- *   depthwise_grad      part p of its own: sums over some rows i of dw (KH KW c) and, behind them, of db (c)
+ *   depthwise_grad      part p of its own: sums over some rows i of dw (KH KW c) and, after them, of db (c)
  *
  * The _plain kernels are the reference, and serve few channels; the tiles below serve a GPU's item (V is
  * float: one channel) and a CPU's (V is float16: sixteen neighbours) alike.
@@ -24,15 +24,15 @@
 #define XB 8                                      // outputs of a tile, side by side in a row
 #endif
 #ifndef WHOLE
-#define WHOLE 0                                   // is a row one tile? Then its border is known beforehand
+#define WHOLE 0                                   // is a row one tile? Then its border is known at build time
 #endif
 #define WIDTH(w) (WHOLE ? XB : (w))
 
-__kernel void depthwise_weights(__global const float *w, __global float *t, int c, int turn)
+__kernel void depthwise_weights(__global const float *w, __global float *t, int c, int rotated)
 {
     const int i = get_global_id(0), k = i / c;
     if (i < c * KH * KW)
-        t[i] = w[i % c * KH * KW + (turn ? KH * KW - 1 - k : k)];
+        t[i] = w[i % c * KH * KW + (rotated ? KH * KW - 1 - k : k)];
 }
 
 /* Groups (channels, rows of `rows`, image). */

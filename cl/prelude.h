@@ -3,8 +3,7 @@
  * #include "random.h" (draws).
  *
  * From the build: CLASS_CPU or CLASS_GPU (neither under JETCL_TRACE=no_class), SIMD (lanes: vector width of a
- * CPU, warp of a GPU), LOCAL_BYTES, and HAVE_FP16, HAVE_FP64, HAVE_SUBGROUPS where the device has them; NO_FMA
- * on a CPU that does not say it has a fused multiply-add.
+ * CPU, warp of a GPU), LOCAL_BYTES; NO_FMA on a CPU that does not report a fused multiply-add.
  */
 #ifndef PRELUDE_H
 #define PRELUDE_H
@@ -14,7 +13,8 @@
 #define FN(name)       JOIN(name##_, W)              /* exp_16, where W is 16 */
 #define TO(how, type)  JOIN(how##_, type)            /* convert_int16, where the macro `type` is int16 */
 
-/* In software an fma takes a hundred times as long. The compiler may fuse this itself, and does where that pays. */
+/* In software an fma takes a hundred times as long. The compiler may fuse this itself, and does where that
+ * pays. */
 #ifdef NO_FMA
 #define fma(a, b, c) ((a) * (b) + (c))
 #endif

@@ -23,7 +23,7 @@ static int act_of(const int flags) { return flags / ACT_UNIT; }
     global const float *a, const long4 la, global const float *b, const long4 lb, EPILOGUE_ARGS,          \
     const long4 block,                        /* how the class cuts it up: see each file */               \
     const int share,                          /* of k for one group; less than k: group z / batches does  \
-                                                 its part and writes a slab of its own, slabs lie         \
+                                                 its split and writes a slab of its own, slabs lie         \
                                                  m * n * batches apart */                                 \
     volatile global int *tickets                /* CPUs: ticket.h */
 

@@ -34,7 +34,7 @@ static inline uint16 random_16(ulong seed, uint stream, uint step, ulong group)
     return (uint16)(convert_uint4(c0), convert_uint4(c1), convert_uint4(c2), convert_uint4(c3));
 }
 
-/* Groups `group` and the one behind it. */
+/* Groups `group` and `group` + 1. */
 static inline void random_32(ulong seed, uint stream, uint step, ulong group, uint16 *bits)
 {
     ulong8 c0 = (group << 2) + (ulong8)(0, 1, 2, 3, 4, 5, 6, 7);

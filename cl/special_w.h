@@ -34,7 +34,7 @@ static inline real FN(exp_down)(real x)
     return TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
 }
 
-/* e^x for x <= 0, as a softmax wants it: 0 below -87, and a NaN stays one. */
+/* e^x for x <= 0, for softmax: 0 below -87, and NaN stays NaN. */
 static inline real FN(exp_decay)(real x)
 {
     real y = select(x, (real)-87.0f, x < -87.0f);

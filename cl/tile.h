@@ -60,8 +60,9 @@ static void pack_plain(SPACE float16 *to, global const float *b, const long row,
     }
 }
 
-/* B is stored [column][k]: turned in squares of 16 x 16. */
-static void pack_turned(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
+/* B is stored [column][k]: transposed in squares of 16 x 16. */
+static void pack_transposed(SPACE float16 *to, global const float *b, const long row, const int kk,
+                            const int nn)
 {
     for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
         const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored

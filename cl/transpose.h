@@ -1,5 +1,5 @@
-/* transpose.h: 16 x 16 values transposed in registers: each step interleaves rows i and i + 8 into rows 2i and
- * 2i + 1; after four steps rows are columns.
+/* transpose.h: 16 x 16 values transposed in registers: each step interleaves rows i and i + 8 into rows 2i
+ * and 2i + 1; after four steps rows are columns.
  *
  *     #define LOAD(i)  float16 x##i = vload16(0, from + i * row), y##i;
  *     #define STORE(i) vstore16(x##i, 0, to + i * row);

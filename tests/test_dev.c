@@ -134,7 +134,7 @@ static void test_memory(void **state)
     assert_true(dev_mem_peak(d) >= 3 * 8192);
     dev_limit_alloc(d, 1 << 20);
     assert_null(mem_new(d, (1 << 20) + 1, "weights"));
-    expect_fail(FAULT_DEVICE, "weights: 1.0 MB wanted in one piece");
+    expect_fail(FAULT_DEVICE, "weights: needs 1.0 MB in one allocation");
     assert_null(mem_new(d, ~(u64)0 >> 1, "everything"));
     expect_fail(FAULT_DEVICE, "everything");
     dev_close(d);

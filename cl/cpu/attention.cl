@@ -28,7 +28,7 @@
 #define PADDED(n) (PANELS(n) * WIDE)
 #define EVEN(n) (((n) + 16 * PANELS(n) - 1) / (16 * PANELS(n)) * 16)       // columns of panels that are alike
 
-/* All n columns of B (kk deep), panel behind panel. */
+/* All n columns of B (kk deep), panel after panel. */
 static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk,
                            const int n)
 {
@@ -40,11 +40,11 @@ static void pack_all_plain(global float16 *to, global const float *b, const long
     }
 }
 
-static void pack_all_turned(global float16 *to, global const float *b, const long row, const int kk,
+static void pack_all_transposed(global float16 *to, global const float *b, const long row, const int kk,
                             const int n)
 {
     for (int j = 0; j < n; j += WIDE)
-        pack_turned(to + j / WIDE * kk * NV, b + j * row, row, kk, n - j);
+        pack_transposed(to + j / WIDE * kk * NV, b + j * row, row, kk, n - j);
 }
 
 /* n values of some rows, before the first of them is waited for. */
@@ -152,7 +152,7 @@ static void multiply(global float *c, const long c_row, const struct left *a, co
 /* ---- forward ------------------------------------------------------------------------------------------- */
 
 /* 2^t for t <= 0: n + f, |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below
- * 2^-126 it stays there; NaN passes. Coefficients: special_w.h says how. */
+ * 2^-126 it stays there; NaN passes. Coefficients: see special_w.h. */
 static float16 exp2_of_score(float16 t)
 {
     t = select(t, (float16)-126.0f, t < -126.0f);
@@ -210,8 +210,8 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
         next = next_ticket(tickets);
         global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
         global float *o = out + z / h * (n * out_row) + z % h * d;
-        pack_all_turned(keys, k, row, d, n);
-        const struct right k_turned = packed(keys, WIDE);
+        pack_all_transposed(keys, k, row, d, n);
+        const struct right k_transposed = packed(keys, WIDE);
         const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d);
         for (int i = 0; i < n; i += MR) {
             const int rows = min(MR, n - i);
@@ -219,7 +219,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
             fetch_rows(q + (i + MR) * row, row, MR, d);
             const struct left qs = { q + i * row, row, 1, rows };
             const struct left ps = { (global const float *)p, PADDED(n), 1, rows };
-            multiply_wide(p, &qs, &k_turned, d, n);
+            multiply_wide(p, &qs, &k_transposed, d, n);
             softmax_block(p, n, scale_2, tops, sums);
             for (int r = MR; r < 16; r++)
                 tops[r] = sums[r] = 1;
@@ -286,9 +286,9 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
         global const float *go = dout + out_at;
         global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
         fetch_rows(go, out_row, MR, d);
-        pack_all_turned(keys, k, row, d, n);
-        pack_all_turned(values, v, row, d, n);
-        const struct right k_turned = packed(keys, WIDE), v_turned = packed(values, WIDE);
+        pack_all_transposed(keys, k, row, d, n);
+        pack_all_transposed(values, v, row, d, n);
+        const struct right k_transposed = packed(keys, WIDE), v_transposed = packed(values, WIDE);
         const struct right k_plain = as_it_lies_or_packed(keys_room, k, row, n, d);
         for (int i0 = 0; i0 < n; i0 += block) {
             const int deep = min(block, n - i0);
@@ -302,8 +302,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
                 const struct left qs = { q + r0 * row, row, 1, rows };
                 const struct left gos = { go + r0 * out_row, out_row, 1, rows };
                 const struct left gs = { (global const float *)gi, PADDED(n), 1, rows };
-                multiply_wide(pi, &qs, &k_turned, d, n);
-                multiply_wide(gi, &gos, &v_turned, d, n);
+                multiply_wide(pi, &qs, &k_transposed, d, n);
+                multiply_wide(gi, &gos, &v_transposed, d, n);
                 for (int r = 0; r < MR; r++)
                     logs[r] = log_sum[(long)z * n + r0 + min(r, rows - 1)];
                 turn_back(pi, gi, n, scale * LOG2_E, logs);

@@ -1,8 +1,8 @@
 /* conv.cl on CPUs with wide vectors: one item is one group and computes some rows, STRIP of them at a time:
  * sixteen channels after the other, so that their KH rows and weights (or sums) stay in the first cache and
  * the strip in the second. Memory is read in an order no hardware foresees, so the next strip is prefetched:
- * without it large images take twice the time. The last vector overlaps the one before where c is no multiple
- * of 16; it computes the same values again.
+ * without it large images take twice the time. The last vector overlaps the one before where c is not a
+ * multiple of 16; it computes the same values again.
  */
 #ifndef STRIP
 #define STRIP 8                                   // rows

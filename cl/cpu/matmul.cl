@@ -1,4 +1,5 @@
-/* matmul.cl on CPUs with wide vectors: one item is one group, and takes blocks of mb x nb of one C.
+/* matmul.cl on CPUs with wide vectors: one item is one group, and draws tickets for blocks of mb x nb of
+ * one C.
  *
  *     for np columns, for kb of k:                  so that the packed part of B stays in the second cache;
  *                                                   if it is all of B, it serves the next block too
@@ -13,7 +14,7 @@
  *     MR | sum | sum | su  |            vectors it has. So one text serves every size, and every transpose,
  *        +-----+-----+-----+--          as strides.
  *
- * B is packed even for few rows: packing reads it as memory likes it, and the lines of the part packed next
+ * B is packed even for few rows: packing reads whole lines in order, and the lines that are packed next
  * are prefetched during the multiply-adds, then those of A's next rows. The inner loop is tile.h's. Bound:
  * multiply-adds; for few rows the bytes of B.
  */
@@ -25,11 +26,11 @@
 #include "act.h"
 #include "ticket.h"
 #define AHEAD                                 \
-    PREFETCH(f.p);                            \
-    f.p += f.step;                            \
-    if (--f.left == 0) {                      \
-        f.left = f.run;                       \
-        f.p += f.jump;                        \
+    PREFETCH(f.p);                           \
+    f.p += f.step;                          \
+    if (--f.left == 0) {                     \
+        f.left = f.run;                     \
+        f.p += f.jump;                      \
     }
 #define SPACE local
 #include "tile.h"
@@ -93,13 +94,13 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
 
 // Whole vectors go from the registers to C if there is at most a bias, and one matrix, to add or multiply
 // with: the old C, or `other`.
-#define ROW_OF_A(r)    global const float *a##r = a + min(i + r, m1 - 1) * ai + k * ak;
+#define ROW_OF_A(r)    global const float *a##r = s.a + min(i + r, s.m1 - 1) * s.ai;
 #define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? vload16(v, to.bias + j) : 0;
 #define PUT(r, v)      vstore16(c##r##v + t##v, v, row);
 #define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, old) + t##v, v, row);
 #define PUT_TIMES(r, v) vstore16((c##r##v + t##v) * vload16(v, old), v, row);
 #define ROW_OF_C(r)    global float *row = to.c + (i + r) * to.row + j;
-#define ROW_OF_OLD(r)  global const float *old = old_c + (i + r) * old_row + j;
+#define ROW_OF_OLD(r)  global const float *old = s.old + (i + r) * s.old_row + j;
 #define FETCH_OLD(r, v) PREFETCH_NEAR(old + 16 * v);
 #define FETCH_ROW(r)   { ROW_OF_OLD(r) VECTORS(FETCH_OLD, r) }
 #define PUT_1(r)       { ROW_OF_C(r) VECTORS_1(PUT, r) }
@@ -121,16 +122,15 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
         } else {                              \
             ROWS(PUT_##nv)                    \
         }                                     \
-        continue;                             \
     }
 
-/* kk x columns of B, panel behind panel. */
-static void pack_part(local float16 *to, global const float *b, const long row, const bool turned,
+/* kk x columns of B, panel after panel. */
+static void pack_part(local float16 *to, global const float *b, const long row, const bool transposed,
                       const int kk, const int columns)
 {
     for (int j = 0; j < columns; j += WIDE, to += kk * NV)
-        if (turned)
-            pack_turned(to, b + j * row, row, kk, columns - j);
+        if (transposed)
+            pack_transposed(to, b + j * row, row, kk, columns - j);
         else
             pack_plain(to, b + j, row, kk, columns - j);
 }
@@ -161,22 +161,77 @@ static void sum_columns(global float *sums, global const float *a, const long ro
     }
 }
 
-/* The block `at` = (row of blocks, column of blocks, batch and part). Is B packed for it already? */
+/* One step of a block: columns [n, end) of C, kk of k. */
+struct step {
+    global const float *a;                        // at the step's first k; rows ai apart, k ak apart
+    local const float *panels;                    // of B, packed
+    global const float *old;                      // the matrix that C is added to, or multiplied with
+    long ai, ak, old_row;
+    int m1, n, end, kk;
+    bool other_too, simple;                       // `other` is read; sums may go from the registers to C
+};
+
+/* Rows i.. i + MR of one step. Returns what is to be prefetched after them. Always inlined: as a call it
+ * costs 1 to 2 % of a product. */
+__attribute__((always_inline))
+static struct ahead multiply_rows(const struct step s, const struct target to, struct ahead f, const int i)
+{
+    const bool quick = s.simple && i + MR <= s.m1;
+    ROWS(ROW_OF_A)
+    for (int j = s.n; j < s.end; j += WIDE) {
+        const int columns = s.end - j;
+        local const float *panel = s.panels + (j - s.n) / WIDE * s.kk * WIDE;
+        if (f.lines <= 0)
+            f.step = f.jump = 0;
+        f.lines -= s.kk;
+        if (s.other_too) {
+            ROWS(FETCH_ROW)
+        }
+        MULTIPLY(columns, s.kk, s.ak)
+#if NV == 3
+        if (quick && columns >= 48)
+            PUT_SUMS(3)
+        else if (quick && columns == 32)
+            PUT_SUMS(2)
+        else
+#endif
+        if (quick && (columns == 16 || columns * (NV == 1) > 16))
+            PUT_SUMS(1)
+        else {
+            float16 sums[MR * NV];
+            ROWS(KEEP_SUMS)
+            for (int r = 0; r < min(MR, s.m1 - i); r++)
+                for (int v = 0; 16 * v < min(WIDE, columns); v++)
+                    finish(sums[r * NV + v], &to, i + r, j + 16 * v, columns - 16 * v);
+        }
+    }
+    return f;
+}
+
+/* Aims at the next rows of A from row i on, or columns MR wide. */
+static void aim_at_rows(struct ahead *f, const struct step *s, const int i, const bool trans, const long row)
+{
+    const int line = trans ? s->kk : s->kk / 16 + 1;
+    const int at = min(trans ? i + 2 * MR - 1 : i + MR, s->m1 - 1);
+    aim(f, s->a + at * s->ai, trans ? line : line * MR, line, trans ? row : 16, row);
+}
+
+/* The block `at` = (row of blocks, column of blocks, batch and split). Is B packed for it already? */
 static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, const bool packed,
                            const bool alone)
 {
-    const int z = at.z % batches, part = at.z / batches;
+    const int z = at.z % batches, split = at.z / batches;
     const int m0 = at.x * (int)block.x, m1 = min(m0 + (int)block.x, (int)size.x);
     const int n0 = at.y * (int)block.y, n1 = min(n0 + (int)block.y, (int)size.y);
-    const int k0 = part * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
-    const int turn_a = flags & TRANS_A, turn_b = flags & TRANS_B;
-    const long ai = turn_a ? 1 : la.y, ak = turn_a ? la.y : 1, bk = turn_b ? 1 : lb.y, bn = turn_b ? lb.y : 1;
+    const int k0 = split * share, k1 = min(k0 + share, (int)size.z), kb = block.z, np = block.w;
+    const int ta = flags & TRANS_A, tb = flags & TRANS_B;
+    const long ai = ta ? 1 : la.y, ak = ta ? la.y : 1, bk = tb ? 1 : lb.y, bn = tb ? lb.y : 1;
     const int late = BIAS | ACTIVATION | PRE | SLOPE | FACTOR | ADD | (flags & ACTIVATION ? RESIDUAL : 0);
     struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha,
                                  z);
     struct ahead f;
-    to.c += part * (size.x * size.y * batches);
-    to.side += part * (size.x * batches);
+    to.c += split * (size.x * size.y * batches);
+    to.side += split * (size.x * batches);
     a += place(la, z, size.w);
     b += place(lb, z, size.w);
     const int later = min(z + (int)get_num_groups(0), batches - 1);
@@ -186,49 +241,23 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
     for (int k = k0; k < k1; k += kb) {
         const int kk = min(kb, k1 - k), end = min(n + np, n1), more_k = k + kb < k1, more_n = n + np < n1;
         to.flags = (k > k0 ? ONTO : flags & ~late) | (more_k ? 0 : flags & late);
-        const int other_too = to.flags & (RESIDUAL | FACTOR);
+        const bool other_too = to.flags & (RESIDUAL | FACTOR);
         const bool simple = alpha == 1 && !(to.flags & (ACTIVATION | ADD)) && !(to.flags & ONTO && other_too);
-        global const float *old_c = other_too ? to.other : to.c;
-        const long old_row = other_too ? to.other_row : to.row;
+        const struct step s = { a + k * ak, (local const float *)pack, other_too ? to.other : to.c, ai, ak,
+                                other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
         if (!packed)
-            pack_part(pack, b + n * bn + k * bk, lb.y, turn_b, kk, end - n);
-        // The part packed next lies in runs of lines: rows of B, or (plain) columns 16 wide.
+            pack_part(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
+        // What is packed next lies in runs of lines: rows of B, or (not transposed) columns 16 wide.
         global const float *next = more_k ? b + n * bn + (k + kb) * bk :
                                    b + (more_n ? (n + np) * bn : next_batch + n0 * bn) + k0 * bk;
-        const int run = turn_b ? kk / 16 + 1 : kk, runs = turn_b ? end - n : (end - n) / 16 + 1;
-        const int lines = more_k || more_n || alone ? run * runs : 0;
-        aim(&f, next, lines, run, turn_b ? 16 : lb.y, turn_b ? lb.y : 16);
-
+        const int run = tb ? kk / 16 + 1 : kk, runs = tb ? end - n : (end - n) / 16 + 1;
+        aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, tb ? 16 : lb.y, tb ? lb.y : 16);
         for (int i = m0; i < m1; i += MR) {
-            if (f.lines <= 0) {                             // then the next rows of A, or columns MR wide
-                const int line = turn_a ? kk : kk / 16 + 1;
-                const int at = min(turn_a ? i + 2 * MR - 1 : i + MR, m1 - 1);
-                aim(&f, a + at * ai + k * ak, turn_a ? line : line * MR, line, turn_a ? la.y : 16, la.y);
-            }
-            const bool quick = simple && i + MR <= m1;
-            ROWS(ROW_OF_A)
+            if (f.lines <= 0)
+                aim_at_rows(&f, &s, i, ta, la.y);
             if (flags & SUMS && n == 0)
                 sum_columns(to.side + i, a + i + k * ak, ak, kk, min(MR, m1 - i), k > k0);
-            for (int j = n; j < end; j += WIDE) {
-                local const float *panel = (local const float *)pack + (j - n) / WIDE * kk * WIDE;
-                if (f.lines <= 0)
-                    f.step = f.jump = 0;
-                f.lines -= kk;
-                if (other_too) {
-                    ROWS(FETCH_ROW)
-                }
-                MULTIPLY(end - j, kk, ak)
-#if NV == 3
-                if (quick && end - j >= 48) PUT_SUMS(3)
-                if (quick && end - j == 32) PUT_SUMS(2)
-#endif
-                if (quick && (end - j == 16 || (end - j) * (NV == 1) > 16)) PUT_SUMS(1)
-                float16 sums[MR * NV];
-                ROWS(KEEP_SUMS)
-                for (int r = 0; r < min(MR, m1 - i); r++)
-                    for (int v = 0; 16 * v < min(WIDE, end - j); v++)
-                        finish(sums[r * NV + v], &to, i + r, j + 16 * v, end - j - 16 * v);
-            }
+            f = multiply_rows(s, to, f, i);
         }
     }
 }
@@ -251,17 +280,17 @@ ALONE kernel void matmul(PRODUCT_ARGS, local float16 *pack)
     return_tickets(tickets);
 }
 
-/* C = epilogue(sum of all parts' slabs): one item takes `rows` rows of one batch. */
-ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS, const int rows)
+/* C = epilogue(sum of all splits' slabs): one item takes `rows` rows of one batch. */
+ALONE kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS, const int rows)
 {
     const int z = get_group_id(2), m0 = get_group_id(1) * rows, m1 = min(m0 + rows, (int)size.x), n = size.y;
     const long apart = size.x * size.y * batches;
     const struct target to = target_of(c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
                                        alpha, z);
-    global const float *sums = slab + parts * apart + z * size.x;
+    global const float *sums = slab + splits * apart + z * size.x;
     for (long i = m0; i < m1 && flags & SUMS; i++) {
         float s = 0;
-        for (int p = 0; p < parts; p++)
+        for (int p = 0; p < splits; p++)
             s += sums[p * size.x * batches + i];
         to.side[i] = s;
     }
@@ -269,7 +298,7 @@ ALONE kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE
     for (long i = m0; i < m1; i++)
         for (int j = 0; j < n; j += 16) {
             float16 y = 0;
-            for (int p = 0; p < parts; p++)
+            for (int p = 0; p < splits; p++)
                 y += load_16(slab + p * apart + i * n + j, n - j, 0);
             finish(y, &to, i, j, n - j);
         }

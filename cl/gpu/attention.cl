@@ -3,8 +3,8 @@
  *     qkv (b n 3 h D): row i of image z holds q, k and v of all heads, so a head's rows are 3 h D apart
  *
  * A group of 16 x 16 items owns B rows of one (image, head) and walks the others in blocks of B. Rows of q,
- * k, v and dout lie in local memory turned, as [c][row] with B + 1 values a line, so that neither writing nor
- * reading meets a bank twice.
+ * k, v and dout lie in local memory transposed, as [c][row] with B + 1 values a line: neither writing nor
+ * reading has bank conflicts.
  *
  *              keys                 item (x, y) owns rows y + 16 r of the B x B scores and B x D results,
  *            x  x+16                and columns x + 16 c of each. Local memory, [row][column], shares scores.
@@ -14,7 +14,7 @@
  *     attention       rows are queries: running maximum and sum, results rescaled when the maximum grows
  *     attention_dq    rows are queries: P from the stored log sums, dS = P (dP - sum(dout out)) / sqrt(d),
  *                     dq = dS k
- *     attention_dkv   rows are keys: the same turned round, dv = P^T dout, dk = dS^T q
+ *     attention_dkv   rows are keys: the same with roles exchanged, dv = P^T dout, dk = dS^T q
  *
  * No two groups write one value, and blocks follow in order: runs repeat bit for bit. Bound: multiply-adds
  * and local memory.
@@ -34,7 +34,7 @@
 #define EACH(n)   for (int c = 0; c < (n); c++)
 
 /* to[c][i] = from[i][c] for B rows, of which some exist; the others are 0. */
-static void load_turned(local float *to, global const float *from, const long row, const int rows)
+static void load_transposed(local float *to, global const float *from, const long row, const int rows)
 {
     for (int t = get_local_id(1) * 16 + get_local_id(0); t < B * D; t += 256)
         to[t % D * LINE + t / D] = t / D < rows ? from[t / D * row + t % D] : 0;
@@ -49,7 +49,7 @@ static void dots(float s[R][R], local const float *a, local const float *b)
         EACH_ROW EACH(R) s[r][c] = fma(a[y + 16 * r], b[x + 16 * c], s[r][c]);
 }
 
-/* sum[r][c] += p's row r times column c of v, which is stored turned */
+/* sum[r][c] += p's row r times column c of v, which is stored transposed */
 static void add_product(float sum[R][C], local const float *p, local const float *v)
 {
     const int x = get_local_id(0), y = get_local_id(1);
@@ -85,17 +85,21 @@ static void across(float v[R], local float *shelf, const int maximum)
     SYNC;
 }
 
-#define HEAD                                                                                              \
-    const int x = get_local_id(0), y = get_local_id(1), i0 = get_group_id(0) * B, z = get_group_id(1);    \
-    const long row = 3L * h * D, out_row = (long)h * D;                                                   \
-    const long at = z / h * (n * row) + z % h * D, out_at = z / h * (n * out_row) + z % h * D;            \
-    global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
+/* Where this group's head begins in an array whose rows are `row` long. */
+static long head_at(const int n, const int h, const long row)
+{
+    const int z = get_group_id(1);
+    return z / h * (n * row) + z % h * D;
+}
 
 /* log_sum may be NULL. room: 3 D LINE + 2 B LINE floats. */
 GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n,
                             const int h, const float scale, local float *room)
 {
-    HEAD
+    const int x = get_local_id(0), y = get_local_id(1), i0 = get_group_id(0) * B, z = get_group_id(1);
+    const long row = 3L * h * D, out_row = (long)h * D;
+    const long at = head_at(n, h, row), out_at = head_at(n, h, out_row);
+    global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
     local float *qs = room, *ks = qs + D * LINE, *vs = ks + D * LINE, *ps = vs + D * LINE;
     local float *shelf = ps + B * LINE;
     float sum[R][C], s[R][R], top[R], total[R];
@@ -104,10 +108,10 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
         total[r] = 0;
         EACH(C) sum[r][c] = 0;
     }
-    load_turned(qs, q + i0 * row, row, n - i0);
+    load_transposed(qs, q + i0 * row, row, n - i0);
     for (int j0 = 0; j0 < n; j0 += B) {
-        load_turned(ks, k + j0 * row, row, n - j0);
-        load_turned(vs, v + j0 * row, row, n - j0);
+        load_transposed(ks, k + j0 * row, row, n - j0);
+        load_transposed(vs, v + j0 * row, row, n - j0);
         SYNC;
         dots(s, qs, ks);
         float now[R];
@@ -149,7 +153,10 @@ GROUP kernel void attention_dq(global const float *qkv, global const float *out,
                                global const float *dout, global float *dqkv, global float *inner,
                                const int n, const int h, const float scale, local float *room)
 {
-    HEAD
+    const int x = get_local_id(0), y = get_local_id(1), i0 = get_group_id(0) * B, z = get_group_id(1);
+    const long row = 3L * h * D, out_row = (long)h * D;
+    const long at = head_at(n, h, row), out_at = head_at(n, h, out_row);
+    global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
     local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE;
     local float *ds = vs + D * LINE, *shelf = ds + B * LINE;
     float sum[R][C], s[R][R], g[R][R], in[R], logs[R], one[R];
@@ -170,11 +177,11 @@ GROUP kernel void attention_dq(global const float *qkv, global const float *out,
     EACH_ROW
         if (x == 0 && i0 + y + 16 * r < n)
             inner[first + y + 16 * r] = in[r];
-    load_turned(qs, q + i0 * row, row, n - i0);
-    load_turned(gs, go, out_row, n - i0);
+    load_transposed(qs, q + i0 * row, row, n - i0);
+    load_transposed(gs, go, out_row, n - i0);
     for (int j0 = 0; j0 < n; j0 += B) {
-        load_turned(ks, k + j0 * row, row, n - j0);
-        load_turned(vs, v + j0 * row, row, n - j0);
+        load_transposed(ks, k + j0 * row, row, n - j0);
+        load_transposed(vs, v + j0 * row, row, n - j0);
         SYNC;
         dots(s, qs, ks);
         dots(g, gs, vs);
@@ -193,7 +200,10 @@ GROUP kernel void attention_dkv(global const float *qkv, global const float *log
                                 global const float *dout, global float *dqkv, global const float *inner,
                                 const int n, const int h, const float scale, local float *room)
 {
-    HEAD
+    const int x = get_local_id(0), y = get_local_id(1), i0 = get_group_id(0) * B, z = get_group_id(1);
+    const long row = 3L * h * D, out_row = (long)h * D;
+    const long at = head_at(n, h, row), out_at = head_at(n, h, out_row);
+    global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;
     local float *qs = room, *gs = qs + D * LINE, *ks = gs + D * LINE, *vs = ks + D * LINE;
     local float *ps = vs + D * LINE, *ds = ps + B * LINE;
     float sum_k[R][C], sum_v[R][C], s[R][R], g[R][R], one[R];
@@ -201,11 +211,11 @@ GROUP kernel void attention_dkv(global const float *qkv, global const float *log
         one[r] = 1;
         EACH(C) sum_k[r][c] = sum_v[r][c] = 0;
     }
-    load_turned(ks, k + i0 * row, row, n - i0);
-    load_turned(vs, v + i0 * row, row, n - i0);
+    load_transposed(ks, k + i0 * row, row, n - i0);
+    load_transposed(vs, v + i0 * row, row, n - i0);
     for (int j0 = 0; j0 < n; j0 += B) {
-        load_turned(qs, q + j0 * row, row, n - j0);
-        load_turned(gs, dout + out_at + j0 * out_row, out_row, n - j0);
+        load_transposed(qs, q + j0 * row, row, n - j0);
+        load_transposed(gs, dout + out_at + j0 * out_row, out_row, n - j0);
         SYNC;
         dots(s, ks, qs);
         dots(g, vs, gs);

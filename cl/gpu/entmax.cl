@@ -1,7 +1,7 @@
-/* entmax.cl for GPUs: a team takes a row and finds its threshold by Newton's steps from the left
- * (cl/entmax.h says why they climb); the row is read again each round, from the cache. Rounds go on until
- * every team of the group is done, and a team that is done no longer moves, so that a row's result does not
- * depend on its neighbours.
+/* entmax.cl for GPUs: a team takes a row and finds its threshold by Newton's steps from the left (cl/entmax.h
+ * explains why they climb); the row is read again each round, from the cache. Rounds continue until every
+ * team of the group is done, and a team that is done no longer moves, so that a row's result does not depend
+ * on its neighbours.
  */
 #include "team.h"
 #define ROUNDS 24

@@ -2,7 +2,7 @@
  *
  *        +---- TN ----+       A's and B's parts of a step lie in local memory as [k][TM + 4] and [k][TN + 4],
  *     TK |     B      |       whichever way they are stored; the next step's are on their way in registers
- *        +------------+       meanwhile. Rows are 4 longer than needed, so that turned stores spread over the
+ *        +------------+       meanwhile. Rows are 4 longer than needed, so transposed stores spread over the
  *   +TK+ +------------+       banks.
  *   |  | |            |       Item (x, y) owns rows 4y + 4 GY p + (0..3) and columns 4x + 4 GX q + (0..3),
  *   |A | |     C      | TM    p < RM / 4 and q < RN / 4: neighbours read neighbouring float4s, without bank
@@ -121,15 +121,15 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 __attribute__((reqd_work_group_size(GX, GY, 1)))
 kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
 {
-    const int z = get_group_id(2) % batches, part = get_group_id(2) / batches;
+    const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
     const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
-    const int k0 = part * share, k1 = min(k0 + share, (int)size.z);
+    const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
     const int x = get_local_id(0), y = get_local_id(1), id = y * GX + x;
     const int along_a = !(flags & TRANS_A), along_b = flags & TRANS_B;
     const long ak = along_a ? 1 : la.y, bk = along_b ? 1 : lb.y;
     a += place(la, z, size.w) + m0 * (along_a ? la.y : 1);
     b += place(lb, z, size.w) + n0 * (along_b ? lb.y : 1);
-    c += part * (size.x * size.y * batches);
+    c += split * (size.x * size.y * batches);
     local float4 *tile_a = tiles, *tile_b = tiles + TK * (TM / 4 + 1);
     float4 sum[RM][RN / 4], next_a[FETCHES(TM)], next_b[FETCHES(TN)];
     for (int r = 0; r < RM; r++)
@@ -175,8 +175,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
     }
 }
 
-/* C = epilogue(sum of all parts' slabs): one item takes four columns of a row. */
-kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS, const int rows)
+/* C = epilogue(sum of all splits' slabs): one item takes four columns of a row. */
+kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS, const int rows)
 {
     const int j = 4 * get_global_id(0), z = get_global_id(2), n = size.y;
     const long i = get_global_id(1), apart = size.x * size.y * batches;
@@ -184,7 +184,7 @@ kernel void matmul_sum(global const float *slab, const int parts, EPILOGUE_ARGS,
         return;
     float4 y = 0;
     slab += z * size.x * size.y + i * n + j;
-    for (int p = 0; p < parts; p++)
+    for (int p = 0; p < splits; p++)
         y += load_4(slab + p * apart, n - j);
     finish(y, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha, z, i, j,
            n - j);

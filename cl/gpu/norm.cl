@@ -37,7 +37,7 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
 }
 
 /* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)),
- * then each item walks down its own columns for dx and for the sums, which nobody else touches:
+ * then each item walks down its own columns for dx and for the sums, which no other item touches:
  *
  *     dx[.., c], dw[c], db[c]  by item  c mod ITEMS
  *

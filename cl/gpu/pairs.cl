@@ -1,5 +1,6 @@
 /* pairs.cl for GPUs: popcount(a & b) over the bits that stats.cl packs; see cl/pairs.cl for the layout. A
- * group of SIDE x SIDE items counts 64 x 64 pairs, EACH x EACH an item, 16 words at a time out of local memory:
+ * group of SIDE x SIDE items counts 64 x 64 pairs, EACH x EACH an item, 16 words at a time out of local
+ * memory:
  *
  *     strip s1: words x 64  -> local -> channels y, y + SIDE, ..   } SIDE 16: 16 pairs in registers,
  *     strip s2: words x 64  -> local -> channels x, x + SIDE, ..   } 8 reads for 16 popcounts

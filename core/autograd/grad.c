@@ -83,7 +83,7 @@ void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct spa
                            node **out)
 {
     if (node_count(loss) != 1)
-        graph_complain(loss->g, "gradient of %s, which is no scalar", shape_text(loss->g->a, loss->shape));
+        graph_complain(loss->g, "gradient of %s, which is not a scalar", shape_text(loss->g->a, loss->shape));
     node *one = op_offset(op_scale(loss, 0), 1);  // 1, and NaN when the loss is NaN or infinite
     sweep(loss, one, wrt, n, spans, n_spans, out);
 }

@@ -6,7 +6,7 @@
  *     backward   ... dy   x ------> [a b c]' -----> [dc db da] ---> dx
  *
  * The nodes made again are copies with the same arguments, random streams included, so they hold the same
- * values; the ones nobody reads are dropped with the other dead nodes. */
+ * values; those without readers are dropped with the other dead nodes. */
 #include "autograd/autograd.h"
 
 static bool within(const char *name, const char *scope)

@@ -1,10 +1,10 @@
 /* blas.c: CLBlast's sgemm as one entry of a launch list. Its kernels are made for GPUs, so only that class
- * wants it, and only after a few small products came out right: some versions are wrong on some devices. */
+ * uses it, and only after a few small products were correct: some versions are wrong on some devices. */
 #include "dev/list.h"
 #include <clblast_c.h>
 #include <math.h>
 
-/* The last element a matrix of rows x cols reaches, in elements behind the range's start. */
+/* The last element a matrix of rows x cols reaches, in elements after the range's start. */
 static i64 extent(i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 {
     return (rows - 1) * ld + cols + (batch - 1) * stride;
@@ -63,7 +63,7 @@ static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
 
 /* One product on the device against the loop above, at a thousand places. C starts as NaN where it must not
  * be read. */
-static bool comes_out_right(dev *d, const struct gemm *g, f32 *host)
+static bool is_correct(dev *d, const struct gemm *g, f32 *host)
 {
     i64 n = (i64)(g->c.bytes / sizeof(f32)), cells = g->m * g->n * g->batch, step = cells / 1000 + 1;
     int rc = 0;
@@ -100,7 +100,7 @@ static bool self_check(dev *d)
                           .batch = batch, .sa = ta ? 0 : m * k, .sb = n * k, .sc = m * n,
                           .a = { all, 0, bytes }, .b = { all, bytes, bytes },
                           .c = { all, 2 * bytes, bytes } };
-        right = all && comes_out_right(d, &g, arena_array(a, f32, bytes / sizeof(f32)));
+        right = all && is_correct(d, &g, arena_array(a, f32, bytes / sizeof(f32)));
         mem_free(all);
         arena_close(a);
     }
@@ -115,7 +115,7 @@ bool dev_blas(dev *d)
     if (d->blas == BLAS_UNKNOWN) {
         d->blas = self_check(d) ? BLAS_RIGHT : BLAS_WRONG;
         if (d->blas == BLAS_WRONG)
-            say(SAY_NORMAL, "CLBlast gives wrong products on %s: our own kernels take its place",
+            say(SAY_NORMAL, "CLBlast computes wrong products on %s; using the built-in kernels instead",
                 d->info.name);
         fail_clear();
     }

@@ -15,17 +15,17 @@ static int fits(dev *d, u64 bytes, const char *what)
     char a[24], b[24], c[24];
     text_bytes(a, (f64)bytes);
     if (bytes > d->info.max_alloc)
-        return fail(FAULT_DEVICE, "%s: %s wanted in one piece; %s allows %s", what, a, d->info.name,
+        return fail(FAULT_DEVICE, "%s: needs %s in one allocation; %s allows %s", what, a, d->info.name,
                     text_bytes(b, (f64)d->info.max_alloc));
     if (d->used + bytes <= d->info.global_mem)
         return 0;
     text_bytes(b, (f64)d->used);
     text_bytes(c, (f64)d->info.global_mem);
     if (!d->info.cpu_kind)
-        return fail(FAULT_DEVICE, "%s: %s wanted; %s has %s, of which %s are taken (a smaller train.batch "
+        return fail(FAULT_DEVICE, "%s: needs %s; %s has %s, of which %s are in use (a smaller train.batch "
                     "needs less)", what, a, d->info.name, c, b);
     if (!d->warned_full)
-        warn("%s: %s wanted with %s taken; %s reports %s and may start to swap", what, a, b, d->info.name, c);
+        warn("%s: needs %s with %s in use; %s reports %s and may start to swap", what, a, b, d->info.name, c);
     d->warned_full = true;
     return 0;
 }
@@ -179,8 +179,8 @@ void pool_free(pool *p)
 
 static u64 largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
 
-/* A new mem with room for `bytes`: for as much of what was promised as one allocation holds; unasked, as much
- * again. */
+/* A new mem with room for `bytes`: as much of the reserved bytes as one allocation holds; without a
+ * reservation, as much as there is already. */
 static int grow(pool *p, u64 bytes)
 {
     u64 want = p->promised ? p->promised : MIN(p->total, (u64)64 << 20);
@@ -199,7 +199,10 @@ int pool_reserve(pool *p, u64 bytes)
 {
     p->promised += bytes;
     u64 left = p->n ? p->mems[p->n - 1]->bytes - p->used : 0;
-    return left >= bytes ? (p->promised -= bytes, 0) : grow(p, MIN(bytes, largest(p)));
+    if (left < bytes)
+        return grow(p, MIN(bytes, largest(p)));
+    p->promised -= bytes;
+    return 0;
 }
 
 range pool_take(pool *p, u64 bytes)

@@ -36,7 +36,7 @@ static inline u64 dtype_bytes(enum dtype t)       /* of one element */
 
 /* ---- probe.c, choose.c, open.c ------------------------------------------------------------------------- */
 
-/* A class says which shape of kernel a device wants: files in cl/cpu and cl/gpu override those in cl/. */
+/* A class decides which kernels a device runs: files in cl/cpu and cl/gpu override those in cl/. */
 enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
 
 struct dev_info {
@@ -62,14 +62,14 @@ int dev_find(const char *spec, struct dev_info *out);
 /* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto.
  * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line which device `auto` took. */
 dev                   *dev_open(const char *spec);
-/* The same for those who want results: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
+/* The same when results are needed: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
 dev                   *dev_open_real(const char *spec);
 void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);     /* under JETCL_TRACE=no_class: still its own class */
 /* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the
  * same), a smaller largest allocation than the device's own, a binary cache where the driver's own would do,
- * CLBlast though it is no GPU. */
+ * CLBlast although it is not a GPU. */
 void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
 void                   dev_keep_binaries(dev *d);
@@ -97,8 +97,8 @@ int   dev_wait(dev *d, fence f);
 mem *mem_new(dev *d, u64 bytes, const char *what);
 void mem_free(mem *m);
 u64  mem_bytes(const mem *m);
-/* A wish, before anything is written: a CPU's buffer is memory of this process, which large pages serve
- * better where kernels walk down columns and meet another small page at every step. The contents are lost. */
+/* A hint, before anything is written: a CPU's buffer is memory of this process, and large pages are faster
+ * where kernels walk down columns and touch another small page at every step. The contents are lost. */
 void mem_large_pages(mem *m);
 
 /* Part of a mem. off must be a multiple of dev_info()->align. */
@@ -109,8 +109,8 @@ typedef struct { mem *mem; u64 off, bytes; } range;
 typedef struct pool pool;
 pool *pool_new(dev *d, const char *what);
 void  pool_free(pool *p);
-/* A new range of `bytes` rounded up to the alignment. Ranges lie one behind the other inside a mem in the
- * order they are asked for. pool_reserve first tells the total (of sizes rounded up), so that one mem (or as
+/* A new range of `bytes` rounded up to the alignment. Ranges follow one another inside a mem in the
+ * order of the calls. pool_reserve first announces the total (of sizes rounded up), so that one mem (or as
  * few as max_alloc allows) serves all. mem == NULL in the result: fail() says why. */
 int   pool_reserve(pool *p, u64 bytes);
 range pool_take(pool *p, u64 bytes);
@@ -177,8 +177,8 @@ int       launches_time(launches *l, f64 *seconds);
 /* Value of a tunable for this device class: the row TUNE(kernel, class, macro, value) of cl/tune.def, the row
  * of class `any` otherwise. Missing row: check() fails. Emitters use it for both -D and the grid. */
 i32 dev_tune(const dev *d, const char *kernel, const char *macro);
-/* Items of a group of a kernel that takes rows: TEAM for each of TEAMS rows. Fewer than cl/tune.def's rows say
- * where the device runs smaller groups only. WG likewise. */
+/* Items of a group of a kernel that takes rows: TEAM for each of TEAMS rows. Fewer than cl/tune.def's rows
+ * say where the device runs smaller groups only. WG likewise. */
 struct dev_team { i32 team, teams; };
 struct dev_team dev_team(const dev *d, const char *kernel);
 i32 dev_group(const dev *d, const char *kernel);
@@ -198,7 +198,7 @@ bool dev_has_override(const dev *d, const char *file);
 /* ---- blas.c -------------------------------------------------------------------------------------------- */
 
 /* C = alpha A B + beta C through CLBlast as one entry of the list, row-major, batched by strides in elements.
- * dev_blas() says whether CLBlast is wanted here (GPU class, not switched off, passed its self-check). */
+ * dev_blas(): may CLBlast be used here (GPU class, not switched off, passed its self-check). */
 struct gemm { bool ta, tb; i64 m, n, k, lda, ldb, ldc, batch, sa, sb, sc; range a, b, c; f32 alpha, beta; };
 bool dev_blas(dev *d);
 void launch_gemm(launches *l, const struct gemm *g, const char *label);

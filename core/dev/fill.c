@@ -2,7 +2,7 @@
 #include "dev/ocl.h"
 
 /* Drivers for CPUs fill on one core: PoCL's takes 1.5 times as long as the kernel on two, and twice where
- * nobody has touched the pages. The list costs 0.2 ms. */
+ * the pages are untouched. The list costs 0.2 ms. */
 static int fill_by_kernel(dev *d, range r, u32 pattern)
 {
     launches *l = launches_new(d, r.mem->what);

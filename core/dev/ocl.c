@@ -68,11 +68,11 @@ fence dev_fence(dev *d)
 {
     if (!d->queue)
         return 0;
-    if (d->last - d->reached == MAX_FENCES)       // nobody waits for one this old any more
+    if (d->last - d->reached == MAX_FENCES)       // one this old is no longer waited for
         dev_wait(d, d->reached + 1);
     cl_event e;
     if (OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &e)))
-        return d->last;                           // the queue is broken; the next wait says so
+        return d->last;                           // the queue is broken; the next wait reports it
     d->fences[++d->last % MAX_FENCES] = e;
     return d->last;
 }

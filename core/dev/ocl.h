@@ -64,7 +64,7 @@ cl_mem mem_bind(range r);                    /* the buffer or sub-buffer to give
 void   mem_check(range r);                   /* lies inside its mem */
 
 /* ---- source.c */
-/* The whole text of kernel file `file` for d's class: prelude, then the file, each behind a #line. *path:
+/* The whole text of kernel file `file` for d's class: prelude, then the file, each after a #line. *path:
  * "cl/cpu/x.cl". NULL + fail(FAULT_DEVICE) when there is none. */
 const char *source_text(arena *a, const dev *d, const char *file, const char **path);
 /* The same around generated text, whose lines read "GROUP:LINE" in build logs. */
@@ -90,7 +90,7 @@ struct kernel {                              /* an entry point of a program, loo
     const char     *name;
     int             args;
     u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver is silent */
-    bool            reads[MAX_ARGS];         /* buffers behind const: never written */
+    bool            reads[MAX_ARGS];         /* const buffers: never written */
     u64             local_mem;               /* its own __local arrays */
     size_t          max_group, required[3];  /* required: reqd_work_group_size, or zeros */
 };

@@ -11,7 +11,7 @@ static int overrides(dev *d)
     if (!class || !*class)
         return 0;
     if (strcmp(class, "cpu") && strcmp(class, "gpu"))
-        return fail(FAULT_USAGE, "JETCL_CLASS=%s: cpu or gpu", class);
+        return fail(FAULT_USAGE, "JETCL_CLASS=%s: must be cpu or gpu", class);
     d->class = *class == 'c' ? DEV_CPU : DEV_GPU;
     return 0;
 }
@@ -22,9 +22,9 @@ static int connect(dev *d, const struct found *f)
     cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
     u64 config = probe_number(f->id, CL_DEVICE_SINGLE_FP_CONFIG);
     if (f->info.little_endian != (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
-        return fail(FAULT_DEVICE, "%s: its byte order is not this machine's", f->info.name);
+        return fail(FAULT_DEVICE, "%s: its byte order differs from this machine's", f->info.name);
     d->id = f->id;
-    d->keep = !strstr(f->info.version, "PoCL");            // program.c says why
+    d->keep = !strstr(f->info.version, "PoCL");            // see program.c
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
     if (ocl_check(f->info.name, e, "clCreateContext"))
@@ -82,7 +82,7 @@ dev *dev_open_real(const char *spec)
     if (!d || d->queue)
         return d;
     dev_close(d);
-    fail(FAULT_USAGE, "device null computes nothing: there would be no result");
+    fail(FAULT_USAGE, "device null computes nothing, so there would be no result");
     return NULL;
 }
 

@@ -5,8 +5,8 @@
  *     dW += dY' X          reads dY and X, writes dW         may overlap with dX
  *     dU = dX * slope      reads dX, writes dU               waits for dX only
  *
- * A launch waits for an earlier one if either writes what the other touches; what a kernel has behind `const`
- * it only reads. So the order has no effect on any value. (It also waits for one of its own kernel with
+ * A launch waits for an earlier one if either writes what the other touches; `const` arguments of a kernel
+ * are only read. So the order has no effect on any value. (It also waits for one of its own kernel with
  * another size.) Other commands stay in the device's own queue:
  *
  *     queue   ... a write, [start] ................. [barrier: all of the list] ...
@@ -106,7 +106,7 @@ int order_find(launches *l)
 
 /* ---- running ------------------------------------------------------------------------------------------- */
 
-/* Enqueues the i-th launch behind those it waits for, or behind `start`. */
+/* Enqueues the i-th launch after those it waits for, or after `start`. */
 static int enqueue(launches *l, size_t i, cl_event start)
 {
     struct entry *e = &l->e[i];
@@ -120,7 +120,8 @@ static int enqueue(launches *l, size_t i, cl_event start)
     return launch_enqueue(e, l->d->unordered, (cl_uint)n, wait, &l->events[i]);
 }
 
-/* The device's own queue goes on when all launches are done: when those are that nobody waits for. */
+/* The device's own queue continues when all launches are done: it waits for those that no other launch
+ * waits for. */
 static int join(launches *l)
 {
     cl_event *wait = l->events + l->n;

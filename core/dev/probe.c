@@ -1,5 +1,5 @@
-/* probe.c: what devices there are, and what each says about itself. The rest of the program asks dev_info()
- * and dev_class(), never the driver. */
+/* probe.c: what devices there are, and what each reports about itself. The rest of the program asks
+ * dev_info() and dev_class(), never the driver. */
 #include "dev/ocl.h"
 #include <ctype.h>
 
@@ -44,8 +44,7 @@ u64 probe_number(cl_device_id id, cl_device_info what)
     return n == 4 ? v.small : v.large;
 }
 
-/* Only what the list of extensions says it knows: a question too many is an error to some drivers and
- * checkers. */
+/* Only what the list of extensions names: some drivers and checkers report an unknown query as an error. */
 static void identity(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u8 uuid[16];

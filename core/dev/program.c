@@ -21,11 +21,9 @@ const char *program_options(arena *a, const dev *d, const char *defs)
 {
     static const char *const class[] = { " -DCLASS_CPU=1", " -DCLASS_GPU=1", "" };
     const struct dev_info *i = &d->info;
-    return arena_printf(a, "-cl-std=CL1.2 -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s%s%s",
+    return arena_printf(a, "-cl-std=CL1.2 -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s",
                         d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
                         source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
-                        i->fp16 ? " -DHAVE_FP16=1" : "", i->fp64 ? " -DHAVE_FP64=1" : "",
-                        i->subgroups ? " -DHAVE_SUBGROUPS=1" : "",
                         i->fma || d->class != DEV_CPU ? "" : " -DNO_FMA=1",
                         defs && *defs ? " " : "", defs ? defs : "");
 }
@@ -116,7 +114,7 @@ static void keep(dev *d, cl_program cl, const char *path)
 {
     arena *a = arena_open("binary");
     if (d->keep && save(a, cl, path)) {
-        warn("kernels are not kept for the next start: %s", fail_message());
+        warn("cannot cache built kernels: %s", fail_message());
         fail_clear();
         d->keep = false;
     }

@@ -1,6 +1,6 @@
 /* source.c: kernel text. The build embeds cl/; files in the folder JETCL_CL names come before those (edit,
  * rerun, no rebuild). A file of the device's class (cl/cpu/x.cl) replaces the generic one whole, and
- * `#include "x.h"` is resolved here, since no folder exists at run time. Every piece stands behind a #line,
+ * `#include "x.h"` is resolved here, since no folder exists at run time. Every piece follows a #line,
  * so that build logs say cl/softmax.cl:17.
  */
 #include "dev/source.h"
@@ -56,7 +56,7 @@ bool dev_has_override(const dev *d, const char *file)
     return found;
 }
 
-/* Text with its includes put in, each file behind its #line. NULL + fail when an included file does not
+/* Text with its includes put in, each file after its #line. NULL + fail when an included file does not
  * exist. */
 static const char *expand(arena *a, const char *path, const char *text, int depth)
 {

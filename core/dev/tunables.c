@@ -159,7 +159,7 @@ void tune_load(dev *d)
     arena *a = arena_open("tuning");
     const char *wrong = read_rows(d, a, path);
     if (wrong) {
-        warn("%s: %s; shipped values are used (jetcl tune makes it anew)", path, wrong);
+        warn("%s: %s; using built-in values (jetcl tune writes it again)", path, wrong);
         d->tuned = NULL;
         fail_clear();
     }

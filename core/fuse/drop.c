@@ -1,4 +1,4 @@
-/* drop.c: nodes that nobody reads go. Alive: kept, fixed, with an effect, and what these need. */
+/* drop.c: removes nodes without readers. Alive: kept, fixed, with an effect, and what these need. */
 #include "fuse/passes.h"
 
 void drop_dead(graph *g)

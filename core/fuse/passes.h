@@ -11,7 +11,7 @@ void drop_dead(graph *g);
 int *uses_count(graph *g);
 void uses_forget(const node *n, int *uses);      /* before n's operands change */
 void uses_add(const node *n, int *uses);         /* after they did */
-/* Can n's values stay in registers? Only one node reads them, nobody outside the graph. */
+/* Can n's values stay in registers? One node reads them, and nothing outside the graph. */
 bool uses_private(const node *n, const int *uses);
 node *source_of(node *n);                        /* where n's values come from, whatever their shape */
 

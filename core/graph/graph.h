@@ -3,7 +3,7 @@
  *
  *     graph *g = graph_new(d);
  *     node *x = graph_input(g, "x", F32, SHAPE(32, 10));
- *     node *y = node_keep(op_softmax(x, 1));                // somebody will read it
+ *     node *y = node_keep(op_softmax(x, 1));                // read after the run
  *     if (graph_compile(g)) return -1;                      // plan memory, build kernels, bind arguments
  *     node_write(x, host); graph_run(g); node_read(y, host);
  *
@@ -34,10 +34,10 @@ struct node {
     int          n_in;
     node        *in[MAX_IN];
     void        *args;               /* op->args bytes, a copy in the graph's arena */
-    const char  *name;               /* scope: "blocks.3.mlp.fc1"; "'" behind it in the backward part */
+    const char  *name;               /* scope: "blocks.3.mlp.fc1"; with "'" in the backward part */
     bool         keep;               /* read after the run: its memory is not reused */
     bool         fixed;              /* `home` is given (parameters, inputs, gradients), not planned */
-    node        *maker;              /* who writes these values as well (a fused product's second result) */
+    node        *maker;              /* also writes these values (a fused product's second result) */
     range        home;               /* where the values lie: after graph_compile, for fixed nodes always */
     range        work;               /* op->scratch bytes, during this node only */
     struct { int from, to; } list;   /* its launches, [from, to) */
@@ -47,8 +47,8 @@ struct node {
 enum op_flags {
     OP_LEAF    = 1,                  /* no launches: parameters, inputs */
     OP_ALIAS   = 2,                  /* may share memory with in[0], at op->offset(n) elements */
-    OP_INPLACE = 4,                  /* may write over in[0] when nobody needs it later */
-    OP_EFFECT  = 8,                  /* not dead although nobody reads it (optimiser) */
+    OP_INPLACE = 4,                  /* may write over in[0] if no later node reads it */
+    OP_EFFECT  = 8,                  /* alive although no node reads it (optimiser) */
     OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
 };
 
@@ -66,7 +66,7 @@ struct op {
     u64         (*scratch)(const node *n);                  /* bytes of work memory, NULL: none */
     i64         (*offset)(const node *n);                   /* OP_ALIAS: elements into in[0]; NULL: 0 */
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
-    const char *(*title)(const node *n);                    /* for people, if the name says little; or NULL */
+    const char *(*title)(const node *n);                    /* for messages and dumps; NULL: the name */
 };
 
 /* Words of the step buffer, the one small write per step; kernels read it, arguments never change. */

@@ -85,7 +85,7 @@ static void find_lives(graph *g, int *from, int *to)
     }
 }
 
-/* n may write over an operand of its own size that nobody reads later. */
+/* n may write over an operand of its own size that no later node reads. */
 static void share_inplace(graph *g, int *from, int *to)
 {
     for (size_t i = 0; i < g->n; i++) {

@@ -12,7 +12,7 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
     const char *full = scoped(m->g, name);
     struct param *x = params_find(m->p, full);
     if (!x) {
-        check(!m->p->d, "parameter %s was not there when memory was taken", full);
+        check(!m->p->d, "parameter %s was first used after memory was allocated", full);
         x = arena_push(m->p->a, m->p->list, m->p->n, m->p->cap);
         *x = (struct param){ .name = arena_printf(m->p->a, "%s", full), .shape = s, .init = init };
         m->p->total += shape_count(s);

@@ -31,7 +31,7 @@ struct param {
     bool         loaded;                          /* came from a checkpoint */
 };
 
-/* Parameters lie one behind the other in as few slabs as allocations allow; gradients and moments alike. */
+/* Parameters follow one another in as few slabs as allocations allow; gradients and moments alike. */
 struct param_slab { i64 count; range value, grad, m, v; };
 
 typedef struct {

@@ -67,7 +67,7 @@ static int fill_zero(params *p, const range *r)
     return 0;
 }
 
-/* Behind each parameter's last element: the values themselves are written by whoever opened them. */
+/* After each parameter's last element: the caller writes the values themselves. */
 static int fill_gaps(params *p, const range *r)
 {
     for (size_t i = 0; i < p->n; i++) {

@@ -8,7 +8,7 @@
 #include "op/product.h"
 #include <math.h>
 
-struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op wants it */ };
+struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op needs it */ };
 struct sizes { i64 b, n, h, d; };
 
 static struct sizes sizes_of(const node *n)

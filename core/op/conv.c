@@ -1,9 +1,9 @@
 /* conv.c: depthwise convolution of (b h w c), stride 1, zero padding of half the kernel. Each channel is on
  * its own, so it moves much and computes little: kernels of its own (cl/conv.h), not a product. The gradient
- * of x is the same convolution with the weights turned by 180 degrees. */
+ * of x is the same convolution with the weights rotated by 180 degrees. */
 #include "op/op.h"
 
-struct conv_args { bool turn; };                  /* in: x, w (c 1 kh kw), and maybe bias (c) */
+struct conv_args { bool rotated; };               /* in: x, w (c 1 kh kw), and maybe bias (c) */
 
 struct conv { i64 b, h, w, c, kh, kw; };
 
@@ -17,9 +17,9 @@ static const char *check_shapes(const node *n)
 {
     const node *x = n->in[0], *w = n->in[1];
     if (x->shape.nd != 4 || w->shape.nd != 4 || node_dim(w, 1) != 1 || node_dim(w, 0) != node_dim(x, 3))
-        return "wants (b h w c) and (c 1 kh kw)";
+        return "operands must be (b h w c) and (c 1 kh kw)";
     if (node_dim(w, 2) % 2 == 0 || node_dim(w, 3) % 2 == 0 || node_dim(w, 2) > 31 || node_dim(w, 3) > 9)
-        return "kernels are odd, at most 31 high and 9 wide";
+        return "kernel sizes must be odd, at most 31 high and 9 wide";
     i64 image = node_dim(x, 1) * node_dim(x, 2) * node_dim(x, 3);
     return image >= INT32_MAX ? "one image has too many values" : NULL;
 }
@@ -64,11 +64,11 @@ static void depthwise_emit(const node *n, launches *l)
     i64 wg = dev_group(d, "conv"), groups = dev_tune(d, "conv", "GROUPS"), biased = n->n_in > 2;
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
-    launch turn = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
+    launch weights = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
                     .defs = defs(text, d, &k), .bytes = 2 * (f64)node_bytes(w),
                     .global = { (u64)ROUND_UP(node_count(w), 64) }, .local = { 64 },
-                    .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->turn) } };
-    launch_add(l, &turn);
+                    .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->rotated) } };
+    launch_add(l, &weights);
     launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain",
                     .label = n->name, .defs = text,
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 2 * (f64)node_bytes(n),
@@ -90,8 +90,8 @@ static f64 depthwise_macs(const node *n)
 
 /* ---- the gradient of the weights ----------------------------------------------------------------------- */
 
-/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, and db behind
- * it. Their number follows from the shape and the class, so the bits are the same on every run. */
+/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, then db. Their
+ * number follows from the shape and the class, so the bits are the same on every run. */
 static i64 chunk_of(const node *n)
 {
     i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);

@@ -1,6 +1,6 @@
 /* grid.h: the grids of kernels that exist in two shapes: on CPUs an item takes a block of rows, on GPUs a
  * group of TEAM items for each of TEAMS rows does. Both have the same names and arguments, so an emitter only
- * says how many groups it wants.
+ * says how many groups it needs.
  *
  *     launch k = { .file = "norm", .kernel = "l2norm", ... };
  *     i64 block = grid_rows(l, &k, rows, cols);                        // an argument of the kernel

@@ -169,11 +169,11 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
     const struct map_args *m = n->args;
     int rows = l->n_axes - 1;
     bool many = node_count(n) / MAX(1, l->extent[rows]) > UINT32_MAX;
-    const char *whole = many ? "ulong" : "uint";                         // division is dear
+    const char *integer = many ? "ulong" : "uint";                         // division is slow
     if (rows > 1)
-        put(t, "%s q = (%s)r;\n", whole, whole);
+        put(t, "%s q = (%s)r;\n", integer, integer);
     for (int axis = rows - 1; axis > 0; axis--)
-        put(t, "const long i%d = q %% (%s)e%d; q /= (%s)e%d;\n", axis, whole, axis, whole, axis);
+        put(t, "const long i%d = q %% (%s)e%d; q /= (%s)e%d;\n", axis, integer, axis, integer, axis);
     put(t, rows > 1 ? "const long i0 = q;\n" : rows ? "const long i0 = r;\n" : "");
     for (int k = 0; k < n->n_in; k++) {
         if (!map_has_shape(n, k))

@@ -89,7 +89,7 @@ node *op_reshape(node *x, struct shape s)
 
 struct part_args { int axis; i64 from, extent; };
 
-static i64 before(const node *n, int axis)
+static i64 outer_size(const node *n, int axis)
 {
     i64 a = 1;
     for (int i = 0; i < axis; i++)
@@ -97,9 +97,9 @@ static i64 before(const node *n, int axis)
     return a;
 }
 
-static i64 behind(const node *n, int axis)
+static i64 inner_size(const node *n, int axis)
 {
-    return node_count(n) / MAX(1, before(n, axis) * n->shape.d[axis]);
+    return node_count(n) / MAX(1, outer_size(n, axis) * n->shape.d[axis]);
 }
 
 static int axis_of(const node *x, int axis) { return axis < 0 ? axis + x->shape.nd : axis; }
@@ -109,7 +109,7 @@ static const char *slice_shape(const node *n, struct shape *out)
     const struct part_args *p = n->args;
     const struct shape *x = &n->in[0]->shape;
     if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + p->extent > x->d[p->axis])
-        return "slice beyond the end";
+        return "the slice reaches past the end";
     *out = *x;
     out->d[p->axis] = p->extent;
     return NULL;
@@ -119,8 +119,8 @@ static void slice_emit(const node *n, launches *l)
 {
     const struct part_args *p = n->args;
     const node *x = n->in[0];
-    emit_block(n, l, x, before(n, p->axis), p->extent, behind(n, p->axis), x->shape.d[p->axis], p->from,
-               p->extent, 0);
+    emit_block(n, l, x, outer_size(n, p->axis), p->extent, inner_size(n, p->axis), x->shape.d[p->axis],
+               p->from, p->extent, 0);
 }
 
 static void slice_vjp(node *n, node *g, node *dx[])
@@ -135,10 +135,10 @@ const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_
 node *op_slice(node *x, int axis, i64 from, i64 count)
 {
     axis = axis_of(x, axis);
-    if (before(x, axis) == 1) {                   // contiguous: no copy
+    if (outer_size(x, axis) == 1) {               // contiguous: no copy
         struct shape s = x->shape;
         s.d[axis] = count;
-        return op_view(x, from * behind(x, axis), s);
+        return op_view(x, from * inner_size(x, axis), s);
     }
     return node_new(&slice_op, (&(struct part_args){ axis, from, count }), x);
 }
@@ -148,7 +148,7 @@ static const char *pad_shape(const node *n, struct shape *out)
     const struct part_args *p = n->args;
     const struct shape *x = &n->in[0]->shape;
     if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + x->d[p->axis] > p->extent)
-        return "does not fit";
+        return "the operand does not fit inside";
     *out = *x;
     out->d[p->axis] = p->extent;
     return NULL;
@@ -158,7 +158,7 @@ static void pad_emit(const node *n, launches *l)
 {
     const struct part_args *p = n->args;
     const node *x = n->in[0];
-    i64 a = before(n, p->axis), b = behind(n, p->axis), count = x->shape.d[p->axis];
+    i64 a = outer_size(n, p->axis), b = inner_size(n, p->axis), count = x->shape.d[p->axis];
     struct share s = share_of(l, a, p->extent * b);
     launch k = { .file = "move", .kernel = "pad_block", .label = n->name,
                  .bytes = (f64)(node_bytes(n) + node_bytes(x)),
@@ -208,7 +208,8 @@ static void concat_emit(const node *n, launches *l)
         const node *x = n->in[i];
         i64 extent = x->shape.d[axis];
         if (x->plan.root != n)
-            emit_block(n, l, x, before(n, axis), extent, behind(n, axis), extent, 0, n->shape.d[axis], at);
+            emit_block(n, l, x, outer_size(n, axis), extent, inner_size(n, axis), extent, 0,
+                       n->shape.d[axis], at);
         at += extent;
     }
 }
@@ -221,7 +222,7 @@ static void concat_vjp(node *n, node *g, node *dx[])
     dx[1] = op_slice(g, axis, first, n->in[1]->shape.d[axis]);
 }
 
-/* Along the outermost axis the operands lie one behind the other: the planner may have them made there. */
+/* Along the outermost axis the operands follow one another: the planner may have them computed there. */
 const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit,
                        .vjp = concat_vjp };
 const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape,
@@ -230,7 +231,7 @@ const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHE
 node *op_concat(node *a, node *b, int axis)
 {
     axis = axis_of(a, axis);
-    bool outer = axis >= 0 && axis < a->shape.nd && before(a, axis) == 1;
+    bool outer = axis >= 0 && axis < a->shape.nd && outer_size(a, axis) == 1;
     return node_new(outer ? &join_op : &concat_op, (&(struct axis_args){ axis }), a, b);
 }
 
@@ -325,15 +326,15 @@ static void emit_rows(const node *n, launches *l, struct strided x)
 /* The last axis is v; u is the one that lies together in the source. */
 static void emit_turn(const node *n, launches *l, struct strided x)
 {
-    i64 e[4] = { 1, 1, 1, 1 }, from[4] = { 0 }, to[4] = { 0 }, behind = 1, du = 0, nu = 1, batches = 1;
-    for (int i = x.n - 1, k = 3; i >= 0; behind *= x.extent[i--])
+    i64 e[4] = { 1, 1, 1, 1 }, from[4] = { 0 }, to[4] = { 0 }, inner = 1, du = 0, nu = 1, batches = 1;
+    for (int i = x.n - 1, k = 3; i >= 0; inner *= x.extent[i--])
         if (x.stride[i] == 1) {
-            du = behind;
+            du = inner;
             nu = x.extent[i];
         } else if (i < x.n - 1) {
             batches *= e[k] = x.extent[i];
             from[k] = x.stride[i];
-            to[k--] = behind;
+            to[k--] = inner;
         }
     i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
     i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);

@@ -59,7 +59,7 @@ static void layernorm_emit(const node *n, launches *l)
 }
 
 /* Of dy, x, w the gradient is dx; fuse/ may put what else flows into x before them, and dx is added to
- * that, in its place: the plan writes over the first operand that nobody reads later. Beside it, since both
+ * that, in its place: the plan writes over the first operand that no later node reads. Beside it, since both
  * need the row's statistics, sums over each block of rows for dw and db:
  *
  *     parts    dw's (blocks cols), up to a multiple of 1024, then db's

@@ -53,7 +53,7 @@ enum { TRANS_A = 1, TRANS_B = 2 };
  * rows of one product); else batch axes must be equal. TRANS_A: a is stored (... k m); TRANS_B: b is
  * stored (... n k). */
 node *op_matmul(node *a, node *b, int trans);
-/* What a product does beside multiplying; fuse/ fills it from the nodes around. */
+/* What a product does besides multiplying; fuse/ fills it from the nodes around. */
 struct matmul_args {
     int trans;
     enum act act;

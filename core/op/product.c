@@ -38,10 +38,10 @@ static void check_product(const dev *d, const struct product *p)
     check(p->m > 0 && p->n > 0 && p->k > 0 && p->outer > 0 && p->inner > 0 && longest < INT32_MAX / 2,
           "product of %lld x %lld x %lld, %lld x %lld times", (long long)p->m, (long long)p->n,
           (long long)p->k, (long long)p->outer, (long long)p->inner);
-    check(!p->keep == !p->side.r.mem, "product keeps %d nowhere", (int)p->keep);
+    check(!p->keep == !p->side.r.mem, "product keeps result %d but has no place for it", (int)p->keep);
     check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act != ACT_NONE),
           "product cannot keep %d (activation %d, A transposed %d)", (int)p->keep, (int)p->act, p->ta);
-    check(!p->times || !p->accumulate, "product times a matrix onto its old value");
+    check(!p->times || !p->accumulate, "product cannot both multiply with a matrix and accumulate");
     u64 need = product_scratch(d, p);
     check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu",
           (unsigned long long)p->scratch.bytes, (unsigned long long)need);

@@ -45,8 +45,8 @@ struct product {
     range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
 };
 
-/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; behind "nt." the number of
- * batches, if many. */
+/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; after "nt." the number of
+ * batches, if more than one. */
 void product_key(const struct product *p, char key[64]);
 bool product_sums(const dev *d);
 u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not looked at */

@@ -16,7 +16,12 @@ static struct split split_of(const node *n)
     const struct shape *x = &n->in[0]->shape;
     struct split t = { 1, 1, 1, 1, 0 };
     for (int i = 0; i < x->nd; i++)
-        *(i < s->axis ? &t.a : i < s->axis + s->count ? &t.r : &t.b) *= x->d[i];
+        if (i < s->axis)
+            t.a *= x->d[i];
+        else if (i < s->axis + s->count)
+            t.r *= x->d[i];
+        else
+            t.b *= x->d[i];
     i64 wide = t.b == 1 ? 4096 : 64;              // elements or rows worth a part of their own
     if (t.r >= 2 * wide && t.a * CEIL_DIV(t.b, (i64)256) < 64)
         t.parts = MIN(64, t.r / wide);
@@ -38,7 +43,7 @@ static const char *sum_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-/* The other two axes of a grid may end at 65535: a kernel goes on with what lies `groups` further. */
+/* The other two axes of a grid may end at 65535: a kernel continues `groups` further. */
 #define MOST_DEEP 16384
 
 static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b,

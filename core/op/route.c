@@ -1,6 +1,7 @@
-/* route.c: who looks at whom in a MoE layer. Tokens and slots share one array of logits; each slot takes a
- * softmax over the tokens, each token an entmax over the slots. On CPUs one launch makes both and another
- * their gradients; elsewhere, and under JETCL_TRACE=no_join, the same is composed of the ops that say it. */
+/* route.c: the routing of a MoE layer: which slot reads which tokens, and which token which slots. Tokens and
+ * slots share one array of logits; each slot takes a softmax over the tokens, each token an entmax over the
+ * slots. On CPUs one launch makes both and another their gradients; elsewhere, and under JETCL_TRACE=no_join,
+ * the same is composed of the ops that say it. */
 #include "op/op.h"
 
 enum {
@@ -22,7 +23,7 @@ static u64 column_bytes(const node *logits, u64 n)
     return dtype_bytes(F32) * n * (u64)ROUND_UP(slots_of(logits), (i64)16);
 }
 
-/* ---- the gradient: dlogits, and behind it each image's share of both temperatures' --------------------- */
+/* ---- the gradient: dlogits, then each image's share of both temperatures' --------------------- */
 
 static i64 parts_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
 

@@ -17,8 +17,10 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
     int axis = ((const struct softmax_args *)n->args)->axis;
     i64 a = 1, r = n->shape.d[axis], b = 1;
     for (int i = 0; i < n->shape.nd; i++)
-        if (i != axis)
-            *(i < axis ? &a : &b) *= n->shape.d[i];
+        if (i < axis)
+            a *= n->shape.d[i];
+        else if (i > axis)
+            b *= n->shape.d[i];
     launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
                  .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
     i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS");

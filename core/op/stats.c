@@ -1,5 +1,5 @@
 /* stats.c: activation statistics of x (images ... channels), added up over steps in memory that the caller
- * gives: nothing but totals ever leaves the device. The kernels say how; here is only who works on what.
+ * gives: only totals leave the device. This file lays out the work; the kernels do it.
  *
  *     x -> [limits] -> bits and sums by word -> state, pairs
  */
@@ -42,7 +42,7 @@ static const char *stats_shape(const node *n, struct shape *out)
     *out = SCALAR;
     if (x->shape.nd < 3)
         return "needs (images, rows, channels)";
-    return n->in[1]->type != I32 ? "the job must be whole numbers" : NULL;
+    return n->in[1]->type != I32 ? "the job must be integers" : NULL;
 }
 
 static u64 stats_scratch(const node *n) { return layout_of(n).end; }
