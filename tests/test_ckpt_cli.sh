@@ -61,7 +61,7 @@ try 0 ' 0 differ' '' inspect --diff "$dir/d.safetensors" "$dir/i.npz"
 try 2 '' "unknown naming scheme 'hf'" convert "$dir/d.safetensors" "$dir/no.npz" --names hf
 try 0 '' - convert --raw "$golden/ckpt_nested.pth" "$dir/e.pth"
 try 0 'torch zip, ' '' inspect "$dir/e.pth"
-same 'raw keeps every name' "$(grep -c 'state_dict.model\|optimizer.state' "$dir/out")" 15
+same 'raw keeps every name' "$(grep -c '^state_dict.model\|^optimizer.state' "$dir/out")" 15
 try 2 '' 'the suffix must be .safetensors' convert "$golden/ckpt_twin.safetensors" "$dir/a.txt"
 try 2 '' '--raw and --names exclude' convert --raw --names hf_vit "$golden/ckpt_twin.safetensors" "$dir/a.npz"
 try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safetensors" "$dir/a.npz"

@@ -115,6 +115,10 @@ void load_report_say(const struct load_report *r, const char *path);
  * PyTorch's files, plain bilinear for Google's. */
 void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int d, bool bilinear);
 
+/* n filters [h0 w0] -> [h w] of a patch embedding, as FlexiViT resizes them: by the pseudo-inverse of bicubic
+ * resampling, timm's way. false: not possible between these sizes. */
+bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n);
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */

@@ -81,12 +81,13 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
         return fail(FAULT_DATA, "%s: %lld tokens are not a grid of %d x %d after %d others", w->name, (long long)to,
                     ours[0], ours[1], l->o->prefix);
     if (!find_grid(l, from, grid, &prefix))
-        return fail(FAULT_DATA, "%s: the file's %lld tokens are not a square, and its metadata names no grid",
-                    w->name, (long long)from);
+        return fail(FAULT_DATA, "%s: the file's %lld tokens are not a square grid, and its metadata names none "
+                    "(jetcl convert --meta 'grid=ROWS COLUMNS')", w->name, (long long)from);
     arena *scratch = arena_open("position embeddings");
     f32 *tokens = arena_array(scratch, f32, t->count);
     int rc = tensor_to_f32(t, tokens), shared = MIN(prefix, l->o->prefix);
-    if (!rc) {
+    if (!rc) {                                       // tokens that had no position added get zeros
+        memset(w->data, 0, (size_t)l->o->prefix * (size_t)d * sizeof *tokens);
         memcpy(w->data, tokens, (size_t)shared * (size_t)d * sizeof *tokens);
         posembed_resize(tokens + (i64)prefix * d, grid[0], grid[1],
                         w->data + (i64)l->o->prefix * d, ours[0], ours[1], d, l->c->google);
@@ -96,6 +97,52 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     l->r->resized++;
     note(l, 'r', arena_printf(l->a, "%s: %d x %d -> %d x %d, %s", w->name, grid[0], grid[1], ours[0],
                               ours[1], l->c->google ? "bilinear" : "bicubic"));
+    return rc;
+}
+
+/* ---- patch embeddings ---------------------------------------------------------------------------------- */
+
+/* Filters of as many outputs, but of another patch size or of 1 or 4 input channels. */
+static bool other_patch(const tensor *t, const struct want *w)
+{
+    bool patch = text_ends(w->name, "patch_embed.proj.weight"), stem = text_ends(w->name, "stem.0.weight");
+    if ((!patch && !stem) || w->nd != 4 || t->nd != 4 || t->shape[0] != w->shape[0])
+        return false;
+    bool size = t->shape[2] == w->shape[2] && t->shape[3] == w->shape[3], small = true;
+    for (int i = 2; i < 4; i++)
+        small = small && t->shape[i] >= 1 && t->shape[i] <= 64 && w->shape[i] <= 64;
+    i64 c = t->shape[1];
+    return (size || (patch && small)) && (c == w->shape[1] || (w->shape[1] == 3 && (c == 1 || c == 4)));
+}
+
+/* Grey filters see the mean of red, green and blue; of RGB and a fourth channel the first three are kept. */
+static void to_channels(const f32 *from, i64 c0, f32 *to, i64 c, i64 outputs, i64 pixels)
+{
+    for (i64 o = 0; o < outputs; o++)
+        for (i64 k = 0; k < c; k++)
+            for (i64 i = 0; i < pixels; i++)
+                to[(o * c + k) * pixels + i] = c0 == 1 ? from[o * pixels + i] / (f32)c : from[(o * c0 + k) * pixels + i];
+}
+
+static int resize_patch(struct loading *l, const tensor *t, struct want *w)
+{
+    i64 pixels = t->shape[2] * t->shape[3], filters = w->shape[0] * w->shape[1];
+    arena *scratch = arena_open("patch embedding");
+    f32 *file = arena_array(scratch, f32, t->count), *rgb = arena_array(scratch, f32, filters * pixels);
+    int rc = tensor_to_f32(t, file);
+    if (!rc)
+        to_channels(file, t->shape[1], rgb, w->shape[1], w->shape[0], pixels);
+    if (!rc && t->shape[2] == w->shape[2] && t->shape[3] == w->shape[3])
+        memcpy(w->data, rgb, (size_t)(filters * pixels) * sizeof *rgb);
+    else if (!rc && !patch_resize(rgb, (int)t->shape[2], (int)t->shape[3], w->data, (int)w->shape[2], (int)w->shape[3],
+                                  filters))
+        rc = fail(FAULT_DATA, "%s: cannot be resized from %d x %d to %d x %d", w->name, (int)t->shape[2],
+                  (int)t->shape[3], (int)w->shape[2], (int)w->shape[3]);
+    arena_close(scratch);
+    w->got = GOT_RESIZED;
+    l->r->resized++;
+    note(l, 'r', arena_printf(l->a, "%s: %d x %d of %d channels -> %d x %d of %d", w->name, (int)t->shape[2],
+                              (int)t->shape[3], (int)t->shape[1], (int)w->shape[2], (int)w->shape[3], (int)w->shape[1]));
     return rc;
 }
 
@@ -147,6 +194,8 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
     bool tokens = text_ends(w->name, "pos_embed") && w->nd >= 2 && t->nd >= 2;
     if (tokens && d > 0 && t->shape[t->nd - 1] == d)
         return resize_tokens(l, t, w, (i64)t->count / d, w->shape[w->nd - 2], (int)d);
+    if (other_patch(t, w))
+        return resize_patch(l, t, w);
     tensor_shape_text(have, t->nd, t->shape);
     tensor_shape_text(need, w->nd, w->shape);
     const char *text = arena_printf(l->a, "%s: the file has %s, the model needs %s", w->name, have, need);

@@ -10,7 +10,7 @@ enum { MAX_LAYERS = 1000 };
 /* What compiling, sharding and checkpointing put into names, anywhere. */
 static const char *const wrappings[] = { "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module." };
 
-static const char *unwrapped(arena *a, const char *name)
+static const char *names_unwrapped(arena *a, const char *name)
 {
     for (int i = 0; i < countof(wrappings); i++)
         for (const char *at; (at = strstr(name, wrappings[i]));)
@@ -19,7 +19,7 @@ static const char *unwrapped(arena *a, const char *name)
 }
 
 /* Newer big_vision files stack the layers: encoderblock/ instead of encoderblock_0/, encoderblock_1/ ... */
-static const char *unstacked(arena *a, const char *name, bool *stacked)
+static const char *names_unstacked(arena *a, const char *name, bool *stacked)
 {
     const char *stack = strstr(name, "encoderblock/");
     *stacked = stack;
@@ -37,12 +37,12 @@ struct translation {
     int            nuseless;
 };
 
-static void leave(struct translation *x, const char *name, const char *why)
+static void names_leave(struct translation *x, const char *name, const char *why)
 {
     *arena_push(x->a, x->view->left, x->view->nleft, x->view->left_cap) = (struct left_out){ name, why };
 }
 
-static const char *useless_why(const struct translation *x, const char *target)
+static const char *names_useless_why(const struct translation *x, const char *target)
 {
     for (int i = 0; i < x->nuseless; i++)
         if (text_starts(target, x->useless[i]))
@@ -51,13 +51,13 @@ static const char *useless_why(const struct translation *x, const char *target)
 }
 
 /* One tensor, or layer `layer` of `layers` stacked in one. */
-static int translate_layer(struct translation *x, const tensor *t, const struct match *m, i64 layer, i64 layers)
+static int names_translate_layer(struct translation *x, const tensor *t, const struct match *m, i64 layer, i64 layers)
 {
     const struct rule *r = m->rule;
     struct piece p = { .source = t, .target = scheme_rewrite(x->a, r->to, m), .share = r->share, .pair = r->pair };
-    const char *why = useless_why(x, p.target);
+    const char *why = names_useless_why(x, p.target);
     if (why) {
-        leave(x, t->name, why);
+        names_leave(x, t->name, why);
         return 0;
     }
     if (piece_shape(&p, r->how, false, t->nd - (layers > 0), t->shape + (layers > 0)))
@@ -67,22 +67,22 @@ static int translate_layer(struct translation *x, const tensor *t, const struct 
     return pieces_add(x->a, &x->all, &p);
 }
 
-static int translate(struct translation *x, const tensor *t, struct match *m, bool stacked)
+static int names_translate(struct translation *x, const tensor *t, struct match *m, bool stacked)
 {
     if (!stacked)
-        return translate_layer(x, t, m, 0, 0);
+        return names_translate_layer(x, t, m, 0, 0);
     if (!t->nd || t->shape[0] < 1 || t->shape[0] > MAX_LAYERS)       // each layer may cost unpacking them all
         return fail(FAULT_DATA, "tensor %s: a stack of none or more than %d layers", t->name, MAX_LAYERS);
     for (i64 i = 0; i < t->shape[0]; i++) {
         m->number[0] = slice_of(arena_printf(x->a, "%lld", (long long)i));
-        if (translate_layer(x, t, m, i, t->shape[0]))
+        if (names_translate_layer(x, t, m, i, t->shape[0]))
             return -1;
     }
     return 0;
 }
 
 /* A tensor that the scheme does not know keeps its name: whoever reads the model decides. */
-static int keep_strange(struct translation *x, const tensor *t, const char *name)
+static int names_keep_strange(struct translation *x, const tensor *t, const char *name)
 {
     struct piece p = { .source = t, .target = name, .share = -1, .whole = true };
     if (!x->view->strange++)
@@ -90,25 +90,25 @@ static int keep_strange(struct translation *x, const tensor *t, const char *name
     return piece_shape(&p, COPY, false, t->nd, t->shape) ? -1 : pieces_add(x->a, &x->all, &p);
 }
 
-static int translate_one(struct translation *x, const tensor *t, const char *name, bool stacked)
+static int names_translate_one(struct translation *x, const tensor *t, const char *name, bool stacked)
 {
     struct match m;
     switch (reading_judge(&x->r, name, &m)) {
     case NAME_BESIDE:
-        leave(x, t->name, "beside the model");
+        names_leave(x, t->name, "beside the model");
         return 0;
     case NAME_STRANGE:
-        return keep_strange(x, t, name + strlen(x->r.under));
+        return names_keep_strange(x, t, name + strlen(x->r.under));
     default:
         if (m.rule->how != LEAVE)
-            return translate(x, t, &m, stacked);
-        leave(x, t->name, m.rule->to);
+            return names_translate(x, t, &m, stacked);
+        names_leave(x, t->name, m.rule->to);
         return 0;
     }
 }
 
 /* What refuses the file, and what other rows leave out with themselves, before anything is translated. */
-static int look_ahead(struct translation *x, const char *const *name, int n)
+static int names_look_ahead(struct translation *x, const char *const *name, int n)
 {
     struct match m;
     for (int i = 0; i < n; i++) {
@@ -123,20 +123,20 @@ static int look_ahead(struct translation *x, const char *const *name, int n)
     return 0;
 }
 
-static int say_eps(ckpt *view, f64 eps)
+static int names_say_eps(ckpt *view, f64 eps)
 {
     char text[32];
     snprintf(text, sizeof text, "%g", eps);
     return eps == 1e-6 || ckpt_meta(view, "norm_eps") ? 0 : ckpt_set_meta(view, "norm_eps", text);
 }
 
-static int translate_all(struct translation *x, ckpt *c, bool ema)
+static int names_translate_all(struct translation *x, ckpt *c, bool ema)
 {
     int n = ckpt_count(c);
     const char **name = arena_array(x->a, const char *, n + 1), *nearest;
     bool *stacked = arena_array(x->a, bool, n + 1);
     for (int i = 0; i < n; i++)
-        name[i] = unstacked(x->a, unwrapped(x->a, c->list[i]->t.name), &stacked[i]);
+        name[i] = names_unstacked(x->a, names_unwrapped(x->a, c->list[i]->t.name), &stacked[i]);
     if (!n)
         return fail(FAULT_DATA, "no tensors in this file");
     x->r = scheme_of(x->a, name, n, ema, &nearest);
@@ -147,19 +147,19 @@ static int translate_all(struct translation *x, ckpt *c, bool ema)
     x->view->scheme = x->r.scheme->title;
     x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
     x->view->google = text_starts(x->r.scheme->id, "jax");
-    if (look_ahead(x, name, n))
+    if (names_look_ahead(x, name, n))
         return -1;
     for (int i = 0; i < n; i++)
-        if (translate_one(x, &c->list[i]->t, name[i], stacked[i]))
+        if (names_translate_one(x, &c->list[i]->t, name[i], stacked[i]))
             return -1;
-    return view_fill(x->view, &x->all) || say_eps(x->view, x->r.scheme->eps) ? -1 : 0;
+    return view_fill(x->view, &x->all) || names_say_eps(x->view, x->r.scheme->eps) ? -1 : 0;
 }
 
 ckpt *ckpt_model(ckpt *c, bool ema)
 {
     ckpt *view = view_new(c);
     struct translation x = { .a = view->mem, .view = view };
-    if (!translate_all(&x, c, ema))
+    if (!names_translate_all(&x, c, ema))
         return view;
     fail_in("%s", c->path);
     ckpt_close(view);
@@ -184,7 +184,7 @@ int ckpt_strange(const ckpt *c, const char **first)
     return c->strange;
 }
 
-static int by_why(const void *a, const void *b)
+static int names_by_why(const void *a, const void *b)
 {
     return strcmp((*(const struct left_out *const *)a)->why, (*(const struct left_out *const *)b)->why);
 }
@@ -196,9 +196,9 @@ const char *ckpt_left_out(const ckpt *c, arena *a)
     const char *text = "";
     for (size_t i = 0; i < c->nleft; i++)
         sorted[i] = &c->left[i];
-    qsort(sorted, c->nleft, sizeof *sorted, by_why);
+    qsort(sorted, c->nleft, sizeof *sorted, names_by_why);
     for (size_t from = 0, to; from < c->nleft; from = to) {
-        for (to = from + 1; to < c->nleft && !by_why(&sorted[from], &sorted[to]);)
+        for (to = from + 1; to < c->nleft && !names_by_why(&sorted[from], &sorted[to]);)
             to++;
         text = arena_printf(a, "%s%s%zu %s (%s%s)", text, from ? "; " : "", to - from, sorted[from]->why,
                             ckpt_quote(slice_of(sorted[from]->name)), to - from > 1 ? ", ..." : "");
@@ -209,7 +209,7 @@ const char *ckpt_left_out(const ckpt *c, arena *a)
 /* ---- to theirs ----------------------------------------------------------------------------------------- */
 
 /* Share i of three along the first axis. */
-static void third(struct piece *p, int i)
+static void names_third(struct piece *p, int i)
 {
     p->shape[0] /= 3;
     p->offset = (u64)(i * p->shape[0] * p->stride[0]);
@@ -217,7 +217,7 @@ static void third(struct piece *p, int i)
 }
 
 /* Our tensor under the names of s: three tensors where they keep queries, keys and values apart. */
-static int name_one(arena *a, const struct scheme *s, const char *own, const tensor *t, struct pieces *all)
+static int names_name_one(arena *a, const struct scheme *s, const char *own, const tensor *t, struct pieces *all)
 {
     struct match m;
     if (!scheme_match_ours(s, t->name, &m))
@@ -232,7 +232,7 @@ static int name_one(arena *a, const struct scheme *s, const char *own, const ten
         if (piece_shape(&p, r->how, true, t->nd, t->shape))
             return -1;
         if (fused)
-            third(&p, i);
+            names_third(&p, i);
         if (pieces_add(a, all, &p))
             return -1;
     }
@@ -248,7 +248,7 @@ ckpt *ckpt_named(ckpt *c, const char *id)
     const char *prefix = s ? arena_copy(view->mem, s->own, strncmp(s->id, "timm", 4) && strncmp(s->id, "facebook", 8) ? own : 0) : "";
     int rc = s ? 0 : -1;
     for (size_t i = 0; i < c->n && !rc; i++)
-        rc = name_one(view->mem, s, prefix, &c->list[i]->t, &all);
+        rc = names_name_one(view->mem, s, prefix, &c->list[i]->t, &all);
     if (!rc && !view_fill(view, &all))
         return view;
     fail_in("%s", c->path);

@@ -1,4 +1,4 @@
-/* pos_embed.c: position embeddings for another grid. Both filters are separable: each output row is a weighted
+/* pos_embed.c: position embeddings for another grid, patch embeddings for another patch. Both filters are separable: each output row is a weighted
  * sum of a few input rows, then each output column likewise; weights as PyTorch's
  * interpolate(align_corners=False) has them. */
 #include "ckpt/ckpt.h"
@@ -76,4 +76,76 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
     for (i64 i = 0; i < (i64)h * w * d; i++)
         to[i] = (f32)out[i];
     arena_close(a);
+}
+
+/* ---- patch embeddings ---------------------------------------------------------------------------------- */
+
+/* Solves A X = B in place of B, A (n n) symmetric and positive definite, B (n m). false: A is singular. */
+static bool solve(f64 *A, f64 *B, int n, int m)
+{
+    for (int i = 0; i < n; i++) {
+        f64 pivot = A[i * n + i];
+        if (!(pivot > 1e-12))
+            return false;
+        for (int k = 0; k < n; k++) {
+            f64 by = k == i ? 0 : A[k * n + i] / pivot;
+            for (int j = i; j < n && by != 0; j++)
+                A[k * n + j] -= by * A[i * n + j];
+            for (int j = 0; j < m && by != 0; j++)
+                B[k * m + j] -= by * B[i * m + j];
+        }
+    }
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < m; j++)
+            B[i * m + j] /= A[i * n + i];
+    return true;
+}
+
+/* The pseudo-inverse of R^T, (out in), R being the resampling from `in` pixels to `out`: then resized patches times
+ * resized weights are what patches times weights were (Beyer et al. 2023). NULL: R has no full rank. */
+static f64 *resize_weights(arena *a, int in, int out)
+{
+    f64 *R = arena_array(a, f64, in * out), *Rt = arena_array(a, f64, in * out);
+    struct tap *t = taps(a, in, out, false);
+    for (int o = 0; o < out; o++)
+        for (int k = 0; k < t[o].n; k++)
+            R[o * in + t[o].from + k] = Rt[(t[o].from + k) * out + o] = t[o].weight[k];
+    bool grows = out >= in;                          // R (R^T R)^-1, else (R R^T)^-1 R
+    int n = grows ? in : out, m = grows ? out : in;
+    const f64 *left = grows ? Rt : R;                // (n m)
+    f64 *square = arena_array(a, f64, n * n), *b = grows ? Rt : R;
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < n; j++)
+            for (int k = 0; k < m; k++)
+                square[i * n + j] += left[i * m + k] * left[j * m + k];
+    if (!solve(square, b, n, m))
+        return NULL;
+    for (int o = 0; grows && o < out; o++)
+        for (int i = 0; i < in; i++)
+            R[o * in + i] = Rt[i * out + o];
+    return R;
+}
+
+bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n)
+{
+    arena *a = arena_open("patch embedding");
+    f64 *down = resize_weights(a, h0, h), *across = resize_weights(a, w0, w), *row = arena_array(a, f64, h * w0);
+    for (i64 i = 0; down && across && i < n; i++, from += h0 * w0, to += h * w) {
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w0; x++) {
+                f64 sum = 0;
+                for (int k = 0; k < h0; k++)
+                    sum += down[y * h0 + k] * from[k * w0 + x];
+                row[y * w0 + x] = sum;
+            }
+        for (int y = 0; y < h; y++)
+            for (int x = 0; x < w; x++) {
+                f64 sum = 0;
+                for (int k = 0; k < w0; k++)
+                    sum += across[x * w0 + k] * row[y * w0 + k];
+                to[y * w + x] = (f32)sum;
+            }
+    }
+    arena_close(a);
+    return down && across;
 }

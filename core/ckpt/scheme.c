@@ -52,7 +52,7 @@ const struct scheme *scheme_find(const char *id)
 
 /* ---- one name ------------------------------------------------------------------------------------------ */
 
-static bool fits(const char *pattern, const char *name, struct match *m)
+static bool scheme_fits(const char *pattern, const char *name, struct match *m)
 {
     int n = 0;
     if (*pattern == '*')
@@ -75,13 +75,13 @@ static bool fits(const char *pattern, const char *name, struct match *m)
 /* Where a name lies: in a file whose backbone has a prefix of its own, under it or outside; or there is none. */
 enum place { ANYWHERE, UNDER_OWN, OUTSIDE_OWN };
 
-static bool first_fit(const struct rule *r, const char *name, enum place place, bool front_star, struct match *m)
+static bool scheme_first_fit(const struct rule *r, const char *name, enum place place, bool front_star, struct match *m)
 {
     for (; r->from; r++) {
         bool outside = *r->from == '^';
         if ((*r->from == '*') != front_star || (outside ? place == UNDER_OWN : place == OUTSIDE_OWN))
             continue;
-        if (fits(r->from + outside, name, m)) {
+        if (scheme_fits(r->from + outside, name, m)) {
             m->rule = r;
             return true;
         }
@@ -89,10 +89,10 @@ static bool first_fit(const struct rule *r, const char *name, enum place place, 
     return false;
 }
 
-static bool match_theirs(const struct scheme *s, const char *name, enum place place, struct match *m)
+static bool scheme_match_theirs(const struct scheme *s, const char *name, enum place place, struct match *m)
 {
-    return first_fit(extras->rule, name, ANYWHERE, true, m) || first_fit(s->rule, name, place, false, m) ||
-           first_fit(extras->rule, name, ANYWHERE, false, m);
+    return scheme_first_fit(extras->rule, name, ANYWHERE, true, m) || scheme_first_fit(s->rule, name, place, false, m) ||
+           scheme_first_fit(extras->rule, name, ANYWHERE, false, m);
 }
 
 const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
@@ -109,7 +109,7 @@ const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
 bool scheme_match_ours(const struct scheme *s, const char *name, struct match *m)
 {
     for (const struct rule *r = s->rule; r->from; r++)
-        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && fits(r->to, name, m)) {
+        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && scheme_fits(r->to, name, m)) {
             m->rule = r;
             return true;
         }
@@ -119,7 +119,7 @@ bool scheme_match_ours(const struct scheme *s, const char *name, struct match *m
 /* ---- a file's names ------------------------------------------------------------------------------------ */
 
 /* Which of the prefixes "a.|b." text starts with (or ends with, when `at_end`): its length; 0 for none. */
-static size_t own_prefix(const char *own, const char *text, size_t n, bool at_end)
+static size_t scheme_own_prefix(const char *own, const char *text, size_t n, bool at_end)
 {
     size_t best = 0;
     for (const char *p = own; *p; p += strcspn(p, "|"), p += *p == '|') {
@@ -137,10 +137,10 @@ enum verdict reading_judge(const struct reading *r, const char *name, struct mat
     name += strlen(r->under);
     bool own = *r->own && text_starts(name, r->own);
     enum place place = own ? UNDER_OWN : *r->own ? OUTSIDE_OWN : ANYWHERE;
-    return match_theirs(r->scheme, own ? name + strlen(r->own) : name, place, m) ? NAME_KNOWN : NAME_STRANGE;
+    return scheme_match_theirs(r->scheme, own ? name + strlen(r->own) : name, place, m) ? NAME_KNOWN : NAME_STRANGE;
 }
 
-static void judge(struct reading *r, const char *const *name, int n)
+static void scheme_judge(struct reading *r, const char *const *name, int n)
 {
     struct match m;
     for (int i = 0; i < n; i++)
@@ -151,24 +151,24 @@ static void judge(struct reading *r, const char *const *name, int n)
         }
 }
 
-static bool says_ema(const char *s) { return strstr(s, "ema"); }
+static bool scheme_says_ema(const char *s) { return strstr(s, "ema"); }
 
 /* Copies beside the model that is meant: averaged, of a student, of an optimiser. */
-static bool is_copy(const char *under)
+static bool scheme_is_copy(const char *under)
 {
     static const char *const words[] = { "student", "momentum", "optimizer", "exp_avg" };
     for (int i = 0; i < countof(words); i++)
         if (strstr(under, words[i]))
             return true;
-    return says_ema(under);
+    return scheme_says_ema(under);
 }
 
 /* Is a the better reading? What --ema asks for first, then no copy, then more names, then fewer strange ones. */
-static bool better(const struct reading *a, const struct reading *b, bool ema)
+static bool scheme_better(const struct reading *a, const struct reading *b, bool ema)
 {
     if (!b->scheme)
         return true;
-    bool copy[2] = { ema ? !says_ema(a->under) : is_copy(a->under), ema ? !says_ema(b->under) : is_copy(b->under) };
+    bool copy[2] = { ema ? !scheme_says_ema(a->under) : scheme_is_copy(a->under), ema ? !scheme_says_ema(b->under) : scheme_is_copy(b->under) };
     if (copy[0] != copy[1])
         return copy[1];
     return a->fit != b->fit ? a->fit > b->fit : a->strange < b->strange;
@@ -177,16 +177,16 @@ static bool better(const struct reading *a, const struct reading *b, bool ema)
 enum { ANCHORS = 3, PLACES = 12 };
 
 /* The places where the scheme's anchor `row` stands in a name: what is before it, split into under and own. */
-static int find_places(arena *a, const struct scheme *s, const struct rule *row, const char *const *name, int n,
+static int scheme_find_places(arena *a, const struct scheme *s, const struct rule *row, const char *const *name, int n,
                        struct reading out[PLACES])
 {
     int found = 0;
     struct match m;
     for (int i = 0; i < n && found < PLACES; i++)
         for (const char *p = name[i]; p; p = strpbrk(p, "./"), p += p != NULL) {
-            if (!fits(row->from, p, &m))
+            if (!scheme_fits(row->from, p, &m))
                 continue;
-            size_t before = (size_t)(p - name[i]), own = own_prefix(s->own, name[i], before, true);
+            size_t before = (size_t)(p - name[i]), own = scheme_own_prefix(s->own, name[i], before, true);
             if (own && own < before && !strchr("./", name[i][before - own - 1]))
                 own = 0;
             int k = 0;
@@ -201,23 +201,23 @@ static int find_places(arena *a, const struct scheme *s, const struct rule *row,
     return found;
 }
 
-static struct reading best_of_scheme(arena *a, const struct scheme *s, const char *const *name, int n, bool ema)
+static struct reading scheme_best_reading(arena *a, const struct scheme *s, const char *const *name, int n, bool ema)
 {
     struct reading best = { 0 }, place[PLACES];
     int found = 0;
     for (int row = 0; row < ANCHORS && !found; row++)
-        found = find_places(a, s, &s->rule[row], name, n, place);
+        found = scheme_find_places(a, s, &s->rule[row], name, n, place);
     if (!found)
         place[found++] = (struct reading){ s, "", "", 0, 0 };
     for (int i = 0; i < found; i++) {
-        judge(&place[i], name, n);
-        if (better(&place[i], &best, ema))
+        scheme_judge(&place[i], name, n);
+        if (scheme_better(&place[i], &best, ema))
             best = place[i];
     }
     return best;
 }
 
-static int by_fit(const void *a, const void *b)
+static int scheme_by_fit(const void *a, const void *b)
 {
     const struct reading *x = a, *y = b;
     return x->fit != y->fit ? y->fit - x->fit : x->strange != y->strange ? x->strange - y->strange
@@ -225,7 +225,7 @@ static int by_fit(const void *a, const void *b)
 }
 
 /* "timm ViT (3 of 40 names), ...; 'x', 'y' are not among its names" */
-static const char *say_nearest(arena *a, const struct reading *r, int known, const char *const *name, int n)
+static const char *scheme_say_nearest(arena *a, const struct reading *r, int known, const char *const *name, int n)
 {
     const char *text = "nearest are ", *odd = "";
     struct match m;
@@ -244,16 +244,16 @@ struct reading scheme_of(arena *a, const char *const *name, int n, bool ema, con
     struct reading r[SCHEMES], best = { 0 };
     struct match m;
     for (int i = 0; i < SCHEMES; i++)
-        r[i] = best_of_scheme(a, &all_schemes[i], name, n, ema);
-    qsort(r, SCHEMES, sizeof *r, by_fit);
+        r[i] = scheme_best_reading(a, &all_schemes[i], name, n, ema);
+    qsort(r, SCHEMES, sizeof *r, scheme_by_fit);
     for (int i = 0; i < SCHEMES; i++) {
         bool anchored = false;
         for (int k = 0; k < n && !anchored; k++)
             anchored = reading_judge(&r[i], name[k], &m) == NAME_KNOWN && m.rule == r[i].scheme->rule;
-        if (anchored && r[i].fit > 2 && r[i].fit > r[i].strange && better(&r[i], &best, ema))
+        if (anchored && r[i].fit > 2 && r[i].fit > r[i].strange && scheme_better(&r[i], &best, ema))
             best = r[i];
     }
     if (!best.scheme)
-        *nearest = say_nearest(a, r, SCHEMES, name, n);
+        *nearest = scheme_say_nearest(a, r, SCHEMES, name, n);
     return best;
 }

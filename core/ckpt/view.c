@@ -5,7 +5,7 @@
 
 /* ---- shapes -------------------------------------------------------------------------------------------- */
 
-static void set(struct piece *p, int nd, const i64 *shape)
+static void view_set(struct piece *p, int nd, const i64 *shape)
 {
     i64 step = 1, copy[CKPT_DIMS];
     memcpy(copy, shape, sizeof *shape * (size_t)nd);
@@ -16,7 +16,7 @@ static void set(struct piece *p, int nd, const i64 *shape)
     }
 }
 
-static void transpose(struct piece *p, i64 rows, i64 columns)
+static void view_transpose(struct piece *p, i64 rows, i64 columns)
 {
     p->nd = 2;
     p->shape[0] = columns;
@@ -25,7 +25,7 @@ static void transpose(struct piece *p, i64 rows, i64 columns)
     p->stride[1] = columns;
 }
 
-static void transpose_conv(struct piece *p)          /* (h, w, in, out) -> (out, in, h, w) */
+static void view_transpose_conv(struct piece *p)          /* (h, w, in, out) -> (out, in, h, w) */
 {
     static const int from[] = { 3, 2, 0, 1 };
     const struct piece q = *p;
@@ -36,7 +36,7 @@ static void transpose_conv(struct piece *p)          /* (h, w, in, out) -> (out,
 }
 
 /* The dimensions of a source for each way, here and back; -1: any. */
-static bool suits(enum how how, bool back, int nd, const i64 *s)
+static bool view_suits(enum how how, bool back, int nd, const i64 *s)
 {
     static const int there[] = { [COPY] = -1, [TRANSPOSE] = 2, [VECTOR] = 1, [MATRIX] = 2, [COLUMN] = 3,
                                  [INNERMOST] = 4, [SQUEEZE] = -1, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2,
@@ -60,21 +60,21 @@ static bool suits(enum how how, bool back, int nd, const i64 *s)
 int piece_shape(struct piece *p, enum how how, bool back, int nd, const i64 *s)
 {
     char text[200];
-    if (!suits(how, back, nd, s))
+    if (!view_suits(how, back, nd, s))
         return fail(FAULT_DATA, "%s is %s, which is not what this name stands for", p->source->name,
                     tensor_shape_text(text, nd, s));
-    set(p, nd, s);
+    view_set(p, nd, s);
     switch (how) {
-    case TRANSPOSE:  transpose(p, s[0], s[1]); break;
-    case FROM_HEADS: transpose(p, s[0] * s[1], s[2]); break;
-    case TO_HEADS:   transpose(p, s[0], s[1] * s[2]); break;
-    case FLAT:       set(p, 1, (i64[]){ s[0] * s[1] }); break;
-    case CONV:       transpose_conv(p); break;
-    case SQUEEZE:    set(p, back ? nd : 2, s); break;
-    case VECTOR:     back ? set(p, 1, (i64[]){ s[2] }) : set(p, 3, (i64[]){ 1, 1, s[0] }); break;
-    case MATRIX:     back ? set(p, 2, (i64[]){ s[1], s[2] }) : set(p, 3, (i64[]){ 1, s[0], s[1] }); break;
-    case COLUMN:     back ? set(p, 3, (i64[]){ s[0], 1, 1 }) : set(p, 1, s); break;
-    case INNERMOST:  back ? set(p, 4, (i64[]){ 1, 1, 1, s[0] }) : set(p, 1, (i64[]){ s[3] }); break;
+    case TRANSPOSE:  view_transpose(p, s[0], s[1]); break;
+    case FROM_HEADS: view_transpose(p, s[0] * s[1], s[2]); break;
+    case TO_HEADS:   view_transpose(p, s[0], s[1] * s[2]); break;
+    case FLAT:       view_set(p, 1, (i64[]){ s[0] * s[1] }); break;
+    case CONV:       view_transpose_conv(p); break;
+    case SQUEEZE:    view_set(p, back ? nd : 2, s); break;
+    case VECTOR:     back ? view_set(p, 1, (i64[]){ s[2] }) : view_set(p, 3, (i64[]){ 1, 1, s[0] }); break;
+    case MATRIX:     back ? view_set(p, 2, (i64[]){ s[1], s[2] }) : view_set(p, 3, (i64[]){ 1, s[0], s[1] }); break;
+    case COLUMN:     back ? view_set(p, 3, (i64[]){ s[0], 1, 1 }) : view_set(p, 1, s); break;
+    case INNERMOST:  back ? view_set(p, 4, (i64[]){ 1, 1, 1, s[0] }) : view_set(p, 1, (i64[]){ s[3] }); break;
     default:         break;
     }
     return 0;
@@ -95,28 +95,28 @@ int pieces_add(arena *a, struct pieces *all, const struct piece *p)
 
 struct recipe { struct piece *piece[3]; int n; };
 
-static int by_target(const void *a, const void *b)
+static int view_by_target(const void *a, const void *b)
 {
     const struct piece *x = *(struct piece *const *)a, *y = *(struct piece *const *)b;
     int order = strcmp(x->target, y->target);
     return order ? order : x->share - y->share;
 }
 
-static bool same_rows(const struct piece *p, const struct piece *q)
+static bool view_same_rows(const struct piece *p, const struct piece *q)
 {
     return p->source->type == q->source->type && p->nd == q->nd && p->pair == q->pair && p->nd > 0 &&
            !memcmp(p->shape + 1, q->shape + 1, (size_t)(p->nd - 1) * sizeof *p->shape);
 }
 
 /* Shares 0, 1, 2 in order, or 0 and 2 of a pair, whose middle is zeros of the first one's shape; else alone. */
-static bool complete(arena *a, struct piece **group, int n, struct recipe *r)
+static bool view_complete(arena *a, struct piece **group, int n, struct recipe *r)
 {
     bool alone = group[0]->share < 0, pair = group[0]->pair;
     r->n = 0;
     if (n != (alone ? 1 : pair ? 2 : 3))
         return false;
     for (int i = 0; i < n; i++) {
-        if (!alone && (group[i]->share != (pair ? 2 * i : i) || !same_rows(group[0], group[i])))
+        if (!alone && (group[i]->share != (pair ? 2 * i : i) || !view_same_rows(group[0], group[i])))
             return false;
         r->piece[r->n++] = group[i];
         if (pair && !i) {
@@ -128,12 +128,12 @@ static bool complete(arena *a, struct piece **group, int n, struct recipe *r)
     return true;
 }
 
-static int add_entry(ckpt *view, struct piece **group, int n)
+static int view_add_entry(ckpt *view, struct piece **group, int n)
 {
     struct piece *p = group[0];
     struct recipe *r = arena_one(view->mem, struct recipe);
     i64 shape[CKPT_DIMS];
-    if (!complete(view->mem, group, n, r))
+    if (!view_complete(view->mem, group, n, r))
         return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit",
                     p->target, p->source->name);
     memcpy(shape, p->shape, sizeof shape);
@@ -146,7 +146,7 @@ static int add_entry(ckpt *view, struct piece **group, int n)
     return 0;
 }
 
-static int by_order(const void *a, const void *b)
+static int view_by_order(const void *a, const void *b)
 {
     const struct recipe *x = (*(entry *const *)a)->src, *y = (*(entry *const *)b)->src;
     return x->piece[0]->order < y->piece[0]->order ? -1 : 1;
@@ -158,20 +158,20 @@ int view_fill(ckpt *view, struct pieces *all)
     for (size_t i = 0; i < c->nmeta; i++)
         if (ckpt_note(view, slice_of(c->meta[i].key), slice_of(c->meta[i].value)))
             return -1;
-    qsort(all->list, all->n, sizeof *all->list, by_target);
+    qsort(all->list, all->n, sizeof *all->list, view_by_target);
     for (size_t from = 0, to; from < all->n; from = to) {
         for (to = from + 1; to < all->n && !strcmp(all->list[from]->target, all->list[to]->target);)
             to++;
-        if (add_entry(view, all->list + from, (int)(to - from)))
+        if (view_add_entry(view, all->list + from, (int)(to - from)))
             return -1;
     }
-    qsort(view->list, view->n, sizeof *view->list, by_order);
+    qsort(view->list, view->n, sizeof *view->list, view_by_order);
     return 0;
 }
 
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
-static u64 piece_bytes(const struct piece *p, int size)
+static u64 view_piece_bytes(const struct piece *p, int size)
 {
     u64 count = 1;
     for (int k = 0; k < p->nd; k++)
@@ -179,7 +179,7 @@ static u64 piece_bytes(const struct piece *p, int size)
     return count * (u64)size;
 }
 
-static const void *read_view(ckpt *view, entry *e, arena *a)
+static const void *view_read(ckpt *view, entry *e, arena *a)
 {
     const struct recipe *r = e->src;
     (void)view;
@@ -189,7 +189,7 @@ static const void *read_view(ckpt *view, entry *e, arena *a)
     int size = ckpt_type_bytes(e->t.type);
     for (int i = 0; out && i < r->n; i++) {
         const struct piece *p = r->piece[i];
-        u64 bytes = piece_bytes(p, size);
+        u64 bytes = view_piece_bytes(p, size);
         if (!p->source)
             memset(to, 0, bytes);
         else {
@@ -206,7 +206,7 @@ static const void *read_view(ckpt *view, entry *e, arena *a)
     return out;
 }
 
-static void drop_view(ckpt *view, entry *e)
+static void view_drop(ckpt *view, entry *e)
 {
     const struct recipe *r = e->src;
     (void)view;
@@ -214,10 +214,10 @@ static void drop_view(ckpt *view, entry *e)
         tensor_drop(r->piece[0]->source);
 }
 
-static void close_view(ckpt *view) { ckpt_close(view->inner); }
+static void view_close(ckpt *view) { ckpt_close(view->inner); }
 
-static const struct format view_format = { "model", "", .read = read_view, .drop = drop_view,
-                                           .close = close_view };
+static const struct format view_format = { "model", "", .read = view_read, .drop = view_drop,
+                                           .close = view_close };
 
 ckpt *view_new(ckpt *c)
 {

@@ -1,6 +1,6 @@
 /* cmd_inspect.c: what is in a checkpoint, of any framework, and how two of them differ. */
 #include "cli/cli.h"
-#include "ckpt/ckpt.h"
+#include "model/model.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -93,6 +93,37 @@ static void print_head(const ckpt *c, const char *path, const char *sha, u64 siz
             skipped > 1 ? "s" : "", example);
 }
 
+/* The model in the file: whose names, what network, the lines of an experiment that uses it. JSON NULL: as text. */
+static void inspect_model(struct cli *c, const char *path, json_t *all)
+{
+    struct spec s;
+    const char *under, *scheme, *lines, *left;
+    ckpt *m = ckpt_open_model(path, cli_given(c, "ema"));
+    if (!m || spec_load(&s, c->arena, NULL, NULL, 0) || model_read(&s, m, c->arena)) {
+        if (!all)
+            printf("model: %s\n", fail_message());
+        fail_clear();
+        ckpt_close(m);
+        return;
+    }
+    scheme = ckpt_scheme(m, &under);
+    lines = model_lines(c->arena, &s);
+    left = ckpt_left_out(m, c->arena);
+    if (all)
+        json_object_set_new(all, "model", json_pack("{s:s, s:s, s:s, s:s, s:b}", "names", scheme, "under", under,
+                                                    "experiment", lines, "left_out", left, "heads_known",
+                                                    !s.model.heads || ckpt_meta(m, "heads")));
+    else {
+        printf("names: %s%s%s%s\n", scheme, *under ? " under '" : "", under, *under ? "'" : "");
+        if (*left)
+            printf("left out: %s\n", left);
+        printf("model: {%s}%s\n", lines, s.model.heads && !ckpt_meta(m, "heads") && strcmp(s.model.family, "convnext")
+               ? "    # heads: channels / 64, a guess" : "");
+        printf("recycle: {from: {experts: %s}}\n", path);
+    }
+    ckpt_close(m);
+}
+
 static void inspect_print_row(const tensor *t, const struct summary *s, int width)
 {
     char shape[200];
@@ -142,7 +173,7 @@ static json_t *row_json(const tensor *t, const struct summary *s)
                      "inf", (json_int_t)s->inf, "sha256", s->sha);
 }
 
-static int inspect_print_json(const ckpt *c, const char *path, const char *sha, u64 size)
+static int inspect_print_json(struct cli *cli, const ckpt *c, const char *path, const char *sha, u64 size)
 {
     json_t *tensors = json_array(), *notes = json_object();
     const char *value;
@@ -157,6 +188,8 @@ static int inspect_print_json(const ckpt *c, const char *path, const char *sha, 
     }
     json_t *all = json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "path", path, "format", ckpt_format(c),
                             "sha256", sha, "bytes", (json_int_t)size, "metadata", notes, "tensors", tensors);
+    if (all)
+        inspect_model(cli, path, all);
     if (!rc && (!all || json_dumpf(all, stdout, JSON_INDENT(1)) || putchar('\n') == EOF))
         rc = fail(FAULT_RUN, "cannot write JSON");
     json_decref(all);
@@ -171,9 +204,10 @@ static int inspect(struct cli *c, const char *path)
     int rc = file ? file_sha256(path, sha) : -1;
     u64 size = !rc && !stat(path, &st) ? (u64)st.st_size : 0;
     if (!rc && c->json)
-        rc = inspect_print_json(file, path, sha, size);
+        rc = inspect_print_json(c, file, path, sha, size);
     else if (!rc) {
         print_head(file, path, sha, size);
+        inspect_model(c, path, NULL);
         rc = inspect_print_table(file);
     }
     ckpt_close(file);

@@ -26,6 +26,20 @@ const char *model_block(arena *a, const struct spec *s, int block)
     return arena_printf(a, "stages.%d.blocks.%d", stage, block);
 }
 
+/* x sigmoid(1.702 x), the sigmoid by tanh: no exponential overflows, here or in the gradient. */
+static node *blocks_quick_gelu(node *x)
+{
+    return op_mul(x, op_offset(op_scale(op_tanh(op_scale(x, 0.851f)), 0.5f), 0.5f));
+}
+
+node *(*model_act(const struct spec *s))(node *) { return s->model.act == MLP_ACT_gelu ? op_gelu : blocks_quick_gelu; }
+
+int model_prefix(const struct spec *s, int *with_position)
+{
+    *with_position = s->model.class_token + (s->model.dist_token != DIST_off);
+    return *with_position + s->model.registers;
+}
+
 f32 model_rate(const struct spec *s, f64 last, int block)
 {
     return (f32)(last * block / MAX(model_depth(s) - 1, 1));

@@ -7,7 +7,6 @@
  */
 #include "model/model.h"
 
-#define EPS 1e-6f
 static const struct init weights = { INIT_TRUNC_NORMAL, .02f }, zero = { INIT_CONSTANT, 0 };
 
 /* Seen from outside maps are (b c h w), as everybody else has them. */
@@ -49,12 +48,12 @@ static node *convnext_block(struct nn *m, const struct spec *s, node *x, int i)
     const char *old = graph_push(m->g, "%s", model_block(m->g->a, s, i));
     i64 b = node_dim(x, 0), h = node_dim(x, 1), w = node_dim(x, 2), c = node_dim(x, 3);
     struct moe l;
-    node *y = nn_tap(m, nn_layernorm(m, depthwise(m, x), "norm", EPS), "norm2");        /* b h w c          */
+    node *y = nn_tap(m, nn_layernorm(m, depthwise(m, x), "norm", (f32)s->model.norm_eps), "norm2");        /* b h w c          */
     const char *inner = graph_push(m->g, "mlp");
     if (moe_of_block(m->g->a, s, i, &l))
         y = op_reshape(moe_layer(m, s, &l, op_reshape(y, SHAPE(b, h * w, c))), SHAPE(b, h, w, c));
     else
-        y = nn_mlp(m, y, (i64)((f64)c * s->model.mlp_ratio));
+        y = nn_mlp(m, y, (i64)((f64)c * s->model.mlp_ratio), model_act(s), s->model.grn);
     graph_pop(m->g, inner);
     y = nn_tap(m, y, "mlp");
     if (s->model.layer_scale > 0)
@@ -71,8 +70,8 @@ static node *stem(struct nn *m, const struct spec *s, node *images)
     images = crop(crop(images, 2, 4), 3, 4);
     i64 b = node_dim(images, 0), h = node_dim(images, 2) / 4, w = node_dim(images, 3) / 4;
     i64 c = s->model.dims.v[0];
-    node *x = op_reshape(nn_patches(m, images, "0", 4, c, &weights), SHAPE(b, h, w, c));
-    x = nn_layernorm(m, x, "1", EPS);
+    node *x = op_reshape(nn_patches(m, images, "0", 4, c, true, &weights), SHAPE(b, h, w, c));
+    x = nn_layernorm(m, x, "1", (f32)s->model.norm_eps);
     graph_pop(m->g, old);
     tap_map(m, x, "stem");
     return x;
@@ -82,7 +81,7 @@ static node *stage(struct nn *m, const struct spec *s, node *x, int i, int first
 {
     const char *old = graph_push(m->g, "stages.%d.downsample", i), *inner;
     if (i) {
-        x = nn_layernorm(m, x, "0", EPS);
+        x = nn_layernorm(m, x, "0", (f32)s->model.norm_eps);
         inner = graph_push(m->g, "1");
         x = halve(m, x, s->model.dims.v[i]);
         graph_pop(m->g, inner);
@@ -99,8 +98,8 @@ static node *convnext_head(struct nn *m, const struct spec *s, node *x)
     const char *old = graph_push(m->g, "head");
     i64 b = node_dim(x, 0), n = node_dim(x, 1) * node_dim(x, 2), c = node_dim(x, 3);
     node *mean = op_scale(op_sum(op_reshape(x, SHAPE(b, n, c)), 1), 1 / (f32)n);
-    node *y = nn_layernorm(m, op_reshape(mean, SHAPE(b, c)), "norm", EPS);
-    y = nn_linear(m, y, "fc", s->model.classes, true);
+    node *y = nn_layernorm(m, op_reshape(mean, SHAPE(b, c)), "norm", (f32)s->model.norm_eps);
+    y = nn_linear(m, y, "fc", s->model.classes, s->model.head_bias);
     graph_pop(m->g, old);
     return y;
 }

@@ -30,6 +30,10 @@ struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height
 /* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
 int         model_depth(const struct spec *s);
 const char *model_block(arena *a, const struct spec *s, int block);
+/* What s->model.act names. */
+node     *(*model_act(const struct spec *s))(node *);
+/* Tokens before the patches: class, distillation, registers; and how many of them have a position. */
+int         model_prefix(const struct spec *s, int *with_position);
 /* A rate that rises linearly from 0 at the first block to `last` at the last one. */
 f32         model_rate(const struct spec *s, f64 last, int block);
 
@@ -93,6 +97,14 @@ void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
 /* Class names in index order out of a checkpoint's metadata: how many, 0 when it names none. */
 int   model_classes(const ckpt *c, arena *a, const char *const **names);
+
+/* ---- arch.c -------------------------------------------------------------------------------------------- */
+
+/* The dense network in c (ckpt_model's) into s->model: family, sizes, options, classes (0: no head), the image that
+ * its position embedding is for. heads is 0 when nothing says it. Lists lie in a. 0, or -1 + fail(FAULT_DATA). */
+int         model_read(struct spec *s, const ckpt *c, arena *a);
+/* What an experiment file says of such a model: "arch: vit, image: 224, patch: 16, ...". */
+const char *model_lines(arena *a, const struct spec *s);
 
 /* ---- spheromoe.c --------------------------------------------------------------------------------------- */
 

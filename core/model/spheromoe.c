@@ -128,7 +128,7 @@ static node *experts(struct nn *m, const struct spec *s, const struct moe *l, no
     i64 d = node_dim(x, -1);
     if (s->model.moe.layer_scale)
         x = scale_offset(m, l, x, "scale_in");
-    node *h = op_gelu(expert_linear(m, s, l, x, "vit_fc1", hidden));                    /* e (b s) hidden   */
+    node *h = model_act(s)(expert_linear(m, s, l, x, "vit_fc1", hidden));               /* e (b s) hidden   */
     h = nn_dropout(m, h, "drop1", rate_act);
     node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", rate);    /* e (b s) d        */
     if (s->model.moe.layer_scale)

@@ -2,7 +2,10 @@
  * of MLPs where the experiment wants them. Blocks are pre-norm: x += attn(norm1(x)); x += mlp(norm2(x)). */
 #include "model/model.h"
 
-#define EPS 1e-6f
+static node *vit_norm(struct nn *m, const struct spec *s, node *x, const char *name)
+{
+    return nn_layernorm(m, x, name, (f32)s->model.norm_eps);
+}
 
 /* A branch on its way back to the residual stream: layer scale, then stochastic depth. */
 static node *branch(struct nn *m, const struct spec *s, node *y, int block, int which)
@@ -18,17 +21,17 @@ static node *branch(struct nn *m, const struct spec *s, node *y, int block, int 
 static node *vit_block(struct nn *m, const struct spec *s, node *x, int i)
 {
     const char *old = graph_push(m->g, "blocks.%d", i);
-    node *y = nn_layernorm(m, x, "norm1", EPS);
+    node *y = vit_norm(m, s, x, "norm1");
     const char *inner = graph_push(m->g, "attn");
     y = nn_attention(m, y, s->model.heads, s->model.qkv_bias);
     graph_pop(m->g, inner);
     x = op_add(x, branch(m, s, y, i, 1));                                               /* b n d            */
 
     struct moe l;
-    y = nn_tap(m, nn_layernorm(m, x, "norm2", EPS), "norm2");
+    y = nn_tap(m, vit_norm(m, s, x, "norm2"), "norm2");
     inner = graph_push(m->g, "mlp");
     i64 hidden = (i64)((f64)s->model.dim * s->model.mlp_ratio);
-    y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, hidden);
+    y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, hidden, model_act(s), false);
     graph_pop(m->g, inner);
     y = nn_tap(m, y, "mlp");
     x = op_add(x, branch(m, s, y, i, 2));
@@ -36,26 +39,58 @@ static node *vit_block(struct nn *m, const struct spec *s, node *x, int i)
     return nn_tap(m, x, arena_printf(m->g->a, "block.%d", i));
 }
 
-/* Patches, behind the class token where there is one, and where they are. */
-static node *embed(struct nn *m, const struct spec *s, node *images)
+/* n learned tokens before x: (b n' d) */
+static node *vit_prepend(struct nn *m, node *x, const char *name, i64 n)
 {
-    i64 b = node_dim(images, 0), d = s->model.dim;
-    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, NULL);       /* b (h w) d        */
-    if (s->model.class_token) {
-        node *token = nn_param(m, "cls_token", SHAPE(1, 1, d), (struct init){ INIT_NORMAL, 1e-6f });
-        x = op_concat(op_expand(token, SHAPE(b, 1, d)), x, 1);                          /* b n d            */
-    }
-    struct init start = { INIT_TRUNC_NORMAL, .02f };
-    return op_add(x, nn_param(m, "pos_embed", SHAPE(1, node_dim(x, 1), d), start));
+    i64 b = node_dim(x, 0), d = node_dim(x, 2);
+    node *token = nn_param(m, name, SHAPE(1, n, d), (struct init){ INIT_NORMAL, 1e-6f });
+    return op_concat(op_expand(token, SHAPE(b, n, d)), x, 1);
 }
 
-/* The class token after `norm`, or the mean over patches, then `fc_norm`: (b d). */
-static node *pooled(struct nn *m, const struct spec *s, node *x)
+/* Class token, distillation token, registers, patches: those there are. Registers have no position, so they are put
+ * behind those tokens that have one. */
+static node *embed(struct nn *m, const struct spec *s, node *images)
 {
-    i64 b = node_dim(x, 0), d = node_dim(x, 2), skip = s->model.class_token;
-    if (s->model.pool == POOL_token)
-        return op_reshape(op_slice(nn_layernorm(m, x, "norm", EPS), 1, 0, 1), SHAPE(b, d));
-    return nn_layernorm(m, nn_mean_tokens(x, skip), "fc_norm", EPS);
+    i64 d = s->model.dim;
+    int placed;
+    model_prefix(s, &placed);
+    node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, !s->model.pre_norm, NULL);
+    if (s->model.dist_token != DIST_off)
+        x = vit_prepend(m, x, "dist_token", 1);
+    if (s->model.class_token)
+        x = vit_prepend(m, x, "cls_token", 1);                                              /* b n d            */
+    struct init start = { INIT_TRUNC_NORMAL, .02f };
+    x = op_add(x, nn_param(m, "pos_embed", SHAPE(1, node_dim(x, 1), d), start));
+    if (s->model.registers) {
+        node *patches = placed ? op_slice(x, 1, placed, node_dim(x, 1) - placed) : x;
+        node *rest = vit_prepend(m, patches, "reg_token", s->model.registers);
+        x = placed ? op_concat(op_slice(x, 1, 0, placed), rest, 1) : rest;
+    }
+    return s->model.pre_norm ? vit_norm(m, s, x, "norm_pre") : x;
+}
+
+static node *vit_token(node *x, i64 i)
+{
+    return op_reshape(op_slice(x, 1, i, 1), SHAPE(node_dim(x, 0), node_dim(x, 2)));
+}
+
+static node *vit_linear_head(struct nn *m, const struct spec *s, node *x, const char *name)
+{
+    return nn_linear(m, x, name, s->model.classes, s->model.head_bias);                 /* b classes        */
+}
+
+/* The head reads the class token after `norm` -- with DeiT's second head on its token, the mean of both -- or the
+ * mean over patches, then `fc_norm`. */
+static node *vit_head(struct nn *m, const struct spec *s, node *x)
+{
+    int placed;
+    if (s->model.pool != POOL_token)
+        return vit_linear_head(m, s, vit_norm(m, s, nn_mean_tokens(x, model_prefix(s, &placed)), "fc_norm"), "head");
+    x = vit_norm(m, s, x, "norm");
+    node *y = vit_linear_head(m, s, vit_token(x, 0), "head");
+    if (s->model.dist_token != DIST_head)
+        return y;
+    return op_scale(op_add(y, vit_linear_head(m, s, vit_token(x, 1), "head_dist")), 0.5f);
 }
 
 static node *vit_build(struct nn *m, const struct spec *s, node *images)
@@ -63,7 +98,7 @@ static node *vit_build(struct nn *m, const struct spec *s, node *images)
     node *x = embed(m, s, images);
     for (int i = 0; i < s->model.depth; i++)
         x = vit_block(m, s, x, i);
-    return nn_linear(m, pooled(m, s, x), "head", s->model.classes, true);
+    return vit_head(m, s, x);
 }
 
 const struct model vit_model = { "vit", vit_build };

@@ -9,7 +9,8 @@ struct load_options model_load_options(const struct spec *s)
 {
     bool vit = !strcmp(s->model.family, "vit");
     struct shape image = model_images(s, 1);
-    struct load_options o = { .strict = s->model.strict, .prefix = s->model.class_token };
+    struct load_options o = { .strict = s->model.strict };
+    model_prefix(s, &o.prefix);
     if (vit) {
         // The released scripts lose a token model's final norm; the paper's variant keeps it.
         o.norm_to_fc_norm = s->model.pool == POOL_avg && s->variant == VARIANT_paper;
@@ -126,6 +127,8 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     ckpt_set_meta(c, "version", JETCL_VERSION);
     ckpt_set_meta(c, "arch", s->model.arch);
     ckpt_set_meta(c, "family", s->model.family);
+    ckpt_set_meta(c, "norm_eps", arena_printf(a, "%g", s->model.norm_eps));
+    ckpt_set_meta(c, "act", s->model.act == MLP_ACT_gelu ? "gelu" : "quick_gelu");
     ckpt_set_meta(c, "image", arena_printf(a, "%d %d", (int)image.d[2], (int)image.d[3]));
     if (!strcmp(s->model.family, "vit")) {
         ckpt_set_meta(c, "heads", arena_printf(a, "%d", s->model.heads));

@@ -124,10 +124,29 @@ node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias)
     return nn_linear(m, y, "proj", d, true);                                           /* b n d             */
 }
 
-node *nn_mlp(struct nn *m, node *x, i64 hidden)
+/* x + bias + weight x |x|_2 / (mean over channels of |x|_2), norms over a sample's map: (b h w c). The offset keeps
+ * the root's gradient finite where a channel is all zeros. */
+static node *layers_response_norm(struct nn *m, node *x)
+{
+    const char *old = graph_push(m->g, "grn");
+    i64 b = node_dim(x, 0), c = node_dim(x, -1);
+    node *y = op_reshape(x, SHAPE(b, -1, c));
+    node *norm = op_sqrt(op_offset(op_sum(op_square(y), 1), 1e-24f));                  /* b 1 c             */
+    node *mean = op_scale(op_sum(norm, 2), 1 / (f32)c);                                /* b 1 1             */
+    node *w = nn_param(m, "weight", SHAPE(c), (struct init){ INIT_CONSTANT, 0 });
+    node *bias = nn_param(m, "bias", SHAPE(c), (struct init){ INIT_CONSTANT, 0 });
+    node *scale = op_mul(op_div(norm, op_offset(mean, 1e-6f)), w);
+    y = op_add(y, op_add(op_mul(y, scale), bias));
+    graph_pop(m->g, old);
+    return op_reshape(y, x->shape);
+}
+
+node *nn_mlp(struct nn *m, node *x, i64 hidden, node *(*act)(node *), bool grn)
 {
     i64 d = node_dim(x, -1);
-    node *h = nn_tap(m, op_gelu(nn_linear(m, x, "fc1", hidden, true)), "act");
+    node *h = nn_tap(m, act(nn_linear(m, x, "fc1", hidden, true)), "act");
+    if (grn)
+        h = layers_response_norm(m, h);
     return nn_linear(m, h, "fc2", d, true);
 }
 
@@ -175,7 +194,8 @@ node *nn_mean_tokens(node *x, i64 skip)
     return op_scale(op_reshape(sum, SHAPE(b, d)), 1 / (f32)n);
 }
 
-node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init)
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, bool bias,
+                 const struct init *init)
 {
     const char *old = graph_push(m->g, "%s", name);
     i64 b = node_dim(images, 0), c = node_dim(images, 1);
@@ -183,12 +203,13 @@ node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 di
     i64 inside = c * patch * patch;
     struct init usual = { INIT_UNIFORM, 1 / sqrtf((f32)inside) }, zero = { INIT_CONSTANT, 0 };
     node *weight = nn_param(m, "weight", SHAPE(dim, c, patch, patch), init ? *init : usual);
-    node *bias = nn_param(m, "bias", SHAPE(dim), init ? zero : usual);
     if (h * patch != node_dim(images, 2) || w * patch != node_dim(images, 3))
         graph_complain(m->g, "patches of %d do not tile %s", patch, shape_text(m->g->a, images->shape));
     node *rows = op_reshape(images, SHAPE(b, c, h, patch, w, patch));                  /* b c h p w q       */
     rows = op_reshape(op_transpose(rows, 0, 2, 4, 1, 3, 5), SHAPE(b, h * w, inside));  /* b (h w) (c p q)   */
-    node *y = op_add(op_matmul(rows, op_reshape(weight, SHAPE(dim, inside)), TRANS_B), bias);
+    node *y = op_matmul(rows, op_reshape(weight, SHAPE(dim, inside)), TRANS_B);
+    if (bias)
+        y = op_add(y, nn_param(m, "bias", SHAPE(dim), init ? zero : usual));
     graph_pop(m->g, old);
     return y;
 }

@@ -103,13 +103,15 @@ node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                /* x gamma, per channel */
 node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);               /* tap "proj.in" */
-node *nn_mlp(struct nn *m, node *x, i64 hidden);                                   /* tap "act" */
+/* fc2(act(fc1(x))); tap "act". grn: global response normalisation behind it (Woo et al. 2023). */
+node *nn_mlp(struct nn *m, node *x, i64 hidden, node *(*act)(node *), bool grn);
 /* Mean over tokens from `skip` on, (b n d) -> (b d). If x is a residual stream plus a branch, the branch's
  * last products, biases and scales are computed from means: sums in another order, n times fewer. */
 node *nn_mean_tokens(node *x, i64 skip);
 /* (b 3 h w) -> (b h/p*w/p dim): a convolution whose stride is its kernel, as a product. The weight starts as
  * `init` says and the bias at zero; NULL: both uniform in +-1/sqrt(inputs), torch's default for a
  * convolution. */
-node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, const struct init *init);
+node *nn_patches(struct nn *m, node *images, const char *name, int patch, i64 dim, bool bias,
+                 const struct init *init);
 
 #endif

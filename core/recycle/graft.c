@@ -246,6 +246,8 @@ static int graft_add_blocks(const struct grafter *g, const struct cut *c)
     bool mlp = strstr(c->key, ".mlp.") != NULL;
     for (int l = 0; l < g->to->depth; l++) {
         int from = g->picks->block[l].from;
+        if (mlp && block_moe(&g->to->block[l]) && strstr(c->key, ".grn."))
+            continue;                                // experts are plain MLPs
         if (mlp && block_moe(&g->to->block[l])) {
             if (add_experts(g, c, l))
                 return -1;
@@ -262,7 +264,7 @@ static int graft_add_blocks(const struct grafter *g, const struct cut *c)
 static int add_rest(const struct grafter *g, const struct cut *c)
 {
     bool staged = strchr(c->key, '#');
-    bool head = text_starts(c->key, "head."), norm = text_starts(c->key, "head.norm.");
+    bool head = text_starts(c->key, "head"), norm = text_starts(c->key, "head.norm.");
     if (head && !norm && !g->dense && g->s->recycle.cut == CUT_released)
         return 0;                                                                       // as the script
     for (int stage = staged; stage < (staged ? g->to->stages : 1); stage++) {

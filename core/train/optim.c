@@ -71,8 +71,10 @@ static int vit_layer(const struct spec *s, const char *name, int *layers)
 {
     *layers = s->model.depth + 2;
     int block = index_behind(name, "blocks.");
-    if (text_starts(name, "cls_token") || text_starts(name, "pos_embed") || text_starts(name, "patch_embed"))
-        return 0;
+    static const char *const first[] = { "cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed", "norm_pre" };
+    for (int i = 0; i < countof(first); i++)
+        if (text_starts(name, first[i]))
+            return 0;
     return block >= 0 ? block + 1 : *layers - 1;
 }
 

@@ -1,0 +1,177 @@
+/* arch.c: a dense network's sizes and options, read off the names and shapes of its checkpoint. */
+#include "model/model.h"
+#include <math.h>
+
+static bool arch_has(const ckpt *c, const char *name) { return ckpt_find(c, name) != NULL; }
+
+static counts arch_pair(arena *a, int x, int y)
+{
+    int *v = arena_array(a, int, 2);
+    v[0] = x;
+    v[1] = y;
+    return (counts){ x == y ? 1 : 2, v };
+}
+
+static int arch_meta_int(const ckpt *c, const char *key)
+{
+    const char *text = ckpt_meta(c, key);
+    i64 n;
+    return text && text_int(slice_of(text), &n) && n > 0 && n < 65536 ? (int)n : 0;
+}
+
+/* A dense block's width and hidden width. 1 when there is none, -1 + fail when it is not a dense one. */
+static int arch_read_block(const ckpt *c, const char *name, int *dim, int *hidden)
+{
+    static const char *const experts[] = { "core_experts", "univ_experts", "experts" };
+    char key[160], shape[200];
+    for (int i = 0; i < countof(experts); i++) {
+        snprintf(key, sizeof key, "%s.mlp.%s.vit_fc1.weight", name, experts[i]);
+        if (arch_has(c, key))
+            return fail(FAULT_DATA, "%s: %s is a mixture of experts already; a predecessor is dense",
+                        ckpt_path(c), name);
+    }
+    snprintf(key, sizeof key, "%s.mlp.fc1.weight", name);
+    const tensor *fc1 = ckpt_find(c, key);
+    if (!fc1)
+        return 1;
+    if (fc1->nd != 2 || fc1->shape[0] < 1 || fc1->shape[1] < 1 || fc1->shape[0] > 1 << 22 || fc1->shape[1] > 1 << 16)
+        return fail(FAULT_DATA, "%s: %s is %s, expected [hidden channels]", ckpt_path(c), key,
+                    tensor_shape_text(shape, fc1->nd, fc1->shape));
+    *hidden = (int)fc1->shape[0];
+    *dim = (int)fc1->shape[1];
+    return 0;
+}
+
+/* Rows and columns of patches behind the tokens that have a position too, or behind none: as the metadata says, or a
+ * square. false: neither. */
+static bool arch_read_grid(const ckpt *c, i64 tokens, int placed, int grid[2])
+{
+    const char *says = ckpt_meta(c, "grid");
+    for (int with = placed; with >= 0; with -= placed ? placed : 1) {
+        i64 n = tokens - with;
+        if (says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0 &&
+            (i64)grid[0] * grid[1] == n)
+            return true;
+        grid[0] = grid[1] = n > 0 ? (int)lround(sqrt((f64)n)) : 0;
+        if (n > 0 && (i64)grid[0] * grid[1] == n)
+            return true;
+    }
+    return false;
+}
+
+/* Patches are squares. */
+static int arch_read_image(struct spec *s, const ckpt *c, arena *a)
+{
+    const tensor *patch = ckpt_find(c, "patch_embed.proj.weight"), *pos = ckpt_find(c, "pos_embed");
+    int grid[2], placed;
+    model_prefix(s, &placed);
+    if (!patch || patch->nd != 4 || patch->shape[3] < 1 || patch->shape[3] > 1024 || !pos || pos->nd < 2)
+        return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes, or no pos_embed", ckpt_path(c));
+    s->model.patch = (int)patch->shape[3];
+    i64 tokens = pos->shape[pos->nd - 2];
+    if (!arch_read_grid(c, tokens, placed, grid) || grid[0] > 4096 / s->model.patch || grid[1] > 4096 / s->model.patch)
+        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is no square of at most 4096 pixels, and its "
+                    "metadata names no grid", ckpt_path(c), (long long)tokens);
+    s->model.image = arch_pair(a, grid[0] * s->model.patch, grid[1] * s->model.patch);
+    return 0;
+}
+
+static int arch_read_vit(struct spec *s, const ckpt *c, arena *a)
+{
+    char name[32];
+    const tensor *registers = ckpt_find(c, "reg_token");
+    int rc = 0, dim, hidden;
+    s->model.family = "vit";
+    for (s->model.depth = 0;; s->model.depth++) {
+        snprintf(name, sizeof name, "blocks.%d", s->model.depth);
+        if ((rc = arch_read_block(c, name, &dim, &hidden)))
+            break;
+        if (!s->model.depth) {
+            s->model.dim = dim;
+            s->model.mlp_ratio = (f64)hidden / dim * (1 + 1e-9);     // the builder rounds down
+        }
+    }
+    if (rc < 0)
+        return -1;
+    s->model.heads = arch_meta_int(c, "heads");
+    if (!s->model.heads && s->model.dim % 64 == 0)
+        s->model.heads = s->model.dim / 64;          // every published ViT but the very large
+    s->model.class_token = arch_has(c, "cls_token");
+    s->model.dist_token = arch_has(c, "head_dist.weight") ? DIST_head : arch_has(c, "dist_token") ? DIST_on : DIST_off;
+    s->model.registers = registers && registers->nd == 3 ? (int)MIN(registers->shape[1], 64) : 0;
+    s->model.pre_norm = arch_has(c, "norm_pre.weight");
+    s->model.pool = arch_has(c, "fc_norm.weight") || !s->model.class_token ? POOL_avg : POOL_token;
+    s->model.qkv_bias = arch_has(c, "blocks.0.attn.qkv.bias");
+    s->model.layer_scale = arch_has(c, "blocks.0.ls1.gamma");
+    return arch_read_image(s, c, a);
+}
+
+static int arch_read_convnext(struct spec *s, const ckpt *c, arena *a)
+{
+    enum { MAX = 8 };
+    int *depths = arena_array(a, int, MAX), *dims = arena_array(a, int, MAX), stages = 0, rc = 0, hidden = 0, side = 0;
+    char name[64];
+    for (; stages < MAX && rc >= 0; stages++) {
+        for (rc = 0; rc == 0; depths[stages] += rc == 0) {
+            snprintf(name, sizeof name, "stages.%d.blocks.%d", stages, depths[stages]);
+            rc = arch_read_block(c, name, &dims[stages], &hidden);
+        }
+        if (!depths[stages])
+            break;
+    }
+    if (rc < 0)
+        return -1;
+    s->model.family = "convnext";
+    s->model.depths = (counts){ stages, depths };
+    s->model.dims = (counts){ stages, dims };
+    s->model.mlp_ratio = (f64)hidden / dims[MAX(stages - 1, 0)] * (1 + 1e-9);
+    s->model.layer_scale = arch_has(c, "stages.0.blocks.0.gamma");
+    s->model.grn = arch_has(c, "stages.0.blocks.0.mlp.grn.weight");
+    const char *says = ckpt_meta(c, "image");
+    if (says && sscanf(says, "%d", &side) == 1 && side > 0 && side <= 4096)
+        s->model.image = arch_pair(a, side, side);
+    return 0;
+}
+
+int model_read(struct spec *s, const ckpt *c, arena *a)
+{
+    bool convnext = arch_has(c, "stem.0.weight");
+    const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act"), *slash = strrchr(ckpt_path(c), '/');
+    char head[32];
+    snprintf(head, sizeof head, "head%s.weight", convnext ? ".fc" : "");
+    const tensor *w = ckpt_find(c, head);
+    if (!arch_has(c, convnext ? "stages.0.blocks.0.mlp.fc1.weight" : "blocks.0.mlp.fc1.weight") &&
+        arch_read_block(c, convnext ? "stages.0.blocks.0" : "blocks.0", &(int){ 0 }, &(int){ 0 }) >= 0)
+        return fail(FAULT_DATA, "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: neither a "
+                    "ViT nor a ConvNeXt", ckpt_path(c));
+    s->model.arch = slash ? slash + 1 : ckpt_path(c);
+    s->model.moe.layers = (counts){ 0 };
+    s->model.classes = w && w->nd == 2 && w->shape[0] < 1 << 20 ? (int)w->shape[0] : 0;
+    s->model.head_bias = !w || arch_has(c, convnext ? "head.fc.bias" : "head.bias");
+    if (!eps || !text_real(slice_of(eps), &s->model.norm_eps) || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
+        s->model.norm_eps = 1e-6;
+    s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
+    return convnext ? arch_read_convnext(s, c, a) : arch_read_vit(s, c, a);
+}
+
+const char *model_lines(arena *a, const struct spec *s)
+{
+    static const char *const vit[] = { "image", "patch", "dim", "depth", "heads", "classes", "mlp_ratio", "pool",
+        "class_token", "dist_token", "registers", "pre_norm", "qkv_bias", "head_bias", "layer_scale", "norm_eps", "act", NULL };
+    static const char *const convnext[] = { "depths", "dims", "classes", "mlp_ratio", "head_bias", "layer_scale",
+                                            "norm_eps", "act", "grn", NULL };
+    struct spec usual;
+    check(!spec_load(&usual, a, NULL, NULL, 0), "%s", fail_message());
+    bool is_vit = !strcmp(s->model.family, "vit");
+    const char *const *list = is_vit ? vit : convnext, *text = arena_printf(a, "arch: %s", s->model.family);
+    int always = is_vit ? 5 : 2;
+    for (int i = 0; list[i]; i++) {
+        const char *key = arena_printf(a, "model.%s", list[i]), *value = spec_value(a, s, key);
+        const char *otherwise = spec_value(a, &usual, key);
+        if (!strcmp(list[i], "mlp_ratio"))           // it was rounded up a little
+            value = arena_printf(a, "%.9g", s->model.mlp_ratio / (1 + 1e-9));
+        if (i < always || strcmp(value, otherwise))
+            text = arena_printf(a, "%s, %s: %s", text, list[i], value);
+    }
+    return text;
+}
