@@ -38,12 +38,22 @@ static void forget_old(struct loop *t)
     }
 }
 
+/* Another name for what was just saved: the next save replaces last.safetensors and leaves this. Nonzero where
+ * the file system has no hard links; then the weights are written again. */
+static int link_last(struct loop *t, const char *name)
+{
+    const char *path = report_path(t->r, name);
+    if (unlink(path) && errno != ENOENT)
+        return -1;
+    return link(report_path(t->r, "ckpt/last.safetensors"), path);
+}
+
 static int train_save(struct loop *t, bool epoch_file)
 {
     char name[64];
     snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
     if (learner_swap_ema(&t->l) || save_weights(t, "ckpt/last.safetensors")
-        || (epoch_file && save_weights(t, name)) || learner_swap_ema(&t->l))
+        || (epoch_file && link_last(t, name) && save_weights(t, name)) || learner_swap_ema(&t->l))
         return -1;
     forget_old(t);
     return state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at);
