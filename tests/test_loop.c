@@ -188,6 +188,8 @@ static void test_patience(void **state)
     SCRIPT(10, 9);
     end = ran("one", "{eval: {patience: 1, every: 2}, train: {epochs: 7}}", &reason);
     assert_true(end.epoch == 4 && end.best_epoch == 2 && end.since_best == 1);
+    end = ran("one", "{eval: {patience: 1}, keep: {every: off}}", &reason);        // saved, though nothing else is
+    assert_true(end.epoch == 2 && end.since_best == 1);
     SCRIPT(5);
     end = ran("one", "train: {epochs: 3}", &reason);       // no patience: never ends early
     assert_string_equal(reason, "done");
@@ -276,14 +278,16 @@ static void test_kept(void **state)
                     fail_msg("%s: epoch %d is there", want[k].keys, e);
         assert_int_equal(n, want[k].n);
     }
+    assert_false(same_file("kept/ckpt/last.safetensors", "kept/ckpt/epoch_0002.safetensors"));    // of step 7
 }
 
-static const tensor *tensor_in(const ckpt *c, const char *name)
+static void head_of(const char *path, const char *name, f32 out[24])
 {
+    ckpt *c = ckpt_open(path);
+    assert_non_null(c);
     const tensor *t = ckpt_find(c, name);
-    if (!t)
-        fail_msg("%s is missing", name);
-    return t;
+    assert_true(t && t->count == 24 && !tensor_to_f32(t, out));
+    ckpt_close(c);
 }
 
 /* Averaged weights are what is evaluated and saved as the model; the state keeps both. */
@@ -297,13 +301,10 @@ static void test_averaged(void **state)
         { "last.safetensors", "", true }, { "best.safetensors", "", true },
         { "epoch_0003.safetensors", "", true }, { "epoch_0002.safetensors", "", false }, { "last.state", "ema.", true }, { "last.state", "", false } };
     for (int k = 0; k < countof(of); k++) {
-        ckpt *c = ckpt_open(arena_printf(scratch_arena, "%s/ckpt/%s", folder, of[k].file)), *state_file =
-            ckpt_open(arena_printf(scratch_arena, "%s/ckpt/last.state", folder));
-        assert_true(c && state_file);
-        const tensor *t = tensor_in(c, arena_printf(scratch_arena, "%shead.weight", of[k].prefix)),
-                     *u = tensor_in(state_file, "ema.head.weight");
-        f32 x[64], y[64];
-        assert_true(t->count == 24 && u->count == 24 && !tensor_to_f32(t, x) && !tensor_to_f32(u, y));
+        f32 x[24], y[24];
+        head_of(arena_printf(scratch_arena, "%s/ckpt/%s", folder, of[k].file),
+                arena_printf(scratch_arena, "%shead.weight", of[k].prefix), x);
+        head_of(arena_printf(scratch_arena, "%s/ckpt/last.state", folder), "ema.head.weight", y);
         assert_int_equal(memcmp(x, y, 4 * 24) == 0, of[k].same);
         if (k == 0) {                             // the head lies last
             bool found = false;
@@ -311,9 +312,12 @@ static void test_averaged(void **state)
                 found = !memcmp(evaluated + i, x, 4 * 24);
             assert_true(found);
         }
-        ckpt_close(c);
-        ckpt_close(state_file);
     }
+    f32 with[24], without[24];                    // averaging leaves what is trained alone
+    head_of(arena_printf(scratch_arena, "%s/ckpt/last.state", folder), "head.weight", with);
+    ran("raw", "train: {epochs: 3}", &reason);
+    head_of(arena_printf(scratch_arena, "%s/ckpt/last.safetensors", folder), "head.weight", without);
+    assert_memory_equal(with, without, sizeof with);
 }
 
 /* ---- what is logged ------------------------------------------------------------------------------------ */

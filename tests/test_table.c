@@ -151,6 +151,61 @@ static void test_prepare(void **state)
     assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "1.2M"));               // counted, not read
 }
 
+/* A result with one value for each metric. */
+static void done_with(const struct table *t, int run, struct run_result r)
+{
+    r.reason = "done";
+    r.hash = spec_hash(&t->runs[run].spec);
+    assert_int_equal(file_mkdirs(t->runs[run].dir), 0);
+    assert_int_equal(result_save(t->runs[run].dir, &r), 0);
+}
+
+/* Mean and deviation over three seeds by hand, every metric, and the paper's numbers beside them. */
+static void test_statistics(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "seeds: [11, 12, 13]\ncolumns: [top1, {name: best, metric: best}, {name: top5, metric: top5},\n"
+        " {name: loss, metric: loss}, {name: speed, metric: img_s}, {name: time, metric: seconds},\n"
+        " {name: mem, metric: memory, per: 1e6, digits: 2}, {name: flops, metric: flops, per: 1e9},\n"
+        " {name: full, metric: flops_complete}, {name: to, metric: epochs_to, row: B}]\n"
+        "rows: [{name: A, cells: [small.yaml], set: {optim: {lr: 0.5}}}, {name: B, cells: [moe.yaml],\n"
+        " set: {optim: {lr: 0.5}}}, {name: C, cells: [small.yaml], set: {optim: {lr: 0.25}}}]\n";
+    const f64 top1[] = { 1, 2, 4 };
+    struct table t = loaded(text, 0, NULL);
+    assert_int_equal(t.n_runs, 9);
+    for (int k = 0; k < 3; k++) {
+        struct run_eval evals[] = { { 1, 10, 100, top1[k], 5, 1, 1 }, { 5, 20, 100, 3, 5, 1, 1 } };
+        done_with(&t, k, (struct run_result){ .top1 = top1[k], .best_top1 = 10 * top1[k], .top5 = 50 + top1[k],
+            .loss = top1[k] / 8, .img_s = 100 * top1[k], .seconds = 60 * top1[k], .memory = (u64)(1e6 * top1[k]),
+            .flops = 1e9 * top1[k], .flops_complete = 2e9 * top1[k], .n_evals = 2, .evals = evals });
+        done_with(&t, 3 + k, (struct run_result){ .top1 = k ? k + 1 : 3, .best_top1 = 1, .n_evals = 0 });
+        struct run_eval never = { 1, 10, 100, .5, 5, 1, 1 };
+        done_with(&t, 6 + k, (struct run_result){ .top1 = .5, .n_evals = 1, .evals = &never });
+    }
+    t = loaded(text, 0, NULL);
+    const char *csv = printed(&t, TABLE_CSV, false);
+    static const char *const want[] = {
+        "\"A\",\"top1\",top1,2.333333333,1.527525232,3,\n", "\"A\",\"best\",best,23.33333333,15.27525232,3,\n",
+        "\"A\",\"top5\",top5,52.33333333,1.527525232,3,\n", "\"A\",\"loss\",loss,0.2916666667,0.190940654,3,\n",
+        "\"A\",\"speed\",img_s,233.3333333,152.7525232,3,\n", "\"A\",\"time\",seconds,140,91.6515139,3,\n",
+        "\"A\",\"mem\",memory,2.333333333,1.527525232,3,\n", "\"A\",\"flops\",flops,2.333333333,1.527525232,3,\n",
+        "\"A\",\"full\",flops_complete,4666666667,3055050463,3,\n",
+        "\"A\",\"to\",epochs_to,3.666666667,2.309401077,3,\n",       /* B's mean is 8/3: after 5, 5 and 1 */
+        "\"C\",\"to\",epochs_to,inf,", "\"B\",\"top1\",top1,2.666666667,0.5773502692,3,\n" };
+    for (int i = 0; i < countof(want); i++)
+        if (!strstr(csv, want[i]))
+            fail_msg("no line %s in\n%s", want[i], csv);
+    const char *plain = printed(&t, TABLE_MARKDOWN, false);
+    static const char *const cells[] = { "| 2.3 ± 1.5 ", "| 23.3 ± 15.3 ", "| 0.292 ± 0.191 ", "| 233 ± 153 ",
+                                         "| 2.33 ± 1.53 ", "| never " };
+    for (int i = 0; i < countof(cells); i++)
+        if (!strstr(plain, cells[i]))
+            fail_msg("no cell %s in\n%s", cells[i], plain);
+    assert_non_null(strstr(printed(&t, TABLE_CSV, true), "\"A\",\"top1\",best,23.33333333,15.27525232,3,\n"));
+    assert_non_null(strstr(printed(&t, TABLE_JSON, false), "\"sd\": 1.527525"));
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -181,6 +236,7 @@ static void test_refusals(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
+                                        cmocka_unit_test(test_statistics),
                                         cmocka_unit_test(test_refusals) };
     return cmocka_run_group_tests(tests, begin, end);
 }
