@@ -95,6 +95,9 @@ GRAPH(column_sums,
 GRAPH(column_sums_read,
     node *a = IN(70, 6), *s = op_sum(a, 0); node *y = op_matmul(a, IN(70, 5), TRANS_A);
     seen(b, y); seen(b, s); seen(b, op_exp(s));)
+GRAPH(column_sums_read_before,
+    node *a = IN(70, 6), *e = op_softmax(op_sum(a, 0), 1); node *y = op_matmul(a, IN(70, 5), TRANS_A);
+    seen(b, y); seen(b, e);)
 GRAPH(sums_of_another,
     node *a = IN(70, 6), *c = IN(70, 6); seen(b, op_matmul(a, IN(70, 5), TRANS_A)); seen(b, op_sum(c, 0));)
 GRAPH(sums_of_the_right_operand,
@@ -173,8 +176,9 @@ GRAPH(a_pad_read_twice,
     node *p = op_pad(IN(10), 0, 0, 25), *q = op_pad(IN(15), 0, 10, 25); seen(b, op_add(p, q));
     seen(b, op_exp(q));)
 GRAPH(a_pads_view_read_twice,
-    node *p = op_reshape(op_pad(IN(10), 0, 0, 25), SHAPE(5, 5)), *q = op_reshape(op_pad(IN(15), 0, 10, 25), p->shape);
-    seen(b, op_add(p, q)); seen(b, op_exp(p));)
+    node *p = op_reshape(op_pad(IN(10), 0, 0, 25), SHAPE(5, 5));
+    node *q = op_reshape(op_pad(IN(15), 0, 10, 25), SHAPE(5, 5));
+    seen(b, op_add(p, q)); seen(b, op_exp(q)); seen(b, op_exp(p));)
 GRAPH(a_pad_added_to_others, node *p = op_pad(IN(10), 0, 0, 25); seen(b, op_add(p, IN(25)));)
 GRAPH(a_pad_broadcast,
     node *p = op_pad(IN(10), 0, 0, 25), *q = op_reshape(op_pad(IN(15), 0, 10, 25), SHAPE(25, 1));
@@ -210,7 +214,8 @@ GRAPH(random_of_a_random_size,
     node *m = op_normal(b->g, SHAPE(9), 1); seen(b, op_add(op_mul(IN(5, 9), m), op_scale(m, 2)));)
 GRAPH(kept_and_placed, node *m = op_exp(IN(5, 9)); seen(b, m); placed(b, m); placed(b, op_square(m));)
 GRAPH(placed_views,
-    node *x = IN(5, 9), *m = op_exp(x); placed(b, op_reshape(m, SHAPE(9, 5))); placed(b, op_view(x, 16, SHAPE(8)));)
+    node *x = IN(5, 9), *m = op_exp(x);
+    placed(b, op_reshape(m, SHAPE(9, 5))); placed(b, op_view(x, 16, SHAPE(8)));)
 GRAPH(placed_twice, node *m = op_exp(IN(5, 9)); placed(b, m); placed(b, m);)
 GRAPH(placed_leaf, placed(b, IN(5, 9));)
 GRAPH(placed_concatenation,
@@ -229,7 +234,8 @@ static const struct { const char *name; void (*build)(struct built *b); } graphs
     ROW(square_bias), ROW(later_residual), ROW(reader_before_gelu), ROW(reader_behind_gelu), ROW(two_gelus),
     ROW(mlp_gradient), ROW(third_reader_of_the_slope), ROW(slope_read_by_the_loss),
     ROW(slope_of_the_forward_kept), ROW(gradient_kept_before_slope), ROW(other_gelus_slope),
-    ROW(column_sums), ROW(column_sums_read), ROW(sums_of_another), ROW(sums_of_the_right_operand),
+    ROW(column_sums), ROW(column_sums_read), ROW(column_sums_read_before),
+    ROW(sums_of_another), ROW(sums_of_the_right_operand),
     ROW(sums_of_rows), ROW(sums_for_two_products), ROW(sums_of_a_view), ROW(sums_of_all_but_one_axis),
     ROW(bias_gradients), ROW(norm_and_past), ROW(norm_past_twice), ROW(two_norms_of_one),
     ROW(norm_first_in_the_sum), ROW(norms_gradient_read_twice), ROW(norms_gradient_kept),

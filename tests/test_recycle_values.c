@@ -245,6 +245,14 @@ static void the_key_of_kept_statistics(void **state)
             if (files_in(folder) - before != (row[i].measured && !twice))
                 fail_msg("row %d, '%s': %d new files", i, row[i].set, files_in(folder) - before);
         }
+    // sample 34 is one of the seven that are spread over the set, but not of the first seven
+    struct image large = picture(60, 50, 1);
+    write_png(at("all/train/x/34.png"), &large, PNG_COLOR_TYPE_RGB, 8, false, false);
+    for (int spread = 0; spread < 2; spread++) {
+        int before = files_in(folder);
+        measured(one, root, spread ? "recycle.average=all" : "recycle.average=batch");
+        assert_int_equal(files_in(folder) - before, spread);
+    }
     dev_set_cache_dir(scratch());
 }
 

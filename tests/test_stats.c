@@ -172,6 +172,30 @@ static void limits(void **state)
         }
 }
 
+/* Ten thousand times as much at first as ever after: totals keep what is too small for a float's last place,
+ * within a step and over steps. */
+static void small_values_behind_large_ones(void **state)
+{
+    (void)state;
+    for (int batches = 0; batches < 2; batches++)
+        for (int one = 0; one < 2; one++) {
+            struct setting s = { .images = one ? 1 : 2000, .n = one ? 4000 : 1, .channels = 3, .step = 1,
+                                 .batch = 1, .batches = batches };
+            i64 n = s.images * s.n * 3;
+            f32 *x = arena_array(a, f32, n);
+            LOOP(i, n) x[i] = i < 3 ? 3e7f : 1 + (f32)(i % 3);
+            struct result got = on_device(&s, x), want = in_plain_c(&s, x);
+            LOOP(c, 3) {
+                assert_true(fabs(got.l1[c] - want.l1[c]) < 1e-2 * (want.l1[c] - 3e7));
+                assert_true(one || !batches || fabs(got.l2[c] - want.l2[c]) < 1e-2 * (want.l2[c] - 3e7));
+            }
+            LOOP(i, n) x[i] = i < 3 ? 5e3f : 1 + (f32)(i % 3);
+            got = on_device(&s, x), want = in_plain_c(&s, x);
+            LOOP(c, 3)
+                assert_true(batches || fabs(got.l2[c] - want.l2[c]) < 1e-2 * (want.l2[c] - 5e3));
+        }
+}
+
 /* What is measured does not depend on how images were cut into steps: bit for bit. */
 static void any_step_gives_the_same_bits(void **state)
 {
@@ -200,6 +224,14 @@ static int start(void **state)
     return device ? 0 : -1;
 }
 
+static int start_as_gpu(void **state)
+{
+    int rc = start(state);
+    if (!rc)
+        dev_force_class(device, DEV_GPU);
+    return rc;
+}
+
 static int end(void **state)
 {
     (void)state;
@@ -212,7 +244,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_sizes), cmocka_unit_test(batches_of_several_steps),
-        cmocka_unit_test(limits), cmocka_unit_test(any_step_gives_the_same_bits),
+        cmocka_unit_test(limits), cmocka_unit_test(small_values_behind_large_ones),
+        cmocka_unit_test(any_step_gives_the_same_bits),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    int failed = cmocka_run_group_tests_name("statistics", tests, start, end);
+    return failed + cmocka_run_group_tests_name("in the kernels for GPUs", tests, start_as_gpu, end);
 }
