@@ -65,6 +65,23 @@ try 0 '"key": "model.moe.core"' '' config --list --json
 
 try 2 '' '--json is for results' table experiments/tables/demo.yaml --dry-run --json
 
+# what is said last, and by the more special option, counts
+try 0 'seed: 7' '' config --seed 7 --set seed=5
+try 0 'seed: 6' '' config --seed 5 --seed 6
+try 0 'seed: 9' '' config --set seed=8 -s seed=9
+try 0 'threads: 3' '' config --threads 3 --set threads=2
+try 0 'device: cpu' '' config -dcpu --set device=gpu
+try 0 'device: "a,b,c"' '' config -d a -d b --device c
+try 0 'jetcl config [EXP.yaml]' '' config -h --set nonsense
+try 2 '' 'missing argument; usage: jetcl eval EXP.yaml' eval
+try 2 '' 'option -s needs a value' config -s
+try 2 '' 'option --log-file needs a value' config --log-file
+try 2 '' "'-q' before a command" -q
+try 0 'jetcl 0.' '' -V
+"$jetcl" config --log-file "$dir/log" --set sed=1 >/dev/null 2>&1
+"$jetcl" config --log-file "$dir/log" --set sed=2 >/dev/null 2>&1
+same 'the log file gets every message' "$(grep -c "unknown key 'sed'" "$dir/log")" 2
+
 # experiment files: the message, the line and the caret
 printf 'name: x\nschedule:\n  warmup_epoch: 3\n' >"$dir/bad.yaml"
 try 2 '' "bad.yaml:3:3: unknown key 'warmup_epoch' in schedule (did you mean 'warmup_epochs'?)" \

@@ -354,6 +354,29 @@ static void test_logged(void **state)
     assert_int_equal(n, countof(want));
 }
 
+/* Each epoch has an order and crops of its own: at a rate of nothing losses differ by their data alone. */
+static void test_epochs_differ(void **state)
+{
+    (void)state;
+    const char *reason;
+    f64 loss[3 * STEPS];
+    int n = 0;
+    SCRIPT(1);
+    ran("still", "{train: {epochs: 3}, optim: {lr: 0}, model: {drop_path: off}, log: {every: 1}}", &reason);
+    char line[2048];
+    FILE *f = fopen(arena_printf(scratch_arena, "%s/metrics.jsonl", folder), "r");
+    while (fgets(line, sizeof line, f)) {
+        const char *p = strstr(line, "\"loss\":");
+        if (strstr(line, "\"split\":\"train\"") && n < 3 * STEPS)
+            loss[n++] = atof(p + 7);
+    }
+    fclose(f);
+    assert_int_equal(n, 3 * STEPS);
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++)
+            assert_true(loss[i] != loss[j]);
+}
+
 /* ---- in pieces ----------------------------------------------------------------------------------------- */
 
 /* Stopped here and there, and resumed: weights, state and the best come out the same to the bit. */
@@ -399,6 +422,6 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
         TEST(test_patience), TEST(test_metric), TEST(test_when), TEST(test_kept), TEST(test_averaged),
-        TEST(test_logged), TEST(test_pieces) };
+        TEST(test_logged), TEST(test_epochs_differ), TEST(test_pieces) };
     return cmocka_run_group_tests(tests, begin, scratch_close);
 }
