@@ -110,6 +110,21 @@ try "a complete run is only read" 0 "nothing is left to do" run exp.yaml --out w
 try "a new run or an old one" 2 "give only one of them" run exp.yaml --out whole --resume --force --set seed=7
 try "one folder" 2 "do not give --out" run exp.yaml --out x --resume=whole
 
+# What happens inside.
+times=$(JETCL_TRACE=time "$jetcl" run exp.yaml --out timed --set train.steps=1 2>&1 >/dev/null)
+has "$times" "[time] graph: " && has "$times" " x matmul "; ok $? "kernels by their time" "$times"
+echo "$times" | awk '/graph: /{ on = 1; n += $(NF - 1); last = 0; next } /\[time\] [a-z ]*: /{ on = 0 }
+    on && / x /{ for (i = 1; i < NF; i++) if ($(i + 1) == "x") seen += $i; if ($2 > last && last) bad = 1; last = $2 }
+    END { exit bad || seen != n }'; ok $? "every launch is in the table, the slowest kernel first" "$times"
+out=$(JETCL_TRACE=nan "$jetcl" run exp.yaml --out bad --set optim.lr=1e30 --set train.clip_norm=off 2>&1); code=$?
+[ $code = 5 ] && has "$out" "not a number at element"; ok $? "the first node that is not a number" "exit $code: $out"
+try "a recycling is tried" 0 "parameters" recycle moe.yaml --dry-run --set recycle.strategy=graph
+out=$("$jetcl" recycle moe.yaml --out moe.safetensors 2>/dev/null)
+has "$out" "strategy importance" && has "$out" "1        100.0"; ok $? "a recycling tells what it kept" "$out"
+"$jetcl" data verify demo --root "$dir/data" --json >verify.json
+grep -q '"images": 1800' verify.json && grep -q '"damaged": 0' verify.json && grep -q '"problems": 0' verify.json
+ok $? "verify as JSON"
+
 # What can be wrong.
 try "no place for tuning results" 1 "cannot make the folder: File exists" tune exp.yaml --cache-dir exp.yaml
 try "weights that are not there" 3 "no such checkpoint (README, " \
