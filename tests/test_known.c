@@ -194,9 +194,10 @@ static void test_tables(void **state)
     const char *classes = at("classes.csv"), *confusion = at("confusion.csv");
     worked(arena_printf(A, "eval %s %s -q --per-class %s --confusion %s", yaml, at("plain.safetensors"),
                         classes, confusion));
-    assert_string_equal(file_text(A, classes, NULL), "class,name,images,top1\n0,\"dark\",4,75.0000\n"
-                                                     "1,\"light\",2,100.0000\n");
-    assert_string_equal(file_text(A, confusion, NULL), "3,1\n0,2\n");
+    assert_string_equal(file_text(A, classes, NULL), "class,name,images,top1,precision,recall,f1\n"
+                        "0,\"dark\",4,75.0000,1.000000,0.750000,0.857143\n"
+                        "1,\"light\",2,100.0000,0.666667,1.000000,0.800000\n");
+    assert_string_equal(file_text(A, confusion, NULL), "truth,\"dark\",\"light\"\n\"dark\",3,1\n\"light\",0,2\n");
 }
 
 static void test_convert(void **state)
@@ -260,7 +261,9 @@ static void test_predict(void **state)
     said(&code, "predict %s %s %s --top 0 --set model.classes=2", yaml, plain, dark);
     assert_int_equal(code, 2);
     said(&code, "predict %s %s %s", yaml, plain, dark);
-    assert_int_equal(code, 2);                    // nobody says how many classes
+    assert_int_equal(code, 0);                    // the head says how many classes
+    said(&code, "predict %s %s %s --set model.classes=3", yaml, plain, dark);
+    assert_int_equal(code, 3);
 }
 
 int main(void)

@@ -87,7 +87,7 @@ try "and it does" 0 "top-1" run moe.yaml --out moe --resume
 
 try evaluate 0 "of a/test" eval exp.yaml whole/ckpt/last.safetensors \
     --per-class classes.csv --confusion confusion.csv
-[ "$(wc -l < classes.csv)" = 11 ] && [ "$(wc -l < confusion.csv)" = 10 ]; ok $? "a row for every class"
+[ "$(wc -l < classes.csv)" = 11 ] && [ "$(wc -l < confusion.csv)" = 11 ]; ok $? "a row for every class"
 try "evaluate as JSON" 0 '"top1":' eval exp.yaml whole/ckpt/last.safetensors --json -q
 image=$(find data -name '*.png' | head -n 1)
 try predict 0 "image,rank,class,name,probability" \

@@ -91,6 +91,17 @@ static const char *scaled(char out[24], f64 v, const char *const units[5])
     return out;
 }
 
+void csv_text(FILE *f, const char *s)
+{
+    fputc('"', f);
+    for (; *s; s++) {
+        if (*s == '"')
+            fputc('"', f);
+        fputc(*s, f);
+    }
+    fputc('"', f);
+}
+
 const char *text_bytes(char out[24], f64 bytes)
 {
     return scaled(out, bytes, (const char *const[5]){ " B", " kB", " MB", " GB", " TB" });

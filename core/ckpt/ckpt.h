@@ -100,6 +100,7 @@ struct load_options {
 struct load_report {
     int  loaded, resized, fresh, missing, unexpected;    /* fresh: a head or norm keeps its values */
     const char *scheme, *left_out;                   /* ckpt_scheme, ckpt_left_out */
+    int  nwrong; const char *wrong;                  /* unexplained differences, and the first in words */
     int  nlines;                                     /* one for each but the loaded */
     struct load_line { char kind; const char *text; } *line;     /* kind: r, f, m, u as counted above */
 };

@@ -7,8 +7,6 @@ struct loading {
     const struct load_options *o;
     struct load_report        *r;
     size_t                     cap;                  /* of r->line */
-    const char                *wrong;                /* the first unexplained difference ... */
-    int                        nwrong;               /* ... of so many */
 };
 
 static bool is_norm(const char *name) { return text_starts(name, "norm.") || text_starts(name, "fc_norm."); }
@@ -35,8 +33,8 @@ static void note(struct loading *l, char kind, const char *text)
 static void note_wrong(struct loading *l, char kind, const char *text)
 {
     note(l, kind, text);
-    if (!l->nwrong++)
-        l->wrong = text;
+    if (!l->r->nwrong++)
+        l->r->wrong = text;
 }
 
 /* ---- position embeddings ------------------------------------------------------------------------------- */
@@ -294,14 +292,14 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
             return -1;
     note_unexpected(&l);
     if (n && !r->loaded && !r->resized && !o->may_be_empty)
-        return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path, l.wrong ? l.wrong : "no tensors");
-    if (!o->strict || !l.nwrong)
+        return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path, r->wrong ? r->wrong : "no tensors");
+    if (!o->strict || !r->nwrong)
         return 0;
     char more[64] = "";
-    if (l.nwrong > 1)
-        snprintf(more, sizeof more, " (and %d more)", l.nwrong - 1);
+    if (r->nwrong > 1)
+        snprintf(more, sizeof more, " (and %d more)", r->nwrong - 1);
     return fail(FAULT_DATA, "%s: does not fit the model: %s%s; model.strict: false loads what fits", c->path,
-                l.wrong, more);
+                r->wrong, more);
 }
 
 void load_report_say(const struct load_report *r, const char *path)

@@ -81,7 +81,8 @@ static json_t *verify_json(const struct verify_report *r)
         for (int k = 0; k < s->sweep.n_messages; k++)
             json_array_append_new(bad, json_string(s->sweep.messages[k]));
         json_array_append_new(splits, json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
-                                                "error", s->error, "passed_over", s->passed, "images", (json_int_t)s->images,
+                                                "error", s->error, "passed_over", s->passed,
+                                                "images", (json_int_t)s->images,
                                                 "published", (json_int_t)s->published, "classes", s->classes,
                                                 "published_classes", s->published_classes, "damaged",
                                                 (json_int_t)s->sweep.damaged, "messages", bad));

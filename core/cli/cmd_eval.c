@@ -1,92 +1,203 @@
-/* cmd_eval.c: accuracy of a checkpoint on a split. */
+/* cmd_eval.c: how right a checkpoint is on a labelled set, over all and for each class. */
 #include "cli/cli.h"
 #include "train/learner.h"
 #include "log/files.h"
-#include <errno.h>
+#include <jansson.h>
 
-static int write_tables(const char *per_class, const char *confusion, const dataset *d, const i64 *counts)
+/* ---- what is written ----------------------------------------------------------------------------------- */
+
+static const char *eval_class(const struct session *e, int k) { return data_class_name(e->eval, k); }
+
+static int eval_write_classes(const char *path, const struct session *e, const struct scores *s)
 {
-    int k = data_classes(d);
     struct file_out o;
-    if (per_class) {
-        if (file_begin(&o, per_class))
-            return -1;
-        fprintf(o.f, "class,name,images,top1\n");
-        for (int i = 0; i < k; i++) {
-            i64 n = 0, right = counts[(i64)i * k + i];
-            for (int j = 0; j < k; j++)
-                n += counts[(i64)i * k + j];
-            fprintf(o.f, "%d,\"%s\",%lld,%.4f\n", i, data_class_name(d, i), (long long)n,
-                    n ? 100.0 * (f64)right / (f64)n : 0);
-        }
-        if (file_commit(&o))
-            return -1;
+    if (file_begin(&o, path))
+        return -1;
+    fprintf(o.f, "class,name,images,top1,precision,recall,f1\n");
+    for (int k = 0; k < s->classes; k++) {
+        struct class_score c = scores_class(s, k);
+        fprintf(o.f, "%d,", k);
+        csv_text(o.f, eval_class(e, k));
+        fprintf(o.f, ",%lld,%.4f,%.6f,%.6f,%.6f\n", (long long)c.images, 100 * c.recall, c.precision, c.recall, c.f1);
     }
-    if (confusion) {
-        if (file_begin(&o, confusion))
+    return file_commit(&o);
+}
+
+static int eval_write_matrix(const char *path, const struct session *e, const struct scores *s)
+{
+    struct file_out o;
+    if (file_begin(&o, path))
+        return -1;
+    fprintf(o.f, "truth");
+    for (int j = 0; j < s->classes; j++) {
+        fputc(',', o.f);
+        csv_text(o.f, eval_class(e, j));
+    }
+    for (int i = 0; i < s->classes; i++) {
+        fputc('\n', o.f);
+        csv_text(o.f, eval_class(e, i));
+        for (int j = 0; j < s->classes; j++)
+            fprintf(o.f, ",%lld", (long long)s->confusion[(i64)i * s->classes + j]);
+    }
+    fputc('\n', o.f);
+    return file_commit(&o);
+}
+
+/* Rows are the truth: the darker a square, the larger its share of its row. White rows have no images. */
+static int eval_draw_matrix(const char *path, const struct scores *s)
+{
+    arena *a = arena_open("confusion matrix");
+    int cell = MAX(1, MIN(32, 640 / s->classes)), side = cell * s->classes;
+    struct image m = { 0 };
+    int rc = image_room(a, &m, side, side);
+    for (int y = 0; !rc && y < side; y++) {
+        const i64 *row = s->confusion + (i64)(y / cell) * s->classes;
+        i64 images = 0;
+        for (int j = 0; j < s->classes; j++)
+            images += row[j];
+        for (int x = 0; x < side; x++) {
+            f64 share = images ? (f64)row[x / cell] / (f64)images : 0;
+            u8 *to = m.rgb + 3 * ((size_t)y * (size_t)side + (size_t)x);
+            to[0] = (u8)(255 - 247 * share);
+            to[1] = (u8)(255 - 207 * share);
+            to[2] = (u8)(255 - 148 * share);
+        }
+    }
+    rc = rc || image_save_png(path, &m) ? -1 : 0;
+    arena_close(a);
+    return rc;
+}
+
+static int eval_save_logits(const char *path, const struct session *e, const struct scores *s)
+{
+    ckpt *c = ckpt_new();
+    json_t *names = json_array();
+    for (int k = 0; k < s->classes; k++)
+        json_array_append_new(names, json_text(eval_class(e, k)));
+    char *text = json_dumps(names, JSON_COMPACT);
+    ckpt_add(c, "logits", CKPT_F32, 2, (i64[]){ s->n, s->classes }, s->logits);
+    ckpt_add(c, "labels", CKPT_I64, 1, &s->n, s->labels);
+    int rc = ckpt_set_meta(c, "classes", text ? text : "[]") || ckpt_save(c, path) ? -1 : 0;
+    free(text);
+    json_decref(names);
+    ckpt_close(c);
+    return rc;
+}
+
+/* Every --confusion: a picture where the name ends in .png. */
+static int eval_write_files(struct cli *c, const struct session *e, const struct scores *s)
+{
+    for (int i = 0; i < c->n_given; i++) {
+        const char *path = c->given[i].value, *name = c->given[i].name;
+        bool matrix = !strcmp(name, "confusion"), png = text_ends(path, ".png");
+        if (matrix && (png ? eval_draw_matrix(path, s) : eval_write_matrix(path, e, s)))
             return -1;
-        for (int i = 0; i < k; i++)
-            for (int j = 0; j < k; j++)
-                fprintf(o.f, "%lld%c", (long long)counts[(i64)i * k + j], j + 1 < k ? ',' : '\n');
-        if (file_commit(&o))
+        if (!strcmp(name, "per-class") && eval_write_classes(path, e, s))
+            return -1;
+        if (!strcmp(name, "save-logits") && eval_save_logits(path, e, s))
             return -1;
     }
     return 0;
 }
 
-static int eval_print_json(const char *weights, const char *split, const struct run_eval *r)
+static json_t *eval_classes_json(const struct session *e, const struct scores *s)
 {
-    return json_line(stdout, json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}",
-                                       "checkpoint", json_text(weights), "split", json_text(split),
-                                       "n", (json_int_t)r->n,
-                                       "top1", json_number(r->top1), "top5", json_number(r->top5),
-                                       "loss", json_number(r->loss), "seconds", json_number(r->seconds)));
+    json_t *list = json_array();
+    for (int k = 0; k < s->classes; k++) {
+        struct class_score c = scores_class(s, k);
+        json_array_append_new(list, json_pack("{s:o, s:I, s:o, s:o, s:o}", "name", json_text(eval_class(e, k)), "n",
+                                              (json_int_t)c.images, "precision", json_number(c.precision), "recall",
+                                              json_number(c.recall), "f1", json_number(c.f1)));
+    }
+    return list;
+}
+
+static int eval_print_json(const struct trained *t, const struct session *e, const struct run_eval *r,
+                      const struct scores *s)
+{
+    struct class_score m = scores_mean(s);
+    return json_line(stdout, json_pack("{s:o, s:o, s:I, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                                       "checkpoint", json_text(t->path), "split", json_text(e->s.data.eval),
+                                       "n", (json_int_t)r->n, "top1", json_number(r->top1),
+                                       "top5", json_number(r->top5), "k", s->k,
+                                       "topk", json_number(100.0 * (f64)s->in_top_k / (f64)s->n),
+                                       "loss", json_number(r->loss), "precision", json_number(m.precision),
+                                       "recall", json_number(m.recall), "f1", json_number(m.f1),
+                                       "ece", json_number(scores_calibration(s)),
+                                       "seconds", json_number(r->seconds), "classes", eval_classes_json(e, s)));
+}
+
+static void eval_print_text(const struct trained *t, const struct session *e, const struct run_eval *r,
+                       const struct scores *s)
+{
+    struct class_score m = scores_mean(s);
+    printf("%s: top-1 %.2f %%, top-5 %.2f %%", t->path, r->top1, r->top5);
+    if (s->k != 1 && s->k != 5)
+        printf(", top-%d %.2f %%", s->k, 100.0 * (f64)s->in_top_k / (f64)s->n);
+    printf(", loss %.4f on %lld images of %s (%.0f img/s)\n", r->loss, (long long)r->n, e->s.data.eval,
+           (f64)r->n / r->seconds);
+    printf("mean over classes: precision %.4f, recall %.4f, F1 %.4f; expected calibration error %.4f\n", m.precision,
+           m.recall, m.f1, scores_calibration(s));
+}
+
+/* ---- the command --------------------------------------------------------------------------------------- */
+
+/* Files that could not be written are better known before the work. */
+static int eval_check_files(const struct cli *c)
+{
+    return cli_value(c, "save-logits") ? ckpt_can_save(cli_value(c, "save-logits")) : 0;
+}
+
+static int eval_split(struct cli *c, const struct trained *t, struct session *e)
+{
+    struct evaluator v = { 0 };
+    struct scores s;
+    struct run_eval got;
+    i64 k = 5;
+    loader *l = NULL;
+    int rc = cli_count(c, "top", 1, t->n, &k) || session_open_trained(e, t, true)
+          || evaluator_open(&v, &e->s, e->d, e->p, e->eval_options.batch)
+          || !(l = loader_open(e->eval, &e->eval_options)) ? -1 : 0;
+    if (!rc) {
+        scores_open(&s, c->arena, t->n, (int)k, cli_given(c, "save-logits") ? data_count(e->eval) : 0);
+        rc = evaluate(&v, l, &got, &s);
+        progress_done();
+    }
+    rc = rc || eval_write_files(c, e, &s) ? -1 : 0;
+    if (!rc && c->json)
+        rc = eval_print_json(t, e, &got, &s);
+    else if (!rc)
+        eval_print_text(t, e, &got, &s);
+    if (l)
+        loader_close(l);
+    evaluator_close(&v);
+    return rc;
 }
 
 static int eval_run(struct cli *c)
 {
-    struct spec s;
+    struct trained t = { 0 };
     struct session e = { 0 };
-    struct evaluator v = { 0 };
-    struct run_eval got;
-    loader *l = NULL;
-    if (cli_operands(c, 1, 2) || cli_experiment(c, &s))
-        return -1;
-    const char *weights = c->n > 1 ? c->operands[1] : *s.model.init ? s.model.init : NULL;
-    if (!weights)
-        return fail(FAULT_USAGE, "which checkpoint? jetcl eval EXP.yaml CHECKPOINT");
-    if (cli_value(c, "split"))
-        s.data.eval = cli_value(c, "split");
-    i64 *counts = NULL;
-    int rc = session_open(&e, &s, SESSION_EVAL_DATA, weights)
-          || evaluator_open(&v, &e.s, e.d, e.p, e.eval_options.batch)
-          || !(l = loader_open(e.eval, &e.eval_options)) ? -1 : 0;
-    if (!rc) {
-        counts = arena_array(c->arena, i64, (i64)e.s.model.classes * e.s.model.classes);
-        rc = evaluate(&v, l, &got, counts);
-        progress_done();
-    }
-    if (!rc && c->json)
-        rc = eval_print_json(weights, e.s.data.eval, &got);
-    else if (!rc)
-        printf("%s: top-1 %.2f %%, top-5 %.2f %%, loss %.4f on %lld images of %s (%.0f img/s)\n", weights,
-               got.top1, got.top5, got.loss, (long long)got.n, e.s.data.eval, (f64)got.n / got.seconds);
-    rc = rc || write_tables(cli_value(c, "per-class"), cli_value(c, "confusion"), e.eval, counts) ? -1 : 0;
-    if (l)
-        loader_close(l);
-    evaluator_close(&v);
+    int used;
+    int rc = cli_operands(c, 1, 2) || eval_check_files(c) || cli_trained(c, &t, &used) ? -1 : 0;
+    if (!rc && used < c->n)
+        rc = fail(FAULT_USAGE, "too many arguments: a checkpoint knows its experiment, and images come after --data");
+    rc = rc || cli_data(c, &t.s) || eval_split(c, &t, &e) ? -1 : 0;
     session_close(&e);
+    trained_close(&t);
     return rc;
 }
 
 static const struct cli_option options[] = {
+    { "data", "FOLDER", "evaluate on this folder, or its split inside; a folder for every class, matched by name" },
     { "split", "NAME", "this split instead of data.eval" },
-    { "per-class", "FILE", "accuracy of every class as CSV" },
-    { "confusion", "FILE", "confusion matrix as CSV: rows are the truth" },
+    { "top", "K", "also how often the class is among the K likeliest" },
+    { "per-class", "FILE", "images, precision, recall and F1 of every class as CSV" },
+    { "confusion", "FILE", "confusion matrix, rows are the truth: as CSV, or drawn as .png; repeat for both" },
+    { "save-logits", "FILE", "logits and labels of every image, in the set's order, as .safetensors or .npz" },
     { 0 },
 };
 const struct command eval_cmd = {
-    "eval", "accuracy of a checkpoint on a split", "eval EXP.yaml CHECKPOINT [options]",
-    { "jetcl eval runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors",
-      "jetcl eval exp.yaml best.safetensors --per-class classes.csv" },
+    "eval", "accuracy of a checkpoint on labelled images", "eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT [options]",
+    { "jetcl eval runs/demo/latest", "jetcl eval best.safetensors --data photos/ --per-class classes.csv" },
     options, TAKES_JSON, eval_run };

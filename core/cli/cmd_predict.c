@@ -9,11 +9,11 @@
 
 struct prediction {
     struct cli       *c;
+    struct trained    model;
     struct session    e;
     struct evaluator  v;
     dataset          *files;
     loader           *l;
-    const char *const *names;                     /* of the classes; NULL: numbers */
     int               top;
     char              here[4096];                 /* prefix that paths below the working folder lose */
 };
@@ -47,17 +47,17 @@ static void likeliest(const f32 *p, int n, int *best, int k)
 static const char *class_name(const struct prediction *t, int k, char number[16])
 {
     snprintf(number, 16, "%d", k);
-    return t->names ? t->names[k] : number;
+    return t->model.names ? t->model.names[k] : number;
 }
 
 static void predict_print_csv(const struct prediction *t, const char *path, const int *best, const f32 *p)
 {
     char number[16];
     for (int i = 0; i < t->top; i++) {
-        putchar('"');
-        for (const char *s = path; *s; s++)
-            *s == '"' ? fputs("\"\"", stdout) : putchar(*s);
-        printf("\",%d,%d,\"%s\",%.6f\n", i + 1, best[i], class_name(t, best[i], number), (f64)p[best[i]]);
+        csv_text(stdout, path);
+        printf(",%d,%d,", i + 1, best[i]);
+        csv_text(stdout, class_name(t, best[i], number));
+        printf(",%.6f\n", (f64)p[best[i]]);
     }
 }
 
@@ -100,36 +100,30 @@ static int predict_all(struct prediction *t)
     return rc || fail_fault() != FAULT_NONE ? -1 : 0;
 }
 
-/* Classes and their names are the checkpoint's where it tells them. */
-static int read_about(struct prediction *t, const char *weights)
+/* A damaged image spares the others: its message comes when they are done. */
+static int say_unread(const struct prediction *t)
 {
-    ckpt *k = ckpt_open(weights);
-    if (!k)
-        return -1;
-    int n = model_classes(k, t->c->arena, &t->names);
-    ckpt_close(k);
-    if (!t->e.s.model.classes)
-        t->e.s.model.classes = n;
-    if (!t->e.s.model.classes)
-        return fail(FAULT_USAGE, "%s does not record its number of classes: --set model.classes=N", weights);
-    if (n != t->e.s.model.classes)
-        t->names = NULL;
-    return 0;
+    const char *const *messages;
+    int n = loader_skipped(t->l, &messages);
+    if (!n)
+        return 0;
+    return fail(FAULT_DATA, "%d of %d images could not be read, the first: %s", n, data_count(t->files), messages[0]);
 }
 
-static int predict_open_all(struct prediction *t, const char *weights)
+static int predict_open(struct prediction *t, int used)
 {
     struct cli *c = t->c;
     i64 top = 1;
-    if (read_about(t, weights) || cli_count(c, "top", 1, t->e.s.model.classes, &top))
+    if (used == c->n)
+        return fail(FAULT_USAGE, "which images? jetcl %s", c->command->usage);
+    if (cli_count(c, "top", 1, t->model.n, &top))
         return -1;
-    struct spec s = t->e.s;
     t->top = (int)top;
-    struct data_options o = data_options_of(&s, false);
-    o.n_only = 0;
+    struct data_options o = data_options_of(&t->model.s, false);
     o.keep_decoded = false;
-    t->files = data_open_files((const char *const *)c->operands + 2, c->n - 2, &o);
-    if (!t->files || session_open(&t->e, &s, 0, weights)
+    o.skip_errors = true;
+    t->files = data_open_files((const char *const *)c->operands + used, c->n - used, &o);
+    if (!t->files || session_open_trained(&t->e, &t->model, false)
         || evaluator_open(&t->v, &t->e.s, t->e.d, t->e.p, o.batch))
         return -1;
     t->l = loader_open(t->files, &o);
@@ -139,17 +133,18 @@ static int predict_open_all(struct prediction *t, const char *weights)
 static int predict_run(struct cli *c)
 {
     struct prediction t = { .c = c };
-    if (cli_operands(c, 3, 1 << 20) || cli_experiment(c, &t.e.s))
-        return -1;
+    int used;
     if (getcwd(t.here, sizeof t.here - 1))
         strcat(t.here, "/");
     fail_clear();
-    int rc = predict_open_all(&t, c->operands[1]) || predict_all(&t) ? -1 : 0;
+    int rc = cli_operands(c, 2, 1 << 20) || cli_trained(c, &t.model, &used) || predict_open(&t, used) || predict_all(&t)
+             || say_unread(&t) ? -1 : 0;
     if (t.l)
         loader_close(t.l);
     evaluator_close(&t.v);
     data_close(t.files);
     session_close(&t.e);
+    trained_close(&t.model);
     return rc;
 }
 
@@ -159,7 +154,7 @@ static const struct cli_option options[] = {
 };
 const struct command predict_cmd = {
     "predict", "class and probability for images or folders",
-    "predict EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
-    { "jetcl predict runs/demo/latest/config.yaml runs/demo/latest/ckpt/best.safetensors cat.jpg",
-      "jetcl predict exp.yaml best.safetensors photos/ --top 5 --json" },
+    "predict RUN|CHECKPOINT|EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
+    { "jetcl predict runs/demo/latest cat.jpg",
+      "jetcl predict best.safetensors photos/ --top 5 --json" },
     options, TAKES_JSON, predict_run };

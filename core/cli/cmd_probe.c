@@ -12,7 +12,7 @@ struct probe {
     dev     *d;
     params  *p;
     graph   *g;
-    ckpt    *x, *y;                               /* what comes in, what goes out */
+    ckpt    *w, *x, *y;                           /* the weights, what comes in, what goes out */
     const tensor *images, *labels, *soft_labels;  /* one kind of labels, or none */
     i64      b;
     struct nn m;
@@ -87,36 +87,26 @@ static int write_inputs(struct probe *b)
 
 /* ---- weights ------------------------------------------------------------------------------------------- */
 
-/* As many classes as the file's head has, where the experiment leaves them open. */
-static int probe_find_classes(struct probe *b, const char *weights)
+/* Classes and pooling are the file's where the experiment leaves them open. */
+static int probe_settle(struct probe *b, const char *weights)
 {
-    ckpt *c = b->s.model.classes ? NULL : ckpt_open_model(weights, b->s.model.init_ema);
-    if (!b->s.model.classes && !c)
+    if (!(b->w = ckpt_open_model(weights, b->s.model.init_ema)))
         return -1;
-    const tensor *head = c ? ckpt_find(c, "head.weight") : NULL;
-    head = c && !head ? ckpt_find(c, "head.fc.weight") : head;
-    if (head && head->nd == 2)
-        b->s.model.classes = (int)head->shape[0];
-    ckpt_close(c);
+    b->s.model.init = "";
+    model_settle(&b->s, b->w);
     if (!b->s.model.classes)
-        return fail(FAULT_USAGE, "%s has no head: how many classes? (--set model.classes=N)", weights);
-    return 0;
+        b->s.model.classes = model_head(b->w);
+    return b->s.model.classes ? 0 : fail(FAULT_USAGE, "%s has no head: how many classes? (--set model.classes=N)",
+                                         weights);
 }
 
 /* Numbers are only worth comparing when every parameter came from the file. */
-static int load_weights(struct probe *b, const char *weights)
+static int load_weights(struct probe *b)
 {
-    b->s.model.init = "";
-    if (!(b->d = dev_open_real(b->s.device)))
+    if (!(b->d = dev_open_real(b->s.device)) || !(b->p = model_params(&b->s)))
         return -1;
-    b->p = model_open(b->d, &b->s, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD);
-    if (!b->p || model_load(b->p, &b->s, weights, b->s.model.init_ema))
-        return -1;
-    for (size_t i = 0; i < b->p->n; i++)
-        if (!b->p->list[i].loaded && b->s.model.strict)
-            return fail(FAULT_DATA, "%s: no %s %s (model.strict: false leaves it random)", weights,
-                        b->p->list[i].name, shape_text(b->p->a, b->p->list[i].shape));
-    return 0;
+    return params_open(b->p, b->d, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD)
+           || model_load_whole(b->p, &b->s, b->w) ? -1 : 0;
 }
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */
@@ -235,8 +225,8 @@ static int work(struct probe *b)
         return -1;
     if (!cli_given(c, "noise"))
         b->s.model.moe.noise_when = NOISE_training;
-    if (!(b->x = ckpt_open(input)) || probe_find_classes(b, weights) || check_images(b) || check_labels(b)
-        || load_weights(b, weights))
+    if (!(b->x = ckpt_open(input)) || probe_settle(b, weights) || check_images(b) || check_labels(b)
+        || load_weights(b))
         return -1;
     if (probe_build(b) || write_inputs(b) || graph_run(b->g) || dev_finish(b->d) || write_results(b))
         return -1;
@@ -252,6 +242,7 @@ static int probe_run(struct cli *c)
     params_free(b.p);
     if (b.d)
         dev_close(b.d);
+    ckpt_close(b.w);
     ckpt_close(b.x);
     ckpt_close(b.y);
     arena_close(b.a);

@@ -79,8 +79,13 @@ struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 
 /* ---- weights.c ----------------------------------------------------------------------------------------- */
 
-/* Fills p from any checkpoint (ckpt.h) and says on stderr what became of it. 0, or -1 + fail(FAULT_DATA). */
+/* To start from: fills p from any checkpoint (ckpt.h) and says on stderr what became of it, and in a warning what
+ * starts at random. 0, or -1 + fail: FAULT_DATA, FAULT_NUMBERS for a value that is not a number. */
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
+/* To use: the same from c (ckpt_open_model's), but refused unless every parameter is in it. */
+int model_load_whole(params *p, const struct spec *s, ckpt *c);
+/* Fills in model.pool: auto. */
+void model_settle(struct spec *s, const ckpt *c);
 
 /* How ckpt_load fits a file to this model. */
 struct load_options model_load_options(const struct spec *s);
@@ -95,8 +100,18 @@ struct model_about {
 /* Writes it into c's metadata, with the experiment. */
 void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about);
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
-/* Class names in index order out of a checkpoint's metadata: how many, 0 when it names none. */
-int   model_classes(const ckpt *c, arena *a, const char *const **names);
+
+/* ---- read.c: which model a checkpoint holds (c: ckpt_open_model's) ----------------------------------------- */
+
+/* The text of an experiment file: the one the model was saved with, less device and threads; else what the shapes of
+ * its tensors say. NULL + fail(FAULT_DATA) when they are not those of a model here. *guessed: nothing says which mean
+ * and std its images had. *heads_known: a ViT's heads leave no trace in shapes; the text then says 1. */
+const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known);
+/* Outputs of its head, 0 without one. */
+int         model_head(const ckpt *c);
+/* How many classes it has and their names in index order: its metadata's, else ImageNet's for a thousand, else NULL.
+ * 0 classes without a head; -1 + fail(FAULT_DATA) when metadata and head contradict each other. */
+int         model_classes(const ckpt *c, arena *a, const char *const **names);
 
 /* ---- arch.c -------------------------------------------------------------------------------------------- */
 

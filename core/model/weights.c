@@ -2,6 +2,7 @@
  * tell besides. */
 #include "model/model.h"
 #include <jansson.h>
+#include <math.h>
 
 /* ---- reading ------------------------------------------------------------------------------------------- */
 
@@ -13,7 +14,7 @@ struct load_options model_load_options(const struct spec *s)
     model_prefix(s, &o.prefix);
     if (vit) {
         // The released scripts lose a token model's final norm; the paper's variant keeps it.
-        o.norm_to_fc_norm = s->model.pool == POOL_avg && s->variant == VARIANT_paper;
+        o.norm_to_fc_norm = s->model.pool != POOL_token && s->variant == VARIANT_paper;
         o.grid[0] = (int)(image.d[2] / s->model.patch);
         o.grid[1] = (int)(image.d[3] / s->model.patch);
     }
@@ -28,14 +29,42 @@ static struct want want_of(const struct param *x)
     return w;
 }
 
-struct storing { params *p; struct want *w; };
+struct storing { params *p; struct want *w; const char *path; };
 
 /* One parameter to the device; ckpt_load holds no other at that time. */
 static int store_param(void *arg, int i)
 {
     const struct storing *t = arg;
-    t->p->list[i].loaded = true;
-    return params_write(t->p, &t->p->list[i], t->w[i].data);
+    struct param *x = &t->p->list[i];
+    for (i64 k = 0, n = shape_count(x->shape); k < n; k++)
+        if (!isfinite(t->w[i].data[k]))
+            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %lld is %g)", t->path,
+                        x->name, (long long)k, (f64)t->w[i].data[k]);
+    x->loaded = true;
+    return params_write(t->p, x, t->w[i].data);
+}
+
+static int load(params *p, const struct spec *s, ckpt *c, bool strict, arena *a, struct load_report *r)
+{
+    struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c) };
+    struct load_options o = model_load_options(s);
+    o.strict = strict;
+    o.store = store_param;
+    o.arg = &t;
+    for (size_t i = 0; i < p->n; i++)
+        t.w[i] = want_of(&p->list[i]);
+    return ckpt_load(a, c, t.w, (int)p->n, &o, r);
+}
+
+static int count_unset(const params *p, const char **first)
+{
+    int n = 0;
+    for (size_t i = p->n; i-- > 0;)
+        if (!p->list[i].loaded) {
+            *first = p->list[i].name;
+            n++;
+        }
+    return n;
 }
 
 int model_load(params *p, const struct spec *s, const char *path, bool ema)
@@ -44,34 +73,73 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     if (!c)
         return -1;
     arena *a = arena_open("checkpoint");
-    struct storing t = { p, arena_array(a, struct want, p->n) };
-    struct load_options o = model_load_options(s);
     struct load_report report = { 0 };
-    o.store = store_param;
-    o.arg = &t;
-    for (size_t i = 0; i < p->n; i++)
-        t.w[i] = want_of(&p->list[i]);
-    int rc = ckpt_load(a, c, t.w, (int)p->n, &o, &report);
+    const char *first;
+    int rc = load(p, s, c, s->model.strict, a, &report), unset = rc ? 0 : count_unset(p, &first);
     if (!rc)
         load_report_say(&report, path);
+    if (unset)
+        warn("%s sets all but %d of the model's %zu parameters: %s%s at random", path, unset, p->n, first,
+             unset > 1 ? " and the others start" : " starts");
     ckpt_close(c);
     arena_close(a);
     return rc;
 }
 
-int model_classes(const ckpt *c, arena *a, const char *const **names)
+/* What would set the parameter that the file lacks. */
+static const char *unset_advice(arena *a, const ckpt *c, const char *name)
 {
-    const char *text = ckpt_meta(c, "classes");
-    json_t *list = text ? json_loads(text, 0, NULL) : NULL;
-    int n = list && json_is_array(list) ? (int)json_array_size(list) : 0;
-    const char **out = arena_array(a, const char *, n + 1);
-    for (int i = 0; i < n; i++) {
-        const char *name = json_string_value(json_array_get(list, (size_t)i));
-        out[i] = arena_printf(a, "%s", name ? name : "");
-    }
-    json_decref(list);
-    *names = out;
-    return n;
+    if (text_starts(name, "fc_norm.") && ckpt_find(c, "norm.weight"))
+        return "its head reads the class token: --set model.pool=token";
+    if (text_starts(name, "norm.") && ckpt_find(c, "fc_norm.weight"))
+        return "its head reads the mean of the patches: --set model.pool=avg";
+    if (text_starts(name, "head."))
+        return model_head(c) ? arena_printf(a, "its head has %d classes: --set model.classes=%d", model_head(c),
+                                            model_head(c))
+                             : "it has no head: train one first (jetcl train --set model.init=...)";
+    if (text_ends(name, ".gamma"))
+        return "it has no layer scale: --set model.layer_scale=off";
+    if (text_ends(name, ".qkv.bias"))
+        return "it has no biases there: --set model.qkv_bias=off";
+    if (!strcmp(name, "cls_token"))
+        return "it has no class token: --set model.class_token=off --set model.pool=avg";
+    return arena_printf(a, "it holds another model (jetcl inspect --model %s)", ckpt_path(c));
+}
+
+/* Numbers are only worth something when every parameter came from the file, and the file had no others. */
+static int check_whole(const params *p, const struct spec *s, const ckpt *c, const struct load_report *r, arena *a)
+{
+    const char *first = NULL, *line = NULL;
+    int unset = count_unset(p, &first);
+    for (int i = 0; i < r->nlines && !line; i++)
+        if (first && text_starts(r->line[i].text, first))
+            line = r->line[i].text;
+    if (unset)
+        return fail(FAULT_DATA, "%s: %d of the model's %zu parameters would be drawn at random%s%s; %s",
+                    ckpt_path(c), unset, p->n, unset > 1 ? ", the first is " : ": ", line ? line : first,
+                    unset_advice(a, c, first));
+    if (r->nwrong && s->model.strict)
+        return fail(FAULT_DATA, "%s: it holds %d tensor%s that the model has no place for: %s; --set "
+                    "model.strict=off leaves them out", ckpt_path(c), r->nwrong, r->nwrong > 1 ? "s" : "", r->wrong);
+    return 0;
+}
+
+int model_load_whole(params *p, const struct spec *s, ckpt *c)
+{
+    arena *a = arena_open("checkpoint");
+    struct load_report report = { 0 };
+    int rc = load(p, s, c, false, a, &report) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    if (!rc && report.nlines)
+        load_report_say(&report, ckpt_path(c));
+    arena_close(a);
+    return rc;
+}
+
+void model_settle(struct spec *s, const ckpt *c)
+{
+    bool token = s->model.class_token && !ckpt_find(c, "fc_norm.weight");
+    if (s->model.pool == POOL_auto)
+        s->model.pool = token ? POOL_token : POOL_avg;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */

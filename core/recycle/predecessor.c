@@ -36,12 +36,37 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
     return 0;
 }
 
+/* A backbone alone is a predecessor too: its activations are measured, its class scores are not read. */
+static int give_no_head(const struct predecessor *p, params *all)
+{
+    arena *a = arena_open("no head");
+    int rc = 0;
+    for (size_t i = 0; i < all->n && !rc && !p->n.classes; i++) {
+        struct param *x = &all->list[i];
+        if (!text_starts(x->name, "head.") || text_starts(x->name, "head.norm."))
+            continue;
+        rc = params_write(all, x, arena_array(a, f32, shape_count(x->shape)));
+        x->loaded = true;
+    }
+    arena_close(a);
+    return rc;
+}
+
 int predecessor_load(struct predecessor *p, dev *d)
 {
     if (!p->n.convnext && (p->n.heads <= 0 || p->n.block->dim % p->n.heads))
         return fail(FAULT_USAGE, "%s does not say how many attention heads it has (recycle.from.heads), a "
                     "divisor of %d", p->path, p->n.block->dim);
-    return p->p || (p->p = model_open(d, &p->s, PARAMS_FORWARD)) ? 0 : -1;
+    if (p->p)
+        return 0;
+    params *whole = model_params(&p->s);
+    int rc = !whole || params_open(whole, d, PARAMS_FORWARD) || give_no_head(p, whole)
+             || model_load_whole(whole, &p->s, p->c) ? -1 : 0;
+    if (rc)
+        params_free(whole);
+    else
+        p->p = whole;
+    return rc;
 }
 
 void predecessor_close(struct predecessor *p)

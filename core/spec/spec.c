@@ -334,6 +334,16 @@ int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set 
     return spec_finish(s, sets, n);
 }
 
+int spec_load_text(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
+                   int n)
+{
+    begin(s, a, "");
+    struct yaml *root = yaml_parse(a, name, "", text, true);
+    if (apply_user_file(s) || !root || apply(s, root, "", (struct layer){ BY_WRITTEN }))
+        return -1;
+    return spec_finish(s, sets, n);
+}
+
 int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
                int n)
 {

@@ -72,7 +72,10 @@ struct spec_set { const char *by, *text; const struct yaml *tree; };    /* tree:
  * then the n sets in order, then fills in presets, then checks keys against each other. path NULL: no file.
  * 0, or -1 + fail(FAULT_USAGE). */
 int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set *sets, int n);
-/* The same for text that has no file of its own; `name` stands for it in messages. */
+/* The same for the experiment that a checkpoint was saved with; `name` stands for it in messages. */
+int spec_load_text(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
+                   int n);
+/* Text alone, without the user's file; `name` stands for it in messages. */
 int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
                int n);
 /* fail(FAULT_USAGE) at the place where the key was written, with the source line and a caret. Returns -1. */

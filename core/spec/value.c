@@ -260,7 +260,10 @@ int value_read(arena *a, const struct key *k, const struct yaml *y, void *field)
     case TYPE_text: case TYPE_path:
         if (y->kind != YAML_TEXT)
             return value_wrong(a, k, y);
-        *(const char **)field = k->type == TYPE_path ? place_path(a, y->at, y->text) : y->text;
+        *(const char **)field = y->text;
+        if (k->type == TYPE_path)                 // a file called none is ./none
+            *(const char **)field = strcmp(y->text, "none") && strcmp(y->text, "off") ? place_path(a, y->at, y->text)
+                                                                                      : "";
         return 0;
     default: check(0, "%s has no value", k->path);
     }

@@ -2,6 +2,18 @@
 #include "spec/key.h"
 #include <unistd.h>
 
+/* A path means the same from wherever the file is read. */
+static const char *spec_written_value(const struct spec *s, const struct key *k)
+{
+    const void *field = key_field(k, s);
+    const char *path = k->type == TYPE_path ? *(const char *const *)field : "";
+    char here[4096];
+    if (!*path || *path == '/' || !getcwd(here, sizeof here))
+        return value_text(s->arena, k, field);
+    path = arena_printf(s->arena, "%s/%s", here, text_starts(path, "./") ? path + 2 : path);
+    return value_text(s->arena, k, &path);
+}
+
 void spec_write(FILE *f, const struct spec *s)
 {
     int depth = 0;
@@ -12,7 +24,7 @@ void spec_write(FILE *f, const struct spec *s)
         else if (k->type == TYPE_section)
             fprintf(f, "%*s%s:\n", 2 * depth++, "", k->path);
         else
-            fprintf(f, "%*s%s: %s\n", 2 * depth, "", key_leaf(k), value_text(s->arena, k, key_field(k, s)));
+            fprintf(f, "%*s%s: %s\n", 2 * depth, "", key_leaf(k), spec_written_value(s, k));
     }
     arena_restore(s->arena, mark);
 }

@@ -187,14 +187,6 @@ static void print_markdown(FILE *f, struct table *t, bool best)
         fprintf(f, "%s\n", t->notes[i]);
 }
 
-static void csv_text(FILE *f, const char *s)
-{
-    fputc('"', f);
-    for (; *s; s++)
-        fprintf(f, *s == '"' ? "\"\"" : "%c", *s);
-    fputs("\",", f);
-}
-
 static void csv_number(FILE *f, f64 v, const char *end)
 {
     if (!isnan(v))
@@ -209,7 +201,9 @@ static void table_print_csv(FILE *f, struct table *t, bool best)
         for (int c = 0; c < t->n_columns; c++) {
             struct stats s = stats_of(t, r, c, best);
             csv_text(f, t->rows[r].name);
+            fputc(',', f);
             csv_text(f, t->columns[c].name);
+            fputc(',', f);
             enum metric m = t->columns[c].metric;
             fprintf(f, "%s,", metric_names[best && m == METRIC_top1 ? METRIC_best : m]);
             csv_number(f, s.mean, ",");

@@ -24,12 +24,23 @@ void evaluator_close(struct evaluator *e)
     *e = (struct evaluator){ 0 };
 }
 
+/* The scores of the whole batch are numbers, or the first tensor that holds something else is named. */
+static int check_numbers(const struct evaluator *e, const struct batch *b, const f32 *logits)
+{
+    for (i64 i = 0; i < (i64)b->n * e->classes; i++)
+        if (!isfinite(logits[i]))
+            return graph_find_nan(e->g) ? -1 : fail(FAULT_NUMBERS, "the model's class scores are not numbers");
+    return 0;
+}
+
 /* A short batch fills the front; what is behind it is left from before and computed for nothing. */
 int evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits)
 {
     range out = e->logits->home;
     out.bytes = out.bytes / (u64)e->batch * (u64)b->n;
-    return feed_batch(&e->feed, b, 0, b->n) || graph_run(e->g) || mem_read(e->g->d, out, logits) ? -1 : 0;
+    if (feed_batch(&e->feed, b, 0, b->n) || graph_run(e->g) || mem_read(e->g->d, out, logits))
+        return -1;
+    return check_numbers(e, b, logits);
 }
 
 /* How many logits are not smaller than the true one's: 0 is top-1. A NaN is never right. */
@@ -76,7 +87,7 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
     }
 }
 
-int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion)
+int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s)
 {
     arena *a = arena_open("evaluation");
     f32 *logits = arena_array(a, f32, (i64)e->batch * e->classes);
@@ -89,7 +100,9 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusio
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
         rc = evaluator_logits(e, b, logits);
         if (!rc)
-            eval_count(logits, b->labels, b->n, e->classes, out, confusion);
+            eval_count(logits, b->labels, b->n, e->classes, out, s ? s->confusion : NULL);
+        for (int i = 0; !rc && s && i < b->n; i++)
+            scores_add(s, logits + (i64)i * e->classes, b->labels[i]);
         progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done,
                  (long long)batches);
         done++;

@@ -79,8 +79,47 @@ int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
  * nor is a NaN. */
 void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct run_eval *sums,
                 i64 *confusion);
-/* A whole split: top1, top5, loss, n and seconds of *out; confusion as above. */
-int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, i64 *confusion);
+/* A whole split: top1, top5, loss, n and seconds of *out, and what is counted besides (NULL: nothing). Scores that
+ * are not numbers end it with fail(FAULT_NUMBERS), naming the first tensor of the network that holds one. */
+struct scores;
+int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s);
+
+/* ---- scores.c: what is counted of an evaluation ---------------------------------------------------------- */
+
+enum { CALIBRATION_BINS = 15 };
+struct scores {
+    int classes, k;
+    i64 n, in_top_k;                              /* images; those whose class is among the k likeliest */
+    i64 *confusion;                               /* (classes classes): rows the truth, columns what was said */
+    struct { i64 n, right; f64 confidence; } bin[CALIBRATION_BINS];
+    f32 *logits;                                  /* (n classes) and (n), or NULL */
+    i64 *labels;
+};
+/* keep: room for so many images' logits, 0: they are not kept. */
+void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep);
+/* One image; its confusion is counted by eval_count. */
+void scores_add(struct scores *s, const f32 *logits, int label);
+struct class_score { i64 images, said, right; f64 precision, recall, f1; };
+struct class_score scores_class(const struct scores *s, int k);
+/* Means of the three over the classes that have images. */
+struct class_score scores_mean(const struct scores *s);
+/* Expected calibration error (Guo et al. 2017), in 15 bins of equal width: how far confidence is from accuracy. */
+f64  scores_calibration(const struct scores *s);
+
+/* ---- trained.c: a checkpoint to evaluate or predict with ------------------------------------------------- */
+
+struct trained {
+    const char *path;                             /* of the checkpoint itself */
+    ckpt       *c;                                /* ckpt_open_model's */
+    struct spec s;                                /* its experiment; classes, pool, mean and std filled in */
+    const char *const *names;                     /* of its n classes; NULL: it does not name them */
+    int         n;
+};
+/* path: a checkpoint or a run's folder. s: the experiment, or NULL for the checkpoint's own with n sets over it. 0, or
+ * -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed in any case. */
+int  trained_open(struct trained *t, arena *a, const char *path, const struct spec *s, const struct spec_set *sets,
+                  int n);
+void trained_close(struct trained *t);
 
 /* ---- session.c: what every command that runs a model opens --------------------------------------------- */
 
@@ -94,6 +133,8 @@ struct session {
 enum { SESSION_TRAIN_DATA = 1, SESSION_EVAL_DATA = 2, SESSION_TRAINS = 4 };
 /* Device, data sets, parameters with random or loaded (model.init, or `weights`) values. 0, or -1 + fail. */
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
+/* Device and every parameter of a trained model; data: and its evaluation split, labelled by the model's class names. */
+int  session_open_trained(struct session *e, const struct trained *t, bool data);
 /* The part of it that needs s and d alone: train.accumulate, as few parts as memory allows. 0, or
  * -1 + fail(FAULT_DEVICE). */
 int  session_fit(struct session *e);

@@ -19,12 +19,14 @@ static int open_split(struct session *e, bool train)
         return -1;
     if (!train && e->train)
         return data_follow(*d, data_class_names(e->train), data_classes(e->train), e->train_options.split);
+    if (!train)
+        return 0;
     if (!e->s.model.classes)
         e->s.model.classes = data_classes(*d);
     if (e->s.model.classes != data_classes(*d))
         return fail(FAULT_USAGE, "model.classes is %d, but %s has %d", e->s.model.classes, o->split,
                     data_classes(*d));
-    if (train && data_count(*d) < e->s.train.batch)
+    if (data_count(*d) < e->s.train.batch)
         return fail(FAULT_USAGE, "train.batch is %d, but %s has only %d images", e->s.train.batch, o->split,
                     data_count(*d));
     return 0;
@@ -113,6 +115,29 @@ int session_open(struct session *e, const struct spec *s, int wants, const char 
         e->s.model.init = weights;
     e->p = model_open(e->d, &e->s, wants & SESSION_TRAINS ? PARAMS_TRAIN : PARAMS_FORWARD);
     return e->p ? 0 : -1;
+}
+
+/* Labels go by name; without names on the model's side only a split of as many classes can be meant. */
+static int follow_classes(struct session *e, const struct trained *t)
+{
+    if (t->names)
+        return data_follow(e->eval, t->names, t->n, t->path);
+    if (data_classes(e->eval) != t->n)
+        return fail(FAULT_DATA, "%s does not name its %d classes, and %s has %d: name them in the order of its head, "
+                    "--set data.classes=[...]", t->path, t->n, e->eval_options.split, data_classes(e->eval));
+    say(SAY_NORMAL, "%s does not name its %d classes: taken to be those of %s in this order", t->path, t->n,
+        e->eval_options.split);
+    return 0;
+}
+
+int session_open_trained(struct session *e, const struct trained *t, bool data)
+{
+    *e = (struct session){ .s = t->s };
+    if (data && (open_split(e, false) || follow_classes(e, t)))
+        return -1;
+    if (!(e->d = dev_open_real(e->s.device)) || !(e->p = model_params(&e->s)))
+        return -1;
+    return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c) ? -1 : 0;
 }
 
 int session_save(const struct session *e, const char *path)

@@ -1,0 +1,126 @@
+/* read.c: which model a checkpoint holds: the experiment it was saved with, else what its tensors' names and shapes
+ * say, as the text of an experiment file. */
+#include "model/model.h"
+#include <jansson.h>
+
+/* ---- what the metadata says ---------------------------------------------------------------------------- */
+
+/* Where and how fast something is computed is the reader's choice, not the file's. */
+static bool is_machines(const char *line, size_t n)
+{
+    static const char *const keys[] = { "device:", "threads:", "  workers:" };
+    for (int i = 0; i < countof(keys); i++)
+        if (n >= strlen(keys[i]) && !strncmp(line, keys[i], strlen(keys[i])))
+            return true;
+    return false;
+}
+
+static const char *saved_recipe(arena *a, const char *text)
+{
+    char *out = arena_copy(a, text, strlen(text)), *to = out;
+    for (const char *line = text; *line;) {
+        size_t n = strcspn(line, "\n");
+        n += line[n] == '\n';
+        if (!is_machines(line, n)) {
+            memmove(to, line, n);
+            to += n;
+        }
+        line += n;
+    }
+    *to = 0;
+    return out;
+}
+
+/* Three numbers of the metadata as a list; "" when it has none. */
+static const char *meta_three(arena *a, const ckpt *c, const char *key)
+{
+    f64 v[3];
+    const char *text = ckpt_meta(c, key);
+    if (!text || sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) != 3)
+        return "";
+    return arena_printf(a, "  %s: [%.9g, %.9g, %.9g]\n", key, v[0], v[1], v[2]);
+}
+
+/* ---- what the tensors say ------------------------------------------------------------------------------ */
+
+/* Heads leave no trace in the shapes: the metadata's, else those of the published sizes; 0: not known. */
+static int read_heads(const ckpt *c, int dim)
+{
+    static const struct { int dim, heads; } published[] = {
+        { 192, 3 }, { 384, 6 }, { 768, 12 }, { 1024, 16 }, { 1152, 16 }, { 1280, 16 }, { 1408, 16 } };
+    const char *says = ckpt_meta(c, "heads");
+    i64 n;
+    if (says && text_int(slice_of(says), &n) && n > 0 && n <= 1024)
+        return (int)n;
+    for (int i = 0; i < countof(published); i++)
+        if (published[i].dim == dim)
+            return published[i].heads;
+    return 0;
+}
+
+const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known)
+{
+    const char *saved = ckpt_meta(c, "recipe"), *path = ckpt_path(c), *mean, *std;
+    const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    struct spec s;
+    *guessed = !saved;
+    *heads_known = true;
+    if (saved)
+        return saved_recipe(a, saved);
+    if (spec_parse(&s, a, path, "", NULL, 0) || model_read(&s, c, a))
+        return NULL;
+    bool vit = !strcmp(s.model.family, "vit");
+    int heads = vit ? read_heads(c, s.model.dim) : 0;
+    *heads_known = !vit || heads;
+    s.model.heads = MAX(heads, 1);
+    mean = meta_three(a, c, "mean");
+    std = meta_three(a, c, "std");
+    if (!*mean && (strstr(file, "augreg") || text_ends(file, ".npz"))) {     // trained on [-1, 1]
+        mean = "  mean: [127.5, 127.5, 127.5]\n";
+        std = "  std: [127.5, 127.5, 127.5]\n";
+    }
+    *guessed = !*mean;
+    return arena_printf(a, "model: {%s}\n%s%s%s", model_lines(a, &s), *mean || *std ? "data:\n" : "", mean, std);
+}
+
+/* ---- classes ------------------------------------------------------------------------------------------- */
+
+int model_head(const ckpt *c)
+{
+    const tensor *head = ckpt_find(c, "head.weight");
+    head = head ? head : ckpt_find(c, "head.fc.weight");
+    return head && head->nd >= 2 && head->shape[0] > 0 && head->shape[0] <= 1000000 ? (int)head->shape[0] : 0;
+}
+
+/* Names that tell the classes apart. */
+static int check_names(const ckpt *c, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++)
+        for (int j = 0; j < i; j++)
+            if (!strcmp(names[i], names[j]))
+                return fail(FAULT_DATA, "%s: two of its classes are called '%s'", ckpt_path(c), names[i]);
+    return 0;
+}
+
+int model_classes(const ckpt *c, arena *a, const char *const **names)
+{
+    const char *text = ckpt_meta(c, "classes");
+    int head = model_head(c);
+    *names = NULL;
+    if (!text) {
+        *names = head == 1000 ? imagenet_names(a, false) : NULL;
+        return head;
+    }
+    json_t *list = json_loads(text, 0, NULL);
+    int n = list && json_is_array(list) ? (int)json_array_size(list) : 0;
+    const char **out = arena_array(a, const char *, n + 1);
+    for (int i = 0; i < n; i++) {
+        const char *name = json_string_value(json_array_get(list, (size_t)i));
+        out[i] = arena_printf(a, "%s", name ? name : "");
+    }
+    json_decref(list);
+    if (!n || (head && head != n))
+        return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
+    *names = out;
+    return check_names(c, out, n) ? -1 : n;
+}

@@ -1,0 +1,90 @@
+/* trained.c: a checkpoint to evaluate or predict with: its experiment, its classes, how its images are normalised.
+ * All of that is read off the file; an experiment given besides says it instead, but for the classes, whose
+ * number and names are always the file's. */
+#include "train/learner.h"
+#include <sys/stat.h>
+
+/* A run's folder stands for its last checkpoint. */
+static const char *checkpoint_of(arena *a, const char *path)
+{
+    static const char *const inside[] = { "ckpt/last.safetensors", "last.safetensors", "ckpt/best.safetensors" };
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return path;
+    for (int i = 0; i < countof(inside); i++) {
+        const char *file = arena_printf(a, "%s%s%s", path, text_ends(path, "/") ? "" : "/", inside[i]);
+        if (file_exists(file))
+            return file;
+    }
+    return path;
+}
+
+static int read_experiment(struct trained *t, arena *a, const struct spec_set *sets, int n)
+{
+    bool guessed, heads;
+    const char *text = model_recipe(t->c, a, &guessed, &heads);
+    if (!text || spec_load_text(&t->s, a, arena_printf(a, "%s (its experiment)", t->path), text, sets, n))
+        return -1;
+    for (int i = 0; i < n; i++)
+        heads |= sets[i].text && text_starts(sets[i].text, "model.heads=");
+    if (!heads)
+        return fail(FAULT_DATA, "%s does not say how many attention heads it has: --set model.heads=N, a divisor of "
+                    "%d", t->path, t->s.model.dim);
+    if (guessed && !t->s.data.mean.n && !ckpt_meta(t->c, "mean"))
+        say(SAY_NORMAL, "%s does not say how its images were normalised: taken as ImageNet's (--set data.mean=... "
+            "--set data.std=...)", t->path);
+    return 0;
+}
+
+static int read_classes(struct trained *t, arena *a)
+{
+    t->n = model_classes(t->c, a, &t->names);
+    if (t->n < 0)
+        return -1;
+    if (!t->n)
+        return fail(FAULT_DATA, "%s has no head, so no classes: train one first (jetcl train --set model.init=%s)",
+                    t->path, t->path);
+    if (t->s.model.classes && t->s.model.classes != t->n)
+        return fail(FAULT_DATA, "model.classes is %d, but the head of %s has %d", t->s.model.classes, t->path, t->n);
+    if (!ckpt_meta(t->c, "classes") && t->s.data.classes.n == t->n)
+        t->names = t->s.data.classes.v;
+    t->s.model.classes = t->n;
+    return 0;
+}
+
+/* Mean or std out of the metadata, where the experiment leaves them to the data set. */
+static void read_three(const struct trained *t, arena *a, const char *key, reals *to)
+{
+    f64 *v = arena_array(a, f64, 3);
+    const char *text = ckpt_meta(t->c, key);
+    if (!to->n && text && sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) == 3)
+        *to = (reals){ 3, v };
+}
+
+int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s, const struct spec_set *sets,
+                 int n)
+{
+    *t = (struct trained){ .path = checkpoint_of(a, path) };
+    if (!(t->c = ckpt_open_model(t->path, false)))
+        return -1;
+    if (s)
+        t->s = *s;
+    else if (read_experiment(t, a, sets, n))
+        return -1;
+    if (t->s.model.init_ema && !ckpt_meta(t->c, "format")) {      // our own hold one set of weights
+        ckpt_close(t->c);
+        if (!(t->c = ckpt_open_model(t->path, true)))
+            return -1;
+    }
+    t->s.model.init = "";
+    model_settle(&t->s, t->c);
+    read_three(t, a, "mean", &t->s.data.mean);
+    read_three(t, a, "std", &t->s.data.std);
+    return read_classes(t, a);
+}
+
+void trained_close(struct trained *t)
+{
+    ckpt_close(t->c);
+    *t = (struct trained){ 0 };
+}
