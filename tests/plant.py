@@ -31,6 +31,7 @@ WORDS = {"true": ["false"], "false": ["true"], "MIN": ["MAX"], "MAX": ["MIN"], "
          "TRANS_A": ["TRANS_B"], "TRANS_B": ["TRANS_A"], "sin": ["cos"], "cos": ["sin"]}
 DROPPED_CALLS = {"sqrt", "sqrtf", "fabs", "fabsf", "abs", "exp", "expf", "log", "logf", "nearbyint", "round", "floor",
                  "ceil", "llrint", "lrint", "square"}
+SYMMETRIC = {"MIN", "MAX", "min", "max", "fmin", "fmax", "fminf", "fmaxf", "strcmp", "strcasecmp"}
 KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "else", "do", "case", "defined", "check", "enum",
             "struct", "union", "typedef", "static", "extern", "goto", "__attribute__", "PRINTF", "offsetof"}
 
@@ -171,7 +172,7 @@ def call(text, tokens, i):
     if name in DROPPED_CALLS:
         yield "call", tokens[i].start, tokens[i].end, ""
     line_start = text.rfind("\n", 0, tokens[i].start) + 1
-    if name in KEYWORDS or not text[line_start:line_start + 1].isspace():
+    if name in KEYWORDS | SYMMETRIC or not text[line_start:line_start + 1].isspace():
         return
     args = arguments(tokens, i + 1, end)
     for (a0, a1), (b0, b1) in zip(args, args[1:]):

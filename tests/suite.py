@@ -20,7 +20,11 @@ def is_script(name, root="."):
 
 def target(name, build, root="."):
     """What make must have built before the test can run."""
-    return [f"{build}/jetcl"] if is_script(name, root) else [f"{build}/tests/test_{name}", f"{build}/jetcl"]
+    if is_script(name, root):
+        return [f"{build}/jetcl"]
+    with open(os.path.join(root, f"tests/test_{name}.c")) as f:
+        program = "JETCL_BUILD" in f.read()
+    return [f"{build}/tests/test_{name}"] + ([f"{build}/jetcl"] if program else [])
 
 
 def environment(build, root, **more):

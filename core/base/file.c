@@ -72,7 +72,7 @@ int file_mkdirs(const char *path)
 {
     char p[4096];
     if (snprintf(p, sizeof p, "%s", path) >= (int)sizeof p)
-        return fail(FAULT_RUN, "%s: path too long", path);
+        return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(path), path);
     for (char *s = p + 1;; s++) {
         if (*s && *s != '/')
             continue;
@@ -92,7 +92,7 @@ int file_begin(struct file_out *o, const char *path)
 {
     *o = (struct file_out){ .path = path };
     if (snprintf(o->tmp, sizeof o->tmp, "%s.%d.tmp", path, (int)getpid()) >= (int)sizeof o->tmp)
-        return fail(FAULT_RUN, "%s: path too long", path);
+        return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(path), path);
     o->f = fopen(o->tmp, "wb");
     return o->f ? 0 : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
 }
