@@ -98,6 +98,20 @@ try 'another number of classes' 3 '' 'model.classes is 5, but the head of' eval 
 try 'predict with another width' 3 '' 'would be drawn at random' predict small.yaml $last photos/test --set model.dim=64
 try 'strict off does not help' 3 '' 'would be drawn at random' eval small.yaml $last --set model.dim=64 --set model.strict=off
 
+# A3, B11: a file as others write it: no metadata, its head reads the class token
+try 'train with the class token' 0 'top-1 100.00 %' - train small.yaml --set model.pool=token --out token
+"$jetcl" convert token/ckpt/last.safetensors plain.pth -q --meta recipe= --meta classes= --meta heads= --meta mean= \
+    --meta std= --meta arch=
+try 'heads that nothing tells' 3 '' '--set model.heads=N' eval plain.pth --data photos
+try 'a plain file' 0 'top-1 100.00 %' 'does not name its 3 classes' eval plain.pth --data photos --set model.heads=2
+try 'its pooling is followed' 0 'top-1 100.00 %' - eval small.yaml plain.pth
+try 'another pooling is refused' 3 '' '--set model.pool=token' eval small.yaml plain.pth --set model.pool=avg
+try 'a plain file and too few classes' 3 '' 'name them in the order of its head' \
+    eval plain.pth --data few --set model.heads=2
+try 'a plain file with names given' 0 'top-1 100.00 %' - \
+    eval plain.pth --data few --set model.heads=2 --set 'data.classes=[ape, bee, cat]'
+try 'predict with a plain file' 0 ',2,"2",' - predict plain.pth photos/test/cat --set model.heads=2
+
 # A7: values that are not numbers. 7f c0 00 00 is one, in place of the last four bytes of the file.
 cp $last nan.safetensors
 size=$(wc -c <nan.safetensors)
@@ -147,3 +161,20 @@ same 'quoted by RFC 4180' "$(head -n 1 q.csv)" 'truth,"a""b","c,d","cat"'
 # B7: none is off, not a file
 try 'none is no checkpoint' 0 'top-1' - train small.yaml --set model.init=none --set recycle.from.experts=none \
     --set train.epochs=1 --out run7
+
+# A11: a trace changes no bit
+for channel in nan time launch shuffle in_order; do
+    rm -rf traced
+    JETCL_TRACE=$channel "$jetcl" train small.yaml -q --set train.steps=10 --out traced >/dev/null 2>&1
+    [ -d untraced ] || "$jetcl" train small.yaml -q --set train.steps=10 --out untraced >/dev/null 2>&1
+    try "JETCL_TRACE=$channel" 0 ' 0 differ, 0 only in' - \
+        inspect --diff untraced/ckpt/last.safetensors traced/ckpt/last.safetensors
+done
+
+# within a run: at the step it happens, not at the next line of the log
+try 'a gradient that is not a number' 5 '' 'step 2: the gradient' train small.yaml --set optim.lr=1e30 \
+    --set train.clip_norm=off --set train.batch=2 --out nan-run
+
+# B13: nothing of the driver's compiler on a terminal
+JETCL_CACHE_DIR=$dir/fresh POCL_CACHE_DIR=$dir/fresh "$jetcl" predict run photos/test/ape -q >out 2>err
+same 'a first run says nothing' "$(cat err)" ''

@@ -58,9 +58,7 @@ int graph_compile(graph *g)
 
 int graph_run(graph *g)
 {
-    if (launches_run(g->list))
-        return -1;
-    return trace_on(TRACE_nan) ? graph_find_nan(g) : 0;
+    return trace_on(TRACE_nan) ? graph_find_nan(g) : launches_run(g->list);
 }
 
 int graph_set_step(graph *g, const step_words *w)
@@ -84,19 +82,29 @@ static bool bad(graph *g, const node *n, i64 *where)
     return found;
 }
 
-/* Memory is reused during a run, so the list is run again, one node at a time. */
+/* The first value of n that is not a number, as a failure. */
+static int check_node(graph *g, const node *n)
+{
+    i64 where;
+    if (n->type != F32 || node_bytes(n) > n->home.bytes || !bad(g, n, &where))
+        return 0;
+    return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
+                shape_text(g->a, n->shape), (long long)where);
+}
+
+/* Memory is reused during a run, so each node is looked at before the next one runs; so are the further results of a
+ * fused one, which its own launches have written. Everything runs once, as in launches_run. */
 int graph_find_nan(graph *g)
 {
-    for (size_t i = 0; i < g->n; i++) {
+    int rc = 0;
+    for (size_t i = 0; i < g->n && !rc; i++) {
         const node *n = g->nodes[i];
-        i64 where;
         if (n->list.from == n->list.to)
             continue;
-        if (launches_run_part(g->list, n->list.from, n->list.to))
-            return -1;
-        if (n->type == F32 && node_bytes(n) <= n->home.bytes && bad(g, n, &where))
-            return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
-                        shape_text(g->a, n->shape), (long long)where);
+        rc = launches_run_part(g->list, n->list.from, n->list.to) || check_node(g, n) ? -1 : 0;
+        for (size_t k = 0; k < g->n && !rc; k++)
+            if (g->nodes[k]->maker == n)
+                rc = check_node(g, g->nodes[k]);
     }
-    return 0;
+    return rc;
 }

@@ -63,9 +63,9 @@ const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_kno
     const char *saved = ckpt_meta(c, "recipe"), *path = ckpt_path(c), *mean, *std;
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     struct spec s;
-    *guessed = !saved;
+    *guessed = !saved || !*saved;
     *heads_known = true;
-    if (saved)
+    if (!*guessed)
         return saved_recipe(a, saved);
     if (spec_parse(&s, a, path, "", NULL, 0) || model_read(&s, c, a))
         return NULL;
@@ -107,7 +107,7 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     const char *text = ckpt_meta(c, "classes");
     int head = model_head(c);
     *names = NULL;
-    if (!text) {
+    if (!text || !*text) {
         *names = head == 1000 ? imagenet_names(a, false) : NULL;
         return head;
     }

@@ -154,13 +154,24 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
     w.f[STEP_GRAD_SCALE] = 1.0f / (f32)l->parts;
     if (learner_run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
+    if (mem_read_later(l->d, l->optim.norm, &l->square[l->step % STEPS_AHEAD]))
+        return -1;
     l->before = l->last;
     l->last = dev_fence(l->d);
     dev_flush(l->d);
     return 0;
 }
 
-int learner_wait(struct learner *l) { return l->before ? dev_wait(l->d, l->before) : 0; }
+int learner_wait(struct learner *l)
+{
+    if (!l->before)
+        return 0;
+    if (dev_wait(l->d, l->before))
+        return -1;
+    f64 square = l->square[(l->step - 1) % STEPS_AHEAD];
+    return isfinite(square) ? 0 : fail(FAULT_NUMBERS, "step %lld: the gradient's norm is %g: lower optim.lr, or find "
+                                       "where it began with JETCL_TRACE=nan", (long long)l->step - 1, sqrt(square));
+}
 
 int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
 {

@@ -55,13 +55,15 @@ struct learner {
     fence    done[STEPS_AHEAD];
     i64      runs;                                /* graphs enqueued, for the ring */
     fence    last, before;                        /* ends of the last step and of the one before */
+    f32      square[STEPS_AHEAD];                 /* of the gradient's norm, by step, once its fence is reached */
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
 void learner_close(struct learner *l);
 /* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must
  * stay until learner_wait(). */
 int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
-int  learner_wait(struct learner *l);             /* until the batch of the last but one step may go */
+/* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a number. */
+int  learner_wait(struct learner *l);
 /* Mean loss since the last call and the norm of the last gradient. Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
 /* Swaps averaged and trained weights (train.ema); nothing without them. */

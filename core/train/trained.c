@@ -46,7 +46,7 @@ static int read_classes(struct trained *t, arena *a)
                     t->path, t->path);
     if (t->s.model.classes && t->s.model.classes != t->n)
         return fail(FAULT_DATA, "model.classes is %d, but the head of %s has %d", t->s.model.classes, t->path, t->n);
-    if (!ckpt_meta(t->c, "classes") && t->s.data.classes.n == t->n)
+    if (!t->names && t->s.data.classes.n == t->n)
         t->names = t->s.data.classes.v;
     t->s.model.classes = t->n;
     return 0;
