@@ -183,12 +183,20 @@ END
 "$jetcl" count "$dir/tiny.yaml" --json >"$dir/out" 2>/dev/null
 same 'parameters, multiply-adds without and with attention' "$(sed -n '5,7p' "$dir/out" | tr -d ' \n')" \
     '"params":2507,"flops":10008,"flops_complete":10408,'
+# Bytes: patches 4 x 4 x 192 floats kept, images as many again, 4 x 4 x 8 made of them; the head reads 4 x 8, writes 4 x 3.
+same 'memory of evaluating and training' "$(sed -n '8,15p' "$dir/out" | tr -d ' \n')" \
+    '"memory":{"weights":86016,"training_state":344064,"eval_activations":25088,"train_activations":51200,"eval_batch":4,"train_batch":4},'
+same 'memory of each layer' "$(grep -o '_bytes": [0-9]*' "$dir/out" | sed 's/.* //' | tr '\n' ' ')" \
+    '12800 12288 0 0 0 0 3840 9856 128 128 256 128 '
 for f in graph dot; do "$jetcl" config "$dir/tiny.yaml" --$f >"$dir/$f" 2>/dev/null; done
 same 'a box for every node' "$(grep -c 'label=' "$dir/dot")" "$(grep -c '^ *[0-9]' "$dir/graph")"
 same 'every arrow joins two boxes' "$(grep -o 'n[0-9]* -> n[0-9]*' "$dir/dot" | sed 's/ -> /\n/' | sort -u | \
     while read n; do grep -q "^  $n \[" "$dir/dot" || echo $n; done)" ''
 try 0 '      model.moe.core: 197' '' help model.moe.kind
 try 0 '      model.depths: [3, 3, 27, 3]' '' help model.arch
+
+(unset JETCL_DEVICE; export JETCL_DATA="$dir/from-here"; try 0 "root: $dir/from-here" '' config)
+(export JETCL_DEVICE=0:0 JETCL_DATA=; try 0 'device: "0:0"' '' config)
 
 # streams
 got=$("$jetcl" config --list 2>&1 >/dev/null | head -n 0
