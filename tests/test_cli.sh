@@ -73,7 +73,7 @@ try 0 'threads: 3' '' config --threads 3 --set threads=2
 try 0 'device: cpu' '' config -dcpu --set device=gpu
 try 0 'device: "a,b,c"' '' config -d a -d b --device c
 try 0 'jetcl config [EXP.yaml]' '' config -h --set nonsense
-try 2 '' 'missing argument; usage: jetcl eval EXP.yaml' eval
+try 2 '' 'missing argument; usage: jetcl eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT' eval
 try 2 '' 'option -s needs a value' config -s
 try 2 '' 'option --log-file needs a value' config --log-file
 try 2 '' "'-q' before a command" -q
