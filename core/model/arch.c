@@ -161,7 +161,8 @@ const char *model_lines(arena *a, const struct spec *s)
     static const char *const convnext[] = { "depths", "dims", "classes", "mlp_ratio", "head_bias", "layer_scale",
                                             "norm_eps", "act", "grn", NULL };
     struct spec usual;
-    check(!spec_load(&usual, a, NULL, NULL, 0), "%s", fail_message());
+    struct spec_set family = { "family", arena_printf(a, "model.arch=%s", s->model.family), NULL };
+    check(!spec_load(&usual, a, NULL, &family, 1), "%s", fail_message());
     bool is_vit = !strcmp(s->model.family, "vit");
     const char *const *list = is_vit ? vit : convnext, *text = arena_printf(a, "arch: %s", s->model.family);
     int always = is_vit ? 5 : 2;
