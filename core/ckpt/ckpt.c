@@ -19,7 +19,6 @@ static const char *mistaken(const struct file_map *m)
         { "<", "a web page or XML: has a download gone wrong?" },
         { "{", "JSON text; the weights are in another file" },
         { "\x1f\x8b", "packed by gzip: unpack it first" },
-        { "\x93NUMPY", "a single NumPy array: numpy.savez makes an .npz of it" },
         { "\x89HDF", "HDF5: save the weights as safetensors there" },
         { "\x80", "a plain pickle: torch.save or numpy.savez it instead" } };
     for (int i = 0; i < countof(known); i++)
@@ -56,7 +55,7 @@ static ckpt *open_map(const char *path, struct file_map m, bool mapped)
     return NULL;
 }
 
-ckpt *ckpt_open(const char *path)
+ckpt *ckpt_open_file(const char *path)
 {
     struct file_map m;
     return file_map(path, &m) ? NULL : open_map(path, m, true);

@@ -37,7 +37,8 @@ typedef struct {
 
 /* ---- reading: ckpt.c and one file per format ----------------------------------------------------------- */
 
-/* Opens by content, whatever the suffix. NULL + fail(FAULT_DATA) with the path in the message. */
+/* Opens by content, whatever the suffix: a file; an index of shards (.index.json); a folder of Hugging Face, Accelerate
+ * or DeepSpeed, or of .npy files, with what its config.json says as metadata. NULL + fail(FAULT_DATA) with the path in the message. */
 ckpt         *ckpt_open(const char *path);
 /* The same for bytes in memory, borrowed until ckpt_close; label stands for the path in messages. */
 ckpt         *ckpt_open_bytes(const void *bytes, size_t n, const char *label);
@@ -141,6 +142,8 @@ int   ckpt_can_save(const char *path);
 
 /* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
 int   file_sha256(const char *path, char hex[65]);
+/* Of an opened file; of several, SHA-256 of theirs in turn. */
+int   ckpt_sha256(const ckpt *c, char hex[65]);
 void  bytes_sha256(const void *p, size_t n, char hex[65]);
 
 #endif

@@ -1,7 +1,7 @@
 /* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
  *
  * Order of the files, each calling only those before it: words type entry element archive | pickle_stack
- * pickle_call pickle torch | safetensors npz torch_zip torch_legacy | ckpt | scheme view names | pos_embed load
+ * pickle_call pickle torch | safetensors npz torch_zip torch_legacy | ckpt folder | scheme view names | pos_embed load
  *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()
@@ -67,6 +67,7 @@ struct meta { const char *key, *value; };
 struct left_out { const char *name, *why; };
 
 ckpt  *ckpt_make(const char *path);                  /* an empty one */
+ckpt  *ckpt_open_file(const char *path);             /* ckpt_open of one file */
 int    ckpt_sort(ckpt *c);                           /* by name; -1 + fail when two are the same */
 /* A new entry after checking name and shape as the world's. NULL + fail without the path. */
 entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape);

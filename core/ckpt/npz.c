@@ -1,4 +1,4 @@
-/* npz.c: NumPy archives: a zip of .npy files.
+/* npz.c: NumPy archives, a zip of .npy files, and such a file alone.
  *
  *     "\x93NUMPY" version | u16 or u32 n | {'descr': '<f4', 'fortran_order': False, 'shape': (3,)} | elements
  *
@@ -347,3 +347,44 @@ static int npz_save(ckpt *c, struct file_out *o)
 
 const struct format npz_format = { "npz", ".npz", npz_knows, npz_open_file, npz_read_tensor,
                                    npz_close_file, .save = npz_save };
+
+/* ---- one array ----------------------------------------------------------------------------------------- */
+
+static bool npy_knows(const struct file_map *m) { return m->n >= 10 && !memcmp(m->p, "\x93NUMPY", 6); }
+
+static int npy_open(ckpt *c)
+{
+    struct npy h, *kept = arena_one(c->mem, struct npy);
+    if (npz_read_header(c->map.p, MIN(c->map.n, (u64)MAX_NPY_HEADER + 12), &h))
+        return -1;
+    if (h.type == CKPT_TYPES)
+        return fail(FAULT_DATA, "an array of no numbers");
+    entry *e = ckpt_entry(c, SLICE("array"), h.type, h.nd, h.shape);
+    if (!e)
+        return -1;
+    if (c->map.n - h.start != e->t.bytes)
+        return fail(FAULT_DATA, "%llu bytes of elements, but its shape needs %llu",
+                    (unsigned long long)(c->map.n - h.start), (unsigned long long)e->t.bytes);
+    *kept = h;
+    e->src = kept;
+    return 0;
+}
+
+static const void *npy_read(ckpt *c, entry *e, arena *a)
+{
+    const struct npy *h = e->src;
+    const u8 *from = c->map.p + h->start;
+    bool plain = !h->swapped && !(h->fortran && e->t.nd > 1);
+    u8 *out = plain ? NULL : arena_try(a, e->t.bytes, 64);
+    if (plain || !out)
+        return plain ? from : NULL;
+    if (h->fortran && e->t.nd > 1)
+        from_fortran(&e->t, from, out);
+    else
+        memcpy(out, from, e->t.bytes);
+    if (h->swapped)
+        ckpt_swap(out, e->t.bytes, types[e->t.type].unit);
+    return out;
+}
+
+const struct format npy_format = { "npy", "", npy_knows, npy_open, npy_read };

@@ -201,7 +201,7 @@ static int inspect(struct cli *c, const char *path)
     char sha[65];
     struct stat st;
     ckpt *file = open_one(c, path);
-    int rc = file ? file_sha256(path, sha) : -1;
+    int rc = file ? ckpt_sha256(file, sha) : -1;
     u64 size = !rc && !stat(path, &st) ? (u64)st.st_size : 0;
     if (!rc && c->json)
         rc = inspect_print_json(c, file, path, sha, size);

@@ -133,6 +133,31 @@ static int arch_read_convnext(struct spec *s, const ckpt *c, arena *a)
     return 0;
 }
 
+/* A folder's config.json against the tensors. 0, or -1 + fail. */
+static int arch_check_config(const ckpt *c, const struct spec *s)
+{
+    bool vit = !strcmp(s->model.family, "vit");
+    const struct { const char *key; int have; } row[] = {
+        { "hidden_size", s->model.dim }, { "num_hidden_layers", s->model.depth }, { "patch_size", s->model.patch },
+        { "image_size", list_at(s->model.image, 0) } };
+    const char *act = ckpt_meta(c, "config.hidden_act");
+    if (act)
+        return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have", ckpt_path(c), act);
+    for (int i = 0; vit && i < countof(row); i++) {
+        char key[64];
+        f64 says;
+        snprintf(key, sizeof key, "config.%s", row[i].key);
+        const char *text = ckpt_meta(c, key);
+        if (text && (!text_real(slice_of(text), &says) || says != row[i].have))
+            return fail(FAULT_DATA, "%s: config.json says %s %.40s, but the tensors have %d", ckpt_path(c), row[i].key,
+                        text, row[i].have);
+    }
+    if (vit && ckpt_meta(c, "heads") && (s->model.heads < 1 || s->model.dim % s->model.heads))
+        return fail(FAULT_DATA, "%s: says %.40s attention heads, which do not divide %d channels", ckpt_path(c),
+                    ckpt_meta(c, "heads"), s->model.dim);
+    return 0;
+}
+
 int model_read(struct spec *s, const ckpt *c, arena *a)
 {
     bool convnext = arch_has(c, "stem.0.weight");
@@ -151,7 +176,7 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
     if (!eps || !text_real(slice_of(eps), &s->model.norm_eps) || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
         s->model.norm_eps = 1e-6;
     s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
-    return convnext ? arch_read_convnext(s, c, a) : arch_read_vit(s, c, a);
+    return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s) ? -1 : 0;
 }
 
 const char *model_lines(arena *a, const struct spec *s)

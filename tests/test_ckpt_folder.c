@@ -1,0 +1,219 @@
+/* test_ckpt_folder.c: checkpoints of several files: indexes and their shards, folders, config.json. */
+#include "ckpt_help.h"
+#include "model/model.h"
+#include <sys/stat.h>
+
+static const char *folder(const char *name)          /* a new one in the scratch folder */
+{
+    static char path[4096];
+    char command[5000];
+    scratch_path(path, name);
+    snprintf(command, sizeof command, "rm -rf '%s'", path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(mkdir(path, 0777), 0);
+    return path;
+}
+
+static void put(const char *dir, const char *file, const char *text)
+{
+    char path[5000];
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    assert_int_equal(file_save(path, text, strlen(text)), 0);
+}
+
+static const f32 values[4096] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 };
+
+static void put_tensors(const char *dir, const char *file, const char *const *name, int n)
+{
+    char path[5000];
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < n; i++)
+        ckpt_add(c, name[i], CKPT_F32, 1, (i64[]){ 2 }, values + 2 * i);
+    snprintf(path, sizeof path, "%s/%s", dir, file);
+    assert_int_equal(ckpt_save(c, path), 0);
+    ckpt_close(c);
+}
+
+static void opens(const char *dir, const char *file, const char *last, f32 value)
+{
+    char path[5000], sha[65];
+    snprintf(path, sizeof path, "%s%s%s", dir, *file ? "/" : "", file);
+    ckpt *c = ckpt_open(path);
+    if (!c)
+        fail_msg("%s", fail_message());
+    const tensor *t = ckpt_find(c, last);
+    assert_non_null(t);
+    const f32 *v = tensor_data(t);
+    assert_true(v && v[0] == value);
+    tensor_drop(t);
+    assert_int_equal(ckpt_sha256(c, sha), 0);
+    ckpt_close(c);
+}
+
+static void refuses(const char *dir, const char *file, const char *says)
+{
+    char path[5000];
+    fail_clear();
+    snprintf(path, sizeof path, "%s%s%s", dir, *file ? "/" : "", file);
+    assert_null(ckpt_open(path));
+    assert_int_equal(fail_fault(), FAULT_DATA);
+    if (!strstr(fail_message(), says) || strchr(fail_message(), '\n'))
+        fail_msg("'%s' does not say '%s'", fail_message(), says);
+}
+
+static void shards_are_joined(void **state)
+{
+    (void)state;
+    const char *d = folder("shards");
+    put_tensors(d, "a.safetensors", (const char *const[]){ "x", "y" }, 2);
+    put_tensors(d, "b.pth", (const char *const[]){ "z" }, 1);
+    put(d, "model.safetensors.index.json",
+        "{\"metadata\": {\"total_size\": 24}, \"weight_map\": {\"x\": \"a.safetensors\", \"z\": \"b.pth\", \"y\": \"a.safetensors\"}}");
+    opens(d, "model.safetensors.index.json", "z", 1);
+    opens(d, "", "y", 3);
+}
+
+static void hostile_indexes_are_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *says; } row[] = {
+        { "{\"weight_map\": {\"x\": \"m.index.json\"}}", "JSON" },                // itself
+        { "{\"weight_map\": {\"x\": \"n.index.json\"}}", "JSON" },                // another index
+        { "{\"weight_map\": {\"x\": \"../a.safetensors\"}}", "beside the index" },
+        { "{\"weight_map\": {\"x\": \"/etc/passwd\"}}", "beside the index" },
+        { "{\"weight_map\": {\"x\": \"\"}}", "beside the index" },
+        { "{\"weight_map\": {\"x\": \"none.safetensors\"}}", "No such file" },
+        { "{\"weight_map\": {\"w\": \"a.safetensors\"}}", "where the index has it" },
+        { "{\"weight_map\": {\"x\": 3}}", "no file for" },
+        { "{\"weight_map\": {\"x\": \"a.safetensors\", \"x\": \"a.safetensors\"}}", "duplicate" },
+        { "{\"weight_map\": {}}", "no weight_map" },
+        { "[]", "no weight_map" },
+        { "{\"weight_map\": ", "line 1" },
+        { "", "line 1" },
+    };
+    const char *d = folder("hostile");
+    put_tensors(d, "a.safetensors", (const char *const[]){ "x" }, 1);
+    put(d, "n.index.json", "{\"weight_map\": {\"x\": \"m.index.json\"}}");
+    for (int i = 0; i < countof(row); i++) {
+        put(d, "m.index.json", row[i].text);
+        refuses(d, "m.index.json", row[i].says);
+    }
+    arena *a = arena_open("test");                   // a million tensors: too long, or too many
+    char *text = arena_bytes(a, 40 << 20, 1), *at = text + sprintf(text, "{\"weight_map\": {");
+    for (int i = 0; i < 1000000; i++)
+        at += sprintf(at, "%s\"t%d\": \"a.safetensors\"", i ? ", " : "", i);
+    strcpy(at, "}}");
+    put(d, "m.index.json", text);
+    refuses(d, "m.index.json", "more than 16 MB");
+    at = text + sprintf(text, "{\"weight_map\": {");
+    for (int i = 0; i < MAX_TENSORS_FOR_TEST + 1; i++)
+        at += sprintf(at, "%s\"t%d\": \"a.safetensors\"", i ? ", " : "", i);
+    strcpy(at, "}}");
+    put(d, "m.index.json", text);
+    refuses(d, "m.index.json", "more than 65536 tensors");
+    arena_close(a);
+}
+
+static void folders_are_searched(void **state)
+{
+    (void)state;
+    const char *d = folder("plain");
+    refuses(d, "", "a folder with no model.safetensors");
+    put_tensors(d, "pytorch_model.bin", (const char *const[]){ "x" }, 1);
+    opens(d, "", "x", 1);
+    put_tensors(d, "model.safetensors", (const char *const[]){ "w", "x" }, 2);   // goes first
+    opens(d, "", "x", 3);
+    d = folder("deepspeed");
+    put(d, "latest", "global_step5\n");
+    refuses(d, "", "DeepSpeed states of one rank");
+    char inner[5000];
+    snprintf(inner, sizeof inner, "%s/global_step5", d);
+    assert_int_equal(mkdir(inner, 0777), 0);
+    put_tensors(inner, "mp_rank_00_model_states.pt", (const char *const[]){ "module.x" }, 1);
+    opens(d, "", "module.x", 1);
+    opens(inner, "", "module.x", 1);
+    put(d, "latest", "../plain");
+    refuses(d, "", "DeepSpeed states of one rank");
+    d = folder("npy");
+    put(d, "head.bias.npy", "no array");
+    refuses(d, "", "head.bias.npy");
+    char path[5000], bytes[200] = "\x93NUMPY\1\0v\0{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }";
+    memset(bytes + 10 + strlen(bytes + 10), ' ', 128 - 10 - strlen(bytes + 10));
+    bytes[127] = '\n';
+    memcpy(bytes + 128, values, 8);
+    snprintf(path, sizeof path, "%s/head.bias.npy", d);
+    assert_int_equal(file_save(path, bytes, 136), 0);
+    opens(d, "", "head.bias", 1);
+    opens(d, "head.bias.npy", "array", 1);
+    assert_int_equal(file_save(path, bytes, 135), 0);
+    refuses(d, "", "7 bytes of elements");
+}
+
+/* ---- config.json --------------------------------------------------------------------------------------- */
+
+static void put_vit(const char *dir)                 /* Hugging Face's, 8 channels, one block, 2 x 2 patches of 4 */
+{
+    static const struct { const char *name; int nd; i64 shape[4]; } row[] = {
+        { "vit.embeddings.patch_embeddings.projection.weight", 4, { 8, 3, 4, 4 } }, { "vit.embeddings.cls_token", 3, { 1, 1, 8 } },
+        { "vit.embeddings.position_embeddings", 3, { 1, 5, 8 } },
+        { "vit.encoder.layer.0.intermediate.dense.weight", 2, { 16, 8 } }, { "classifier.weight", 2, { 2, 8 } } };
+    char path[5000];
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < countof(row); i++)
+        ckpt_add(c, row[i].name, CKPT_F32, row[i].nd, row[i].shape, values);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(ckpt_save(c, path), 0);
+    ckpt_close(c);
+}
+
+static void configs_are_checked(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *says; } row[] = {
+        { "{\"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"patch_size\": 4, \"image_size\": 8, "
+          "\"hidden_act\": \"gelu\", \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}", NULL },
+        { "{\"vision_config\": {\"num_attention_heads\": 4}, \"hidden_size\": 512, \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}", NULL },
+        { "{\"hidden_size\": 16}", "hidden_size 16, but the tensors have 8" },
+        { "{\"num_hidden_layers\": 2}", "num_hidden_layers 2" }, { "{\"patch_size\": 16}", "patch_size 16" },
+        { "{\"image_size\": 224}", "image_size 224" }, { "{\"num_attention_heads\": 3}", "do not divide 8" },
+        { "{\"hidden_act\": \"relu\"}", "hidden_act relu" }, { "{\"hidden_size\": ", "line 1" } };
+    const char *d = folder("hf");
+    put_vit(d);
+    for (int i = 0; i < countof(row); i++) {
+        struct spec s;
+        arena *a = arena_open("test");
+        put(d, "config.json", row[i].text);
+        assert_int_equal(spec_load(&s, a, NULL, NULL, 0), 0);
+        fail_clear();
+        ckpt *c = ckpt_open_model(d, false);
+        int rc = c ? model_read(&s, c, a) : -1;
+        if (row[i].says ? !rc || fail_fault() != FAULT_DATA || !strstr(fail_message(), row[i].says) : rc)
+            fail_msg("%s: %s", row[i].text, fail_message());
+        if (!rc) {
+            assert_true(s.model.heads == 4 && s.model.dim == 8 && s.model.depth == 1 && s.model.patch == 4 &&
+                        list_at(s.model.image, 0) == 8 && s.model.classes == 2 && s.model.norm_eps == 1e-12);
+            assert_string_equal(ckpt_meta(c, "classes"), "[\"cat\",\"dog\"]");
+        }
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
+static int clean(void **state)
+{
+    char command[5000];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf '%s'", scratch_dir());
+    return system(command);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(shards_are_joined),
+        cmocka_unit_test(hostile_indexes_are_refused),
+        cmocka_unit_test(folders_are_searched),
+        cmocka_unit_test(configs_are_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, clean);
+}
