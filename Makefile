@@ -76,7 +76,7 @@ SEED ?= 1
 mutants:                                     ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
 	@python3 -B tests/mutants.py --count $(N) --seed $(SEED) $(addprefix --dir ,$(DIR))
 
-FUZZ_TARGETS = safetensors archive npy pickle legacy image mat records lists
+FUZZ_TARGETS = safetensors archive npy pickle legacy onnx numpy index image mat records lists
 FUZZ_TIME   ?= 600
 FUZZ_SOURCES = tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c)
 FUZZ_CFLAGS  = -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. -Itests $(FEATURES) \

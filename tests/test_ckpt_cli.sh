@@ -28,7 +28,7 @@ try 0 'blocks.1.attn.qkv.weight' '' inspect --model "$golden/ckpt_bigvision.npz"
 try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
 try 3 "" "no averaged (EMA) weights" inspect --ema "$golden/ckpt_bigvision.safetensors"
 try 3 '' 'No such file' inspect "$dir/none.pth"
-try 3 '' 'not a regular file' inspect "$dir"
+try 3 '' 'a folder with no model.safetensors' inspect "$dir"
 try 2 '' 'missing argument' inspect
 echo 'no checkpoint at all' >"$dir/junk.pth"
 try 3 '' 'junk.pth: not a checkpoint that jetcl can read' inspect "$dir/junk.pth"

@@ -19,8 +19,7 @@ static const char *mistaken(const struct file_map *m)
         { "<", "a web page or XML: has a download gone wrong?" },
         { "{", "JSON text; the weights are in another file" },
         { "\x1f\x8b", "packed by gzip: unpack it first" },
-        { "\x89HDF", "HDF5: save the weights as safetensors there" },
-        { "\x80", "a plain pickle: torch.save or numpy.savez it instead" } };
+        { "\x89HDF", "HDF5: save the weights as safetensors there" } };
     for (int i = 0; i < countof(known); i++)
         if (m->n >= strlen(known[i].first) && !memcmp(m->p, known[i].first, strlen(known[i].first)))
             return known[i].what;

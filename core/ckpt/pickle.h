@@ -30,11 +30,12 @@ typedef struct value {
     };
 } value;
 
-/* item: elements, or key, value, key, value; of an opaque what was set on it. state: attributes, by BUILD. */
-struct node { value *item; size_t n, cap; value state; const struct global *class; };
+/* item: elements, or key, value, key, value; of an opaque what was set on it. state: attributes, by BUILD;
+ * args: what an opaque was called with. */
+struct node { value *item; size_t n, cap; value state, args; const struct global *class; };
 
 /* What we make of the globals that matter (pickle_call.c lists them). */
-enum meaning { G_OTHER, G_DICT, G_REBUILD, G_REBUILD_V3, G_PARAMETER, G_FROM_TYPE, G_STORAGE, G_UNTYPED, G_DTYPE,
+enum meaning { G_OTHER, G_DICT, G_REBUILD, G_REBUILD_V3, G_PARAMETER, G_FROM_TYPE, G_STORAGE, G_UNTYPED, G_DTYPE, G_ENCODE,
                G_SIZE };
 struct global { slice module, name; enum meaning meaning; enum ckpt_type type; };
 

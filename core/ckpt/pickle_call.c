@@ -20,6 +20,7 @@ static const struct { const char *module, *name; enum meaning meaning; } known[]
     { "torch.storage", "_UntypedStorage",               G_UNTYPED },
     { "torch",         "UntypedStorage",                G_UNTYPED },
     { "torch",         "Size",                          G_SIZE },
+    { "_codecs",       "encode",                        G_ENCODE },
 };
 
 /* No checkpoint has a use for these; a file that names one was made to be run. */
@@ -218,6 +219,24 @@ static int call_dict(struct pickle *p, const value *args)
     return n ? pickle_push(p, pickle_value(P_DICT, n)) : -1;
 }
 
+/* encode(text, 'latin1'): how protocol 2 writes bytes. */
+static int call_encode(struct pickle *p, const value *args)
+{
+    const value *text = arg(args, 0, P_TEXT), *coding = arg(args, 1, P_TEXT);
+    if (!text || !coding || !slice_eq(pickle_text(coding), "latin1"))
+        return pickle_opaque(p, NULL);
+    slice s = pickle_text(text);
+    u8 *out = pickle_alloc(p, s.n + 1);
+    u32 n = 0;
+    for (size_t i = 0; out && i < s.n; i++) {
+        u8 c = (u8)s.p[i];
+        if (c >= 0x80 && (c > 0xc3 || c < 0xc2 || i + 1 == s.n))
+            return pickle_wrong(p, "text that is not latin1");
+        out[n++] = c < 0x80 ? c : (u8)(c << 6 | ((u8)s.p[++i] & 63));
+    }
+    return out ? pickle_push(p, (value){ P_BYTES, n, .text = (const char *)out }) : -1;
+}
+
 static const struct global *class_of(const value *f)
 {
     return f->kind == P_GLOBAL ? f->global : f->kind == P_OPAQUE ? f->node->class : NULL;
@@ -256,7 +275,12 @@ int pickle_call(struct pickle *p)
     case G_SIZE:
         first = arg(&args, 0, P_TUPLE);
         return first ? pickle_push(p, *first) : pickle_wrong(p, "torch.Size of something other than a tuple");
-    default:           return pickle_opaque(p, class_of(&f));
+    case G_ENCODE:     return call_encode(p, &args);
+    default:
+        if (pickle_opaque(p, class_of(&f)))
+            return -1;
+        pickle_top(p)->node->args = args;
+        return 0;
     }
 }
 

@@ -183,7 +183,7 @@ static int scheme_find_places(arena *a, const struct scheme *s, const struct rul
     int found = 0;
     struct match m;
     for (int i = 0; i < n && found < PLACES; i++)
-        for (const char *p = name[i]; p; p = strpbrk(p, "./"), p += p != NULL) {
+        for (const char *p = name[i]; p; p = strpbrk(p, "./"), p = p ? p + 1 : NULL) {
             if (!scheme_fits(row->from, p, &m))
                 continue;
             size_t before = (size_t)(p - name[i]), own = scheme_own_prefix(s->own, name[i], before, true);

@@ -3,7 +3,8 @@
 
 enum { MAX_DEPTH = 64, MAX_VISITS = 1 << 20, MAX_NOTES = 4096, MAX_NOTE = 64 << 10, MAX_EXPANSION = 16 };
 
-struct walk { ckpt *c; char path[MAX_NAME + 1]; size_t len; int depth, visits, notes; u64 total; };
+struct walk { ckpt *c; char path[MAX_NAME + 1]; size_t len; int depth, visits, notes; u64 total;
+              int (*other)(ckpt *c, slice path, const value *v); };
 
 static int walk(struct walk *w, const value *v);
 
@@ -141,6 +142,9 @@ static int walk_opaque(struct walk *w, const value *v)
     static const char *const inner[] = { "_parameters", "_buffers", "_modules" };
     char class[200];
     bool any = false;
+    int rc = w->other ? w->other(w->c, path(w), v) : 1;
+    if (rc <= 0)
+        return rc;
     for (int i = 0; i < countof(inner); i++) {
         const value *part = pickle_get(&v->node->state, inner[i]);
         if (!part || part->kind != P_DICT)
@@ -179,8 +183,8 @@ static int walk(struct walk *w, const value *v)
     return rc;
 }
 
-int torch_list(ckpt *c, const value *root)
+int torch_list(ckpt *c, const value *root, int (*other)(ckpt *c, slice path, const value *v))
 {
-    struct walk w = { c };
+    struct walk w = { .c = c, .other = other };
     return walk(&w, root);
 }

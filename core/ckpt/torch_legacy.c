@@ -108,7 +108,7 @@ static int legacy_open_file(ckpt *c)
     struct opened *o = c->state = arena_one(c->mem, struct opened);
     value root;
     pickle_init(&o->pickle, c->map.p, c->map.n);
-    return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o) ? -1 : torch_list(c, &root);
+    return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o) ? -1 : torch_list(c, &root, NULL);
 }
 
 static void legacy_close_file(ckpt *c)

@@ -95,7 +95,7 @@ static int open_pickle(ckpt *c, struct opened *o, int i)
     if (!(o->text = slurp(o->z, i, o->mem, &n)) || read_order(o))
         return -1;
     pickle_init(&o->pickle, o->text, n);
-    if (pickle_read(&o->pickle, &root) || check_storages(o) || torch_list(c, &root))
+    if (pickle_read(&o->pickle, &root) || check_storages(o) || torch_list(c, &root, NULL))
         return -1;
     return check_work(c, o);
 }

@@ -85,3 +85,32 @@ for i, header in enumerate(headers):
     data = bytes({2: 9, 4: 160, 5: 8}.get(i, 0))
     save("safetensors", f"h{i}", header.encode() + data)
     save("archive", f"safetensors{i}", struct.pack("<Q", len(header.encode())) + header.encode() + data)
+
+# ---- ONNX graphs behind the head that targets.h writes, plain pickles behind their first two bytes, indexes -------------
+
+
+def field(number, data):
+    n = len(data)
+    return bytes([number << 3 | 2]) + bytes([n & 127 | 128, n >> 7] if n > 127 else [n]) + data
+
+
+def initialiser(name, kind, shape, data, number=9):
+    return b''.join(bytes([8, d]) for d in shape) + bytes([16, kind]) + field(8, name) + field(number, data)
+
+
+floats = base[:6].numpy().tobytes()
+node = field(1, b"x") + field(1, b"onnx::MatMul_7") + field(3, b"/layer.0/fc/MatMul") + field(4, b"MatMul")
+save("onnx", "raw", field(5, initialiser(b"w", 1, [2, 3], floats)))
+save("onnx", "floats", field(5, initialiser(b"w", 1, [2, 3], floats, 4)))
+save("onnx", "ints", field(5, initialiser(b"w", 7, [2], b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 7)))
+save("onnx", "node", field(1, node) + field(5, initialiser(b"onnx::MatMul_7", 1, [2, 3], floats)))
+import pickle
+arrays = {"w": base[:6].reshape(2, 3).numpy(), "f": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)), "e": 3}
+for protocol in (2, 3, 4, 5):
+    save("numpy", f"protocol{protocol}", pickle.dumps(arrays, protocol=protocol)[2:])
+name = "vit.embeddings.cls_token"
+save("index", "whole", b'{"metadata": {"total_size": 4}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
+save("index", "config", b'{"hidden_size": 8, "num_attention_heads": 2, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, '
+     b'"id2label": {"0": "cat"}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
+save("index", "outside", b'{"weight_map": {"x": "../a.safetensors"}}')
+save("index", "itself", b'{"weight_map": {"x": "model.safetensors.index.json"}}')

@@ -7,6 +7,7 @@
 
 #include "ckpt/ckpt.h"
 #include "zipper.h"
+#include <stdlib.h>
 
 /* Everything a command does with a file it was given; whatever happens must end in one line and
  * FAULT_DATA. */
@@ -99,12 +100,70 @@ static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic n
     return feed(file, n + 21);
 }
 
+/* Behind the version and producer of an ONNX model: whole messages. */
+static int fuzz_onnx(const u8 *p, size_t n)
+{
+    static u8 file[FUZZ_MAX + 8] = "\x08\x08\x12\1t\x3a";
+    u64 size = n & 0x1fffff;
+    for (int i = 0; i < 3; i++)
+        file[6 + i] = (u8)(size >> (7 * i) | (i < 2 ? 128 : 0));
+    memcpy(file + 9, p, n);
+    return feed(file, n + 9);
+}
+
+static int fuzz_numpy(const u8 *p, size_t n)         /* a plain pickle of protocol 4 */
+{
+    static u8 file[FUZZ_MAX + 2] = "\x80\4";
+    memcpy(file + 2, p, n);
+    return feed(file, n + 2);
+}
+
+/* An index of shards and a config.json, in a folder with one shard. */
+static char index_dir[64];
+
+static void fuzz_index_remove(void)
+{
+    static const char *const file[] = { "/model.safetensors.index.json", "/config.json", "/a.safetensors", "" };
+    char path[128];
+    for (int i = 0; i < countof(file); i++) {
+        snprintf(path, sizeof path, "%s%s", index_dir, file[i]);
+        remove(path);
+    }
+}
+
+static int fuzz_index(const u8 *p, size_t n)
+{
+    static char index[96], config[96], shard[96];
+    char *dir = index_dir;
+    if (!*dir) {
+        snprintf(dir, sizeof index_dir, "/tmp/jetcl-fuzz-XXXXXX");
+        check(mkdtemp(dir) && !atexit(fuzz_index_remove), "no folder in /tmp");
+        snprintf(shard, sizeof shard, "%s/a.safetensors", dir);
+        snprintf(index, sizeof index, "%s/model.safetensors.index.json", dir);
+        snprintf(config, sizeof config, "%s/config.json", dir);
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "vit.embeddings.cls_token", CKPT_F32, 0, NULL, (f32[]){ 1 });
+        ckpt_save(c, shard);
+        ckpt_close(c);
+    }
+    file_save(index, p, n);
+    file_save(config, p, n);
+    fail_clear();
+    ckpt *c = ckpt_open(dir);
+    if (c)
+        visit(c);
+    else
+        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(), fail_message());
+    ckpt_close(c);
+    return 0;
+}
+
 #include "data_targets.h"
 
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
     { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
     { "pickle", fuzz_pickle },
-    { "legacy", fuzz_legacy },
+    { "legacy", fuzz_legacy }, { "onnx", fuzz_onnx }, { "numpy", fuzz_numpy }, { "index", fuzz_index },
     { "image", fuzz_image }, { "mat", fuzz_mat }, { "records", fuzz_records }, { "lists", fuzz_lists },
 };
 

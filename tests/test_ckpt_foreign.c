@@ -1,0 +1,205 @@
+/* test_ckpt_foreign.c: weights in files that were not made to hold weights: ONNX graphs, pickles of NumPy arrays. Files
+ * are built byte by byte here. */
+#include "ckpt_help.h"
+
+struct bytes { u8 p[4096]; size_t n; };
+
+static void add(struct bytes *b, const void *p, size_t n)
+{
+    assert_true(b->n + n <= sizeof b->p);
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
+static void add_text(struct bytes *b, const char *s) { add(b, s, strlen(s)); }
+
+/* ---- ONNX ---------------------------------------------------------------------------------------------- */
+
+static void field(struct bytes *b, int number, const void *p, size_t n)        /* of bytes, shorter than 16 kB */
+{
+    u8 head[3] = { (u8)(number << 3 | 2), (u8)(n | 128), (u8)(n >> 7) };
+    add(b, head, 3);
+    add(b, p, n);
+}
+
+static void number(struct bytes *b, int field, u8 v) { add(b, (u8[]){ (u8)(field << 3), v }, 2); }
+
+static struct bytes initialiser(const char *name, int type, u8 rows, u8 columns, int data, const void *p, size_t n)
+{
+    struct bytes t = { .n = 0 };
+    number(&t, 1, rows);
+    if (columns)
+        number(&t, 1, columns);
+    number(&t, 2, (u8)type);
+    field(&t, 8, name, strlen(name));
+    field(&t, data, p, n);
+    return t;
+}
+
+static struct bytes model(const struct bytes *graph)
+{
+    struct bytes m = { .n = 0 };
+    number(&m, 1, 8);
+    field(&m, 2, "test", 4);
+    field(&m, 7, graph->p, graph->n);
+    return m;
+}
+
+static const f32 values[6] = { 1, 2, 3, 4, 5, 6 };
+
+static ckpt *open_graph(const struct bytes *graph)
+{
+    static struct bytes m;
+    m = model(graph);
+    fail_clear();
+    return ckpt_open_bytes(m.p, m.n, "x");
+}
+
+static void initialisers_are_tensors(void **state)
+{
+    (void)state;
+    struct bytes g = { .n = 0 }, t = initialiser("a.weight", 1, 2, 3, 9, values, 24);
+    field(&g, 5, t.p, t.n);
+    t = initialiser("b", 1, 6, 0, 4, values, 24);    // float_data, packed
+    field(&g, 5, t.p, t.n);
+    t = initialiser("c", 7, 2, 0, 7, "\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11);       // 5, -1
+    field(&g, 5, t.p, t.n);
+    t = initialiser("text", 8, 1, 0, 6, "x", 1);
+    field(&g, 5, t.p, t.n);
+    ckpt *c = open_graph(&g);
+    if (!c)
+        fail_msg("%s", fail_message());
+    const char *example;
+    assert_string_equal(ckpt_format(c), "onnx");
+    assert_int_equal(ckpt_count(c), 3);
+    assert_int_equal(ckpt_skipped(c, &example), 1);
+    assert_memory_equal(tensor_data(ckpt_find(c, "a.weight")), values, 24);
+    assert_memory_equal(tensor_data(ckpt_find(c, "b")), values, 24);
+    const i64 *v = tensor_data(ckpt_find(c, "c"));
+    assert_true(v[0] == 5 && v[1] == -1);
+    ckpt_close(c);
+}
+
+/* A product's nameless weight has its layer's path and shape again. */
+static void nodes_name_their_weights(void **state)
+{
+    (void)state;
+    struct bytes g = { .n = 0 }, n = { .n = 0 }, t = initialiser("onnx::MatMul_7", 1, 2, 3, 9, values, 24);
+    field(&n, 1, "x", 1);
+    field(&n, 1, "onnx::MatMul_7", 14);
+    field(&n, 3, "/encoder/layer.0/mlp/fc1/MatMul", 31);
+    field(&n, 4, "MatMul", 6);
+    field(&g, 1, n.p, n.n);
+    field(&g, 5, t.p, t.n);
+    ckpt *c = open_graph(&g);
+    const tensor *w = c ? ckpt_find(c, "encoder.layer.0.mlp.fc1.weight") : NULL;
+    if (!w)
+        fail_msg("%s", fail_message());
+    assert_true(tensor_shape_is(w, 2, (i64[]){ 3, 2 }));
+    const f32 *v = tensor_data(w);
+    assert_true(v[0] == 1 && v[1] == 4 && v[2] == 2 && v[5] == 6);
+    ckpt_close(c);
+}
+
+static void damaged_graphs_are_refused(void **state)
+{
+    (void)state;
+    struct bytes g = { .n = 0 }, t = initialiser("a", 1, 2, 3, 9, values, 20);
+    field(&g, 5, t.p, t.n);
+    assert_null(open_graph(&g));
+    assert_non_null(strstr(fail_message(), "20 bytes, but its shape needs 24"));
+    g.n = 0;
+    t = initialiser("a", 1, 2, 3, 9, values, 24);
+    number(&t, 14, 1);
+    field(&g, 5, t.p, t.n);
+    assert_null(open_graph(&g));
+    assert_non_null(strstr(fail_message(), "another file"));
+    g.n = 0;
+    t = initialiser("a", 1, 2, 3, 9, values, 24);
+    field(&g, 5, t.p, t.n);
+    struct bytes m = model(&g);
+    for (size_t n = 5; n < m.n; n++) {               // cut anywhere
+        fail_clear();
+        ckpt *c = ckpt_open_bytes(m.p, n, "x");
+        assert_true(!c && fail_fault() == FAULT_DATA);
+    }
+}
+
+/* ---- pickles of arrays --------------------------------------------------------------------------------- */
+
+/* {'w': array} as protocol 4 writes it; order '<' or '>', fortran b"\x88" or b"\x89" */
+static struct bytes pickled(const char *order, const char *fortran, u8 size)
+{
+    struct bytes b = { .n = 0 };
+    add(&b, "\x80\4}\x8c\1w", 6);
+    add_text(&b, "cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK");
+    add(&b, "\0\x85" "C\1b\x87R(K\1K\2K\3\x86", 15);
+    add_text(&b, "cnumpy\ndtype\n\x8c");
+    add(&b, "\2f4\x89\x88\x87R(K\3\x8c\1", 12);
+    add_text(&b, order);
+    add_text(&b, "NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK");
+    add(&b, "\0tb", 3);
+    add_text(&b, fortran);
+    add(&b, "C", 1);
+    add(&b, &size, 1);
+    add(&b, values, size);
+    add_text(&b, "tbs.");
+    return b;
+}
+
+static void arrays_are_unpickled(void **state)
+{
+    (void)state;
+    static const struct { const char *order, *fortran; f32 second; } row[] = {
+        { "<", "\x89", 2 }, { "<", "\x88", 3 }, { ">", "\x89", 2 } };
+    for (int i = 0; i < countof(row); i++) {
+        struct bytes b = pickled(row[i].order, row[i].fortran, 24);
+        ckpt *c = ckpt_open_bytes(b.p, b.n, "x");
+        const tensor *t = c ? ckpt_find(c, "w") : NULL;
+        if (!t)
+            fail_msg("%s", fail_message());
+        assert_true(tensor_shape_is(t, 2, (i64[]){ 2, 3 }) && t->type == CKPT_F32);
+        u8 v[4];
+        memcpy(v, (const u8 *)tensor_data(t) + 4, 4);
+        if (*row[i].order == '>')
+            for (int k = 0; k < 2; k++) {
+                u8 keep = v[k];
+                v[k] = v[3 - k];
+                v[3 - k] = keep;
+            }
+        assert_memory_equal(v, &row[i].second, 4);
+        ckpt_close(c);
+    }
+    struct bytes b = pickled("<", "\x89", 20);
+    assert_null(ckpt_open_bytes(b.p, b.n, "x"));
+    assert_non_null(strstr(fail_message(), "20 bytes, but its shape needs 24"));
+    b = pickled("<", "\x89", 24);
+    for (size_t n = 3; n < b.n; n++) {
+        fail_clear();
+        assert_null(ckpt_open_bytes(b.p, n, "x"));
+        assert_true(fail_fault() == FAULT_DATA);
+    }
+}
+
+static void calls_are_refused(void **state)
+{
+    (void)state;
+    const char *text = "\x80\4cos\nsystem\n\x8c\2ls\x85R.";
+    assert_null(ckpt_open_bytes(text, strlen(text), "x"));
+    assert_non_null(strstr(fail_message(), "refused"));
+    text = "\x80\4}.";
+    assert_null(ckpt_open_bytes(text, strlen(text), "x"));
+    assert_non_null(strstr(fail_message(), "no NumPy arrays"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(initialisers_are_tensors),
+        cmocka_unit_test(nodes_name_their_weights),
+        cmocka_unit_test(damaged_graphs_are_refused),
+        cmocka_unit_test(arrays_are_unpickled),
+        cmocka_unit_test(calls_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
