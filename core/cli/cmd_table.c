@@ -8,7 +8,8 @@ static int table_cmd_run(struct cli *c)
     const char *only = cli_value(c, "only");
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
     if (cli_operands(c, 1, 1) ||
-        table_load(&t, c->arena, c->operands[0], c->out ? c->out : "runs", c->sets, c->n_sets))
+        table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs", c->sets,
+                   c->n_sets))
         return -1;
     if (c->dry_run)
         return table_list(stdout, &t), 0;

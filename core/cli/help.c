@@ -52,6 +52,12 @@ static int help_run(struct cli *c)
 {
     if (cli_operands(c, 0, 1))
         return -1;
+    if (cli_given(c, "completion"))
+        return help_completion(cli_value(c, "completion"));
+    if (cli_given(c, "experiments"))
+        return spec_shipped_list(stdout);
+    if (cli_given(c, "man"))
+        return help_manual(), 0;
     if (!c->n)
         return help_all(), 0;
     const struct command *cmd = cli_find(c->operands[0]);
@@ -63,6 +69,12 @@ static int help_run(struct cli *c)
                cmd->name);
     return 0;
 }
+static const struct cli_option options[] = {
+    { "experiments", NULL, "list the experiments and tables that are found by name" },
+    { "man", NULL, "print the manual page, for man" },
+    { "completion", "SHELL", "print completions for bash, zsh or fish" },
+    { 0 },
+};
 const struct command help_cmd = { "help", "explain a command, a key or a section of the experiment file",
                                   "help [COMMAND|KEY]",
-                                  { "jetcl help train", "jetcl help model.moe.noise" }, NULL, 0, help_run };
+                                  { "jetcl help train", "jetcl help model.moe.noise" }, options, 0, help_run };

@@ -216,8 +216,17 @@ int cli_operands(const struct cli *c, int lo, int hi)
     return 0;
 }
 
+const char *cli_find_file(struct cli *c, const char *name, const char *kind)
+{
+    const char *found = spec_find(c->arena, name, kind);
+    if (found && strcmp(found, name))
+        say(SAY_NORMAL, "%s: %s", name, found);
+    return found ? found : name;                  // reading it says what is wrong
+}
+
 int cli_spec(struct cli *c, const char *path, struct spec *s)
 {
+    path = path ? cli_find_file(c, path, "") : NULL;
     return spec_load(s, c->arena, path, c->sets, c->n_sets);
 }
 

@@ -15,6 +15,8 @@ struct general { struct say_options say; const char *devices, *seed, *threads; b
 int  options_read(struct cli *c, struct general *g, int argc, char **argv);
 int  options_log_level(void);                  /* what JETCL_LOG says */
 void help_command(const struct command *cmd);  /* its examples, usage and options on stdout */
+void help_manual(void);                        /* manual.c: the manual page on stdout */
+int  help_completion(const char *shell);       /* completion.c: 0, or -1 + fail(FAULT_USAGE) */
 /* NULL when there is none of this name. */
 const struct command *cli_find(const char *name);
 

@@ -35,6 +35,12 @@ const char *value_text(arena *a, const struct key *k, const void *field);
 /* "an integer, at least 1, or auto": for messages and the list. */
 const char *value_expected(arena *a, const struct key *k);
 
+/* write.c: a path without `.`, `x/..` and the working folder in front: however reached, a file is named alike. */
+const char *path_plain(arena *a, const char *path);
+/* shipped.c: a path written in an experiment that came with the program. What would lie beside experiments/, as
+ * `../runs/x`, is taken from the working folder: nobody writes into share/jetcl. Any other path stays. */
+const char *shipped_path(arena *a, const char *path);
+
 int spec_check(const struct spec *s);                   /* keys against each other */
 
 #endif

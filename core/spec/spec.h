@@ -99,6 +99,22 @@ void spec_list_json(FILE *f);
 /* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
 int  spec_help(FILE *f, const char *key);
 bool spec_is_section(const char *path);                    /* "model.moe" */
+/* The same rows for other programs to read: a section, then its keys. words: what a choice may be, each with a
+ * blank behind it; "" for any other type. Returns how many. */
+struct spec_row { const char *path, *help, *def, *values, *words; bool section; };
+int  spec_rows(arena *a, const struct spec_row **out);
+
+/* ---- experiments that come with the program ------------------------------------------------------------ */
+
+/* The file that `name` means: itself or NAME.yaml in the working folder, else one of the installed experiments
+ * (kind "tables": in tables/ first). NULL when there is none of that name. */
+const char *spec_find(arena *a, const char *name, const char *kind);
+const char *spec_shipped_folder(void);                     /* where they are; "" when nowhere */
+/* Their names, one per line. 0, or -1 + fail(FAULT_DATA). */
+int         spec_shipped_list(FILE *f);
+
+/* ---- identity ------------------------------------------------------------------------------------------ */
+
 /* Equal for experiments that compute the same: leaves out name, device, threads, data.workers, data.root,
  * recycle.statistics, log, keep, signal; paths count as seen from the working folder. */
 u64  spec_hash(const struct spec *s);

@@ -42,8 +42,7 @@ static bool outside_hash(const char *path)
     return false;
 }
 
-/* A path without `.`, `x/..` and the working folder in front: however reached, a file hashes the same. */
-static const char *plain_path(arena *a, const char *path)
+const char *path_plain(arena *a, const char *path)
 {
     char here[4096] = "", *out;
     if (!path[0] || !getcwd(here, sizeof here))
@@ -69,7 +68,7 @@ static const char *plain_path(arena *a, const char *path)
 static const char *hashed_value(arena *a, const struct spec *s, const struct key *k)
 {
     const void *field = key_field(k, s);
-    return k->type == TYPE_path ? plain_path(a, *(const char *const *)field) : value_text(a, k, field);
+    return k->type == TYPE_path ? path_plain(a, *(const char *const *)field) : value_text(a, k, field);
 }
 
 u64 spec_hash(const struct spec *s)
@@ -212,6 +211,24 @@ static int no_such_key(const char *key, const struct row *rows, const char **nam
                 : fail(FAULT_USAGE,
                        "no command or key '%s' (jetcl help lists commands, jetcl config --list the keys)",
                        key);
+}
+
+int spec_rows(arena *a, const struct spec_row **out)
+{
+    struct row *rows = arena_array(a, struct row, spec_key_count);
+    int n = all_rows(a, rows);
+    struct spec_row *shown = arena_array(a, struct spec_row, n);
+    for (int i = 0; i < n; i++) {
+        const struct key *k = rows[i].key;
+        shown[i] = (struct spec_row){ rows[i].path, k->help, "", "", "", rows[i].section };
+        if (rows[i].section)
+            continue;
+        shown[i].def = shown_default(k);
+        shown[i].values = value_expected(a, k);
+        shown[i].words = k->type == TYPE_choice ? k->checks : k->type == TYPE_flag ? "on off " : "";
+    }
+    *out = shown;
+    return n;
 }
 
 int spec_help(FILE *f, const char *key)

@@ -1,7 +1,7 @@
 /* yaml.c: text -> tree of struct yaml through libfyaml, and complaints that show the line. Experiment files
  * are small, so everything that could make a small file expensive (aliases, depth, size) is refused rather
  * than handled. */
-#include "spec/yaml.h"
+#include "spec/key.h"
 #include <errno.h>
 #include <libfyaml.h>
 #include <limits.h>
@@ -69,7 +69,7 @@ const char *place_path(arena *a, struct place at, const char *path)
         return arena_printf(a, "%s%s", home, path + 1);
     if (!path[0] || path[0] == '/' || !dir[0])
         return arena_printf(a, "%s", path);
-    return arena_printf(a, "%s/%s", dir, path);
+    return shipped_path(a, arena_printf(a, "%s/%s", dir, path));
 }
 
 /* ---- libfyaml's tree -> ours --------------------------------------------------------------------------- */
