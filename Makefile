@@ -20,20 +20,24 @@ KERNELS  := $(wildcard cl/*.cl cl/*.h cl/act.def cl/*_flags.def cl/cpu/*.cl cl/g
 TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 T        ?=
 
+# Quiet lines, `CC core/op/softmax.c`; V=1 shows the commands. $(call do,CC,command,what is shown)
+do = $(if $(V),$2,@echo '$1 $3'; $2)
+
 all: $(if $(wildcard core/cli/main.c),$(B)/jetcl,$(B)/libjetcl.a)   ## build the program
 $(B)/jetcl: $(OBJECTS)
-	$(CC) $(CFLAGS) $(SAN) -o $@ $^ $(LIBS)
+	$(call do,LD,$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(LIBS),$@)
 $(B)/%.o: %.c config.mak
 	@mkdir -p $(@D)
-	$(COMPILE) -c -o $@ $<
+	$(call do,CC,$(COMPILE) -c -o $@ $<,$<)
 $(B)/gen/%.o: $(B)/gen/%.c
-	$(COMPILE) -c -o $@ $<
+	$(call do,CC,$(COMPILE) -c -o $@ $<,$<)
 $(B)/libjetcl.a: $(LIBRARY)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call do,AR,ar rcs $@ $^,$@)
 $(B)/tests/%: tests/%.c $(B)/libjetcl.a
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests -o $@ $< $(B)/libjetcl.a $(TEST_LIBS) $(LIBS)
+	$(if $(strip $(TEST_LIBS)),,$(error the tests need cmocka: apt-get install libcmocka-dev, then ./configure))
+	$(call do,CC,$(COMPILE) -Itests -o $@ $< $(B)/libjetcl.a $(TEST_LIBS) $(LIBS),$<)
 
 # Kernel text becomes C strings, one per line; source.c puts a #line before each file.
 $(B)/gen/kernels.c: $(KERNELS) Makefile
@@ -61,6 +65,12 @@ check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/
 
 check-gpu: $(B)/jetcl                         ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
 	@python3 tests/gpu/check.py --jetcl $(B)/jetcl --out $(B)/gpu $(GPU)
+
+PYTHON ?= python3
+check-python: $(B)/jetcl                     ## PyTorch, NumPy, timm and the reference read what we write; PYTHON=
+	@mkdir -p $(B)/python $(B)/log
+	@$(PYTHON) -B tests/check_python.py $(B)/jetcl $(B)/python >$(B)/log/python.txt; rc=$$?; \
+	 cat $(B)/log/python.txt; [ $$rc = 0 ] && ! grep -q '^not ok' $(B)/log/python.txt
 
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers
 	$(MAKE) B=build/asan tests build/asan/jetcl \
@@ -122,11 +132,30 @@ bench: $(B)/jetcl                            ## kernels and whole steps; T=matmu
 size:                                        ## lines per folder
 	@for d in core/* cl data tests; do \
 	   printf '%7d %s\n' $$(cat $$(find $$d -name '*.[chl]*' -type f) /dev/null | wc -l) $$d; done
-install: $(B)/jetcl                          ## into prefix/bin
-	install -D $(B)/jetcl $(DESTDIR)$(prefix)/bin/jetcl
+# The program finds its experiments from its own place: an installation can be moved.
+bin     = $(DESTDIR)$(prefix)/bin
+share   = $(DESTDIR)$(prefix)/share
+man     = $(share)/man/man1/jetcl.1
+bashdir = $(share)/bash-completion/completions
+zshdir  = $(share)/zsh/site-functions
+fishdir = $(share)/fish/vendor_completions.d
+install: $(B)/jetcl                          ## program, experiments, manual page, completions into prefix; DESTDIR=
+	install -d $(bin) $(dir $(man)) $(bashdir) $(zshdir) $(fishdir)
+	install -m 755 $(B)/jetcl $(bin)/jetcl
+	@echo install experiments into $(share)/jetcl
+	@cd experiments && find . -type f -exec install -D -m 644 {} $(abspath $(share))/jetcl/experiments/{} \;
+	$(B)/jetcl help --man >$(man)
+	$(B)/jetcl help --completion bash >$(bashdir)/jetcl
+	$(B)/jetcl help --completion zsh >$(zshdir)/_jetcl
+	$(B)/jetcl help --completion fish >$(fishdir)/jetcl.fish
+uninstall:                                   ## remove what install put there
+	rm -f $(bin)/jetcl $(man) $(bashdir)/jetcl $(zshdir)/_jetcl $(fishdir)/jetcl.fish
+	rm -rf $(share)/jetcl
+deb: $(B)/jetcl                              ## a Debian package, build/jetcl_VERSION_ARCH.deb
+	@MAKE="$(MAKE)" sh packaging/deb.sh $(B)
 clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races check-gpu layers lint bench size install clean help FORCE
+.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import time
 
-NEEDS_MORE = {"races", "ckpt_python"}             # Oclgrind; torch
+NEEDS_MORE = {"races"}                            # Oclgrind
 
 
 def names(root="."):

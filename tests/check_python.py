@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""What jetcl converts must be read by the programs people use: ckpt_python.py JETCL FOLDER. Prints a line per
-check, as run.sh counts them; what is not installed is skipped by name. JETCL_REFERENCE: a checkout of the
-reference's sources."""
+"""What jetcl converts must be read by the programs people use: check_python.py JETCL FOLDER, by `make
+check-python`. Prints a line per check; what is not installed is skipped by name. JETCL_REFERENCE: a checkout of
+the reference's sources. Without Python the committed files of tests/golden (test_ckpt_golden.c) keep watch."""
 import importlib
 import os
 import subprocess
