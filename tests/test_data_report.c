@@ -153,7 +153,7 @@ static void fetches(void **state)
     assert_int_equal(data_fetch(&k, root, mirror, false), 0);           // there already: nothing is asked for
     shell("rm -r %s/got/toys", scratch());
     assert_int_equal(data_fetch(&k, root, mirror, false), -1);
-    assert_failed(FAULT_RUN, "run it again to go on");
+    assert_failed(FAULT_RUN, "run it again to continue");
 }
 
 /* A part of the file is there: only the rest comes. A wrong part is found out by the checksum, and all is
