@@ -112,6 +112,24 @@ try 'a plain file with names given' 0 'top-1 100.00 %' - \
     eval plain.pth --data few --set model.heads=2 --set 'data.classes=[ape, bee, cat]'
 try 'predict with a plain file' 0 ',2,"2",' - predict plain.pth photos/test/cat --set model.heads=2
 
+# B9: a folder as hubs have it, and shards joined by their index
+mkdir -p hub shards
+"$jetcl" convert $last hub/model.safetensors -q
+try 'a folder with model.safetensors' 0 'top-1 100.00 %' - eval hub --data photos
+cp hub/model.safetensors shards/model-00001-of-00001.safetensors
+names=$("$jetcl" inspect hub --json -q | sed -n 's/.*"name": "\([^"]*\)".*/\1/p')
+index() { printf '{"weight_map": {'; sep=; for n in $names; do printf '%s"%s": "%s"' "$sep" "$n" "$1"; sep=', '; done; printf '}}'; }
+index model-00001-of-00001.safetensors >shards/model.safetensors.index.json
+try 'shards by their index' 0 'top-1 100.00 %' - eval small.yaml shards
+try 'the index itself' 0 'top-1 100.00 %' - eval small.yaml shards/model.safetensors.index.json
+index gone.safetensors >shards/model.safetensors.index.json
+try 'a missing shard' 3 '' 'gone.safetensors: No such file' eval small.yaml shards
+index ../hub/model.safetensors >shards/model.safetensors.index.json
+try 'a shard elsewhere' 3 '' 'does not lie beside the index' eval small.yaml shards
+echo '{}' >shards/model.safetensors.index.json
+try 'an index of nothing' 3 '' 'no weight_map' eval small.yaml shards
+try 'a folder of something else' 3 '' 'a folder with no model.safetensors' eval photos
+
 # A7: values that are not numbers. 7f c0 00 00 is one, in place of the last four bytes of the file.
 cp $last nan.safetensors
 size=$(wc -c <nan.safetensors)

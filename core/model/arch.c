@@ -152,7 +152,8 @@ static int arch_check_config(const ckpt *c, const struct spec *s)
             return fail(FAULT_DATA, "%s: config.json says %s %.40s, but the tensors have %d", ckpt_path(c), row[i].key,
                         text, row[i].have);
     }
-    if (vit && ckpt_meta(c, "heads") && (s->model.heads < 1 || s->model.dim % s->model.heads))
+    const char *heads = ckpt_meta(c, "heads");
+    if (vit && heads && *heads && (s->model.heads < 1 || s->model.dim % s->model.heads))
         return fail(FAULT_DATA, "%s: says %.40s attention heads, which do not divide %d channels", ckpt_path(c),
                     ckpt_meta(c, "heads"), s->model.dim);
     return 0;
