@@ -190,9 +190,9 @@ static void test_draws(void **state)
     static f32 v[5][ALL], x[ALL];
     struct nn m = { graph_new(device), params_new(), true };
     node *in = graph_input(m.g, "x", F32, SHAPE(ROWS, COLS)), *kinds[4];
-    kinds[0] = nn_noise(&m, "a", in->shape, .125f, false);
-    kinds[1] = nn_noise(&m, "b", in->shape, .125f, true);
-    kinds[2] = nn_dropout(&m, in, "c", .4f);
+    kinds[0] = nn_noise(&m, "a", in->shape, 1, .125f, false);
+    kinds[1] = nn_noise(&m, "b", in->shape, 1, .125f, true);
+    kinds[2] = nn_dropout(&m, in, "c", 1, .4f);
     kinds[3] = nn_drop_path(&m, in, "d", .25f);
     for (int i = 0; i < 4; i++)
         node_keep(kinds[i]);

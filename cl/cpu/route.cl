@@ -45,11 +45,12 @@ static inline void draw_row(__local float16 *to, long wide, ulong seed, uint str
 }
 
 /* disp: both results, combine from `from` on. noise: the step buffer, or values. column: room for two rows of
- * s floats, rounded up to vectors: the columns' maxima, and the row's noise or the columns' sums. */
+ * s floats, rounded up to vectors: the columns' maxima, and the row's noise or the columns' sums. samples: of
+ * the batch, in the images, which are samples or heads of samples. */
 __kernel ALONE void route(__global const float *logits, __global const float *t_disp,
                           __global const float *t_comb, __global const float *noise, __global float *disp,
-                          long from, long n, long s, float std, uint stream, int flags,
-                          __local float16 *column)
+                          long from, long n, long s, float std, uint stream, long samples,
+                          int flags, __local float16 *column)
 {
     __global float *comb = disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
@@ -57,6 +58,8 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
     __global const uint *step = (__global const uint *)noise;
     const uint now = flags & DRAWN ? step[0] : 0;
     const ulong seed = flags & DRAWN ? (ulong)step[2] << 32 | step[1] : 0;
+    // noise is drawn for an image of the whole batch: STEP_BEFORE, STEP_OTHERS
+    const long place = (flags & DRAWN) && samples ? image + step[7] + image / samples * step[8] : image;
     __local float16 *top = column, *other = column + wide;
     for (long v = 0; v < wide; v++) {
         top[v] = -INFINITY;
@@ -66,7 +69,7 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
         const long row = at + i * s;
         float16 most = -INFINITY;
         if (flags & DRAWN)
-            draw_row(other, wide, seed, stream, now, (image * n + i) * wide, std);
+            draw_row(other, wide, seed, stream, now, (place * n + i) * wide, std);
         for (long j = 0; j < s; j += 16) {
             const long v = j / 16, left = s - j;
             const float16 l = load_16(logits + row + j, left, -INFINITY);

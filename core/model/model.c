@@ -10,6 +10,7 @@ static const struct model *const models[] = {
 node *model_build(struct nn *m, const struct spec *s, node *images)
 {
     check(s->model.classes > 0, "model.classes is still auto");
+    m->batch = node_dim(images, 0);
     for (int i = 0; i < countof(models); i++)
         if (!strcmp(models[i]->name, s->model.family))
             return models[i]->build(m, s, images);

@@ -129,8 +129,9 @@ static node *experts(struct nn *m, const struct spec *s, const struct moe *l, no
     if (s->model.moe.layer_scale)
         x = scale_offset(m, l, x, "scale_in");
     node *h = model_act(s)(expert_linear(m, s, l, x, "vit_fc1", hidden));               /* e (b s) hidden   */
-    h = nn_dropout(m, h, "drop1", rate_act);
-    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", rate);    /* e (b s) d        */
+    i64 slots = node_dim(x, 1) / MAX(1, m->batch);                                      /* of a sample      */
+    h = nn_dropout(m, h, "drop1", slots, rate_act);
+    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", slots, rate); /* e (b s) d        */
     if (s->model.moe.layer_scale)
         y = scale_offset(m, l, y, "scale_out");
     graph_pop(m->g, old);
@@ -157,7 +158,7 @@ static node *all_experts(struct nn *m, const struct spec *s, const struct moe *l
 static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l, node *y, struct sizes z)
 {
     struct shape per = SHAPE(s->model.moe.expert_drop_per == DROP_sample ? 1 : z.e, z.b, 1);
-    node *mask = nn_mask(m, "expert_drop", per, l->expert_drop);
+    node *mask = nn_mask(m, "expert_drop", per, 1, l->expert_drop);
     if (!mask)
         return y;
     return op_reshape(op_mul(op_reshape(y, SHAPE(z.e, z.b, z.s * z.d)), mask), y->shape);
@@ -303,7 +304,8 @@ node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x
     f64 std = s->model.moe.noise == NOISE_ONE_OVER_E ? 1 / (f64)z.e : s->model.moe.noise;
     node *token = split_heads(x, z);                                                    /* (h b) n k        */
     node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)    */
-    node *noise = nn_noise(m, "noise", logits->shape, (f32)std, s->model.moe.noise_when == NOISE_always);
+    node *noise = nn_noise(m, "noise", logits->shape, node_dim(logits, 1), (f32)std,
+                           s->model.moe.noise_when == NOISE_always);
     struct routing w = moe_routing(m, s, logits, noise);
     tap_weights(m, w.disp, "dispatch", z, z.e, z.s);
     tap_weights(m, w.comb, "combine", z, 1, z.e * z.s);

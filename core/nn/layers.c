@@ -60,18 +60,23 @@ static node *given(const struct nn *m, const char *name)
     return m->n_given ? find(m->given, m->n_given, scoped(m->g, name)) : NULL;
 }
 
-node *nn_mask(struct nn *m, const char *name, struct shape s, f32 rate)
+static node *by_sample(const struct nn *m, node *drawn, i64 together)
 {
-    node *mask = given(m, name);
-    return mask || !m->train || rate <= 0 ? mask : op_keep_mask(m->g, s, 1 - rate);
+    return m->batch ? op_by_sample(drawn, together, m->batch) : drawn;
 }
 
-node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool always)
+node *nn_mask(struct nn *m, const char *name, struct shape s, i64 together, f32 rate)
+{
+    node *mask = given(m, name);
+    return mask || !m->train || rate <= 0 ? mask : by_sample(m, op_keep_mask(m->g, s, 1 - rate), together);
+}
+
+node *nn_noise(struct nn *m, const char *name, struct shape s, i64 together, f32 std, bool always)
 {
     node *noise = given(m, name);
     if (noise)
         return op_scale(noise, std);
-    return std > 0 && (m->train || always) ? op_normal(m->g, s, std) : NULL;
+    return std > 0 && (m->train || always) ? by_sample(m, op_normal(m->g, s, std), together) : NULL;
 }
 
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias)
@@ -96,9 +101,9 @@ node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps)
     return y;
 }
 
-node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate)
+node *nn_dropout(struct nn *m, node *x, const char *name, i64 together, f32 rate)
 {
-    node *mask = nn_mask(m, name, x->shape, rate);
+    node *mask = nn_mask(m, name, x->shape, together, rate);
     return mask ? op_mul(x, mask) : x;
 }
 
@@ -107,7 +112,7 @@ node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate)
     struct shape s = x->shape;
     for (int i = 1; i < s.nd; i++)
         s.d[i] = 1;
-    node *mask = nn_mask(m, name, s, rate);
+    node *mask = nn_mask(m, name, s, 1, rate);
     return mask ? op_mul(x, mask) : x;
 }
 

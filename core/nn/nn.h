@@ -72,6 +72,7 @@ struct nn {
     graph      *g;
     params     *p;
     bool        train;                            /* dropout, noise and drop path are drawn */
+    i64         batch;                            /* samples, each with its own draws; 0: draws go by place */
     struct tap *taps;                             /* named activations, for probe, recycling and analysis */
     size_t      n_taps, cap_taps;
     struct tap *given;                            /* nn_give's */
@@ -92,14 +93,16 @@ node *nn_find_tap(const struct nn *m, const char *name);           /* NULL when 
  * mask that is divided by its keep already. So the draws of another framework can be injected. Before the
  * model is built. */
 void  nn_give(struct nn *m, const char *name, node *n);
-/* The random tensor "<scope>.<name>": what was given, else drawn; NULL: neither (rate 0, or not training). */
-node *nn_mask(struct nn *m, const char *name, struct shape s, f32 rate);               /* 1/(1-rate) or 0 */
-node *nn_noise(struct nn *m, const char *name, struct shape s, f32 std, bool always);  /* N(0, std^2) */
+/* The random tensor "<scope>.<name>": what was given, else drawn; NULL: neither (rate 0, or not training).
+ * together: how many rows in a row belong to one sample. */
+node *nn_mask(struct nn *m, const char *name, struct shape s, i64 together, f32 rate); /* 1/(1-rate) or 0 */
+/* N(0, std^2) */
+node *nn_noise(struct nn *m, const char *name, struct shape s, i64 together, f32 std, bool always);
 
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias);      /* (... in) -> (... out) */
 node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
 /* Of single elements, and of whole samples (axis 0; Huang et al. 2016); neither unless training. */
-node *nn_dropout(struct nn *m, node *x, const char *name, f32 rate);
+node *nn_dropout(struct nn *m, node *x, const char *name, i64 together, f32 rate);
 node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                /* x gamma, per channel */
 node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);               /* tap "proj.in" */

@@ -48,13 +48,14 @@ bool map_draws(const node *n)
     return false;
 }
 
-bool map_drawn(const node *n, f32 *scale, u32 *stream)
+bool map_drawn(const node *n, f32 *scale, u32 *stream, i64 *samples)
 {
     const struct map_args *m = n->args;
     if (n->op != &map_op || m->n != 1 || m->step[0].row != MAP_normal)
         return false;
     *scale = m->step[0].c;
     *stream = m->step[0].stream;
+    *samples = m->step[0].samples;
     return true;
 }
 
@@ -143,6 +144,18 @@ static node *map2(int row, node *a, node *b)
 #undef MAP1
 #undef MAP1C
 #undef MAP2
+
+node *op_by_sample(node *drawn, i64 together, i64 samples)
+{
+    struct map_step *s = &((struct map_args *)drawn->args)->step[0];
+    i64 rows = shape_count(s->shape) / MAX(1, node_dim(drawn, -1));
+    check(map_draws(drawn) && together > 0 && samples > 0 && rows % (together * samples) == 0,
+          "%lld rows of %lld samples in %s", (long long)together, (long long)samples,
+          shape_text(drawn->g->a, s->shape));
+    s->together = together;
+    s->samples = samples;
+    return drawn;
+}
 
 node *op_expand(node *x, struct shape s) { return single(x->g, MAP_copy, 0, (node *[4]){ x }, 0, s); }
 

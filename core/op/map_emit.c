@@ -64,7 +64,8 @@ void map_emit(const node *n, launches *list)
         if (takes_constant(&m->step[i]))
             k.args[c++] = (arg)ARG_REAL(m->step[i].c);
         if (takes_stream(&m->step[i]))
-            k.args[c++] = (arg)ARG_INT(m->step[i].stream);
+            k.args[c++] = (arg)ARG_LONG4(m->step[i].stream, m->step[i].together,
+                                         m->step[i].together * m->step[i].samples, 0);
     }
     launch_add(list, &k);
 }

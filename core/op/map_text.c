@@ -32,13 +32,13 @@ bool map_has_shape(const node *n, int k)
 }
 
 /* Merging the columns into the row before would move a random number to another element unless rows fill
- * whole blocks of 16, the unit in which devices draw them. */
+ * whole blocks of 16, the unit in which devices draw them; and the rows of a sample must be told from others. */
 static bool splits_blocks(const node *n)
 {
     const struct map_args *m = n->args;
     for (int i = 0; i < m->n; i++) {
         struct shape s = m->step[i].shape;
-        if (!map_rows[m->step[i].row].arity && s.nd && s.d[s.nd - 1] % 16)
+        if (!map_rows[m->step[i].row].arity && s.nd && (s.d[s.nd - 1] % 16 || m->step[i].samples))
             return true;
     }
     return false;
@@ -159,7 +159,7 @@ static void put_arguments(text *t, const node *n, const struct layout *l)
         if (map_uses(map_rows[m->step[i].row].text[m->step[i].which], "c"))
             put(t, ", float k%d", i);
         if (!map_rows[m->step[i].row].arity)
-            put(t, ", uint stream%d", i);
+            put(t, ", long4 drawn%d", i);
     }
     put(t, ")\n");
 }
@@ -187,11 +187,11 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
     for (int i = 0; i < m->n; i++)
         if (!map_rows[m->step[i].row].arity) {
             bool along = along_row(l, n->n_in + i);
-            put(t, "const long w%d = (", i);
+            put(t, "const long w%d = row_of_batch(", i);
             put_base(t, l, n->n_in + i, true);
-            put(t, ") * %s;\n", along ? "((cols + 15) / 16 * 16)" : "16");  // rng.c: rows start a block of 16
+            put(t, ", drawn%d, before, others) * %s;\n", i, along ? "((cols + 15) / 16 * 16)" : "16");  // rng.c: rows start a block of 16
             if (!along)
-                put(t, "const V u%d = (V)(draw(seed, now, stream%d, w%d));\n", i, i, i);
+                put(t, "const V u%d = (V)(draw(seed, now, (uint)drawn%d.x, w%d));\n", i, i, i);
         }
     for (int i = 0; i < m->n; i++)
         if (!step_along_row(n, l, i))
@@ -213,7 +213,8 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
     for (int k = 0; k < n->n_in; k++)           // read once: a compiler cannot know that `out` lies elsewhere
         if (!map_has_shape(n, k))
             put(t, "const uint now = step%d[0];\n"
-                   "const ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n", k, k, k);
+                   "const ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n"
+                   "const long before = step%d[7], others = step%d[8];\n", k, k, k, k, k);
     put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
            "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
@@ -225,7 +226,7 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
                  : "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\n");
     for (int i = 0; i < m->n; i++)
         if (draws_along_row(n, l, i))
-            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, stream%d, w%d + first);\n", i, i, i, i);
+            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, (uint)drawn%d.x, w%d + first);\n", i, i, i, i);
     if (drawn)
         put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
     put(t, "const long left = c1 - j;\n");

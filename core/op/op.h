@@ -36,7 +36,13 @@ extern const int            map_row_count;
 #define MAX_STEPS 24
 /* One formula of a chain: its row, which of the row's texts, and its operands (>= 0: an operand of the node,
  * < 0: the result of step -1-k). */
-struct map_step { int row, which, in[4], n_in; f32 c; u32 stream; struct shape shape /* of a random row */; };
+struct map_step {
+    int row, which, in[4], n_in;
+    f32 c;
+    u32 stream;                                   /* of a random row, as all below */
+    struct shape shape;
+    i64 together, samples;                        /* op_by_sample's, or 0 */
+};
 struct map_args { struct shape shape; int n; struct map_step step[MAX_STEPS]; };
 extern const op map_op;
 bool  map_is(const node *n, const char *row, int which);       /* nothing but this text of this row? */
@@ -44,7 +50,12 @@ enum act map_act(const node *n, int which);       /* the activation of which it 
 void  map_become_mul(node *n, node *a, node *b);  /* for fuse/ */
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
 bool  map_fits(const node *n);                    /* do its operands and constants fit in one launch? */
-bool  map_drawn(const node *n, f32 *scale, u32 *stream);       /* is it op_normal's? */
+/* Is it op_normal's? Then what it draws. */
+bool  map_drawn(const node *n, f32 *scale, u32 *stream, i64 *samples);
+/* Says where the samples of a batch lie in a drawn tensor: `together` rows (of its last axis) belong to one of
+ * `samples`, and so on, once or several times over. What is drawn then depends on a sample's place in the whole
+ * batch (STEP_BEFORE, STEP_OTHERS). Returns it. */
+node *op_by_sample(node *drawn, i64 together, i64 samples);
 
 /* ---- matmul.c ------------------------------------------------------------------------------------------ */
 

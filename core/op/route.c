@@ -9,7 +9,7 @@ enum {
 #include "cl/route_flags.def"
 #undef FLAG
 };
-struct route_args { int flags; f32 std; u32 stream; };
+struct route_args { int flags; f32 std; u32 stream; i64 samples; };
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }
 static i64 tokens_of(const node *x) { return node_dim(x, 1); }
@@ -65,7 +65,8 @@ static void route_emit(const node *n, launches *l)
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
                   ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home),
                   ARG_LONG(second(x)), ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std),
-                  ARG_INT(a->stream), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 2)) } });
+                  ARG_INT(a->stream), ARG_LONG(a->samples), ARG_INT(a->flags),
+                  ARG_LOCAL(column_bytes(x, 2)) } });
 }
 
 static void route_vjp(node *n, node *g, node *dx[])
@@ -112,7 +113,7 @@ struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, b
         return route_composed(logits, t_disp, t_comb, noise, entmax);
     struct route_args a = { .flags = entmax ? ENTMAX : 0 };
     node *in[4] = { logits, t_disp, t_comb, noise };
-    if (noise && map_drawn(noise, &a.std, &a.stream)) {
+    if (noise && map_drawn(noise, &a.std, &a.stream, &a.samples)) {
         a.flags |= DRAWN;
         in[3] = graph_step(logits->g);
     } else if (noise) {

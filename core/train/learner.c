@@ -48,6 +48,8 @@ static int learner_build(struct learner *l)
     graph_step(l->g);
     node *logits = model_build(&m, s, l->images);
     node *loss = op_mean(op_cross_entropy(logits, l->targets, (f32)s->augment.smoothing));
+    if (l->part_size < s->train.batch)            // its share of the batch's mean: parts are summed
+        loss = op_scale(loss, (f32)((f64)l->part_size / s->train.batch));
     node **wrt = arena_array(l->g->a, node *, l->p->n), **grads = arena_array(l->g->a, node *, l->p->n);
     range *home = arena_array(l->g->a, range, l->p->n);
     range *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
@@ -139,19 +141,21 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
             if (mem_fill(l->d, l->p->slabs[k].grad, 0))
                 return -1;
     for (int part = 0; part < l->parts; part++) {
-        w.u[STEP_NUMBER] = (u32)(l->step * l->parts + part);
+        w.u[STEP_NUMBER] = (u32)l->step;
+        w.u[STEP_BEFORE] = (u32)(part * l->part_size);
+        w.u[STEP_OTHERS] = (u32)(b->n - l->part_size);
         const f32 *targets = b->soft_labels + part * node_count(l->targets);
         if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
             || mem_write_later(l->d, l->targets->home, targets) || learner_run(l, l->g, &w))
             return -1;
-        l->summed++;
     }
+    l->summed++;
     l->step++;
     w.u[STEP_NUMBER] = (u32)l->step;
     w.f[STEP_LR] = (f32)(s->optim.lr * lr_factor);
     w.f[STEP_BIAS1] = (f32)(1 - pow(s->optim.betas.v[0], (f64)l->step));
     w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
-    w.f[STEP_GRAD_SCALE] = 1.0f / (f32)l->parts;
+    w.f[STEP_GRAD_SCALE] = 1;
     if (learner_run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
     if (mem_read_later(l->d, l->optim.norm, &l->square[l->step % STEPS_AHEAD]))
@@ -180,7 +184,7 @@ int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
         || mem_fill(l->d, l->loss_sum, 0))
         return -1;
     *loss = sum / (f64)MAX(1, l->summed);
-    *grad_norm = sqrt(square) / l->parts;
+    *grad_norm = sqrt(square);
     l->summed = 0;
     return 0;
 }

@@ -50,7 +50,7 @@ struct learner {
     range   *ema_slabs;
     graph   *ema_graph;
     i64      step;                                /* optimiser steps done */
-    i64      summed;                              /* parts in loss_sum */
+    i64      summed;                              /* steps in loss_sum */
     step_words ring[STEPS_AHEAD];
     fence    done[STEPS_AHEAD];
     i64      runs;                                /* graphs enqueued, for the ring */
