@@ -229,9 +229,10 @@ static void test_metrics(void **state)
     assert_true(llabs((long long)timegm(&tm) - (long long)time(NULL)) < 60);
     json_decref(train), json_decref(eval), json_decref(event);
     now = 500;                                    // the seconds of earlier parts count
+    assert_int_equal(file_save("metrics/ckpt/last.state", "", 0), 0);
     r = opened("", "metrics", true);
     now = 502;
-    assert_int_equal(report_event(r, "resume", 21), 0);
+    assert_int_equal(report_resume(r, 21, 21), 0);
     struct run_result out;
     report_result(r, a, &out);
     assert_true(out.seconds == 12 && out.n_evals == 1 && out.top1 == 12.5);

@@ -38,7 +38,7 @@ static int end(void **state)
 static struct table loaded(const char *text, int n, const struct spec_set *sets)
 {
     struct table t;
-    if (table_load(&t, a, file("t.yaml", text), "runs", sets, n))
+    if (table_load(&t, a, file("t.yaml", text), "runs", sets, n, false))
         fail_msg("%s", fail_message());
     return t;
 }
@@ -47,7 +47,7 @@ static void refused(const char *text, const char *message)
 {
     struct table t;
     fail_clear();
-    assert_int_equal(table_load(&t, a, file("t.yaml", text), "runs", NULL, 0), -1);
+    assert_int_equal(table_load(&t, a, file("t.yaml", text), "runs", NULL, 0, false), -1);
     assert_int_equal(fail_fault(), FAULT_USAGE);
     if (strncmp(fail_message(), message, strlen(message)))
         fail_msg("for <%s>\n got <%s>\nwant <%s>", text, fail_message(), message);
@@ -230,7 +230,7 @@ static void test_refusals(void **state)
             "seeds x: seed: 'x' is not an integer");
     refused("columns: [a]\nrows: 3", "t.yaml:2:7: rows must be a list");
     struct table t;
-    assert_int_equal(table_load(&t, a, "nowhere.yaml", "runs", NULL, 0), -1);
+    assert_int_equal(table_load(&t, a, "nowhere.yaml", "runs", NULL, 0, false), -1);
 }
 
 int main(void)

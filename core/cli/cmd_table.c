@@ -7,15 +7,16 @@ static int table_cmd_run(struct cli *c)
     struct table t;
     const char *only = cli_value(c, "only");
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
+    bool collect = cli_given(c, "collect"), status = cli_given(c, "status");
     if (cli_operands(c, 1, 1) ||
         table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs", c->sets,
-                   c->n_sets))
+                   c->n_sets, collect || status))
         return -1;
-    if (c->dry_run)
-        return table_list(stdout, &t), 0;
+    if (c->dry_run || status)
+        return table_list(stdout, &t, status), 0;
     if (only && !table_has(&t, only))
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
-    int rc = cli_given(c, "collect") ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
+    int rc = collect ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
         return fail(FAULT_STOPPED, "stopped by a signal; finished runs are saved, the same command continues");
     const char *why = arena_printf(c->arena, "%s", fail_message());   // printing has faults of its own
@@ -26,7 +27,8 @@ static int table_cmd_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "collect", NULL, "run nothing: show what is there" },
+    { "collect", NULL, "run nothing: show what is there, of other devices and versions too" },
+    { "status", NULL, "run nothing: show which experiments are done, and which process runs which" },
     { "only", "TEXT", "run only the cells with TEXT in \"ROW / COLUMN\"" },
     { "best", NULL,
       "accuracy of the best epoch (chosen on the images it is reported for) in place of the last" },

@@ -6,11 +6,9 @@
 
 /* ---- run_folder.c ---------------------------------------------------------------------------------------- */
 
-/* The folder o asks for, made if need be, in a; *resumed tells whether there is a run to continue. NULL + fail. */
-const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed);
 /* A run's name as one of files: no separators, nothing a shell or another system would trip over. */
 const char *folder_name(arena *a, const char *name);
-void        folder_latest(const char *dir);                     /* the link beside it */
+void        folder_latest(const char *dir, bool move);          /* the link beside it; move: even if it is there */
 
 /* ---- env.c --------------------------------------------------------------------------------------------- */
 
@@ -24,13 +22,15 @@ void           env_close(struct inputs *in);                    /* NULL is fine 
 
 /* Evaluations and seconds of the parts of a run before a resume. */
 struct past { struct run_eval *evals; size_t n, cap; f64 seconds; };
-/* From metrics.jsonl; of a step logged twice the later line counts. */
-void past_read(const char *path, arena *a, struct past *p);
+/* From metrics.jsonl; of a step logged twice the later line counts. 0, or -1 + fail(FAULT_DATA). */
+int  past_read(const char *path, arena *a, struct past *p);
 /* Cuts off half a line at the end, which a crash may leave. 0, or -1 + fail. */
 int  repair_lines(const char *path);
+/* Cuts off from the first line that is of a later step, or of a later evaluation than that of step `evaluated`. */
+int  repair_cut(const char *path, i64 step, i64 evaluated);
 /* Warns when the run continues with other settings than config.yaml says it had. */
 void repair_warn(const char *config, arena *a, const struct spec *s);
-/* Removes the checkpoints of the run that was here before. */
+/* Removes what the run that was here before wrote, but config.yaml, env.json and metrics.jsonl, which are written anew. */
 void repair_clear(const char *dir);
 
 /* ---- progress.c ---------------------------------------------------------------------------------------- */

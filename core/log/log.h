@@ -35,24 +35,55 @@ int result_load(arena *a, const char *dir, struct run_result *r);
 /* Writes it, atomically. 0 or -1 + fail. */
 int result_save(const char *dir, const struct run_result *r);
 
-/* ---- metrics.c, progress.c: the run folder and the progress line --------------------------------------- */
+/* ---- lock.c: one owner for a folder, on one machine or on many with a common file system --------------- */
 
+typedef struct lock lock;
+struct lock_owner { char host[65], boot[64], space[64], since[32]; long pid; unsigned long long start; bool alive; };
+/* Takes dir/lock. 0; 1 when a living process has it (fail_message() says which); -1 + fail(FAULT_RUN). The lock of a
+ * dead one is taken over, with a warning. Its own thread keeps it fresh until lock_drop (NULL is fine). */
+int  lock_take(const char *dir, lock **out);
+void lock_drop(lock *l);
+/* Did another machine take it, because nothing was seen of us for minutes? Then nothing more may be written. */
+bool lock_lost(lock *l);
+/* Who has it? 0; 1: nobody; -1 + fail. */
+int  lock_look(const char *dir, struct lock_owner *o);
+
+/* ---- run_folder.c -------------------------------------------------------------------------------------- */
+
+struct run_folder;
+/* What becomes of the link runs/NAME/latest: points to this run; only if there is none yet; nothing. */
+enum latest { LATEST_MOVES, LATEST_IF_NONE, LATEST_STAYS };
 struct run_options {
     const char *out;                        /* the run folder; NULL: runs/NAME/TIME */
     const char *resume;                     /* NULL: a new run; "": go on in `out` or the newest; else a run
-                                             * folder or a checkpoint */
-    bool        force;                      /* use a folder that is not empty: what a run left there goes */
+                                             * folder or a checkpoint beside which its .state lies */
+    bool        force;                      /* use a run folder that is not empty: what a run wrote there goes */
+    enum latest latest;
+    const struct run_folder *folder;        /* claimed already; NULL: report_open does */
     u64         hash;                       /* for result.json; 0: spec_hash() of what report_open gets */
     int         argc;                       /* command line, for env.json */
     char      **argv;
 };
 
+/* dir: where the run lives; resumed: a run begun earlier continues, from `state` (NULL: it saved none yet, and
+ * begins again). made: folders that folder_claim made. */
+struct run_folder { const char *dir, *state; bool resumed; int made; lock *lock; };
+/* Finds the folder o asks for, refuses what may not be used, and locks it; nothing in it is changed but that half
+ * files of dead owners go. Strings lie in a. 0; 1: another process works there; -1 + fail: FAULT_USAGE for a folder
+ * that is not empty, or with --force no run's or one that holds an input; FAULT_DATA for nothing to resume. */
+int  folder_claim(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f);
+/* Unlocks it, and removes what folder_claim made if nothing was put there. */
+void folder_release(struct run_folder *f);
+
+/* ---- metrics.c, progress.c: the run folder and the progress line --------------------------------------- */
+
 typedef struct report report;
-/* Makes or finds the run folder, writes config.yaml and env.json, opens metrics.jsonl and log.txt, points
- * `latest` here. device may be NULL. NULL + fail(FAULT_USAGE) for a folder that is not empty, FAULT_RUN when
- * it cannot be written. */
+/* Claims the run folder (or takes o->folder, which stays the caller's), removes what a run wrote with o->force, writes
+ * config.yaml and env.json, opens metrics.jsonl and log.txt, sets `latest`. device may be NULL. NULL + fail as
+ * folder_claim, FAULT_RUN when it cannot be written. */
 report     *report_open(const struct spec *s, const struct run_options *o, const struct dev_info *device);
-const char *report_path(report *r, const char *name);   /* a file of the folder; "": itself; lives with r */
+const char *report_state(const report *r);              /* the state to continue from, or NULL */
+const char *report_path(report *r, const char *name);   /* a file of the folder, until eight calls later; "": itself */
 
 /* After every step: `at` of the epoch's `of` steps are done; images, and data_s seconds spent waiting for
  * data, count from the start of the program. Redraws the progress line, at most ten times a second. */
@@ -63,8 +94,11 @@ void report_tick(report *r, const struct report_tick *t);
 struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm; u64 mem; };
 int  report_step(report *r, const struct report_step *s);
 int  report_eval(report *r, const struct run_eval *e);
-/* {"event":"resume","step":...}. A resume forgets evaluations behind its step: they come again. */
+/* {"event":"resume","step":...}. */
 int  report_event(report *r, const char *event, i64 step);
+/* The run continues after `step`; evaluations up to step `evaluated` count. What metrics.jsonl has beyond comes again,
+ * and goes. Also writes the event. */
+int  report_resume(report *r, i64 step, i64 evaluated);
 /* Fills in what was reported; the caller adds reason, params, flops, memory and skipped, and finishes:
  * result.json is there, so the run is complete. */
 void report_result(const report *r, arena *a, struct run_result *out);

@@ -8,7 +8,11 @@
 
 struct report {
     arena        *arena;
-    const char   *dir;
+    const char   *dir, *state;
+    struct run_folder own;                                 /* claimed here */
+    lock         *lock;
+    char          paths[8][4200];                          /* of report_path, in turn: nothing grows with a run */
+    int           n_paths;
     struct inputs *inputs;
     FILE         *metrics;
     tensorboard  *board;
@@ -42,9 +46,14 @@ static json_t *stamped(const char *split, int epoch, i64 step)
 /* Takes over j. */
 static int write_line(report *r, json_t *j)
 {
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));     // as result.json has them
     json_decref(j);
     check(text, "a metrics line that is not valid JSON");
+    if (lock_lost(r->lock)) {
+        free(text);
+        return fail(FAULT_RUN, "%s: another process has taken over the folder, after minutes in which this one was "
+                    "not seen", r->dir);
+    }
     bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics);
     free(text);
     if (bad)
@@ -57,18 +66,22 @@ static int write_line(report *r, json_t *j)
 static int open_files(report *r, const struct spec *s, bool resumed)
 {
     const char *metrics = report_path(r, "metrics.jsonl");
+    bool continued = resumed && r->state;
+    if (continued && past_read(metrics, r->arena, &r->past))
+        return -1;
     if (file_mkdirs(report_path(r, "ckpt")))
         return -1;
     unlink(report_path(r, "result.json"));                 // complete no more
     if (!resumed)
-        repair_clear(report_path(r, "ckpt"));
-    if (resumed) {
+        repair_clear(r->dir);
+    if (continued) {
         if (repair_lines(metrics))
             return -1;
-        past_read(metrics, r->arena, &r->past);
         repair_warn(report_path(r, "config.yaml"), r->arena, s);
     }
-    r->metrics = fopen(metrics, resumed ? "a" : "w");
+    if (resumed && !r->state)
+        say(SAY_NORMAL, "%s: the run there was ended before its first save: it begins again", r->dir);
+    r->metrics = fopen(metrics, continued ? "a" : "w");
     if (!r->metrics)
         return fail(FAULT_RUN, "%s: cannot write: %s", metrics, strerror(errno));
     if (s->log.tensorboard && !(r->board = tensorboard_open(r->arena, report_path(r, "tb"))))
@@ -80,24 +93,37 @@ report *report_open(const struct spec *s, const struct run_options *o, const str
 {
     arena *a = arena_open("report");
     report *r = arena_one(a, report);
-    bool resumed;
+    const struct run_folder *f = o->folder;
     *r = (report){ .arena = a, .hash = o->hash ? o->hash : spec_hash(s), .started = clock_now(),
                    .speed = { .epochs = s->train.epochs, .eval_every = s->eval.every,
                               .step_limit = s->train.steps, .step.loss = NAN } };
-    r->dir = folder_choose(a, s, o, &resumed);
-    if (!r->dir || open_files(r, s, resumed) ||
+    if (!f && !folder_claim(a, s, o, &r->own))
+        f = &r->own;
+    if (f) {
+        r->dir = f->dir;
+        r->state = f->state;
+        r->lock = f->lock;
+    }
+    if (!f || open_files(r, s, f->resumed) ||
         !(r->inputs = env_write(a, r->dir, s, o, device))) {
         report_close(r);
         return NULL;
     }
-    folder_latest(r->dir);
+    if (o->latest != LATEST_STAYS)
+        folder_latest(r->dir, o->latest == LATEST_MOVES);
     return r;
 }
 
 const char *report_path(report *r, const char *name)
 {
-    return name[0] ? arena_printf(r->arena, "%s/%s", r->dir, name) : r->dir;
+    if (!name[0])
+        return r->dir;
+    char *path = r->paths[r->n_paths++ % countof(r->paths)];
+    snprintf(path, sizeof r->paths[0], "%s/%s", r->dir, name);
+    return path;
 }
+
+const char *report_state(const report *r) { return r->state; }
 
 void report_close(report *r)
 {
@@ -108,6 +134,7 @@ void report_close(report *r)
         fclose(r->metrics);
     tensorboard_close(r->board);
     env_close(r->inputs);
+    folder_release(&r->own);
     arena_close(r->arena);
 }
 
@@ -177,10 +204,15 @@ int report_eval(report *r, const struct run_eval *e)
 
 int report_event(report *r, const char *event, i64 step)
 {
-    while (!strcmp(event, "resume") && r->past.n && r->past.evals[r->past.n - 1].step > step)
-        r->past.n--;
     return write_line(r, json_pack("{s:s, s:I, s:o}", "event", event, "step", (json_int_t)step,
                                    "run_s", json_number(run_seconds(r))));
+}
+
+int report_resume(report *r, i64 step, i64 evaluated)
+{
+    while (r->past.n && r->past.evals[r->past.n - 1].step > evaluated)
+        r->past.n--;
+    return repair_cut(report_path(r, "metrics.jsonl"), step, evaluated) || report_event(r, "resume", step) ? -1 : 0;
 }
 
 void report_result(const report *r, arena *a, struct run_result *out)

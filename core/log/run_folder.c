@@ -1,4 +1,5 @@
-/* run_folder.c: where a run lives, and the `latest` link. */
+/* run_folder.c: where a run lives, who may write there, and the `latest` link. Finding a folder only looks; what is
+ * in the way is refused before anything is made. */
 #include "log/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -13,12 +14,13 @@ static bool is_folder(const char *path)
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+/* Locks do not count. */
 static bool is_empty(const char *path)
 {
     DIR *d = opendir(path);
     int n = 0;
     for (struct dirent *e; d && (e = readdir(d));)
-        n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+        n += strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && !text_starts(e->d_name, "lock");
     if (d)
         closedir(d);
     return !n;
@@ -39,6 +41,8 @@ const char *folder_name(arena *a, const char *name)
     return out;
 }
 
+/* ---- which ----------------------------------------------------------------------------------------------- */
+
 static const char *new_folder(arena *a, const struct spec *s)
 {
     time_t now = time(NULL);
@@ -56,52 +60,193 @@ static const char *new_folder(arena *a, const struct spec *s)
     return dir;
 }
 
-/* --resume=X: a run folder, or a checkpoint in one (DIR/ckpt/last.safetensors). */
-static const char *folder_of_checkpoint(arena *a, const char *path)
+/* --resume=RUN/ckpt/X.safetensors: that run, from the state that was saved with X. */
+static int folder_of_checkpoint(arena *a, const char *path, struct run_folder *f)
 {
-    if (is_folder(path))
-        return path;
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
     if (!file_exists(path))
-        return fail(FAULT_DATA, "%s: no such run folder or checkpoint to resume", path), NULL;
-    char *dir = arena_printf(a, "%s/../..", path), *slash = strrchr(path, '/');
-    if (slash) {
-        size_t n = (size_t)(slash - path);
-        dir = n >= 5 && !strncmp(slash - 5, "/ckpt", 5) ? arena_copy(a, path, n - 5) : arena_copy(a, path, n);
-    } else
-        dir = "..";
-    return dir;
+        return fail(FAULT_DATA, "%s: no such run folder or checkpoint to resume", path);
+    bool ours = dot && (!strcmp(dot, ".safetensors") || !strcmp(dot, ".state"));
+    const char *state = ours ? arena_printf(a, "%.*s.state", (int)(dot - path), path) : path;
+    if (!ours || !file_exists(state))
+        return fail(FAULT_DATA, "%s: no state was saved with it, so that no run can be continued from it; "
+                    "--set model.init=%s starts a new run from its weights", path, path);
+    f->state = state;
+    f->dir = slash ? arena_printf(a, "%.*s/..", (int)(slash - path), path) : "..";
+    size_t n = slash ? (size_t)(slash - path) : 0;
+    if (n >= 5 && !strncmp(slash - 5, "/ckpt", 5))
+        f->dir = arena_copy(a, path, n - 5);
+    else if (n == 4 && !strncmp(path, "ckpt", 4))
+        f->dir = ".";
+    return is_run(a, f->dir) ? 0 : fail(FAULT_DATA, "%s: %s is not a run folder", path, f->dir);
 }
 
-const char *folder_choose(arena *a, const struct spec *s, const struct run_options *o, bool *resumed)
+/* Does the run in dir have checkpoints that are saved together with a state? */
+static bool has_checkpoints(arena *a, const char *dir)
 {
-    *resumed = o->resume != NULL;
-    if (o->resume && o->force)
-        return fail(FAULT_USAGE, "--resume continues a run, --force starts a new one: give only one of them"), NULL;
-    if (o->resume && o->resume[0] && o->out)
-        return fail(FAULT_USAGE, "--resume=%s continues in that run's folder: do not give --out", o->resume),
-               NULL;
-    if (o->resume && o->resume[0])
-        return folder_of_checkpoint(a, o->resume);
-    if (o->resume && !o->out) {
-        const char *latest = arena_printf(a, "runs/%s/latest", folder_name(a, s->name));
-        char real[4096];
-        return realpath(latest, real) ? arena_printf(a, "%s", real)
-                                      : (fail(FAULT_DATA, "%s: no run to resume", latest), NULL);
-    }
-    if (!o->out)
-        return new_folder(a, s);
-    if (is_folder(o->out) && !is_empty(o->out) && !o->resume && !o->force)
-        return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it",
-                    o->out), NULL;
-    *resumed = o->resume && is_folder(o->out) && !is_empty(o->out);
-    if (*resumed && !is_run(a, o->out))
-        return fail(FAULT_USAGE, "%s holds no run to resume; --force instead of --resume starts one there",
-                    o->out),
-               NULL;
-    return file_mkdirs(o->out) ? NULL : arena_printf(a, "%s", o->out);
+    DIR *d = opendir(arena_printf(a, "%s/ckpt", dir));
+    bool any = false;
+    for (struct dirent *e; d && (e = readdir(d));)
+        any |= text_ends(e->d_name, ".safetensors") && (text_starts(e->d_name, "last.") || text_starts(e->d_name, "epoch_"));
+    if (d)
+        closedir(d);
+    return any;
 }
 
-void folder_latest(const char *dir)
+/* The newest state of the run in f->dir, if there is one: a run that was ended before its first save has none. */
+static int newest_state(arena *a, struct run_folder *f)
+{
+    const char *state = arena_printf(a, "%s/ckpt/last.state", f->dir);
+    if (file_exists(state))
+        f->state = state;
+    else if (has_checkpoints(a, f->dir))
+        return fail(FAULT_DATA, "%s is missing: the run cannot be continued from its last step "
+                    "(--resume=CKPT with another checkpoint that has its .state; --force starts anew)", state);
+    return 0;
+}
+
+/* Would removing what a run left in dir remove what this run starts from? */
+static int holds_input(arena *a, const char *dir, const struct spec *s)
+{
+    const struct { const char *key, *path; } in[] = {
+        { "model.init", s->model.init }, { "recycle.from.experts", s->recycle.from.experts },
+        { "recycle.from.dense", s->recycle.from.dense }, { "recycle.statistics", s->recycle.statistics },
+        { "data.root", s->data.root } };
+    char here[4096], real[4096];
+    if (!realpath(dir, here))
+        return 0;
+    size_t n = strlen(here);
+    for (int i = 0; i < countof(in); i++)
+        if (*in[i].path && realpath(in[i].path, real) && !strncmp(real, here, n) && (real[n] == '/' || !real[n]))
+            return fail(FAULT_USAGE, "--force: %s holds %s of this experiment (%s)", dir, in[i].key, in[i].path);
+    (void)a;
+    return 0;
+}
+
+/* --out DIR. */
+static int folder_given(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f)
+{
+    struct stat st;
+    f->dir = arena_printf(a, "%s", o->out);
+    if (stat(f->dir, &st) == 0 && !S_ISDIR(st.st_mode))
+        return fail(FAULT_RUN, "%s: cannot make the folder: %s", f->dir, strerror(ENOTDIR));
+    if (!is_folder(f->dir) || is_empty(f->dir))
+        return 0;
+    if (!o->resume && !o->force)
+        return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it", f->dir);
+    if (!is_run(a, f->dir))
+        return fail(FAULT_USAGE, o->force ? "--force: %s holds no run, and only what a run wrote is removed"
+                    : "%s holds no run to resume", f->dir);
+    if (o->force)
+        return holds_input(a, f->dir, s);
+    f->resumed = true;
+    return newest_state(a, f);
+}
+
+/* Only looks. f->dir stays NULL for a new folder in runs/. */
+static int folder_find(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f)
+{
+    if (o->resume && o->force)
+        return fail(FAULT_USAGE, "--resume continues a run, --force starts a new one: give only one of them");
+    if (o->resume && o->resume[0] && o->out)
+        return fail(FAULT_USAGE, "--resume=%s continues in that run's folder: do not give --out", o->resume);
+    if (o->out)
+        return folder_given(a, s, o, f);
+    if (!o->resume)
+        return 0;
+    f->resumed = true;
+    if (o->resume[0] && !is_folder(o->resume))
+        return folder_of_checkpoint(a, o->resume, f);
+    if (o->resume[0]) {
+        f->dir = arena_printf(a, "%s", o->resume);
+        return is_run(a, f->dir) ? newest_state(a, f) : fail(FAULT_DATA, "%s holds no run to resume", f->dir);
+    }
+    const char *latest = arena_printf(a, "runs/%s/latest", folder_name(a, s->name));
+    char real[4096];
+    if (!realpath(latest, real))
+        return fail(FAULT_DATA, "%s: no run to resume", latest);
+    f->dir = arena_printf(a, "%s", real);
+    return newest_state(a, f);
+}
+
+/* ---- whose ----------------------------------------------------------------------------------------------- */
+
+/* How many folders of this path are missing. */
+static int missing(const char *path)
+{
+    char p[4096];
+    int n = 0;
+    snprintf(p, sizeof p, "%s", path);
+    for (; *p && !file_exists(p); n++) {
+        char *slash = strrchr(p, '/');
+        *(slash ? slash : p) = 0;
+    }
+    return n;
+}
+
+/* Half files of owners that were killed while they wrote: NAME.PID.tmp. */
+static void remove_leftovers(arena *a, const char *dir)
+{
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        size_t n = strlen(e->d_name), digits = 0;
+        if (n < 6 || !text_ends(e->d_name, ".tmp"))
+            continue;
+        while (digits < n - 4 && e->d_name[n - 5 - digits] >= '0' && e->d_name[n - 5 - digits] <= '9')
+            digits++;
+        if (!digits || digits > n - 6 || e->d_name[n - 5 - digits] != '.')
+            continue;
+        if (!unlink(arena_printf(a, "%s/%s", dir, e->d_name)))
+            say(SAY_VERBOSE, "%s/%s: removed, half written by a process that is gone", dir, e->d_name);
+    }
+    if (d)
+        closedir(d);
+}
+
+int folder_claim(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f)
+{
+    *f = (struct run_folder){ .made = 0 };
+    if (folder_find(a, s, o, f))
+        return -1;
+    if (f->dir) {
+        f->made = missing(f->dir);
+        if (file_mkdirs(f->dir))
+            return -1;
+    } else if (!(f->dir = new_folder(a, s)))
+        return -1;
+    else
+        f->made = 1;
+    int rc = lock_take(f->dir, &f->lock);
+    if (!rc) {
+        f->state = NULL;                                   // its last owner may just have saved
+        rc = !f->resumed || (o->resume[0] && !is_folder(o->resume)) ? folder_find(a, s, o, f) : newest_state(a, f);
+    }
+    if (rc) {
+        folder_release(f);
+        return rc;
+    }
+    remove_leftovers(a, f->dir);
+    remove_leftovers(a, arena_printf(a, "%s/ckpt", f->dir));
+    return 0;
+}
+
+void folder_release(struct run_folder *f)
+{
+    char p[4096];
+    if (!f->dir)
+        return;
+    lock_drop(f->lock);
+    f->lock = NULL;
+    snprintf(p, sizeof p, "%s", f->dir);
+    for (int i = 0; i < f->made && !rmdir(p); i++) {       // whatever holds something stays
+        char *slash = strrchr(p, '/');
+        if (!slash)
+            break;
+        *slash = 0;
+    }
+}
+
+void folder_latest(const char *dir, bool move)
 {
     const char *slash = strrchr(dir, '/');
     char link[4096], fresh[4160];
@@ -109,8 +254,8 @@ void folder_latest(const char *dir)
         snprintf(link, sizeof link, "%.*s/latest", (int)(slash - dir), dir) >= (int)sizeof link)
         return;
     struct stat st;
-    if (lstat(link, &st) == 0 && !S_ISLNK(st.st_mode))
-        return;                                            // somebody's own file
+    if (lstat(link, &st) == 0 && (!move || !S_ISLNK(st.st_mode)))
+        return;                                            // or somebody's own file
     snprintf(fresh, sizeof fresh, "%s.%d", link, (int)getpid());
     if (symlink(slash + 1, fresh) || rename(fresh, link))
         unlink(fresh);                                     // a file system without links can do without it

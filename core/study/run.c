@@ -5,16 +5,17 @@
 #include "train/learner.h"
 
 /* A finished run of the same experiment is only read. 1: it was; 0: there is work. */
-static int already_done(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+static int already_done(const struct spec *s, const struct run_options *o, const char *dir, arena *a,
+                        struct run_result *r)
 {
-    if (!o->resume || !o->out)
-        return 0;
-    int none = result_load(a, o->out, r);
+    if (!o->resume || text_ends(o->resume, ".safetensors") || text_ends(o->resume, ".state"))
+        return 0;                                          // from a checkpoint on, whatever came after it
+    int none = result_load(a, dir, r);
     if (none < 0)
         return -1;
     bool same = none == 0 && r->hash == spec_hash(s);
     if (same)
-        say(SAY_NORMAL, "%s is complete: nothing is left to do", o->out);
+        say(SAY_NORMAL, "%s is complete: nothing is left to do", dir);
     return same;
 }
 
@@ -41,6 +42,19 @@ static int check_start(const struct spec *s)
     return 0;
 }
 
+/* The report lies in the checkpoint too: a run that was killed in between has it from there. */
+static int write_recycle_json(report *rep, const char *checkpoint)
+{
+    const char *to = report_path(rep, "recycle.json");
+    if (file_exists(to))
+        return 0;
+    ckpt *c = ckpt_open(checkpoint);
+    const char *text = c ? ckpt_meta(c, "recycle.report") : NULL;
+    int rc = !c || (text && file_save(to, text, strlen(text))) ? -1 : 0;
+    ckpt_close(c);
+    return rc;
+}
+
 /* The first stage, once per folder: a resumed run finds its file. */
 static int recycle_first(struct session *e, report *rep, arena *a)
 {
@@ -48,14 +62,11 @@ static int recycle_first(struct session *e, report *rep, arena *a)
     struct recycle_report r;
     if (!*e->s.recycle.from.experts)
         return 0;
-    if (!file_exists(path)) {
-        if (recycle_run(&e->s, e->d, path, a, &r))
-            return stop_requested() && fail_fault() == stop_fault()
-                   ? fail(FAULT_STOPPED, "stopped by a signal while recycling; --resume does it again") : -1;
-        const char *text = report_json(a, &r);
-        if (file_save(report_path(rep, "recycle.json"), text, strlen(text)))
-            return -1;
-    }
+    if (!file_exists(path) && recycle_run(&e->s, e->d, path, a, &r))
+        return stop_requested() && fail_fault() == stop_fault()
+               ? fail(FAULT_STOPPED, "stopped by a signal while recycling; --resume does it again") : -1;
+    if (write_recycle_json(rep, path))
+        return -1;
     return model_load(e->p, &e->s, path, false);
 }
 
@@ -70,7 +81,8 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     r->flops = k.paper_macs;
     r->flops_complete = k.macs;
     r->memory = dev_mem_peak(e->d);
-    return report_finish(rep, r);
+    // Read back: a table made at once and one made of files have the same digits.
+    return report_finish(rep, r) || result_load(a, report_path(rep, ""), r) ? -1 : 0;
 }
 
 /* Steps on made-up data: everything is built and allocated as in a run, nothing is written. */
@@ -110,21 +122,17 @@ int run_dry(const struct spec *s)
     return rc;
 }
 
-int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+/* In a folder that is ours. Everything that can be wrong is found before report_open, the first to change anything. */
+static int run_claimed(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
     struct session e = { 0 };
     report *rep = NULL;
     const char *reason = NULL;
-    int rc = already_done(s, o, a, r);
-    if (rc)
-        return rc < 0 ? -1 : 0;
-    if (!o->resume && check_start(s))
+    if (!o->folder->state && check_start(s))
         return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
-    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
-    struct run_options known = *o;
-    known.hash = spec_hash(s);                             // of what was asked for; e.s has no `auto` left
-    if (!rc && !(rep = report_open(&e.s, &known, dev_info(e.d))))
+    int rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
+    if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
         rc = -1;
     if (!rc && !o->out)
         say(SAY_NORMAL, "run folder %s", report_path(rep, ""));
@@ -132,5 +140,22 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
          || write_result(&e, rep, reason, a, r) ? -1 : 0;
     report_close(rep);
     session_close(&e);
+    return rc;
+}
+
+int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+{
+    struct run_folder f;
+    struct run_options known = *o;
+    int rc = o->out ? already_done(s, o, o->out, a, r) : 0;
+    if (rc)
+        return rc < 0 ? -1 : 0;
+    if ((rc = folder_claim(a, s, o, &f)))
+        return rc;
+    known.folder = &f;
+    known.hash = spec_hash(s);                             // of what was asked for; the session's has no `auto` left
+    rc = already_done(s, o, f.dir, a, r);                  // by somebody who was faster
+    rc = rc < 0 || (!rc && run_claimed(s, &known, a, r)) ? -1 : 0;
+    folder_release(&f);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* table.c: reads a table file and finds or makes the experiments of its cells. */
 #include "study/table.h"
 #include "log/files.h"
+#include <dirent.h>
 #include <math.h>
 
 const char *const metric_names[METRICS] = {
@@ -79,8 +80,11 @@ static int read_metric(const struct yaml *y, const char *name, enum metric *out)
 
 /* ---- experiments --------------------------------------------------------------------------------------- */
 
+struct identity { struct identity *next; const char *device, *text; };
 struct context {                                  /* what loading passes along */
     struct table *t;
+    struct identity *identities;
+    bool collect;
     const struct yaml *root, *prepare;
     int n_prepare;
     int *prepared;                                /* index of each in runs */
@@ -88,12 +92,51 @@ struct context {                                  /* what loading passes along *
     int n_sets;
 };
 
-/* The run of a resolved experiment: the one in the list that is the same, else a new one. */
-static int add_run(struct table *t, const struct spec *s, const char *name)
+/* What else a result depends on: the device that is meant here, its driver, this program. Looked up once per name. */
+static const char *identity(struct context *c, const char *device)
 {
-    u64 hash = spec_hash(s);
+    for (struct identity *i = c->identities; i; i = i->next)
+        if (!strcmp(i->device, device))
+            return i->text;
+    struct identity *i = arena_one(c->t->arena, struct identity);
+    struct dev_info d = { .name = "" };
+    if (dev_find(device, &d))
+        fail_clear();                                      // none here: whoever runs it says so
+    *i = (struct identity){ c->identities, device,
+                            arena_printf(c->t->arena, "%s\n%s\n%s\n%s\n%s", device, d.name, d.driver, d.version,
+                                         JETCL_VERSION) };
+    c->identities = i;
+    return i->text;
+}
+
+/* OUT/NAME/seed-N-* that holds the result of the same experiment, whatever computed it; NULL when none does. */
+static const char *found_elsewhere(struct table *t, const struct spec *s, u64 hash)
+{
+    const char *base = arena_printf(t->arena, "%s/%s", t->out, folder_name(t->arena, s->name)), *found = NULL;
+    const char *start = arena_printf(t->arena, "seed-%lld-", (long long)s->seed);
+    DIR *d = opendir(base);
+    struct run_result r;
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const char *dir = text_starts(e->d_name, start) ? arena_printf(t->arena, "%s/%s", base, e->d_name) : NULL;
+        if (dir && !result_load(t->arena, dir, &r) && r.hash == hash && (!found || strcmp(dir, found) < 0))
+            found = dir;
+    }
+    if (d)
+        closedir(d);
+    fail_clear();
+    return found;
+}
+
+/* The run of a resolved experiment: the one in the list that is the same, else a new one. */
+static int add_run(struct context *c, const struct spec *s, const char *name)
+{
+    struct table *t = c->t;
+    u64 hash = spec_hash(s), own = hash_text(hash, identity(c, s->device));
     const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, folder_name(t->arena, s->name),
-                                   (long long)s->seed, (u32)(hash ^ hash >> 32));
+                                   (long long)s->seed, (u32)(own ^ own >> 32)), *other = NULL;
+    if (c->collect && !file_exists(arena_printf(t->arena, "%s/result.json", dir)))
+        other = found_elsewhere(t, s, hash);
+    dir = other ? other : dir;
     for (size_t i = 0; i < t->n_runs; i++)
         if (!strcmp(t->runs[i].dir, dir)) {
             if (text_starts(name, t->runs[i].name))        // "ViT-T" by Params, now "ViT-T / CIFAR-100"
@@ -108,6 +151,43 @@ static int add_run(struct table *t, const struct spec *s, const char *name)
     r->state = !none && r->result.hash == hash ? CELL_DONE
              : file_exists(arena_printf(t->arena, "%s/config.yaml", dir)) ? CELL_STARTED : CELL_TODO;
     return (int)t->n_runs - 1;
+}
+
+/* ---- what the command line sets over rows ---------------------------------------------------------------- */
+
+/* Where a `set` tree sets the key called path[0, n), or NULL. */
+static const struct yaml *key_in(const struct yaml *y, const char *path, size_t n)
+{
+    for (int i = 0; y && y->kind == YAML_MAP && i < y->n; i++) {
+        size_t k = strlen(y->items[i].key);
+        if (k > n || strncmp(y->items[i].key, path, k))
+            continue;
+        if (k == n)
+            return &y->items[i];
+        const struct yaml *in = path[k] == '.' ? key_in(&y->items[i], path + k + 1, n - k - 1) : NULL;
+        if (in)
+            return in;
+    }
+    return NULL;
+}
+
+/* --set of a key in which rows or columns differ would make their cells one and the same. */
+static int refuse_overrides(const struct context *c, const char *list)
+{
+    const struct yaml *items;
+    int n;
+    if (list_below(c->root, list, &items, &n))
+        return -1;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < c->n_sets; k++) {
+            const char *text = c->sets[k].text;
+            size_t length = text ? strcspn(text, "=") : 0;
+            const struct yaml *at = length ? key_in(yaml_get(&items[i], "set"), text, length) : NULL;
+            if (at)
+                return place_fail(at->key_at, "%s %s is over %.*s of these %s, whose cells would then be the same; "
+                                  "change it here", c->sets[k].by, text, (int)length, text, list);
+        }
+    return 0;
 }
 
 static int prepared_at(const struct context *c, const struct yaml *y)
@@ -157,7 +237,7 @@ static int resolve(struct context *c, const char *name, const struct yaml *file,
     const char *path = place_path(a, file->at, file->text);
     if (!file_exists(path))
         return yaml_fail(file, "%s: no such file", path);
-    int at = spec_load(&s, a, path, sets, n) ? -1 : add_run(c->t, &s, name);
+    int at = spec_load(&s, a, path, sets, n) ? -1 : add_run(c, &s, name);
     if (at >= 0 && use) {
         c->t->runs[at].uses = uses;
         c->t->runs[at].n_uses = use->n;
@@ -316,12 +396,12 @@ static int table_read_rows(struct context *c)
 }
 
 int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
-               int n)
+               int n, bool collect)
 {
     static const char *const known[] = { "title", "columns", "rows", "prepare", "seeds", "metric", "set",
                                          "transpose", "notes" };
     const struct yaml *notes, *root = yaml_load(a, path);
-    struct context c = { .t = t, .root = root, .sets = sets, .n_sets = n };
+    struct context c = { .t = t, .root = root, .sets = sets, .n_sets = n, .collect = collect };
     *t = (struct table){ .arena = a, .out = out };
     if (!root || only_keys(root, "a table", known, countof(known)) ||
         !(t->title = text_at(root, "title", "")))
@@ -333,5 +413,6 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
     t->notes = arena_array(a, const char *, MAX(1, t->n_notes));
     for (int i = 0; i < t->n_notes; i++)
         t->notes[i] = notes[i].kind == YAML_TEXT ? notes[i].text : "";
-    return read_prepare(&c) || read_columns(&c, metric) || table_read_rows(&c) ? -1 : 0;
+    return refuse_overrides(&c, "rows") || refuse_overrides(&c, "columns") || read_prepare(&c)
+           || read_columns(&c, metric) || table_read_rows(&c) ? -1 : 0;
 }

@@ -20,7 +20,8 @@
  *         use: {model.init: small}                  keys that get the checkpoint a prepared run ends with
  *     notes: [printed below]
  * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a
- * changed experiment never meets the results of the one it was.
+ * changed experiment never meets the results of the one it was; nor that of another device, driver or version of this
+ * program. Processes that run the same table, on any machine with this folder, share its experiments: each is run once.
  */
 #ifndef JETCL_TABLE_H
 #define JETCL_TABLE_H
@@ -34,7 +35,7 @@ enum metric {
     METRICS
 };
 
-enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };
+enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };   /* STARTED: by somebody, some time */
 struct table_run {
     const char       *name;                 /* where it is needed: "prepare / small", "MoE Jetpack / DTD" */
     bool              prepared, wanted;
@@ -45,6 +46,7 @@ struct table_run {
     struct run_result result;               /* CELL_DONE */
     enum table_state  state;
     const char       *why;                  /* CELL_FAILED */
+    bool              waits;                /* another process works on it, or on what it needs */
 };
 
 struct table_column {
@@ -73,20 +75,22 @@ struct table {
     size_t               n_runs, cap_runs;
 };
 
-/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. 0, or
- * -1 + fail(FAULT_USAGE). */
+/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. collect: results of other
+ * devices, drivers and versions count where there are none of this one's. 0, or -1 + fail(FAULT_USAGE), also when one
+ * of the sets (not --seed) is of a key that rows or columns set: their cells would be the same. */
 int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
-               int n);
-/* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. A failure
- * is kept and the next one tried, but FAULT_STOPPED ends it. 0, or -1 + fail with the first failure. */
+               int n, bool collect);
+/* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. What other processes
+ * work on is left to them and waited for. A failure is kept and the next one tried, but a signal ends it. 0, or -1 +
+ * fail with the first failure. */
 int table_run(struct table *t, const char *only, int argc, char **argv);
 /* Is there a cell with `only` in "row / column"? */
 bool table_has(const struct table *t, const char *only);
 /* What is there now: mean and standard deviation over seeds. */
 enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };
 int  table_print(FILE *f, struct table *t, enum table_format format, bool best);
-/* One line per experiment: its state and its folder. */
-void table_list(FILE *f, const struct table *t);
+/* One line per experiment: its state and its folder; who: also which process works on it. */
+void table_list(FILE *f, const struct table *t, bool who);
 
 /* ---- between table.c and table_print.c ---- */
 

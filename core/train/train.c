@@ -185,12 +185,12 @@ static int open_loop(struct loop *t)
     t->last_step = e->s.train.epochs * t->per_epoch;
     if (e->s.train.steps)
         t->last_step = MIN((i64)e->s.train.steps, t->last_step);
-    if (!file_exists(report_path(t->r, "ckpt/last.state")))
+    if (!report_state(t->r))
         return 0;
-    if (state_load(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))
+    if (state_load(report_state(t->r), &t->l, &t->at))
         return -1;
     say(SAY_NORMAL, "continuing after step %lld", (long long)t->at.step);
-    return report_event(t->r, "resume", t->at.step);
+    return report_resume(t->r, t->at.step, t->at.step);
 }
 
 int train_loop(struct session *e, report *r, const char **reason)

@@ -1,0 +1,121 @@
+#!/bin/sh
+# test_owner.sh: several processes and one folder: who owns it, what is refused before anything is touched, how
+# processes share a table, and what --resume and --force may do.
+build=${JETCL_BUILD:-build}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case $build in /*) ;; *) build=$here/$build ;; esac
+jetcl=$build/jetcl
+dir=$build/test_owner
+rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+
+"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip owner no OpenCL device"; exit 0; }
+
+ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
+try() { # try NAME CODE 'stderr or stdout has' arguments...
+    name=$1 want=$2 text=$3; shift 3
+    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
+}
+# Everything in a folder but the lock: names, times, contents.
+state() { (cd "$1" && find . -type f ! -name 'lock*' -printf '%p %T@ ' -exec sha256sum {} \; | sort); }
+untouched() { # untouched FOLDER NAME CODE TEXT arguments...: refused, and the folder is as it was
+    folder=$1; shift
+    before=$(state "$folder")
+    try "$@"
+    [ "$before" = "$(state "$folder")" ]; ok $? "$1: nothing was touched"
+}
+
+cat > exp.yaml <<END
+name: small
+data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}
+model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 1, heads: 2, drop_path: off}
+train: {epochs: 2, batch: 256}
+optim: {lr: 1e-3, layer_decay: off}
+augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
+eval: {every: 1}
+schedule: {warmup_epochs: 1}
+keep: {every: 1, last: 5}
+END
+try "a run" 0 "top-1" run exp.yaml --out done
+[ ! -e done/lock ]; ok $? "its lock is gone"
+
+# ---- one owner
+"$jetcl" run exp.yaml --out held --set train.epochs=5000 -q </dev/null >/dev/null 2>&1 &
+pid=$!
+until [ -s held/ckpt/last.state ] || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+try "a second process is refused" 1 "held is in use by process $pid on " run exp.yaml --out held --resume
+try "with --force too" 1 "held is in use by process $pid on " run exp.yaml --out held --force
+kill -KILL $pid; wait $pid 2>/dev/null
+[ -e held/lock ]; ok $? "a killed owner leaves its lock"
+: > held/ckpt/last.state.$pid.tmp; : > held/ckpt/mine.tmp
+try "and the next one takes over" 0 "held/lock was left by process $pid on " \
+    run exp.yaml --out held --resume --set train.epochs=1
+[ ! -e held/ckpt/last.state.$pid.tmp ] && [ -e held/ckpt/mine.tmp ] && [ ! -e held/lock ]
+ok $? "with what it had half written" "$(ls held held/ckpt)"
+cp -r held stolen
+printf 'jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n' > stolen/lock
+try "an owner on another machine counts while its lock is fresh" 1 "in use by process 12 on elsewhere" \
+    run exp.yaml --out stolen --force
+touch -d '10 minutes ago' stolen/lock
+try "and no longer when it is old" 0 "process 12 on elsewhere" run exp.yaml --out stolen --force --set train.steps=1
+echo garbage > stolen/lock
+untouched stolen "a file of that name which is no lock" 3 "not a lock of this program" \
+    run exp.yaml --out stolen --force
+
+# ---- --force
+mkdir -p foreign/ckpt && echo mine > foreign/ckpt/last.safetensors
+rm -r foreign/ckpt; mkdir foreign/photos; echo mine > foreign/photos/metrics.jsonl
+untouched foreign "--force over no run folder" 2 "foreign holds no run" run exp.yaml --out foreign --force
+untouched done "--force over what the run starts from" 2 "done holds model.init" \
+    run exp.yaml --out done --force --set model.init=done/ckpt/last.safetensors
+untouched done "--force with an input that is missing" 3 "no such checkpoint" \
+    run exp.yaml --out done --force --set model.init=gone.safetensors
+cp -r done forced; echo mine > forced/ckpt/notes.txt; echo mine > forced/notes.txt
+try "--force over a run" 0 "top-1" run exp.yaml --out forced --force --set train.steps=1
+[ -e forced/notes.txt ] && [ -e forced/ckpt/notes.txt ] && [ ! -e forced/ckpt/epoch_0001.safetensors ]
+ok $? "removes what a run wrote and nothing else"
+try "a new run that cannot start leaves no folder" 3 "no such checkpoint" \
+    run exp.yaml --out new/a/b --set model.init=gone.safetensors
+[ ! -e new ]; ok $? "none of those made for it either"
+
+# ---- --resume
+untouched done "a checkpoint without a state" 3 "no state was saved with it" \
+    run exp.yaml --resume=done/ckpt/best.safetensors
+cp -r done lost; rm lost/ckpt/last.state lost/result.json
+untouched lost "a run whose state is gone" 3 "lost/ckpt/last.state is missing" run exp.yaml --out lost --resume
+cp done/ckpt/last.safetensors alone.pth
+untouched . "a checkpoint of another program" 3 "no state was saved with it" run exp.yaml --resume=alone.pth
+untouched . "any file" 3 "no state was saved with it" run exp.yaml --resume=/etc/passwd
+
+# ---- tables
+cat > table.yaml <<END
+columns: [{name: one, set: {optim: {eps: 1e-7}}}, {name: two, set: {optim: {eps: 1e-6}}}]
+seeds: [1]
+rows: [{name: A, cells: [exp.yaml]}, {name: B, cells: [exp.yaml], set: {optim: {lr: 2e-3}}}]
+END
+try "a sweep over what rows set is refused" 2 "--set optim.lr=1 is over optim.lr of these rows" \
+    table table.yaml --set optim.lr=1
+try "or columns" 2 "over optim.eps of these columns" table table.yaml --set optim.eps=1e-5
+for i in 1 2; do
+    "$jetcl" table table.yaml --out shared --csv --set train.epochs=1 >table.$i 2>log.$i </dev/null &
+done
+wait
+"$jetcl" table table.yaml --out one --csv --set train.epochs=1 >table.0 2>log.0 </dev/null
+for i in 1 2; do cmp -s table.0 table.$i; ok $? "process $i of a shared table prints what one alone does" "$(cat log.$i)"; done
+runs=$(cat log.1 log.2 | grep -c 'top1 .* after ')
+again=$(cat log.1 log.2 | grep -c 'nothing is left to do')
+[ $((runs - again)) = 4 ]; ok $? "each of four cells was run once" "$runs ended, $again of them found done"
+bad=0; for f in shared/small/*/metrics.jsonl; do [ "$(grep -c '"split":"eval"' "$f")" = 1 ] || bad=1; done
+ok $bad "and evaluated once"
+[ ! -e shared/small/latest ]; ok $? "cells do not move latest"
+try "who does what" 0 "done     shared/small/seed-1-" table table.yaml --out shared --status --set train.epochs=1
+first=$(ls -d shared/small/seed-1-* | head -n 1); rm "$first/result.json"
+printf 'jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n' > "$first/lock"
+try "and who runs what" 0 "(process 12 on elsewhere since 2026-01-01" \
+    table table.yaml --out shared --status --set train.epochs=1
+"$jetcl" table table.yaml --out shared --set train.epochs=1 >/dev/null 2>waits </dev/null &
+pid=$!
+until grep -q 'waiting' waits || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+grep -q '1 experiment is run by other processes' waits; ok $? "a table waits for what others run" "$(cat waits)"
+kill -TERM $pid; wait $pid; [ $? = 143 ]; ok $? "until it is told to end" "$(cat waits)"
