@@ -58,6 +58,9 @@ try 0 '' 'd.safetensors: timm ViT' convert "$dir/d.safetensors" "$dir/h.safetens
 try 0 'vit.encoder.layer.1.attention.attention.key.weight' '' inspect "$dir/h.safetensors"
 try 0 '' 'Hugging Face ViT under' convert "$dir/h.safetensors" "$dir/i.npz"
 try 0 ' 0 differ' '' inspect --diff "$dir/d.safetensors" "$dir/i.npz"
+try 0 '' '' convert -q "$dir/d.safetensors" "$dir/i.npz" --dtype fp16
+try 0 'F16' '' inspect "$dir/i.npz"
+try 2 '' '--dtype must be' convert "$dir/d.safetensors" "$dir/no.npz" --dtype half
 try 2 '' "unknown naming scheme 'hf'" convert "$dir/d.safetensors" "$dir/no.npz" --names hf
 try 0 '' - convert --raw "$golden/ckpt_nested.pth" "$dir/e.pth"
 try 0 'torch zip, ' '' inspect "$dir/e.pth"

@@ -192,6 +192,37 @@ static void calls_are_refused(void **state)
     assert_non_null(strstr(fail_message(), "no NumPy arrays"));
 }
 
+/* ---- other types --------------------------------------------------------------------------------------- */
+
+/* To nearest, ties to even, into subnormal numbers and infinity; what comes back is what the bits say. */
+static void floats_are_rounded(void **state)
+{
+    (void)state;
+    static const struct { f32 in; u16 half, brain; } row[] = {
+        { 1, 0x3c00, 0x3f80 }, { -2, 0xc000, 0xc000 }, { 0, 0, 0 }, { 65504, 0x7bff, 0x4780 }, { 65519, 0x7bff, 0x4780 },
+        { 65520, 0x7c00, 0x4780 }, { 1e9f, 0x7c00, 0x4e6e }, { 6.1035156e-5f, 0x0400, 0x3880 },
+        { 5.9604645e-8f, 0x0001, 0x3380 }, { 2.9802322e-8f, 0, 0x3300 }, { 2.9802326e-8f, 0x0001, 0x3300 },
+        { 6.1e-5f, 0x03ff, 0x3880 }, { 1.00048828125f, 0x3c00, 0x3f80 }, { 1.00146484375f, 0x3c02, 0x3f80 },
+        { 1.00390625f, 0x3c04, 0x3f80 }, { 1.01171875f, 0x3c0c, 0x3f82 }, { INFINITY, 0x7c00, 0x7f80 } };
+    f32 in[countof(row)];
+    for (int i = 0; i < countof(row); i++)
+        in[i] = row[i].in;
+    for (int brain = 0; brain < 2; brain++) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "x", CKPT_F32, 1, (i64[]){ countof(row) }, in);
+        ckpt_add(c, "n", CKPT_I64, 1, (i64[]){ 1 }, (i64[]){ 7 });
+        ckpt_set_meta(c, "key", "value");
+        c = ckpt_cast(c, brain ? CKPT_BF16 : CKPT_F16);
+        const u16 *v = tensor_data(ckpt_find(c, "x"));
+        for (int i = 0; i < countof(row); i++)
+            if (v[i] != (brain ? row[i].brain : row[i].half))
+                fail_msg("%g: %04x, expected %04x", (f64)in[i], v[i], brain ? row[i].brain : row[i].half);
+        assert_true(ckpt_find(c, "n")->type == CKPT_I64 && *(const i64 *)tensor_data(ckpt_find(c, "n")) == 7);
+        assert_string_equal(ckpt_meta(c, "key"), "value");
+        ckpt_close(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +231,7 @@ int main(void)
         cmocka_unit_test(damaged_graphs_are_refused),
         cmocka_unit_test(arrays_are_unpickled),
         cmocka_unit_test(calls_are_refused),
+        cmocka_unit_test(floats_are_rounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

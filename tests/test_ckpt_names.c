@@ -185,6 +185,48 @@ static void position_grids_need_not_be_square(void **state)
     }
 }
 
+/* Patch embeddings of another size: what they say of a patch stays, if both are resampled; 1 and 4 channels. */
+static void patches_are_resized(void **state)
+{
+    (void)state;
+    f32 in[4 * 4], up[8 * 8], back[4 * 4], flat[16], same[16];
+    for (int i = 0; i < countof(in); i++) {
+        in[i] = (f32)(i * 7 % 11) - 4.5f;
+        flat[i] = 1;
+    }
+    assert_true(patch_resize(in, 4, 4, same, 4, 4, 1));
+    assert_near(same, in, 16, 1e-6, 0);
+    assert_true(patch_resize(in, 4, 4, up, 8, 8, 1) && patch_resize(up, 8, 8, back, 4, 4, 1));
+    f64 was = 0, is = 0;                             // on a grey patch, which any resampling leaves grey
+    for (int i = 0; i < 16; i++)
+        was += in[i] * flat[i];
+    for (int i = 0; i < 64; i++)
+        is += up[i];
+    assert_float_equal(is, was, 1e-4);
+
+    static const struct { i64 channels, side, want; bool ok; } row[] = {
+        { 3, 4, 4, true }, { 1, 4, 4, true }, { 4, 4, 4, true }, { 3, 4, 2, true }, { 1, 2, 4, true }, { 2, 4, 4, false } };
+    for (int i = 0; i < countof(row); i++) {
+        static const f32 ones[4 * 16] = { 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3 };
+        f32 out[3 * 16] = { 0 };
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "patch_embed.proj.weight", CKPT_F32, 4, (i64[]){ 1, row[i].channels, row[i].side, row[i].side }, ones);
+        struct want w = { "patch_embed.proj.weight", 4, { 1, 3, row[i].want, row[i].want }, out };
+        struct load_report r;
+        arena *a = arena_open("test");
+        struct load_options o = { .strict = true };
+        int rc = ckpt_load(a, c, &w, 1, &o, &r);
+        if (rc != (row[i].ok ? 0 : -1))
+            fail_msg("row %d: %s", i, fail_message());
+        if (row[i].channels == 1 && row[i].side == 4)                     // a third of it to each colour
+            assert_true(out[0] == 1 && out[16] == 1 && out[47] == 1 && w.got == GOT_RESIZED);
+        if (row[i].channels == 4)
+            assert_true(out[0] == 3 && out[15] == 3 && out[16] == 0 && w.got == GOT_RESIZED);
+        arena_close(a);
+        ckpt_close(c);
+    }
+}
+
 /* Every parameter of a model from a file of Google's, position embeddings resized on the way, as timm does
  * it. */
 static void check_google(const char *path, const char *twin, int resized)
@@ -229,6 +271,7 @@ int main(void)
         cmocka_unit_test(report_counts_what_happened),
         cmocka_unit_test(values_may_be_lent),
         cmocka_unit_test(position_grids_need_not_be_square),
+        cmocka_unit_test(patches_are_resized),
         cmocka_unit_test(google_files_load_as_in_timm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,6 +121,10 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
  * resampling, timm's way. false: not possible between these sizes. */
 bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n);
 
+/* c with its floating-point tensors as F32, F16 or BF16, rounded to nearest as they are saved. Takes over c, which
+ * ckpt_close of the result closes. */
+ckpt *ckpt_cast(ckpt *c, enum ckpt_type to);
+
 /* ---- writing ------------------------------------------------------------------------------------------- */
 
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */

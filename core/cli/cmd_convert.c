@@ -49,6 +49,13 @@ static ckpt *open_source(struct cli *c, const char *from)
     return file;
 }
 
+/* CKPT_TYPES for a word that is none. */
+static enum ckpt_type convert_type(const char *word)
+{
+    return !strcmp(word, "fp32") ? CKPT_F32 : !strcmp(word, "fp16") ? CKPT_F16 : !strcmp(word, "bf16") ? CKPT_BF16
+                                                                                                       : CKPT_TYPES;
+}
+
 static int convert_file(struct cli *c, const char *from, const char *to)
 {
     ckpt *file = open_source(c, from);
@@ -56,6 +63,8 @@ static int convert_file(struct cli *c, const char *from, const char *to)
         file = ckpt_named(file, cli_value(c, "names"));
     if (!file)
         return -1;
+    if (cli_value(c, "dtype"))
+        file = ckpt_cast(file, convert_type(cli_value(c, "dtype")));
     int rc = convert_note(file, c) || ckpt_save(file, to) ? -1 : 0;
     if (!rc)
         say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
@@ -71,6 +80,8 @@ static int convert_run(struct cli *c)
         return fail(FAULT_USAGE, "--raw and --ema exclude each other");
     if (cli_given(c, "raw") && cli_given(c, "names"))
         return fail(FAULT_USAGE, "--raw and --names exclude each other");
+    if (cli_value(c, "dtype") && convert_type(cli_value(c, "dtype")) == CKPT_TYPES)
+        return fail(FAULT_USAGE, "--dtype must be fp32, fp16 or bf16, not '%s'", cli_value(c, "dtype"));
     return ckpt_can_save(c->operands[1]) ? -1 : convert_file(c, c->operands[0], c->operands[1]);
 }
 
@@ -78,6 +89,7 @@ static const struct cli_option options[] = {
     { "raw", NULL, "every tensor under its own name, optimiser state and all" },
     { "ema", NULL, "the averaged weights in place of the last ones" },
     { "names", "SCHEME", "under another framework's names: hf_vit, torchvision_convnext, ..." },
+    { "dtype", "fp32|fp16|bf16", "type of the weights, rounded to nearest; default: as they are" },
     { "meta", "KEY=VALUE", "metadata to add; repeat for more" },
     { 0 },
 };

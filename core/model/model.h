@@ -84,7 +84,7 @@ struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
 /* To use: the same from c (ckpt_open_model's), but refused unless every parameter is in it. */
 int model_load_whole(params *p, const struct spec *s, ckpt *c);
-/* Fills in model.pool: auto. */
+/* Fills in model.pool: auto, and model.norm_eps and model.act as the file has them unless the experiment says. */
 void model_settle(struct spec *s, const ckpt *c);
 
 /* How ckpt_load fits a file to this model. */

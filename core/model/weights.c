@@ -106,6 +106,22 @@ static const char *unset_advice(arena *a, const ckpt *c, const char *name)
     return arena_printf(a, "it holds another model (jetcl inspect --model %s)", ckpt_path(c));
 }
 
+/* Tokens and heads of the file that its numbers depend on, but that this model would not read. NULL: none. */
+static const char *unread_advice(arena *a, const ckpt *c, const params *p)
+{
+    static const struct { const char *name, *what, *set; } row[] = {
+        { "head_dist.weight", "a second head, for its distillation token", "model.dist_token=head" },
+        { "dist_token", "a distillation token", "model.dist_token=on" },
+        { "reg_token", "register tokens", "model.registers=" } };
+    for (int i = 0; i < countof(row); i++) {
+        const tensor *t = ckpt_find(c, row[i].name);
+        const char *count = t && text_ends(row[i].set, "=") && t->nd == 3 ? arena_printf(a, "%lld", (long long)t->shape[1]) : "";
+        if (t && !params_find(p, row[i].name))
+            return arena_printf(a, "it has %s, which this model would leave out: --set %s%s", row[i].what, row[i].set, count);
+    }
+    return NULL;
+}
+
 /* Numbers are only worth something when every parameter came from the file, and the file had no others. */
 static int check_whole(const params *p, const struct spec *s, const ckpt *c, const struct load_report *r, arena *a)
 {
@@ -118,6 +134,8 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
         return fail(FAULT_DATA, "%s: %d of the model's %zu parameters would be drawn at random%s%s; %s",
                     ckpt_path(c), unset, p->n, unset > 1 ? ", the first is " : ": ", line ? line : first,
                     unset_advice(a, c, first));
+    if (unread_advice(a, c, p))
+        return fail(FAULT_DATA, "%s: %s", ckpt_path(c), unread_advice(a, c, p));
     if (r->nwrong && s->model.strict)
         return fail(FAULT_DATA, "%s: it holds %d tensor%s that the model has no place for: %s; --set "
                     "model.strict=off leaves them out", ckpt_path(c), r->nwrong, r->nwrong > 1 ? "s" : "", r->wrong);
@@ -140,6 +158,12 @@ void model_settle(struct spec *s, const ckpt *c)
     bool token = s->model.class_token && !ckpt_find(c, "fc_norm.weight");
     if (s->model.pool == POOL_auto)
         s->model.pool = token ? POOL_token : POOL_avg;
+    const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act");
+    f64 says;
+    if (eps && !spec_written(s, "model.norm_eps") && text_real(slice_of(eps), &says) && says > 0 && says <= 1)
+        s->model.norm_eps = says;
+    if (act && !spec_written(s, "model.act"))
+        s->model.act = strcmp(act, "quick_gelu") ? MLP_ACT_gelu : MLP_ACT_quick_gelu;
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */

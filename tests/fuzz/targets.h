@@ -146,8 +146,13 @@ static int fuzz_index(const u8 *p, size_t n)
         ckpt_save(c, shard);
         ckpt_close(c);
     }
-    file_save(index, p, n);
-    file_save(config, p, n);
+    const char *file[] = { index, config };          // not file_save: its fsync is most of the time
+    for (int i = 0; i < 2; i++) {
+        FILE *f = fopen(file[i], "wb");
+        check(f, "cannot write %s", file[i]);
+        fwrite(p, 1, n, f);
+        fclose(f);
+    }
     fail_clear();
     ckpt *c = ckpt_open(dir);
     if (c)
