@@ -2,12 +2,20 @@
  *
  *        +---- TN ----+       A's and B's parts of a step lie in local memory as [k][TM + 4] and [k][TN + 4],
  *     TK |     B      |       whichever way they are stored; the next step's are on their way in registers
- *        +------------+       meanwhile. Rows are 4 longer than needed, so transposed stores spread over the
- *   +TK+ +------------+       banks.
+ *        +------------+       meanwhile. Rows are 4 longer than needed, so that transposed stores spread over
+ *   +TK+ +------------+       the banks.
  *   |  | |            |       Item (x, y) owns rows 4y + 4 GY p + (0..3) and columns 4x + 4 GX q + (0..3),
  *   |A | |     C      | TM    p < RM / 4 and q < RN / 4: neighbours read neighbouring float4s, without bank
- *   |  | |            |       conflicts. Past the edges zeros are loaded and nothing is stored.
+ *   |  | |            |       conflicts. 8 x 8 sums an item: 64 multiply-adds for 4 reads.
  *   +--+ +------------+
+ *
+ * Transposes are compiled in (-DTA, -DTB), so that a step has no tests: rows past the edge of C repeat the last
+ * one, whose sums nobody stores, and what is left of k past whole steps, or a tile whose last float4 would be
+ * cut by the edge, is done by steps that look at every value.
+ *
+ * Split-K: each split keeps its sums in a slab. JOINED: the last group of a tile to come by (an integer counter
+ * says so) adds all of them in order, so that neither the bits nor the number of launches depend on which one that
+ * is. Else matmul_sum does, in a launch of its own.
  *
  * Barriers stand in uniform flow: step counts depend on the group alone. Bound: multiply-adds; a step moves
  * 4 TK (TM + TN) bytes for 2 TK TM TN operations.
@@ -23,12 +31,23 @@
 #define GY 16
 #define RM 4
 #define RN 4
+#define TA 0                                  // is A stored (k m), B (n k)?
+#define TB 0
+#define ALIGNED 0                             // do all rows start at multiples of 16 bytes?
+#define WITH_SUMS 0                           // side[i] = sum of A's column i, too
+#define INDEX int                             // offsets within a matrix
 #endif
+#ifndef TK
+#define TK    8
+#endif
+#include "unroll.h"
 #define TM    (GY * RM)
 #define TN    (GX * RN)
-#define TK    16
 #define ITEMS (GX * GY)
-#define QUADS(side) ((side) * TK / 4)         // float4s of one part
+#define LINE_A (TM / 4 + 1)                   // float4s of a line of local memory
+#define LINE_B (TN / 4 + 1)
+#define QUADS(side)   ((side) * TK / 4)       // float4s of one part
+#define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
 
 static float4 load_4(global const float *p, const long n)
 {
@@ -82,9 +101,21 @@ static int2 place_in_part(const int q, const int side, const int along)
     return along ? (int2)(q / (TK / 4), q % (TK / 4) * 4) : (int2)(q % (side / 4) * 4, q / (side / 4));
 }
 
-/* across: columns that exist; deep: ks that exist. */
-static float4 fetch(global const float *from, const long row, const int q, const int side, const int along,
-                    const int across, const int deep)
+/* Its offset where nothing is tested: `left` columns exist, at least one (along) or four, and a multiple. */
+static INDEX offset_of(const int q, const int side, const int along, const INDEX row, const int left)
+{
+    const int2 at = place_in_part(q, side, along);
+    return along ? min(at.x, left - 1) * row + at.y : at.y * row + min(at.x, left - 4);
+}
+
+static float4 fetch(global const float *p, const int aligned)
+{
+    return aligned ? *(global const float4 *)p : vload4(0, p);
+}
+
+/* The same with tests. across: columns that exist; deep: ks that exist. */
+static float4 fetch_edge(global const float *from, const long row, const int q, const int side, const int along,
+                         const int across, const int deep)
 {
     const int2 at = place_in_part(q, side, along);
     if (q >= QUADS(side) || at.x >= across || at.y >= deep)
@@ -97,7 +128,7 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 {
     const int2 at = place_in_part(q, side, along);
     local float4 *row = to + at.y * (side / 4 + 1);
-    if (q >= QUADS(side))
+    if (QUADS(side) % ITEMS && q >= QUADS(side))
         return;
     if (along) {
         local float *p = (local float *)row + at.x;
@@ -110,68 +141,184 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
     }
 }
 
-#define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
-#define FETCH_ALL(k)                                                                                      \
-    for (int t = 0; t < FETCHES(TM); t++)                                                                 \
-        next_a[t] = fetch(a + (k) * ak, la.y, id + t * ITEMS, TM, along_a, (int)size.x - m0, k1 - (k));   \
-    for (int t = 0; t < FETCHES(TN); t++)                                                                 \
-        next_b[t] = fetch(b + (k) * bk, lb.y, id + t * ITEMS, TN, along_b, (int)size.y - n0, k1 - (k));
+#define FETCH_ALL                                                                                         \
+    EACH(t, FETCHES(TM)) next_a[t] = fetch(a + at_a[t], ALIGNED);                                       \
+    EACH(t, FETCHES(TN)) next_b[t] = fetch(b + at_b[t], ALIGNED);                                       \
+    a += TK * ak;                                                                                         \
+    b += TK * bk;
+#define KEEP_ALL                                                                                          \
+    EACH(t, FETCHES(TM)) keep(tile_a, next_a[t], id + t * ITEMS, TM, !TA);                                \
+    EACH(t, FETCHES(TN)) keep(tile_b, next_b[t], id + t * ITEMS, TN, TB);
+#if WITH_SUMS
+#define ADD_COLUMNS    EACH(t, FETCHES(TM)) column[t] += next_a[t];
+#else
+#define ADD_COLUMNS
+#endif
+#define MULTIPLY_ONE(p)                                                                                   \
+    {                                                                                                     \
+        const local float4 *row_a = tile_a + (p) * LINE_A + y, *row_b = tile_b + (p) * LINE_B + x;        \
+        float4 bs[RN / 4];                                                                                \
+        EACH(q, RN / 4) bs[q] = row_b[GX * q];                                                            \
+        EACH(r, RM / 4) {                                                                                 \
+            const float4 as = row_a[GY * r];                                                              \
+            EACH(q, RN / 4) {                                                                             \
+                sum[4 * r][q] = fma(as.x, bs[q], sum[4 * r][q]);                                          \
+                sum[4 * r + 1][q] = fma(as.y, bs[q], sum[4 * r + 1][q]);                                  \
+                sum[4 * r + 2][q] = fma(as.z, bs[q], sum[4 * r + 2][q]);                                  \
+                sum[4 * r + 3][q] = fma(as.w, bs[q], sum[4 * r + 3][q]);                                  \
+            }                                                                                             \
+        }                                                                                                 \
+    }
 
-/* block: TM, TN; tiles: TK * (TM + TN + 8) floats */
+/* ---- split-K inside the product ------------------------------------------------------------------------ */
+
+/* What other groups wrote before they counted must be seen after. OpenCL C 1.2 has no word for it; the host asks
+ * for JOINED only where one of these holds. */
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_amdgcn_fence)
+#define FENCE __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent")
+#endif
+#endif
+#if !defined(FENCE) && (defined(__NV_CL_C_VERSION) || defined(__NVPTX__))
+#define FENCE __asm volatile("membar.gl;" ::: "memory")
+#endif
+#ifndef FENCE
+#define FENCE mem_fence(CLK_GLOBAL_MEM_FENCE)
+#endif
+
+/* Is this group the last of `splits` to come by? The same for all of its items. One split always is: barriers
+ * stand in no branch. */
+static int last_to_come(volatile global int *counter, const int splits, local int *shared, const int id)
+{
+    FENCE;
+    barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);
+    if (id == 0) {
+        const int before = splits > 1 ? atomic_inc(counter) : 0;
+        if (splits > 1 && before == splits - 1)
+            *counter = 0;                     // for the next launch
+        *shared = before;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    FENCE;
+    return *shared == splits - 1;
+}
+
+/* ---- the product --------------------------------------------------------------------------------------- */
+
+/* block: TM, TN, splits, and whether they are joined here; tickets: then a zero for each tile; slab: then, of each
+ * tile, the splits' sums as items hold them, and after all tiles' the sums of A's columns, TM a split; tiles:
+ * TK * (TM + TN + 8) floats. */
 __attribute__((reqd_work_group_size(GX, GY, 1)))
-kernel void matmul(PRODUCT_ARGS, local float4 *tiles)
+kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *slab)
 {
     const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
     const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
     const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
+    const int left_m = (int)size.x - m0, left_n = (int)size.y - n0;
     const int x = get_local_id(0), y = get_local_id(1), id = y * GX + x;
-    const int along_a = !(flags & TRANS_A), along_b = flags & TRANS_B;
-    const long ak = along_a ? 1 : la.y, bk = along_b ? 1 : lb.y;
-    a += place(la, z, size.w) + m0 * (along_a ? la.y : 1);
-    b += place(lb, z, size.w) + n0 * (along_b ? lb.y : 1);
-    c += split * (size.x * size.y * batches);
-    local float4 *tile_a = tiles, *tile_b = tiles + TK * (TM / 4 + 1);
+    const INDEX row_a = la.y, row_b = lb.y, ak = TA ? row_a : 1, bk = TB ? 1 : row_b;
+    local float4 *tile_a = tiles, *tile_b = tiles + TK * LINE_A;
     float4 sum[RM][RN / 4], next_a[FETCHES(TM)], next_b[FETCHES(TN)];
-    for (int r = 0; r < RM; r++)
-        for (int q = 0; q < RN / 4; q++)
-            sum[r][q] = 0;
+    a += place(la, z, size.w) + m0 * (TA ? 1 : la.y) + k0 * (long)ak;
+    b += place(lb, z, size.w) + n0 * (TB ? lb.y : 1) + k0 * (long)bk;
+    EACH(r, RM) EACH(q, RN / 4) sum[r][q] = 0;
+#if WITH_SUMS
+    float4 column[FETCHES(TM)];
+    EACH(t, FETCHES(TM)) column[t] = 0;
+#endif
 
-    FETCH_ALL(k0)
-    for (int k = k0; k < k1; k += TK) {
-        for (int t = 0; t < FETCHES(TM); t++)
-            keep(tile_a, next_a[t], id + t * ITEMS, TM, along_a);
-        for (int t = 0; t < FETCHES(TN); t++)
-            keep(tile_b, next_b[t], id + t * ITEMS, TN, along_b);
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (k + TK < k1) {
-            FETCH_ALL(k + TK)
-        }
-        for (int p = 0; p < TK; p++) {
-            const local float4 *row_a = tile_a + p * (TM / 4 + 1) + y, *row_b = tile_b + p * (TN / 4 + 1) + x;
-            float4 bs[RN / 4];
-            for (int q = 0; q < RN / 4; q++)
-                bs[q] = row_b[GX * q];
-            for (int r = 0; r < RM / 4; r++) {
-                const float4 as = row_a[GY * r];
-                for (int q = 0; q < RN / 4; q++) {
-                    sum[4 * r][q] = fma(as.x, bs[q], sum[4 * r][q]);
-                    sum[4 * r + 1][q] = fma(as.y, bs[q], sum[4 * r + 1][q]);
-                    sum[4 * r + 2][q] = fma(as.z, bs[q], sum[4 * r + 2][q]);
-                    sum[4 * r + 3][q] = fma(as.w, bs[q], sum[4 * r + 3][q]);
-                }
+    const bool whole = (!TA || left_m >= TM || left_m % 4 == 0) && (TB || left_n >= TN || left_n % 4 == 0);
+    int steps = whole ? (k1 - k0) / TK : 0;
+    const int deep = k1 - k0 - steps * TK;
+    if (steps) {
+        INDEX at_a[FETCHES(TM)], at_b[FETCHES(TN)];
+        EACH(t, FETCHES(TM)) at_a[t] = offset_of((id + t * ITEMS) % QUADS(TM), TM, !TA, row_a, left_m);
+        EACH(t, FETCHES(TN)) at_b[t] = offset_of((id + t * ITEMS) % QUADS(TN), TN, TB, row_b, left_n);
+        FETCH_ALL
+        #pragma unroll 1
+        for (; steps > 0; steps--) {
+            KEEP_ALL
+            ADD_COLUMNS
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (steps > 1) {
+                FETCH_ALL
             }
+            #pragma unroll UNROLL
+            for (int p = 0; p < TK; p++)
+                MULTIPLY_ONE(p)
+            barrier(CLK_LOCAL_MEM_FENCE);
         }
+    }
+    #pragma unroll 1
+    for (int k = 0; k < deep; k += TK) {
+        EACH(t, FETCHES(TM)) next_a[t] = fetch_edge(a, row_a, id + t * ITEMS, TM, !TA, left_m, deep - k);
+        EACH(t, FETCHES(TN)) next_b[t] = fetch_edge(b, row_b, id + t * ITEMS, TN, TB, left_n, deep - k);
+        a += TK * ak;
+        b += TK * bk;
+        KEEP_ALL
+        ADD_COLUMNS
+        barrier(CLK_LOCAL_MEM_FENCE);
+        #pragma unroll 1
+        for (int p = 0; p < TK; p++)
+            MULTIPLY_ONE(p)
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
+    const int splits = block.z, joined = block.w && splits > 1;
+    const int tile = (z * (int)get_num_groups(1) + (int)get_group_id(1)) * (int)get_num_groups(0) + (int)get_group_id(0);
+    const int tiles_all = batches * (int)get_num_groups(1) * (int)get_num_groups(0);
+#if WITH_SUMS
+    /* Items hold quads of one row of k each: the rows meet in local memory, in order. */
+    volatile global float *sums = (volatile global float *)(slab + (long)tiles_all * splits * (TM * TN / 4)) +
+                                  ((long)(z * (int)get_num_groups(0) + (int)get_group_id(0)) * splits) * TM;
+    local float *columns = (local float *)tiles;
+    EACH(t, FETCHES(TM)) keep(tile_a, column[t], id + t * ITEMS, TM, 0);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    volatile global float *sums_here = joined ? sums + split * TM : side + place(lside, z, size.w) +
+                                                                  split * (size.x * batches) + m0;
+    const int sums_now = n0 ? 0 : joined ? TM : min(left_m, TM);
+    for (int i = id; i < sums_now; i += ITEMS) {
+        float s = 0;
+        for (int p = 0; p < TK; p++)
+            s += columns[p * 4 * LINE_A + i];
+        sums_here[i] = s;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    slab += (long)tile * splits * (TM * TN / 4) + id;
+    if (joined) {
+        EACH(r, RM) EACH(q, RN / 4) slab[split * (TM * TN / 4) + (r * (RN / 4) + q) * ITEMS] = sum[r][q];
+    } else {
+        c += split * (size.x * size.y * batches);
+    }
+    if (!last_to_come(tickets + tile, joined ? splits : 1, (local int *)tiles, id))
+        return;
+    if (joined) {
+        EACH(r, RM) EACH(q, RN / 4) sum[r][q] = 0;
+        #pragma unroll 1
+        for (int p = 0; p < splits; p++)
+            EACH(r, RM) EACH(q, RN / 4) sum[r][q] += slab[p * (TM * TN / 4) + (r * (RN / 4) + q) * ITEMS];
+    }
+#if WITH_SUMS
+    for (int i = id; i < min(left_m, TM) && joined && n0 == 0; i += ITEMS) {
+        float s = 0;
+        for (int p = 0; p < splits; p++)
+            s += sums[p * TM + i];
+        side[place(lside, z, size.w) + m0 + i] = s;
+    }
+#endif
+    /* One row after the other: each takes the registers of the one before, so that no array has a variable
+     * index, and the epilogue's text is there once. */
+    #pragma unroll 1
     for (int r = 0; r < RM; r++) {
         const int i = m0 + 4 * y + 4 * GY * (r / 4) + r % 4;
-        for (int q = 0; q < RN / 4; q++) {
+        EACH(q, RN / 4) {
             const int j = n0 + 4 * x + 4 * GX * q;
             if (i < size.x && j < size.y)
-                finish(sum[r][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
+                finish(sum[0][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
                        alpha, z, i, j, (int)size.y - j);
         }
+        EACH(s, RM - 1) EACH(q, RN / 4) sum[s][q] = sum[s + 1][q];
     }
 }
 
@@ -183,6 +330,13 @@ kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS
     if (j >= n)
         return;
     float4 y = 0;
+    if (flags & SUMS && j == 0) {
+        global const float *sums = slab + splits * apart + z * size.x + i;
+        float s = 0;
+        for (int p = 0; p < splits; p++)
+            s += sums[p * size.x * batches];
+        side[place(lside, z, size.w) + i] = s;
+    }
     slab += z * size.x * size.y + i * n + j;
     for (int p = 0; p < splits; p++)
         y += load_4(slab + p * apart, n - j);

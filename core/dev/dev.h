@@ -50,6 +50,8 @@ struct dev_info {
     u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
     bool fp16, fp64, subgroups, little_endian;
     bool fma;                            /* a fused multiply-add is an instruction */
+    bool joins;                          /* may a group read what others wrote before they counted up an integer? */
+    char wide[32];                       /* build option for kernels that need many registers, or "" */
     char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
 
@@ -127,6 +129,10 @@ int mem_copy(dev *d, range dst, range src);             /* enqueued */
  * (cl/ticket.h). Others at each call, so that launches may overlap (the same after 256 calls: those do not
  * overlap). */
 range dev_tickets(dev *d);
+/* COUNTERS I32, zero between launches, for kernels whose groups join what they computed: of a device that runs one
+ * launch after the other. */
+range dev_counters(dev *d);
+#define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
 

@@ -8,11 +8,11 @@
 #include "dev/ocl.h"
 #include <stdlib.h>
 
-enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, LIMITS };
-static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units" };
+enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, LIMITS };
+static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units", "joins" };
 static const struct kind { const char *name; u32 limit[LIMITS]; } kinds[] = {
-#define FAKE(name, local, group, lanes, fp64, alloc, align, units) \
-    { #name, { local, group, lanes, fp64, alloc, align, units } },
+#define FAKE(name, local, group, lanes, fp64, alloc, align, units, joins) \
+    { #name, { local, group, lanes, fp64, alloc, align, units, joins } },
 #include "dev/fakes.def"
 #undef FAKE
 };
@@ -29,6 +29,7 @@ static void fake_set(struct dev_info *i, int limit, u32 value)
     case ALLOC: i->max_alloc = fake_least(i->max_alloc, (u64)value << 20); break;
     case ALIGN: i->align = MAX(i->align, value); break;
     case UNITS: i->compute_units = value; break;
+    case JOINS: i->joins = value; break;
     }
 }
 
@@ -51,7 +52,7 @@ static int fake_word(struct dev_info *i, slice word)
         if (word.n <= length || memcmp(word.p, limits[limit], length) || word.p[length] != '=')
             continue;
         if (!text_int((slice){ word.p + length + 1, word.n - length - 1 }, &value) || value < 0 ||
-            value > INT32_MAX || (!value && limit != FP64) || (limit == ALIGN && value & (value - 1)))
+            value > INT32_MAX || (!value && limit != FP64 && limit != JOINS) || (limit == ALIGN && value & (value - 1)))
             break;
         fake_set(i, limit, (u32)value);
         return 0;
@@ -60,7 +61,7 @@ static int fake_word(struct dev_info *i, slice word)
     snprintf(text, sizeof text, "%.*s", (int)MIN(word.n, 63), word.p);
     text[strcspn(text, "=")] = 0;
     return fail(FAULT_USAGE, "JETCL_FAKE: '%.*s' is neither a kind of device (apple, mali, adreno, arc, rdna, "
-                "cdna, nvidia) nor a limit such as local=16 (local, group, lanes, fp64, alloc, align, units)%s",
+                "cdna, nvidia) nor a limit such as local=16 (local, group, lanes, fp64, alloc, align, units, joins)%s",
                 (int)word.n, word.p, text_hint(hint, text, names, n));
 }
 
@@ -80,6 +81,8 @@ int fake_apply(dev *d)
         return fail(FAULT_USAGE, "JETCL_FAKE=%s: local must be at least 16 (KiB), group at least 64", fake);
     size_t n = strlen(i->name);
     snprintf(i->name + n, sizeof i->name - n, " as %s", fake);
+    if (!d->queue && d->class == DEV_NULL && i->simd == 16 && i->max_group > 256)
+        snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);     // for compilers that read a dump
     d->class = DEV_GPU;
     return 0;
 }

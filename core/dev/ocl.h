@@ -11,6 +11,7 @@
 
 #define MAX_FENCES 64
 #define TICKETS    256
+#define WIDE_INTEL "-cl-intel-256-GRF-per-thread"
 
 struct dev {
     arena           *a;

@@ -36,7 +36,7 @@ static int connect(dev *d, const struct found *f)
 /* What the device's own bookkeeping takes does not count as used. */
 static int make_tickets(dev *d)
 {
-    u64 bytes = TICKETS * (u64)d->info.align;
+    u64 bytes = TICKETS * (u64)d->info.align + 4 * DEV_COUNTERS;
     if (!(d->tickets = mem_new(d, bytes, "tickets")) || mem_fill(d, (range){ d->tickets, 0, bytes }, 0))
         return -1;
     d->used = d->peak = 0;
@@ -49,6 +49,25 @@ range dev_tickets(dev *d)
         return RANGE_NONE;
     d->ticket = (d->ticket + 1) % TICKETS;
     return (range){ d->tickets, d->ticket * (u64)d->info.align, 8 };
+}
+
+range dev_counters(dev *d)
+{
+    return d->tickets ? (range){ d->tickets, TICKETS * (u64)d->info.align, 4 * DEV_COUNTERS } : RANGE_NONE;
+}
+
+/* The option is asked for only if a program builds with it: older drivers do not know it. */
+static void confirm_wide(dev *d)
+{
+    static const char *const text = "kernel void none(global float *x) { x[0] = 1; }";
+    cl_int e;
+    if (!*d->info.wide)
+        return;
+    cl_program p = clCreateProgramWithSource(d->context, 1, (const char **)&text, NULL, &e);
+    if (!p || clBuildProgram(p, 1, &d->id, d->info.wide, NULL, NULL))
+        d->info.wide[0] = 0;
+    if (p)
+        clReleaseProgram(p);
 }
 
 dev *dev_open(const char *spec)
@@ -70,6 +89,7 @@ dev *dev_open(const char *spec)
         dev_close(d);
         return NULL;
     }
+    confirm_wide(d);
     tune_load(d);
     if (!strcmp(spec, "auto"))
         say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);

@@ -70,6 +70,7 @@ static u32 lanes(cl_device_id id, const char *ext, const struct dev_info *i)
         return MAX(4, (u32)probe_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
     u32 n = strstr(ext, "cl_nv_device_attribute_query")    ? (u32)probe_number(id, NV_WARP)
             : strstr(ext, "cl_amd_device_attribute_query") ? (u32)probe_number(id, AMD_WAVEFRONT)
+            : strstr(ext, "cl_intel_subgroups")            ? 16
             : text_starts(i->version, "OpenCL 3")          ? (u32)probe_number(id, DEVICE_LANES) : 0;
     return n ? MIN(MAX(n, 4), 128) : 32;
 }
@@ -94,6 +95,10 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
     i->fma = probe_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
     i->simd = lanes(id, ext, i);
+    // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for the others cl/gpu has the right fences.
+    i->joins = i->cpu_kind || strstr(ext, "cl_nv_") || strstr(ext, "cl_amd_") || strstr(ext, "cl_intel_");
+    if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
+        snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);
 }
 
 static void describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)

@@ -90,43 +90,52 @@ static void grad_emit_cpu(const node *n, launches *l)
                                        ARG_RANGE(n->work), SIZES(l, s, t), ARG_INT(t.block) } });
 }
 
-/* ---- gpu: a group has B rows of one head in local memory, and walks the others ------------------------- */
+/* ---- gpu: a group has some rows of one head in local memory, and walks the others ---------------------- */
 
-static u64 room(i64 channels, i64 rows, bool grad)
+enum { KEYS = 32 };                               // of a block, as in cl/gpu/attention.cl
+
+static u64 room(i64 channels, i64 rows)
 {
-    return dtype_bytes(F32) * (u64)((grad ? 4 : 3) * channels * (rows + 1) + 2 * rows * (rows + 1));
+    i64 wide = MAX(ROUND_UP(channels, (i64)32), rows);
+    return dtype_bytes(F32) * (u64)(channels * rows + 2 * KEYS * wide);
 }
 
-/* The largest B whose tiles fit, for the forward or the backward kernels; 0: none does. */
-static i64 block_rows(const dev *d, i64 channels, bool grad)
+/* Rows of a group of twice as many items: 64 or 32; 0: neither fits this device. */
+static i64 block_rows(const dev *d, i64 channels)
 {
-    u64 most = dev_info(d)->local_mem;
-    return room(channels, 32, grad) <= most ? 32 : room(channels, 16, grad) <= most ? 16 : 0;
+    const struct dev_info *i = dev_info(d);
+    for (i64 rows = 64; rows >= 32; rows /= 2)
+        if (2 * rows <= i->max_group && room(channels, rows) <= i->local_mem)
+            return rows;
+    return 0;
 }
 
 static launch rows_of_heads(const node *n, const char *kernel, int products)
 {
     struct sizes s = sizes_of(n);
-    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .local = { 16, 16 },
-                     .flops = flops_of(s, products) };
+    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .flops = flops_of(s, products) };
 }
 
-static void add_blocks(const node *n, launches *l, launch *k, bool grad)
+static void add_blocks(const node *n, launches *l, launch *k)
 {
     struct sizes s = sizes_of(n);
-    i64 rows = block_rows(n->g->d, s.d, grad);
-    char defs[48];
-    snprintf(defs, sizeof defs, "-DD=%d -DB=%d", (int)s.d, (int)rows);
+    const struct dev_info *i = dev_info(n->g->d);
+    i64 rows = block_rows(n->g->d, s.d);
+    char defs[96];
+    snprintf(defs, sizeof defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1" : "",
+             *i->wide ? " " : "", i->wide);
     int c = 0;
     while (k->args[c].kind != ARG_END)
         c++;
     k->args[c++] = (arg)ARG_INT(s.n);
     k->args[c++] = (arg)ARG_INT(s.h);
     k->args[c++] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
-    k->args[c] = (arg)ARG_LOCAL(room(s.d, rows, grad));
+    k->args[c] = (arg)ARG_LOCAL(room(s.d, rows));
     k->defs = defs;
-    k->global[0] = 16 * (u64)CEIL_DIV(s.n, rows);
-    k->global[1] = 16 * (u64)(s.b * s.h);
+    k->local[0] = 8;
+    k->local[1] = (u64)rows / 4;
+    k->global[0] = 8 * (u64)CEIL_DIV(s.n, rows);
+    k->global[1] = (u64)rows / 4 * (u64)(s.b * s.h);
     launch_add(l, k);
 }
 
@@ -136,7 +145,7 @@ static void emit_gpu(const node *n, launches *l)
     launch k = rows_of_heads(n, "attention", 2);
     memcpy(k.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
                             ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE) }, 3 * sizeof(arg));
-    add_blocks(n, l, &k, false);
+    add_blocks(n, l, &k);
 }
 
 static void grad_emit_gpu(const node *n, launches *l)
@@ -147,8 +156,8 @@ static void grad_emit_gpu(const node *n, launches *l)
                             ARG_RANGE(n->work) }, 6 * sizeof(arg));
     memcpy(kv.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
                              ARG_RANGE(n->home), ARG_RANGE(n->work) }, 5 * sizeof(arg));
-    add_blocks(n, l, &q, true);
-    add_blocks(n, l, &kv, true);
+    add_blocks(n, l, &q);
+    add_blocks(n, l, &kv);
 }
 
 /* ---- the ops ------------------------------------------------------------------------------------------- */
@@ -234,7 +243,7 @@ static bool has_kernels(const dev *dev, i64 channels)
     if (!dev || dev_class(dev) == DEV_NULL)
         return true;
     bool cpu = dev_class(dev) == DEV_CPU;
-    bool fits = cpu || (dev_info(dev)->max_group >= 256 && block_rows(dev, channels, true));
+    bool fits = cpu || block_rows(dev, channels);
     return fits && dev_has_override(dev, "attention");
 }
 

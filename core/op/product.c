@@ -72,8 +72,10 @@ static struct product partial(const struct product *p, i64 splits)
     ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(product_batches(p)), ARG_INT(flags_of(p)),        \
     ARG_REAL((p)->alpha)
 
-static void emit_product(launches *l, const struct product *p, const struct cut *c, const char *label)
+/* slab: where joined splits keep their sums. */
+static void emit_product(launches *l, const struct product *p, const struct cut *c, range slab, const char *label)
 {
+    dev *d = launches_dev(l);
     u64 rows = (u64)CEIL_DIV(p->m, c->mb), columns = (u64)CEIL_DIV(p->n, c->nb);
     launch k = {
         .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
@@ -82,8 +84,16 @@ static void emit_product(launches *l, const struct product *p, const struct cut 
         .local = { c->items[0], c->items[1], 1 },
         .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
                   ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share),
-                  ARG_RANGE(dev_tickets(launches_dev(l))), ARG_LOCAL(dtype_bytes(F32) * (u64)c->local) },
+                  ARG_RANGE(dev_tickets(d)), ARG_LOCAL(dtype_bytes(F32) * (u64)c->local) },
     };
+    if (dev_class(d) == DEV_GPU && dev_has_override(d, "matmul")) {
+        int n = 0;
+        while (k.args[n].kind != ARG_END)
+            n++;
+        k.args[n] = (arg)ARG_RANGE(slab);
+        k.args[n - 4] = (arg)ARG_LONG4(c->mb, c->nb, c->splits, c->joined);
+        k.args[n - 2] = (arg)ARG_RANGE(c->joined ? dev_counters(d) : RANGE_NONE);
+    }
     if (c->workers) {
         k.global[0] = (u64)c->workers;
         k.global[1] = k.global[2] = 1;
@@ -152,11 +162,11 @@ void product_emit(launches *l, const struct product *given, const char *label)
     struct cut c = product_cut(d, &p);
     if (wants_blas(d, &p)) {
         emit_blas(l, &p, label);
-    } else if (c.splits == 1) {
-        emit_product(l, &p, &c, label);
+    } else if (c.splits == 1 || c.joined) {
+        emit_product(l, &p, &c, c.joined ? p.scratch : RANGE_NONE, label);
     } else {
         struct product q = partial(&p, c.splits);
-        emit_product(l, &q, &c, label);
+        emit_product(l, &q, &c, RANGE_NONE, label);
         emit_sum(l, &p, &c, label);
     }
 }

@@ -125,28 +125,59 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
 
 /* ---- gpu ----------------------------------------------------------------------------------------------- */
 
-/* The largest tile of which C has enough to occupy a large device; k is cut when even small ones are few. */
+enum { DEPTH = 8 };                               // of k in a step
+
+struct gpu_tile { i64 gx, gy, rm, rn; };
+static const struct gpu_tile gpu_tiles[] = {
+    { 16, 8, 8, 8 }, { 8, 8, 8, 8 }, { 8, 8, 4, 8 }, { 8, 8, 4, 4 },
+};
+enum { BIG, MIDDLE, FLAT, SMALL };
+
+static i64 gpu_groups(const struct product *p, int t)
+{
+    const struct gpu_tile *g = &gpu_tiles[t];
+    return CEIL_DIV(p->m, g->gy * g->rm) * CEIL_DIV(p->n, g->gx * g->rn) * product_batches(p);
+}
+
+/* The largest tile of which C has enough for all compute units, which count small ones of 8 lanes or 16 for an
+ * eighth. Where a kernel cannot have many registers, 32 sums an item are what fits. */
+static int gpu_tile(const dev *d, const struct product *p)
+{
+    const struct dev_info *i = dev_info(d);
+    i64 tuned = product_tune(d, p, "TILE"), units = MAX(1, i->simd > 16 ? i->compute_units : i->compute_units / 8);
+    bool narrow = i->simd <= 16 && !*i->wide;
+    if (tuned >= 1 && tuned <= countof(gpu_tiles))
+        return (int)tuned - 1 == BIG && i->max_group < 128 ? MIDDLE : (int)tuned - 1;
+    if (p->m <= 32)
+        return p->n <= 32 ? SMALL : FLAT;
+    if (narrow)
+        return FLAT;
+    if (i->max_group >= 128 && p->n > 64 && gpu_groups(p, BIG) >= 2 * units)
+        return BIG;
+    return p->n <= 32 ? SMALL : MIDDLE;
+}
+
+static bool gpu_aligned(const struct operand *o)
+{
+    return o->at % 4 == 0 && o->row % 4 == 0 && o->outer % 4 == 0 && o->inner % 4 == 0 && o->r.off % 16 == 0;
+}
+
+/* k is cut by the size of C alone, until tiles of 64 x 64 would be GROUPS. */
 static struct cut cut_gpu(const dev *d, const struct product *p)
 {
-    static const struct { i64 gx, gy, rm, rn; } tiles[] = {
-        { 16, 16, 8, 8 }, { 16, 16, 4, 4 }, { 32, 8, 4, 4 }, { 8, 8, 4, 4 },
-    };
-    enum { BIG, MIDDLE, FLAT, SMALL, DEPTH = 16 };
-    i64 want = product_tune(d, p, "GROUPS"), part = product_tune(d, p, "PART");
-    i64 tiled = CEIL_DIV(p->m, 128) * CEIL_DIV(p->n, 128) * product_batches(p) * CEIL_DIV(p->k, part);
-    bool small = (p->m <= 32 && p->n <= 32) || dev_info(d)->max_group < 256;
-    bool big = p->m >= 96 && p->n >= 96 && tiled >= want;
-    int t = small ? SMALL : p->m <= 32 ? FLAT : big ? BIG : MIDDLE;
-    i64 tuned = product_tune(d, p, "TILE");
-    if (tuned >= 1 && tuned <= countof(tiles) && dev_info(d)->max_group >= 256)
-        t = (int)tuned - 1;
-    struct cut c = { .items = { (u64)tiles[t].gx, (u64)tiles[t].gy }, .mb = tiles[t].gy * tiles[t].rm,
-                     .nb = tiles[t].gx * tiles[t].rn };
-    i64 groups = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * product_batches(p);
-    cut_k(p, groups < want ? MIN(CEIL_DIV(want, groups), MAX(p->k / part, 1)) : 1, DEPTH, &c);
+    const struct gpu_tile g = gpu_tiles[gpu_tile(d, p)];
+    struct cut c = { .items = { (u64)g.gx, (u64)g.gy }, .mb = g.gy * g.rm, .nb = g.gx * g.rn };
+    i64 want = product_tune(d, p, "GROUPS"), part = product_tune(d, p, "PART"), all = gpu_groups(p, MIDDLE);
+    cut_k(p, all < want ? MIN(CEIL_DIV(want, all), MAX(p->k / part, 1)) : 1, DEPTH, &c);
+    c.tiles = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * product_batches(p);
+    c.joined = dev_info(d)->joins && c.splits > 1 && c.tiles <= DEV_COUNTERS;
     c.local = DEPTH * (c.mb + c.nb + 8);
-    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d", (int)tiles[t].gx, (int)tiles[t].gy,
-             (int)tiles[t].rm, (int)tiles[t].rn);
+    bool far = (p->ta ? p->k : p->m) * p->a.row >= INT32_MAX || (p->tb ? p->n : p->k) * p->b.row >= INT32_MAX;
+    snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d -DTA=%d -DTB=%d -DALIGNED=%d "
+             "-DWITH_SUMS=%d -DINDEX=%s%s%s%s", (int)g.gx, (int)g.gy, (int)g.rm, (int)g.rn, p->ta, p->tb,
+             gpu_aligned(&p->a) && gpu_aligned(&p->b), p->keep == KEEP_SUMS, far ? "long" : "int",
+             dev_info(d)->cpu_kind ? " -DUNROLL=1" : "",
+             *dev_info(d)->wide ? " " : "", dev_info(d)->wide);
     return c;
 }
 
@@ -157,10 +188,13 @@ struct cut product_cut(const dev *d, const struct product *p)
     return dev_class(d) == DEV_CPU ? cut_cpu(d, p) : cut_gpu(d, p);
 }
 
+/* Joined splits keep whole tiles, and for each row of tiles the sums of A's columns. */
 u64 product_scratch(const dev *d, const struct product *p)
 {
-    i64 splits = product_cut(d, p).splits, columns = p->n + (p->keep == KEEP_SUMS);
-    return splits > 1 ? dtype_bytes(F32) * (u64)splits * (u64)(p->m * columns * product_batches(p)) : 0;
+    const struct cut c = product_cut(d, p);
+    i64 sums = p->keep == KEEP_SUMS, z = product_batches(p);
+    i64 values = c.joined ? c.tiles * c.mb * c.nb + sums * z * CEIL_DIV(p->m, c.mb) * c.mb : p->m * (p->n + sums) * z;
+    return c.splits > 1 ? dtype_bytes(F32) * (u64)(c.splits * values) : 0;
 }
 
-bool product_sums(const dev *d) { return d && dev_class(d) == DEV_CPU && dev_has_override(d, "matmul"); }
+bool product_sums(const dev *d) { return d && dev_class(d) != DEV_NULL && dev_has_override(d, "matmul"); }

@@ -4,11 +4,13 @@
 #include "op/product.h"
 
 struct cut {
-    char defs[64];                   /* the compiled variant */
+    char defs[224];                  /* the compiled variant */
     u64  items[2];                   /* of a group */
     i64  mb, nb;                     /* rows and columns of a group */
     i64  kb, np;                     /* of k and of the columns, what a CPU packs at a time */
-    i64  share, splits;               /* split-K: k of one split, and how many */
+    i64  share, splits;              /* split-K: k of one split, and how many */
+    i64  tiles;                      /* GPUs: of all batches */
+    bool joined;                     /* GPUs: the product itself adds up its splits */
     i64  workers;                    /* CPUs: groups that draw tickets for blocks */
     i64  local;                      /* floats of local memory */
 };

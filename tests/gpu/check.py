@@ -83,10 +83,11 @@ def variant(kernel, m):
 def steps(kernel, m):
     """Multiply-adds that an item does in each inner loop of a step, in order; []: take loops as they stand."""
     if kernel == "matmul" and "RM" in m:
-        return [m.get("TK", 16) * m["RM"] * m["RN"]]
+        return [m.get("TK", 8) * m["RM"] * m["RN"]]
     if kernel in ("attention", "attention_dq", "attention_dkv"):
-        scores = m["D"] * m["B"] * m["B"] // m["ITEMS"] if "ITEMS" in m else m["D"] * m["B"] ** 2 // 256
-        return {"attention": [scores] * 2, "attention_dq": [scores] * 3, "attention_dkv": [scores] * 4}[kernel]
+        scores = 16 * m["D"], 512 * ((m["D"] + 31) // 32)       # 4 x 4 scores; 4 x 4 QUADS results, 32 keys
+        order = {"attention": (0, 1), "attention_dq": (0, 0, 1), "attention_dkv": (0, 0, 1, 1)}
+        return [scores[i] for i in order[kernel]]
     return []
 
 

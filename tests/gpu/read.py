@@ -125,9 +125,10 @@ def ptx(path, options, out, tools):
 
 
 def nvidia(path, options, arch, out, tools):
-    text = ptx(path, options, out, tools)
+    most = [o.split("=")[1] for o in options if o.startswith("-cl-nv-maxrregcount=")]
+    text = ptx(path, [o for o in options if not o.startswith("-cl-nv-")], out, tools)
     cubin = text[:-4] + "." + arch + ".cubin"
-    log = call(["ptxas", "-arch=" + arch, "-v", text, "-o", cubin])
+    log = call(["ptxas", "-arch=" + arch, "-v", *["--maxrregcount=" + m for m in most], text, "-o", cubin])
     facts, name = {}, None
     for line in log.split("\n"):
         m = re.search(r"Compiling entry function '(\w+)'", line)
