@@ -124,6 +124,11 @@ if "$jetcl" devices >/dev/null 2>&1; then
     try 0 '0:0' '' devices
     try 0 '"max_alloc": ' '' devices --json
     try 0 ', chosen' '' devices --device 0:0
+    # PoCL finds no device without a folder for what it builds
+    for from in HOME=/proc XDG_CACHE_HOME=/proc/x POCL_CACHE_DIR=/proc/x; do
+        list=$(env -u POCL_CACHE_DIR -u XDG_CACHE_HOME "$from" "$jetcl" devices 2>"$dir/err") && [ -n "$list" ]
+        same "devices with $from" "$?:$(grep -c 'cannot write /proc' "$dir/err")" 0:1
+    done
     try 0 '"chosen": false' '' devices --device null --json
     try 4 '0:0' "no device 'abacus'; devices: 0:0" devices --device abacus
     try 4 '' 'several devices at once' config --launches --device 0:0,0:0

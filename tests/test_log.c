@@ -256,6 +256,7 @@ static void test_result(void **state)
     out.reason = "patience";
     out.params = 123456789012;
     out.memory = 6ull << 30;
+    out.unset = 17;
     out.flops = 1.5e9;
     out.flops_complete = 1.75e9;
     out.img_s = 321.5;
@@ -265,7 +266,7 @@ static void test_result(void **state)
     assert_true(number(j, "top1") == 30 && number(j, "top5") == 83 && number(j, "loss") == 1.25
                 && number(j, "best_top1") == 40 && number(j, "best_epoch") == 2 && number(j, "epochs") == 4
                 && number(j, "steps") == 17 && number(j, "params") == 123456789012
-                && number(j, "memory") == 6442450944 && number(j, "flops") == 1.5e9
+                && number(j, "memory") == 6442450944 && number(j, "unset") == 17 && number(j, "flops") == 1.5e9
                 && number(j, "flops_complete") == 1.75e9 && number(j, "img_s") == 321.5
                 && number(j, "seconds") == 61.5);
     assert_string_equal(json_string_value(json_object_get(j, "reason")), "patience");
@@ -280,7 +281,7 @@ static void test_result(void **state)
     in.evals = out.evals, in.skipped = out.skipped, out.reason = in.reason;
     assert_true(in.top1 == out.top1 && in.top5 == out.top5 && in.loss == out.loss && in.steps == out.steps
                 && in.best_top1 == out.best_top1 && in.best_epoch == out.best_epoch && in.hash == 77
-                && in.params == out.params && in.memory == out.memory && in.flops == out.flops
+                && in.params == out.params && in.memory == out.memory && in.unset == out.unset && in.flops == out.flops
                 && in.flops_complete == out.flops_complete && in.img_s == out.img_s
                 && in.seconds == out.seconds && in.epochs == 4 && in.n_evals == 4 && in.n_skipped == 0);
     report_close(r);

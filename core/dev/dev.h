@@ -8,7 +8,7 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: probe fake dump ocl cache null source tunables program buffer launch order profile enqueue blas
+ * Order: cache probe fake dump ocl null source tunables program buffer launch order profile enqueue blas
  * Order: fill choose open
  */
 #ifndef JETCL_DEV_H

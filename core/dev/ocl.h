@@ -112,6 +112,7 @@ void            programs_close(dev *d);
 
 /* ---- probe.c */
 u64 probe_number(cl_device_id id, cl_device_info what);     /* of 4 or 8 bytes; 0: the driver does not know */
+void cache_check_driver(void);             /* once, before the first call into OpenCL: see cache.c */
 int probe_devices(arena *a, struct found **out);            /* all usable ones; how many */
 
 /* ---- choose.c */

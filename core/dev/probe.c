@@ -126,6 +126,7 @@ int probe_devices(arena *a, struct found **out)
     cl_uint np = 0, nd;
     size_t n = 0, cap = 0;
     *out = NULL;
+    cache_check_driver();
     if (clGetPlatformIDs(countof(platforms), platforms, &np))
         return 0;
     for (cl_uint p = 0; p < MIN(np, (cl_uint)countof(platforms)); p++) {

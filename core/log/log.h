@@ -18,6 +18,7 @@ struct run_result {
     const char *reason;                     /* why it ended: "done", "patience" */
     int    epochs;
     i64    steps, params;
+    int    unset;                           /* tensors of the model that no checkpoint set: random at the start */
     f64    top1, top5, loss;                /* of the last evaluation */
     f64    best_top1;                       /* of all evaluations, on the very split that is reported */
     int    best_epoch;

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 
 /* Fields that are plain numbers: read and written by one list. */
-#define COUNTS(X) X(epochs, int) X(steps, i64) X(best_epoch, int) X(params, i64) X(memory, u64)
+#define COUNTS(X) X(epochs, int) X(steps, i64) X(best_epoch, int) X(params, i64) X(unset, int) \
+                  X(memory, u64)
 #define REALS(X)  X(top1) X(top5) X(loss) X(best_top1) X(seconds) X(img_s) X(flops) X(flops_complete)
 #define EVAL_REALS(X) X(top1) X(top5) X(loss) X(seconds)
 

@@ -78,6 +78,9 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     report_result(rep, a, r);
     r->reason = reason;
     r->params = k.params;
+    r->unset = 0;
+    for (size_t i = 0; i < e->p->n; i++)
+        r->unset += !e->p->list[i].loaded;
     r->flops = k.paper_macs;
     r->flops_complete = k.macs;
     r->memory = dev_mem_peak(e->d);
