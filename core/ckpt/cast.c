@@ -20,7 +20,8 @@ static u16 cast_half(f32 x)
     u32 shift = e < -14 ? (u32)(-1 - e) : 13, all = mantissa | 0x800000u;
     u32 kept = all >> shift, rest = all & ((1u << shift) - 1), tie = 1u << (shift - 1);
     kept += rest > tie || (rest == tie && kept & 1);
-    u32 value = e < -14 ? kept : kept + ((u32)(e + 14) << 10);       // the implicit bit, and a carry, raise the exponent
+    // the implicit bit, and a carry, raise the exponent
+    u32 value = e < -14 ? kept : kept + ((u32)(e + 14) << 10);
     return (u16)(sign | (value < 0x7c00u ? value : 0x7c00u));
 }
 
@@ -56,7 +57,8 @@ static void cast_drop(ckpt *c, entry *e)
 
 static void cast_close(ckpt *c) { ckpt_close(c->inner); }
 
-static const struct format cast_format = { "cast", "", .read = cast_read, .drop = cast_drop, .close = cast_close };
+static const struct format cast_format = { "cast", "", .read = cast_read, .drop = cast_drop,
+                                           .close = cast_close };
 
 static bool cast_is_real(enum ckpt_type t) { return t == CKPT_F64 || t == CKPT_F32 || t == CKPT_F16 || t == CKPT_BF16; }
 

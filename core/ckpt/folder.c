@@ -171,7 +171,8 @@ static int folder_read_config(ckpt *c, const char *path)
 {
     if (!file_exists(path))
         return 0;
-    json_t *root = folder_json(c->mem, path, MAX_CONFIG), *config = root, *vision = json_object_get(root, "vision_config");
+    json_t *root = folder_json(c->mem, path, MAX_CONFIG), *config = root;
+    json_t *vision = json_object_get(root, "vision_config");
     if (!root)
         return -1;
     if (json_is_object(vision))

@@ -245,7 +245,7 @@ ckpt *ckpt_named(ckpt *c, const char *id)
     ckpt *view = view_new(c);
     struct pieces all = { 0 };
     size_t own = s ? strcspn(s->own, "|") : 0;
-    const char *prefix = s ? arena_copy(view->mem, s->own, strncmp(s->id, "timm", 4) && strncmp(s->id, "facebook", 8) ? own : 0) : "";
+    const char *prefix = s ? arena_copy(view->mem, s->own, own) : "";
     int rc = s ? 0 : -1;
     for (size_t i = 0; i < c->n && !rc; i++)
         rc = names_name_one(view->mem, s, prefix, &c->list[i]->t, &all);

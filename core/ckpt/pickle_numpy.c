@@ -9,7 +9,10 @@
 
 struct array { const u8 *bytes; bool fortran, swapped; };
 
-static bool numpy_knows(const struct file_map *m) { return m->n > 2 && m->p[0] == 0x80 && m->p[1] >= 2 && m->p[1] <= 5; }
+static bool numpy_knows(const struct file_map *m)
+{
+    return m->n > 2 && m->p[0] == 0x80 && m->p[1] >= 2 && m->p[1] <= 5;
+}
 
 static const value *numpy_part(const value *tuple, size_t i)
 {
@@ -62,8 +65,8 @@ static int numpy_array(ckpt *c, slice name, const value *v)
         return fail(FAULT_DATA, "array %s holds %zu bytes, but its shape needs %llu", ckpt_quote(name), bytes.n,
                     (unsigned long long)e->t.bytes);
     struct array *a = arena_one(c->mem, struct array);
-    *a = (struct array){ (const u8 *)bytes.p, order && (order->kind == P_BOOL ? order->i : slice_eq(pickle_text(order), "F")),
-                         swapped };
+    bool fortran = order && (order->kind == P_BOOL ? order->i : slice_eq(pickle_text(order), "F"));
+    *a = (struct array){ (const u8 *)bytes.p, fortran, swapped };
     e->src = a;
     return 0;
 }

@@ -168,7 +168,8 @@ static bool scheme_better(const struct reading *a, const struct reading *b, bool
 {
     if (!b->scheme)
         return true;
-    bool copy[2] = { ema ? !scheme_says_ema(a->under) : scheme_is_copy(a->under), ema ? !scheme_says_ema(b->under) : scheme_is_copy(b->under) };
+    bool copy[2] = { ema ? !scheme_says_ema(a->under) : scheme_is_copy(a->under),
+                     ema ? !scheme_says_ema(b->under) : scheme_is_copy(b->under) };
     if (copy[0] != copy[1])
         return copy[1];
     return a->fit != b->fit ? a->fit > b->fit : a->strange < b->strange;

@@ -115,9 +115,11 @@ static const char *unread_advice(arena *a, const ckpt *c, const params *p)
         { "reg_token", "register tokens", "model.registers=" } };
     for (int i = 0; i < countof(row); i++) {
         const tensor *t = ckpt_find(c, row[i].name);
-        const char *count = t && text_ends(row[i].set, "=") && t->nd == 3 ? arena_printf(a, "%lld", (long long)t->shape[1]) : "";
+        bool counted = t && text_ends(row[i].set, "=") && t->nd == 3;
+        const char *count = counted ? arena_printf(a, "%lld", (long long)t->shape[1]) : "";
         if (t && !params_find(p, row[i].name))
-            return arena_printf(a, "it has %s, which this model would leave out: --set %s%s", row[i].what, row[i].set, count);
+            return arena_printf(a, "it has %s, which this model would leave out: --set %s%s", row[i].what,
+                                row[i].set, count);
     }
     return NULL;
 }
