@@ -2,7 +2,7 @@
  * (clipping by the global norm), and a walk over the blocks of a group, each with its own learning
  * rate and decay. */
 #define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
-enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };        /* words of the step buffer (graph.h) */
+enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE, STEP_SKIP = 9 };  /* words of the step buffer (graph.h) */
 
 #define ADAMW_ARGS                                                                                        \
     __global float *p, __global const float *g, __global float *m, __global float *v,                     \
@@ -14,7 +14,8 @@ enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE };        /* words o
     const float norm = sqrt(*square_sum) * step[STEP_GRAD_SCALE];                                         \
     const float scale = step[STEP_GRAD_SCALE] * (clip > 0 ? min(1.0f, clip / (norm + 1e-6f)) : 1.0f);     \
     const float root2 = sqrt(step[STEP_BIAS2]);                                                           \
-    const long last_ = min((count + BLOCK - 1) / BLOCK, ((long)get_group_id(0) + 1) * share);             \
+    const long blocks_ = as_uint(step[STEP_SKIP]) ? 0 : (count + BLOCK - 1) / BLOCK;                      \
+    const long last_ = min(blocks_, ((long)get_group_id(0) + 1) * share);                                 \
     for (long b = get_group_id(0) * share; b < last_; b++)
 
 /* The block's learning rate over the first bias correction, what the decay keeps, and its end. */

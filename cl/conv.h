@@ -16,6 +16,7 @@
  * border are neither loaded nor multiplied. Bound: memory where it is slow; else multiply-adds, KH KW of
  * them for 8 bytes.
  */
+#include "type.h"
 #ifndef KH
 #define KH 7
 #define KW 7
@@ -36,24 +37,24 @@ __kernel void depthwise_weights(__global const float *w, __global float *t, int 
 }
 
 /* Groups (channels, rows of `rows`, image). */
-__kernel void depthwise_plain(__global const float *x, __global const float *t, __global const float *bias,
-                              __global float *y, int h, int w, int c, int rows, int biased)
+__kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
+                              __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
-    __global const float *image = x + (long)get_global_id(2) * h * w * c;
-    __global float *out = y + (long)get_global_id(2) * h * w * c;
+    __global const TYPE(Tx) *image = x + (long)get_global_id(2) * h * w * c;
+    __global TYPE(Ty) *out = y + (long)get_global_id(2) * h * w * c;
     for (int i = get_global_id(1) * rows; i < min(h, (int)(get_global_id(1) + 1) * rows); i++)
         for (int j = 0; j < w; j++)
             for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
                 float s = biased ? bias[n] : 0;
                 for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++)
                     for (int q = max(0, KW / 2 - j); q < min(KW, w + KW / 2 - j); q++)
-                        s += t[(p * KW + q) * c + n] * image[((i + p - KH / 2) * w + j + q - KW / 2) * c + n];
-                out[(i * w + j) * c + n] = s;
+                        s += t[(p * KW + q) * c + n] * LOAD_1(Tx, image + ((i + p - KH / 2) * w + j + q - KW / 2) * c + n);
+                STORE_1(Ty, s, out + (i * w + j) * c + n);
             }
 }
 
 /* Groups (channels, parts): part p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
-__kernel void depthwise_grad_plain(__global const float *x, __global const float *g, __global float *parts,
+__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *parts,
                                    int h, int w, int c, int rows, int chunk)
 {
     __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
@@ -66,18 +67,23 @@ __kernel void depthwise_grad_plain(__global const float *x, __global const float
                 if (i < 0 || i >= h)
                     continue;
                 for (int j = max(0, -q); j < min(w, w - q); j++)
-                    s += g[((long)r * w + j) * c + n] * x[((long)(r + k / KW - KH / 2) * w + j + q) * c + n];
+                    s += LOAD_1(Tg, g + ((long)r * w + j) * c + n) *
+                         LOAD_1(Tx, x + ((long)(r + k / KW - KH / 2) * w + j + q) * c + n);
             }
             dw[k * c + n] = s;
         }
         float s = 0;
         for (long i = (long)from * w; i < (long)to * w; i++)
-            s += g[i * c + n];
+            s += LOAD_1(Tg, g + i * c + n);
         dw[KH * KW * c + n] = s;
     }
 }
 
 #ifdef V
+#ifndef LOAD_V                                    // a class whose values are all float
+#define LOAD_V(T, p)     LOAD(p)
+#define STORE_V(T, v, p) STORE(v, p)
+#endif
 /* Where a class reads rows AHEAD of those it computes: a tile's worth. PoCL's prefetch() does nothing, its
  * compiler's does. */
 #if AHEAD && defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
@@ -90,7 +96,7 @@ __kernel void depthwise_grad_plain(__global const float *x, __global const float
 #endif
 
 /* XB outputs of row i from column j on, at V's channels; those beyond w are not stored. */
-static inline void tile(__global const float *image, __global const float *t, __global float *out,
+static inline void tile(__global const TYPE(Tx) *image, __global const float *t, __global TYPE(Ty) *out,
                         const V start, const int i, const int j, const int h, const int w, const int c)
 {
     V s[XB], k[KW];
@@ -101,14 +107,14 @@ static inline void tile(__global const float *image, __global const float *t, __
     for (int o = 0; o < XB; o++)
         s[o] = start;
     for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++) {
-        __global const float *row = image + ((long)(i + p - KH / 2) * w + j - KW / 2) * c;
+        __global const TYPE(Tx) *row = image + ((long)(i + p - KH / 2) * w + j - KW / 2) * c;
         #pragma unroll
         for (int q = 0; q < KW; q++)
             k[q] = LOAD(t + (p * KW + q) * c);
         #pragma unroll
         for (int m = 0; m < XB + KW - 1; m++)
             if ((uint)(j + m - KW / 2) < (uint)w) {
-                const V v = LOAD(row + m * c);
+                const V v = LOAD_V(Tx, row + m * c);
                 #pragma unroll
                 for (int q = 0; q < KW; q++)
                     if (m - q >= 0 && m - q < XB)
@@ -118,12 +124,12 @@ static inline void tile(__global const float *image, __global const float *t, __
     #pragma unroll
     for (int o = 0; o < XB; o++)
         if (j + o < w)
-            STORE(s[o], out + ((long)i * w + j + o) * c);
+            STORE_V(Ty, s[o], out + ((long)i * w + j + o) * c);
 }
 
 /* Adds a tile's share to the sums at V's channels, [KH KW] of dw and one of db, which GET and PUT reach.
  * Channels count as much as `share` says: 0 for those that another vector has. */
-static inline void tile_grad(__global const float *x, __global const float *g, SUMS sum, const V share,
+static inline void tile_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, SUMS sum, const V share,
                              const long row, const int j, const int h, const int w, const int c,
                              const int rows)
 {
@@ -135,7 +141,7 @@ static inline void tile_grad(__global const float *x, __global const float *g, S
     }
     #pragma unroll
     for (int o = 0; o < XB; o++)
-        d[o] = j + o < w ? share * LOAD(g + (row * w + j + o) * c) : 0;
+        d[o] = j + o < w ? share * LOAD_V(Tg, g + (row * w + j + o) * c) : 0;
     #pragma unroll
     for (int o = 0; o < XB; o++)
         all += d[o];
@@ -144,14 +150,14 @@ static inline void tile_grad(__global const float *x, __global const float *g, S
     for (int p = 0; p < KH; p++) {
         if ((uint)(i + p - KH / 2) >= (uint)h)
             continue;
-        __global const float *from = x + ((row + p - KH / 2) * w + j - KW / 2) * c;
+        __global const TYPE(Tx) *from = x + ((row + p - KH / 2) * w + j - KW / 2) * c;
         #pragma unroll
         for (int q = 0; q < KW; q++)
             a[q] = GET(sum, p * KW + q);
         #pragma unroll
         for (int m = 0; m < XB + KW - 1; m++)
             if ((uint)(j + m - KW / 2) < (uint)w) {
-                const V v = LOAD(from + m * c);
+                const V v = LOAD_V(Tx, from + m * c);
                 #pragma unroll
                 for (int q = 0; q < KW; q++)
                     if (m - q >= 0 && m - q < XB)

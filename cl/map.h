@@ -5,11 +5,14 @@
 #define MAP_H
 #include "special.h"
 #include "random.h"
+#include "type.h"
 
 #if MAP_W == 16
 #define V float16
 #define load_v(p, n)     load_16(p, n, 0)
 #define store_v(x, p, n) store_16(x, p, n)
+#define LOAD_V(T, p, n)     LOAD_16(T, p, n, 0)
+#define STORE_V(T, x, p, n) STORE_16(T, x, p, n)
 #define gelu             gelu_16
 #define gelu_grad        gelu_grad_16
 #define unit_to_normal   normal_16
@@ -26,6 +29,8 @@
 #define V float
 #define load_v(p, n)     (*(p))
 #define store_v(x, p, n) (*(p) = (x))
+#define LOAD_V(T, p, n)     LOAD_1(T, p)
+#define STORE_V(T, x, p, n) STORE_1(T, x, p)
 #define gelu             gelu_1
 #define gelu_grad        gelu_grad_1
 #define unit_to_normal   normal_1

@@ -1,6 +1,7 @@
 /* matmul.cl: C[z] = act(alpha A[z] B[z] + bias[z]) + other[z] on any device: the reference for the others.
  * One item per element of C, groups of 16 x 4. Bound: 8 bytes of A and B for every multiply-add, so caches
  * decide. */
+#include "type.h"
 #include "product.h"
 #define ACT_REAL     float
 #define gelu(x)      (0.5f * (x) * (1 + erf((x) * M_SQRT1_2_F)))
@@ -18,22 +19,21 @@ kernel void matmul(PRODUCT_ARGS, local float *unused)
     const long sa = flags & TRANS_A ? la.y : 1, sb = flags & TRANS_B ? 1 : lb.y;
     float y = 0;
     for (long k = 0; k < size.z; k++)
-        y = fma(a[k * sa], b[k * sb], y);
+        y = fma(LOAD_1(Ta, a + k * sa), LOAD_1(Tb, b + k * sb), y);
     y *= alpha;
     c += place(lc, z, size.w) + i * lc.y + j;
     if (flags & ONTO)
-        y += *c;
+        y += LOAD_1(Tc, c);
     if (flags & BIAS)
-        y += bias[place(lbias, z, size.w) + j];
+        y += LOAD_1(Td, bias + place(lbias, z, size.w) + j);
     if (flags & PRE)
-        side[place(lside, z, size.w) + i * lside.y + j] = y;
+        STORE_1(Ts, y, side + place(lside, z, size.w) + i * lside.y + j);
     if (flags & SLOPE)
-        side[place(lside, z, size.w) + i * lside.y + j] =
-            act_slope(act_of(flags), y);
+        STORE_1(Ts, act_slope(act_of(flags), y), side + place(lside, z, size.w) + i * lside.y + j);
     y = act_value(act_of(flags), y);
     if (flags & RESIDUAL)
-        y += other[place(lother, z, size.w) + i * lother.y + j];
+        y += LOAD_1(To, other + place(lother, z, size.w) + i * lother.y + j);
     if (flags & FACTOR)
-        y *= other[place(lother, z, size.w) + i * lother.y + j];
-    *c = flags & ADD ? y + *c : y;
+        y *= LOAD_1(To, other + place(lother, z, size.w) + i * lother.y + j);
+    STORE_1(Tc, flags & ADD ? y + LOAD_1(Tc, c) : y, c);
 }

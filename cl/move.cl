@@ -8,16 +8,17 @@
  *
  * Groups are counted along one axis only: a GPU's other two may end at 65535.
  */
+#include "type.h"
 #include "transpose.h"
 
-static inline void copy_run(__global const float *s, __global float *d, long n)
+static inline void copy_run(__global const TYPE(Tx) *s, __global TYPE(Ty) *d, long n)
 {
     for (long j = 0; j < n; j += 16)
-        store_16(load_16(s + j, n - j, 0), d + j, n - j);
+        STORE_16(Ty, LOAD_16(Tx, s + j, n - j, 0), d + j, n - j);
 }
 
 /* Group: part get_group_id(0) % parts of each of `rows` rows. */
-__kernel ALONE void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run,
+__kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long src_run,
                                long src_from, long dst_run, long dst_from, long parts, long part, long rows)
 {
     const long j = get_group_id(0) % parts * part, n = min(part, run - j);
@@ -26,20 +27,20 @@ __kernel ALONE void copy_block(__global const float *src, __global float *dst, l
         copy_run(src + r * src_run + src_from + j, dst + r * dst_run + dst_from + j, n);
 }
 
-static inline void zero_run(__global float *d, long n)
+static inline void zero_run(__global TYPE(Ty) *d, long n)
 {
     for (long j = 0; j < n; j += 16)
-        store_16(0, d + j, n - j);
+        STORE_16(Ty, 0, d + j, n - j);
 }
 
-__kernel ALONE void pad_block(__global const float *src, __global float *dst, long a, long run, long from,
+__kernel ALONE void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long from,
                               long dst_run, long parts, long part, long rows)
 {
     const long j0 = get_group_id(0) % parts * part, j1 = min(dst_run, j0 + part);
     const long begin = clamp(from, j0, j1), end = clamp(from + run, j0, j1);
     const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
     for (long r = r0; r < r1; r++) {
-        __global float *d = dst + r * dst_run;
+        __global TYPE(Ty) *d = dst + r * dst_run;
         zero_run(d + j0, begin - j0);
         copy_run(src + r * run + begin - from, d + begin, end - begin);
         zero_run(d + end, j1 - end);
@@ -48,7 +49,7 @@ __kernel ALONE void pad_block(__global const float *src, __global float *dst, lo
 
 /* e, s: axes 1 to 4 of the rows; axis 0 is what remains. Neighbouring rows are found by stepping, not
  * by division. */
-__kernel ALONE void permute_rows(__global const float *src, __global float *dst, long rows, long block,
+__kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long rows, long block,
                                  long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
@@ -58,7 +59,7 @@ __kernel ALONE void permute_rows(__global const float *src, __global float *dst,
     i.z = q % e.z, q /= e.z;
     i.y = q % e.y, q /= e.y;
     i.x = q % e.x, q /= e.x;
-    __global const float *from = src + q * s0 + i.x * s.x + i.y * s.y + i.z * s.z + i.w * s.w;
+    __global const TYPE(Tx) *from = src + q * s0 + i.x * s.x + i.y * s.y + i.z * s.z + i.w * s.w;
     for (long r = r0; r < r1; r++) {
         copy_run(from, dst + r * run, run);
         from += s.w;
@@ -91,7 +92,7 @@ __kernel ALONE void permute_rows(__global const float *src, __global float *dst,
  *     |  turned   |                 |          |
  *     +-----------+                 +----------+ v
  */
-__kernel ALONE void permute_transpose(__global const float *src, __global float *dst, long4 size, long4 e,
+__kernel ALONE void permute_transpose(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;
@@ -103,15 +104,15 @@ __kernel ALONE void permute_transpose(__global const float *src, __global float 
     if (nu < 16 || nv < 16) {
         for (long u = u0; u < u1; u++)
             for (long v = 0; v < nv; v++)
-                dst[u * du + v] = src[v * sv + u];
+                STORE_1(Ty, LOAD_1(Tx, src + v * sv + u), dst + u * du + v);
         return;
     }
     for (long from = u0; from < u1; from += 16) {
         const long u = min(from, nu - 16), first = from - u, last = u1 - u;
         for (long at = 0; at < nv; at += 16) {
             const long v = min(at, nv - 16);
-#define LOAD(k)  float16 x##k = load_16(src + (v + k) * sv + u, 16, 0), y##k;
-#define STORE(k) if (k >= first && k < last) store_16(x##k, dst + (u + k) * du + v, 16);
+#define LOAD(k)  float16 x##k = LOAD_16(Tx, src + (v + k) * sv + u, 16, 0), y##k;
+#define STORE(k) if (k >= first && k < last) STORE_16(Ty, x##k, dst + (u + k) * du + v, 16);
             SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
         }
     }

@@ -2,21 +2,23 @@
  * the row; a row stays in L1 between the passes (mean, variance, result), so memory sees each value once.
  * Bound by memory.
  */
-static inline float row_sum(__global const float *x, long cols)
+#include "type.h"
+
+static inline float row_sum(__global const TYPE(Tx) *x, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16)
-        s += load_16(x + j, cols - j, 0);
+        s += LOAD_16(Tx, x + j, cols - j, 0);
     return sum_16(s);
 }
 
 /* mean, 1 / sqrt(var + eps) */
-static inline float2 statistics(__global const float *x, long cols, float eps)
+static inline float2 statistics(__global const TYPE(Tx) *x, long cols, float eps)
 {
     const float mean = row_sum(x, cols) / cols;
     float16 s = 0;
     for (long j = 0; j < cols; j += 16) {
-        const float16 d = load_16(x + j, cols - j, mean) - mean;
+        const float16 d = LOAD_16(Tx, x + j, cols - j, mean) - mean;
         s = fma(d, d, s);
     }
     return (float2)(mean, 1.0f / sqrt(sum_16(s) / cols + eps));
@@ -26,26 +28,26 @@ static inline float2 statistics(__global const float *x, long cols, float eps)
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
     for (long i = get_group_id(0) * block; i < last_; i++)
 
-__kernel ALONE void layernorm(__global const float *x, __global float *y, long rows, long cols, long block,
+__kernel ALONE void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
                               float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
         for (long j = 0; j < cols; j += 16)
-            store_16((load_16(x + i * cols + j, cols - j, 0) - s.x) * s.y, y + i * cols + j, cols - j);
+            STORE_16(Ty, (LOAD_16(Tx, x + i * cols + j, cols - j, 0) - s.x) * s.y, y + i * cols + j, cols - j);
     }
 }
 
-__kernel ALONE void layernorm_affine(__global const float *x, __global const float *w,
-                                     __global const float *b, __global float *y, long rows, long cols,
+__kernel ALONE void layernorm_affine(__global const TYPE(Tx) *x, __global const float *w,
+                                     __global const float *b, __global TYPE(Ty) *y, long rows, long cols,
                                      long block, float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            const float16 n = (load_16(x + i * cols + j, left, 0) - s.x) * s.y;
-            store_16(fma(n, load_16(w + j, left, 0), load_16(b + j, left, 0)), y + i * cols + j, left);
+            const float16 n = (LOAD_16(Tx, x + i * cols + j, left, 0) - s.x) * s.y;
+            STORE_16(Ty, fma(n, load_16(w + j, left, 0), load_16(b + j, left, 0)), y + i * cols + j, left);
         }
     }
 }
@@ -56,21 +58,22 @@ __kernel ALONE void layernorm_affine(__global const float *x, __global const flo
  *
  * Row after row: several at a time are faster in the second cache, but what reads ahead follows rows, not
  * pairs of them: from memory they took twice as long. */
-__kernel ALONE void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global const float *more, __global float *dx, __global float *parts,
+__kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w, __global const TYPE(Tg) *g,
+                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *parts,
                                    long rows, long cols, long block, long apart, float eps)
 {
     __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
     for (long j = 0; j < cols && parts; j++)
         dw[j] = db[j] = 0;
     ROWS(i) {
-        __global const float *xi = x + i * cols, *gi = g + i * cols;
+        __global const TYPE(Tx) *xi = x + i * cols;
+        __global const TYPE(Tg) *gi = g + i * cols;
         const float mean = row_sum(xi, cols) / cols;
         float16 dd = 0, h1 = 0, hd = 0;
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            const float16 d = load_16(xi + j, left, mean) - mean;
-            const float16 h = load_16(gi + j, left, 0) * load_16(w + j, left, 0);
+            const float16 d = LOAD_16(Tx, xi + j, left, mean) - mean;
+            const float16 h = LOAD_16(Tg, gi + j, left, 0) * LOAD_16(Tb, w + j, left, 0);
             dd = fma(d, d, dd);
             h1 += h;
             hd = fma(h, d, hd);
@@ -79,41 +82,41 @@ __kernel ALONE void layernorm_grad(__global const float *x, __global const float
         const float m1 = r * (sum_16(h1) / cols), m2 = r * r * r * (sum_16(hd) / cols);
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            const float16 d = load_16(xi + j, left, 0) - mean, gj = load_16(gi + j, left, 0), gr = gj * r;
-            const float16 y = fma(gr, load_16(w + j, left, 0), -m1) - d * m2;
+            const float16 d = LOAD_16(Tx, xi + j, left, 0) - mean, gj = LOAD_16(Tg, gi + j, left, 0), gr = gj * r;
+            const float16 y = fma(gr, LOAD_16(Tb, w + j, left, 0), -m1) - d * m2;
             if (parts) {
                 store_16(fma(gr, d, load_16(dw + j, left, 0)), dw + j, left);
                 store_16(gj + load_16(db + j, left, 0), db + j, left);
             }
-            store_16(more ? y + load_16(more + i * cols + j, left, 0) : y, dx + i * cols + j, left);
+            STORE_16(Ty, more ? y + LOAD_16(Tm, more + i * cols + j, left, 0) : y, dx + i * cols + j, left);
         }
     }
 }
 
-static inline float row_square(__global const float *x, long cols)
+static inline float row_square(__global const TYPE(Tx) *x, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16) {
-        const float16 v = load_16(x + j, cols - j, 0);
+        const float16 v = LOAD_16(Tx, x + j, cols - j, 0);
         s = fma(v, v, s);
     }
     return sum_16(s);
 }
 
-static inline void scale_row(__global const float *x, __global float *y, long cols, float c)
+static inline void scale_row(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long cols, float c)
 {
     for (long j = 0; j < cols; j += 16)
-        store_16(load_16(x + j, cols - j, 0) * c, y + j, cols - j);
+        STORE_16(Ty, LOAD_16(Tx, x + j, cols - j, 0) * c, y + j, cols - j);
 }
 
-__kernel ALONE void l2norm(__global const float *x, __global float *y, long rows, long cols, long block,
+__kernel ALONE void l2norm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
                            float eps)
 {
     ROWS(i)
         scale_row(x + i * cols, y + i * cols, cols, 1.0f / (sqrt(row_square(x + i * cols, cols)) + eps));
 }
 
-__kernel ALONE void l2norm_inside(__global const float *x, __global float *y, long rows, long cols,
+__kernel ALONE void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
                                   long block, float eps)
 {
     ROWS(i)
@@ -121,25 +124,25 @@ __kernel ALONE void l2norm_inside(__global const float *x, __global float *y, lo
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx,
+static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                    long cols, float c, float slope)
 {
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;
-        store_16(fma(load_16(x + j, left, 0), slope, load_16(g + j, left, 0) * c), dx + j, left);
+        STORE_16(Ty, fma(LOAD_16(Tx, x + j, left, 0), slope, LOAD_16(Tg, g + j, left, 0) * c), dx + j, left);
     }
 }
 
-static inline float row_dot(__global const float *x, __global const float *g, long cols)
+static inline float row_dot(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16)
-        s = fma(load_16(x + j, cols - j, 0), load_16(g + j, cols - j, 0), s);
+        s = fma(LOAD_16(Tx, x + j, cols - j, 0), LOAD_16(Tg, g + j, cols - j, 0), s);
     return sum_16(s);
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps (the reference gives NaN). */
-__kernel ALONE void l2norm_grad(__global const float *x, __global const float *g, __global float *dx,
+__kernel ALONE void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                 long rows, long cols, long block, float eps)
 {
     ROWS(i) {
@@ -149,7 +152,7 @@ __kernel ALONE void l2norm_grad(__global const float *x, __global const float *g
     }
 }
 
-__kernel ALONE void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx,
+__kernel ALONE void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                        long rows, long cols, long block, float eps)
 {
     ROWS(i) {

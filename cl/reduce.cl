@@ -1,21 +1,23 @@
 /* reduce.cl: sums of the middle axis of (a r b). Group (., p, .) sums part p of r, `part` rows from p part.
  * Bound by memory. Order of a sum: 16 running sums along a row (sum_rows), rows in order (sum_columns).
  */
-__kernel ALONE void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long part,
+#include "type.h"
+
+__kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long part,
                              long block)
 {
     const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
     const long i0 = get_group_id(0) * block, i1 = min(a, i0 + block);
     for (long i = i0; i < i1; i++) {
-        __global const float *row = x + i * r;
+        __global const TYPE(Tx) *row = x + i * r;
         float16 s = 0;
         for (long j = j0; j < j1; j += 16)
-            s += load_16(row + j, j1 - j, 0);
-        y[i * parts + p] = sum_16(s);
+            s += LOAD_16(Tx, row + j, j1 - j, 0);
+        STORE_1(Ty, sum_16(s), y + i * parts + p);
     }
 }
 
-__kernel ALONE void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long part,
+__kernel ALONE void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long part,
                                 long block)
 {
     const long parts = get_num_groups(1), p = get_group_id(1), j0 = p * part, j1 = min(r, j0 + part);
@@ -25,7 +27,7 @@ __kernel ALONE void sum_columns(__global const float *x, __global float *y, long
             const long left = c1 - c;
             float16 s = 0;
             for (long j = j0; j < j1; j++)
-                s += load_16(x + (i * r + j) * b + c, left, 0);
-            store_16(s, y + (i * parts + p) * b + c, left);
+                s += LOAD_16(Tx, x + (i * r + j) * b + c, left, 0);
+            STORE_16(Ty, s, y + (i * parts + p) * b + c, left);
         }
 }

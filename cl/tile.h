@@ -6,9 +6,10 @@
  * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24
  * of AVX-512's 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels
  * lie (local or global); if wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one
- * k of the panel to the next.
+ * k of the panel to the next. B is of type Tb, the panels float.
  */
 #include "transpose.h"
+#include "type.h"
 // Into the second cache; near: into the first. PoCL's prefetch() does nothing, its compiler's own does.
 // Addresses past the end are harmless.
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
@@ -42,40 +43,40 @@
 /* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------ */
 
 /* B is stored [k][column]; the edge's vector is filled up with 0, vectors past it are left alone. */
-static void pack_plain(SPACE float16 *to, global const float *b, const long row, const int kk, const int nn)
+static void pack_plain(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int nn)
 {
     const int whole = min(nn, WIDE) / 16;
     if (whole == NV) {
         for (int k = 0; k < kk; k++, b += row, to += NV) {
-#define COPY(r, v) to[v] = vload16(v, b);
+#define COPY(r, v) to[v] = LOAD_WHOLE(Tb, b + 16 * v);
             VECTORS(COPY, )
         }
         return;
     }
     for (int k = 0; k < kk; k++, b += row, to += NV) {
         for (int v = 0; v < whole; v++)
-            to[v] = vload16(v, b);
+            to[v] = LOAD_WHOLE(Tb, b + 16 * v);
         if (nn % 16)
-            to[whole] = load_16(b + 16 * whole, nn % 16, 0);
+            to[whole] = LOAD_16(Tb, b + 16 * whole, nn % 16, 0);
     }
 }
 
 /* B is stored [column][k]: transposed in squares of 16 x 16. */
-static void pack_transposed(SPACE float16 *to, global const float *b, const long row, const int kk,
+static void pack_transposed(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk,
                             const int nn)
 {
     for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
         const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
         for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
             const int k = min(k0, kk - 16);                 // the last square overlaps the one before
-#define LOAD(i) float16 x##i = load_16(b + min(i, last) * row + k, 16, 0), y##i;
+#define LOAD(i) float16 x##i = LOAD_16(Tb, b + min(i, last) * row + k, 16, 0), y##i;
 #define STORE(i) to[(k + i) * NV + v] = x##i;
             SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
         }
         for (int k = 0; k < kk && kk < 16; k++) {
             float t[16];
             for (int j = 0; j < 16; j++)
-                t[j] = b[min(j, last) * row + k];
+                t[j] = LOAD_1(Tb, b + min(j, last) * row + k);
             to[k * NV + v] = vload16(0, t);
         }
     }

@@ -108,24 +108,44 @@ static f64 dot_plain(const struct test_case *t, f64 *const *x, const struct shap
     return sum;
 }
 
+/* What activations are stored in. Operands are then half too: of values that the type holds exactly, so that
+ * what is wrong is the rounding of results (and of what is stored between an op's own nodes). */
+static enum dtype half = F32;
+
+static f64 half_unit(void) { return half == F16 ? 0x1p-11 : half == BF16 ? 0x1p-8 : 0; }
+
+static f32 as_stored(f32 x)
+{
+    int exponent;
+    f64 mantissa = frexp((f64)x, &exponent), steps = half == F16 ? 0x1p11 : 0x1p8;
+    return half == F32 ? x : (f32)ldexp(nearbyint(mantissa * steps) / steps, exponent);
+}
+
+/* A half copy that is read as such, and (nothing more is read of it) makes n half. */
+static node *stored(node *n) { return half == F32 ? n : node_keep(op_copy(n)); }
+
 static void run_case(const struct test_case *t, i64 r, i64 c)
 {
     arena *a = arena_open("case");
     struct shape s[4];
     int n = t->shapes(r, c, s);
     graph *g = graph_new(device);
-    node *x[4], *grad[4];
+    node *x[4], *grad[4], *given[4];
+    g->half = half;
     f64 *v[4], *dir[4];
     rng random = rng_at((u64)(r * 1000 + c), RNG_TEST, 0, 0);
     for (int k = 0; k < n; k++)
-        x[k] = graph_input(g, "x", F32, s[k]);
-    node *y = node_keep(t->build(x, r, c));
+        given[k] = stored(x[k] = graph_input(g, "x", F32, s[k]));
+    node *y = node_keep(t->build(given, r, c));
+    stored(y);
     node *cot = graph_input(g, "cot", F32, y->shape);
     i64 count = node_count(y);
     if (count > 0)
-        grad_build_from(y, cot, x, n, grad);
-    for (int k = 0; k < n; k++)
+        grad_build_from(y, stored(cot), x, n, grad);
+    for (int k = 0; k < n; k++) {
         grad[k] = grad[k]->fixed ? node_keep(op_copy(grad[k])) : node_keep(grad[k]);
+        stored(grad[k]);
+    }
     simplify_graph(g);
     if (graph_compile(g))
         fail_msg("%s r %d c %d: %s", t->name, (int)r, (int)c, fail_message());
@@ -139,13 +159,13 @@ static void run_case(const struct test_case *t, i64 r, i64 c)
         i64 size = k < n ? N(k) : count;
         check(size <= 1 << 20, "test too large: %d", (int)size);
         f64 *into = k < n ? (v[k] = arena_array(a, f64, size)) : cotangent;
-        LOOP(i, size) into[i] = host[i] = (f32)rng_normal(&random);
+        LOOP(i, size) into[i] = host[i] = as_stored((f32)rng_normal(&random));
         node_write(k < n ? x[k] : cot, host);
     }
     if (graph_run(g) || node_read(y, host))
         fail_msg("%s: %s", t->name, fail_message());
     t->plain((in)v, s, want);
-    close_to(host, want, count, t->tolerance, t->name, r, c);
+    close_to(host, want, count, t->tolerance + 4 * half_unit(), t->name, r, c);
 
     const f64 h = 1e-5;
     for (int k = 0; k < n; k++) {
@@ -164,7 +184,7 @@ static void run_case(const struct test_case *t, i64 r, i64 c)
             LOOP(i, N(k)) v[k][i] += sign * h * dir[k][i] * (sign > 0 ? 2 : 1);
         expect += sign * dot_plain(t, v, s, cotangent, count, want) / (2 * h);
     }
-    if (!(fabs(got - expect) <= t->grad_tolerance * fmax(scale, fabs(expect)) + 1e-5))
+    if (!(fabs(got - expect) <= (t->grad_tolerance + 4 * half_unit()) * fmax(scale, fabs(expect)) + 1e-5))
         fail_msg("%s, r %d c %d: directional derivative %.9g, want %.9g (sum of magnitudes %.3g)", t->name,
                  (int)r, (int)c, got, expect, scale);
     graph_free(g);
@@ -223,6 +243,18 @@ static void other_class(enum dev_class class)
 }
 static void test_gpu_class(void **state) { (void)state; other_class(DEV_GPU); }
 static void test_cpu_class(void **state) { (void)state; other_class(DEV_CPU); }
+
+static void test_half_types(void **state)
+{
+    half = *(const enum dtype *)*state;
+    for (int i = 0; i < countof(cases); i++)
+        if (cases[i].name && (!getenv("HALF") || !strcmp(cases[i].name, getenv("HALF")))) {
+            run_case(&cases[i], 33, 65);
+            run_case(&cases[i], 5, 131);
+            run_case(&cases[i], 70, 16);
+        }
+    half = F32;
+}
 
 static void test_every_op_has_a_case(void **state)
 {
@@ -376,15 +408,20 @@ int main(void)
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     const char *only = getenv("ONLY");            // one case, for debugging
     for (int i = 0; i < countof(cases); i++)
-        if (cases[i].name && (!only || !strcmp(only, cases[i].name)))
+        if (cases[i].name && !getenv("SOME") && (!only || !strcmp(only, cases[i].name)))
             tests[n++] = (struct CMUnitTest){ cases[i].name, test_case_plain, NULL, NULL, (void *)&cases[i] };
+    static enum dtype types[] = { F16, BF16 };
     const struct CMUnitTest others[] = {
+        { "half_types_f16", test_half_types, NULL, NULL, &types[0] },
+        { "half_types_bf16", test_half_types, NULL, NULL, &types[1] },
         cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
         cmocka_unit_test(test_random), cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_no_plan), cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class),
         cmocka_unit_test(test_gpu_class), cmocka_unit_test(test_cpu_class) };
     tiny = getenv("TINY");
-    for (int i = 0; i < (tiny ? 5 : countof(others)) && !only; i++)
-        tests[n++] = others[i];
+    const char *some = getenv("SOME");            // others whose names have this in it
+    for (int i = 0; i < (tiny ? 7 : countof(others)) && !only; i++)
+        if (!some || strstr(others[i].name, some))
+            tests[n++] = others[i];
     return _cmocka_run_group_tests("ops", tests, (size_t)n, open_device, close_device);
 }

@@ -16,7 +16,13 @@
  * where S is scaled by log2(e) / sqrt(d), dq and dk by 1 / sqrt(d), and logarithms are to base 2. One block
  * of query rows follows the other, so sums have one order. Bound: multiply-adds, 2 products forward, 5
  * backward.
+ *
+ * Of a half type (qkv and dout: Tx; out and dqkv: Ty) rows of v, k, q and dout are floats in the slab before
+ * they are multiplied with, and all query rows are one block, since dv and dk are written once.
  */
+#include "type.h"
+#undef Tb
+#define Tb Tx
 #define SPACE global
 #define B_STEP step
 #include "tile.h"
@@ -29,18 +35,18 @@
 #define EVEN(n) (((n) + 16 * PANELS(n) - 1) / (16 * PANELS(n)) * 16)       // columns of panels that are alike
 
 /* All n columns of B (kk deep), panel after panel. */
-static void pack_all_plain(global float16 *to, global const float *b, const long row, const int kk,
+static void pack_all_plain(global float16 *to, global const TYPE(Tx) *b, const long row, const int kk,
                            const int n)
 {
     const int wide = EVEN(n) / 16;
     for (int v = 0; 16 * v < n; v++) {
         global float16 *column = to + v / wide * wide * kk + v % wide;
         for (int k = 0; k < kk; k++)
-            column[k * wide] = load_16(b + k * row + 16 * v, n - 16 * v, 0);
+            column[k * wide] = LOAD_16(Tx, b + k * row + 16 * v, n - 16 * v, 0);
     }
 }
 
-static void pack_all_transposed(global float16 *to, global const float *b, const long row, const int kk,
+static void pack_all_transposed(global float16 *to, global const TYPE(Tx) *b, const long row, const int kk,
                             const int n)
 {
     for (int j = 0; j < n; j += WIDE)
@@ -48,10 +54,10 @@ static void pack_all_transposed(global float16 *to, global const float *b, const
 }
 
 /* n values of some rows, before the first of them is waited for. */
-static void fetch_rows(global const float *a, const long row, const int rows, const int n)
+static void fetch_rows(global const TYPE(Tx) *a, const long row, const int rows, const int n)
 {
     for (int r = 0; r < rows; r++)
-        for (int j = 0; j < n; j += 16)
+        for (int j = 0; j < n; j += 64 / BYTES(Tx))
             PREFETCH(a + r * row + j);
 }
 
@@ -68,12 +74,14 @@ static struct right packed(global const float16 *b, const int wide)
 }
 
 /* Whole vectors are read where they lie, unless rows a multiple of 2 KiB apart share few lines of a cache. */
-static struct right as_it_lies_or_packed(global float16 *room, global const float *b, const int row,
+static struct right as_it_lies_or_packed(global float16 *room, global const TYPE(Tx) *b, const int row,
                                          const int kk, const int n)
 {
+#if BYTES(Tx) == 4
     const struct right r = { b, EVEN(n), row };
     if (n % 16 == 0 && row % 512)
         return r;
+#endif
     pack_all_plain(room, b, row, kk, n);
     return packed(room, EVEN(n));
 }
@@ -81,6 +89,21 @@ static struct right as_it_lies_or_packed(global float16 *room, global const floa
 /* A: `rows` rows, `row` apart; `step` floats from one k to the next. Passed by address: copies of structs
  * of several types were written in parts and read whole, which stalls. */
 struct left { global const float *a; long row, step; int rows; };
+
+/* `rows` of a's, n values each; of a half type as floats in `room`. */
+static struct left rows_of(global float *room, global const TYPE(Tx) *a, const long row, const int rows,
+                           const int n)
+{
+#if BYTES(Tx) == 4
+    const struct left l = { a, row, 1, rows };
+#else
+    const struct left l = { room, PADDED(n), 1, rows };
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < n; j += 16)
+            vstore16(LOAD_16(Tx, a + r * row + j, n - j, 0), 0, room + r * PADDED(n) + j);
+#endif
+    return l;
+}
 
 #define ROW_OF_A(r) global const float *a##r = a->a + min(r, a->rows - 1) * a->row;
 #define PANEL_OF(b, j) \
@@ -103,9 +126,9 @@ static void multiply_wide(global float16 *to, const struct left *a, const struct
 
 /* What multiply() fetches besides, a line in each step of k: the k rows of the head to come, or (odd) its v
  * rows, 16 columns of all rows at a time. */
-struct ahead { global const float *p; long step; };
+struct ahead { global const TYPE(Tx) *p; long step; };
 
-static struct ahead of_next(global const float *k, const int z, const int next, const int i, const int n,
+static struct ahead of_next(global const TYPE(Tx) *k, const int z, const int next, const int i, const int n,
                             const int h, const int d)
 {
     const long to_next = (next / h - z / h) * (3L * n * h * d) + (next % h - z % h) * d;
@@ -118,24 +141,24 @@ static struct ahead of_next(global const float *k, const int z, const int next, 
 #define AHEAD PREFETCH(ahead); ahead += f->step;
 
 /* One vector of C, of which `columns` exist. */
-static void put(global float *to, float16 y, const int columns, const bool onto)
+static void put(global TYPE(Ty) *to, float16 y, const int columns, const bool onto)
 {
     if (onto)
-        y += load_16(to, columns, 0);
-    store_16(y, to, columns);
+        y += LOAD_16(Ty, to, columns, 0);
+    STORE_16(Ty, y, to, columns);
 }
 
 /* C = or += scale A B, rows of C c_row apart */
-static void multiply(global float *c, const long c_row, const struct left *a, const struct right *b,
+static void multiply(global TYPE(Ty) *c, const long c_row, const struct left *a, const struct right *b,
                      const int kk, const int n, const float *scale, const bool onto, const struct ahead *f)
 {
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += b->wide) {
         PANEL_OF(b, j)
-        global const float *ahead = f->p;
+        global const TYPE(Tx) *ahead = f->p;
         MULTIPLY(columns, kk, a->step)
         if (a->rows == MR && columns % 16 == 0) {
-            global float *to = c + j;
+            global TYPE(Ty) *to = c + j;
 #define PUT_WHOLE(r, v) if (16 * v < columns) put(to + r * c_row + 16 * v, c##r##v * scale[r], 16, onto);
 #define PUT_WHOLE_ROW(r) VECTORS(PUT_WHOLE, r)
             ROWS(PUT_WHOLE_ROW)
@@ -198,7 +221,7 @@ static void softmax_block(global float16 *p, const int n, const float scale, flo
 }
 
 /* heads: b*h; tickets: ticket.h's; slab: floats of a group's work. log_sum may be NULL. */
-ALONE kernel void attention(global const float *qkv, global float *out, global float *log_sum,
+ALONE kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, global float *log_sum,
                             global float *work, const int n, const int h, const int d, const int heads,
                             volatile global int *tickets, const long slab, const float scale)
 {
@@ -206,10 +229,11 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
     const float scale_2 = scale * LOG2_E;
     global float16 *keys = (global float16 *)(work + get_group_id(0) * slab);
     global float16 *values = keys + d * (PADDED(n) / 16), *p = values + n * (PADDED(d) / 16);
+    global float *room = (global float *)(p + MR * (PADDED(n) / 16));
     for (int z = next_ticket(tickets), next; z < heads; z = next) {
         next = next_ticket(tickets);
-        global const float *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
-        global float *o = out + z / h * (n * out_row) + z % h * d;
+        global const TYPE(Tx) *q = qkv + z / h * (n * row) + z % h * d, *k = q + h * d, *v = k + h * d;
+        global TYPE(Ty) *o = out + z / h * (n * out_row) + z % h * d;
         pack_all_transposed(keys, k, row, d, n);
         const struct right k_transposed = packed(keys, WIDE);
         const struct right v_plain = as_it_lies_or_packed(values, v, row, n, d);
@@ -217,7 +241,7 @@ ALONE kernel void attention(global const float *qkv, global float *out, global f
             const int rows = min(MR, n - i);
             float tops[16], sums[16];
             fetch_rows(q + (i + MR) * row, row, MR, d);
-            const struct left qs = { q + i * row, row, 1, rows };
+            const struct left qs = rows_of(room, q + i * row, row, rows, d);
             const struct left ps = { (global const float *)p, PADDED(n), 1, rows };
             multiply_wide(p, &qs, &k_transposed, d, n);
             softmax_block(p, n, scale_2, tops, sums);
@@ -261,8 +285,8 @@ static void turn_back(global float16 *p, global float16 *g, const int n, const f
 }
 
 /* block: query rows whose P and dS are held at a time. */
-ALONE kernel void attention_grad(global const float *qkv, global const float *log_sum,
-                                 global const float *dout, global float *dqkv, global float *work,
+ALONE kernel void attention_grad(global const TYPE(Tx) *qkv, global const float *log_sum,
+                                 global const TYPE(Tx) *dout, global TYPE(Ty) *dqkv, global float *work,
                                  const int n, const int h, const int d, const int heads,
                                  volatile global int *tickets, const long slab, const float scale,
                                  const int block)
@@ -273,6 +297,7 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
     global float16 *keys_room = values + d * wide, *q_room = keys_room + n * deep_wide;
     global float16 *go_room = q_room + block * deep_wide, *p = go_room + block * deep_wide;
     global float16 *g = p + block * wide;
+    global float *rows_room = (global float *)(g + block * wide), *gos_room = rows_room + MR * 16 * deep_wide;
     const struct ahead nothing = { qkv, 0 };
     float one[MR], scales[MR];
     for (int r = 0; r < MR; r++) {
@@ -282,9 +307,9 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
     for (int z = next_ticket(tickets), next; z < heads; z = next) {
         next = next_ticket(tickets);
         const long at = z / h * (n * row) + z % h * d, out_at = z / h * (n * out_row) + z % h * d;
-        global const float *q = qkv + at, *k = q + h * d, *v = k + h * d;
-        global const float *go = dout + out_at;
-        global float *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
+        global const TYPE(Tx) *q = qkv + at, *k = q + h * d, *v = k + h * d;
+        global const TYPE(Tx) *go = dout + out_at;
+        global TYPE(Ty) *dq = dqkv + at, *dk = dq + h * d, *dv = dk + h * d;
         fetch_rows(go, out_row, MR, d);
         pack_all_transposed(keys, k, row, d, n);
         pack_all_transposed(values, v, row, d, n);
@@ -299,8 +324,8 @@ ALONE kernel void attention_grad(global const float *qkv, global const float *lo
                 float logs[MR];
                 fetch_rows(q + (r0 + MR) * row, row, MR, d);
                 fetch_rows(go + (r0 + MR) * out_row, out_row, MR, d);
-                const struct left qs = { q + r0 * row, row, 1, rows };
-                const struct left gos = { go + r0 * out_row, out_row, 1, rows };
+                const struct left qs = rows_of(rows_room, q + r0 * row, row, rows, d);
+                const struct left gos = rows_of(gos_room, go + r0 * out_row, out_row, rows, d);
                 const struct left gs = { (global const float *)gi, PADDED(n), 1, rows };
                 multiply_wide(pi, &qs, &k_transposed, d, n);
                 multiply_wide(gi, &gos, &v_transposed, d, n);

@@ -8,9 +8,11 @@
 #define STRIP 8                                   // rows
 #define SHARE 96                                  // channels
 #endif
+#include "type.h"
 #define V float16
 #define LOAD(p) vload16(0, p)
-#define STORE(v, p) vstore16(v, 0, p)
+#define LOAD_V  LOAD_WHOLE
+#define STORE_V STORE_WHOLE
 /* Sums lie in the result, (KH KW + 1, c). */
 #define SUMS __global float *
 #define GET(s, k) vload16(0, s + (k) * c)
@@ -19,8 +21,8 @@
 #define AHEAD STRIP
 #include "conv.h"
 
-__kernel ALONE void depthwise(__global const float *x, __global const float *t, __global const float *bias,
-                              __global float *y, int h, int w, int c, int rows, int biased)
+__kernel ALONE void depthwise(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
+                              __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
     const long image = (long)get_group_id(2) * h * w * c;
     const int from = get_group_id(1) * rows, to = min(h, from + rows);
@@ -35,7 +37,7 @@ __kernel ALONE void depthwise(__global const float *x, __global const float *t, 
 }
 
 /* Groups (shares of SHARE channels, the last one takes the rest as well; parts). */
-__kernel ALONE void depthwise_grad(__global const float *x, __global const float *g, __global float *parts,
+__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *parts,
                                    int h, int w, int c, int rows, int chunk)
 {
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);

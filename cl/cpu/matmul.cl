@@ -15,9 +15,12 @@
  *        +-----+-----+-----+--          as strides.
  *
  * B is packed even for few rows: packing reads whole lines in order, and the lines that are packed next
- * are prefetched during the multiply-adds, then those of A's next rows. The inner loop is tile.h's. Bound:
+ * are prefetched during the multiply-adds, then those of A's next rows. Where A is of a half type, MR rows of
+ * it are turned into floats before their panels: in the inner loop each value would be converted alone. C of
+ * a half type is written once, after the last k (core/op/product_cut.c). The inner loop is tile.h's. Bound:
  * multiply-adds; for few rows the bytes of B.
  */
+#include "type.h"
 #include "product.h"
 #include "special.h"
 #define ACT_REAL  float16
@@ -39,8 +42,10 @@
 
 /* Where sums go: row strides, and what is done to them (flags of product.h). */
 struct target {
-    global float *c, *side;
-    global const float *bias, *other;
+    global TYPE(Tc) *c;
+    global TYPE(Ts) *side;
+    global const TYPE(Td) *bias;
+    global const TYPE(To) *other;
     long row, side_row, other_row;
     int flags;
     float alpha;
@@ -57,50 +62,56 @@ static struct target target_of(EPILOGUE_ARGS, const int z)
 /* The sums y of columns j.. of row i, of which n exist. */
 static void finish(float16 y, const struct target *t, const long i, const int j, const int n)
 {
-    global float *c = t->c + i * t->row + j;
+    global TYPE(Tc) *c = t->c + i * t->row + j;
     y *= t->alpha;
     if (t->flags & ONTO)
-        y += load_16(c, n, 0);
+        y += LOAD_16(Tc, c, n, 0);
     if (t->flags & BIAS)
-        y += load_16(t->bias + j, n, 0);
+        y += LOAD_16(Td, t->bias + j, n, 0);
     if (t->flags & PRE)
-        store_16(y, t->side + i * t->side_row + j, n);
+        STORE_16(Ts, y, t->side + i * t->side_row + j, n);
     if (t->flags & ACTIVATION) {
         const float16 u = y;
         y = act_value(act_of(t->flags), u);
         if (t->flags & SLOPE)
-            store_16(act_slope(act_of(t->flags), u), t->side + i * t->side_row + j, n);
+            STORE_16(Ts, act_slope(act_of(t->flags), u), t->side + i * t->side_row + j, n);
     }
     if (t->flags & RESIDUAL)
-        y += load_16(t->other + i * t->other_row + j, n, 0);
+        y += LOAD_16(To, t->other + i * t->other_row + j, n, 0);
     if (t->flags & FACTOR)
-        y *= load_16(t->other + i * t->other_row + j, n, 0);
+        y *= LOAD_16(To, t->other + i * t->other_row + j, n, 0);
     if (t->flags & ADD)
-        y += load_16(c, n, 0);
-    store_16(y, c, n);
+        y += LOAD_16(Tc, c, n, 0);
+    STORE_16(Tc, y, c, n);
 }
 
 /* ---- the product --------------------------------------------------------------------------------------- */
 
-/* What is prefetched: runs of cache lines, `step` floats from line to line, `jump` more from run to run. */
-struct ahead { global const float *p; int run, left, lines; long step, jump; };
+/* What is prefetched: runs of cache lines, `step` bytes from line to line, `jump` more from run to run. */
+struct ahead { global const char *p; int run, left, lines; long step, jump; };
 
-static void aim(struct ahead *f, global const float *p, const int lines, const int run, const long step,
+static void aim(struct ahead *f, global const void *p, const int lines, const int run, const long step,
                 const long next)
 {
-    const struct ahead to = { p, run, run, lines, step, next - step * run };
+    const struct ahead to = { (global const char *)p, run, run, lines, step, next - step * run };
     *f = to;
 }
 
 // Whole vectors go from the registers to C if there is at most a bias, and one matrix, to add or multiply
 // with: the old C, or `other`.
+#if BYTES(Ta) == 2
+#define ROW_OF_A(r)    local const float *a##r = s.floats + (s.ai == 1 ? r : r * LINE(s.kk));
+#define STEP_OF_A      (s.ai == 1 ? MR : 1)
+#else
 #define ROW_OF_A(r)    global const float *a##r = s.a + min(i + r, s.m1 - 1) * s.ai;
-#define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? vload16(v, to.bias + j) : 0;
-#define PUT(r, v)      vstore16(c##r##v + t##v, v, row);
-#define PUT_ONTO(r, v) vstore16(c##r##v + vload16(v, old) + t##v, v, row);
-#define PUT_TIMES(r, v) vstore16((c##r##v + t##v) * vload16(v, old), v, row);
-#define ROW_OF_C(r)    global float *row = to.c + (i + r) * to.row + j;
-#define ROW_OF_OLD(r)  global const float *old = s.old + (i + r) * s.old_row + j;
+#define STEP_OF_A      s.ak
+#endif
+#define LOAD_BIAS(r, v) const float16 t##v = to.flags & BIAS ? LOAD_WHOLE(Td, to.bias + j + 16 * v) : 0;
+#define PUT(r, v)      STORE_WHOLE(Tc, c##r##v + t##v, row + 16 * v);
+#define PUT_ONTO(r, v) STORE_WHOLE(Tc, c##r##v + LOAD_WHOLE(To, old + 16 * v) + t##v, row + 16 * v);
+#define PUT_TIMES(r, v) STORE_WHOLE(Tc, (c##r##v + t##v) * LOAD_WHOLE(To, old + 16 * v), row + 16 * v);
+#define ROW_OF_C(r)    global TYPE(Tc) *row = to.c + (i + r) * to.row + j;
+#define ROW_OF_OLD(r)  global const TYPE(To) *old = s.old + (i + r) * s.old_row + j;
 #define FETCH_OLD(r, v) PREFETCH_NEAR(old + 16 * v);
 #define FETCH_ROW(r)   { ROW_OF_OLD(r) VECTORS(FETCH_OLD, r) }
 #define PUT_1(r)       { ROW_OF_C(r) VECTORS_1(PUT, r) }
@@ -125,7 +136,7 @@ static void aim(struct ahead *f, global const float *p, const int lines, const i
     }
 
 /* kk x columns of B, panel after panel. */
-static void pack_part(local float16 *to, global const float *b, const long row, const bool transposed,
+static void pack_part(local float16 *to, global const TYPE(Tb) *b, const long row, const bool transposed,
                       const int kk, const int columns)
 {
     for (int j = 0; j < columns; j += WIDE, to += kk * NV)
@@ -135,9 +146,33 @@ static void pack_part(local float16 *to, global const float *b, const long row, 
             pack_plain(to, b + j, row, kk, columns - j);
 }
 
+/* MR rows of A as floats, from row i on (those past the edge repeat the last, or are 0): row by row, LINE
+ * apart, or, where A is transposed, MR of each k. */
+#define LINE(kk) (((kk) + 15) / 16 * 16)
+#if BYTES(Ta) == 2
+static void widen_rows(local float *to, global const TYPE(Ta) *a, const long ai, const long ak, const int i,
+                       const int m1, const int kk)
+{
+    if (ai == 1) {
+        a += i;
+        for (int k = 0; k < kk; k++, a += ak)
+            vstore16(LOAD_16(Ta, a, m1 - i, 0), 0, to + k * MR);         // the next k writes over what is too much
+        return;
+    }
+    for (int r = 0; r < MR; r++) {
+        global const TYPE(Ta) *row = a + min(i + r, m1 - 1) * ai;
+        for (int k = 0; k < kk; k += 16)
+            vstore16(LOAD_16(Ta, row + k, kk - k, 0), 0, to + r * LINE(kk) + k);
+    }
+}
+#define SUMMED local const float
+#else
+#define SUMMED global const float
+#endif
+
 /* sums[0..count) = or += those of the columns of a, kk rows of which lie `row` apart. They are read just
  * before the multiply-adds read them. */
-static void sum_columns(global float *sums, global const float *a, const long row, const int kk,
+static void sum_columns(global float *sums, SUMMED *a, const long row, const int kk,
                         const int count, const bool onto)
 {
     if (count == 8) {
@@ -163,9 +198,10 @@ static void sum_columns(global float *sums, global const float *a, const long ro
 
 /* One step of a block: columns [n, end) of C, kk of k. */
 struct step {
-    global const float *a;                        // at the step's first k; rows ai apart, k ak apart
+    global const TYPE(Ta) *a;                     // at the step's first k; rows ai apart, k ak apart
+    local float *floats;                          // of a half type: MR rows of it as floats
     local const float *panels;                    // of B, packed
-    global const float *old;                      // the matrix that C is added to, or multiplied with
+    global const TYPE(To) *old;                    // the matrix that C is added to, or multiplied with
     long ai, ak, old_row;
     int m1, n, end, kk;
     bool other_too, simple;                       // `other` is read; sums may go from the registers to C
@@ -177,6 +213,7 @@ __attribute__((always_inline))
 static struct ahead multiply_rows(const struct step s, const struct target to, struct ahead f, const int i)
 {
     const bool quick = s.simple && i + MR <= s.m1;
+    const long ak = STEP_OF_A;
     ROWS(ROW_OF_A)
     for (int j = s.n; j < s.end; j += WIDE) {
         const int columns = s.end - j;
@@ -187,7 +224,7 @@ static struct ahead multiply_rows(const struct step s, const struct target to, s
         if (s.other_too) {
             ROWS(FETCH_ROW)
         }
-        MULTIPLY(columns, s.kk, s.ak)
+        MULTIPLY(columns, s.kk, ak)
 #if NV == 3
         if (quick && columns >= 48)
             PUT_SUMS(3)
@@ -211,9 +248,9 @@ static struct ahead multiply_rows(const struct step s, const struct target to, s
 /* Aims at the next rows of A from row i on, or columns MR wide. */
 static void aim_at_rows(struct ahead *f, const struct step *s, const int i, const bool trans, const long row)
 {
-    const int line = trans ? s->kk : s->kk / 16 + 1;
+    const int line = trans ? s->kk : s->kk * BYTES(Ta) / 64 + 1;
     const int at = min(trans ? i + 2 * MR - 1 : i + MR, s->m1 - 1);
-    aim(f, s->a + at * s->ai, trans ? line : line * MR, line, trans ? row : 16, row);
+    aim(f, s->a + at * s->ai, trans ? line : line * MR, line, trans ? row * BYTES(Ta) : 64, row * BYTES(Ta));
 }
 
 /* The block `at` = (row of blocks, column of blocks, batch and split). Is B packed for it already? */
@@ -243,20 +280,28 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         to.flags = (k > k0 ? ONTO : flags & ~late) | (more_k ? 0 : flags & late);
         const bool other_too = to.flags & (RESIDUAL | FACTOR);
         const bool simple = alpha == 1 && !(to.flags & (ACTIVATION | ADD)) && !(to.flags & ONTO && other_too);
-        const struct step s = { a + k * ak, (local const float *)pack, other_too ? to.other : to.c, ai, ak,
+        local float *floats = (local float *)pack + kb * np;
+        const struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai, ak,
                                 other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
         if (!packed)
             pack_part(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
         // What is packed next lies in runs of lines: rows of B, or (not transposed) columns 16 wide.
-        global const float *next = more_k ? b + n * bn + (k + kb) * bk :
+        global const TYPE(Tb) *next = more_k ? b + n * bn + (k + kb) * bk :
                                    b + (more_n ? (n + np) * bn : next_batch + n0 * bn) + k0 * bk;
-        const int run = tb ? kk / 16 + 1 : kk, runs = tb ? end - n : (end - n) / 16 + 1;
-        aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, tb ? 16 : lb.y, tb ? lb.y : 16);
+        const long line = lb.y * BYTES(Tb);
+        const int run = tb ? kk * BYTES(Tb) / 64 + 1 : kk, runs = tb ? end - n : (end - n) * BYTES(Tb) / 64 + 1;
+        aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, tb ? 64 : line, tb ? line : 64);
         for (int i = m0; i < m1; i += MR) {
             if (f.lines <= 0)
                 aim_at_rows(&f, &s, i, ta, la.y);
+#if BYTES(Ta) == 2
+            widen_rows(floats, s.a, ai, ak, i, m1, kk);
             if (flags & SUMS && n == 0)
-                sum_columns(to.side + i, a + i + k * ak, ak, kk, min(MR, m1 - i), k > k0);
+                sum_columns((global float *)to.side + i, floats, MR, kk, min(MR, m1 - i), k > k0);
+#else
+            if (flags & SUMS && n == 0)
+                sum_columns((global float *)to.side + i, a + i + k * ak, ak, kk, min(MR, m1 - i), k > k0);
+#endif
             f = multiply_rows(s, to, f, i);
         }
     }
@@ -292,7 +337,7 @@ ALONE kernel void matmul_sum(global const float *slab, const int splits, EPILOGU
         float s = 0;
         for (int p = 0; p < splits; p++)
             s += sums[p * size.x * batches + i];
-        to.side[i] = s;
+        ((global float *)to.side)[i] = s;
     }
     slab += z * size.x * size.y;
     for (long i = m0; i < m1; i++)

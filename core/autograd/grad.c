@@ -6,7 +6,7 @@
 struct sweep {
     graph *g;
     node **adjoint;
-    bool  *wanted;
+    bool  *wanted, *data;                /* data: depends on an input */
     size_t n;
     const struct span *spans;            /* stretches to compute again, and the nodes that do */
     int    n_spans;
@@ -29,8 +29,10 @@ static void contribute(struct sweep *s, node *x, node *dx)
         return;
     if (!shape_equal(dx->shape, x->shape))
         dx = op_sum_to(dx, x->shape);
+    dx->wide |= !s->data[x->id];         // summed over the batch, for parameters: not in a half type
     node **sum = &s->adjoint[x->id];
     *sum = *sum ? op_add(*sum, dx) : dx;
+    (*sum)->wide |= !s->data[x->id];
 }
 
 /* The node that holds n's values in the backward part. */
@@ -63,7 +65,7 @@ static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct 
                   node **out)
 {
     graph *g = y->g;
-    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), g->n, spans,
+    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), graph_data(g), g->n, spans,
                        n_spans, arena_array(g->a, node *, g->n) };
     mark(&s, wrt, n);
     s.adjoint[y->id] = adjoint;

@@ -141,6 +141,7 @@ static int choose_taps(struct probe *b)
 static int probe_build(struct probe *b)
 {
     b->g = graph_new(b->d);
+    b->g->half = model_precision(&b->s);
     b->m = (struct nn){ b->g, b->p };
     b->image_node = graph_input(b->g, "images", F32, model_images(&b->s, b->b));
     b->logits = model_build(&b->m, &b->s, b->image_node);

@@ -24,6 +24,16 @@ enum dtype {
 #include "dev/dtypes.def"
 #undef DTYPE
 };
+static inline const char *dtype_name(enum dtype t)
+{
+    static const char *const names[] = {
+#define DTYPE(name, bytes) #name,
+#include "dev/dtypes.def"
+#undef DTYPE
+    };
+    return names[t];
+}
+static inline bool dtype_half(enum dtype t) { return t == F16 || t == BF16; }
 static inline u64 dtype_bytes(enum dtype t)       /* of one element */
 {
     static const u8 bytes[] = {
@@ -140,8 +150,9 @@ u64 dev_mem_peak(const dev *d);
 
 enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL,
                 ARG_KIND_LONG4 };
-typedef struct { enum arg_kind kind; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
+typedef struct { enum arg_kind kind; enum dtype type; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
 #define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
+#define ARG_TYPED(x, t) { .kind = ARG_KIND_RANGE, .type = (t), .r = (x) }   /* see launch.types */
 #define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
 #define ARG_LONG(x)  { .kind = ARG_KIND_LONG,  .l = (i64)(x) }
 #define ARG_REAL(x)  { .kind = ARG_KIND_REAL,  .f = (f32)(x) }
@@ -153,6 +164,8 @@ typedef struct {
     const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl */
     const char *kernel;
     const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
+    const char *types;         /* "xw-y": letters of the first arguments; where one's type is not F32 the program
+                                  is built with -DTx=F16 (cl/type.h). '-': none; NULL: all are F32 */
     const char *source;        /* generated text instead of a file: then `file` names its group, and a list's
                                   launches of one group and defs become one program, equal texts once */
     u64         global[3], local[3];     /* items, not groups; 0 is 1, but global[0] = 0 skips the launch */
@@ -200,6 +213,8 @@ int  dev_tune_save(dev *d);                       /* writes the file; 0 or -1 + 
 const char *dev_tune_path(const dev *d, char path[4200]);
 /* Is there cl/<class>/<file>.cl for this device (and not switched off by no_class)? */
 bool dev_has_override(const dev *d, const char *file);
+/* Does this device's kernel file of that name serve half types (includes cl/type.h)? NULL: a CPU's. */
+bool dev_has_types(const dev *d, const char *file);
 
 /* ---- blas.c -------------------------------------------------------------------------------------------- */
 

@@ -34,18 +34,29 @@ static const char *keep(launches *l, const char *s) { return s ? arena_printf(l-
 /* With the NUL: texts do not run into each other. */
 static u64 launch_hash(u64 h, const char *s) { return hash_bytes(h, s, strlen(s) + 1); }
 
+/* k's options, and the types of its arrays that are not F32. */
+static const char *defs_of(launches *l, const launch *k)
+{
+    const char *defs = keep(l, k->defs);
+    for (int i = 0; k->types && k->types[i]; i++)
+        if (k->types[i] != '-' && k->args[i].kind == ARG_KIND_RANGE && k->args[i].type != F32)
+            defs = arena_printf(l->a, "%s%s-DT%c=%s", defs ? defs : "", defs ? " " : "", k->types[i],
+                                dtype_name(k->args[i].type));
+    return defs;
+}
+
 static struct entry *add(launches *l, const launch *k)
 {
     struct entry *e = arena_push(l->a, l->e, l->n, l->cap);
     *e = (struct entry){ .k = *k };
     e->k.file = keep(l, k->file);
     e->k.kernel = keep(l, k->kernel);
-    e->k.defs = keep(l, k->defs);
+    e->k.defs = defs_of(l, k);
     e->k.source = keep(l, k->source);
     e->k.label = keep(l, k->label);
     if (k->source)
         e->text = launch_hash(launch_hash(launch_hash(launch_hash(HASH_START, k->source), k->kernel), k->file),
-                              k->defs ? k->defs : "");
+                              e->k.defs ? e->k.defs : "");
     return e;
 }
 

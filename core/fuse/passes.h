@@ -21,4 +21,7 @@ void fuse_sums(graph *g);
 void fuse_pads(graph *g);
 void join_chains(graph *g);
 
+/* ---- types.c */
+void types_assign(graph *g);                     /* last: nothing looks at a node's type before */
+
 #endif

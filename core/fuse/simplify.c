@@ -18,17 +18,22 @@ node *simplify_place(node *n, range home)
     return n;
 }
 
-void simplify_graph(graph *g)
+static void fuse_all(graph *g)
 {
-    if (g->complaint)
-        return;
-    drop_dead(g);
-    if (trace_on(TRACE_no_join))
-        return;
     fuse_pads(g);
     fuse_products(g);
     fuse_sums(g);
     drop_dead(g);
     join_chains(g);
     drop_dead(g);
+}
+
+void simplify_graph(graph *g)
+{
+    if (g->complaint)
+        return;
+    drop_dead(g);
+    if (!trace_on(TRACE_no_join))
+        fuse_all(g);
+    types_assign(g);
 }

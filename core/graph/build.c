@@ -95,7 +95,7 @@ static const char *leaf_shape(const node *n, struct shape *out)
     *out = n->shape;
     return NULL;
 }
-static const op input_op = { "input", .flags = OP_LEAF, .shape = leaf_shape };
+static const op input_op = { "input", .flags = OP_LEAF | OP_DATA, .shape = leaf_shape };
 static const op param_op = { "param", .flags = OP_LEAF, .shape = leaf_shape };
 
 node *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home)
@@ -124,6 +124,7 @@ node *graph_input(graph *g, const char *name, enum dtype type, struct shape s)
 node *graph_constant(graph *g, const char *name, struct shape s, const f32 *values)
 {
     node *n = graph_input(g, name, F32, s);
+    n->op = &param_op;
     if (n->home.mem && mem_write(g->d, n->home, values))
         graph_complain(g, "%s: %s", name, fail_message());
     return n;
@@ -133,6 +134,7 @@ node *graph_step(graph *g)
 {
     if (!g->step)
         g->step = graph_input(g, "step", I32, SHAPE(STEP_WORDS));
+    g->step->op = &param_op;                      // who draws random numbers does not yet depend on the data
     return g->step;
 }
 
@@ -142,6 +144,18 @@ node *node_keep(node *n)
 {
     n->keep = true;
     return n;
+}
+
+bool *graph_data(const graph *g)
+{
+    bool *data = arena_array(g->a, bool, g->n + 1);
+    for (size_t i = 0; i < g->n; i++) {
+        const node *n = g->nodes[i];
+        data[i] = n->op->flags & OP_DATA;
+        for (int k = 0; k < n->n_in; k++)
+            data[i] |= data[n->in[k]->id];
+    }
+    return data;
 }
 
 i64 shape_count(struct shape s)

@@ -12,6 +12,7 @@ void graph_dump(const graph *g, FILE *f)
         fprintf(f, "%4d  %-36s %-22s %-22s", n->id, scope(n), node_title(n), shape_text(g->a, n->shape));
         for (int k = 0; k < n->n_in; k++)
             fprintf(f, " %d", n->in[k]->id);
+        fprintf(f, "%s%s", dtype_half(n->type) ? "  " : "", dtype_half(n->type) ? dtype_name(n->type) : "");
         fprintf(f, "%s%s", n->keep ? "  keep" : "", n->fixed ? "  fixed" : "");
         if (n->maker)
             fprintf(f, "  by %d", n->maker->id);

@@ -67,7 +67,41 @@ int graph_set_step(graph *g, const step_words *w)
 }
 
 int node_write(node *n, const void *host) { return mem_write(n->g->d, n->home, host); }
-int node_read(const node *n, void *host)  { return mem_read(n->g->d, n->home, host); }
+
+static f32 f32_of_bits(u32 u)
+{
+    f32 x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* Of 1.0 the bits are 0x3c00 and 0x3f800000; a half's subnormals are multiples of 2^-24. */
+static f32 f32_of_f16(u16 h)
+{
+    u32 sign = (u32)(h & 0x8000) << 16, size = h & 0x7fff;
+    if (size < 0x400)
+        return (sign ? -1 : 1) * (f32)size * 0x1p-24f;
+    return f32_of_bits(sign | (size >= 0x7c00 ? 0x7f800000 | (size & 0x3ff) << 13 : (size << 13) + 0x38000000));
+}
+
+/* In place, from the last on: half i lies in front of float i. */
+static void widen(f32 *v, i64 n, enum dtype from)
+{
+    for (i64 i = n; i-- > 0;) {
+        u16 h;
+        memcpy(&h, (const char *)v + i * (i64)sizeof h, sizeof h);
+        v[i] = from == F16 ? f32_of_f16(h) : f32_of_bits((u32)h << 16);
+    }
+}
+
+int node_read(const node *n, void *host)
+{
+    if (mem_read(n->g->d, n->home, host))
+        return -1;
+    if (dtype_half(n->type))
+        widen(host, node_count(n), n->type);
+    return 0;
+}
 
 static bool bad(graph *g, const node *n, i64 *where)
 {
@@ -86,7 +120,7 @@ static bool bad(graph *g, const node *n, i64 *where)
 static int check_node(graph *g, const node *n)
 {
     i64 where;
-    if (n->type != F32 || node_bytes(n) > n->home.bytes || !bad(g, n, &where))
+    if (n->type == I32 || node_bytes(n) > n->home.bytes || !bad(g, n, &where))
         return 0;
     return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
                 shape_text(g->a, n->shape), (long long)where);

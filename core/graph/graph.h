@@ -30,12 +30,14 @@ struct node {
     graph       *g;
     int          id;                 /* position in g->nodes */
     struct shape shape;
-    enum dtype   type;               /* of its elements: an op's result is F32, a view's as its operand's */
+    enum dtype   type;               /* of its elements: an op's result is F32, a view's as its operand's,
+                                        until fuse/types.c decides what is stored in the graph's half type */
     int          n_in;
     node        *in[MAX_IN];
     void        *args;               /* op->args bytes, a copy in the graph's arena */
     const char  *name;               /* scope: "blocks.3.mlp.fc1"; with "'" in the backward part */
     bool         keep;               /* read after the run: its memory is not reused */
+    bool         wide;               /* stays F32: a gradient of parameters, summed over the batch */
     bool         fixed;              /* `home` is given (parameters, inputs, gradients), not planned */
     node        *maker;              /* also writes these values (a fused product's second result) */
     range        home;               /* where the values lie: after graph_compile, for fixed nodes always */
@@ -50,6 +52,7 @@ enum op_flags {
     OP_INPLACE = 4,                  /* may write over in[0] if no later node reads it */
     OP_EFFECT  = 8,                  /* alive although no node reads it (optimiser) */
     OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
+    OP_DATA    = 32,                 /* (a leaf) its values differ from batch to batch */
 };
 
 struct op {
@@ -73,7 +76,7 @@ struct op {
  * computes a part of a batch has BEFORE of its samples before it and OTHERS not in it: what is drawn for a
  * sample depends on its place in the batch, not in the part. */
 enum step_word { STEP_NUMBER, STEP_SEED_LO, STEP_SEED_HI, STEP_LR, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE,
-                 STEP_BEFORE, STEP_OTHERS, STEP_WORDS = 16 };
+                 STEP_BEFORE, STEP_OTHERS, STEP_SKIP /* the optimiser changes nothing */, STEP_WORDS = 16 };
 typedef union { u32 u[STEP_WORDS]; f32 f[STEP_WORDS]; } step_words;
 
 struct graph {
@@ -81,6 +84,7 @@ struct graph {
     dev        *d;                   /* NULL: only shapes matter (`count`), nothing can run */
     node      **nodes;
     size_t      n, cap;
+    enum dtype  half;                /* what activations are stored in: F32 (no change), F16 or BF16 */
     const char *complaint;           /* the first, or NULL */
     const char *scope;               /* name given to new nodes */
     u32         streams;             /* random streams handed out */
@@ -122,6 +126,9 @@ bool   shape_broadcast(struct shape a, struct shape b, struct shape *out);
 const char *shape_text(arena *a, struct shape s); /* "[64 197 192]" */
 i64    node_count(const node *n);
 u64    node_bytes(const node *n);
+/* Of each node, by id: do its values depend on an input? In g's arena. */
+bool  *graph_data(const graph *g);
+#define ARG_NODE(n) ARG_TYPED((n)->home, (n)->type)         /* for launch.args */
 const char *node_title(const node *n);
 i64    node_dim(const node *n, int i);            /* axis i, from the end when negative; 1 beyond the first */
 
@@ -145,7 +152,7 @@ int    graph_compile(graph *g);
 int    graph_run(graph *g);                       /* enqueues the list; does not wait */
 int    graph_set_step(graph *g, const step_words *w);   /* enqueued; *w stays as it is until a later fence */
 int    node_write(node *n, const void *host);     /* blocking */
-int    node_read(const node *n, void *host);      /* blocking; waits for the run */
+int    node_read(const node *n, void *host);      /* blocking; waits for the run. Halves come as f32 */
 int    graph_find_nan(graph *g);                  /* names the first node with a NaN or infinity: -1 + fail */
 void   graph_dump(const graph *g, FILE *f);       /* one node per line */
 void   graph_dump_dot(const graph *g, FILE *f);

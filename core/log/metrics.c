@@ -159,12 +159,18 @@ int report_step(report *r, const struct report_step *s)
     set_real(j, "loss", s->loss);
     set_real(j, "lr", s->lr);
     set_real(j, "grad_norm", s->grad_norm);
+    if (s->scale > 0) {
+        set_real(j, "scale", s->scale);
+        json_object_set_new(j, "skipped", json_integer((json_int_t)s->skipped));
+    }
     json_object_set_new(j, "img_s", json_number(p.img_s));
     json_object_set_new(j, "data_s", json_number(p.data_s));
     json_object_set_new(j, "mem", json_integer((json_int_t)(s->mem >> 20)));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     speed_say(&r->speed);
     if (write_line(r, j) || to_board(r, "train", s->step, "loss", s->loss))
+        return -1;
+    if (s->scale > 0 && to_board(r, "train", s->step, "scale", s->scale))
         return -1;
     return to_board(r, "train", s->step, "lr", s->lr) ||
            to_board(r, "train", s->step, "grad_norm", s->grad_norm) ? -1 : 0;

@@ -6,6 +6,11 @@ struct shape model_images(const struct spec *s, i64 batch)
     return SHAPE(batch, 3, list_at(s->model.image, 0), list_at(s->model.image, 1));
 }
 
+enum dtype model_precision(const struct spec *s)
+{
+    return s->train.precision == PRECISION_bf16 ? BF16 : s->train.precision == PRECISION_fp16 ? F16 : F32;
+}
+
 int model_depth(const struct spec *s)
 {
     int n = 0;

@@ -44,6 +44,7 @@ static bool attends(const node *n)
 static graph *plan(const struct spec *s, params *p, int batch, bool train)
 {
     graph *g = graph_new(NULL);
+    g->half = model_precision(s);
     struct nn m = { g, p, train };
     node *images = graph_input(g, "images", F32, model_images(s, batch));
     node *logits = node_keep(model_build(&m, s, images));

@@ -30,6 +30,8 @@ struct shape model_images(const struct spec *s, i64 batch);       /* (b 3 height
 /* Blocks are counted through all stages from 0. Their scope: "blocks.3", "stages.1.blocks.0". */
 int         model_depth(const struct spec *s);
 const char *model_block(arena *a, const struct spec *s, int block);
+/* What train.precision stores activations in: for a graph's `half`. */
+enum dtype  model_precision(const struct spec *s);
 /* What s->model.act names. */
 node     *(*model_act(const struct spec *s))(node *);
 /* Tokens before the patches: class, distillation, registers; and how many of them have a position. */

@@ -45,12 +45,14 @@ static struct slabs slabs_of(const node *n, bool grad)
     key_of(s, key);
     if (grad) {                                  // P and dS of a block: about half of a second-level cache
         i64 rows = MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows;
-        i64 blocks = CEIL_DIV(s.n, rows);
+        i64 blocks = dtype_half(n->in[0]->type) ? 1 : CEIL_DIV(s.n, rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
         r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide);
     } else {
         r.floats = s.d * wide + s.n * deep + t.rows * wide;
     }
+    if (dtype_half(n->in[0]->type))
+        r.floats += 2 * t.rows * deep;           // rows of q and of dout as floats
     snprintf(r.defs, sizeof r.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     return r;
 }
@@ -70,9 +72,10 @@ static void emit_cpu(const node *n, launches *l)
     struct sizes s = sizes_of(n);
     struct slabs t = slabs_of(n, false);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention", .label = n->name, .defs = t.defs,
+                             .types = "xy",
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 2),
                              .bytes = 4 * (f64)node_bytes(n),
-                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
+                             .args = { ARG_NODE(n->in[0]), ARG_NODE(n),
                                        ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE),
                                        ARG_RANGE(n->work), SIZES(l, s, t) } });
 }
@@ -82,11 +85,11 @@ static void grad_emit_cpu(const node *n, launches *l)
     struct sizes s = sizes_of(n);
     struct slabs t = slabs_of(n, true);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
-                             .defs = t.defs,
+                             .defs = t.defs, .types = "x--y",
                              .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
                              .bytes = 7.0 / 3 * (f64)node_bytes(n),
-                             .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home),
-                                       ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home),
+                             .args = { ARG_NODE(n->in[0]), ARG_RANGE(n->in[2]->home),
+                                       ARG_NODE(n->in[3]), ARG_NODE(n),
                                        ARG_RANGE(n->work), SIZES(l, s, t), ARG_INT(t.block) } });
 }
 

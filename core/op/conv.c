@@ -70,12 +70,12 @@ static void depthwise_emit(const node *n, launches *l)
                     .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->rotated) } };
     launch_add(l, &weights);
     launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain",
-                    .label = n->name, .defs = text,
+                    .label = n->name, .defs = text, .types = "x--y",
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 2 * (f64)node_bytes(n),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b },
                     .local = { (u64)wg, 1, 1 },
-                    .args = { ARG_RANGE(x->home), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home),
-                              ARG_RANGE(n->home), ARG_INT(k.h), ARG_INT(k.w), ARG_INT(k.c), ARG_INT(rows),
+                    .args = { ARG_NODE(x), ARG_RANGE(n->work), ARG_RANGE(n->in[biased ? 2 : 1]->home),
+                              ARG_NODE(n), ARG_INT(k.h), ARG_INT(k.w), ARG_INT(k.c), ARG_INT(rows),
                               ARG_INT(biased) } };
     launch_add(l, &conv);
 }
@@ -113,11 +113,11 @@ static void depthwise_grad_emit(const node *n, launches *l)
     i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
     char text[128];
     launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
-                    .label = n->name, .defs = defs(text, d, &k),
+                    .label = n->name, .defs = defs(text, d, &k), .types = "xg",
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 2 * (f64)node_bytes(x),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] },
                     .local = { (u64)wg, 1 },
-                    .args = { ARG_RANGE(x->home), ARG_RANGE(g->home), ARG_RANGE(n->home), ARG_INT(k.h),
+                    .args = { ARG_NODE(x), ARG_NODE(g), ARG_RANGE(n->home), ARG_INT(k.h),
                               ARG_INT(k.w), ARG_INT(k.c), ARG_INT(k.b * k.h), ARG_INT(chunk_of(n)) } };
     launch_add(l, &grad);
 }

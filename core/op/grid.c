@@ -5,8 +5,8 @@ int grid_operands(const node *n, launch *k)
 {
     int c = 0;
     for (; c < n->n_in; c++)
-        k->args[c] = (arg)ARG_RANGE(n->in[c]->home);
-    k->args[c] = (arg)ARG_RANGE(n->home);
+        k->args[c] = (arg)ARG_NODE(n->in[c]);
+    k->args[c] = (arg)ARG_NODE(n);
     return c + 1;
 }
 

@@ -146,12 +146,18 @@ static void put_step(text *t, const node *n, int i)
     put(t, "t%d = %s; }\n", i, r->text[s->which]);
 }
 
+/* Elements of a half type are read and written by cl/type.h; a text without any knows nothing of it. */
+static const char *element(const node *n) { return dtype_half(n->type) ? "ushort" : "float"; }
+
 static void put_arguments(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
-    put(t, "(__global float *out");
+    put(t, "(__global %s *out", element(n));
     for (int k = 0; k < n->n_in; k++)
-        put(t, map_has_shape(n, k) ? ", const __global float *p%d" : ", const __global uint *step%d", k);
+        if (map_has_shape(n, k))
+            put(t, ", const __global %s *p%d", element(n->in[k]), k);
+        else
+            put(t, ", const __global uint *step%d", k);
     put(t, ", long rows, long cols, long block_rows, long block_cols");
     for (int axis = 1; axis < l->n_axes - 1; axis++)
         put(t, ", long e%d", axis);
@@ -178,10 +184,13 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
     for (int k = 0; k < n->n_in; k++) {
         if (!map_has_shape(n, k))
             continue;
-        put(t, "const __global float *q%d = p%d + (", k, k);
+        const node *x = n->in[k];
+        put(t, "const __global %s *q%d = p%d + (", element(x), k, k);
         put_base(t, l, k, false);
         put(t, ");\n");
-        if (!along_row(l, k))
+        if (!along_row(l, k) && dtype_half(x->type))
+            put(t, "const V v%d = (V)(LOAD_1(%s, q%d));\n", k, dtype_name(x->type), k);
+        else if (!along_row(l, k))
             put(t, "const V v%d = (V)(*q%d);\n", k, k);
     }
     for (int i = 0; i < m->n; i++)
@@ -231,7 +240,9 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
         put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
     put(t, "const long left = c1 - j;\n");
     for (int k = 0; k < n->n_in; k++)
-        if (map_has_shape(n, k) && along_row(l, k))
+        if (map_has_shape(n, k) && along_row(l, k) && dtype_half(n->in[k]->type))
+            put(t, "const V v%d = LOAD_V(%s, q%d + j, left);\n", k, dtype_name(n->in[k]->type), k);
+        else if (map_has_shape(n, k) && along_row(l, k))
             put(t, "const V v%d = load_v(q%d + j, left);\n", k, k);
     for (int i = 0; i < m->n; i++) {
         if (!step_along_row(n, l, i))
@@ -240,7 +251,11 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
             put(t, "const V u%d = unit_v(b%d[part]);\n", i, i);
         put_step(t, n, i);
     }
-    put(t, "store_v(t%d, out + r * cols + j, left);\n}\n}\n}\n%s", m->n - 1, drawn ? "}\n" : "");
+    if (dtype_half(n->type))
+        put(t, "STORE_V(%s, t%d, out + r * cols + j, left);\n", dtype_name(n->type), m->n - 1);
+    else
+        put(t, "store_v(t%d, out + r * cols + j, left);\n", m->n - 1);
+    put(t, "}\n}\n}\n%s", drawn ? "}\n" : "");
 }
 
 /* The kernel's name is a digest of its text: equal chains of a graph become one kernel. */

@@ -77,20 +77,24 @@ static struct product product_of(const node *n)
     struct product p = { .m = s.m, .n = s.n, .k = s.k, .outer = s.batch, .inner = 1, .alpha = m->alpha,
                          .ta = m->trans & TRANS_A, .tb = m->trans & TRANS_B,
                          .a = operand_of(n->in[0], s.flat), .b = operand_of(n->in[1], s.flat),
-                         .c = { .r = n->home, .row = s.n, .outer = s.m * s.n }, .scratch = n->work };
+                         .c = { .r = n->home, .row = s.n, .outer = s.m * s.n, .type = n->type },
+                         .scratch = n->work };
     if (m->bias)                                  // (n), or (batch.. n): one row per batch
-        p.bias = (struct operand){ .r = n->in[m->bias]->home,
+        p.bias = (struct operand){ .r = n->in[m->bias]->home, .type = n->in[m->bias]->type,
                                    .outer = node_count(n->in[m->bias]) > s.n ? s.n : 0 };
     if (m->residual || m->factor) {
         p.other = p.c;
-        p.other.r = n->in[m->residual ? m->residual : m->factor]->home;
+        const node *other = n->in[m->residual ? m->residual : m->factor];
+        p.other.r = other->home;
+        p.other.type = other->type;
         p.times = m->factor;
     }
     p.act = m->act;
     const node *side = m->pre ? m->pre : m->slope ? m->slope : m->sums;
     if (side) {
         p.keep = m->pre ? KEEP_PRE : m->slope ? KEEP_SLOPE : KEEP_SUMS;
-        p.side = (struct operand){ .r = side->home, .row = s.n, .outer = m->sums ? s.m : s.m * s.n };
+        p.side = (struct operand){ .r = side->home, .row = s.n, .outer = m->sums ? s.m : s.m * s.n,
+                                   .type = side->type };
     }
     return p;
 }

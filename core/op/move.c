@@ -35,9 +35,9 @@ static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 c
 {
     i64 run = count * b;
     struct share s = share_of(l, a, run);
-    launch k = { .file = "move", .kernel = "copy_block", .label = n->name,
+    launch k = { .file = "move", .kernel = "copy_block", .label = n->name, .types = "xy",
                  .bytes = 2 * (f64)dtype_bytes(n->type) * (f64)(a * run),
-                 .args = { ARG_RANGE(src->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(run),
+                 .args = { ARG_NODE(src), ARG_NODE(n), ARG_LONG(a), ARG_LONG(run),
                            ARG_LONG(src_r * b), ARG_LONG(src_from * b), ARG_LONG(dst_r * b),
                            ARG_LONG(dst_from * b), ARG_LONG(s.parts), ARG_LONG(s.part), ARG_LONG(s.rows) } };
     grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
@@ -160,9 +160,9 @@ static void pad_emit(const node *n, launches *l)
     const node *x = n->in[0];
     i64 a = outer_size(n, p->axis), b = inner_size(n, p->axis), count = x->shape.d[p->axis];
     struct share s = share_of(l, a, p->extent * b);
-    launch k = { .file = "move", .kernel = "pad_block", .label = n->name,
+    launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .types = "xy",
                  .bytes = (f64)(node_bytes(n) + node_bytes(x)),
-                 .args = { ARG_RANGE(x->home), ARG_RANGE(n->home), ARG_LONG(a), ARG_LONG(count * b),
+                 .args = { ARG_NODE(x), ARG_NODE(n), ARG_LONG(a), ARG_LONG(count * b),
                            ARG_LONG(p->from * b), ARG_LONG(p->extent * b), ARG_LONG(s.parts),
                            ARG_LONG(s.part), ARG_LONG(s.rows) } };
     grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
@@ -314,9 +314,9 @@ static void emit_rows(const node *n, launches *l, struct strided x)
     }
     i64 rows = node_count(n) / e[5];
     struct share s = share_of(l, rows, e[5]);
-    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name,
+    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name, .types = "xy",
                  .bytes = 2 * (f64)node_bytes(n),
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home), ARG_LONG(rows), ARG_LONG(s.rows),
+                 .args = { ARG_NODE(n->in[0]), ARG_NODE(n), ARG_LONG(rows), ARG_LONG(s.rows),
                            ARG_LONG(e[5]), ARG_LONG4(e[1], e[2], e[3], e[4]),
                            ARG_LONG(st[0]), ARG_LONG4(st[1], st[2], st[3], st[4]) } };
     grid_groups(l, &k, CEIL_DIV(rows, s.rows), 1, 1);
@@ -338,9 +338,9 @@ static void emit_turn(const node *n, launches *l, struct strided x)
         }
     i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
     i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);
-    launch k = { .file = "move", .kernel = "permute_transpose", .label = n->name,
+    launch k = { .file = "move", .kernel = "permute_transpose", .label = n->name, .types = "xy",
                  .bytes = 2 * (f64)node_bytes(n),
-                 .args = { ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
+                 .args = { ARG_NODE(n->in[0]), ARG_NODE(n),
                            ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),
                            ARG_LONG4(e[0], e[1], e[2], e[3]), ARG_LONG4(from[0], from[1], from[2], from[3]),
                            ARG_LONG4(to[0], to[1], to[2], to[3]), ARG_LONG(blocks), ARG_LONG(block) } };

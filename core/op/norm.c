@@ -23,10 +23,10 @@ static const char *same_shape(const node *n, struct shape *out)
 /* The gradient's rows in blocks whose number depends on the shape only: column sums follow them. */
 static i64 block_of(i64 rows, i64 cols) { return MAX(CEIL_DIV(rows, (i64)120), MAX(1, 2048 / cols)); }
 
-static void launch_rows(const node *n, launches *l, const char *kernel, i64 rows, i64 cols)
+static void launch_rows(const node *n, launches *l, const char *kernel, const char *types, i64 rows, i64 cols)
 {
     const struct norm_args *a = n->args;
-    launch k = { .file = "norm", .kernel = kernel, .label = n->name,
+    launch k = { .file = "norm", .kernel = kernel, .label = n->name, .types = types,
                  .bytes = (f64)node_bytes(n) };
     for (int i = 0; i < n->n_in; i++)
         k.bytes += (f64)node_bytes(n->in[i]);
@@ -55,7 +55,8 @@ static const char *layernorm_shape(const node *n, struct shape *out)
 
 static void layernorm_emit(const node *n, launches *l)
 {
-    launch_rows(n, l, n->n_in > 1 ? "layernorm_affine" : "layernorm", rows_of(n), cols_of(n));
+    bool affine = n->n_in > 1;
+    launch_rows(n, l, affine ? "layernorm_affine" : "layernorm", affine ? "x--y" : "xy", rows_of(n), cols_of(n));
 }
 
 /* Of dy, x, w the gradient is dx; fuse/ may put what else flows into x before them, and dx is added to
@@ -81,11 +82,13 @@ static void norm_grad_emit(const node *n, launches *l)
     bool adds = n->n_in > 3;
     const node *g = n->in[adds], *x = n->in[adds + 1], *w = n->in[adds + 2];
     i64 rows = rows_of(x), cols = cols_of(x);
-    range more = adds ? n->in[0]->home : RANGE_NONE, parts = a->parts ? a->parts->home : RANGE_NONE;
-    launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name,
+    arg more = ARG_RANGE(RANGE_NONE);
+    if (adds)
+        more = (arg)ARG_NODE(n->in[0]);
+    range parts = a->parts ? a->parts->home : RANGE_NONE;
+    launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name, .types = "xbgmy",
                  .bytes = (f64)node_bytes(n->in[0]) * n->n_in,
-                 .args = { ARG_RANGE(x->home), ARG_RANGE(w->home), ARG_RANGE(g->home),
-                           ARG_RANGE(more), ARG_RANGE(n->home), ARG_RANGE(parts), ARG_LONG(rows),
+                 .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(parts), ARG_LONG(rows),
                            ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),
                            ARG_REAL(a->eps) } };
     grid_groups(l, &k, blocks_of(rows, cols), 1, 1);
@@ -132,12 +135,12 @@ static bool inside(const node *n) { return ((const struct norm_args *)n->args)->
 
 static void l2norm_emit(const node *n, launches *l)
 {
-    launch_rows(n, l, inside(n) ? "l2norm_inside" : "l2norm", rows_of(n), cols_of(n));
+    launch_rows(n, l, inside(n) ? "l2norm_inside" : "l2norm", "xy", rows_of(n), cols_of(n));
 }
 
 static void l2norm_grad_emit(const node *n, launches *l)
 {
-    launch_rows(n, l, inside(n) ? "l2norm_inside_grad" : "l2norm_grad", rows_of(n), cols_of(n));
+    launch_rows(n, l, inside(n) ? "l2norm_inside_grad" : "l2norm_grad", "xgy", rows_of(n), cols_of(n));
 }
 
 static const op l2norm_grad_op = { "l2norm_grad", .args = sizeof(struct norm_args), .flags = OP_INPLACE,

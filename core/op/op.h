@@ -136,6 +136,16 @@ node *op_square_sum(graph *g, range x, i64 count);
 /* AdamW (Loshchilov and Hutter 2019) as torch: decay first, then the step; gradients scaled by
  * STEP_GRAD_SCALE and clipped to global norm `clip` (0: off), square_sum being that of all gradients. */
 void  op_adamw(node *square_sum, const struct adamw_args *a);
+/* The scale of a loss that was multiplied with state.scale: after square_sum, before op_adamw, whose step words
+ * it corrects: gradients are divided by the scale; one that is not finite halves it, and its step is skipped;
+ * `grow` good steps double it. */
+struct loss_scale { f32 scale; u32 good, skipped, taken; f32 square; };       /* on the device; square: of the norm
+                                                                                 of the last gradient taken */
+struct loss_scale_args { range state; f64 beta1, beta2; i32 grow; };
+#define LOSS_SCALE_START 65536.0f
+#define LOSS_SCALE_MOST  16777216.0f
+#define LOSS_SCALE_GROW  2000
+void  op_loss_scale(node *square_sum, const struct loss_scale_args *a);
 void  op_add_into(graph *g, range sum, range x, i64 count);        /* sum += x, enqueued at this place */
 void  op_blend_into(graph *g, range mean, range x, i64 count, f32 keep);   /* mean = keep mean + (1-keep) x */
 

@@ -41,6 +41,7 @@ static void check_product(const dev *d, const struct product *p)
     check(!p->keep == !p->side.r.mem, "product keeps result %d but has no place for it", (int)p->keep);
     check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act != ACT_NONE),
           "product cannot keep %d (activation %d, A transposed %d)", (int)p->keep, (int)p->act, p->ta);
+    check(p->other.type == p->c.type, "product: what is added to C is of another type");
     check(!p->times || !p->accumulate, "product cannot both multiply with a matrix and accumulate");
     u64 need = product_scratch(d, p);
     check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu",
@@ -66,9 +67,9 @@ static struct product partial(const struct product *p, i64 splits)
     return q;
 }
 
+#define ARRAY(o) ARG_TYPED((o).r, (o).type), PLACE(o)
 #define EPILOGUE(p)                                                                                          \
-    ARG_RANGE((p)->c.r), PLACE((p)->c), ARG_RANGE((p)->bias.r), PLACE((p)->bias),                            \
-    ARG_RANGE((p)->side.r), PLACE((p)->side), ARG_RANGE((p)->other.r), PLACE((p)->other),                    \
+    ARRAY((p)->c), ARRAY((p)->bias), ARRAY((p)->side), ARRAY((p)->other),                                    \
     ARG_LONG4((p)->m, (p)->n, (p)->k, (p)->inner), ARG_INT(product_batches(p)), ARG_INT(flags_of(p)),        \
     ARG_REAL((p)->alpha)
 
@@ -79,10 +80,11 @@ static void emit_product(launches *l, const struct product *p, const struct cut 
     u64 rows = (u64)CEIL_DIV(p->m, c->mb), columns = (u64)CEIL_DIV(p->n, c->nb);
     launch k = {
         .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
+        .types = "a-b-c-d-s-o",
         .flops = 2.0 * (f64)p->m * (f64)p->n * (f64)p->k * (f64)product_batches(p), .bytes = bytes_moved(p),
         .global = { rows * c->items[0], columns * c->items[1], (u64)(product_batches(p) * c->splits) },
         .local = { c->items[0], c->items[1], 1 },
-        .args = { ARG_RANGE(p->a.r), PLACE(p->a), ARG_RANGE(p->b.r), PLACE(p->b), EPILOGUE(p),
+        .args = { ARRAY(p->a), ARRAY(p->b), EPILOGUE(p),
                   ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share),
                   ARG_RANGE(dev_tickets(d)), ARG_LOCAL(dtype_bytes(F32) * (u64)c->local) },
     };
@@ -110,6 +112,7 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
     i64 rows = alone ? CEIL_DIV(p->m, groups) : 1;
     launch_add(l, &(launch){
         .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
+        .types = "--c-d-s-o",
         .flops = (f64)c->splits * values, .bytes = (f64)dtype_bytes(F32) * (f64)(c->splits + 1) * values,
         .global = { alone ? 1 : (u64)ROUND_UP(CEIL_DIV(p->n, 4), 64), (u64)CEIL_DIV(p->m, rows),
                     (u64)product_batches(p) },
@@ -143,7 +146,7 @@ static bool same_place(const struct operand *a, const struct operand *b)
 static bool wants_blas(dev *d, const struct product *p)
 {
     bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep &&
-                 p->act == ACT_NONE;
+                 p->act == ACT_NONE && p->a.type == F32 && p->b.type == F32 && p->c.type == F32;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
            MIN(MIN(p->m, p->n), p->k) >= product_tune(d, p, "BLAS") && dev_blas(d);
 }
@@ -158,6 +161,8 @@ void product_emit(launches *l, const struct product *given, const char *label)
         p.accumulate = true;                     // the same sum, in the form that may be cut along k
         p.other = (struct operand){ 0 };
     }
+    if (!p.other.r.mem)
+        p.other.type = p.c.type;                  // kernels read C, or what is added to it, by one pointer
     check_product(d, &p);
     struct cut c = product_cut(d, &p);
     if (wants_blas(d, &p)) {

@@ -57,13 +57,15 @@ static void cut_k(const struct product *p, i64 splits, i64 unit, struct cut *c)
 /* ---- cpu ----------------------------------------------------------------------------------------------- */
 
 /* k is cut where C is small: its few blocks would neither occupy many cores nor read A and B only once. */
-static i64 splits_cpu(const dev *d, const struct product *p)
+static i64 splits_cpu(const dev *d, const struct product *p, i64 most_k)
 {
     i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * product_batches(p), splits = 1;
     if (blocks < product_tune(d, p, "BLOCKS"))
         splits = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / product_tune(d, p, "PART"), 1));
     if (p->accumulate && p->act)
         splits = MAX(splits, 2);                  // the old value is added after the activation
+    if (dtype_half(p->c.type) && p->k > most_k)
+        splits = MAX(splits, 2);                  // sums that wait in C for the next part of k are float
     return splits;
 }
 
@@ -105,12 +107,14 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
         t.rows = 6;
     i64 wide = 16 * t.vectors, room = (i64)(info->local_mem / dtype_bytes(F32)), units = info->compute_units;
+    if (dtype_half(p->a.type))
+        room = room * 3 / 4;                      // the rest is for rows of A as floats
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    cut_k(p, splits_cpu(d, p), 16, &c);
-    choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
     i64 few = product_tune(d, p, "FEW");
     const char *kind = p->ta ? "TRANSPOSED" : "PLAIN";
     i64 most_k = MIN(tune_kind(d, p, "KB", p->m < few ? "FEW" : kind), room / wide);
+    cut_k(p, splits_cpu(d, p, most_k), 16, &c);
+    choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
     c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", c.mb < few ? "FEW" : kind), room) / c.kb, wide);
     i64 others = CEIL_DIV(p->n, c.nb) * product_batches(p) * c.splits;
@@ -119,7 +123,7 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
         c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, each), 48), t.rows));
     }
     c.workers = MIN(units, CEIL_DIV(p->m, c.mb) * others);
-    c.local = c.kb * c.np;
+    c.local = c.kb * c.np + (dtype_half(p->a.type) ? ROUND_UP(t.rows * (c.kb + 16) + 16, (i64)16) : 0);
     return c;
 }
 

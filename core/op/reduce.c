@@ -46,14 +46,14 @@ static const char *sum_shape(const node *n, struct shape *out)
 /* The other two axes of a grid may end at 65535: a kernel continues `groups` further. */
 #define MOST_DEEP 16384
 
-static void launch_sum(const node *n, launches *l, range from, range to, i64 a, i64 r, i64 b,
+static void launch_sum(const node *n, launches *l, arg from, arg to, i64 a, i64 r, i64 b,
                        i64 parts, i64 part)
 {
     bool rows = b == 1;
-    launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name,
+    launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name, .types = "xy",
                  .bytes = (f64)dtype_bytes(n->type) * (f64)(a * b) * (f64)(r + parts) };
     i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
-    const arg args[] = { ARG_RANGE(from), ARG_RANGE(to), ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),
+    const arg args[] = { from, to, ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),
                          ARG_LONG(part), ARG_LONG(block) };
     memcpy(k.args, args, sizeof args);
     grid_groups(l, &k, CEIL_DIV(rows ? a : b, block), parts, rows ? 1 : MIN(a, MOST_DEEP));
@@ -63,9 +63,10 @@ static void launch_sum(const node *n, launches *l, range from, range to, i64 a, 
 static void sum_emit(const node *n, launches *l)
 {
     struct split s = split_of(n);
-    launch_sum(n, l, n->in[0]->home, s.parts > 1 ? n->work : n->home, s.a, s.r, s.b, s.parts, s.part);
+    const arg from = ARG_NODE(n->in[0]), to = ARG_NODE(n), parts = ARG_RANGE(n->work);
+    launch_sum(n, l, from, s.parts > 1 ? parts : to, s.a, s.r, s.b, s.parts, s.part);
     if (s.parts > 1)
-        launch_sum(n, l, n->work, n->home, s.a, s.parts, s.b, 1, s.parts);
+        launch_sum(n, l, parts, to, s.a, s.parts, s.b, 1, s.parts);
 }
 
 static u64 sum_scratch(const node *n)

@@ -84,8 +84,6 @@ static int check_recipe(const struct spec *s)
     if (s->train.accumulate > s->train.batch)
         return spec_fail(s, "train.accumulate", "a batch of %d cannot be split in %d", s->train.batch,
                          s->train.accumulate);
-    if (s->train.precision != PRECISION_fp32)
-        return spec_fail(s, "train.precision", "fp16 is not supported yet, only fp32");
     if (s->augment.randaugment.n && s->augment.randaugment.n != 3)
         return spec_fail(s, "augment.randaugment",
                          "must be [operations, magnitude, its standard deviation] or off");

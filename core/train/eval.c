@@ -7,6 +7,7 @@ int evaluator_open(struct evaluator *e, const struct spec *s, dev *d, params *p,
 {
     *e = (struct evaluator){ .g = graph_new(d), .batch = batch, .classes = s->model.classes };
     struct nn m = { .g = e->g, .p = p };
+    e->g->half = model_precision(s);
     e->images = graph_input(e->g, "images", F32, model_images(s, batch));
     graph_step(e->g);
     e->logits = node_keep(model_build(&m, s, e->images));

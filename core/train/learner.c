@@ -43,6 +43,7 @@ static int learner_build(struct learner *l)
 {
     const struct spec *s = l->s;
     struct nn m = { l->g = graph_new(l->d), l->p, .train = true };
+    l->g->half = model_precision(s);
     l->images = graph_input(l->g, "images", F32, model_images(s, l->part_size));
     l->targets = graph_input(l->g, "targets", F32, SHAPE(l->part_size, s->model.classes));
     graph_step(l->g);
@@ -57,7 +58,12 @@ static int learner_build(struct learner *l)
         check((wrt[i] = nn_node(&m, l->p->list[i].name)), "%s is not in the model", l->p->list[i].name);
     if (gradient_homes(l, home, slabs))
         return -1;
-    model_grad(s, loss, wrt, (int)l->p->n, grads);
+    node *seen = loss;
+    if (learner_scales(l)) {                      // the gradient's own; the loss is reported as it is
+        range scale = { l->optim.scale.mem, l->optim.scale.off, dtype_bytes(F32) };
+        seen = op_mul(loss, graph_fixed(l->g, "loss scale", F32, SCALAR, scale));
+    }
+    model_grad(s, seen, wrt, (int)l->p->n, grads);
     for (size_t i = 0; i < l->p->n && !l->g->complaint; i++)
         if (grads[i])                             // a parameter the loss does not see keeps a zero gradient
             simplify_place(grads[i], home[i]);
@@ -99,7 +105,7 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
         return -1;
-    if (learner_build(l) || optim_open(&l->optim, s, p))
+    if (optim_open(&l->optim, s, p) || learner_build(l))
         return -1;
     return s->train.ema > 0 ? open_ema(l) : 0;
 }
@@ -183,11 +189,22 @@ int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
     if (mem_read(l->d, l->loss_sum, &sum) || mem_read(l->d, l->optim.norm, &square)
         || mem_fill(l->d, l->loss_sum, 0))
         return -1;
+    struct loss_scale scale;
+    if (learner_scales(l)) {
+        if (learner_scale(l, &scale))
+            return -1;
+        square = scale.square;
+    }
     *loss = sum / (f64)MAX(1, l->summed);
     *grad_norm = sqrt(square);
     l->summed = 0;
     return 0;
 }
+
+bool learner_scales(const struct learner *l) { return l->s->train.precision == PRECISION_fp16; }
+
+int learner_scale(struct learner *l, struct loss_scale *out) { return mem_read(l->d, l->optim.scale, out); }
+int learner_set_scale(struct learner *l, const struct loss_scale *s) { return mem_write(l->d, l->optim.scale, s); }
 
 int learner_swap_ema(struct learner *l)
 {

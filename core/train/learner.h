@@ -27,7 +27,7 @@ struct group { f64 lr_scale, weight_decay; int layer; };
 struct group optim_group(const struct spec *s, const char *name, int nd);
 
 /* The optimiser's graph: norm of the gradients, clipping, AdamW over all slabs. */
-struct optim { graph *g; range norm; pool *memory; };
+struct optim { graph *g; range norm, scale /* fp16: struct loss_scale */; pool *memory; };
 int  optim_open(struct optim *o, const struct spec *s, params *p);       /* after params_open(PARAMS_TRAIN) */
 void optim_close(struct optim *o);
 
@@ -64,8 +64,12 @@ void learner_close(struct learner *l);
 int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
 /* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a number. */
 int  learner_wait(struct learner *l);
-/* Mean loss since the last call and the norm of the last gradient. Blocks. */
+/* Mean loss since the last call and the norm of the last gradient (fp16: the last one that was taken). Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
+/* fp16: the loss scale as it stands. Blocks. */
+bool learner_scales(const struct learner *l);
+int  learner_scale(struct learner *l, struct loss_scale *out);
+int  learner_set_scale(struct learner *l, const struct loss_scale *s);
 /* Swaps averaged and trained weights (train.ema); nothing without them. */
 int  learner_swap_ema(struct learner *l);
 

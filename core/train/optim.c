@@ -127,9 +127,22 @@ static range write_table(const struct spec *s, const params *p, int k, pool *mem
     return r;
 }
 
+/* Before the updates, which read what it finds out. */
+static int open_scale(struct optim *o, const struct spec *s, dev *d, node *sum)
+{
+    const struct loss_scale start = { .scale = LOSS_SCALE_START };
+    o->scale = pool_take(o->memory, sizeof start);
+    o->scale.bytes = sizeof start;
+    if (!o->scale.mem || mem_write(d, o->scale, &start))
+        return -1;
+    op_loss_scale(sum, &(struct loss_scale_args){ o->scale, s->optim.betas.v[0], s->optim.betas.v[1],
+                                                  LOSS_SCALE_GROW });
+    return 0;
+}
+
 int optim_open(struct optim *o, const struct spec *s, params *p)
 {
-    *o = (struct optim){ graph_new(p->d), RANGE_NONE, pool_new(p->d, "optimiser") };
+    *o = (struct optim){ graph_new(p->d), .memory = pool_new(p->d, "optimiser") };
     node *sum = NULL;
     for (int k = 0; k < p->n_slabs; k++) {
         node *part = op_square_sum(o->g, p->slabs[k].grad, p->slabs[k].count);
@@ -140,6 +153,8 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
         return -1;
     o->norm.bytes = 4;
     sum = simplify_place(sum, o->norm);
+    if (s->train.precision == PRECISION_fp16 && open_scale(o, s, p->d, sum))
+        return -1;
     for (int k = 0; k < p->n_slabs; k++) {
         struct param_slab *b = &p->slabs[k];
         range table = write_table(s, p, k, o->memory);

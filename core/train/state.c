@@ -48,6 +48,35 @@ static f64 state_number(const ckpt *c, const char *key)
     return text ? strtod(text, NULL) : 0;
 }
 
+/* fp16: the loss scale and its counters. */
+static int save_scale(ckpt *c, arena *a, struct learner *l)
+{
+    struct loss_scale s;
+    if (!learner_scales(l))
+        return 0;
+    if (learner_scale(l, &s))
+        return -1;
+    set_number(c, a, "scale", (f64)s.scale);
+    set_number(c, a, "scale.good", s.good);
+    set_number(c, a, "scale.skipped", s.skipped);
+    set_number(c, a, "scale.taken", s.taken);
+    set_number(c, a, "scale.square", (f64)s.square);
+    return 0;
+}
+
+/* A state from training in another precision has none: then the scale starts anew. */
+static int load_scale(const ckpt *c, struct learner *l)
+{
+    struct loss_scale s = { (f32)state_number(c, "scale"), (u32)state_number(c, "scale.good"),
+                            (u32)state_number(c, "scale.skipped"), (u32)state_number(c, "scale.taken"),
+                            (f32)state_number(c, "scale.square") };
+    if (!learner_scales(l))
+        return 0;
+    if (!(s.scale > 0))
+        s = (struct loss_scale){ .scale = LOSS_SCALE_START, .taken = (u32)l->step };
+    return learner_set_scale(l, &s);
+}
+
 int state_save(const char *path, struct learner *l, const struct progress *at)
 {
     arena *a = arena_open("state");
@@ -61,7 +90,7 @@ int state_save(const char *path, struct learner *l, const struct progress *at)
     set_number(c, a, "best", at->best);
     set_number(c, a, "best_epoch", (f64)at->best_epoch);
     set_number(c, a, "since_best", (f64)at->since_best);
-    int rc = ckpt_save(c, path);
+    int rc = save_scale(c, a, l) || ckpt_save(c, path) ? -1 : 0;
     ckpt_close(c);
     arena_close(a);
     return rc;
@@ -98,6 +127,7 @@ int state_load(const char *path, struct learner *l, struct progress *at)
                              state_number(c, "best"),
                              (i64)state_number(c, "best_epoch"), (i64)state_number(c, "since_best") };
     l->step = at->step;
+    rc = rc || load_scale(c, l) ? -1 : 0;
     ckpt_close(c);
     arena_close(a);
     return rc;

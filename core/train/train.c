@@ -93,11 +93,26 @@ static int evaluate_now(struct loop *t)
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
 
+/* A scale below 1 helps no more: gradients are not finite for another reason than their size. */
+static int read_scale(struct loop *t, struct report_step *s)
+{
+    struct loss_scale now;
+    if (!learner_scales(&t->l))
+        return 0;
+    if (learner_scale(&t->l, &now))
+        return -1;
+    s->scale = (f64)now.scale;
+    s->skipped = now.skipped;
+    return now.scale >= 1 ? 0 : fail(FAULT_NUMBERS, "step %lld: the loss scale fell to %g and gradients are still not "
+                                     "finite: lower optim.lr, or try train.precision bf16", (long long)s->step,
+                                     s->scale);
+}
+
 static int report_now(struct loop *t, f64 lr)
 {
     struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr,
                              .mem = dev_mem_peak(t->e->d) };
-    if (learner_read(&t->l, &s.loss, &s.grad_norm) || report_step(t->r, &s))
+    if (learner_read(&t->l, &s.loss, &s.grad_norm) || read_scale(t, &s) || report_step(t->r, &s))
         return -1;
     if (!isfinite(s.loss) || !isfinite(s.grad_norm))
         return fail(FAULT_NUMBERS, "step %lld: the loss is %g and the gradient's norm %g: lower optim.lr, or "

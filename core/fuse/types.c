@@ -1,0 +1,143 @@
+/* types.c: which nodes are stored in the graph's half type, by the policy of precision.def. The last pass:
+ * graphs are built, differentiated and fused without a thought of types.
+ *
+ *     x (half) --> [layernorm] --> y (half)                            a kernel that serves half types
+ *     x (half) --> copy --> (F32) --> [entmax] --> (F32) --> copy --> y (half)        one that does not
+ *
+ * A cast to F32 stands before each reader, so that its memory is free again after it; one to the half type
+ * is shared, and takes the place of the values it is of.
+ */
+#include "fuse/passes.h"
+
+struct policy { const char *op, *file, *operands; char result; };
+static const struct policy policies[] = {
+#define POLICY(op, file, operands, result) { #op, file, operands, #result[0] },
+#include "fuse/precision.def"
+#undef POLICY
+};
+
+struct types {
+    graph *g;
+    size_t n;                            /* nodes before the pass: what the arrays below are for */
+    const struct policy **policy;        /* of each node's op; NULL: none */
+    bool  *able;                         /* do its kernels serve half types? */
+    bool  *data;                         /* does it depend on an input? */
+    bool  *wanted;                       /* does anyone read it in the half type? */
+    node **narrow;                       /* its cast to the half type, once made */
+    node **order;                        /* the list with casts in it */
+    size_t n_order, cap_order;
+};
+
+static const struct policy *policy_of(const node *n)
+{
+    for (int i = 0; i < countof(policies); i++)
+        if (!strcmp(policies[i].op, n->op->name))
+            return &policies[i];
+    return NULL;
+}
+
+static bool types_able(const node *n, const struct policy *p)
+{
+    return p && (!*p->file || dev_has_types(n->g->d, p->file));
+}
+
+/* What node n, number `id`, makes of operand k: a letter of precision.def. */
+static char types_kind(const struct types *t, const node *n, int id, int k)
+{
+    const struct policy *p = t->policy[id];
+    const struct matmul_args *m = n->args;
+    if (!t->able[id])
+        return 'F';
+    if (n->op == &matmul_op && k && (k == m->residual || k == m->factor))
+        return 'R';
+    return p->operands[MIN(k, (int)strlen(p->operands) - 1)];
+}
+
+/* Readers are counted before anything is decided, from the last on: a view is read as what reads it. */
+static void find_wanted(struct types *t)
+{
+    for (size_t i = t->n; i-- > 0;) {
+        const node *n = t->g->nodes[i];
+        bool alias = n->op->flags & OP_ALIAS;
+        for (int k = 0; k < n->n_in && !n->maker; k++)
+            t->wanted[n->in[k]->id] |= alias ? t->wanted[i] : types_kind(t, n, (int)i, k) != 'F';
+        if (alias && n->wide && node_count(n) == node_count(n->in[0]))
+            n->in[0]->wide = true;
+    }
+}
+
+/* Is n, by the policy, stored in the half type? Whether its kernels can write that is another matter. */
+static bool types_small(const struct types *t, const node *n)
+{
+    const struct policy *p = t->policy[n->id];
+    return p && p->result == 'H' && t->wanted[n->id] && t->data[n->id] && !n->wide && !n->fixed;
+}
+
+static void types_append(struct types *t, node *n)
+{
+    *arena_push(t->g->a, t->order, t->n_order, t->cap_order) = n;
+}
+
+static node *types_cast(struct types *t, node *x, enum dtype to)
+{
+    const char *old = t->g->scope;
+    t->g->scope = x->name;
+    node *c = op_copy(x);
+    t->g->scope = old;
+    c->type = to;
+    types_append(t, c);
+    return c;
+}
+
+static node *types_narrow(struct types *t, node *x)
+{
+    node **c = &t->narrow[x->id];
+    if (dtype_half(x->type))
+        return x;
+    return *c ? *c : (*c = types_cast(t, x, t->g->half));
+}
+
+/* What n reads in place of x, by the kind of the operand. */
+static node *types_operand(struct types *t, const node *n, node *x, char kind)
+{
+    bool small = dtype_half(x->type) || (types_small(t, x) && !(x->op->flags & OP_ALIAS));
+    if (x->type == I32)
+        return x;
+    if (kind == 'R')
+        kind = dtype_half(n->type) ? 'H' : 'F';
+    if (kind == 'F')
+        return small ? types_cast(t, types_narrow(t, x), F32) : x;
+    return small || kind == 'H' ? types_narrow(t, x) : x;
+}
+
+static void types_visit(struct types *t, node *n)
+{
+    bool alias = n->op->flags & OP_ALIAS;
+    if (!alias && types_small(t, n) && t->able[n->id])
+        n->type = t->g->half;
+    for (int k = 0; k < n->n_in && !n->maker; k++)
+        n->in[k] = types_operand(t, n, n->in[k], alias ? 'A' : types_kind(t, n, n->id, k));
+    if (alias)
+        n->type = n->in[0]->type;
+    types_append(t, n);
+}
+
+void types_assign(graph *g)
+{
+    struct types t = { g, g->n, arena_array(g->a, const struct policy *, g->n), arena_array(g->a, bool, g->n),
+                       graph_data(g), arena_array(g->a, bool, g->n), arena_array(g->a, node *, g->n) };
+    if (g->half == F32 || g->complaint)
+        return;
+    for (size_t i = 0; i < t.n; i++) {
+        t.policy[i] = policy_of(g->nodes[i]);
+        t.able[i] = types_able(g->nodes[i], t.policy[i]);
+    }
+    find_wanted(&t);
+    for (size_t i = 0; i < t.n; i++)
+        types_visit(&t, g->nodes[i]);
+    g->nodes = t.order;
+    g->n = t.n_order;
+    g->cap = t.cap_order;
+    for (size_t i = 0; i < g->n; i++)
+        g->nodes[i]->id = (int)i;
+}
