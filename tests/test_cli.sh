@@ -90,7 +90,6 @@ same 'caret below the key' "$(tail -n 2 "$dir/err")" "      warmup_epoch: 3
       ^"
 try 2 '' 'No such file' config "$dir/none.yaml"
 try 2 '' "there is no section 'modle'" config --set modle.dim=3
-try 2 '' 'fp16 is not supported yet' config --set train.precision=fp16
 try 0 '' '' config --check --set 'model.moe.layers=[8, 9]' --set model.moe.core=5
 "$jetcl" config --set variant=paper --set optim.lr=1e-3 >"$dir/once.yaml"
 "$jetcl" config "$dir/once.yaml" | sed 's/^name: once$/name: ""/' >"$dir/twice.yaml"

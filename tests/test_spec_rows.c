@@ -261,7 +261,6 @@ static void test_together(void **state)
     (void)state;
     parsed("train: {batch: 8, accumulate: 8}");
     refused("train: {batch: 8, accumulate: 9}", "a batch of 8 cannot be split in 9");
-    refused("train: {precision: fp16}", "fp16 is not supported yet");
     refused("augment: {randaugment: [2]}", "must be [operations, magnitude");
     refused("augment: {randaugment: [2, 9]}", "must be [operations, magnitude");
     parsed("data: {mean: [1, 2, 3], std: 4}");
