@@ -178,6 +178,8 @@ int learner_wait(struct learner *l)
         return 0;
     if (dev_wait(l->d, l->before))
         return -1;
+    if (learner_scales(l))
+        return 0;                                 // an overflow is skipped
     f64 square = l->square[(l->step - 1) % STEPS_AHEAD];
     return isfinite(square) ? 0 : fail(FAULT_NUMBERS, "step %lld: the gradient's norm is %g: lower optim.lr, or find "
                                        "where it began with JETCL_TRACE=nan", (long long)l->step - 1, sqrt(square));

@@ -62,7 +62,8 @@ void learner_close(struct learner *l);
 /* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must
  * stay until learner_wait(). */
 int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
-/* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a number. */
+/* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a number
+ * (except in fp16, where such a step is skipped). */
 int  learner_wait(struct learner *l);
 /* Mean loss since the last call and the norm of the last gradient (fp16: the last one that was taken). Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
