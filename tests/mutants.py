@@ -137,14 +137,13 @@ class Choice:
             with open(args.reach) as f:
                 self.reach = json.load(f)
         self.seconds = dict(self.reach["seconds"])
-        unlisted = set(self.all) - set(" ".join(TESTS.values()).split()) - set(self.seconds)
-        if unlisted:
-            print(f"in no row of TESTS, so never run: {' '.join(sorted(unlisted))}", flush=True)
+        self.unlisted = sorted(set(self.all) - set(" ".join(TESTS.values()).split()) - set(self.seconds))
 
     def of(self, m):
         prefix = max((k for k in TESTS if m.file.startswith(k)), key=len)
         row = [n for n in TESTS[prefix].split() if n in self.all]
         telling = row[:3]
+        row += self.unlisted                      # in no row and on no record: they might notice anything
         found = self.reach["functions"].get(f"{m.file}:{m.function}") if m.function else None
         if found:                                 # tests that are newer than the record are taken from the row
             row = [n for n in row if n not in self.reach["seconds"]] + [n for n in found if n in self.all]

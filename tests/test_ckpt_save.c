@@ -174,7 +174,7 @@ static void targets_that_are_no_files(void **state)
     assert_non_null(strstr(fail_message(), "folder.npz"));
     rmdir(path);
     assert_null(ckpt_open(scratch_dir()));
-    assert_non_null(strstr(fail_message(), "not a regular file"));
+    assert_non_null(strstr(fail_message(), "a folder with no model.safetensors"));
     assert_null(ckpt_open(scratch_path(path, "none.pth")));
     assert_int_equal(fail_fault(), FAULT_DATA);
 }

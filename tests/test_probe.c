@@ -129,7 +129,7 @@ static const struct mistake mistakes[] = {
     { "lacks a parameter",  "--weights DIR/less.safetensors --input X --out Y M", 3,
       "blocks.1.mlp.phi: not in the file" },
     { "lacks the head",     "--weights DIR/beheaded.safetensors --input X --out Y M --set model.classes=5", 3,
-      "no head.weight [5 20]" },
+      "head.weight: not in the file" },
     { "other classes",      USUAL "--set model.classes=6 --grads", 3,
       "soft_labels is [3 5], expected [3 6]" },
     { "other size",         USUAL "--set model.image=16", 3,
