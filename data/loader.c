@@ -213,6 +213,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
 static void *worker(void *arg)
 {
     loader *l = arg;
+    crash_own_thread();
     struct worker_space w = { .decoder.a = arena_open("data worker") };
     w.resizer.a = w.decoder.a;
     pthread_mutex_lock(&l->lock);

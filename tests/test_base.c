@@ -1,6 +1,7 @@
 /* test_base.c: what everything else stands on: text, random numbers, arenas, failing, files, messages, signals. Numbers
  * are those of the papers and of other implementations, or counted by hand. */
 #include "unit.h"
+#include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
@@ -590,27 +591,132 @@ static void traces(void **state)
 
 /* ---- signals ------------------------------------------------------------------------------------------- */
 
+/* A thread takes them, so they are soon seen. false: not within ten seconds. */
+static bool asked_to_stop(void)
+{
+    for (int i = 0; i < 1000 && !stop_requested(); i++)
+        usleep(10000);
+    return stop_requested();
+}
+
 static void ask_politely(void)
 {
+    stop_begin();
     stop_catch((const char *const[]){ "INT", "USR2" }, 2);
+    stop_watched(true);
     if (stop_requested())
         _exit(9);
-    raise(SIGUSR2);
-    if (!stop_requested() || stop_fault() != (enum fault)(128 + SIGUSR2))
+    kill(getpid(), SIGUSR2);
+    if (!asked_to_stop() || stop_fault() != (enum fault)(128 + SIGUSR2))
         _exit(8);
-    raise(SIGUSR2);                               // again and again, if it must be
-    raise(SIGINT);                                // but an interrupt ends what was asked already
+    stop_kept();
+    if (stop_fault() != FAULT_STOPPED)
+        _exit(7);
+    kill(getpid(), SIGUSR2);                      // again and again, if it must be
+    usleep(50000);
+    kill(getpid(), SIGINT);                       // but an interrupt ends what was asked already
+    sleep(10);
     _exit(6);
 }
 
 static void ask_otherwise(void)
 {
     stop_catch((const char *const[]){ "INT" }, 1);
-    raise(SIGINT);
-    if (stop_fault() != (enum fault)130)
+    stop_watched(true);
+    kill(getpid(), SIGINT);
+    if (!asked_to_stop() || stop_fault() != (enum fault)130)
         _exit(9);
-    raise(SIGTERM);
+    kill(getpid(), SIGTERM);
+    sleep(10);
     _exit(6);
+}
+
+/* A driver's compiler puts handlers in place, ignores some, and nobody looks at the flag. */
+static void ask_nobody(void)
+{
+    struct file_out o;
+    stop_begin();
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGUSR1, exit);
+    stop_catch((const char *const[]){ "USR1" }, 1);
+    if (file_begin(&o, at("unfinished")))
+        _exit(9);
+    kill(getpid(), SIGUSR1);
+    sleep(10);
+    _exit(6);
+}
+
+static void ask_nobody_later(void) { stop_kept(); ask_nobody(); }
+
+static void ask_in_background(void)               /* a shell ignores SIGINT there, nohup SIGHUP */
+{
+    signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    stop_begin();
+    kill(getpid(), SIGINT);
+    usleep(50000);
+    stop_catch((const char *const[]){ "INT", "HUP" }, 2);
+    kill(getpid(), SIGHUP);
+    usleep(50000);
+    if (stop_requested())
+        _exit(9);
+    kill(getpid(), SIGINT);
+    _exit(asked_to_stop() ? 5 : 8);
+}
+
+/* ---- crashes ------------------------------------------------------------------------------------------- */
+
+static void read_what_is_gone(void)
+{
+    static char page[8192];
+    struct file_map m;
+    crash_catch();
+    if (file_save(at("cut"), page, sizeof page) || file_map(at("cut"), &m) || truncate(at("cut"), 0))
+        _exit(9);
+    _exit(m.p[5000] ? 8 : 7);
+}
+
+static void crash_in_the_driver(void)
+{
+    crash_catch();
+    signal(SIGSEGV, SIG_DFL);                     // as a compiler might
+    crash_catch();
+    crash_hint("; remove the cache");
+    crash_inside("clBuildProgram(cl, 1)", "softmax");
+    raise(SIGSEGV);
+}
+
+static void *crash_elsewhere(void *arg) { return *(void *volatile *)arg; }
+
+static void crash_on_its_thread(void)
+{
+    pthread_t t;
+    crash_catch();
+    crash_kernel("blocks.0.fc1");
+    pthread_create(&t, NULL, crash_elsewhere, NULL);
+    pthread_join(t, NULL);
+}
+
+static void crash_of_ours(void)
+{
+    crash_catch();
+    raise(SIGSEGV);
+    *(volatile int *)(uintptr_t)getpid() = 1;
+}
+
+static void crashes(void **state)
+{
+    (void)state;
+    assert_int_equal(apart(read_what_is_gone), FAULT_DATA << 8);
+    assert_non_null(strstr(output, "cut: the file became shorter"));
+    assert_int_equal(apart(crash_in_the_driver), FAULT_DEVICE << 8);
+    assert_string_equal(output, "jetcl: the device's driver crashed (SIGSEGV) in clBuildProgram, softmax; remove the "
+                                "cache\n");
+    assert_int_equal(apart(crash_on_its_thread), FAULT_DEVICE << 8);
+    assert_non_null(strstr(output, "on a thread of its own, after kernel blocks.0.fc1"));
+    int status = apart(crash_of_ours);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
 static void signals(void **state)
@@ -620,6 +726,15 @@ static void signals(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
     status = apart(ask_otherwise);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    status = apart(ask_nobody);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+    assert_non_null(strstr(output, "stopped by SIGUSR1 before anything was saved"));
+    assert_int_equal(apart(ask_nobody_later), FAULT_STOPPED << 8);
+    DIR *d = opendir(folder);
+    for (struct dirent *e; (e = readdir(d));)
+        assert_false(text_ends(e->d_name, ".tmp"));
+    closedir(d);
+    assert_int_equal(apart(ask_in_background), 5 << 8);
 }
 
 static int begin(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
@@ -645,7 +760,7 @@ int main(void)
         cmocka_unit_test(files_are_replaced_whole), cmocka_unit_test(levels),
         cmocka_unit_test(bars_and_lines),        cmocka_unit_test(colours),
         cmocka_unit_test(progress_is_one_line),  cmocka_unit_test(traces),
-        cmocka_unit_test(signals),
+        cmocka_unit_test(signals), cmocka_unit_test(crashes),
     };
     return cmocka_run_group_tests_name("base", tests, begin, end);
 }

@@ -86,13 +86,29 @@ void pages_large(void *p, size_t bytes);          /* large ones, before the firs
 
 /* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
 
-/* From now on these signals ("INT", "TERM", "USR1", "USR2", "HUP") set a flag that long loops look at once
- * per step; what then was saved ends with fail(FAULT_STOPPED). Before this call, and at a second SIGINT, they
- * end the program as usual. */
+/* Blocks the signals "INT", "TERM", "HUP", "USR1" and "USR2" and starts the thread that waits for them: before any
+ * library has started a thread. They end the program as usual until stop_catch names those that set a flag instead. */
+void stop_begin(void);
 void stop_catch(const char *const *names, int n);
+/* From now on somebody looks at the flag at least once per step, and ends the program by himself; where nobody does it
+ * ends two seconds after the signal. A second SIGINT always ends it at once. */
+void stop_watched(bool on);
 bool stop_requested(void);
-/* What a command ends with that was stopped before it had saved anything: 128 + the signal. */
+/* Something was saved from which the same command continues. */
+void stop_kept(void);
+/* What a command ends with that was stopped: FAULT_STOPPED after stop_kept(), else 128 + the signal. */
 enum fault stop_fault(void);
+
+/* ---- crash.c: faults inside a driver, and mapped files that are cut short ------------------------------- */
+
+/* From now on they end the program with one line and FAULT_DEVICE or FAULT_DATA. Again after a driver's compiler has
+ * run. The calling thread, and those that call crash_own_thread, are ours. */
+void crash_catch(void);
+void crash_own_thread(void);
+/* The calling thread is about to call the driver for this, or (NULL, NULL) it has returned. */
+void crash_inside(const char *call, const char *what);
+void crash_kernel(const char *label);             /* this one is given to the driver, which may run it at any time */
+void crash_hint(const char *text);                /* goes on the line: ": remove the cache ..." */
 
 /* ---- trace.c ------------------------------------------------------------------------------------------- */
 
@@ -178,6 +194,11 @@ int  file_begin(struct file_out *o, const char *path);
 int  file_commit(struct file_out *o);                        /* 0, or -1 + fail and the old file as it was */
 void file_abort(struct file_out *o);
 int  file_save(const char *path, const void *bytes, size_t n);          /* the three above in one */
+/* These go when the program is ended by a signal; `yes` false: no longer. path is copied; file_begin does it for its
+ * own. */
+void file_unfinished(const char *path, bool yes);
+void file_drop_unfinished(void);
+const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL for nobody's */
 f64  clock_now(void);                                        /* monotonic seconds */
 
 /* ---- rng.c: counter-based random numbers (Salmon et al. 2011, Philox4x32-10), bit-equal to cl/random.h - */

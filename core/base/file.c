@@ -2,15 +2,73 @@
 #include "base/base.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+/* ---- what is mapped, and what is half written ------------------------------------------------------------ */
+
+/* Found from a signal handler, so no list that moves. More maps than this are not told of. */
+static struct { const u8 *volatile p; u64 n; char path[1024]; } maps[64];
+static char            unfinished[64][4200];
+static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
+
+static void map_note(const struct file_map *m, const char *path)
+{
+    pthread_mutex_lock(&lists);
+    for (int i = 0; i < countof(maps); i++)
+        if (!maps[i].p) {
+            snprintf(maps[i].path, sizeof maps[i].path, "%s", path);
+            maps[i].n = m->n;
+            maps[i].p = m->p;
+            break;
+        }
+    pthread_mutex_unlock(&lists);
+}
+
+static void map_forget(const struct file_map *m)
+{
+    pthread_mutex_lock(&lists);
+    for (int i = 0; i < countof(maps); i++)
+        if (maps[i].p == m->p)
+            maps[i].p = NULL;
+    pthread_mutex_unlock(&lists);
+}
+
+const char *file_mapped_at(const void *p)
+{
+    for (int i = 0; i < countof(maps); i++)
+        if (maps[i].p && (uintptr_t)p - (uintptr_t)maps[i].p < ROUND_UP(maps[i].n, (u64)4096))
+            return maps[i].path;
+    return NULL;
+}
+
+void file_unfinished(const char *path, bool yes)
+{
+    pthread_mutex_lock(&lists);
+    for (int i = 0; i < countof(unfinished); i++)
+        if (yes ? !unfinished[i][0] : !strcmp(unfinished[i], path)) {
+            snprintf(unfinished[i], sizeof unfinished[i], "%s", yes ? path : "");
+            break;
+        }
+    pthread_mutex_unlock(&lists);
+}
+
+void file_drop_unfinished(void)
+{
+    for (int i = 0; i < countof(unfinished); i++)          // without the mutex: also where a fault ends the program
+        if (unfinished[i][0])
+            unlink(unfinished[i]);
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
 int file_map(const char *path, struct file_map *m)
 {
     *m = (struct file_map){ 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = -1;       // a FIFO must not hold us up
     struct stat st;
     if (fd < 0 || fstat(fd, &st)) {
         fail(FAULT_DATA, "%s: %s", path, strerror(errno));
@@ -28,6 +86,8 @@ int file_map(const char *path, struct file_map *m)
         rc = fail(FAULT_DATA, "%s: cannot map: %s", path, strerror(errno));
     else
         *m = (struct file_map){ p, (u64)st.st_size };
+    if (m->p)
+        map_note(m, path);
 done:
     if (fd >= 0)
         close(fd);
@@ -36,8 +96,10 @@ done:
 
 void file_unmap(struct file_map *m)
 {
-    if (m->p)
+    if (m->p) {
+        map_forget(m);
         munmap((void *)m->p, m->n);
+    }
     *m = (struct file_map){ 0 };
 }
 
@@ -94,6 +156,8 @@ int file_begin(struct file_out *o, const char *path)
     if (snprintf(o->tmp, sizeof o->tmp, "%s.%d.tmp", path, (int)getpid()) >= (int)sizeof o->tmp)
         return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(path), path);
     o->f = fopen(o->tmp, "wb");
+    if (o->f)
+        file_unfinished(o->tmp, true);
     return o->f ? 0 : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
 }
 
@@ -103,6 +167,7 @@ void file_abort(struct file_out *o)
         fclose(o->f);
     o->f = NULL;
     unlink(o->tmp);
+    file_unfinished(o->tmp, false);
 }
 
 /* The rename is on disk only when its folder is. */
@@ -130,10 +195,11 @@ int file_commit(struct file_out *o)
         bad = true;
         err = errno;
     }
-    if (bad) {
+    if (bad)
         unlink(o->tmp);
+    file_unfinished(o->tmp, false);
+    if (bad)
         return fail(FAULT_RUN, "%s: cannot write: %s", o->path, strerror(err));
-    }
     sync_folder(o->path);
     return 0;
 }

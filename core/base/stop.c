@@ -1,31 +1,133 @@
-/* stop.c: signals that ask a long command to save and end. The handler only sets a flag; a second SIGINT
- * ends at once. */
+/* stop.c: signals that ask the program to end. They are blocked in every thread and taken by one that waits for
+ * them: a handler would not do, since the compiler inside a driver installs its own at its first build.
+ *
+ *     not asked for by stop_catch        the program ends at once, as without any of this
+ *     asked for, stop_watched            stop_requested() is true from now on; the loop that looks saves and ends
+ *     asked for, nobody looks            the same, and the program ends when two seconds have passed
+ *     a second SIGINT                    the program ends at once
+ */
 #include "base/base.h"
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
 
-static volatile sig_atomic_t caught;
+enum { GRACE = 2 };
+static const struct { const char *name; int sig; } known[] = {
+    { "INT", SIGINT }, { "TERM", SIGTERM }, { "HUP", SIGHUP }, { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 },
+};
+static atomic_int  caught;
+static atomic_bool asked[countof(known)], ignored[countof(known)], watched, kept, begun;
 
-static void handler(int sig)
+static int known_index(int sig)
 {
-    if (caught && sig == SIGINT) {
-        signal(sig, SIG_DFL);
-        raise(sig);
+    for (int i = 0; i < countof(known); i++)
+        if (known[i].sig == sig)
+            return i;
+    return 0;
+}
+
+/* As the signal would have ended the program, but without leaving half files and locks behind. */
+static void stop_now(int sig)
+{
+    sigset_t one;
+    file_drop_unfinished();
+    signal(sig, SIG_DFL);
+    sigemptyset(&one);
+    sigaddset(&one, sig);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    raise(sig);
+    _exit(128 + sig);
+}
+
+/* Nobody has looked at the flag for two seconds. */
+static void stop_unwatched(int sig)
+{
+    const char *name = known[known_index(sig)].name;
+    progress_done();
+    if (!kept) {
+        say_error("jetcl: stopped by SIG%s before anything was saved", name);
+        stop_now(sig);
     }
-    caught = sig;
+    say_error("jetcl: stopped by SIG%s; what was saved before is complete: --resume, or table again, continues", name);
+    file_drop_unfinished();
+    _exit(FAULT_STOPPED);
+}
+
+static void stop_take(int sig)
+{
+    int k = known_index(sig);
+    if (ignored[k] && (!asked[k] || sig == SIGHUP))        // nohup, or a shell's background: as it was told
+        return;
+    if (!asked[k] || (caught && sig == SIGINT))
+        stop_now(sig);
+    int none = 0;
+    atomic_compare_exchange_strong(&caught, &none, sig);
+}
+
+static void *stop_thread(void *arg)
+{
+    const sigset_t *set = arg;
+    crash_own_thread();
+    f64 since = 0;
+    for (;;) {
+        struct timespec tenth = { 0, 100000000 };
+        int sig = caught ? sigtimedwait(set, NULL, &tenth) : sigwaitinfo(set, NULL);
+        if (sig > 0)
+            stop_take(sig);
+        if (!caught || watched)
+            since = 0;
+        else if (!since)
+            since = clock_now();
+        else if (clock_now() - since > GRACE)
+            stop_unwatched(caught);
+    }
+    return NULL;
+}
+
+/* So that a signal that was ignored is delivered at all. */
+static void stop_nothing(int sig) { (void)sig; }
+
+void stop_begin(void)
+{
+    static sigset_t set;
+    pthread_t thread;
+    if (begun)
+        return;
+    begun = true;
+    sigemptyset(&set);
+    for (int i = 0; i < countof(known); i++) {
+        struct sigaction was;
+        sigaddset(&set, known[i].sig);
+        ignored[i] = !sigaction(known[i].sig, NULL, &was) && was.sa_handler == SIG_IGN;
+        if (ignored[i])
+            signal(known[i].sig, stop_nothing);
+    }
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int why = pthread_create(&thread, NULL, stop_thread, &set);
+    if (why) {
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        warn("signals end the program at once, without saving: no thread for them: %s", strerror(why));
+        return;
+    }
+    pthread_detach(thread);
 }
 
 void stop_catch(const char *const *names, int n)
 {
-    static const struct { const char *name; int sig; } known[] = {
-        { "INT", SIGINT }, { "TERM", SIGTERM }, { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 }, { "HUP", SIGHUP },
-    };
-    struct sigaction act = { .sa_handler = handler, .sa_flags = SA_RESTART };
-    sigemptyset(&act.sa_mask);
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < countof(known); j++)
+    stop_begin();
+    for (int j = 0; j < countof(known); j++) {
+        asked[j] = false;
+        for (int i = 0; i < n; i++)
             if (!strcmp(names[i], known[j].name))
-                sigaction(known[j].sig, &act, NULL);
+                asked[j] = true;
+    }
 }
 
-bool       stop_requested(void) { return caught != 0; }
-enum fault stop_fault(void)     { return (enum fault)(128 + caught); }
+void       stop_watched(bool on)  { watched = on; }
+void       stop_kept(void)        { kept = true; }
+bool       stop_requested(void)   { return caught != 0; }
+enum fault stop_fault(void)       { return kept ? FAULT_STOPPED : (enum fault)(128 + caught); }

@@ -2,7 +2,9 @@
 #include "cli/cli.h"
 #include "cli/options.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <unistd.h>
 
 extern const char jetcl_git[], jetcl_libraries[];
 
@@ -46,8 +48,21 @@ static int close_stdout(void)
     return bad && errno != EPIPE ? fail(FAULT_RUN, "cannot write the results: %s", strerror(errno)) : 0;
 }
 
+/* Where one of them is closed, the next file that is opened would get its number, and with it what is printed. */
+static void open_standard(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2)
+        fd = dup(fd);
+    if (fd > 2)
+        close(fd);
+}
+
 int main(int argc, char **argv)
 {
+    open_standard();
+    stop_begin();
+    crash_catch();
     struct cli c = { .arena = arena_open("program"), .argc = argc, .argv = argv };
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);                        // beyond a size limit writes fail, as on a full disk

@@ -68,3 +68,28 @@ void cache_check_driver(void)
     setenv("POCL_CACHE_DIR", driver_cache, 1);
     atexit(cache_remove_driver);
 }
+
+/* ---- where caches lie ------------------------------------------------------------------------------------- */
+
+const char *dev_cache_hint(arena *a, const struct dev_info *i)
+{
+    static const struct { const char *platform, *variable, *below, *folder; } caches[] = {
+        { "Portable Computing", "POCL_CACHE_DIR", "XDG_CACHE_HOME", "pocl/kcache" },
+        { "NVIDIA", "CUDA_CACHE_PATH", NULL, ".nv/ComputeCache" },
+        { "Intel", "NEO_CACHE_DIR", "XDG_CACHE_HOME", "neo_compiler_cache" },
+        { "rusticl", "MESA_SHADER_CACHE_DIR", "XDG_CACHE_HOME", "mesa_shader_cache" },
+    };
+    const char *own = arena_printf(a, "%s/kernels", dev_cache_dir()), *home = getenv("HOME");
+    for (int k = 0; k < countof(caches); k++) {
+        const char *given = getenv(caches[k].variable), *below = caches[k].below ? getenv(caches[k].below) : NULL;
+        if (!strstr(i->platform, caches[k].platform))
+            continue;
+        if (given && *given)
+            return arena_printf(a, "; if it is a damaged cache, remove %s and %s", given, own);
+        if (below && *below)
+            return arena_printf(a, "; if it is a damaged cache, remove %s/%s and %s", below, caches[k].folder, own);
+        return arena_printf(a, "; if it is a damaged cache, remove %s/%s%s and %s", home ? home : "~",
+                            caches[k].below ? ".cache/" : "", caches[k].folder, own);
+    }
+    return arena_printf(a, "; if it is a damaged cache, remove %s and that of the driver", own);
+}

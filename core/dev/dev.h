@@ -92,6 +92,8 @@ void                   dev_force_plain(dev *d);
 /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
 const char            *dev_cache_dir(void);
 void                   dev_set_cache_dir(const char *path);
+/* "; if it is a damaged cache, remove ...": where this device's driver keeps compiled kernels, and we do. */
+const char            *dev_cache_hint(arena *a, const struct dev_info *i);
 
 /* Waits for everything enqueued. The place where OpenCL's errors come out: 0, or -1 + fail(FAULT_DEVICE). */
 int  dev_finish(dev *d);

@@ -208,6 +208,7 @@ static int bind_arg(struct entry *e, int i)
         [ARG_KIND_LOCAL] = { NULL, v->bytes },     [ARG_KIND_LONG4] = { v->l4, sizeof v->l4 },
     };
     cl_int code = clSetKernelArg(e->cl, (cl_uint)i, as[v->kind].size, as[v->kind].value);
+    crash_inside(NULL, NULL);
     return code ? ocl_check(launch_where(e), code, "clSetKernelArg") : 0;
 }
 
@@ -253,6 +254,8 @@ int launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_
         return e->call(e->what, queue);
     if (!e->cl)
         return 0;
+    crash_kernel(launch_where(e));
+    crash_inside("clEnqueueNDRangeKernel", launch_where(e));
     cl_int code = clEnqueueNDRangeKernel(queue, e->cl, 3, NULL, e->global, e->local, n, after, event);
     return code ? ocl_check(launch_where(e), code, "clEnqueueNDRangeKernel") : 0;
 }

@@ -33,6 +33,7 @@ const char *ocl_name(cl_int code)
 
 int ocl_check(const char *what, cl_int code, const char *call)
 {
+    crash_inside(NULL, NULL);
     if (!code)
         return 0;
     bool full = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_RESOURCES
@@ -54,6 +55,7 @@ int dev_finish(dev *d)
     if (!d->queue)
         return 0;
     int rc = OCL(d->info.name, clFinish(d->queue));
+    crash_catch();                                // kernels are also compiled at their first run
     reached(d, d->last);
     return rc;
 }

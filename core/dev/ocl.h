@@ -54,7 +54,7 @@ struct found { cl_platform_id platform; cl_device_id id; struct dev_info info; }
 /* ---- ocl.c */
 const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
 int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
-#define OCL(what, call) ocl_check(what, (call), #call)
+#define OCL(what, call) (crash_inside(#call, what), ocl_check(what, (call), #call))
 
 /* ---- null.c */
 extern const struct dev_info null_info;

@@ -91,6 +91,7 @@ dev *dev_open(const char *spec)
     }
     confirm_wide(d);
     tune_load(d);
+    crash_hint(dev_cache_hint(a, &d->info));
     if (!strcmp(spec, "auto"))
         say(SAY_NORMAL, "device %s: %s, %s", d->info.spec, d->info.name, d->info.platform);
     return d;

@@ -55,7 +55,10 @@ static cl_program build(const dev *d, const char *label, const char *text, const
     cl_program cl = clCreateProgramWithSource(d->context, 1, &text, NULL, &e);
     if (ocl_check(label, e, "clCreateProgramWithSource"))
         return NULL;
+    crash_inside("clBuildProgram", label);
     e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL);
+    crash_inside(NULL, NULL);
+    crash_catch();
     arena *a = arena_open("build log");
     const char *log = e || trace_on(TRACE_kernel) ? build_log(a, d, cl) : "";
     if (e) {
@@ -85,11 +88,13 @@ static cl_program load(const dev *d, const char *path, const char *options)
     const u8 *binary = m.p + HEAD;
     size_t size = m.n - HEAD;
     cl_int e, status;
+    crash_inside("clCreateProgramWithBinary", path);
     cl = clCreateProgramWithBinary(d->context, 1, &d->id, &size, &binary, &status, &e);
     if (cl && clBuildProgram(cl, 1, &d->id, options, NULL, NULL)) {
         clReleaseProgram(cl);
         cl = NULL;
     }
+    crash_inside(NULL, NULL);
 done:
     file_unmap(&m);
     return cl;

@@ -83,6 +83,7 @@ static void add_input(struct inputs *in, arena *a, const char *key, const char *
 static void *hash_inputs(void *arg)
 {
     struct inputs *in = arg;
+    crash_own_thread();
     char hex[65];
     json_t *j = json_object_get(in->env, "inputs");
     for (int i = 0; i < in->n; i++)                        // what is missing is reported by whoever needs it

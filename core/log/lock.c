@@ -199,6 +199,7 @@ int lock_look(const char *dir, struct lock_owner *o)
 static void *lock_beat(void *arg)
 {
     lock *l = arg;
+    crash_own_thread();
     struct timespec until;
     struct stat st;
     pthread_mutex_lock(&l->mutex);
@@ -266,6 +267,7 @@ int lock_take(const char *dir, lock **out)
     lock *l = arena_one(a, lock);
     *l = (lock){ .a = a, .path = path, .inode = st.st_ino };
     lock_begin(l);
+    file_unfinished(path, true);
     *out = l;
     return 0;
 }
@@ -290,6 +292,7 @@ void lock_drop(lock *l)
     pthread_mutex_unlock(&l->mutex);
     if (l->threaded)
         pthread_join(l->thread, NULL);
+    file_unfinished(l->path, false);
     struct stat st;
     if (!l->lost && !stat(l->path, &st) && st.st_ino == l->inode)
         unlink(l->path);

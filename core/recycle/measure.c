@@ -24,6 +24,7 @@ static int run_images(struct measuring *m, loader *l, i64 all)
     f64 start = clock_now(), told = start;
     int rc = 0;
     loader_start(l, 0, 0);
+    stop_watched(true);
     for (i64 pass = 0; !rc && (b = loader_next(l)); pass++) {
         rc = measuring_step(m, b, (pass + 1) % a_batch == 0 || pass + 1 == passes);
         if (held)
@@ -39,6 +40,7 @@ static int run_images(struct measuring *m, loader *l, i64 all)
         if (!rc && stop_requested())
             rc = fail(stop_fault(), "stopped by a signal while measuring activations; nothing was written");
     }
+    stop_watched(false);
     progress_done();
     bool read_all = fail_fault() == FAULT_NONE;
     rc = dev_finish(m->d) || rc || !read_all ? -1 : 0;

@@ -134,7 +134,11 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     if (!o->folder->state && check_start(s))
         return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
+    if (o->folder->state)
+        stop_kept();
     int rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
+    if (!rc && stop_requested())
+        rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
         rc = -1;
     if (!rc && !o->out)

@@ -58,6 +58,7 @@ static int table_run_cell(struct table *t, struct table_run *r, struct progress_
     r->wanted = false;
     r->state = rc ? CELL_FAILED : CELL_DONE;
     if (!rc) {
+        stop_kept();
         say(SAY_NORMAL, "[%d/%d] top1 %.2f after %s; about %s left", p->tried, p->todo, r->result.top1,
             text_time(took, r->result.seconds),
             text_time(left, (clock_now() - p->began) / p->tried * (p->todo - p->tried)));

@@ -56,7 +56,10 @@ static int train_save(struct loop *t, bool epoch_file)
         || (epoch_file && link_last(t, name) && save_weights(t, name)) || learner_swap_ema(&t->l))
         return -1;
     forget_old(t);
-    return state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at);
+    if (state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))
+        return -1;
+    stop_kept();
+    return 0;
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
@@ -213,8 +216,10 @@ int train_loop(struct session *e, report *r, const char **reason)
     struct loop t = { .e = e, .r = r };
     fail_clear();
     int rc = open_loop(&t);
+    stop_watched(true);
     while (!rc && !is_enough(&t) && t.at.step < t.last_step)
         rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;
+    stop_watched(false);
     *reason = is_enough(&t) ? "patience" : "done";
     learner_close(&t.l);
     evaluator_close(&t.v);
