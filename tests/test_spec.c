@@ -82,7 +82,7 @@ static void test_defaults(void **state)
     assert_true(s.model.moe.noise == NOISE_ONE_OVER_E);
     assert_int_equal(s.model.image.n, 1);
     assert_string_equal(s.data.root, "");
-    assert_int_equal(s.signal.save_on.n, 3);
+    assert_int_equal(s.signal.save_on.n, 5);
     assert_false(spec_written(&s, "optim.lr"));
 }
 
