@@ -4,7 +4,7 @@
  *                  at src_from
  *   pad_block      dst (a, dst_run) = zeros with src (a, run) at `from`
  *   permute_rows   dst rows of `run` values, together in src too: there at s0 .. s4 along axes e0 .. e4
- *   permute_transpose   two axes turned: u lies together in src, v in dst; the others stay as they are
+ *   permute_transpose   two axes transposed: u lies together in src, v in dst; the others stay as they are
  *
  * Groups are counted along one axis only: a GPU's other two may end at 65535.
  */
@@ -89,7 +89,7 @@ __kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty)
  *           v                              u
  *     +-----------+                 +----------+
  *     |    src    | u block         |   dst    |
- *     |  turned   |                 |          |
+ *     | transpose |                 |          |
  *     +-----------+                 +----------+ v
  */
 __kernel ALONE void permute_transpose(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long4 size, long4 e,

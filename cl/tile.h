@@ -5,7 +5,7 @@
  *
  * Sums are named scalars (c00 .. c72), not arrays, so that no compiler puts them into memory. A tile keeps 24
  * of AVX-512's 32 registers, 12 of AVX's 16 (where a float16 is two). Before including: SPACE, where panels
- * lie (local or global); if wanted, AHEAD, what to do besides in each step of k, and B_STEP, floats from one
+ * lie (local or global); optionally AHEAD, what to do besides in each step of k, and B_STEP, floats from one
  * k of the panel to the next. B is of type Tb, the panels float.
  */
 #include "transpose.h"
@@ -99,7 +99,7 @@ static void pack_transposed(SPACE float16 *to, global const TYPE(Tb) *b, const l
     }
 
 /* Declares the sums and fills them: a0.. point to rows of A, whose k are ak apart; `panel` points to B.
- * Vectors beyond the `columns` that are wanted stay 0. */
+ * Vectors beyond the `columns` that are asked for stay 0. */
 #if NV == 3
 #define MULTIPLY(columns, kk, ak)                                                           \
     ROWS(ZEROS)                                                                             \

@@ -9,8 +9,8 @@
  *
  * Launches name the types that are not F32 (launch.types, core/dev/dev.h): -DTx=F16. Halves are rounded to
  * nearest, ties to even. F16 by the instructions of a CPU that has them, else by vload_half, which no
- * extension is needed for (PoCL's takes bits apart one lane after the other); BF16, the upper half of a float,
- * by integers.
+ * extension is needed for (PoCL's takes bits apart one lane after the other); BF16, the upper half of a
+ * float, by integers.
  *
  * A kernel file that includes this serves every type: the precision pass (core/fuse/types.c) looks for the
  * line, and puts casts around the kernels of other files. */

@@ -4,8 +4,8 @@
  *     28 bits  30 compression  46 colours used (0: 2^bits)  54 masks of red, green, blue  then the palette,
  *     then rows from the bottom, each padded to four bytes
  *
- * The OS/2 header of 12 bytes has 16-bit sizes at 18 and 20, the bits at 24, and a palette of three bytes a colour.
- * Run-length encoded ones are refused by name. */
+ * The OS/2 header of 12 bytes has 16-bit sizes at 18 and 20, the bits at 24, and a palette of three bytes a
+ * colour. Run-length encoded ones are refused by name. */
 #include "data/formats.h"
 
 enum { OS2_HEADER = 12, PLAIN = 0, RLE8 = 1, RLE4 = 2, MASKS = 3, ALPHA_MASKS = 6 };
@@ -96,7 +96,7 @@ static void bmp_pixel(const struct bmp *b, const u8 *row, int x, u8 to[3])
         int bit = x * (int)b->bits;
         u32 i = (u32)(row[bit / 8] >> (8 - (int)b->bits - bit % 8)) & ((1u << b->bits) - 1);
         const u8 *c = b->palette + i * b->entry;
-        for (int k = 0; k < 3; k++)               // behind the palette's end is black, as Pillow has it
+        for (int k = 0; k < 3; k++)               // after the palette's end is black, as Pillow has it
             to[k] = i < b->colors ? c[2 - k] : 0;
     } else if (b->bits == 24) {
         for (int k = 0; k < 3; k++)

@@ -23,7 +23,7 @@ struct augment_options {
     int pad;                                      /* > 0: pad and crop, in place of a random resized crop */
 };
 
-/* What the caller wants; strings stay the caller's and must outlive the dataset. Zero is a usable default
+/* What the caller asks for; strings stay the caller's and must outlive the dataset. Zero is a usable default
  * everywhere. */
 struct data_options {
     const char *set, *root, *split;

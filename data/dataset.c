@@ -135,7 +135,7 @@ static int class_named(const dataset *d, const char *name)
                 text_hint(hint, name, d->class_name, d->classes));
 }
 
-/* Leaves the samples of the wanted classes, relabelled in their order. A split to evaluate on may lack some. */
+/* Leaves the samples of the given classes, relabelled in their order. A split to evaluate on may lack some. */
 static int keep_classes(dataset *d, const struct data_options *o)
 {
     i32 *to = arena_array(d->a, i32, d->classes + 1);

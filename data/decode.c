@@ -160,7 +160,7 @@ void image_turned_size(const struct image_info *info, int *w, int *h)
     *h = info->turn >= 5 ? info->w : info->h;
 }
 
-/* EXIF orientations as a map from turned (x, y) to stored (x, y) of a W x H stored picture:
+/* EXIF orientations as a map from upright (x, y) to stored (x, y) of a W x H stored picture:
  *   1 x,y   2 W-1-x,y   3 W-1-x,H-1-y   4 x,H-1-y   5 y,x   6 y,H-1-x   7 W-1-y,H-1-x   8 W-1-y,x */
 static struct window stored_window(int turn, int W, int H, struct window w)
 {

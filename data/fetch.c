@@ -1,7 +1,7 @@
-/* fetch.c: `jetcl data fetch`: files by libcurl, archives by libarchive. A download goes on where it stopped,
- * is checked before anything is unpacked, and the archive is unpacked beside its place and renamed, so a set
- * is there whole or not at all. Entries must stay below the folder: no absolute paths, no "..", no links,
- * nothing but files and folders. */
+/* fetch.c: `jetcl data fetch`: files by libcurl, archives by libarchive. A download continues where it
+ * stopped, is checked before anything is unpacked, and the archive is unpacked beside its place and renamed,
+ * so a set is there whole or not at all. Entries must stay below the folder: no absolute paths, no "..", no
+ * links, nothing but files and folders. */
 #include "data/report.h"
 
 #if !defined HAVE_CURL || !defined HAVE_ARCHIVE
@@ -72,8 +72,8 @@ static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, 
     return rc;
 }
 
-/* Can the server not go on behind what is there? (It sent all again, or has no more to send. Any other answer
- * is trouble of its own, and what is there stays.) */
+/* Can the server not continue after what is there? (It sent all again, or has no more to send. Any other
+ * answer is trouble of its own, and what is there stays.) */
 static bool stuck(CURL *c, CURLcode rc)
 {
     long status = 0;
@@ -81,7 +81,7 @@ static bool stuck(CURL *c, CURLcode rc)
     return rc == CURLE_BAD_DOWNLOAD_RESUME || (rc == CURLE_RANGE_ERROR && status <= 200) || status == 416;
 }
 
-/* url into the file at `part`, going on behind what is there. 0; 1 when that does not work; -1 + fail. */
+/* url into the file at `part`, continuing after what is there. 0; 1 when that does not work; -1 + fail. */
 static int get_part(const char *url, const char *part)
 {
     FILE *f = fopen(part, "ab");

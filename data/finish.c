@@ -1,7 +1,8 @@
-/* finish.c: the last steps, from bytes to the network's numbers: noise where a picture is erased, Mixup or CutMix,
- * normalising. Everything is looked up by byte in tables that the host makes, and at most one addition follows,
- * so that every device gives the same bits. This file says what is computed and needs no device (`jetcl data
- * show`); training and evaluation have cl/feed.cl do it, a quarter of the bytes to move, from the same tables.
+/* finish.c: the last steps, from bytes to the network's numbers: noise where a picture is erased, Mixup or
+ * CutMix, normalising. Everything is looked up by byte in tables that the host makes, and at most one
+ * addition follows, so that every device gives the same bits. This file says what is computed and needs no
+ * device (`jetcl data show`); training and evaluation have cl/feed.cl do it, a quarter of the bytes to move,
+ * from the same tables.
  *
  *     outside `mixed`   alone[c][own byte]
  *     inside            own[c][own byte] + other[c][partner's byte]

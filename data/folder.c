@@ -1,7 +1,7 @@
 /* folder.c: <split>/<class>/NAME.jpg: any pictures in one folder per class (or below it), classes sorted by
  * their bytes. A name that ends like a picture's is taken without opening it (a million files); any other
  * file is taken if its first bytes say so. Links are followed, except back into a folder that is being
- * listed. What is passed over (other files, hidden ones, folders that systems leave behind, classes without
+ * listed. What is passed over (other files, hidden ones, folders that systems leave, classes without
  * a file) is counted in d->passed, to be said. */
 #include "data/set.h"
 #include <ctype.h>
@@ -206,8 +206,8 @@ int set_folders_in(dataset *d, const char *path, struct names *out)
     return 0;
 }
 
-/* A class's images, labelled `label`; *n: how many. A folder of files of which none can be read is a mistake, an
- * empty one is passed over. */
+/* A class's images, labelled `label`; *n: how many. A folder of files of which none can be read is a mistake,
+ * an empty one is passed over. */
 static int add_class(dataset *d, const char *name, i32 label, i64 *n)
 {
     struct walk w = { .d = d };

@@ -1,7 +1,8 @@
-/* image.h: one picture: read from JPEG, PNG, GIF, WebP or BMP bytes, resized, recoloured, warped, written as PNG.
+/* image.h: one picture: read from JPEG, PNG, GIF, WebP or BMP bytes, resized, recoloured, warped, written as
+ * PNG.
  *
  *     struct image m = { 0 };
- *     if (image_load(a, "cat.jpg", true, &m)) return -1;         // rows of RGB triples, turned by their EXIF
+ *     if (image_load(a, "cat.jpg", true, &m)) return -1;         // rows of RGB triples, rotated by their EXIF
  *     image_resize(a, &m, FILTER_BICUBIC, 224, 224, &out);
  *     image_save_png("cat.png", &out);
  *
@@ -42,7 +43,7 @@ void image_turned_size(const struct image_info *info, int *w, int *h);      /* a
  * ready. */
 struct decoder { arena *a; struct image raw; u8 *file; size_t file_room; };
 
-/* Decodes the part `want` (NULL: all) of the turned picture into out; what lies outside is not decoded where
+/* Decodes the part `want` (NULL: all) of the upright picture into out; what lies outside is not decoded where
  * the format allows, the pixels are those of a whole decode. halvings k > 0 decodes a JPEG at 1/2^k by a
  * smaller inverse DCT: `want` then counts in those pixels (of ceil(w/2^k)); other formats refuse it. 0 or -1
  * + fail(FAULT_DATA). */
@@ -63,8 +64,8 @@ int  image_save_png(const char *path, const struct image *m);          /* atomic
 
 enum filter { FILTER_BICUBIC /* a = -1/2 */, FILTER_BILINEAR };
 /* One scaling: a source of in_w x in_h, of which the box (all of it where w is 0) becomes out_w x out_h; of
- * that `part` is wanted (all where w is 0). Only the source pixels under the part matter: an image may hold
- * those alone. */
+ * that `part` is asked for (all where w is 0). Only the source pixels under the part matter: an image may
+ * hold those alone. */
 struct scaling {
     enum filter filter;
     int in_w, in_h, out_w, out_h;

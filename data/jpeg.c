@@ -1,6 +1,7 @@
-/* jpeg.c: libjpeg-turbo. Only the wanted window is decoded: rows above are entropy-decoded and dropped, rows
- * below never read, columns outside skipped by whole MCUs. Smooth chroma upsampling looks one chroma sample
- * to each side, so the window is decoded with a margin and its pixels are exactly those of a whole decode. */
+/* jpeg.c: libjpeg-turbo. Only the window asked for is decoded: rows above are entropy-decoded and dropped,
+ * rows below never read, columns outside skipped by whole MCUs. Smooth chroma upsampling looks one chroma
+ * sample to each side, so the window is decoded with a margin and its pixels are exactly those of a whole
+ * decode. */
 #include "data/formats.h"
 #include <setjmp.h>
 #include <stdio.h>

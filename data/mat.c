@@ -77,7 +77,7 @@ static bool mat_number(const struct reader *r, u32 type, const u8 *p, i32 *out)
     return true;
 }
 
-/* The numbers of an array element, when its name is the wanted one: 1 found, 0 another, -1 + fail. */
+/* The numbers of an array element, when its name is the one asked for: 1 found, 0 another, -1 + fail. */
 static int read_matrix(arena *a, struct reader r, const char *name, i32 **out, size_t *n)
 {
     struct element flags, dims, label, real;

@@ -54,7 +54,7 @@ int png_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
     }
     png_set_read_fn(png, &s, png_file_read_bytes);
     png_set_user_limits(png, 1 << 27, 1 << 27);
-    // no ancillary chunk is wanted, some cost memory
+    // ancillary chunks are skipped, some cost memory
     png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
     png_read_info(png, meta);
     want_rgb8(png, meta);

@@ -170,7 +170,7 @@ static void add_things(struct scene *s, struct kind k, rng *r)
     }
 }
 
-/* Faint small things of any shape and texture, behind the ones that count. */
+/* Faint small things of any shape and texture, under the ones that count. */
 static void add_clutter(struct scene *s, rng *r)
 {
     for (int n = (int)rng_below(r, 4); n; n--) {

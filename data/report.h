@@ -23,7 +23,7 @@ struct verify_file   { const char *name; bool as_published; };
 struct verify_double { const char *a, *b; };      /* equal pictures in two splits */
 struct verify_report {
     const char *root;                             /* the folder that holds the set; NULL when none opened */
-    int n_splits, n_files, n_doubles, problems;   /* doubles are no problem of the copy */
+    int n_splits, n_files, n_doubles, problems;   /* doubles are not a problem of the copy */
     int passed;                                   /* splits in which something was passed over */
     i64 all_doubles;
     struct verify_split  splits[VERIFY_SPLITS];
@@ -44,8 +44,8 @@ struct stats_report {
 };
 int data_stats(arena *a, const struct data_options *o, struct stats_report *r);
 
-/* Every tile of images (n 3 side side, normalised) as a sheet of `columns`, light lines between them; small ones
- * are magnified. */
+/* Every tile of images (n 3 side side, normalised) as a sheet of `columns`, light lines between them; small
+ * ones are magnified. */
 int sheet_draw(arena *a, const f32 *images, int n, int side, int columns, const f32 mean[3],
                const f32 std[3], struct image *out);
 

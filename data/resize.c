@@ -3,7 +3,7 @@
  * pixels between the passes. A pass whose size does not change is left out. Every output pixel depends on its
  * own weights alone, so a part of the result is computed from a part of the source.
  *
- *     source rows that matter --across--> rows of the wanted columns --down--> wanted part
+ *     source rows that matter --across--> rows of the columns asked for --down--> that part
  */
 #include "data/simd.h"
 #include "data/image.h"
@@ -87,7 +87,7 @@ static int resize_room(arena *a, void *p, size_t *have, size_t need, size_t item
     return 0;
 }
 
-/* Weights of the wanted outputs; x->first counts from `offset` on. */
+/* Weights of the outputs asked for; x->first counts from `offset` on. */
 static int weigh(struct resizer *r, int which, const struct span *s, int offset, struct axis *x)
 {
     f64 scale = s->length / s->out, squeeze = 1 / MAX(scale, 1);

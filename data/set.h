@@ -106,7 +106,7 @@ i32 *mat_integers_in(arena *a, const u8 *file, size_t bytes, const char *name, s
 /* ---- sweep.c: something done with every sample --------------------------------------------------------- */
 
 struct worker_space;
-/* Sample i's whole picture as stored, and the 32 bytes of SHA-256 of its file or record (NULL: not wanted). 0
+/* Sample i's whole picture as stored, and the 32 bytes of SHA-256 of its file or record (NULL: not needed). 0
  * or -1 + fail. */
 int sample_whole(struct worker_space *w, const dataset *d, bool exif, i64 i, struct image *out, u8 hash[32]);
 /* Calls work(context, w, i) for every sample on some threads, in any order. Damaged samples (-1 + FAULT_DATA)

@@ -101,7 +101,7 @@ static void affine_some(const struct image *m, const struct line *l, enum filter
     }
 }
 
-/* Outputs [from, to). Writes a byte behind each, which the next pixel (or the slack) takes. */
+/* Outputs [from, to). Writes a byte after each, which the next pixel (or the slack) takes. */
 #define DEFINE_INSIDE(name, attributes, pixel) \
     attributes static void affine_inside##name(const struct image *m, const struct line *line, int from, \
                                                int to, u8 *out) \

@@ -1,5 +1,5 @@
-/* webp.c: libwebp, whole pictures. Alpha is dropped, not blended, as in a PNG; an animation is refused by name,
- * since the simple decoder does not read one. */
+/* webp.c: libwebp, whole pictures. Alpha is dropped, not blended, as in a PNG; an animation is refused by
+ * name, since the simple decoder does not read one. */
 #include "data/formats.h"
 #include <webp/decode.h>
 
@@ -28,7 +28,7 @@ int webp_peek(const u8 *p, size_t n, struct image_info *out)
     return 0;
 }
 
-/* RIFF chunks behind "RIFF size WEBP": type, 32-bit little-endian length, payload padded to an even length. */
+/* RIFF chunks after "RIFF size WEBP": type, 32-bit little-endian length, payload padded to an even length. */
 int webp_turn(const u8 *p, size_t n)
 {
     for (u64 at = 12, len; at + 8 <= n; at += 8 + len + (len & 1)) {

@@ -1,5 +1,5 @@
-/* laws.h: did draws come from the law that they should? Seeds are fixed, so a test passes always or never; the
- * limits are those that a right law misses once in about ten thousand seeds. */
+/* laws.h: did draws come from the law that they should? Seeds are fixed, so a test passes always or never;
+ * the limits are those that a right law misses once in about ten thousand seeds. */
 #ifndef JETCL_TEST_LAWS_H
 #define JETCL_TEST_LAWS_H
 #include "unit.h"

@@ -1,5 +1,5 @@
-/* test_arch.c: the parts of other ViTs and of ConvNeXt V2: which parameters they have, and that all is read back from a
- * saved model. */
+/* test_arch.c: the parts of other ViTs and of ConvNeXt V2: which parameters they have, and that all is read
+ * back from a saved model. */
 #include "unit.h"
 #include "model/model.h"
 

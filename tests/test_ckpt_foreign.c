@@ -1,5 +1,5 @@
-/* test_ckpt_foreign.c: weights in files that were not made to hold weights: ONNX graphs, pickles of NumPy arrays. Files
- * are built byte by byte here. */
+/* test_ckpt_foreign.c: weights in files that were not made to hold weights: ONNX graphs, pickles of NumPy
+ * arrays. Files are built byte by byte here. */
 #include "ckpt_help.h"
 
 struct bytes { u8 p[4096]; size_t n; };

@@ -116,8 +116,8 @@ static struct image evaluated(const struct image *m, int filter, int edge, int s
     return out;
 }
 
-/* Short edge and centre crop on the path of evaluation. Where the crop begins is read off pictures that are not
- * scaled and whose pixels are their own places. */
+/* Short edge and centre crop on the path of evaluation. Where the crop begins is read off pictures that are
+ * not scaled and whose pixels are their own places. */
 static void evaluates_as_the_reference(void **state)
 {
     (void)state;

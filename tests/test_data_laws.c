@@ -1,6 +1,6 @@
-/* test_data_laws.c: every random choice about a training image, drawn ten thousand times by the path that a run
- * takes (data_options_of, sample_prepare, mix_choose, the loader), against the law that the reference states.
- * The laws are integrated here from their definitions. */
+/* test_data_laws.c: every random choice about a training image, drawn ten thousand times by the path that a
+ * run takes (data_options_of, sample_prepare, mix_choose, the loader), against the law that the reference
+ * states. The laws are integrated here from their definitions. */
 #include "data_help.h"
 #include "laws.h"
 #include "data/set.h"
@@ -69,8 +69,8 @@ static struct window crop_seen(const u8 *rgb, int red, int green, bool *flipped)
     return (struct window){ x, y, MAX(first[0], last[0]) / red - x + 1, last[1] / green - y + 1 };
 }
 
-/* Chance of a crop of w' x h' from w x h: area uniform in [least, 1], log aspect uniform in +-log 4/3, rounded,
- * ten tries, then what fits best. */
+/* Chance of a crop of w' x h' from w x h: area uniform in [least, 1], log aspect uniform in +-log 4/3,
+ * rounded, ten tries, then what fits best. */
 enum { MOST = 41 };
 struct crop_law { f64 of[MOST][MOST]; };
 
@@ -475,8 +475,8 @@ static void number_of_operations(void **state)
     }
 }
 
-/* Levels are normal around the magnitude and end at 0 and 10. What solarize_add adds, 11 times the level without
- * its fraction, shows them. */
+/* Levels are normal around the magnitude and end at 0 and 10. What solarize_add adds, 11 times the level
+ * without its fraction, shows them. */
 static int added(const u8 *rgb, const u8 *plain)
 {
     int amount = rgb[0] - plain[0];               // the first one is dark
@@ -581,8 +581,8 @@ static void mixup(void **state)
     }
 }
 
-/* CutMix's share of the own image: 1 less the area that is left of a square-root-of-(1-lambda) rectangle around
- * a uniform centre. */
+/* CutMix's share of the own image: 1 less the area that is left of a square-root-of-(1-lambda) rectangle
+ * around a uniform centre. */
 enum { SHARES = SIDE * SIDE + 1 };
 static void cutmix_law(f64 alpha, f64 chance[SHARES])
 {

@@ -333,8 +333,8 @@ static void kinds_do_not_share_draws(void **state)
     CASE(PARTNERS | MIXED | SOFT, x.augment.cutmix = 1);
 }
 
-/* What seed 7 draws in epoch 3: a run that is repeated with a later version has the same images. Crops by their
- * corners, mirrored ones with the right side first; erased rectangles; orders; partners and shares. */
+/* What seed 7 draws in epoch 3: a run that is repeated with a later version has the same images. Crops by
+ * their corners, mirrored ones with the right side first; erased rectangles; orders; partners and shares. */
 static void draws_of_a_seed_stay(void **state)
 {
     (void)state;

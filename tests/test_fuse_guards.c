@@ -1,5 +1,6 @@
-/* test_fuse_guards.c: graphs that nearly fit what core/fuse joins, each against one of its conditions: joined,
- * they must give what the same nodes give one by one (JETCL_TRACE=no_join), in the kernels of both classes. */
+/* test_fuse_guards.c: graphs that nearly fit what core/fuse joins, each against one of its conditions:
+ * joined, they must give what the same nodes give one by one (JETCL_TRACE=no_join), in the kernels of both
+ * classes. */
 #include "on_device.h"
 #include "autograd/autograd.h"
 #include "fuse/fuse.h"

@@ -1,5 +1,5 @@
-/* test_half.c: whole models in bf16 and fp16 against fp32, the loss scale, and what a run in each precision must
- * keep: the same bits twice, and exact resumption. Single ops in half types: test_ops.c. */
+/* test_half.c: whole models in bf16 and fp16 against fp32, the loss scale, and what a run in each precision
+ * must keep: the same bits twice, and exact resumption. Single ops in half types: test_ops.c. */
 #include "on_device.h"
 #include "train/learner.h"
 #include <math.h>

@@ -1,5 +1,5 @@
-/* test_known.c: evaluation whose answers are known beforehand: hand-made logits through what counts them, and a
- * network with hand-made weights that tells dark pictures from light ones, through the program. */
+/* test_known.c: evaluation whose answers are known beforehand: hand-made logits through what counts them, and
+ * a network with hand-made weights that tells dark pictures from light ones, through the program. */
 #define mem scratch_arena                         /* `mem` is a type of dev.h */
 #include "data_help.h"
 #undef mem
@@ -70,8 +70,8 @@ static void test_losses(void **state)
 enum { SIDE = 8, DIM = 4 };
 static const char *yaml;
 
-/* One patch, whose mean brightness above 128 goes to channel 0 and below to channel 1; the block adds nothing.
- * fc_norm makes (b, -b, 0, 0) into +-sqrt 2; the head answers class 1, or `dark` class 0, to light. */
+/* One patch, whose mean brightness above 128 goes to channel 0 and below to channel 1; the block adds
+ * nothing. fc_norm makes (b, -b, 0, 0) into +-sqrt 2; the head answers class 1, or `dark` class 0, to light. */
 static void add_weights(ckpt *c, const char *prefix, bool turned)
 {
     static const struct { const char *name; i64 shape[4]; int nd; } rest[] = {

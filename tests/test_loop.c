@@ -1,5 +1,6 @@
-/* test_loop.c: the training loop itself, with a script in place of evaluation and of the signals that stop it:
- * what is best, when patience ends, what is evaluated, logged and kept; a run in pieces is the run in one. */
+/* test_loop.c: the training loop itself, with a script in place of evaluation and of the signals that stop
+ * it: what is best, when patience ends, what is evaluated, logged and kept; a run in pieces is the run in
+ * one. */
 #define mem scratch_arena                         /* `mem` is a type of dev.h */
 #include "data_help.h"
 #undef mem

@@ -1,13 +1,13 @@
-/* test_names.c: every framework's names for the same model, whole files by their key lists: read to ours, written
- * back, refused. */
+/* test_names.c: every framework's names for the same model, whole files by their key lists: read to ours,
+ * written back, refused. */
 #include "ckpt_help.h"
 
 enum { D = 6, IMAGE = 8, PATCH = 4 };                /* channels; 2 x 2 patches */
 
 /* ---- files by key lists -------------------------------------------------------------------------------- */
 
-/* Our name, its shape, and what a scheme calls it: "" for the same name, NULL for a tensor that this scheme's file
- * does not hold; of queries, keys and values, with %s for each. */
+/* Our name, its shape, and what a scheme calls it: "" for the same name, NULL for a tensor that this scheme's
+ * file does not hold; of queries, keys and values, with %s for each. */
 struct key { const char *ours, *theirs; int nd; i64 shape[4]; };
 
 static const f32 *ramp(int from)
@@ -152,7 +152,8 @@ static struct key *keys_of(int i, arena *a)
     return k;
 }
 
-/* Every scheme's file, plain and in wrappings, gives our names and values; each is written back to the same keys. */
+/* Every scheme's file, plain and in wrappings, gives our names and values; each is written back to the same
+ * keys. */
 static void schemes_read_and_write_alike(void **state)
 {
     (void)state;

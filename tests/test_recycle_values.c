@@ -1,6 +1,6 @@
-/* test_recycle_values.c: recycling where every wrong choice gives another answer: what is measured, over which
- * images and how averaged; which units are picked by which metric, from which blocks; what the statistics that
- * are kept depend on; how graphs are cut, against all partitions. */
+/* test_recycle_values.c: recycling where every wrong choice gives another answer: what is measured, over
+ * which images and how averaged; which units are picked by which metric, from which blocks; what the
+ * statistics that are kept depend on; how graphs are cut, against all partitions. */
 #define mem room                                     /* dev.h has a type of the other name */
 #include "data_help.h"
 #undef mem
@@ -82,8 +82,8 @@ static void near_value(const char *what, int unit, f64 got, f64 want)
         fail_msg("%s of unit %d: %.9g, expected %.9g", what, unit, got, want);
 }
 
-/* The statistics of many images from those of each alone: batches of `batch` are averaged (0: all are summed),
- * the last one however short it is. */
+/* The statistics of many images from those of each alone: batches of `batch` are averaged (0: all are
+ * summed), the last one however short it is. */
 static void averaged(const char *path, const char *set, const int *sample, int n, int batch)
 {
     struct statistics alone[KINDS], st;
@@ -387,8 +387,8 @@ static void communities_of_a_stage(void **state)
 
 /* ---- from the experiment's keys to a choice ------------------------------------------------------------ */
 
-/* Expert lists are those of the choice as it is described here. The kinds of draws are part of results: 3 and 4
- * are an expert's channels and neurons, 5 a universal expert's neurons of the dense predecessor. */
+/* Expert lists are those of the choice as it is described here. The kinds of draws are part of results: 3 and
+ * 4 are an expert's channels and neurons, 5 a universal expert's neurons of the dense predecessor. */
 enum { EXPERT_CHANNELS = 3, EXPERT_NEURONS = 4 };
 
 static const i32 *chosen(const char *strategy, struct choice c)
@@ -583,8 +583,8 @@ static void metis_with_weights_that_matter(void **state)
     }
 }
 
-/* Parts are drawn by the co-activation inside them, and of a part that does not fit its units by theirs with the
- * rest of it; no unit counts itself. */
+/* Parts are drawn by the co-activation inside them, and of a part that does not fit its units by theirs with
+ * the rest of it; no unit counts itself. */
 static void draws_of_parts_and_units(void **state)
 {
     (void)state;

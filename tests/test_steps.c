@@ -311,8 +311,8 @@ static void test_convnext(void **state)
     steps(CONVNEXT RECIPE "train: {batch: 4, accumulate: 2, ema: 0.5, clip_norm: 0.1}");
 }
 
-/* The gradient of a batch in parts is that of the whole: the parts are other images, and all of them, each with
- * what is drawn for it. */
+/* The gradient of a batch in parts is that of the whole: the parts are other images, and all of them, each
+ * with what is drawn for it. */
 static void parts_are_the_batch(const char *text)
 {
     f32 *first = NULL;

@@ -16,7 +16,7 @@
  *
  * B is packed even for few rows: packing reads whole lines in order, and the lines that are packed next
  * are prefetched during the multiply-adds, then those of A's next rows. Where A is of a half type, MR rows of
- * it are turned into floats before their panels: in the inner loop each value would be converted alone. C of
+ * it are converted to floats before their panels: in the inner loop each value would be converted alone. C of
  * a half type is written once, after the last k (core/op/product_cut.c). The inner loop is tile.h's. Bound:
  * multiply-adds; for few rows the bytes of B.
  */

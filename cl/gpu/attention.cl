@@ -2,8 +2,9 @@
  *
  *     qkv (b n 3 h D): row i of image z holds q, k and v of all heads, so a head's rows are 3 h D apart
  *
- * A group of 8 x ROWS / 4 items owns ROWS rows of one (image, head) and walks the others in blocks of 32, KEYS. An item
- * (x, y) has 4 x 4 scores and 4 x 4 QUADS results, so that multiply-adds are what it is bound by, not local memory:
+ * A group of 8 x ROWS / 4 items owns ROWS rows of one (image, head) and walks the others in blocks of 32,
+ * KEYS. An item (x, y) has 4 x 4 scores and 4 x 4 QUADS results, so that multiply-adds are what it is bound
+ * by, not local memory:
  *
  *              keys 4x..              scores: 16 multiply-adds for a float4 of q and one of k, both [channel][row]
  *          +----------------+         results: 16 QUADS for a float4 of p, [key][row], and QUADS of v, [key][channel]

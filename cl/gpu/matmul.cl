@@ -10,7 +10,7 @@
  *   +--+ +------------+
  *
  * Transposes are compiled in (-DTA, -DTB), so that a step has no tests: rows past the edge of C repeat the last
- * one, whose sums nobody stores, and what is left of k past whole steps, or a tile whose last float4 would be
+ * one, whose sums are not stored, and what is left of k past whole steps, or a tile whose last float4 would be
  * cut by the edge, is done by steps that look at every value.
  *
  * Split-K: each split keeps its sums in a slab. JOINED: the last group of a tile to come by (an integer counter

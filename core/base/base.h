@@ -66,7 +66,7 @@ void       arena_restore(arena *a, arena_mark m);               /* drops what ca
 size_t     arena_used(const arena *a);
 char      *arena_printf(arena *a, const char *fmt, ...) PRINTF(2, 3);
 char      *arena_vprintf(arena *a, const char *fmt, va_list ap);
-char      *arena_copy(arena *a, const void *src, size_t bytes); /* copy with a NUL behind it */
+char      *arena_copy(arena *a, const void *src, size_t bytes); /* copy with a NUL after it */
 /* A longer array holding the old one's n items: for lists that double. The old one stays until
  * the arena goes. */
 void      *arena_grow(arena *a, void *old, size_t n, size_t *cap, size_t item);
@@ -79,7 +79,7 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, 
 #define arena_push(a, list, n, cap) \
     ((list) = (n) < (cap) ? (list) : arena_grow(a, list, n, &(cap), sizeof *(list)), &(list)[(n)++])
 
-/* ---- pages.c: wishes about memory's pages ---------------------------------------------------------------- */
+/* ---- pages.c: hints about memory's pages ---------------------------------------------------------------- */
 
 void pages_fetch(void *p, size_t bytes);          /* all at once: costs a third less than a fault for each */
 void pages_large(void *p, size_t bytes);          /* large ones, before the first byte is written */

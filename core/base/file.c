@@ -113,7 +113,7 @@ static void advise(const struct file_map *m, const void *p, u64 n, int advice)
 }
 
 void file_expect(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_WILLNEED); }
-/* A private map nobody wrote to: the file still has what is dropped. */
+/* A private map that is never written: the file still has what is dropped. */
 void file_forget(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_DONTNEED); }
 
 char *file_text(arena *a, const char *path, size_t *n)

@@ -1,4 +1,4 @@
-/* pages.c: wishes about the pages of memory. A system that does not know them goes on as before. */
+/* pages.c: hints about the pages of memory. A system that does not know them ignores them. */
 #include "base/base.h"
 #include <sys/mman.h>
 #include <unistd.h>

@@ -37,7 +37,7 @@ u32 rng_u32(rng *r)
         rng_philox(r->key, r->ctr, r->out);
         r->ctr[3] += 1u << 20;                    // streams are below 2^20
         if (r->ctr[3] >> 20 == 0)
-            r->key[1] += 0x632BE5ABu;             // 4096 blocks drawn: go on under another key
+            r->key[1] += 0x632BE5ABu;             // 4096 blocks drawn: continue under another key
         r->left = 4;
     }
     return r->out[4 - r->left--];

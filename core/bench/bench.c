@@ -1,6 +1,6 @@
-/* bench.c: what can be measured: each kernel as a small graph on a memory of its own, and whole networks. Rates
- * are of the work that must be done: multiply-adds, and bytes that cross the border of what is timed, each
- * once. */
+/* bench.c: what can be measured: each kernel as a small graph on a memory of its own, and whole networks.
+ * Rates are of the work that must be done: multiply-adds, and bytes that cross the border of what is timed,
+ * each once. */
 #include "bench/bench_subject.h"
 #include "autograd/autograd.h"
 #include "fuse/fuse.h"

@@ -16,8 +16,8 @@ static u64 archive_little(const u8 *p, int bytes)
     return v;
 }
 
-/* libzip reserves memory for as many entries as the end record claims; only zip64's can claim over 65535. A stored
- * archive within this one has such records too, but what they point at lies elsewhere.
+/* libzip reserves memory for as many entries as the end record claims; only zip64's can claim over 65535. A
+ * stored archive within this one has such records too, but what they point at lies elsewhere.
  *     .. | end record: "PK66" .. entries: u64 at +24, +32 | locator: "PK67" .. place: u64 at +8 | "PK56" */
 static int judge_zip64(const struct file_map *m)
 {

@@ -1,4 +1,5 @@
-/* cast.c: a checkpoint whose floating-point tensors are of another type, converted one at a time as they are saved. */
+/* cast.c: a checkpoint whose floating-point tensors are of another type, converted one at a time as they are
+ * saved. */
 #include "ckpt/format.h"
 
 static u32 bits_of(f32 x)

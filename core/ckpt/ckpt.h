@@ -37,8 +37,9 @@ typedef struct {
 
 /* ---- reading: ckpt.c and one file per format ----------------------------------------------------------- */
 
-/* Opens by content, whatever the suffix: a file; an index of shards (.index.json); a folder of Hugging Face, Accelerate
- * or DeepSpeed, or of .npy files, with what its config.json says as metadata. NULL + fail(FAULT_DATA) with the path in the message. */
+/* Opens by content, whatever the suffix: a file; an index of shards (.index.json); a folder of Hugging Face,
+ * Accelerate or DeepSpeed, or of .npy files, with what its config.json says as metadata. NULL +
+ * fail(FAULT_DATA) with the path in the message. */
 ckpt         *ckpt_open(const char *path);
 /* The same for bytes in memory, borrowed until ckpt_close; label stands for the path in messages. */
 ckpt         *ckpt_open_bytes(const void *bytes, size_t n, const char *label);
@@ -52,7 +53,7 @@ const char   *ckpt_meta_at(const ckpt *c, int i, const char **value);      /* th
 const char   *ckpt_format(const ckpt *c);            /* "safetensors", "torch zip", ..., "memory" */
 const char   *ckpt_path(const ckpt *c);
 
-/* How many things in the file were passed over because they are no tensors, and one of them in words. */
+/* How many things in the file were passed over because they are not tensors, and one of them in words. */
 int           ckpt_skipped(const ckpt *c, const char **example);
 
 /* The elements: contiguous, C order, little endian, aligned to their type. Read at the first call (a mapped
@@ -71,20 +72,22 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
 /* The model in c under timm's names, whoever named it (names/schemes.def): wrappers opened wherever the patch
- * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left out.
- * Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet. Takes over
- * c, also on failure. NULL + fail(FAULT_DATA), which names the nearest schemes when none is followed. */
+ * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left
+ * out. Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet.
+ * Takes over c, also on failure. NULL + fail(FAULT_DATA), which names the nearest schemes when none is
+ * followed. */
 ckpt *ckpt_model(ckpt *c, bool ema);
 /* ckpt_open, then ckpt_model. */
 ckpt *ckpt_open_model(const char *path, bool ema);
-/* Of ckpt_model's: whose names, and what stands before them ("state_dict.vit."). NULL of any other checkpoint. */
+/* Of ckpt_model's: whose names, and what stands before them ("state_dict.vit."). NULL of any other
+ * checkpoint. */
 const char *ckpt_scheme(const ckpt *c, const char **under);
 /* How many tensors its scheme does not know, and the first. */
 int         ckpt_strange(const ckpt *c, const char **first);
 /* What was left out, grouped by reason, in one line; "" for nothing. */
 const char *ckpt_left_out(const ckpt *c, arena *a);
-/* The way back: c, with our names, under those of scheme `id` ("hf_vit"). Takes over c, also on failure. NULL +
- * fail(FAULT_USAGE) for an unknown scheme, FAULT_DATA for a parameter that it has no name for. */
+/* The way back: c, with our names, under those of scheme `id` ("hf_vit"). Takes over c, also on failure. NULL
+ * + fail(FAULT_USAGE) for an unknown scheme, FAULT_DATA for a parameter that it has no name for. */
 ckpt *ckpt_named(ckpt *c, const char *id);
 
 enum got { GOT_NOTHING, GOT_LOADED, GOT_RESIZED };   /* NOTHING: data is as it was */
@@ -94,7 +97,7 @@ struct load_options {
     int  grid[2];                                    /* our rows and columns of pos_embed; 0: square */
     int  prefix;                                     /* tokens before the grid: 1 with a class token */
     bool strict;                                     /* unexplained differences are an error */
-    bool may_be_empty;                               /* a file of which nothing fits is no error */
+    bool may_be_empty;                               /* a file of which nothing fits is not an error */
     int  (*store)(void *arg, int i);                  /* wants may leave data NULL: then want i's is lent for this */
     void *arg;                                       /* call and gone after, one tensor at a time; -1 + fail ends */
 };
@@ -121,8 +124,8 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
  * resampling, timm's way. false: not possible between these sizes. */
 bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n);
 
-/* c with its floating-point tensors as F32, F16 or BF16, rounded to nearest as they are saved. Takes over c, which
- * ckpt_close of the result closes. */
+/* c with its floating-point tensors as F32, F16 or BF16, rounded to nearest as they are saved. Takes over c,
+ * which ckpt_close of the result closes. */
 ckpt *ckpt_cast(ckpt *c, enum ckpt_type to);
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -130,18 +133,18 @@ ckpt *ckpt_cast(ckpt *c, enum ckpt_type to);
 ckpt *ckpt_new(void);                                /* an empty one, to be filled and saved */
 /* data is borrowed until ckpt_close. Names must be new: check()ed, as are nd and type. */
 void  ckpt_add(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape, const void *data);
-/* The same, but the elements are asked for when they are wanted, and forgotten after: give writes them to out, or
- * -1 + fail. So what lies on a device is saved without being held in memory besides. */
+/* The same, but the elements are asked for when they are needed, and forgotten after: give writes them to
+ * out, or -1 + fail. So what lies on a device is saved without being held in memory besides. */
 void  ckpt_add_later(ckpt *c, const char *name, enum ckpt_type type, int nd, const i64 *shape,
                      int (*give)(void *arg, void *out), void *arg);
 /* Copied; replaces an earlier value. model/weights.c has the keys that we write; "grid" ("rows columns" of
- * pos_embed) is the one read here. 0, or -1 + fail(FAULT_USAGE) for what is no UTF-8. */
+ * pos_embed) is the one read here. 0, or -1 + fail(FAULT_USAGE) for what is not UTF-8. */
 int   ckpt_set_meta(ckpt *c, const char *key, const char *value);
 /* .safetensors (.state), .npz, or .pth .pt .pth.tar .ckpt .bin (torch zip). Any ckpt can be saved, also one
  * opened: so convert works. Written beside, fsynced, renamed: a failure spares the old file. -1 + fail. */
 int   ckpt_save(ckpt *c, const char *path);
-/* Would ckpt_save know the suffix (FAULT_USAGE), and find a folder to write to (FAULT_RUN)? To complain before the work is
- * done. 0, or -1 + fail. */
+/* Would ckpt_save know the suffix (FAULT_USAGE), and find a folder to write to (FAULT_RUN)? To complain
+ * before the work is done. 0, or -1 + fail. */
 int   ckpt_can_save(const char *path);
 
 /* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */

@@ -1,5 +1,6 @@
-/* folder.c: checkpoints of more than one file: a Hugging Face folder, an index with its shards, a DeepSpeed folder, a
- * folder of .npy files. Shards lie beside their index; nothing outside the folder is opened on a file's word.
+/* folder.c: checkpoints of more than one file: a Hugging Face folder, an index with its shards, a DeepSpeed
+ * folder, a folder of .npy files. Shards lie beside their index; nothing outside the folder is opened on a
+ * file's word.
  *
  *     model.safetensors.index.json: {"weight_map": {"vit.layernorm.bias": "model-00002-of-00003.safetensors", ...}}
  */
@@ -73,7 +74,8 @@ static json_t *folder_json(arena *a, const char *path, size_t most)
     return root;
 }
 
-/* The shard of that name, opened at its first mention. A shard is a file beside the index and no index itself. */
+/* The shard of that name, opened at its first mention. A shard is a file beside the index and no index
+ * itself. */
 static ckpt *folder_shard(ckpt *c, const char *dir, const char *file)
 {
     struct joined *j = c->state;
@@ -132,7 +134,7 @@ static ckpt *folder_open_index(const char *path)
 
 /* ---- config.json --------------------------------------------------------------------------------------- */
 
-/* The first of these keys (one behind the other, an empty one ends) that is a number, into the metadata. */
+/* The first of these keys (one after the other, up to an empty one) that is a number, into the metadata. */
 static void folder_note_number(ckpt *c, const json_t *config, const char *keys, const char *meta)
 {
     for (; *keys; keys += strlen(keys) + 1) {

@@ -1,7 +1,8 @@
 /* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
  *
  * Order of the files, each calling only those before it: words type entry element archive | pickle_stack
- * pickle_call pickle torch | safetensors npz torch_zip torch_legacy pickle_numpy onnx | ckpt folder | scheme view names cast | pos_embed load
+ * pickle_call pickle torch | safetensors npz torch_zip torch_legacy pickle_numpy onnx | ckpt folder | scheme
+ * view names cast | pos_embed load
  *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()
@@ -49,7 +50,7 @@ struct ckpt {
     const struct format *format;
     ckpt               *inner;                       /* of a view (names.c): the file it shows */
     bool                google;                      /* a model whose pos_embed is resized bilinearly */
-    const char         *scheme, *under;              /* of a model: whose names the file has, behind which prefix */
+    const char         *scheme, *under;              /* of a model: whose names the file has, after which prefix */
     struct left_out    *left;                        /* tensors of the file that are not in the model */
     size_t              nleft, left_cap;
     int                 strange;                     /* tensors that its scheme does not know, under their own names */
@@ -60,7 +61,7 @@ struct ckpt {
     entry             **sorted;                      /* by name; NULL: to be made again */
     struct meta        *meta;
     size_t              nmeta, meta_cap, text;       /* text: bytes of names and metadata so far */
-    int                 skipped;                     /* things in the file that are no tensors ... */
+    int                 skipped;                     /* things in the file that are not tensors ... */
     const char         *skipped_first;               /* ... and one of them, for the curious */
 };
 struct meta { const char *key, *value; };
@@ -75,7 +76,7 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
 int    ckpt_note(ckpt *c, slice key, slice value);
 /* The same for each member of a JSON object of strings. */
 int    ckpt_notes_json(ckpt *c, const void *text, size_t n);
-/* Something that is no tensor was passed over; always 0. */
+/* Something that is not a tensor was skipped; always 0. */
 int    ckpt_skip(ckpt *c, slice name, const char *what);
 /* The file's words for a message: escaped, cut after some sixty bytes. Four may be alive at once. */
 const char *ckpt_quote(slice s);

@@ -54,7 +54,7 @@ static bool said_grid(const struct loading *l, int grid[2])
     return says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0;
 }
 
-/* The file's grid: as its metadata says, else a square behind as few other tokens as can be, ours first. */
+/* The file's grid: as its metadata says, else a square after as few other tokens as possible, ours first. */
 static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *prefix)
 {
     if (said_grid(l, grid) && (i64)grid[0] * grid[1] <= tokens) {

@@ -1,5 +1,5 @@
-/* names.c: the model in a file under our names, which are timm's, whatever the file calls them; and a model of ours
- * under another's names. scheme.c knows the names, view.c makes the tensors. */
+/* names.c: the model in a file under our names, which are timm's, whatever the file calls them; and a model
+ * of ours under another's names. scheme.c knows the names, view.c makes the tensors. */
 #include "ckpt/names.h"
 #include <stdlib.h>
 
@@ -226,7 +226,7 @@ static int names_name_one(arena *a, const struct scheme *s, const char *own, con
     if (fused && (!t->nd || t->shape[0] % 3))
         return fail(FAULT_DATA, "%s does not hold queries, keys and values", t->name);
     for (int i = 0; i < (fused ? 3 : 1); i++) {
-        const struct rule *r = m.rule + i;           // shares stand one behind the other in the table
+        const struct rule *r = m.rule + i;           // shares stand one after the other in the table
         struct piece p = { .source = t, .share = -1, .whole = r->how == COPY || r->how == SQUEEZE };
         p.target = arena_printf(a, "%s%s", *r->from == '^' ? "" : own, scheme_rewrite(a, r->from, &m));
         if (piece_shape(&p, r->how, true, t->nd, t->shape))

@@ -50,8 +50,8 @@ enum verdict reading_judge(const struct reading *r, const char *name, struct mat
 
 /* ---- view.c: a checkpoint of pieces of another's tensors ----------------------------------------------- */
 
-/* Elements of source from `offset` on, taken with these strides, are share `share` of the target; share -1: all
- * of it. source NULL: zeros. */
+/* Elements of source from `offset` on, taken with these strides, are share `share` of the target; share -1:
+ * all of it. source NULL: zeros. */
 struct piece {
     const tensor *source;
     const char   *target;
@@ -63,7 +63,8 @@ struct piece {
 };
 struct pieces { struct piece **list; size_t n, cap; };
 
-/* The source whole, shaped as the rule says: into ours, or back into theirs. -1 + fail when its shape does not suit. */
+/* The source whole, shaped as the rule says: into ours, or back into theirs. -1 + fail when its shape does
+ * not suit. */
 int   piece_shape(struct piece *p, enum how how, bool back, int nd, const i64 *shape);
 int   pieces_add(arena *a, struct pieces *all, const struct piece *p);
 /* A view of c with its path and no tensors yet; c is closed with it. */

@@ -79,7 +79,7 @@ static int read_shape(struct literal *l, struct npy *h)
     return 0;
 }
 
-/* '<f4': byte order, then kind and bytes. What is no number (text, records, objects) leaves CKPT_TYPES. */
+/* '<f4': byte order, then kind and bytes. What is not a number (text, records, objects) leaves CKPT_TYPES. */
 static int read_descr(struct literal *l, struct npy *h)
 {
     slice d;

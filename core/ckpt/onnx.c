@@ -1,11 +1,11 @@
-/* onnx.c: the initialisers of an ONNX graph as tensors. A protobuf message is a run of fields, key = number << 3 |
- * kind; of those that matter here:
+/* onnx.c: the initialisers of an ONNX graph as tensors. A protobuf message is a run of fields, key = number
+ * << 3 | kind; of those that matter here:
  *
  *     model: 7 graph     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
  *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles, 14 where (1: elsewhere)
  *
- * Exporters rename a linear layer's weight to onnx::MatMul_N and transpose it; the node that uses it still has the
- * layer's path as its name, which gives weight its own back.
+ * Exporters rename a linear layer's weight to onnx::MatMul_N and transpose it; the node that uses it still
+ * has the layer's path as its name, which gives weight its own back.
  */
 #include "ckpt/format.h"
 
@@ -56,7 +56,7 @@ static int onnx_field(slice *s, struct field *f)
     return 1;
 }
 
-/* Numbers of a repeated field, one or packed, behind those that are there. */
+/* Numbers of a repeated field, one or packed, after those that are there. */
 static int onnx_numbers(const struct field *f, i64 *out, int most, int *n)
 {
     slice s = f->bytes;

@@ -2,7 +2,7 @@
  *
  *     struct pickle p;
  *     pickle_init(&p, bytes, n);
- *     if (pickle_read(&p, &root)) ...                        // one pickle; p.at is behind it
+ *     if (pickle_read(&p, &root)) ...                        // one pickle; p.at is after it
  *     pickle_close(&p);                                      // values live until here, text in bytes
  *
  * A class it does not know becomes an opaque value that remembers its name; what could only be there to do

@@ -134,8 +134,8 @@ static bool is_marked(const value *marks)
     return (conj && conj->kind == P_BOOL && conj->i) || (neg && neg->kind == P_BOOL && neg->i);
 }
 
-/* _rebuild_tensor(storage, offset, shape, strides), _v2 with two more of no interest and marks, _v3 with a dtype
- * before the marks */
+/* _rebuild_tensor(storage, offset, shape, strides), _v2 with two more of no interest and marks, _v3 with a
+ * dtype before the marks */
 static int rebuild(struct pickle *p, const value *args, bool v3)
 {
     const value *storage = arg(args, 0, P_STORAGE), *offset = arg(args, 1, P_INT);

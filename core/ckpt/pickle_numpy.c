@@ -1,5 +1,5 @@
-/* pickle_numpy.c: plain pickles of NumPy arrays, as pickle.dump writes them: dicts, lists and arrays whose elements lie
- * in the pickle itself.
+/* pickle_numpy.c: plain pickles of NumPy arrays, as pickle.dump writes them: dicts, lists and arrays whose
+ * elements lie in the pickle itself.
  *
  *     numpy.core.multiarray._reconstruct(..), state (version, shape, dtype, fortran order, bytes)
  *     numpy.core.numeric._frombuffer(bytes, dtype, shape, 'C' or 'F')                            since protocol 5
@@ -28,7 +28,7 @@ static bool numpy_is(const value *v, const char *name)
     return s.n >= n + 5 && !memcmp(s.p, "numpy.", 6) && !memcmp(s.p + s.n - n, name, n);
 }
 
-/* The element type, and whether its bytes are swapped; CKPT_TYPES for what is no number. */
+/* The element type, and whether its bytes are swapped; CKPT_TYPES for what is not a number. */
 static enum ckpt_type numpy_type(const value *dtype, bool *swapped)
 {
     if (!numpy_is(dtype, ".dtype"))

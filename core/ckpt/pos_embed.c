@@ -1,6 +1,6 @@
-/* pos_embed.c: position embeddings for another grid, patch embeddings for another patch. Both filters are separable: each output row is a weighted
- * sum of a few input rows, then each output column likewise; weights as PyTorch's
- * interpolate(align_corners=False) has them. */
+/* pos_embed.c: position embeddings for another grid, patch embeddings for another patch. Both filters are
+ * separable: each output row is a weighted sum of a few input rows, then each output column likewise; weights
+ * as PyTorch's interpolate(align_corners=False) has them. */
 #include "ckpt/ckpt.h"
 #include <math.h>
 
@@ -101,8 +101,8 @@ static bool solve(f64 *A, f64 *B, int n, int m)
     return true;
 }
 
-/* The pseudo-inverse of R^T, (out in), R being the resampling from `in` pixels to `out`: then resized patches times
- * resized weights are what patches times weights were (Beyer et al. 2023). NULL: R has no full rank. */
+/* The pseudo-inverse of R^T, (out in), R being the resampling from `in` pixels to `out`: then resized patches
+ * times resized weights are what patches times weights were (Beyer et al. 2023). NULL: R has no full rank. */
 static f64 *resize_weights(arena *a, int in, int out)
 {
     f64 *R = arena_array(a, f64, in * out), *Rt = arena_array(a, f64, in * out);

@@ -250,7 +250,7 @@ static int safetensors_by_offset(const void *a, const void *b)
     return x->at != y->at ? (x->at < y->at ? -1 : 1) : x->t.bytes < y->t.bytes ? -1 : x->t.bytes > y->t.bytes;
 }
 
-/* In order of their offsets the tensors must tile the data: no overlap, no hole, nothing behind the last. */
+/* In order of their offsets the tensors must tile the data: no overlap, no hole, nothing after the last. */
 static int check_tiling(ckpt *c, arena *scratch, u64 bytes)
 {
     entry **s = arena_array(scratch, entry *, c->n);

@@ -1,6 +1,7 @@
-/* scheme.c: the naming schemes of names/, matching of names against their rows, and finding out which scheme a
- * file follows. A scheme's first rows are its anchors: where the patch embedding's name is found, what stands before
- * it is what stands before every name of the model ("state_dict.module."); nothing needs a list of wrappers.
+/* scheme.c: the naming schemes of names/, matching of names against their rows, and finding out which scheme
+ * a file follows. A scheme's first rows are its anchors: where the patch embedding's name is found, what
+ * stands before it is what stands before every name of the model ("state_dict.module."); nothing needs a list
+ * of wrappers.
  */
 #include "ckpt/names.h"
 #include <stdlib.h>

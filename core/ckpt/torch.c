@@ -127,7 +127,7 @@ static int walk_list(struct walk *w, const value *list)
     w->visits += (int)MIN(list->node->n, MAX_VISITS);
     for (size_t i = 0; i < list->node->n; i++) {
         const value *v = &list->node->item[i];
-        if (v->kind < P_TUPLE)                       // numbers of a list are no metadata
+        if (v->kind < P_TUPLE)                       // numbers of a list are not metadata
             continue;
         int n = snprintf(number, sizeof number, "%zu", i);
         if (enter(w, (slice){ number, (size_t)n }, v))

@@ -23,7 +23,7 @@ static int find_pickle(zip_t *z)
     return -1;
 }
 
-/* A whole entry in memory, a NUL behind it. */
+/* A whole entry in memory, a NUL after it. */
 static u8 *slurp(zip_t *z, int i, arena *a, u64 *n)
 {
     *n = archive_size(z, i);

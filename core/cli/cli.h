@@ -52,12 +52,12 @@ struct cli {
  * command declares. */
 bool        cli_given(const struct cli *c, const char *name);
 const char *cli_value(const struct cli *c, const char *name);
-/* Its value as a whole number in [lo, hi]; `*out` stays when not given. 0, or -1 + fail(FAULT_USAGE). */
+/* Its value as an integer in [lo, hi]; `*out` stays when not given. 0, or -1 + fail(FAULT_USAGE). */
 int         cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out);
 
 /* The experiment of operand 0, with --set and the shared options over it. 0, or -1 + fail(FAULT_USAGE). */
 int cli_experiment(struct cli *c, struct spec *s);
-/* The same where a file is no must: path NULL gives the defaults. For commands that only want --device
+/* The same where a file may be left out: path NULL gives the defaults. For commands that only need --device
  * and the like. */
 int cli_spec(struct cli *c, const char *path, struct spec *s);
 /* What eval and predict work with: operand 0 is a checkpoint, a run's folder, or an experiment, and then operand 1 the

@@ -16,7 +16,7 @@ static int convert_note(ckpt *file, struct cli *c)
     return 0;
 }
 
-/* Whose names it had, and what is left behind. */
+/* Whose names it had, and what is left out. */
 static void say_model(struct cli *c, const char *path, const ckpt *file)
 {
     const char *under, *scheme = ckpt_scheme(file, &under), *left = ckpt_left_out(file, c->arena);

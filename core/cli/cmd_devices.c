@@ -8,7 +8,7 @@ static const char *kind(const struct dev_info *i)
     return i->gpu_kind ? "gpu" : i->cpu_kind ? "cpu" : i->accelerator_kind ? "accelerator" : "other";
 }
 
-/* Marks what a setting "a,b" takes. -1 when a part of it is no device. */
+/* Marks what a setting "a,b" takes. -1 when a part of it is not a device. */
 static int mark_chosen(struct cli *c, const char *setting, const struct dev_info *all, int n, bool *chosen)
 {
     char *save = NULL, *list = arena_printf(c->arena, "%s", setting);

@@ -93,7 +93,8 @@ static void print_head(const ckpt *c, const char *path, const char *sha, u64 siz
             skipped > 1 ? "s" : "", example);
 }
 
-/* The model in the file: whose names, what network, the lines of an experiment that uses it. JSON NULL: as text. */
+/* The model in the file: whose names, what network, the lines of an experiment that uses it. JSON NULL: as
+ * text. */
 static void inspect_model(struct cli *c, const char *path, json_t *all)
 {
     struct spec s;
@@ -227,7 +228,7 @@ struct changes {
 
 static bool complex_type(const tensor *t) { return t->type == CKPT_C64 || t->type == CKPT_C128; }
 
-/* Largest difference between the values, and the largest value; NaN against NaN is no difference. */
+/* Largest difference between the values, and the largest value; NaN against NaN does not count. */
 static int inspect_compare(const tensor *a, const tensor *b, struct change *d)
 {
     static f64 x[STEP], y[STEP];

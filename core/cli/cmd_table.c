@@ -1,4 +1,4 @@
-/* cmd_table.c: the cells of a table, run, gone on with or only collected. */
+/* cmd_table.c: runs, continues or collects the cells of a table. */
 #include "cli/cli.h"
 #include "study/table.h"
 

@@ -1,5 +1,5 @@
-/* completion.c: completions for shells, `jetcl help --completion bash`, from the tables that `help` reads. What an
- * argument may be follows from what the help calls it: FILE, KEY=VALUE, EXP.yaml. */
+/* completion.c: completions for shells, `jetcl help --completion bash`, from the tables that `help` reads.
+ * What an argument may be follows from what the help calls it: FILE, KEY=VALUE, EXP.yaml. */
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "data/report.h"
@@ -31,7 +31,7 @@ static const char *operands_of(const struct command *cmd)
          : strstr(cmd->usage, "COMMAND|KEY") ? "topics" : strstr(cmd->usage, "EXP.yaml") ? "experiments" : NULL;
 }
 
-/* Option i of a command, its own ones first; NULL behind the last. */
+/* Option i of a command, its own ones first; NULL after the last. */
 static const struct cli_option *option_at(const struct command *cmd, int i, char *letter)
 {
     *letter = 0;
@@ -80,7 +80,7 @@ static void print_keys(const struct spec_row *rows, int n, const char *end)
 
 /* ---- bash ---------------------------------------------------------------------------------------------- */
 
-/* bash takes words apart at `=` and `:`; the value of `--set key=` is the word behind the `=`. */
+/* bash takes words apart at `=` and `:`; the value of `--set key=` is the word after the `=`. */
 static const char bash_end[] =
     "_jetcl_experiments() { jetcl help --experiments 2>/dev/null; }\n"
     "_jetcl()\n{\n"

@@ -1,5 +1,5 @@
-/* manual.c: the manual page, `jetcl help --man`, from the tables that `help` reads: commands, options, keys, data
- * sets. In the man macros, which man and mandoc read. */
+/* manual.c: the manual page, `jetcl help --man`, from the tables that `help` reads: commands, options, keys,
+ * data sets. In the man macros, which man and mandoc read. */
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "data/report.h"

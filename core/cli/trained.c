@@ -1,5 +1,5 @@
-/* trained.c: what the operands and --data of eval and predict mean: a checkpoint, a run's folder, or an experiment
- * with a checkpoint behind it; and a folder of images. */
+/* trained.c: what the operands and --data of eval and predict mean: a checkpoint, a run's folder, or an
+ * experiment with a checkpoint after it; and a folder of images. */
 #include "cli/cli.h"
 #include "train/learner.h"
 #include <errno.h>

@@ -95,7 +95,8 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
     i->fma = probe_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
     i->simd = lanes(id, ext, i);
-    // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for the others cl/gpu has the right fences.
+    // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for the others cl/gpu has the right
+    // fences.
     i->joins = i->cpu_kind || strstr(ext, "cl_nv_") || strstr(ext, "cl_amd_") || strstr(ext, "cl_intel_");
     if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);

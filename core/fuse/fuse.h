@@ -14,8 +14,8 @@
 node *simplify_place(node *n, range home);
 
 /* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into
- * it, joins pointwise chains; decides what is stored in g->half, if that is not F32. JETCL_TRACE=no_join leaves
- * fusing and joining out. Node ids change; order
+ * it, joins pointwise chains; decides what is stored in g->half, if that is not F32. JETCL_TRACE=no_join
+ * leaves fusing and joining out. Node ids change; order
  * stays valid. */
 void simplify_graph(graph *g);
 

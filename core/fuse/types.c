@@ -22,7 +22,7 @@ struct types {
     const struct policy **policy;        /* of each node's op; NULL: none */
     bool  *able;                         /* do its kernels serve half types? */
     bool  *data;                         /* does it depend on an input? */
-    bool  *wanted;                       /* does anyone read it in the half type? */
+    bool  *wanted;                       /* is it read in the half type? */
     node **narrow;                       /* its cast to the half type, once made */
     node **order;                        /* the list with casts in it */
     size_t n_order, cap_order;

@@ -126,8 +126,8 @@ static int check_node(graph *g, const node *n)
                 shape_text(g->a, n->shape), (long long)where);
 }
 
-/* Memory is reused during a run, so each node is looked at before the next one runs; so are the further results of a
- * fused one, which its own launches have written. Everything runs once, as in launches_run. */
+/* Memory is reused during a run, so each node is looked at before the next one runs; so are the further
+ * results of a fused one, which its own launches have written. Everything runs once, as in launches_run. */
 int graph_find_nan(graph *g)
 {
     int rc = 0;

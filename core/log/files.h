@@ -26,11 +26,13 @@ struct past { struct run_eval *evals; size_t n, cap; f64 seconds; };
 int  past_read(const char *path, arena *a, struct past *p);
 /* Cuts off half a line at the end, which a crash may leave. 0, or -1 + fail. */
 int  repair_lines(const char *path);
-/* Cuts off from the first line that is of a later step, or of a later evaluation than that of step `evaluated`. */
+/* Cuts off from the first line that is of a later step, or of a later evaluation than that of step
+ * `evaluated`. */
 int  repair_cut(const char *path, i64 step, i64 evaluated);
 /* Warns when the run continues with other settings than config.yaml says it had. */
 void repair_warn(const char *config, arena *a, const struct spec *s);
-/* Removes what the run that was here before wrote, but config.yaml, env.json and metrics.jsonl, which are written anew. */
+/* Removes what the run that was here before wrote, but config.yaml, env.json and metrics.jsonl, which are
+ * written anew. */
 void repair_clear(const char *dir);
 
 /* ---- progress.c ---------------------------------------------------------------------------------------- */

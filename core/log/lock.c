@@ -148,7 +148,7 @@ static int lock_link(const char *mine, const char *path)
     return rename(mine, path) ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno)) : 0;
 }
 
-/* Removes a dead owner's lock, unless somebody else was faster: then the file is another one by now. */
+/* Removes a dead owner's lock, unless another process was faster: then the file is another one by now. */
 static void lock_break(const char *path, const struct lock_owner *dead)
 {
     struct stat held, now;

@@ -1,4 +1,4 @@
-/* log.h: what a run leaves behind: its folder, metrics.jsonl, the progress line, result.json. It is told numbers
+/* log.h: what a run writes: its folder, metrics.jsonl, the progress line, result.json. It is told numbers
  * and knows no learner.
  *
  *     report *r = report_open(&s, &(struct run_options){ .out = "runs/x" }, dev_info(d));
@@ -40,13 +40,14 @@ int result_save(const char *dir, const struct run_result *r);
 
 typedef struct lock lock;
 struct lock_owner { char host[65], boot[64], space[64], since[32]; long pid; unsigned long long start; bool alive; };
-/* Takes dir/lock. 0; 1 when a living process has it (fail_message() says which); -1 + fail(FAULT_RUN). The lock of a
- * dead one is taken over, with a warning. Its own thread keeps it fresh until lock_drop (NULL is fine). */
+/* Takes dir/lock. 0; 1 when a living process has it (fail_message() says which); -1 + fail(FAULT_RUN). The
+ * lock of a dead one is taken over, with a warning. Its own thread keeps it fresh until lock_drop (NULL is
+ * fine). */
 int  lock_take(const char *dir, lock **out);
 void lock_drop(lock *l);
 /* Did another machine take it, because nothing was seen of us for minutes? Then nothing more may be written. */
 bool lock_lost(lock *l);
-/* Who has it? 0; 1: nobody; -1 + fail. */
+/* Who owns it? 0; 1: no process; -1 + fail. */
 int  lock_look(const char *dir, struct lock_owner *o);
 
 /* ---- run_folder.c -------------------------------------------------------------------------------------- */
@@ -56,7 +57,7 @@ struct run_folder;
 enum latest { LATEST_MOVES, LATEST_IF_NONE, LATEST_STAYS };
 struct run_options {
     const char *out;                        /* the run folder; NULL: runs/NAME/TIME */
-    const char *resume;                     /* NULL: a new run; "": go on in `out` or the newest; else a run
+    const char *resume;                     /* NULL: a new run; "": continue in `out` or the newest; else a run
                                              * folder or a checkpoint beside which its .state lies */
     bool        force;                      /* use a run folder that is not empty: what a run wrote there goes */
     enum latest latest;
@@ -66,12 +67,13 @@ struct run_options {
     char      **argv;
 };
 
-/* dir: where the run lives; resumed: a run begun earlier continues, from `state` (NULL: it saved none yet, and
- * begins again). made: folders that folder_claim made. */
+/* dir: where the run lives; resumed: a run begun earlier continues, from `state` (NULL: it saved none yet,
+ * and begins again). made: folders that folder_claim made. */
 struct run_folder { const char *dir, *state; bool resumed; int made; lock *lock; };
-/* Finds the folder o asks for, refuses what may not be used, and locks it; nothing in it is changed but that half
- * files of dead owners go. Strings lie in a. 0; 1: another process works there; -1 + fail: FAULT_USAGE for a folder
- * that is not empty, or with --force no run's or one that holds an input; FAULT_DATA for nothing to resume. */
+/* Finds the folder o asks for, refuses what may not be used, and locks it; nothing in it is changed but that
+ * half files of dead owners go. Strings lie in a. 0; 1: another process works there; -1 + fail: FAULT_USAGE
+ * for a folder that is not empty, or with --force no run's or one that holds an input; FAULT_DATA for nothing
+ * to resume. */
 int  folder_claim(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f);
 /* Unlocks it, and removes what folder_claim made if nothing was put there. */
 void folder_release(struct run_folder *f);
@@ -79,9 +81,9 @@ void folder_release(struct run_folder *f);
 /* ---- metrics.c, progress.c: the run folder and the progress line --------------------------------------- */
 
 typedef struct report report;
-/* Claims the run folder (or takes o->folder, which stays the caller's), removes what a run wrote with o->force, writes
- * config.yaml and env.json, opens metrics.jsonl and log.txt, sets `latest`. device may be NULL. NULL + fail as
- * folder_claim, FAULT_RUN when it cannot be written. */
+/* Claims the run folder (or takes o->folder, which stays the caller's), removes what a run wrote with
+ * o->force, writes config.yaml and env.json, opens metrics.jsonl and log.txt, sets `latest`. device may be
+ * NULL. NULL + fail as folder_claim, FAULT_RUN when it cannot be written. */
 report     *report_open(const struct spec *s, const struct run_options *o, const struct dev_info *device);
 const char *report_state(const report *r);              /* the state to continue from, or NULL */
 const char *report_path(report *r, const char *name);   /* a file of the folder, until eight calls later; "": itself */
@@ -98,8 +100,8 @@ int  report_step(report *r, const struct report_step *s);
 int  report_eval(report *r, const struct run_eval *e);
 /* {"event":"resume","step":...}. */
 int  report_event(report *r, const char *event, i64 step);
-/* The run continues after `step`; evaluations up to step `evaluated` count. What metrics.jsonl has beyond comes again,
- * and goes. Also writes the event. */
+/* The run continues after `step`; evaluations up to step `evaluated` count. What metrics.jsonl has beyond
+ * comes again, and goes. Also writes the event. */
 int  report_resume(report *r, i64 step, i64 evaluated);
 /* Fills in what was reported; the caller adds reason, params, flops, memory and skipped, and finishes:
  * result.json is there, so the run is complete. */

@@ -1,5 +1,5 @@
-/* repair.c: what a resumed run finds in its folder (half a line, evaluations so far, other settings), and what
- * a run that starts anew there removes. */
+/* repair.c: what a resumed run finds in its folder (half a line, evaluations so far, other settings), and
+ * what a run that starts anew there removes. */
 #include "log/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -94,7 +94,7 @@ int repair_cut(const char *path, i64 step, i64 evaluated)
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(why)) : 0;
 }
 
-/* The user may well want other settings from here on; he should know that he got them. */
+/* Other settings from here on may be intended; they are said. */
 void repair_warn(const char *config, arena *a, const struct spec *s)
 {
     struct spec before;
@@ -127,7 +127,8 @@ static void clear_kinds(const char *dir, const char *sub, const char *const *kin
         closedir(d);
 }
 
-/* A run that starts anew must not go on from what another one left (--force). Only files that a run writes. */
+/* A run that starts anew must not continue from what another one left (--force). Only files that a run
+ * writes. */
 void repair_clear(const char *dir)
 {
     static const char *const top[] = { "result.json", "recycle.json", "log.txt" };

@@ -1,5 +1,5 @@
-/* run_folder.c: where a run lives, who may write there, and the `latest` link. Finding a folder only looks; what is
- * in the way is refused before anything is made. */
+/* run_folder.c: where a run lives, who may write there, and the `latest` link. Finding a folder only looks;
+ * what is in the way is refused before anything is made. */
 #include "log/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -93,7 +93,8 @@ static bool has_checkpoints(arena *a, const char *dir)
     return any;
 }
 
-/* The newest state of the run in f->dir, if there is one: a run that was ended before its first save has none. */
+/* The newest state of the run in f->dir, if there is one: a run that was ended before its first save has
+ * none. */
 static int newest_state(arena *a, struct run_folder *f)
 {
     const char *state = arena_printf(a, "%s/ckpt/last.state", f->dir);
@@ -255,7 +256,7 @@ void folder_latest(const char *dir, bool move)
         return;
     struct stat st;
     if (lstat(link, &st) == 0 && (!move || !S_ISLNK(st.st_mode)))
-        return;                                            // or somebody's own file
+        return;                                            // or a file of the user's
     snprintf(fresh, sizeof fresh, "%s.%d", link, (int)getpid());
     if (symlink(slash + 1, fresh) || rename(fresh, link))
         unlink(fresh);                                     // a file system without links can do without it

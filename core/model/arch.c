@@ -42,8 +42,8 @@ static int arch_read_block(const ckpt *c, const char *name, int *dim, int *hidde
     return 0;
 }
 
-/* Rows and columns of patches behind the tokens that have a position too, or behind none: as the metadata says, or a
- * square. false: neither. */
+/* Rows and columns of patches after the tokens that have a position too, or after none: as the metadata says,
+ * or a square. false: neither. */
 static bool arch_read_grid(const ckpt *c, i64 tokens, int placed, int grid[2])
 {
     const char *says = ckpt_meta(c, "grid");
@@ -70,7 +70,7 @@ static int arch_read_image(struct spec *s, const ckpt *c, arena *a)
     s->model.patch = (int)patch->shape[3];
     i64 tokens = pos->shape[pos->nd - 2];
     if (!arch_read_grid(c, tokens, placed, grid) || grid[0] > 4096 / s->model.patch || grid[1] > 4096 / s->model.patch)
-        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is no square of at most 4096 pixels, and its "
+        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is not a square of at most 4096 pixels, and its "
                     "metadata names no grid", ckpt_path(c), (long long)tokens);
     s->model.image = arch_pair(a, grid[0] * s->model.patch, grid[1] * s->model.patch);
     return 0;

@@ -1,6 +1,6 @@
 /* convnext.c: ConvNeXt (Liu et al. 2022) as timm builds and names it, with MoE layers in place of MLPs where
- * the experiment wants them. Values are (b h w c) throughout, so norms and linears see channels innermost and
- * nothing is turned around.
+ * the experiment asks for them. Values are (b h w c) throughout, so norms and linears see channels innermost
+ * and nothing is transposed.
  *
  *     stem 4x4/4, norm | stage: (norm, 2x2/2 between stages) blocks | mean over the map, norm, linear
  *     block: x += gamma * mlp(norm(depthwise 7x7 (x)))
@@ -20,8 +20,8 @@ static node *crop(node *x, int axis, i64 by)
     return whole == n ? x : op_slice(x, axis, 0, whole);
 }
 
-/* (b h w c) -> (b h/2 w/2 out): a convolution whose stride is its kernel, as a product. The weight is turned,
- * not the map. */
+/* (b h w c) -> (b h/2 w/2 out): a convolution whose stride is its kernel, as a product. The weight is
+ * transposed, not the map. */
 static node *halve(struct nn *m, node *x, i64 out)
 {
     x = crop(crop(x, 1, 2), 2, 2);

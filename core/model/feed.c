@@ -1,7 +1,7 @@
 /* feed.c: the loader's batches as a network's input. Bytes and recipes go to the device, which erases, mixes
  * and normalises (cl/feed.cl): a quarter of what the finished numbers would take on the way.
  *
- * A part of a larger batch is mixed with images of other parts, so these come along behind its own: memory
+ * A part of a larger batch is mixed with images of other parts, so these come along after its own: memory
  * stays that of two parts. Only a whole batch finds its partners in itself. */
 #include "model/model.h"
 #include "op/grid.h"

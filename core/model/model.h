@@ -7,7 +7,8 @@
  *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
  *     model_save(p, &spec, "last.safetensors", &(struct model_about){ .classes = names, .n_classes = n });
  *
- * Order of the files, each calling only those before it: blocks spheromoe vit convnext feed weights model count
+ * Order of the files, each calling only those before it: blocks spheromoe vit convnext feed weights model
+ * count
  *
  * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n
  * tokens, d channels, h heads, e experts, s slots per expert.
@@ -41,7 +42,7 @@ f32         model_rate(const struct spec *s, f64 last, int block);
 
 /* ---- model.c ------------------------------------------------------------------------------------------- */
 
-/* The network of s->model on normalised images. Taps for whoever wants to look inside (nn_find_tap): of every
+/* The network of s->model on normalised images. Taps, to look inside (nn_find_tap): of every
  * block "block.<i>" (what it gives, as (b c h w) from a ConvNeXt), "<block>.norm2" (what its MLP reads, of a
  * ConvNeXt too) and "<block>.mlp" (what its MLP gives); for recycling "<block>.attn.proj.in" and
  * "<block>.mlp.act"; of MoE layers "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
@@ -67,7 +68,7 @@ struct feed {
     launches *list;
     i64   part;
     int   h, w;
-    bool  gathered;                               /* partners lie behind the part's own images */
+    bool  gathered;                               /* partners lie after the part's own images */
 };
 /* images: a compiled graph's input (part 3 h w). whole: batches are never larger than it. 0, or -1 + fail. */
 int  feed_open(struct feed *f, dev *d, const node *images, bool whole);
@@ -81,12 +82,13 @@ struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 
 /* ---- weights.c ----------------------------------------------------------------------------------------- */
 
-/* To start from: fills p from any checkpoint (ckpt.h) and says on stderr what became of it, and in a warning what
- * starts at random. 0, or -1 + fail: FAULT_DATA, FAULT_NUMBERS for a value that is not a number. */
+/* To start from: fills p from any checkpoint (ckpt.h) and says on stderr what became of it, and in a warning
+ * what starts at random. 0, or -1 + fail: FAULT_DATA, FAULT_NUMBERS for a value that is not a number. */
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
 /* To use: the same from c (ckpt_open_model's), but refused unless every parameter is in it. */
 int model_load_whole(params *p, const struct spec *s, ckpt *c);
-/* Fills in model.pool: auto, and model.norm_eps and model.act as the file has them unless the experiment says. */
+/* Fills in model.pool: auto, and model.norm_eps and model.act as the file has them unless the experiment
+ * says. */
 void model_settle(struct spec *s, const ckpt *c);
 
 /* How ckpt_load fits a file to this model. */
@@ -105,20 +107,22 @@ int   model_save(const params *p, const struct spec *s, const char *path, const 
 
 /* ---- read.c: which model a checkpoint holds (c: ckpt_open_model's) ----------------------------------------- */
 
-/* The text of an experiment file: the one the model was saved with, less device and threads; else what the shapes of
- * its tensors say. NULL + fail(FAULT_DATA) when they are not those of a model here. *guessed: nothing says which mean
- * and std its images had. *heads_known: a ViT's heads leave no trace in shapes; the text then says 1. */
+/* The text of an experiment file: the one the model was saved with, less device and threads; else what the
+ * shapes of its tensors say. NULL + fail(FAULT_DATA) when they are not those of a model here. *guessed:
+ * nothing says which mean and std its images had. *heads_known: a ViT's heads leave no trace in shapes; the
+ * text then says 1. */
 const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known);
 /* Outputs of its head, 0 without one. */
 int         model_head(const ckpt *c);
-/* How many classes it has and their names in index order: its metadata's, else ImageNet's for a thousand, else NULL.
- * 0 classes without a head; -1 + fail(FAULT_DATA) when metadata and head contradict each other. */
+/* How many classes it has and their names in index order: its metadata's, else ImageNet's for a thousand,
+ * else NULL. 0 classes without a head; -1 + fail(FAULT_DATA) when metadata and head contradict each other. */
 int         model_classes(const ckpt *c, arena *a, const char *const **names);
 
 /* ---- arch.c -------------------------------------------------------------------------------------------- */
 
-/* The dense network in c (ckpt_model's) into s->model: family, sizes, options, classes (0: no head), the image that
- * its position embedding is for. heads is 0 when nothing says it. Lists lie in a. 0, or -1 + fail(FAULT_DATA). */
+/* The dense network in c (ckpt_model's) into s->model: family, sizes, options, classes (0: no head), the
+ * image that its position embedding is for. heads is 0 when nothing says it. Lists lie in a. 0, or -1 +
+ * fail(FAULT_DATA). */
 int         model_read(struct spec *s, const ckpt *c, arena *a);
 /* What an experiment file says of such a model: "arch: vit, image: 224, patch: 16, ...". */
 const char *model_lines(arena *a, const struct spec *s);
@@ -134,12 +138,12 @@ struct moe {
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
 bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
 /* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and
- * behind "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
+ * after "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
 
 /* ---- count.c ------------------------------------------------------------------------------------------- */
 
-/* One layer: a block, or what stands before and behind them. Multiply-adds are for one image. */
+/* One layer: a block, or what stands before and after them. Multiply-adds are for one image. */
 struct model_layer {
     const char *name, *experts;                   /* "98 + 196", NULL for a dense one */
     i64 params;                                   /* its own: shared experts count in their first layer */

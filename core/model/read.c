@@ -1,5 +1,5 @@
-/* read.c: which model a checkpoint holds: the experiment it was saved with, else what its tensors' names and shapes
- * say, as the text of an experiment file. */
+/* read.c: which model a checkpoint holds: the experiment it was saved with, else what its tensors' names and
+ * shapes say, as the text of an experiment file. */
 #include "model/model.h"
 #include <jansson.h>
 

@@ -1,5 +1,5 @@
 /* vit.c: Vision Transformer (Dosovitskiy et al. 2021) as timm builds and names it, with MoE layers in place
- * of MLPs where the experiment wants them. Blocks are pre-norm: x += attn(norm1(x)); x += mlp(norm2(x)). */
+ * of MLPs where the experiment asks for them. Blocks are pre-norm: x += attn(norm1(x)); x += mlp(norm2(x)). */
 #include "model/model.h"
 
 static node *vit_norm(struct nn *m, const struct spec *s, node *x, const char *name)
@@ -47,8 +47,8 @@ static node *vit_prepend(struct nn *m, node *x, const char *name, i64 n)
     return op_concat(op_expand(token, SHAPE(b, n, d)), x, 1);
 }
 
-/* Class token, distillation token, registers, patches: those there are. Registers have no position, so they are put
- * behind those tokens that have one. */
+/* Class token, distillation token, registers, patches: those there are. Registers have no position, so they
+ * are put after those tokens that have one. */
 static node *embed(struct nn *m, const struct spec *s, node *images)
 {
     i64 d = s->model.dim;
@@ -79,8 +79,8 @@ static node *vit_linear_head(struct nn *m, const struct spec *s, node *x, const 
     return nn_linear(m, x, name, s->model.classes, s->model.head_bias);                 /* b classes        */
 }
 
-/* The head reads the class token after `norm` -- with DeiT's second head on its token, the mean of both -- or the
- * mean over patches, then `fc_norm`. */
+/* The head reads the class token after `norm` -- with DeiT's second head on its token, the mean of both -- or
+ * the mean over patches, then `fc_norm`. */
 static node *vit_head(struct nn *m, const struct spec *s, node *x)
 {
     int placed;

@@ -129,8 +129,8 @@ node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias)
     return nn_linear(m, y, "proj", d, true);                                           /* b n d             */
 }
 
-/* x + bias + weight x |x|_2 / (mean over channels of |x|_2), norms over a sample's map: (b h w c). The offset keeps
- * the root's gradient finite where a channel is all zeros. */
+/* x + bias + weight x |x|_2 / (mean over channels of |x|_2), norms over a sample's map: (b h w c). The offset
+ * keeps the root's gradient finite where a channel is all zeros. */
 static node *layers_response_norm(struct nn *m, node *x)
 {
     const char *old = graph_push(m->g, "grn");

@@ -52,9 +52,9 @@ bool  map_draws(const node *n);                   /* does it draw random numbers
 bool  map_fits(const node *n);                    /* do its operands and constants fit in one launch? */
 /* Is it op_normal's? Then what it draws. */
 bool  map_drawn(const node *n, f32 *scale, u32 *stream, i64 *samples);
-/* Says where the samples of a batch lie in a drawn tensor: `together` rows (of its last axis) belong to one of
- * `samples`, and so on, once or several times over. What is drawn then depends on a sample's place in the whole
- * batch (STEP_BEFORE, STEP_OTHERS). Returns it. */
+/* Says where the samples of a batch lie in a drawn tensor: `together` rows (of its last axis) belong to one
+ * of `samples`, and so on, once or several times over. What is drawn then depends on a sample's place in the
+ * whole batch (STEP_BEFORE, STEP_OTHERS). Returns it. */
 node *op_by_sample(node *drawn, i64 together, i64 samples);
 
 /* ---- matmul.c ------------------------------------------------------------------------------------------ */
@@ -136,9 +136,9 @@ node *op_square_sum(graph *g, range x, i64 count);
 /* AdamW (Loshchilov and Hutter 2019) as torch: decay first, then the step; gradients scaled by
  * STEP_GRAD_SCALE and clipped to global norm `clip` (0: off), square_sum being that of all gradients. */
 void  op_adamw(node *square_sum, const struct adamw_args *a);
-/* The scale of a loss that was multiplied with state.scale: after square_sum, before op_adamw, whose step words
- * it corrects: gradients are divided by the scale; one that is not finite halves it, and its step is skipped;
- * `grow` good steps double it. */
+/* The scale of a loss that was multiplied with state.scale: after square_sum, before op_adamw, whose step
+ * words it corrects: gradients are divided by the scale; one that is not finite halves it, and its step is
+ * skipped; `grow` good steps double it. */
 struct loss_scale { f32 scale; u32 good, skipped, taken; f32 square; };       /* on the device; square: of the norm
                                                                                  of the last gradient taken */
 struct loss_scale_args { range state; f64 beta1, beta2; i32 grow; };

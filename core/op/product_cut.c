@@ -143,8 +143,8 @@ static i64 gpu_groups(const struct product *p, int t)
     return CEIL_DIV(p->m, g->gy * g->rm) * CEIL_DIV(p->n, g->gx * g->rn) * product_batches(p);
 }
 
-/* The largest tile of which C has enough for all compute units, which count small ones of 8 lanes or 16 for an
- * eighth. Where a kernel cannot have many registers, 32 sums an item are what fits. */
+/* The largest tile of which C has enough for all compute units, which count small ones of 8 lanes or 16 for
+ * an eighth. Where a kernel cannot have many registers, 32 sums an item are what fits. */
 static int gpu_tile(const dev *d, const struct product *p)
 {
     const struct dev_info *i = dev_info(d);

@@ -1,6 +1,6 @@
 /* activations.c: one forward pass over the images measures every layer. Statistics are nodes of the graph,
- * put behind the activations as these are built, so that no activation outlives its turn and only totals
- * leave the device.
+ * put after the activations as these are built, so that no activation is kept for longer than its step and
+ * only totals leave the device.
  *
  *     blocks.7: norm2 -> [stats]   attn.proj.in -> [stats]   mlp.act -> [stats]
  *

@@ -1,7 +1,7 @@
 /* copy.c: every expert is the whole dense MLP (Sparse Upcycling, Komatsuzaki et al. 2023), the yardstick. */
 #include "recycle/recycle.h"
 
-/* recycle_choose takes all units where as many are wanted; whoever comes here wants fewer. */
+/* recycle_choose takes all units where as many are asked for; here it is fewer. */
 static int copy_choose(const struct choice *c, i32 *out)
 {
     (void)out;

@@ -16,7 +16,7 @@ static const struct cut cuts[] = {
 
 /* n of total units, all of them when index is NULL. */
 struct units { const i32 *index; i64 n, total; };
-/* The lists behind the letters of cuts.def. */
+/* The lists that the letters of cuts.def stand for. */
 struct lists { struct units c, p, a, q, h; };
 
 struct grafter {
@@ -28,7 +28,7 @@ struct grafter {
     ckpt *out;
 };
 
-/* Copies the units of axis 0, each a whole block of the axes behind it, recursively. Returns dst's end. */
+/* Copies the units of axis 0, each a whole block of the axes after it, recursively. Returns dst's end. */
 static f32 *graft_gather(const f32 *src, const struct units *axis, int nd, f32 *dst)
 {
     i64 inner = 1;
@@ -108,7 +108,7 @@ static const f32 *values(const struct grafter *g, const tensor *t)
     return tensor_to_f32(t, v) ? NULL : v;
 }
 
-/* Adds `name`: one cut of t (experts == 0), or a cut for each of `experts` lists one behind the other. */
+/* Adds `name`: one cut of t (experts == 0), or a cut for each of `experts` lists one after the other. */
 static int add_cut(const struct grafter *g, const tensor *t, const char *letters, const struct lists *l,
                    int experts, const char *name)
 {

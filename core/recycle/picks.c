@@ -45,7 +45,7 @@ static struct activity *activity_at(const struct picker *p, enum site site, int 
     return p->st ? &p->st->of[site][block] : NULL;
 }
 
-/* A layer's units: `total` of the predecessor's block, of which `sets` lists of `subset` are wanted. */
+/* A layer's units: `total` of the predecessor's block, of which `sets` lists of `subset` are chosen. */
 static const i32 *choose_at(const struct picker *p, enum site site, enum kind kind, int to, int from,
                             int total, int subset, int sets, bool best, i32 *part)
 {

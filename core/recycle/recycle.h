@@ -23,7 +23,7 @@ enum graph_cutter { GRAPH_METIS, GRAPH_LOUVAIN };
 
 struct choice {
     const char *what;                   /* "mlp.act of block 7": for messages */
-    int         total, subset, sets;    /* wanted: `sets` lists of `subset` among `total` units */
+    int         total, subset, sets;    /* to choose: `sets` lists of `subset` among `total` units */
     bool        best;                   /* the one list that all share: the strongest, nothing is drawn */
     u64         seed, place;            /* list i draws from rng_at(seed, RNG_RECYCLE, place, i) */
     const f64  *score;                  /* [total] how active each unit is; NULL: not measured */
@@ -115,8 +115,8 @@ const char *anatomy_block_name(char out[64], const struct anatomy *n, int block)
 
 /* ---- statistics.c -------------------------------------------------------------------------------------- */
 
-/* Where activations are measured: behind the MLP's activation function (neurons), before the attention's
- * output projection (attention channels), behind the norm in front of the MLP (channels). */
+/* Where activations are measured: after the MLP's activation function (neurons), before the attention's
+ * output projection (attention channels), after the norm before the MLP (channels). */
 enum site { SITE_HIDDEN, SITE_ATTN, SITE_CHANNEL, SITES };
 extern const char *const site_names[SITES];         /* "mlp.act", "attn.proj", "norm2" */
 

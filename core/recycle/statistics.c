@@ -2,7 +2,7 @@
  *
  *     mlp.act.7.l1 .l2 .count   F64 [neurons]     mlp.act.7.together   F32 [neurons, neurons], where measured
  *
- * Its metadata say what was measured; a file that does not match what is wanted is not used. */
+ * Its metadata say what was measured; a file that does not match is not used. */
 #include "recycle/recycle.h"
 
 const char *const site_names[SITES] = { "mlp.act", "attn.proj", "norm2" };

@@ -1,4 +1,4 @@
-/* uniform.c: every (total/subset)-th unit, the same for every expert. Whole numbers only: linspace in
+/* uniform.c: every (total/subset)-th unit, the same for every expert. Integers only: linspace in
  * floating point rounds differently from library to library. */
 #include "recycle/recycle.h"
 

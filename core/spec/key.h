@@ -11,7 +11,7 @@ enum key_type {
 struct key {
     enum key_type type;
     const char   *path;                    /* "model.moe.core"; of a section or end its own name alone */
-    const char   *def, *checks, *help;     /* TYPE_choice: checks is the words, each with a blank behind it */
+    const char   *def, *checks, *help;     /* TYPE_choice: checks is the words, each with a blank after it */
     size_t        offset;                  /* in struct spec */
 };
 extern const struct key spec_keys[];
@@ -35,10 +35,11 @@ const char *value_text(arena *a, const struct key *k, const void *field);
 /* "an integer, at least 1, or auto": for messages and the list. */
 const char *value_expected(arena *a, const struct key *k);
 
-/* write.c: a path without `.`, `x/..` and the working folder in front: however reached, a file is named alike. */
+/* write.c: a path without `.`, `x/..` and the working folder in front: however reached, a file is named
+ * alike. */
 const char *path_plain(arena *a, const char *path);
-/* shipped.c: a path written in an experiment that came with the program. What would lie beside experiments/, as
- * `../runs/x`, is taken from the working folder: nobody writes into share/jetcl. Any other path stays. */
+/* shipped.c: a path written in an experiment that came with the program. What would lie beside experiments/,
+ * as `../runs/x`, is taken from the working folder: share/jetcl is not written to. Any other path stays. */
 const char *shipped_path(arena *a, const char *path);
 
 int spec_check(const struct spec *s);                   /* keys against each other */

@@ -1,6 +1,6 @@
-/* shipped.c: the experiments that come with the program, found by name from any folder: `jetcl run demo`. They
- * lie in PREFIX/share/jetcl/experiments after `make install`, else in the folder of the sources; both are found
- * from the program's own place, so an installation can be moved. */
+/* shipped.c: the experiments that come with the program, found by name from any folder: `jetcl run demo`.
+ * They lie in PREFIX/share/jetcl/experiments after `make install`, else in the folder of the sources; both
+ * are found from the program's own place, so an installation can be moved. */
 #include "spec/key.h"
 #include <errno.h>
 #include <dirent.h>

@@ -13,7 +13,7 @@ typedef struct { int n; const int *v; }         counts;
 typedef struct { int n; const f64 *v; }         reals;
 typedef struct { int n; const char *const *v; } texts;
 
-/* Value i of a list that may be shorter: the last one stands for all behind it (`98` for `[98, 98, 98]`). */
+/* Value i of a list that may be shorter: the last one stands for all after it (`98` for `[98, 98, 98]`). */
 #define list_at(list, i) ((list).v[MIN(i, (list).n - 1)])
 
 /* ---- the struct: nested as the sections of keys.def are ------------------------------------------------ */
@@ -99,15 +99,15 @@ void spec_list_json(FILE *f);
 /* One key or section in full. -1 + fail(FAULT_USAGE) with the nearest name when there is no such key. */
 int  spec_help(FILE *f, const char *key);
 bool spec_is_section(const char *path);                    /* "model.moe" */
-/* The same rows for other programs to read: a section, then its keys. words: what a choice may be, each with a
- * blank behind it; "" for any other type. Returns how many. */
+/* The same rows for other programs to read: a section, then its keys. words: what a choice may be, each with
+ * a blank after it; "" for any other type. Returns how many. */
 struct spec_row { const char *path, *help, *def, *values, *words; bool section; };
 int  spec_rows(arena *a, const struct spec_row **out);
 
 /* ---- experiments that come with the program ------------------------------------------------------------ */
 
-/* The file that `name` means: itself or NAME.yaml in the working folder, else one of the installed experiments
- * (kind "tables": in tables/ first). NULL when there is none of that name. */
+/* The file that `name` means: itself or NAME.yaml in the working folder, else one of the installed
+ * experiments (kind "tables": in tables/ first). NULL when there is none of that name. */
 const char *spec_find(arena *a, const char *name, const char *kind);
 const char *spec_shipped_folder(void);                     /* where they are; "" when nowhere */
 /* Their names, one per line. 0, or -1 + fail(FAULT_DATA). */

@@ -21,7 +21,7 @@ static slice next_word(const char **p)
 static void value_read_range(const char *p, size_t n, f64 *lo, f64 *hi)
 {
     const char *dots = strstr(p, "..");
-    check(dots && dots < p + n, "keys.def: %.*s is no range", (int)n, p);
+    check(dots && dots < p + n, "keys.def: %.*s is not a range", (int)n, p);
     if (dots > p)
         *lo = strtod(p, NULL);
     if (dots + 2 < p + n)
@@ -51,7 +51,7 @@ static struct limits read_limits(const struct key *k)
     return l;
 }
 
-/* What a word stands for (`auto=0`), or what word stands for a value; the text behind or before `=`. */
+/* What a word stands for (`auto=0`), or what word stands for a value; the text after or before `=`. */
 static bool find_word(const struct key *k, slice want, bool by_value, slice *found)
 {
     const char *p = k->checks;

@@ -147,7 +147,7 @@ static int yaml_convert(struct reader *r, struct fy_node *f, int depth, struct y
     if (fy_node_is_mapping(f))
         return convert_map(r, f, depth, y);
     struct place at = token_place(r, fy_node_get_scalar_token(f));
-    if (at.line || !y->at.line)                            // nothing at all behind a key lies nowhere
+    if (at.line || !y->at.line)                            // nothing at all after a key has no place
         y->at = at;
     const char *text = fy_node_get_scalar(f, &n);
     if (text && memchr(text, 0, n))
@@ -194,7 +194,7 @@ static int check_text(const struct source *source)
 
 /* ---- text -> libfyaml ---------------------------------------------------------------------------------- */
 
-/* What mostly lies behind libfyaml's words. */
+/* What libfyaml's messages mostly mean. */
 static const char *hint_of(const char *msg)
 {
     return strstr(msg, "multiline plain key") ? " (is the next line indented too far?)"

@@ -27,13 +27,13 @@ struct yaml {
 struct yaml *yaml_load(arena *a, const char *path);
 /* The same for text; relative paths in it are relative to dir ("" for the working folder). */
 struct yaml *yaml_parse(arena *a, const char *name, const char *dir, const char *text, bool lines);
-/* Child of a map by key, NULL when there is none (or y is no map). */
+/* Child of a map by key, NULL when there is none (or y is not a map). */
 const struct yaml *yaml_get(const struct yaml *y, const char *key);
 /* fail(FAULT_USAGE, "file:line:column: ...") with the source line and a caret. Returns -1. */
 int place_fail(struct place at, const char *fmt, ...) PRINTF(2, 3);
 int place_vfail(struct place at, const char *fmt, va_list ap);
 #define yaml_fail(y, ...) place_fail((y)->at, __VA_ARGS__)
-/* path as written at `at` -> one the program can open: ~ expanded, relative ones put behind the
+/* path as written at `at` -> one the program can open: ~ expanded, relative ones put after the
  * file's folder. */
 const char *place_path(arena *a, struct place at, const char *path);
 

@@ -161,7 +161,7 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
         return rc;
     known.folder = &f;
     known.hash = spec_hash(s);                             // of what was asked for; the session's has no `auto` left
-    rc = already_done(s, o, f.dir, a, r);                  // by somebody who was faster
+    rc = already_done(s, o, f.dir, a, r);                  // by a process that was faster
     rc = rc < 0 || (!rc && run_claimed(s, &known, a, r)) ? -1 : 0;
     folder_release(&f);
     return rc;

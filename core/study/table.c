@@ -55,7 +55,7 @@ static int list_below(const struct yaml *y, const char *key, const struct yaml *
     return v && v->kind != YAML_LIST ? yaml_fail(v, "%s must be a list", key) : 0;
 }
 
-/* A whole number from 0 to most below a key; *out stays when it is absent. */
+/* An integer from 0 to most below a key; *out stays when it is absent. */
 static int number_at(const struct yaml *y, const char *key, i64 most, i64 *out)
 {
     const struct yaml *v = yaml_get(y, key);
@@ -92,7 +92,8 @@ struct context {                                  /* what loading passes along *
     int n_sets;
 };
 
-/* What else a result depends on: the device that is meant here, its driver, this program. Looked up once per name. */
+/* What else a result depends on: the device that is meant here, its driver, this program. Looked up once per
+ * name. */
 static const char *identity(struct context *c, const char *device)
 {
     for (struct identity *i = c->identities; i; i = i->next)

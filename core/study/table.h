@@ -20,8 +20,9 @@
  *         use: {model.init: small}                  keys that get the checkpoint a prepared run ends with
  *     notes: [printed below]
  * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a
- * changed experiment never meets the results of the one it was; nor that of another device, driver or version of this
- * program. Processes that run the same table, on any machine with this folder, share its experiments: each is run once.
+ * changed experiment never meets the results of the one it was; nor that of another device, driver or version
+ * of this program. Processes that run the same table, on any machine with this folder, share its experiments:
+ * each is run once.
  */
 #ifndef JETCL_TABLE_H
 #define JETCL_TABLE_H
@@ -35,11 +36,11 @@ enum metric {
     METRICS
 };
 
-enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };   /* STARTED: by somebody, some time */
+enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };   /* STARTED: by any process, at any time */
 struct table_run {
     const char       *name;                 /* where it is needed: "prepare / small", "MoE Jetpack / DTD" */
     bool              prepared, wanted;
-    bool              counts_only;          /* nobody asks for more than its parameters or FLOPs: never run */
+    bool              counts_only;          /* only its parameters or FLOPs are asked for: never run */
     int              *uses, n_uses;         /* prepared runs whose checkpoints it starts from */
     const char       *dir;
     struct spec       spec;
@@ -75,14 +76,15 @@ struct table {
     size_t               n_runs, cap_runs;
 };
 
-/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. collect: results of other
- * devices, drivers and versions count where there are none of this one's. 0, or -1 + fail(FAULT_USAGE), also when one
- * of the sets (not --seed) is of a key that rows or columns set: their cells would be the same. */
+/* Reads the file, resolves every experiment with the n sets over it, and looks what is done. collect: results
+ * of other devices, drivers and versions count where there are none of this one's. 0, or -1 +
+ * fail(FAULT_USAGE), also when one of the sets (not --seed) is of a key that rows or columns set: their cells
+ * would be the same. */
 int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
                int n, bool collect);
-/* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. What other processes
- * work on is left to them and waited for. A failure is kept and the next one tried, but a signal ends it. 0, or -1 +
- * fail with the first failure. */
+/* Runs what is not done and has `only` in "row / column" ("" for all), and first what that needs. What other
+ * processes work on is left to them and waited for. A failure is kept and the next one tried, but a signal
+ * ends it. 0, or -1 + fail with the first failure. */
 int table_run(struct table *t, const char *only, int argc, char **argv);
 /* Is there a cell with `only` in "row / column"? */
 bool table_has(const struct table *t, const char *only);

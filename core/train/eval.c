@@ -34,7 +34,7 @@ static int check_numbers(const struct evaluator *e, const struct batch *b, const
     return 0;
 }
 
-/* A short batch fills the front; what is behind it is left from before and computed for nothing. */
+/* A short batch fills the front; the rest is left from before and computed for nothing. */
 int evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits)
 {
     range out = e->logits->home;

@@ -149,7 +149,7 @@ int  session_fit(struct session *e);
 int  session_save(const struct session *e, const char *path);
 void session_close(struct session *e);
 
-/* ---- state.c: what a run needs to go on ---------------------------------------------------------------- */
+/* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
 
 /* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. */
 struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best; };      /* epochs done */

@@ -9,7 +9,7 @@
 
 static bool optim_has(const char *name, const char *part) { return strstr(name, part) != NULL; }
 
-/* Index behind "blocks." or "stages.", or -1. */
+/* Index after "blocks." or "stages.", or -1. */
 static int index_behind(const char *name, const char *word)
 {
     const char *p = strstr(name, word);

@@ -1,4 +1,5 @@
-/* scores.c: what a model's class scores say of it beyond top-1: how its classes are confused, how sure it may be. */
+/* scores.c: what a model's class scores say of it beyond top-1: how its classes are confused, how sure it may
+ * be. */
 #include "train/learner.h"
 #include <math.h>
 

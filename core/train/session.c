@@ -40,7 +40,7 @@ static u64 device_memory(const dev *d)
     return info->class == DEV_CPU ? MAX(info->global_mem, machine) : info->global_mem;
 }
 
-/* Memory nobody uses now, where the device shares the machine's; else, or when nobody says, no limit. */
+/* Memory that is free now, where the device shares the machine's; else, or when it is not known, no limit. */
 static u64 free_memory(const dev *d)
 {
     char line[256];

@@ -1,4 +1,4 @@
-/* state.c: what a run needs to go on: one safetensors file that is replaced as a whole, so that
+/* state.c: what a run needs to continue: one safetensors file that is replaced as a whole, so that
  * weights, moments and counters always belong together. Random draws are functions of seed and step and
  * need no state. */
 #include "train/learner.h"

@@ -73,7 +73,7 @@ static f64 merit(const struct loop *t, const struct run_eval *got)
     }
 }
 
-/* A loss that is not a number is bettered by any that is. */
+/* Any loss is better than one that is not a number. */
 static bool is_better(f64 now, f64 best) { return isnan(best) ? !isnan(now) : now > best; }
 
 static int evaluate_now(struct loop *t)

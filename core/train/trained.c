@@ -1,6 +1,6 @@
-/* trained.c: a checkpoint to evaluate or predict with: its experiment, its classes, how its images are normalised.
- * All of that is read off the file; an experiment given besides says it instead, but for the classes, whose
- * number and names are always the file's. */
+/* trained.c: a checkpoint to evaluate or predict with: its experiment, its classes, how its images are
+ * normalised. All of that is read off the file; an experiment given besides says it instead, but for the
+ * classes, whose number and names are always the file's. */
 #include "train/learner.h"
 #include <sys/stat.h>
 
