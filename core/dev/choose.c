@@ -65,6 +65,15 @@ static struct found *choose_by_name(arena *a, const char *spec, struct found *al
     return NULL;
 }
 
+const char *choose_kernels(const char *spec)
+{
+    static const char *const words[] = { "@cpu", "@gpu", "@plain" };
+    for (int i = 0; i < countof(words); i++)
+        if (text_ends(spec, words[i]))
+            return words[i] + 1;
+    return NULL;                                  // names may hold an @: "CPU @ 2.40GHz"
+}
+
 struct found *choose_device(arena *a, const char *spec)
 {
     struct found *all, *f;
@@ -74,7 +83,10 @@ struct found *choose_device(arena *a, const char *spec)
                            "OpenCL driver, or pocl-opencl-icd to run on the CPU");
         return NULL;
     }
-    if (!strcmp(spec, "auto"))
+    const char *kernels = choose_kernels(spec);
+    if (kernels)
+        spec = arena_printf(a, "%.*s", (int)(strlen(spec) - strlen(kernels) - 1), spec);
+    if (!*spec || !strcmp(spec, "auto"))
         return (f = first(all, n, gpu)) || (f = first(all, n, cpu)) ? f : all;
     if (!kind_of(spec))
         return choose_by_name(a, spec, all, n);

@@ -71,7 +71,8 @@ int dev_list(arena *a, struct dev_info **out);
 /* The device a spec means, without opening it. 0, or -1 + fail(FAULT_DEVICE) as dev_open. */
 int dev_find(const char *spec, struct dev_info *out);
 
-/* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto.
+/* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto. With
+ * @cpu or @gpu behind it: the kernels of that class, whatever the device is; with @plain: the generic ones.
  * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line which device `auto` took. */
 dev                   *dev_open(const char *spec);
 /* The same when results are needed: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */

@@ -117,5 +117,6 @@ int probe_devices(arena *a, struct found **out);            /* all usable ones; 
 
 /* ---- choose.c */
 struct found *choose_device(arena *a, const char *spec);    /* NULL + fail with those there are */
+const char   *choose_kernels(const char *spec);             /* what follows a spec's @: cpu, gpu, plain; or NULL */
 
 #endif

@@ -2,12 +2,16 @@
 #include "dev/ocl.h"
 #include <stdlib.h>
 
-/* JETCL_CLASS and JETCL_CL, for those who work on kernels. */
-static int overrides(dev *d)
+/* JETCL_CLASS and JETCL_CL, for those who work on kernels; SPEC@gpu, @cpu and @plain, for those who compare. */
+static int overrides(dev *d, const char *spec)
 {
     const char *class = getenv("JETCL_CLASS"), *folder = getenv("JETCL_CL");
     if (folder && *folder && !file_exists(folder))
         return fail(FAULT_USAGE, "JETCL_CL=%s: no such folder", folder);
+    const char *kernels = choose_kernels(spec);
+    d->plain = kernels && !strcmp(kernels, "plain");
+    if (kernels && !d->plain)
+        class = kernels;
     if (!class || !*class)
         return 0;
     if (strcmp(class, "cpu") && strcmp(class, "gpu"))
@@ -85,7 +89,7 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (overrides(d) || fake_apply(d) || connect(d, f) || make_tickets(d)) {
+    if (overrides(d, spec) || fake_apply(d) || connect(d, f) || make_tickets(d)) {
         dev_close(d);
         return NULL;
     }

@@ -1,0 +1,111 @@
+/* compare.h: one experiment on several devices, or with several settings: where do they part, and is it more than
+ * rounding explains?
+ *
+ *     struct record a, b;  struct comparison c;
+ *     if (record_make(&a, arena, &spec, &(struct record_options){ .steps = 200, .label = "cpu" })) return -1;
+ *     if (record_save(&a, "a.jetcmp") || record_load(&b, arena, "b.jetcmp")) return -1;
+ *     compare_records(&c, arena, &a, &b, 0);
+ *     puts(c.verdict);
+ *
+ * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen: of values
+ * of the first step from the roundings on the longest way to them, of later ones from the same run with every
+ * starting weight moved by one rounding.
+ *
+ * The files, each calling only those before it: record_io record lockstep_host lockstep compare compare_out
+ */
+#ifndef JETCL_COMPARE_H
+#define JETCL_COMPARE_H
+#include "graph/graph.h"
+#include "spec/spec.h"
+
+/* ---- record.c: what one device computed ------------------------------------------------------------------ */
+
+enum record_kind { RECORD_START, RECORD_FORWARD, RECORD_GRADIENT, RECORD_AFTER };
+struct record_tensor {
+    const char *name;                             /* "forward/block.3", "gradient/head.weight", "after.10/..." */
+    enum record_kind kind;
+    i64    step;                                  /* RECORD_AFTER: after so many */
+    i64    count, n;                              /* elements; those kept, spread over all by record_index() */
+    f32   *v;
+    u64    hash;                                  /* of all bits; 0: not known */
+    f64    bound;                                 /* relative error that rounding explains; 0: not known */
+};
+struct record_kernel { const char *name; int launches; f64 ms, gflops, gb_s; };     /* of one step */
+struct record {
+    const char *label, *device, *platform, *driver, *program, *experiment, *precision, *settings;
+    i64   steps, batch;
+    f64   start_s, step_ms, img_s, joules;        /* of a step; joules 0: nobody tells */
+    u64   memory;
+    int   launches, n_kernels;
+    struct record_kernel *kernels;                /* slowest first */
+    f64  *loss, *nudged, *reseeded;               /* of each step; with weights one rounding off; with another seed */
+    int   n_loss, n_nudged, n_reseeded;
+    struct record_tensor *tensors;
+    size_t n, cap;
+};
+struct record_options {
+    const char *label, *settings;                 /* settings: what differs from the experiment, in words */
+    i64  steps;
+    i64  keep;                                    /* elements kept of a tensor */
+    bool yardsticks;                              /* run it twice more: weights one rounding off, another seed */
+};
+/* Runs s (device, precision and so on as it says): the first step in parts, then all of them. Everything lies in a.
+ * 0, or -1 + fail. */
+int  record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o);
+/* n's values after a run, whatever type they have. 0 or -1. */
+int  record_read(const node *n, f32 *v);
+/* Roundings of one element of n beyond its operands': a product's or a sum's length, a row's where it is normalised. */
+f64  record_roundings(const node *n);
+struct record_tensor *record_find(const struct record *r, const char *name);
+/* The element of `count` that is the i-th of n kept: evenly spread, not on a grid. tests/peers/jetcmp.py has it too. */
+i64  record_index(i64 i, i64 n, i64 count);
+/* Unit roundoff of a precision by name; of float32 for what is unknown. */
+f64  record_unit(const char *precision);
+
+/* ---- record_io.c: .jetcmp, a safetensors file -------------------------------------------------------------- */
+
+int  record_save(const struct record *r, const char *path);
+/* -1 + fail(FAULT_DATA) for what is no such file or is damaged. */
+int  record_load(struct record *r, arena *a, const char *path);
+
+/* ---- lockstep.c: two graphs node by node, each node of both on the same operands --------------------------- */
+
+struct lockstep_kernel { const char *name, *where; int nodes; f64 error, ulps, bound; bool equal, failed; };
+struct lockstep {
+    int  nodes, equal;                            /* compared; those of them with equal bits */
+    int  n_kernels;
+    struct lockstep_kernel *kernels;              /* by the worst error over its bound */
+    const char *first;                            /* "blocks.3.attn: attention (attention.cl: attention_rows)"; NULL */
+    f64  error;
+};
+/* Forward and backward part of s's network on d and on `reference`, on n made-up images. 0, or -1 + fail; kernels of
+ * two graphs that are built differently cannot be held against each other: fail(FAULT_USAGE). */
+int  lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, dev *reference, int n);
+
+/* ---- compare.c --------------------------------------------------------------------------------------------- */
+
+struct compared { const struct record_tensor *a, *b; f64 error, ulps, bound; bool equal, beyond; };
+struct comparison {
+    const struct record *a, *b;
+    size_t n;
+    struct compared *list;                        /* tensors of both, in the order of the network */
+    int    equal;
+    f64    worst, tolerance;                      /* largest error of forward and gradient; 0: bounds decide */
+    bool   agree, same_start;
+    i64    first_step;                            /* where they part, from 1; 0: nowhere */
+    const char *first_layer, *verdict;
+    const struct compared *first;                 /* the tensor that shows it, or NULL */
+    int    n_loss;
+    f64   *gap, *allowed;                         /* of the loss, by step; allowed 0: not known */
+    f64    seed_gap, mean_gap;                    /* mean |difference| of the loss over steps: of two seeds, of a and b */
+    f64    speed;                                 /* how many times as fast as a b is; 0: not known */
+};
+void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y, f64 tolerance);
+
+/* ---- compare_out.c ----------------------------------------------------------------------------------------- */
+
+void compare_print(FILE *f, const struct comparison *c);
+/* comparison.json, which `jetcl report` reads: records first, then pairs. 0 or -1 + fail. */
+int  compare_json(FILE *f, const struct record *const *r, int n, const struct comparison *c, int pairs);
+
+#endif

@@ -1,0 +1,157 @@
+/* compare_out.c: a comparison as text and as JSON. */
+#include "study/compare.h"
+#include "log/files.h"
+#include <math.h>
+#include <stdlib.h>
+
+static const char *const kind_words[] = { "start", "forward", "gradient", "after" };
+
+/* ---- text ------------------------------------------------------------------------------------------------ */
+
+struct worst { int n, equal, beyond; const struct compared *most; };
+
+static f64 out_ratio(const struct compared *x) { return x->bound > 0 ? x->error / x->bound : x->error; }
+
+static struct worst out_worst(const struct comparison *c, enum record_kind kind, i64 step)
+{
+    struct worst w = { 0 };
+    for (size_t i = 0; i < c->n; i++) {
+        const struct compared *x = &c->list[i];
+        if (x->a->kind != kind || (kind == RECORD_AFTER && x->a->step != step))
+            continue;
+        w.n++;
+        w.equal += x->equal;
+        w.beyond += x->beyond;
+        if (!w.most || out_ratio(x) > out_ratio(w.most))
+            w.most = x;
+    }
+    return w;
+}
+
+static void out_line(FILE *f, const char *what, const struct worst *w)
+{
+    if (!w->n)
+        return;
+    fprintf(f, "  %-22s %5d %10d %8d", what, w->n, w->equal, w->beyond);
+    if (w->most->error > 0)
+        fprintf(f, "  %9.2g %9.2g %9.3g  %s", w->most->error, w->most->bound, w->most->ulps,
+                strchr(w->most->a->name, '/') + 1);
+    fputc('\n', f);
+}
+
+static void out_tensors(FILE *f, const struct comparison *c)
+{
+    fprintf(f, "\n  %-22s %5s %10s %8s  %9s %9s %9s\n", "", "all", "equal bits", "beyond", "error", "bound", "ulps");
+    static const char *const titles[] = { "initial values", "activations", "gradients" };
+    for (int k = RECORD_START; k < RECORD_AFTER; k++) {
+        struct worst w = out_worst(c, (enum record_kind)k, 0);
+        out_line(f, titles[k], &w);
+    }
+    i64 done = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const struct record_tensor *t = c->list[i].a;
+        char what[40];
+        if (t->kind != RECORD_AFTER || t->step <= done)
+            continue;
+        struct worst w = out_worst(c, RECORD_AFTER, done = t->step);
+        snprintf(what, sizeof what, "weights after %lld", (long long)t->step);
+        out_line(f, what, &w);
+    }
+}
+
+static void out_speed(FILE *f, const struct comparison *c)
+{
+    const struct record *r[] = { c->a, c->b };
+    char mem[24];
+    for (int i = 0; i < 2; i++)
+        if (r[i]->step_ms > 0) {
+            fprintf(f, "  %-16s %9.1f ms/step %9.1f images/s  start %.1f s  %s  %d launches", r[i]->label, r[i]->step_ms,
+                    r[i]->img_s, r[i]->start_s, text_bytes(mem, (f64)r[i]->memory), r[i]->launches);
+            fprintf(f, r[i]->joules > 0 ? "  %.2f J/step\n" : "\n", r[i]->joules);
+        }
+    fprintf(f, c->n && c->a->n_kernels ? "\n  %-16s %12s %12s %8s\n" : "", "ms by kernel file", c->a->label,
+            c->b->label, "ratio");
+    for (int i = 0; i < c->a->n_kernels; i++)
+        for (int k = 0; k < c->b->n_kernels; k++)
+            if (!strcmp(c->a->kernels[i].name, c->b->kernels[k].name))
+                fprintf(f, "  %-16s %12.3f %12.3f %8.2f\n", c->a->kernels[i].name, c->a->kernels[i].ms,
+                        c->b->kernels[k].ms, c->b->kernels[k].ms / MAX(c->a->kernels[i].ms, 1e-9));
+}
+
+void compare_print(FILE *f, const struct comparison *c)
+{
+    fprintf(f, "%s%s and %s%s: %s\n", say_bold(1), c->a->label, c->b->label, say_plain(1), c->verdict);
+    if (strcmp(c->a->program, c->b->program))
+        fprintf(f, "  made by %s and %s\n", c->a->program, c->b->program);
+    if (c->a->experiment[0] && c->b->experiment[0] && strcmp(c->a->experiment, c->b->experiment)
+        && !c->a->settings[0] && !c->b->settings[0])
+        fprintf(f, "  of two different experiments\n");
+    if (c->n)
+        out_tensors(f, c);
+    fputc('\n', f);
+    out_speed(f, c);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------------------ */
+
+static json_t *out_curve(const f64 *v, int n)
+{
+    json_t *j = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(j, json_number(v[i]));
+    return j;
+}
+
+static json_t *out_record(const struct record *r)
+{
+    json_t *kernels = json_array();
+    for (int i = 0; i < r->n_kernels; i++) {
+        const struct record_kernel *k = &r->kernels[i];
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:f, s:f, s:f}", "name", k->name, "launches", k->launches,
+                                                 "ms", k->ms, "gflops", k->gflops, "gb_s", k->gb_s));
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:o, s:o, s:o, s:o}",
+                     "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
+                     "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
+                     json_text(r->experiment), "precision", json_text(r->precision), "settings",
+                     json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
+                     "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
+                     "memory", (json_int_t)r->memory, "launches", r->launches, "kernels", kernels,
+                     "loss", out_curve(r->loss, r->n_loss), "loss_nudged", out_curve(r->nudged, r->n_nudged),
+                     "loss_reseeded", out_curve(r->reseeded, r->n_reseeded));
+}
+
+static json_t *out_pair(const struct comparison *c)
+{
+    json_t *tensors = json_array();
+    for (size_t i = 0; i < c->n; i++) {
+        const struct compared *x = &c->list[i];
+        json_array_append_new(tensors, json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:b, s:b}", "name",
+            json_text(strchr(x->a->name, '/') + 1), "kind", kind_words[x->a->kind], "step", (json_int_t)x->a->step,
+            "error", json_number(x->error), "bound", json_number(x->bound), "ulps", json_number(x->ulps),
+            "equal", (int)x->equal, "beyond", (int)x->beyond));
+    }
+    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "a", json_text(c->a->label),
+                     "b", json_text(c->b->label), "agree", (int)c->agree, "verdict", json_text(c->verdict), "first_step",
+                     (json_int_t)c->first_step, "first_layer", c->first_layer ? json_text(c->first_layer) : json_null(),
+                     "equal", c->equal, "worst", isfinite(c->worst) ? c->worst : 1e300, "speed", c->speed,
+                     "mean_gap", c->mean_gap, "seed_gap", c->seed_gap, "gap", out_curve(c->gap, c->n_loss),
+                     "allowed", out_curve(c->allowed, c->n_loss), "tensors", tensors);
+}
+
+int compare_json(FILE *f, const struct record *const *r, int n, const struct comparison *c, int pairs)
+{
+    json_t *records = json_array(), *all = json_array();
+    for (int i = 0; i < n; i++)
+        json_array_append_new(records, out_record(r[i]));
+    for (int i = 0; i < pairs; i++)
+        json_array_append_new(all, out_pair(&c[i]));
+    json_t *j = json_pack("{s:s, s:o, s:o}", "format", "jetcl comparison 1", "records", records, "pairs", all);
+    char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(j);
+    if (!text)
+        return fail(FAULT_RUN, "a comparison that is not valid JSON");
+    fprintf(f, "%s\n", text);
+    free(text);
+    return 0;
+}

@@ -1,0 +1,439 @@
+/* record.c: one device's part of a comparison. The first step is computed twice: once in a graph of its own that keeps
+ * every named activation and every gradient, and then, as all others, by the learner that trains. */
+#include "study/compare.h"
+#include "train/learner.h"
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+
+extern const char jetcl_git[];
+
+/* A run in the making: what is recorded (r NULL: only its loss and its weights), and with which change. */
+struct making {
+    struct record *r;
+    arena *a;
+    const struct record_options *o;
+    struct session e;
+    struct learner l;
+    loader *data;
+    const struct batch *held;
+    i64     next_epoch, left;                     /* of the loader: batches left of this epoch */
+    bool    nudge;
+    f64    *loss;
+    struct record *base;                          /* of a nudged run: r, whose bounds it widens */
+    f64     started;
+};
+
+/* ---- tensors --------------------------------------------------------------------------------------------- */
+
+static void record_add(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v, i64 count,
+                       f64 bound)
+{
+    struct record_tensor *t = arena_push(m->a, m->r->tensors, m->r->n, m->r->cap);
+    *t = (struct record_tensor){ .name = name, .kind = kind, .step = step, .count = count,
+                                 .n = MIN(count, m->o->keep), .bound = bound };
+    t->hash = hash_bytes(HASH_START, v, (size_t)count * 4) | 1;
+    t->v = arena_array(m->a, f32, MAX(1, t->n));
+    for (i64 i = 0; i < t->n; i++)
+        t->v[i] = v[record_index(i, t->n, count)];
+}
+
+/* How far values are from the base's: what one rounding of the weights at the start has become. */
+static void record_spread(struct record_tensor *t, const f32 *v, f64 unit)
+{
+    f64 gap = 0, size = 0;
+    for (i64 i = 0; i < t->n; i++) {
+        f64 x = t->v[i], d = v[record_index(i, t->n, t->count)] - x;
+        gap += d * d;
+        size += x * x;
+    }
+    t->bound = MAX(t->bound, 8 * (sqrt(gap / MAX(size, 1e-300)) + unit));
+}
+
+/* A value of this run: recorded, or held against the one it is the nudged twin of. */
+static void record_value(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v, i64 count,
+                         f64 bound)
+{
+    struct record_tensor *t = record_find(m->r, name);
+    if (!m->base && !t)
+        record_add(m, name, kind, step, v, count, bound);
+    else if (m->base && t && kind != RECORD_START)
+        record_spread(t, v, record_unit(m->base->precision));
+}
+
+/* Weights at the start (step 0) or after `step` steps. */
+static int record_weights(struct making *m, i64 step)
+{
+    params *p = m->e.p;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct param *x = &p->list[i];
+        const char *name = arena_printf(m->a, step ? "after.%lld/%s" : "start/%.0lld%s", (long long)step, x->name);
+        arena *scratch = arena_open("weights");
+        f32 *v = arena_array(scratch, f32, shape_count(x->shape));
+        int rc = params_read(p, x, v);
+        if (!rc)
+            record_value(m, name, step ? RECORD_AFTER : RECORD_START, step, v, shape_count(x->shape), 0);
+        arena_close(scratch);
+        if (rc)
+            return -1;
+    }
+    return 0;
+}
+
+/* Every weight one rounding up or down. */
+static int record_nudge(params *p)
+{
+    int rc = 0;
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        struct param *x = &p->list[i];
+        arena *a = arena_open("weights");
+        f32 *v = arena_array(a, f32, shape_count(x->shape));
+        rng r = rng_at(1, RNG_TEST, i, 0);
+        rc = params_read(p, x, v);
+        for (i64 k = 0; k < shape_count(x->shape); k++)
+            v[k] = v[k] ? nextafterf(v[k], rng_u32(&r) & 1 ? INFINITY : -INFINITY) : 0;
+        rc = rc || params_write(p, x, v) ? -1 : 0;
+        arena_close(a);
+    }
+    return rc;
+}
+
+/* ---- values ---------------------------------------------------------------------------------------------- */
+
+static f32 record_half(u16 h, enum dtype type)
+{
+    union { u32 u; f32 f; } v = { (u32)h << 16 };
+    if (type == BF16)
+        return v.f;
+    f64 m = h & 0x3ff, x;
+    int e = h >> 10 & 31;
+    x = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
+    return (f32)(h >> 15 ? -x : x);
+}
+
+int record_read(const node *n, f32 *v)
+{
+    if (n->type == F32)
+        return node_read(n, v);
+    arena *a = arena_open("values");
+    u16 *half = arena_array(a, u16, MAX(8, n->home.bytes / 2));
+    int rc = node_read(n, half);
+    for (i64 i = 0; i < node_count(n) && !rc; i++)
+        v[i] = record_half(half[i], n->type);
+    arena_close(a);
+    return rc;
+}
+
+/* ---- the first step, kept in parts ----------------------------------------------------------------------- */
+
+f64 record_roundings(const node *n)
+{
+    if (n->op->flags & OP_LEAF)
+        return 1;
+    f64 count = (f64)MAX(1, node_count(n)), own = 4;
+    if (n->op->macs)
+        own += n->op->macs(n) / count;
+    else if (n->n_in && !(n->op->flags & OP_ALIAS) && strcmp(n->op->name, "map"))
+        own += (f64)node_dim(n->in[0], -1) + (f64)node_count(n->in[0]) / count;
+    return own;
+}
+
+/* Relative error of each node by Higham and Mary (2019): roundings are as good as independent, so that k of them on the
+ * longest way to a value make about sqrt(k) units. Eight times that, for what is cancelled on the way. */
+static f64 *record_bounds(arena *a, const graph *g, f64 unit)
+{
+    f64 *way = arena_array(a, f64, g->n + 1);
+    for (size_t i = 0; i < g->n; i++) {
+        const node *n = g->nodes[i];
+        f64 before = 0;
+        for (int k = 0; k < n->n_in; k++)
+            before = MAX(before, way[n->in[k]->id]);
+        if (n->maker)
+            before = MAX(before, way[n->maker->id]);
+        way[n->id] = before + record_roundings(n);
+    }
+    for (size_t i = 0; i < g->n; i++)
+        way[i] = 8 * unit * sqrt(way[i]);
+    return way;
+}
+
+struct first { graph *g; node *images, *targets, *loss, **grads; struct nn m; struct feed feed; node **seen; };
+
+enum { LARGEST_TAP = 1 << 26 };                   /* bytes; attention of large images is left out */
+
+static int first_build(struct making *m, struct first *f)
+{
+    struct session *e = &m->e;
+    const struct spec *s = &e->s;
+    params *p = e->p;
+    f->g = graph_new(e->d);
+    f->g->half = model_precision(s);
+    f->m = (struct nn){ f->g, p, .train = true };
+    f->images = graph_input(f->g, "images", F32, model_images(s, m->l.part_size));
+    f->targets = graph_input(f->g, "targets", F32, SHAPE(m->l.part_size, s->model.classes));
+    graph_step(f->g);
+    node *logits = model_build(&f->m, s, f->images), **wrt = arena_array(f->g->a, node *, p->n);
+    f->loss = node_keep(op_mean(op_cross_entropy(logits, f->targets, (f32)s->augment.smoothing)));
+    nn_tap(&f->m, logits, "logits");
+    f->grads = arena_array(f->g->a, node *, p->n);
+    f->seen = arena_array(f->g->a, node *, f->m.n_taps);
+    for (size_t i = 0; i < p->n; i++)
+        wrt[i] = nn_node(&f->m, p->list[i].name);
+    model_grad(s, f->loss, wrt, (int)p->n, f->grads);
+    for (size_t i = 0; i < p->n && !f->g->complaint; i++)
+        if (f->grads[i])
+            f->grads[i] = simplify_place(f->grads[i], p->list[i].grad);
+    for (size_t i = 0; i < f->m.n_taps; i++) {
+        node *n = f->m.taps[i].n;
+        if (node_bytes(n) <= LARGEST_TAP)
+            f->seen[i] = node_keep(n->op->flags & (OP_ALIAS | OP_LEAF) ? op_copy(n) : n);
+    }
+    simplify_graph(f->g);
+    return graph_compile(f->g) || feed_open(&f->feed, e->d, f->images, m->l.parts == 1) ? -1 : 0;
+}
+
+static int first_keep(struct making *m, struct first *f)
+{
+    f64 *bound = record_bounds(f->g->a, f->g, record_unit(m->r->precision));
+    params *p = m->e.p;
+    for (size_t i = 0; i < f->m.n_taps; i++) {
+        const node *n = f->seen[i];
+        if (!n)
+            continue;
+        f32 *v = arena_array(f->g->a, f32, node_count(n));
+        if (record_read(n, v))
+            return -1;
+        record_value(m, arena_printf(m->a, "forward/%s", f->m.taps[i].name), RECORD_FORWARD, 1, v, node_count(n),
+                     bound[n->id]);
+    }
+    for (size_t i = 0; i < p->n; i++) {
+        const struct param *x = &p->list[i];
+        f32 *v = arena_array(f->g->a, f32, shape_count(x->shape));
+        if (!f->grads[i])
+            continue;
+        if (mem_read(m->e.d, x->grad, v))
+            return -1;
+        record_value(m, arena_printf(m->a, "gradient/%s", x->name), RECORD_GRADIENT, 1, v, shape_count(x->shape),
+                     bound[f->grads[i]->id]);
+    }
+    return 0;
+}
+
+static int record_first(struct making *m, const struct batch *b)
+{
+    struct first f = { 0 };
+    u64 seed = (u64)m->e.s.seed;
+    step_words w = { .u = { [STEP_SEED_LO] = (u32)seed, [STEP_SEED_HI] = (u32)(seed >> 32) } };
+    int rc = first_build(m, &f) || feed_batch(&f.feed, b, 0, m->l.part_size)
+             || mem_write_later(m->e.d, f.targets->home, b->soft_labels) || graph_set_step(f.g, &w) || graph_run(f.g)
+             || dev_finish(m->e.d) || first_keep(m, &f) ? -1 : 0;
+    for (int k = 0; k < m->e.p->n_slabs && !rc; k++)       // what learner_open left there
+        rc = mem_fill(m->e.d, m->e.p->slabs[k].grad, 0) || dev_finish(m->e.d) ? -1 : 0;
+    feed_close(&f.feed);
+    graph_free(f.g);
+    return rc;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------------------- */
+
+static const struct batch *record_batch(struct making *m, struct batch *made_up, arena *scratch, i64 step)
+{
+    if (!m->data) {
+        *made_up = feed_noise(scratch, &m->e.s, m->e.s.train.batch, (u64)m->e.s.seed + (u64)step * 1000003u);
+        return made_up;
+    }
+    if (!m->left) {
+        m->left = loader_batches(m->data);
+        loader_start(m->data, m->next_epoch++, 0);
+    }
+    m->left--;
+    return m->held = loader_next(m->data);
+}
+
+static bool record_due(const struct making *m, i64 step)
+{
+    return step == 1 || step == 10 || step == m->o->steps;
+}
+
+static int record_step(struct making *m, i64 step, f64 *busy)
+{
+    arena *scratch = arena_open("batch");
+    struct batch made_up;
+    f64 norm, per_epoch = m->data ? (f64)loader_batches(m->data) : 100, began;
+    const struct batch *b = record_batch(m, &made_up, scratch, step);
+    int rc = !b || (step == 1 && m->r && record_first(m, b)) ? -1 : 0;
+    began = clock_now();
+    f64 factor = schedule_factor(&m->e.s, step - 1, (i64)per_epoch);
+    rc = rc || learner_step(&m->l, b, factor) || learner_read(&m->l, &m->loss[step - 1], &norm) ? -1 : 0;
+    if (step == 1 && !rc && m->r && !m->base)
+        m->r->start_s = clock_now() - m->started;
+    else
+        *busy += clock_now() - began;
+    if (m->held)
+        loader_release(m->data, m->held);
+    m->held = NULL;
+    arena_close(scratch);
+    return rc || (m->r && record_due(m, step) && record_weights(m, step)) ? -1 : 0;
+}
+
+/* ---- time ------------------------------------------------------------------------------------------------ */
+
+/* Joules that the processors have used, where the kernel tells (RAPL); it wraps after hours. */
+static f64 record_joules(void)
+{
+    char path[512];
+    f64 sum = 0;
+    DIR *d = opendir("/sys/class/powercap");
+    for (struct dirent *x; d && (x = readdir(d));) {
+        unsigned long long v;
+        if (!text_starts(x->d_name, "intel-rapl:") || strchr(x->d_name + 11, ':'))
+            continue;
+        snprintf(path, sizeof path, "/sys/class/powercap/%.200s/energy_uj", x->d_name);
+        FILE *f = fopen(path, "r");
+        if (f && fscanf(f, "%llu", &v) == 1)
+            sum += 1e-6 * (f64)v;
+        if (f)
+            fclose(f);
+    }
+    if (d)
+        closedir(d);
+    return sum;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    f64 x = ((const struct record_kernel *)a)->ms, y = ((const struct record_kernel *)b)->ms;
+    return (x < y) - (x > y);
+}
+
+/* Adds a list's launches to r's kernels, by file; gflops and gb_s still as sums. */
+static int record_times(struct record *r, arena *a, launches *l)
+{
+    f64 *seconds = arena_array(a, f64, launches_count(l) + 1);
+    if (launches_time(l, seconds))
+        return -1;
+    for (int i = 0; i < launches_count(l); i++) {
+        const launch *k = launches_at(l, i);
+        int at = 0;
+        while (at < r->n_kernels && strcmp(r->kernels[at].name, k->file))
+            at++;
+        if (at == r->n_kernels)
+            r->kernels[r->n_kernels++].name = arena_printf(a, "%s", k->file);
+        r->kernels[at].launches++;
+        r->kernels[at].ms += 1e3 * seconds[i];
+        r->kernels[at].gflops += 1e-9 * k->flops;
+        r->kernels[at].gb_s += 1e-9 * k->bytes;
+    }
+    r->launches += launches_count(l);
+    return 0;
+}
+
+static int record_kernels(struct making *m)
+{
+    struct record *r = m->r;
+    r->kernels = arena_array(m->a, struct record_kernel, launches_count(m->l.g->list)
+                                                         + launches_count(m->l.optim.g->list) + 1);
+    if (record_times(r, m->a, m->l.g->list) || record_times(r, m->a, m->l.optim.g->list))
+        return -1;
+    for (int i = 0; i < r->n_kernels; i++) {
+        f64 seconds = MAX(1e-3 * r->kernels[i].ms, 1e-9);
+        r->kernels[i].gflops /= seconds;
+        r->kernels[i].gb_s /= seconds;
+    }
+    qsort(r->kernels, (size_t)r->n_kernels, sizeof *r->kernels, by_time);
+    return 0;
+}
+
+/* ---- whole runs ------------------------------------------------------------------------------------------ */
+
+static int record_open(struct making *m, const struct spec *s)
+{
+    m->started = clock_now();
+    bool data = *s->data.set;
+    struct spec with = *s;
+    if (!data && !with.model.classes)
+        with.model.classes = 10;
+    if (session_open(&m->e, &with, SESSION_TRAINS | (data ? SESSION_TRAIN_DATA : 0), NULL))
+        return -1;
+    if (m->nudge && record_nudge(m->e.p))
+        return -1;
+    if (data && !(m->data = loader_open(m->e.train, &m->e.train_options)))
+        return -1;
+    return learner_open(&m->l, &m->e.s, m->e.d, m->e.p);
+}
+
+static void record_close(struct making *m)
+{
+    learner_close(&m->l);
+    if (m->data)
+        loader_close(m->data);
+    session_close(&m->e);
+}
+
+static void record_identity(struct making *m)
+{
+    const struct dev_info *d = dev_info(m->e.d);
+    struct record *r = m->r;
+    struct spec s = m->e.s;
+    s.device = "";
+    r->device = arena_printf(m->a, "%s", d->name);
+    r->platform = arena_printf(m->a, "%s", d->platform);
+    r->driver = arena_printf(m->a, "%s, %s", d->driver, d->version);
+    r->program = arena_printf(m->a, "%s (%s)", JETCL_VERSION, jetcl_git);
+    r->experiment = arena_printf(m->a, "%016llx", (unsigned long long)spec_hash(&s));
+    r->batch = m->e.s.train.batch;
+}
+
+static int record_train(struct making *m)
+{
+    f64 busy = 0, joules = record_joules();
+    int rc = m->r && !m->base ? record_weights(m, 0) : 0;
+    for (i64 step = 1; step <= m->o->steps && !rc; step++) {
+        progress("%s: step %lld of %lld%s", m->o->label, (long long)step, (long long)m->o->steps,
+                 m->nudge ? ", weights one rounding off" : m->r ? "" : ", another seed");
+        rc = record_step(m, step, &busy);
+        if (stop_requested() && !rc)
+            rc = fail(FAULT_STOPPED, "stopped by a signal");
+    }
+    if (rc || !m->r || m->base)
+        return rc;
+    i64 timed = MAX(1, m->o->steps - 1);
+    m->r->step_ms = 1e3 * busy / (f64)timed;
+    m->r->img_s = busy > 0 ? (f64)(timed * m->r->batch) / busy : 0;
+    m->r->joules = MAX(0, record_joules() - joules) / (f64)m->o->steps;
+    m->r->memory = dev_mem_peak(m->e.d);
+    return record_kernels(m);
+}
+
+static int record_run(struct making *m, const struct spec *s)
+{
+    m->loss = arena_array(m->a, f64, m->o->steps);
+    int rc = record_open(m, s);
+    if (!rc && m->r && !m->base)
+        record_identity(m);
+    rc = rc || record_train(m) ? -1 : 0;
+    progress_done();
+    record_close(m);
+    return rc;
+}
+
+int record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o)
+{
+    struct making m = { .r = r, .a = a, .o = o };
+    *r = (struct record){ .label = o->label, .settings = o->settings ? o->settings : "", .steps = o->steps,
+                          .precision = s->train.precision == PRECISION_fp16 ? "fp16"
+                                       : s->train.precision ? "bf16" : "fp32" };
+    if (record_run(&m, s))
+        return -1;
+    r->loss = m.loss, r->n_loss = (int)o->steps;
+    if (!o->yardsticks)
+        return 0;
+    struct making nudged = { .r = r, .a = a, .o = o, .nudge = true, .base = r }, other = { .a = a, .o = o };
+    struct spec seeded = *s;
+    seeded.seed++;
+    if (record_run(&nudged, s) || record_run(&other, &seeded))
+        return -1;
+    r->nudged = nudged.loss, r->n_nudged = (int)o->steps;
+    r->reseeded = other.loss, r->n_reseeded = (int)o->steps;
+    return 0;
+}

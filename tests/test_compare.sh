@@ -1,0 +1,54 @@
+#!/bin/sh
+# test_compare.sh: `jetcl compare`: devices and settings number by number, records between machines, planted faults.
+build=${JETCL_BUILD:-build}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case $build in /*) ;; *) build=$here/$build ;; esac
+jetcl=$build/jetcl
+dir=$build/test_compare
+rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+
+"$jetcl" devices --json 2>/dev/null | grep -q '"kind": "cpu"' || { echo "skip compare no CPU device"; exit 0; }
+
+ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
+try() { # try NAME CODE 'stderr or stdout has' arguments...
+    name=$1 want=$2 text=$3; shift 3
+    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
+}
+
+# No data set: images are made up. The classes are then ten.
+cat > exp.yaml <<EOF
+name: small
+model: {arch: vit, image: 16, patch: 8, dim: 32, depth: 2, heads: 2, drop_path: off}
+train: {epochs: 10, batch: 16}
+schedule: {warmup_epochs: 1, by: step}
+EOF
+
+try "one device needs another" 2 "two devices" compare exp.yaml --device cpu
+try "its own twin has equal bits" 0 "equal bits in all" compare exp.yaml --device cpu,cpu --steps 11 --out twin
+try "and other kernels differ by rounding" 0 "no difference beyond rounding" \
+    compare exp.yaml --device cpu,cpu@plain --steps 11 --out plain
+for f in a.jetcmp b.jetcmp comparison.json; do [ -s "plain/$f" ]; ok $? "kept: $f"; done
+try "other weights are said at once" 5 "differs from the start" compare exp.yaml --device cpu --set-b seed=5 --steps 2
+try "a smaller tolerance" 5 "the tolerance is" compare exp.yaml --device cpu,cpu@plain --steps 2 --tolerance 1e-12
+try "another optimiser: the weights after the first step" 5 "differs from step 1 on" \
+    compare exp.yaml --device cpu --set-b optim.eps=1e-2 --steps 2
+
+# Between machines.
+try "a record" 0 "" compare exp.yaml --device cpu --steps 11 --record here.jetcmp
+try "and another" 0 "" compare exp.yaml --device cpu@plain --steps 11 --record there.jetcmp
+try "are compared anywhere" 0 "no difference beyond rounding" compare here.jetcmp there.jetcmp
+try "as JSON" 0 '"agree": true' compare here.jetcmp there.jetcmp --json
+head -c 3000 here.jetcmp > cut.jetcmp
+try "half a record" 3 "cut.jetcmp" compare here.jetcmp cut.jetcmp
+cp exp.yaml no.jetcmp
+try "no record at all" 3 "no.jetcmp" compare here.jetcmp no.jetcmp
+
+cp -r "$here/cl" bad
+# One gradient is 1 % too large: that of the attention's values, on a CPU.
+sed -i 's/one\[r\] = 1;/one[r] = 1.01f;/' bad/cpu/attention.cl
+grep -q '1.01f' bad/cpu/attention.cl; ok $? "a fault is planted"
+out=$(JETCL_CL=bad "$jetcl" compare exp.yaml --device cpu,cpu@plain --steps 2 2>&1); code=$?
+[ $code = 5 ] && has "$out" "differs from step 1 on, first in blocks.1.attn.qkv: gradient"
+ok $? "and named by its layer" "exit $code: $out"
