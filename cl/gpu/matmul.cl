@@ -41,6 +41,7 @@
 #define TK    8
 #endif
 #include "unroll.h"
+#include "join.h"
 #define TM    (GY * RM)
 #define TN    (GX * RN)
 #define ITEMS (GX * GY)
@@ -169,39 +170,6 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
             }                                                                                             \
         }                                                                                                 \
     }
-
-/* ---- split-K inside the product ------------------------------------------------------------------------ */
-
-/* What other groups wrote before they counted must be seen after. OpenCL C 1.2 has no word for it; the host asks
- * for JOINED only where one of these holds. */
-#if defined(__has_builtin)
-#if __has_builtin(__builtin_amdgcn_fence)
-#define FENCE __builtin_amdgcn_fence(__ATOMIC_SEQ_CST, "agent")
-#endif
-#endif
-#if !defined(FENCE) && (defined(__NV_CL_C_VERSION) || defined(__NVPTX__))
-#define FENCE __asm volatile("membar.gl;" ::: "memory")
-#endif
-#ifndef FENCE
-#define FENCE mem_fence(CLK_GLOBAL_MEM_FENCE)
-#endif
-
-/* Is this group the last of `splits` to come by? The same for all of its items. One split always is: barriers
- * stand in no branch. */
-static int last_to_come(volatile global int *counter, const int splits, local int *shared, const int id)
-{
-    FENCE;
-    barrier(CLK_GLOBAL_MEM_FENCE | CLK_LOCAL_MEM_FENCE);
-    if (id == 0) {
-        const int before = splits > 1 ? atomic_inc(counter) : 0;
-        if (splits > 1 && before == splits - 1)
-            *counter = 0;                     // for the next launch
-        *shared = before;
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    FENCE;
-    return *shared == splits - 1;
-}
 
 /* ---- the product --------------------------------------------------------------------------------------- */
 

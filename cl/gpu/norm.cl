@@ -2,6 +2,7 @@
  * row is read two or three times, from the cache after the first. Bound by memory.
  */
 #include "team.h"
+#include "join.h"
 
 /* mean, 1 / sqrt(var + eps) */
 static inline float2 statistics(__global const float *x, long n, float eps, __local float2 *shelf)
@@ -41,15 +42,19 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
  *
  *     dx[.., c], dw[c], db[c]  by item  c mod ITEMS
  *
- * `more` is added to dx, where there is some; dx may lie over x, g or more; parts is as cl/norm.cl has it.
+ * `more` is added to dx, where there is some; dx may lie over x, g or more; parts is as cl/norm.cl has it. Where
+ * the device joins (join.h), the last group adds the parts of all into sum_w and sum_b.
  */
 #define CHUNK (4 * TEAMS)
 
 __kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
                                    __global const float *more, __global float *dx, __global float *parts,
-                                   long rows, long cols, long block, long apart, float eps)
+                                   long rows, long cols, long block, long apart, float eps,
+                                   __global float *sum_to_w, __global float *sum_to_b,
+                                   volatile __global int *counter)
 {
     SHELF;
+    __local int before;
     __local float4 stats[CHUNK];
     __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
     const long begin = get_group_id(0) * block, last = min(rows, begin + block);
@@ -85,6 +90,19 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
             }
         }
         barrier(CLK_LOCAL_MEM_FENCE);             // the next chunk's rows take the place of these
+    }
+    const int joins = sum_to_w || sum_to_b, groups = get_num_groups(0);
+    if (!last_to_come(counter, joins ? groups : 1, &before, get_local_id(0)))
+        return;
+    for (long c = get_local_id(0); c < 2 * cols && joins; c += ITEMS) {
+        const long j = c % cols;
+        __global float *to = c < cols ? sum_to_w : sum_to_b;
+        volatile __global float *part = parts + (c < cols ? 0 : apart) + j;
+        float s = 0;
+        for (int p = 0; p < groups; p++)
+            s += part[p * cols];
+        if (to)
+            to[j] = s;
     }
 }
 

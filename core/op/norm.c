@@ -65,7 +65,7 @@ static void layernorm_emit(const node *n, launches *l)
  *
  *     parts    dw's (blocks cols), up to a multiple of 1024, then db's
  */
-struct grad_args { f32 eps; node *parts; };
+struct grad_args { f32 eps; node *parts, *sums[2]; /* of w and b, where the kernel itself adds the parts */ };
 
 static i64 blocks_of(i64 rows, i64 cols) { return CEIL_DIV(rows, block_of(rows, cols)); }
 static i64 apart_of(i64 rows, i64 cols)  { return ROUND_UP(blocks_of(rows, cols) * cols, (i64)1024); }
@@ -91,11 +91,27 @@ static void norm_grad_emit(const node *n, launches *l)
                  .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(parts), ARG_LONG(rows),
                            ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),
                            ARG_REAL(a->eps) } };
+    dev *d = launches_dev(l);
+    int c = 0;
+    while (k.args[c].kind != ARG_END)
+        c++;
+    if (dev_class(d) == DEV_GPU && dev_has_override(d, "norm")) {
+        for (int i = 0; i < 2; i++)
+            k.args[c++] = (arg)ARG_RANGE(a->sums[i] ? a->sums[i]->home : RANGE_NONE);
+        k.args[c] = (arg)ARG_RANGE(a->sums[0] ? dev_counters(d) : RANGE_NONE);
+    }
     grid_groups(l, &k, blocks_of(rows, cols), 1, 1);
     launch_add(l, &k);
 }
 
-/* layernorm_grad writes it. */
+static const char *sum_shape(const node *n, struct shape *out)
+{
+    *out = SHAPE(cols_of(n->in[0]));
+    return NULL;
+}
+
+/* layernorm_grad writes them. */
+static const op layernorm_sum_op = { "layernorm_sum", .shape = sum_shape };
 static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
                                .shape = same_shape, .emit = norm_grad_emit };
@@ -108,13 +124,21 @@ static void layernorm_vjp(node *n, node *g, node *dx[])
     const struct norm_args *a = n->args;
     node *x = n->in[0], *w = n->n_in > 1 ? n->in[1] : ones(x);
     i64 rows = rows_of(x), cols = cols_of(x);
-    dx[0] = node_new(&layernorm_grad_op, (&(struct grad_args){ a->eps, NULL }), g, x, w);
+    dx[0] = node_new(&layernorm_grad_op, (&(struct grad_args){ .eps = a->eps }), g, x, w);
     if (n->n_in == 1)
         return;
     node *parts = node_new(&layernorm_parts_op, NULL, x);
     parts->maker = dx[0];
     ((struct grad_args *)dx[0]->args)->parts = parts;
-    for (int i = 0; i < 2; i++) {
+    const dev *d = x->g->d;
+    bool joins = d && dev_class(d) == DEV_GPU && dev_has_override(d, "norm") && dev_info(d)->joins;
+    for (int i = 0; i < 2 && joins; i++) {
+        node *sum = node_new(&layernorm_sum_op, NULL, x);
+        sum->maker = dx[0];
+        ((struct grad_args *)dx[0]->args)->sums[i] = sum;
+        dx[1 + i] = op_reshape(sum, n->in[1 + i]->shape);
+    }
+    for (int i = 0; i < 2 && !joins; i++) {
         node *part = op_view(parts, i * apart_of(rows, cols), SHAPE(blocks_of(rows, cols), cols));
         dx[1 + i] = op_sum_to(part, n->in[1 + i]->shape);
     }
