@@ -8,11 +8,18 @@
 #define PUT(s, k, v) (s)[k] = (v)
 #define ROWS_UNROLLED _Pragma("unroll")
 #define AHEAD 0
+#ifdef CHANNELS                               // then neighbours' distance is part of an instruction
+#define FIX(c) c = CHANNELS;
+#else
+#define FIX(c)
+#endif
 #include "conv.h"
+#include "unroll.h"
 
 __kernel void depthwise(__global const float *x, __global const float *t, __global const float *bias,
                         __global float *y, int h, int w, int c, int rows, int biased)
 {
+    FIX(c)
     const long image = (long)get_global_id(2) * h * w * c;
     const int n = get_global_id(0), from = get_global_id(1) * rows, to = min(h, from + rows);
     if (n >= c)
@@ -25,17 +32,16 @@ __kernel void depthwise(__global const float *x, __global const float *t, __glob
 __kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts,
                              int h, int w, int c, int rows, int chunk)
 {
+    FIX(c)
     const long from = get_global_id(1) * chunk, to = min((long)rows, from + chunk);
     const int n = get_global_id(0);
     __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
     V sum[KH * KW + 1];
     if (n >= c)
         return;
-    for (int k = 0; k <= KH * KW; k++)
-        sum[k] = 0;
+    EACH(k, KH * KW + 1) sum[k] = 0;
     for (long r = from; r < to; r++)
         for (int j = 0; j < WIDTH(w); j += XB)
             tile_grad(x + n, g + n, sum, 1, r, j, h, WIDTH(w), c, rows);
-    for (int k = 0; k <= KH * KW; k++)
-        dw[k * c + n] = sum[k];
+    EACH(k, KH * KW + 1) dw[k * c + n] = sum[k];
 }

@@ -47,11 +47,19 @@ static int tile_width(const struct conv *k)
     return best;
 }
 
-static const char *defs(char out[128], const dev *d, const struct conv *k)
+/* `grad`: of the weights. A GPU's item has all of their sums in registers, so that its
+ * tile is narrow unless a row is one tile, whose borders are known. */
+static const char *defs(char out[128], const dev *d, const struct conv *k, bool grad)
 {
-    snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d",
-             (int)k->kh, (int)k->kw, tile_width(k), tile_width(k) == k->w,
-             dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+    const struct dev_info *i = dev_info(d);
+    bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "conv");
+    int width = tile_width(k), n;
+    if (gpu && grad && width != k->w)
+        width = 7;
+    n = snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, width,
+                 width == k->w, dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+    if (gpu)
+        snprintf(out + n, 128 - (size_t)n, i->cpu_kind ? " -DUNROLL=1" : " -DCHANNELS=%d", (int)k->c);
     return out;
 }
 
@@ -65,7 +73,7 @@ static void depthwise_emit(const node *n, launches *l)
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
     launch weights = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
-                    .defs = defs(text, d, &k), .bytes = 2 * (f64)node_bytes(w),
+                    .defs = defs(text, d, &k, false), .bytes = 2 * (f64)node_bytes(w),
                     .global = { (u64)ROUND_UP(node_count(w), 64) }, .local = { 64 },
                     .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->rotated) } };
     launch_add(l, &weights);
@@ -113,7 +121,7 @@ static void depthwise_grad_emit(const node *n, launches *l)
     i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
     char text[128];
     launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
-                    .label = n->name, .defs = defs(text, d, &k), .types = "xg",
+                    .label = n->name, .defs = defs(text, d, &k, true), .types = "xg",
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 2 * (f64)node_bytes(x),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] },
                     .local = { (u64)wg, 1 },
