@@ -30,3 +30,15 @@ for wrong in appel local=8 group=32 align=96 lanes=0 units=x; do
 done
 launches appel vit-t 2>&1 | grep -q "did you mean 'apple'" && echo "ok a near name is offered" \
     || echo "not ok a near name is offered"
+# most NAME FAKE MODEL: launches of a step; each costs about 5 us of the host. Fewer where groups may join their sums.
+most() {
+    n=$(launches "$2" "$3" | sed -n 's/^\([0-9]*\) launches, .* of the host.*/\1/p')
+    [ "${n:-0}" -gt 100 ] && [ "$n" -le "$1" ] && echo "ok $n launches a step of $3 as $2" \
+        || echo "not ok $n launches a step of $3 as $2, at most $1"
+}
+most 330 nvidia vit-t
+most 330 rdna vit-t
+most 330 arc vit-t
+most 430 apple vit-t
+most 640 nvidia v-jetmoe-t
+most 990 nvidia c-jetmoe-f

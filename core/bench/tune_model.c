@@ -50,7 +50,7 @@ static const struct kind kinds[] = {
         { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } },
           { "BLAS", { 1, 1 << 20 } } } } },
     { &attention_op, "attention", attention_key, attention_heads, 1, build_attention,
-      { { { "BLOCK", { 8192, 16384, 65536 } } }, { { 0 } } } },
+      { { { "BLOCK", { 8192, 16384, 65536 } } }, { { "ROWS", { 32, 64 } } } } },
 };
 
 /* ---- the shapes ---------------------------------------------------------------------------------------- */
@@ -270,6 +270,13 @@ static void set_rows(struct tuner *u, const struct job *j, const struct choice *
             dev_tune_set(u->d, j->kind->name, j->key, c[m].macro, now[m]);
 }
 
+/* On a GPU, does b's compiler keep more outside registers than a's? Then it is not even timed. */
+static bool spills(const dev *d, const struct trial *a, const struct trial *b)
+{
+    return dev_class(d) == DEV_GPU && !dev_info(d)->cpu_kind &&
+           launches_private(b->g->list) > launches_private(a->g->list);
+}
+
 /* One value against the best so far; takes its place when it wins. */
 static int try_value(struct tuner *u, const struct job *j, const char *what, struct trial *best,
                      struct tune_row *r, bool *won)
@@ -283,7 +290,9 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
         return 0;
     }
     int right = 1, rc = 0;
-    if (!same_launches(best->g->list, t.g->list)) {
+    if (spills(u->d, best, &t)) {
+        say(SAY_VERBOSE, "%s %s: %s spills registers", j->kind->name, j->key, what);
+    } else if (!same_launches(best->g->list, t.g->list)) {
         r->tried++;
         rc = race(best, &t, &got);
         *won = !rc && got.ratio < GAIN;

@@ -183,6 +183,9 @@ void      launch_add(launches *l, const launch *k);     /* copies k and the stri
 dev      *launches_dev(const launches *l);
 const char *launches_name(const launches *l);
 int       launches_count(const launches *l);
+/* The most memory that an item of a compiled list's kernels has outside registers, in bytes: what a compiler has
+ * spilled. 0 where drivers do not say. */
+u64       launches_private(const launches *l);
 const launch *launches_at(const launches *l, int i);
 /* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE)
  * with the kernel and the build log, whose lines read cl/FILE.cl:LINE. */

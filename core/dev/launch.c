@@ -26,6 +26,13 @@ void launches_free(launches *l)
 
 dev          *launches_dev(const launches *l)       { return l->d; }
 int           launches_count(const launches *l)     { return (int)l->n; }
+u64           launches_private(const launches *l)
+{
+    u64 most = 0;
+    for (size_t i = 0; i < l->n; i++)
+        most = l->e[i].kernel ? MAX(most, l->e[i].kernel->private_mem) : most;
+    return most;
+}
 const char   *launches_name(const launches *l)      { return l->name; }
 const launch *launches_at(const launches *l, int i) { return &l->e[i].k; }
 

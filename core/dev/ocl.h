@@ -93,6 +93,7 @@ struct kernel {                              /* an entry point of a program, loo
     u8              kinds[MAX_ARGS];         /* enum arg_kind of each; ARG_END where the driver is silent */
     bool            reads[MAX_ARGS];         /* const buffers: never written */
     u64             local_mem;               /* its own __local arrays */
+    u64             private_mem;             /* of an item, outside registers: spills and arrays */
     size_t          max_group, required[3];  /* required: reqd_work_group_size, or zeros */
 };
 struct program {

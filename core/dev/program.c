@@ -192,7 +192,7 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     }
     cl_int e;
     cl_uint args = 0;
-    cl_ulong local = 0;
+    cl_ulong local = 0, private = 0;
     cl_kernel cl = clCreateKernel(p->cl, name, &e);
     check(e != CL_INVALID_KERNEL_NAME, "%s has no kernel %s", p->label, name);
     if (ocl_check(name, e, "clCreateKernel"))
@@ -204,9 +204,11 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required,
                              NULL);
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_PRIVATE_MEM_SIZE, sizeof private, &private, NULL);
     k->max_group = MIN(k->max_group, d->info.max_group);       // a faked device's is smaller
     k->args = (int)args;
     k->local_mem = local;
+    k->private_mem = private;
     check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
           MAX_ARGS);
     for (int i = 0; i < k->args; i++) {

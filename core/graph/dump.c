@@ -48,6 +48,9 @@ void graph_dump_plan(const graph *g, FILE *f)
             text_bytes(b, (f64)p->unplanned));
 }
 
+/* What the host spends on a launch of most GPU drivers, in microseconds. */
+#define HOST_US 5
+
 void graph_dump_launches(const graph *g, FILE *f)
 {
     for (int i = 0; i < launches_count(g->list); i++) {
@@ -58,4 +61,6 @@ void graph_dump_launches(const graph *g, FILE *f)
                 (unsigned long long)MAX(1, k->global[2]), (unsigned long long)MAX(1, k->local[0]),
                 k->defs ? k->defs : "");
     }
+    int n = launches_count(g->list);
+    fprintf(f, "%d launches, %.1f ms of the host's time at %d us each\n", n, 1e-3 * HOST_US * n, HOST_US);
 }

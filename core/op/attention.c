@@ -103,11 +103,11 @@ static u64 room(i64 channels, i64 rows)
     return dtype_bytes(F32) * (u64)(channels * rows + 2 * KEYS * wide);
 }
 
-/* Rows of a group of twice as many items: 64 or 32; 0: neither fits this device. */
-static i64 block_rows(const dev *d, i64 channels)
+/* Rows of a group of twice as many items: at most `most`, 64 or 32; 0: neither fits this device. */
+static i64 block_rows(const dev *d, i64 channels, i64 most)
 {
     const struct dev_info *i = dev_info(d);
-    for (i64 rows = 64; rows >= 32; rows /= 2)
+    for (i64 rows = most; rows >= 32; rows /= 2)
         if (2 * rows <= i->max_group && room(channels, rows) <= i->local_mem)
             return rows;
     return 0;
@@ -123,8 +123,9 @@ static void add_blocks(const node *n, launches *l, launch *k)
 {
     struct sizes s = sizes_of(n);
     const struct dev_info *i = dev_info(n->g->d);
-    i64 rows = block_rows(n->g->d, s.d);
-    char defs[96];
+    char defs[96], key[64];
+    key_of(s, key);
+    i64 rows = block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
     snprintf(defs, sizeof defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1" : "",
              *i->wide ? " " : "", i->wide);
     int c = 0;
@@ -246,7 +247,7 @@ static bool has_kernels(const dev *dev, i64 channels)
     if (!dev || dev_class(dev) == DEV_NULL)
         return true;
     bool cpu = dev_class(dev) == DEV_CPU;
-    bool fits = cpu || block_rows(dev, channels);
+    bool fits = cpu || block_rows(dev, channels, 64);
     return fits && dev_has_override(dev, "attention");
 }
 

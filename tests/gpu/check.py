@@ -129,7 +129,7 @@ def read_limits():
     """[(kernel, targets, { column: least })] of limits.def's rows LIMIT(kernel, targets, column least ...)"""
     rows = []
     for line in open(os.path.join(HERE, "limits.def")):
-        m = re.match(r"LIMIT\(([\w*]+),\s*([\w*| ]+),\s*(.*)\)", line)
+        m = re.match(r"LIMIT\(([\w*\[\]0-9-]+),\s*([\w*| ]+),\s*(.*)\)", line)
         if m:
             rows.append((m[1], m[2].split("|"), {k: float(v) for k, v in (w.split() for w in m[3].split(","))}))
     return rows
