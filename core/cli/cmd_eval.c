@@ -1,8 +1,7 @@
 /* cmd_eval.c: how right a checkpoint is on a labelled set, over all and for each class. */
 #include "cli/cli.h"
-#include "train/learner.h"
+#include "study/analyse.h"
 #include "log/files.h"
-#include <jansson.h>
 
 /* ---- what is written ----------------------------------------------------------------------------------- */
 
@@ -21,51 +20,6 @@ static int eval_write_classes(const char *path, const struct session *e, const s
         fprintf(o.f, ",%lld,%.4f,%.6f,%.6f,%.6f\n", (long long)c.images, 100 * c.recall, c.precision, c.recall, c.f1);
     }
     return file_commit(&o);
-}
-
-static int eval_write_matrix(const char *path, const struct session *e, const struct scores *s)
-{
-    struct file_out o;
-    if (file_begin(&o, path))
-        return -1;
-    fprintf(o.f, "truth");
-    for (int j = 0; j < s->classes; j++) {
-        fputc(',', o.f);
-        csv_text(o.f, eval_class(e, j));
-    }
-    for (int i = 0; i < s->classes; i++) {
-        fputc('\n', o.f);
-        csv_text(o.f, eval_class(e, i));
-        for (int j = 0; j < s->classes; j++)
-            fprintf(o.f, ",%lld", (long long)s->confusion[(i64)i * s->classes + j]);
-    }
-    fputc('\n', o.f);
-    return file_commit(&o);
-}
-
-/* Rows are the truth: the darker a square, the larger its share of its row. White rows have no images. */
-static int eval_draw_matrix(const char *path, const struct scores *s)
-{
-    arena *a = arena_open("confusion matrix");
-    int cell = MAX(1, MIN(32, 640 / s->classes)), side = cell * s->classes;
-    struct image m = { 0 };
-    int rc = image_room(a, &m, side, side);
-    for (int y = 0; !rc && y < side; y++) {
-        const i64 *row = s->confusion + (i64)(y / cell) * s->classes;
-        i64 images = 0;
-        for (int j = 0; j < s->classes; j++)
-            images += row[j];
-        for (int x = 0; x < side; x++) {
-            f64 share = images ? (f64)row[x / cell] / (f64)images : 0;
-            u8 *to = m.rgb + 3 * ((size_t)y * (size_t)side + (size_t)x);
-            to[0] = (u8)(255 - 247 * share);
-            to[1] = (u8)(255 - 207 * share);
-            to[2] = (u8)(255 - 148 * share);
-        }
-    }
-    rc = rc || image_save_png(path, &m) ? -1 : 0;
-    arena_close(a);
-    return rc;
 }
 
 static int eval_save_logits(const char *path, const struct session *e, const struct scores *s)
@@ -90,7 +44,7 @@ static int eval_write_files(struct cli *c, const struct session *e, const struct
     for (int i = 0; i < c->n_given; i++) {
         const char *path = c->given[i].value, *name = c->given[i].name;
         bool matrix = !strcmp(name, "confusion"), png = text_ends(path, ".png");
-        if (matrix && (png ? eval_draw_matrix(path, s) : eval_write_matrix(path, e, s)))
+        if (matrix && (png ? confusion_png(path, s) : confusion_csv(path, s, data_class_names(e->eval))))
             return -1;
         if (!strcmp(name, "per-class") && eval_write_classes(path, e, s))
             return -1;

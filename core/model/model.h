@@ -45,7 +45,8 @@ f32         model_rate(const struct spec *s, f64 last, int block);
 /* The network of s->model on normalised images. Taps, to look inside (nn_find_tap): of every
  * block "block.<i>" (what it gives, as (b c h w) from a ConvNeXt), "<block>.norm2" (what its MLP reads, of a
  * ConvNeXt too) and "<block>.mlp" (what its MLP gives); for recycling "<block>.attn.proj.in" and
- * "<block>.mlp.act"; of MoE layers "<block>.mlp.dispatch" (b n e s) and "<block>.mlp.combine" (b n (e s)). */
+ * "<block>.mlp.act"; of MoE layers "<block>.mlp.dispatch" (b n e s), "<block>.mlp.combine" (b n (e s)) and
+ * "<block>.mlp.experts" (e b s d), what each expert gives; of a ViT "<block>.attn.qkv" (b n 3d). */
 node *model_build(struct nn *m, const struct spec *s, node *images);
 
 /* grad_build of a loss over the network, as train.recompute says. */
@@ -137,7 +138,8 @@ struct moe {
 };
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
 bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
-/* (b n d) -> (b n d). Random tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and
+/* (b n d) -> (b n d). For analysis "silence" (e 1 1), given by nn_give, multiplies what experts give. Random tensors
+ * (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and
  * after "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
 

@@ -164,6 +164,15 @@ static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l
     return op_reshape(op_mul(op_reshape(y, SHAPE(z.e, z.b, z.s * z.d)), mask), y->shape);
 }
 
+/* For whoever looks: "silence" (e 1 1), where given, multiplies what each expert says; the tap is (e b s d). */
+static node *expert_seen(struct nn *m, node *y, struct sizes z)
+{
+    node *mask = nn_mask(m, "silence", SHAPE(z.e, 1, 1), 1, 0);
+    y = mask ? op_mul(y, mask) : y;
+    nn_tap(m, op_reshape(y, SHAPE(z.e, z.b, z.s, z.d)), "experts");
+    return y;
+}
+
 /* ---- routing ------------------------------------------------------------------------------------------- */
 
 /* Heads apart: (b n (h k)) -> ((h b) n k), and back. One head: nothing moves. */
@@ -314,6 +323,7 @@ node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x
     slot = op_transpose(op_reshape(slot, SHAPE(z.h, z.b, z.e, z.s, z.k)), 2, 1, 3, 0, 4); /* e b s h k      */
     slot = op_reshape(slot, SHAPE(z.e, z.b * z.s, z.d));
     node *y = expert_drop(m, s, l, all_experts(m, s, l, slot), z);                      /* e (b s) d        */
+    y = expert_seen(m, y, z);
     y = op_transpose(op_reshape(y, SHAPE(z.e, z.b, z.s, z.h, z.k)), 3, 1, 0, 2, 4);     /* h b e s k        */
     y = op_matmul(w.comb, op_reshape(y, SHAPE(z.h * z.b, z.e * z.s, z.k)), 0);          /* (h b) n k        */
     return merge_heads(y, z);

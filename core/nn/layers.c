@@ -124,7 +124,7 @@ node *nn_scale(struct nn *m, node *x, const char *name, f32 start)
 node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias)
 {
     i64 d = node_dim(x, -1);
-    node *qkv = nn_linear(m, x, "qkv", 3 * d, qkv_bias);                               /* b n (3 h d)       */
+    node *qkv = nn_tap(m, nn_linear(m, x, "qkv", 3 * d, qkv_bias), "qkv");             /* b n (3 h d)       */
     node *y = nn_tap(m, op_attention(qkv, heads), "proj.in");                          /* b n (h d)         */
     return nn_linear(m, y, "proj", d, true);                                           /* b n d             */
 }

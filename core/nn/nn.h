@@ -105,7 +105,7 @@ node *nn_layernorm(struct nn *m, node *x, const char *name, f32 eps);
 node *nn_dropout(struct nn *m, node *x, const char *name, i64 together, f32 rate);
 node *nn_drop_path(struct nn *m, node *x, const char *name, f32 rate);
 node *nn_scale(struct nn *m, node *x, const char *name, f32 start);                /* x gamma, per channel */
-node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);               /* tap "proj.in" */
+node *nn_attention(struct nn *m, node *x, int heads, bool qkv_bias);               /* taps "qkv", "proj.in" */
 /* fc2(act(fc1(x))); tap "act". grn: global response normalisation after it (Woo et al. 2023). */
 node *nn_mlp(struct nn *m, node *x, i64 hidden, node *(*act)(node *), bool grn);
 /* Mean over tokens from `skip` on, (b n d) -> (b d). If x is a residual stream plus a branch, the branch's
