@@ -16,7 +16,7 @@ struct cli;
 struct cli_option { const char *name, *value, *help; };
 
 /* Shared options a command may ask for besides those every command has. */
-enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16 };
+enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16, TAKES_PRECISION = 32 };
 
 struct command {
     const char *name, *summary, *usage;    /* usage: "train EXP.yaml [options]" */
@@ -42,7 +42,7 @@ struct cli {
     bool         json, dry_run, force;
     const char  *out;                      /* --out, or NULL */
     const char  *resume;                   /* NULL: not asked; "": the newest; else a checkpoint or run */
-    struct spec_set  *sets;                /* --set, --device, --seed, --threads in this order of strength */
+    struct spec_set  *sets;                /* --set, --device, --seed, --threads, --precision in this order of strength */
     int               n_sets;
     struct cli_given *given;               /* the command's own options */
     int               n_given;

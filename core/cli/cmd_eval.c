@@ -154,4 +154,4 @@ static const struct cli_option options[] = {
 const struct command eval_cmd = {
     "eval", "accuracy of a checkpoint on labelled images", "eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT [options]",
     { "jetcl eval runs/demo/latest", "jetcl eval best.safetensors --data photos/ --per-class classes.csv" },
-    options, TAKES_JSON, eval_run };
+    options, TAKES_JSON | TAKES_PRECISION, eval_run };

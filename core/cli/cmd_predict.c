@@ -157,4 +157,4 @@ const struct command predict_cmd = {
     "predict RUN|CHECKPOINT|EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
     { "jetcl predict runs/demo/latest cat.jpg",
       "jetcl predict best.safetensors photos/ --top 5 --json" },
-    options, TAKES_JSON, predict_run };
+    options, TAKES_JSON | TAKES_PRECISION, predict_run };

@@ -264,4 +264,4 @@ const struct command probe_cmd = {
     "probe --weights W --input X --out Y MODEL.yaml [options]",
     { "jetcl probe --weights w.safetensors --input x.safetensors --grads --out y.safetensors model.yaml",
       "jetcl probe --weights w.pth --input x.safetensors --activations --out y.safetensors model.yaml" },
-    options, TAKES_FILE, probe_run };
+    options, TAKES_FILE | TAKES_PRECISION, probe_run };

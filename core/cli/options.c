@@ -28,6 +28,8 @@ const struct shared_option cli_shared[] = {
     { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "number of host threads" }, 0 },
+    { 0,   { "precision", "P", "store activations as fp32, bf16 or fp16; the same as --set train.precision=P" },
+      TAKES_PRECISION },
     { 'o', { "out", "DIR", "write results to DIR; default: a new folder in runs/" }, TAKES_OUT },
     { 'o', { "out", "FILE", "write to FILE" }, TAKES_FILE },
     { 0,   { "resume", "[CKPT]", "continue the run, or from this checkpoint" }, TAKES_RESUME },
@@ -125,6 +127,7 @@ static int set_shared(struct cli *c, struct general *g, const char *name, const 
     else if (!strcmp(name, "device"))      g->devices = options_listed(c->arena, g->devices, value);
     else if (!strcmp(name, "seed"))        g->seed = value;
     else if (!strcmp(name, "threads"))     g->threads = value;
+    else if (!strcmp(name, "precision"))   g->precision = value;
     else if (!strcmp(name, "out"))         c->out = value;
     else if (!strcmp(name, "resume"))      c->resume = value ? value : "";
     else if (!strcmp(name, "force"))       c->force = true;
@@ -154,7 +157,7 @@ int options_read(struct cli *c, struct general *g, int argc, char **argv)
 {
     struct options o;
     collect_options(&o, c->command);
-    c->sets = arena_array(c->arena, struct spec_set, argc + 3);
+    c->sets = arena_array(c->arena, struct spec_set, argc + 4);
     c->given = arena_array(c->arena, struct cli_given, argc + 1);
     opterr = 0;
     for (int code; (code = getopt_long(argc, argv, o.letters, o.list, NULL)) != -1;) {
@@ -175,6 +178,8 @@ int options_read(struct cli *c, struct general *g, int argc, char **argv)
         add_set(c, "--seed", arena_printf(c->arena, "seed=%s", g->seed));
     if (g->threads)
         add_set(c, "--threads", arena_printf(c->arena, "threads=%s", g->threads));
+    if (g->precision)
+        add_set(c, "--precision", arena_printf(c->arena, "train.precision=%s", g->precision));
     c->operands = argv + optind;
     c->n = argc - optind;
     return 0;

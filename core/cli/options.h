@@ -9,7 +9,7 @@ extern const struct shared_option cli_shared[];
 extern const int                  cli_shared_count;
 
 /* What the shared options say besides the fields of struct cli. */
-struct general { struct say_options say; const char *devices, *seed, *threads; bool help; };
+struct general { struct say_options say; const char *devices, *seed, *threads, *precision; bool help; };
 
 /* Reads the options of c->command; argv[0] is its name. 0, or -1 + fail(FAULT_USAGE). */
 int  options_read(struct cli *c, struct general *g, int argc, char **argv);

@@ -41,16 +41,28 @@ static bool types_able(const node *n, const struct policy *p)
     return p && (!*p->file || dev_has_types(n->g->d, p->file));
 }
 
-/* What node n, number `id`, makes of operand k: a letter of precision.def. */
-static char types_kind(const struct types *t, const node *n, int id, int k)
+/* What the policy makes of operand k of n: a letter of precision.def. */
+static char policy_kind(const struct types *t, const node *n, int k)
 {
-    const struct policy *p = t->policy[id];
+    const struct policy *p = t->policy[n->id];
     const struct matmul_args *m = n->args;
-    if (!t->able[id])
+    if (!p)
         return 'F';
-    if (n->op == &matmul_op && k && (k == m->residual || k == m->factor))
-        return 'R';
+    if (n->op == &matmul_op && k > 1)
+        return k == m->bias ? 'F' : 'R';
     return p->operands[MIN(k, (int)strlen(p->operands) - 1)];
+}
+
+/* The same of its kernels: n's type is known. */
+static char types_kind(const struct types *t, const node *n, int k)
+{
+    if (n->op->flags & OP_ALIAS)
+        return 'A';
+    if (!t->able[n->id])
+        return 'F';
+    if (n->op == &matmul_op && !k && (dtype_half(n->type) || dtype_half(n->in[1]->type)))
+        return 'H';                               // a few texts serve all products: each takes seconds to compile
+    return policy_kind(t, n, k);
 }
 
 /* Readers are counted before anything is decided, from the last on: a view is read as what reads it. */
@@ -60,7 +72,7 @@ static void find_wanted(struct types *t)
         const node *n = t->g->nodes[i];
         bool alias = n->op->flags & OP_ALIAS;
         for (int k = 0; k < n->n_in && !n->maker; k++)
-            t->wanted[n->in[k]->id] |= alias ? t->wanted[i] : types_kind(t, n, (int)i, k) != 'F';
+            t->wanted[n->in[k]->id] |= alias ? t->wanted[i] : policy_kind(t, n, k) != 'F';
         if (alias && n->wide && node_count(n) == node_count(n->in[0]))
             n->in[0]->wide = true;
     }
@@ -115,8 +127,8 @@ static void types_visit(struct types *t, node *n)
     bool alias = n->op->flags & OP_ALIAS;
     if (!alias && types_small(t, n) && t->able[n->id])
         n->type = t->g->half;
-    for (int k = 0; k < n->n_in && !n->maker; k++)
-        n->in[k] = types_operand(t, n, n->in[k], alias ? 'A' : types_kind(t, n, n->id, k));
+    for (int k = n->n_in; k-- > 0 && !n->maker;)
+        n->in[k] = types_operand(t, n, n->in[k], types_kind(t, n, k));
     if (alias)
         n->type = n->in[0]->type;
     types_append(t, n);

@@ -163,6 +163,8 @@ void product_emit(launches *l, const struct product *given, const char *label)
     }
     if (!p.other.r.mem)
         p.other.type = p.c.type;                  // kernels read C, or what is added to it, by one pointer
+    if (!p.side.r.mem)
+        p.side.type = p.c.type;                   // one text less to compile
     check_product(d, &p);
     struct cut c = product_cut(d, &p);
     if (wants_blas(d, &p)) {
