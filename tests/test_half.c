@@ -68,6 +68,70 @@ static void finish(struct run *r)
 
 static const char *const precisions[] = { "bf16", "fp16" };
 
+/* ---- rounding ------------------------------------------------------------------------------------------ */
+
+/* x to the nearest value of the type, ties to even, subnormals and overflow included. */
+static f32 rounded(f32 x, enum dtype t)
+{
+    int digits = t == F16 ? 11 : 8, least = t == F16 ? -13 : -125, e;
+    f64 most = t == F16 ? 65520 : ldexp(511, 119);
+    if (!isfinite(x))
+        return x;
+    frexp((f64)x, &e);
+    f64 quantum = ldexp(1, MAX(e, least) - digits);
+    return fabs((f64)x) >= most ? copysignf(INFINITY, x) : (f32)(nearbyint((f64)x / quantum) * quantum);
+}
+
+enum { VALUES = 4099 };                           /* rows of 16 and a rest */
+
+/* Any bits, every exponent; values half way between two of the type, and their neighbours. */
+static void fill_values(f32 *x, enum dtype t)
+{
+    rng r = rng_at(9, RNG_TEST, 0, 0);
+    for (int i = 0; i < VALUES; i++) {
+        u32 bits = rng_u32(&r), low = t == F16 ? 0x1fff : 0xffff;
+        if (t == F16 && i % 3)                    // in its range
+            bits = (bits & 0x807fffff) | (100 + bits % 45) << 23;
+        if (i % 4 == 1)
+            bits = (bits & ~low) + low / 2 + (u32)(i / 4 % 3);
+        memcpy(&x[i], &bits, sizeof bits);
+    }
+    x[0] = 65519.9f, x[1] = 65520, x[2] = -INFINITY, x[3] = NAN, x[4] = -0.0f, x[5] = 0x1p-25f, x[6] = 0x1.8p-24f;
+}
+
+static void round_on(dev *d, enum dtype t)
+{
+    static f32 x[VALUES], y[VALUES];
+    graph *g = graph_new(d);
+    g->half = t;
+    node *in = graph_input(g, "x", F32, SHAPE(VALUES)), *half = node_keep(op_copy(in));
+    node_keep(op_copy(half));
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    assert_true(half->type == t);
+    fill_values(x, t);
+    assert_int_equal(node_write(in, x) || graph_run(g) || node_read(half, y), 0);
+    for (int i = 0; i < VALUES; i++) {
+        f32 want = rounded(x[i], t);
+        if (!(isnan(want) ? isnan(y[i]) : y[i] == want && signbit(y[i]) == signbit(want)))
+            fail_msg("%s: %a became %a, want %a", dtype_name(t), (f64)x[i], (f64)y[i], (f64)want);
+    }
+    graph_free(g);
+}
+
+static void test_rounding(void **state)
+{
+    (void)state;
+    dev *other = dev_open(NULL);                  // one element at a time
+    assert_non_null(other);
+    dev_force_class(other, DEV_GPU);
+    for (enum dtype t = F16; t <= BF16; t++) {
+        round_on(device, t);
+        round_on(other, t);
+    }
+    dev_close(other);
+}
+
 /* ---- values -------------------------------------------------------------------------------------------- */
 
 static int half_nodes(const graph *g)
@@ -274,7 +338,7 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_models), cmocka_unit_test(test_overflow), cmocka_unit_test(test_underflow),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_models), cmocka_unit_test(test_overflow), cmocka_unit_test(test_underflow),
         cmocka_unit_test(test_growth), cmocka_unit_test(test_bias), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_resume) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });

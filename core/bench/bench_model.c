@@ -7,11 +7,15 @@
 #include <sys/resource.h>
 
 #define PLAIN   "drop_path: off"
+#define BF16_   "train: {precision: bf16}"
 #define ROUTING "dropout: off, expert_drop: off"
 const struct bench_model bench_models[] = {
     { "vit_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN "}", 32 },
     { "moe_t",   "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN ", "
                  "moe: {layers: [6, 7, 8, 9, 10, 11], " ROUTING "}}", 32 },
+    { "vit_t_bf16", "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN "}\n" BF16_, 32 },
+    { "moe_t_bf16", "model: {arch: vit_tiny_patch16_224, classes: 1000, " PLAIN ", "
+                    "moe: {layers: [6, 7, 8, 9, 10, 11], " ROUTING "}}\n" BF16_, 32 },
     { "vit_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, "
                  PLAIN "}", 128 },
     { "moe_s32", "model: {arch: vit, image: 32, patch: 4, dim: 96, depth: 6, heads: 3, classes: 10, "
