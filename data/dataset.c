@@ -272,8 +272,8 @@ static void say_passed_over(const dataset *d)
 {
     const char *what = data_passed_over(d->a, d);
     if (*what)
-        say(SAY_NORMAL, "%s%s%s: passed over %s", d->root, *d->root ? "/" : "", *d->split ? d->split : "images",
-            what);
+        say(SAY_NORMAL, "%s%s%s: passed over %s", d->root, *d->root ? "/" : "",
+            *d->split ? d->split : "images", what);
 }
 
 dataset *data_open(const struct data_options *o)

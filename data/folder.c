@@ -94,7 +94,8 @@ const char *data_passed_over(arena *a, const dataset *d)
     for (size_t i = 0; i < d->empty.n && i <= MOST; i++) {
         const char *join = !*text ? "" : i ? ", " : "; ", *what = i ? "" : "classes without a file: ";
         char shown[512];
-        text = arena_printf(a, "%s%s%s%s", text, join, what, i < MOST ? path_shown(shown, d->empty.v[i]) : "...");
+        text = arena_printf(a, "%s%s%s%s", text, join, what,
+                            i < MOST ? path_shown(shown, d->empty.v[i]) : "...");
     }
     return text;
 }
@@ -217,8 +218,10 @@ static int add_class(dataset *d, const char *name, i32 label, i64 *n)
         return -1;
     *n = (i64)w.files.n;
     if (!w.files.n && w.passed.n)
-        return fail(FAULT_DATA, "%s/%s: no image in it that can be read, but %s (JPEG, PNG, GIF, WebP and BMP "
-                    "are read)", d->root, path_shown(shown, path), passed_text(d->a, &w.passed));
+        return fail(FAULT_DATA,
+                    "%s/%s: no image in it that can be read, but %s (JPEG, PNG, GIF, WebP and BMP "
+                    "are read)",
+                    d->root, path_shown(shown, path), passed_text(d->a, &w.passed));
     pass_on(&d->passed, &w.passed);
     names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
@@ -302,13 +305,16 @@ int set_open_folder(dataset *d, const struct data_options *o)
             names_add(d->a, &d->empty, slice_of(here.v[i]));
     }
     if (!classes)
-        return fail(FAULT_DATA, "%s/%s: no class folders with images in it%s (images belong in <split>/<class>/)",
+        return fail(FAULT_DATA,
+                    "%s/%s: no class folders with images in it%s (images belong in <split>/<class>/)",
                     d->root, d->split, beside ? ", but images themselves" : "");
     set_classes(d, names, classes);
     return 0;
 }
 
 const struct data_set folder_set = {
-    .name = "folder", .help = "any <split>/<class>/<image>, JPEG, PNG, GIF, WebP or BMP", .open = set_open_folder,
+    .name = "folder",
+    .help = "any <split>/<class>/<image>, JPEG, PNG, GIF, WebP or BMP",
+    .open = set_open_folder,
     IMAGENET_PIXELS,
 };

@@ -65,8 +65,10 @@ static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct 
                   node **out)
 {
     graph *g = y->g;
-    struct sweep s = { g, arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), graph_data(g), g->n, spans,
-                       n_spans, arena_array(g->a, node *, g->n) };
+    struct sweep s = {
+        g,       arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), graph_data(g), g->n, spans,
+        n_spans, arena_array(g->a, node *, g->n)
+    };
     mark(&s, wrt, n);
     s.adjoint[y->id] = adjoint;
     for (size_t i = s.n; i-- > 0 && !g->complaint;)

@@ -14,7 +14,10 @@ static _Thread_local bool        own;                      /* a thread of ours *
 static _Thread_local const char *inside, *with;            /* it is in this call of the driver, for this */
 static char last[128], hint[1024];                         /* the kernel it was last given, and how to help */
 
-static const char *crash_name(int sig) { return sig == SIGSEGV ? "SIGSEGV" : sig == SIGBUS ? "SIGBUS" : "SIGABRT"; }
+static const char *crash_name(int sig)
+{
+    return sig == SIGSEGV ? "SIGSEGV" : sig == SIGBUS ? "SIGBUS" : "SIGABRT";
+}
 
 static _Noreturn void crash_end(const char *text, enum fault fault)
 {
@@ -30,8 +33,8 @@ static void crash_handler(int sig, siginfo_t *info, void *context)
     const char *path = sig == SIGBUS ? file_mapped_at(info->si_addr) : NULL;
     (void)context;
     if (path) {
-        snprintf(text, sizeof text, "jetcl: %s: the file became shorter, or could not be read, while it was in use\n",
-                 path);
+        snprintf(text, sizeof text,
+                 "jetcl: %s: the file became shorter, or could not be read, while it was in use\n", path);
         crash_end(text, FAULT_DATA);
     }
     if (own && !inside) {                                  // ours: as without this handler
@@ -41,10 +44,11 @@ static void crash_handler(int sig, siginfo_t *info, void *context)
         return;
     }
     if (inside)
-        snprintf(text, sizeof text, "jetcl: the device's driver crashed (%s) in %.*s, %s%s\n", crash_name(sig),
-                 (int)strcspn(inside, "("), inside, with, hint);
+        snprintf(text, sizeof text, "jetcl: the device's driver crashed (%s) in %.*s, %s%s\n",
+                 crash_name(sig), (int)strcspn(inside, "("), inside, with, hint);
     else
-        snprintf(text, sizeof text, "jetcl: the device's driver crashed (%s) on a thread of its own, after kernel %s%s\n",
+        snprintf(text, sizeof text,
+                 "jetcl: the device's driver crashed (%s) on a thread of its own, after kernel %s%s\n",
                  crash_name(sig), last[0] ? last : "none", hint);
     crash_end(text, FAULT_DEVICE);
 }

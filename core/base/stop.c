@@ -52,7 +52,9 @@ static void stop_unwatched(int sig)
         say_error("jetcl: stopped by SIG%s before anything was saved", name);
         stop_now(sig);
     }
-    say_error("jetcl: stopped by SIG%s; what was saved before is complete: --resume, or table again, continues", name);
+    say_error(
+        "jetcl: stopped by SIG%s; what was saved before is complete: --resume, or table again, continues",
+        name);
     file_drop_unfinished();
     _exit(FAULT_STOPPED);
 }

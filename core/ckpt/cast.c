@@ -61,7 +61,10 @@ static void cast_close(ckpt *c) { ckpt_close(c->inner); }
 static const struct format cast_format = { "cast", "", .read = cast_read, .drop = cast_drop,
                                            .close = cast_close };
 
-static bool cast_is_real(enum ckpt_type t) { return t == CKPT_F64 || t == CKPT_F32 || t == CKPT_F16 || t == CKPT_BF16; }
+static bool cast_is_real(enum ckpt_type t)
+{
+    return t == CKPT_F64 || t == CKPT_F32 || t == CKPT_F16 || t == CKPT_BF16;
+}
 
 ckpt *ckpt_cast(ckpt *c, enum ckpt_type to)
 {

@@ -25,7 +25,8 @@ static const char *mistaken(const struct file_map *m)
             return known[i].what;
     if (m->n > 262 && !memcmp(m->p + 257, "ustar", 5))
         return "a tar archive: unpack it first";
-    return m->n ? "not a checkpoint that jetcl can read (safetensors, PyTorch .pth, .npz)" : "the file is empty";
+    return m->n ? "not a checkpoint that jetcl can read (safetensors, PyTorch .pth, .npz)"
+                : "the file is empty";
 }
 
 static int open_as(ckpt *c)

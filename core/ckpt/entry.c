@@ -86,10 +86,14 @@ static bool printable(slice s)
 entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape)
 {
     u64 count;
-    if (c->n >= MAX_TENSORS)
-        return fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS), NULL;
-    if (name.n > MAX_NAME || !printable(name) || slice_eq(name, "__metadata__"))
-        return fail(FAULT_DATA, "%s is not a valid tensor name", ckpt_quote(name)), NULL;
+    if (c->n >= MAX_TENSORS) {
+        fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS);
+        return NULL;
+    }
+    if (name.n > MAX_NAME || !printable(name) || slice_eq(name, "__metadata__")) {
+        fail(FAULT_DATA, "%s is not a valid tensor name", ckpt_quote(name));
+        return NULL;
+    }
     if (count_elements(name, nd, shape, ckpt_type_bytes(type), &count) || text_budget(c, name.n))
         return NULL;
     entry *e = arena_one(c->mem, entry);

@@ -67,7 +67,8 @@ static json_t *folder_json(arena *a, const char *path, size_t most)
     char *text = fits ? arena_copy(a, m.p, m.n) : NULL;
     json_t *root = fits ? json_loadb(text, m.n, JSON_REJECT_DUPLICATES, &error) : NULL;
     if (!fits)
-        fail(FAULT_DATA, "%s: %llu bytes of JSON, more than %zu MB", path, (unsigned long long)m.n, most >> 20);
+        fail(FAULT_DATA, "%s: %llu bytes of JSON, more than %zu MB", path, (unsigned long long)m.n,
+             most >> 20);
     else if (!root)
         fail(FAULT_DATA, "%s: line %d: %s", path, error.line, ckpt_quote(slice_of(error.text)));
     file_unmap(&m);
@@ -82,10 +83,14 @@ static ckpt *folder_shard(ckpt *c, const char *dir, const char *file)
     for (int i = j->n - 1; i >= 0; i--)
         if (!strcmp(j->file[i], file))
             return j->part[i];
-    if (j->n == MAX_SHARDS)
-        return fail(FAULT_DATA, "more than %d shards", MAX_SHARDS), NULL;
-    if (!*file || strchr(file, '/') || strchr(file, '\\') || *file == '.')
-        return fail(FAULT_DATA, "shard %s does not lie beside the index", ckpt_quote(slice_of(file))), NULL;
+    if (j->n == MAX_SHARDS) {
+        fail(FAULT_DATA, "more than %d shards", MAX_SHARDS);
+        return NULL;
+    }
+    if (!*file || strchr(file, '/') || strchr(file, '\\') || *file == '.') {
+        fail(FAULT_DATA, "shard %s does not lie beside the index", ckpt_quote(slice_of(file)));
+        return NULL;
+    }
     ckpt *part = ckpt_open_file(arena_printf(c->mem, "%s%s", dir, file));
     if (!part)
         return NULL;
@@ -240,14 +245,19 @@ static const char *folder_deepspeed(arena *a, const char *dir)
         return NULL;
     const char *in = tag ? arena_printf(a, "%s/%s", dir, tag) : dir;
     const char *file = arena_printf(a, "%s/mp_rank_00_model_states.pt", in);
-    return file_exists(file) && !file_exists(arena_printf(a, "%s/mp_rank_01_model_states.pt", in)) ? file : NULL;
+    return file_exists(file) && !file_exists(arena_printf(a, "%s/mp_rank_01_model_states.pt", in)) ? file
+                                                                                                   : NULL;
 }
 
 static ckpt *folder_open_dir(const char *dir, arena *a)
 {
-    static const char *const known[] = { "model.safetensors.index.json", "model.safetensors",
-        "pytorch_model.bin.index.json", "pytorch_model.bin", "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
-        "model.onnx" };
+    static const char *const known[] = { "model.safetensors.index.json",
+                                         "model.safetensors",
+                                         "pytorch_model.bin.index.json",
+                                         "pytorch_model.bin",
+                                         "open_clip_model.safetensors",
+                                         "open_clip_pytorch_model.bin",
+                                         "model.onnx" };
     for (int i = 0; i < countof(known); i++) {
         const char *path = arena_printf(a, "%s/%s", dir, known[i]);
         if (!file_exists(path))
@@ -265,9 +275,13 @@ static ckpt *folder_open_dir(const char *dir, arena *a)
     fail_clear();
     ckpt *c = folder_open_npy(dir);
     if (!c && !*fail_message())
-        fail(FAULT_DATA, "%s: a folder with no model.safetensors, pytorch_model.bin, index of shards, DeepSpeed states "
-             "of one rank or .npy files%s", dir, file_exists(arena_printf(a, "%s/.metadata", dir))
-             ? ": a distributed checkpoint; save the full state dict instead" : "");
+        fail(FAULT_DATA,
+             "%s: a folder with no model.safetensors, pytorch_model.bin, index of shards, DeepSpeed states "
+             "of one rank or .npy files%s",
+             dir,
+             file_exists(arena_printf(a, "%s/.metadata", dir))
+                 ? ": a distributed checkpoint; save the full state dict instead"
+                 : "");
     return c;
 }
 

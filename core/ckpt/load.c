@@ -76,11 +76,13 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     if (!ours[0])
         ours[0] = ours[1] = square(to - l->o->prefix);
     if ((i64)ours[0] * ours[1] + l->o->prefix != to)
-        return fail(FAULT_DATA, "%s: %lld tokens are not a grid of %d x %d after %d others", w->name, (long long)to,
-                    ours[0], ours[1], l->o->prefix);
+        return fail(FAULT_DATA, "%s: %lld tokens are not a grid of %d x %d after %d others", w->name,
+                    (long long)to, ours[0], ours[1], l->o->prefix);
     if (!find_grid(l, from, grid, &prefix))
-        return fail(FAULT_DATA, "%s: the file's %lld tokens are not a square grid, and its metadata names none "
-                    "(jetcl convert --meta 'grid=ROWS COLUMNS')", w->name, (long long)from);
+        return fail(FAULT_DATA,
+                    "%s: the file's %lld tokens are not a square grid, and its metadata names none "
+                    "(jetcl convert --meta 'grid=ROWS COLUMNS')",
+                    w->name, (long long)from);
     arena *scratch = arena_open("position embeddings");
     f32 *tokens = arena_array(scratch, f32, t->count);
     int rc = tensor_to_f32(t, tokens), shared = MIN(prefix, l->o->prefix);
@@ -119,7 +121,8 @@ static void to_channels(const f32 *from, i64 c0, f32 *to, i64 c, i64 outputs, i6
     for (i64 o = 0; o < outputs; o++)
         for (i64 k = 0; k < c; k++)
             for (i64 i = 0; i < pixels; i++)
-                to[(o * c + k) * pixels + i] = c0 == 1 ? from[o * pixels + i] / (f32)c : from[(o * c0 + k) * pixels + i];
+                to[(o * c + k) * pixels + i] =
+                    c0 == 1 ? from[o * pixels + i] / (f32)c : from[(o * c0 + k) * pixels + i];
 }
 
 static int resize_patch(struct loading *l, const tensor *t, struct want *w)
@@ -132,15 +135,18 @@ static int resize_patch(struct loading *l, const tensor *t, struct want *w)
         to_channels(file, t->shape[1], rgb, w->shape[1], w->shape[0], pixels);
     if (!rc && t->shape[2] == w->shape[2] && t->shape[3] == w->shape[3])
         memcpy(w->data, rgb, (size_t)(filters * pixels) * sizeof *rgb);
-    else if (!rc && !patch_resize(rgb, (int)t->shape[2], (int)t->shape[3], w->data, (int)w->shape[2], (int)w->shape[3],
-                                  filters))
+    else if (!rc
+             && !patch_resize(rgb, (int)t->shape[2], (int)t->shape[3], w->data, (int)w->shape[2],
+                              (int)w->shape[3], filters))
         rc = fail(FAULT_DATA, "%s: cannot be resized from %d x %d to %d x %d", w->name, (int)t->shape[2],
                   (int)t->shape[3], (int)w->shape[2], (int)w->shape[3]);
     arena_close(scratch);
     w->got = GOT_RESIZED;
     l->r->resized++;
-    note(l, 'r', arena_printf(l->a, "%s: %d x %d of %d channels -> %d x %d of %d", w->name, (int)t->shape[2],
-                              (int)t->shape[3], (int)t->shape[1], (int)w->shape[2], (int)w->shape[3], (int)w->shape[1]));
+    note(l, 'r',
+         arena_printf(l->a, "%s: %d x %d of %d channels -> %d x %d of %d", w->name, (int)t->shape[2],
+                      (int)t->shape[3], (int)t->shape[1], (int)w->shape[2], (int)w->shape[3],
+                      (int)w->shape[1]));
     return rc;
 }
 
@@ -216,7 +222,8 @@ static void note_absent(struct loading *l, const struct want *w)
     }
     bool lost = text_starts(w->name, "fc_norm.") && ckpt_find(l->c, w->name + strlen("fc_"));
     l->r->fresh++;
-    note(l, 'f', arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
+    note(l, 'f',
+         arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
 }
 
 /* The file's own f32, where it lies: the caller only reads. */
@@ -292,7 +299,8 @@ int ckpt_load(arena *a, ckpt *c, struct want *w, int n, const struct load_option
             return -1;
     note_unexpected(&l);
     if (n && !r->loaded && !r->resized && !o->may_be_empty)
-        return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path, r->wrong ? r->wrong : "no tensors");
+        return fail(FAULT_DATA, "%s: nothing in it fits the model: %s", c->path,
+                    r->wrong ? r->wrong : "no tensors");
     if (!o->strict || !r->nwrong)
         return 0;
     char more[64] = "";
@@ -307,7 +315,8 @@ void load_report_say(const struct load_report *r, const char *path)
     enum { SHOWN = 6 };
     int shown = 0;
     say(SAY_NORMAL, "%s: %s%s%d loaded, %d resized, %d re-initialised, %d missing, %d unexpected", path,
-        r->scheme ? r->scheme : "", r->scheme ? ": " : "", r->loaded, r->resized, r->fresh, r->missing, r->unexpected);
+        r->scheme ? r->scheme : "", r->scheme ? ": " : "", r->loaded, r->resized, r->fresh, r->missing,
+        r->unexpected);
     if (*r->left_out)
         say(SAY_NORMAL, "  left out: %s", r->left_out);
     static const struct { char kind; const char *word; } words[] = {

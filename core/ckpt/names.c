@@ -8,7 +8,8 @@ enum { MAX_LAYERS = 1000 };
 /* ---- names as the schemes have them -------------------------------------------------------------------- */
 
 /* What compiling, sharding and checkpointing put into names, anywhere. */
-static const char *const wrappings[] = { "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module." };
+static const char *const wrappings[] = { "_orig_mod.", "_fsdp_wrapped_module.",
+                                         "_checkpoint_wrapped_module." };
 
 static const char *names_unwrapped(arena *a, const char *name)
 {
@@ -51,10 +52,13 @@ static const char *names_useless_why(const struct translation *x, const char *ta
 }
 
 /* One tensor, or layer `layer` of `layers` stacked in one. */
-static int names_translate_layer(struct translation *x, const tensor *t, const struct match *m, i64 layer, i64 layers)
+static int names_translate_layer(struct translation *x, const tensor *t, const struct match *m, i64 layer,
+                                 i64 layers)
 {
     const struct rule *r = m->rule;
-    struct piece p = { .source = t, .target = scheme_rewrite(x->a, r->to, m), .share = r->share, .pair = r->pair };
+    struct piece p = {
+        .source = t, .target = scheme_rewrite(x->a, r->to, m), .share = r->share, .pair = r->pair
+    };
     const char *why = names_useless_why(x, p.target);
     if (why) {
         names_leave(x, t->name, why);
@@ -115,8 +119,8 @@ static int names_look_ahead(struct translation *x, const char *const *name, int 
         if (reading_judge(&x->r, name[i], &m) != NAME_KNOWN)
             continue;
         if (m.rule->how == REFUSE)
-            return fail(FAULT_DATA, "%s (%s) is %s, which our models do not have", ckpt_quote(slice_of(name[i])),
-                        x->r.scheme->title, m.rule->to);
+            return fail(FAULT_DATA, "%s (%s) is %s, which our models do not have",
+                        ckpt_quote(slice_of(name[i])), x->r.scheme->title, m.rule->to);
         if (m.rule->with && x->nuseless < countof(x->useless))
             x->useless[x->nuseless++] = m.rule->with;
     }
@@ -217,7 +221,8 @@ static void names_third(struct piece *p, int i)
 }
 
 /* Our tensor under the names of s: three tensors where they keep queries, keys and values apart. */
-static int names_name_one(arena *a, const struct scheme *s, const char *own, const tensor *t, struct pieces *all)
+static int names_name_one(arena *a, const struct scheme *s, const char *own, const tensor *t,
+                          struct pieces *all)
 {
     struct match m;
     if (!scheme_match_ours(s, t->name, &m))

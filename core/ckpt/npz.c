@@ -131,7 +131,8 @@ static int read_literal(slice text, struct npy *h)
         if (read_member(&l, h, &seen))
             return -1;
     }
-    return seen == 7 && !skip_blanks(&l) ? 0 : npz_wrong("descr, fortran_order, shape expected, nothing else");
+    return seen == 7 && !skip_blanks(&l) ? 0
+                                         : npz_wrong("descr, fortran_order, shape expected, nothing else");
 }
 
 static int npz_read_header(const u8 *p, u64 n, struct npy *h)
@@ -221,9 +222,12 @@ static int npz_open_file(ckpt *c)
     arena_close(a);
     if (rc || any)
         return rc;
-    return archive_count(z) < 1 ? fail(FAULT_DATA, "an empty zip archive")
-                                : fail(FAULT_DATA, "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in "
-                                       "it, but %s: unpack it first", ckpt_quote(slice_of(archive_name(z, 0))));
+    return archive_count(z) < 1
+               ? fail(FAULT_DATA, "an empty zip archive")
+               : fail(FAULT_DATA,
+                      "a zip archive with neither data.pkl (PyTorch) nor .npy files (NumPy) in "
+                      "it, but %s: unpack it first",
+                      ckpt_quote(slice_of(archive_name(z, 0))));
 }
 
 static void npz_close_file(ckpt *c)

@@ -48,8 +48,9 @@ static int onnx_field(slice *s, struct field *f)
         return fail(FAULT_DATA, "damaged protobuf: field %u of an unknown kind", f->number);
     n = f->kind == BYTES ? n : f->kind == FIXED32 ? 4 : 8;
     if (n > s->n)
-        return fail(FAULT_DATA, "damaged or truncated protobuf: field %u of %llu bytes, of which %zu are left",
-                    f->number, (unsigned long long)n, s->n);
+        return fail(FAULT_DATA,
+                    "damaged or truncated protobuf: field %u of %llu bytes, of which %zu are left", f->number,
+                    (unsigned long long)n, s->n);
     f->bytes = (slice){ s->p, (size_t)n };
     s->p += n;
     s->n -= (size_t)n;
@@ -78,10 +79,11 @@ static int onnx_numbers(const struct field *f, i64 *out, int most, int *n)
 static enum ckpt_type onnx_type(u64 number)
 {
     static const enum ckpt_type known[] = {
-        [0] = CKPT_TYPES, [1] = CKPT_F32, [2] = CKPT_U8, [3] = CKPT_I8, [4] = CKPT_U16, [5] = CKPT_I16, [6] = CKPT_I32,
-        [7] = CKPT_I64, [8] = CKPT_TYPES, [9] = CKPT_BOOL, [10] = CKPT_F16, [11] = CKPT_F64, [12] = CKPT_U32,
-        [13] = CKPT_U64, [14] = CKPT_C64, [15] = CKPT_C128, [16] = CKPT_BF16, [17] = CKPT_F8_E4M3, [18] = CKPT_TYPES,
-        [19] = CKPT_F8_E5M2 };
+        [0] = CKPT_TYPES, [1] = CKPT_F32,   [2] = CKPT_U8,       [3] = CKPT_I8,     [4] = CKPT_U16,
+        [5] = CKPT_I16,   [6] = CKPT_I32,   [7] = CKPT_I64,      [8] = CKPT_TYPES,  [9] = CKPT_BOOL,
+        [10] = CKPT_F16,  [11] = CKPT_F64,  [12] = CKPT_U32,     [13] = CKPT_U64,   [14] = CKPT_C64,
+        [15] = CKPT_C128, [16] = CKPT_BF16, [17] = CKPT_F8_E4M3, [18] = CKPT_TYPES, [19] = CKPT_F8_E5M2
+    };
     return number < countof(known) ? known[number] : CKPT_TYPES;
 }
 
@@ -126,11 +128,12 @@ static int onnx_add(ckpt *c, slice bytes)
     entry *e = ckpt_entry(c, t.name, type, t.nd, t.shape);
     if (!e)
         return -1;
-    bool plain = !t.kind || t.kind == 9 || (t.kind == 4 && type == CKPT_F32) || (t.kind == 10 && type == CKPT_F64);
+    bool plain =
+        !t.kind || t.kind == 9 || (t.kind == 4 && type == CKPT_F32) || (t.kind == 10 && type == CKPT_F64);
     u64 need = plain ? e->t.bytes : e->t.count;      // numbers of at least a byte each
     if (plain ? t.raw.n != need : t.raw.n < need)
-        return fail(FAULT_DATA, "tensor %s holds %zu bytes, but its shape needs %llu", ckpt_quote(t.name), t.raw.n,
-                    (unsigned long long)need);
+        return fail(FAULT_DATA, "tensor %s holds %zu bytes, but its shape needs %llu", ckpt_quote(t.name),
+                    t.raw.n, (unsigned long long)need);
     struct initialiser *i = arena_one(c->mem, struct initialiser);
     *i = (struct initialiser){ t.raw, type, plain ? 9 : t.kind, NULL };
     e->src = i;
@@ -169,7 +172,8 @@ static int onnx_look(ckpt *c, slice node)
         if (f.number == 4)
             op = f.bytes;
     }
-    if (rc || n < 2 || !slice_eq(op, "MatMul") || input[1].n < 6 || input[1].n > MAX_NAME || memcmp(input[1].p, "onnx::", 6))
+    if (rc || n < 2 || !slice_eq(op, "MatMul") || input[1].n < 6 || input[1].n > MAX_NAME
+        || memcmp(input[1].p, "onnx::", 6))
         return rc;
     entry *e = (entry *)ckpt_find(c, arena_copy(c->mem, input[1].p, input[1].n));
     const char *path = e && e->t.nd == 2 ? onnx_path(c->mem, name) : NULL;
@@ -256,8 +260,10 @@ static const void *onnx_read(ckpt *c, entry *e, arena *a)
     (void)c;
     if (i->kind != 9) {
         u8 *values = arena_try(a, e->t.bytes, 64);
+        if (values && size > 8)
+            fail(FAULT_DATA, "complex numbers as a list");
         if (!values || size > 8 || onnx_unpack(i, values, e->t.count, size))
-            return size > 8 ? fail(FAULT_DATA, "complex numbers as a list"), NULL : NULL;
+            return NULL;
         from = values;
     }
     if (!i->path)

@@ -176,7 +176,8 @@ static int push_line(struct pickle *p, int op)
     if (op == 'I' || op == 'L')
         return text_int(s, &i) ? pickle_push(p, of_int(P_INT, i)) : pickle_wrong(p, "not an integer");
     if (op == 'F')
-        return text_real(s, &f) ? pickle_push(p, (value){ P_FLOAT, .f = f }) : pickle_wrong(p, "not a number");
+        return text_real(s, &f) ? pickle_push(p, (value){ P_FLOAT, .f = f })
+                                : pickle_wrong(p, "not a number");
     if (op == 'S' && s.n >= 2 && (s.p[0] == '\'' || s.p[0] == '"') && s.p[s.n - 1] == s.p[0])
         s = (slice){ s.p + 1, s.n - 2 };
     return pickle_push(p, (value){ P_TEXT, (u32)MIN(s.n, UINT32_MAX), .text = s.p });

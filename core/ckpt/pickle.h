@@ -35,8 +35,19 @@ typedef struct value {
 struct node { value *item; size_t n, cap; value state, args; const struct global *class; };
 
 /* What we make of the globals that matter (pickle_call.c lists them). */
-enum meaning { G_OTHER, G_DICT, G_REBUILD, G_REBUILD_V3, G_PARAMETER, G_FROM_TYPE, G_STORAGE, G_UNTYPED, G_DTYPE, G_ENCODE,
-               G_SIZE };
+enum meaning {
+    G_OTHER,
+    G_DICT,
+    G_REBUILD,
+    G_REBUILD_V3,
+    G_PARAMETER,
+    G_FROM_TYPE,
+    G_STORAGE,
+    G_UNTYPED,
+    G_DTYPE,
+    G_ENCODE,
+    G_SIZE
+};
 struct global { slice module, name; enum meaning meaning; enum ckpt_type type; };
 
 /* A run of elements in the file; torch calls it a storage. untyped: numel counts bytes, type is CKPT_U8. */

@@ -130,7 +130,8 @@ static bool view_fits(const struct view *v, i64 numel)
 /* x.conj() and its like only mark a tensor; the marks are saved beside elements that know nothing of them. */
 static bool is_marked(const value *marks)
 {
-    const value *conj = marks ? pickle_get(marks, "conj") : NULL, *neg = marks ? pickle_get(marks, "neg") : NULL;
+    const value *conj = marks ? pickle_get(marks, "conj") : NULL,
+                *neg = marks ? pickle_get(marks, "neg") : NULL;
     return (conj && conj->kind == P_BOOL && conj->i) || (neg && neg->kind == P_BOOL && neg->i);
 }
 
@@ -153,7 +154,8 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
     if (pickle_numbers(p, shape, v->shape, &v->nd) || pickle_numbers(p, stride, v->stride, &nstride))
         return -1;
     if (is_marked(arg(args, 6 + v3, P_DICT)))
-        return pickle_wrong(p, "a tensor still to be conjugated or negated: save its resolve_conj().resolve_neg()");
+        return pickle_wrong(
+            p, "a tensor still to be conjugated or negated: save its resolve_conj().resolve_neg()");
     if (nstride != v->nd)
         return pickle_wrong(p, "a tensor of as many strides as dimensions expected");
     if (__builtin_add_overflow(offset->i, v->storage->shift, &v->offset))

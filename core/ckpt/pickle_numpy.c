@@ -62,8 +62,8 @@ static int numpy_array(ckpt *c, slice name, const value *v)
         return -1;
     slice bytes = pickle_text(data);
     if (bytes.n != e->t.bytes)
-        return fail(FAULT_DATA, "array %s holds %zu bytes, but its shape needs %llu", ckpt_quote(name), bytes.n,
-                    (unsigned long long)e->t.bytes);
+        return fail(FAULT_DATA, "array %s holds %zu bytes, but its shape needs %llu", ckpt_quote(name),
+                    bytes.n, (unsigned long long)e->t.bytes);
     struct array *a = arena_one(c->mem, struct array);
     bool fortran = order && (order->kind == P_BOOL ? order->i : slice_eq(pickle_text(order), "F"));
     *a = (struct array){ (const u8 *)bytes.p, fortran, swapped };
@@ -80,7 +80,9 @@ static int numpy_open(ckpt *c)
         return fail_in("a plain pickle");
     if (p->nstorages)
         return fail(FAULT_DATA, "a plain pickle of tensors without their elements: torch.save writes them");
-    return c->n ? 0 : fail(FAULT_DATA, "a plain pickle with no NumPy arrays in it: torch.save or numpy.savez it instead");
+    return c->n ? 0
+                : fail(FAULT_DATA,
+                       "a plain pickle with no NumPy arrays in it: torch.save or numpy.savez it instead");
 }
 
 static void numpy_close(ckpt *c) { pickle_close(c->state); }

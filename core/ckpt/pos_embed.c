@@ -129,7 +129,8 @@ static f64 *resize_weights(arena *a, int in, int out)
 bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n)
 {
     arena *a = arena_open("patch embedding");
-    f64 *down = resize_weights(a, h0, h), *across = resize_weights(a, w0, w), *row = arena_array(a, f64, h * w0);
+    f64 *down = resize_weights(a, h0, h), *across = resize_weights(a, w0, w),
+        *row = arena_array(a, f64, h * w0);
     for (i64 i = 0; down && across && i < n; i++, from += h0 * w0, to += h * w) {
         for (int y = 0; y < h; y++)
             for (int x = 0; x < w0; x++) {

@@ -370,5 +370,6 @@ static int safetensors_save(ckpt *c, struct file_out *o)
     return 0;
 }
 
-const struct format safetensors_format = { "safetensors", ".safetensors .state", safetensors_knows,
-                                           safetensors_open_file, safetensors_read_tensor, .save = safetensors_save };
+const struct format safetensors_format = { "safetensors",           ".safetensors .state",
+                                           safetensors_knows,       safetensors_open_file,
+                                           safetensors_read_tensor, .save = safetensors_save };

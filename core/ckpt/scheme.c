@@ -76,7 +76,8 @@ static bool scheme_fits(const char *pattern, const char *name, struct match *m)
 /* Where a name lies: in a file whose backbone has a prefix of its own, under it or outside; or there is none. */
 enum place { ANYWHERE, UNDER_OWN, OUTSIDE_OWN };
 
-static bool scheme_first_fit(const struct rule *r, const char *name, enum place place, bool front_star, struct match *m)
+static bool scheme_first_fit(const struct rule *r, const char *name, enum place place, bool front_star,
+                             struct match *m)
 {
     for (; r->from; r++) {
         bool outside = *r->from == '^';
@@ -92,8 +93,9 @@ static bool scheme_first_fit(const struct rule *r, const char *name, enum place 
 
 static bool scheme_match_theirs(const struct scheme *s, const char *name, enum place place, struct match *m)
 {
-    return scheme_first_fit(extras->rule, name, ANYWHERE, true, m) || scheme_first_fit(s->rule, name, place, false, m) ||
-           scheme_first_fit(extras->rule, name, ANYWHERE, false, m);
+    return scheme_first_fit(extras->rule, name, ANYWHERE, true, m)
+           || scheme_first_fit(s->rule, name, place, false, m)
+           || scheme_first_fit(extras->rule, name, ANYWHERE, false, m);
 }
 
 const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
@@ -138,7 +140,8 @@ enum verdict reading_judge(const struct reading *r, const char *name, struct mat
     name += strlen(r->under);
     bool own = *r->own && text_starts(name, r->own);
     enum place place = own ? UNDER_OWN : *r->own ? OUTSIDE_OWN : ANYWHERE;
-    return scheme_match_theirs(r->scheme, own ? name + strlen(r->own) : name, place, m) ? NAME_KNOWN : NAME_STRANGE;
+    return scheme_match_theirs(r->scheme, own ? name + strlen(r->own) : name, place, m) ? NAME_KNOWN
+                                                                                        : NAME_STRANGE;
 }
 
 static void scheme_judge(struct reading *r, const char *const *name, int n)
@@ -179,8 +182,8 @@ static bool scheme_better(const struct reading *a, const struct reading *b, bool
 enum { ANCHORS = 3, PLACES = 12 };
 
 /* The places where the scheme's anchor `row` stands in a name: what is before it, split into under and own. */
-static int scheme_find_places(arena *a, const struct scheme *s, const struct rule *row, const char *const *name, int n,
-                       struct reading out[PLACES])
+static int scheme_find_places(arena *a, const struct scheme *s, const struct rule *row,
+                              const char *const *name, int n, struct reading out[PLACES])
 {
     int found = 0;
     struct match m;
@@ -203,7 +206,8 @@ static int scheme_find_places(arena *a, const struct scheme *s, const struct rul
     return found;
 }
 
-static struct reading scheme_best_reading(arena *a, const struct scheme *s, const char *const *name, int n, bool ema)
+static struct reading scheme_best_reading(arena *a, const struct scheme *s, const char *const *name, int n,
+                                          bool ema)
 {
     struct reading best = { 0 }, place[PLACES];
     int found = 0;
@@ -227,7 +231,8 @@ static int scheme_by_fit(const void *a, const void *b)
 }
 
 /* "timm ViT (3 of 40 names), ...; 'x', 'y' are not among its names" */
-static const char *scheme_say_nearest(arena *a, const struct reading *r, int known, const char *const *name, int n)
+static const char *scheme_say_nearest(arena *a, const struct reading *r, int known, const char *const *name,
+                                      int n)
 {
     const char *text = "nearest are ", *odd = "";
     struct match m;

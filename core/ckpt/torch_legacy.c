@@ -37,7 +37,8 @@ static int legacy_by_key(const void *a, const void *b)
 }
 
 /* The storages (each mention is one) of this key get their place in the file. Sorted by key. */
-static int legacy_place(struct opened *o, struct storage **sorted, slice key, u64 numel, u64 at, const u8 **end)
+static int legacy_place(struct opened *o, struct storage **sorted, slice key, u64 numel, u64 at,
+                        const u8 **end)
 {
     struct pickle *p = &o->pickle;
     struct storage want = { .key = key }, *w = &want;
@@ -108,7 +109,9 @@ static int legacy_open_file(ckpt *c)
     struct opened *o = c->state = arena_one(c->mem, struct opened);
     value root;
     pickle_init(&o->pickle, c->map.p, c->map.n);
-    return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o) ? -1 : torch_list(c, &root, NULL);
+    return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o)
+               ? -1
+               : torch_list(c, &root, NULL);
 }
 
 static void legacy_close_file(ckpt *c)

@@ -38,9 +38,10 @@ static void view_transpose_conv(struct piece *p)          /* (h, w, in, out) -> 
 /* The dimensions of a source for each way, here and back; -1: any. */
 static bool view_suits(enum how how, bool back, int nd, const i64 *s)
 {
-    static const int there[] = { [COPY] = -1, [TRANSPOSE] = 2, [VECTOR] = 1, [MATRIX] = 2, [COLUMN] = 3,
-                                 [INNERMOST] = 4, [SQUEEZE] = -1, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2,
-                                 [CONV] = 4 };
+    static const int there[] = {
+        [COPY] = -1,    [TRANSPOSE] = 2,  [VECTOR] = 1,   [MATRIX] = 2, [COLUMN] = 3, [INNERMOST] = 4,
+        [SQUEEZE] = -1, [FROM_HEADS] = 3, [TO_HEADS] = 3, [FLAT] = 2,   [CONV] = 4
+    };
     static const int home[] = { [COPY] = -1, [TRANSPOSE] = 2, [VECTOR] = 3, [MATRIX] = 3, [COLUMN] = 1,
                                 [INNERMOST] = 1, [SQUEEZE] = -1 };
     int want = back ? home[how] : there[how];
@@ -72,7 +73,9 @@ int piece_shape(struct piece *p, enum how how, bool back, int nd, const i64 *s)
     case CONV:       view_transpose_conv(p); break;
     case SQUEEZE:    view_set(p, back ? nd : 2, s); break;
     case VECTOR:     back ? view_set(p, 1, (i64[]){ s[2] }) : view_set(p, 3, (i64[]){ 1, 1, s[0] }); break;
-    case MATRIX:     back ? view_set(p, 2, (i64[]){ s[1], s[2] }) : view_set(p, 3, (i64[]){ 1, s[0], s[1] }); break;
+    case MATRIX:
+        back ? view_set(p, 2, (i64[]){ s[1], s[2] }) : view_set(p, 3, (i64[]){ 1, s[0], s[1] });
+        break;
     case COLUMN:     back ? view_set(p, 3, (i64[]){ s[0], 1, 1 }) : view_set(p, 1, s); break;
     case INNERMOST:  back ? view_set(p, 4, (i64[]){ 1, 1, 1, s[0] }) : view_set(p, 1, (i64[]){ s[3] }); break;
     default:         break;

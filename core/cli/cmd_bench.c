@@ -29,9 +29,9 @@ static const char *bench_cell(char out[16], const char *format, f64 value)
 static void bench_print_row(const struct bench_result *r)
 {
     char a[16], b[16], c[16], d[16], e[16], f[16];
-    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s %9s\n", r->name, r->median_ms, bench_cell(a, "%.1f", r->gflops),
-           bench_cell(b, "%.1f", r->gb_s), bench_cell(c, "%.0f %%", 100 * r->of_peak),
-           bench_cell(d, "%.1f", r->img_s),
+    printf("%-30s %10.3f ms %9s %7s %6s %9s %9s %9s\n", r->name, r->median_ms,
+           bench_cell(a, "%.1f", r->gflops), bench_cell(b, "%.1f", r->gb_s),
+           bench_cell(c, "%.0f %%", 100 * r->of_peak), bench_cell(d, "%.1f", r->img_s),
            bench_cell(e, "%.0f", r->peak_rss_mb), bench_cell(f, "%.2f s", 1e-3 * r->start_ms));
 }
 

@@ -40,8 +40,8 @@ static ckpt *open_source(struct cli *c, const char *from)
         return NULL;
     if (ckpt_strange(file, &example)) {
         const char *under;
-        fail(FAULT_DATA, "%s: %s does not know %d of its tensors, such as %s; --raw converts it as it is", from,
-             ckpt_scheme(file, &under), ckpt_strange(file, &example), example);
+        fail(FAULT_DATA, "%s: %s does not know %d of its tensors, such as %s; --raw converts it as it is",
+             from, ckpt_scheme(file, &under), ckpt_strange(file, &example), example);
         ckpt_close(file);
         return NULL;
     }
@@ -52,8 +52,10 @@ static ckpt *open_source(struct cli *c, const char *from)
 /* CKPT_TYPES for a word that is none. */
 static enum ckpt_type convert_type(const char *word)
 {
-    return !strcmp(word, "fp32") ? CKPT_F32 : !strcmp(word, "fp16") ? CKPT_F16 : !strcmp(word, "bf16") ? CKPT_BF16
-                                                                                                       : CKPT_TYPES;
+    return !strcmp(word, "fp32")   ? CKPT_F32
+           : !strcmp(word, "fp16") ? CKPT_F16
+           : !strcmp(word, "bf16") ? CKPT_BF16
+                                   : CKPT_TYPES;
 }
 
 static int convert_file(struct cli *c, const char *from, const char *to)
@@ -94,8 +96,13 @@ static const struct cli_option options[] = {
     { 0 },
 };
 const struct command convert_cmd = {
-    "convert", "any checkpoint into safetensors, .pth or .npz, by timm's names or others'", "convert FROM TO [options]",
+    "convert",
+    "any checkpoint into safetensors, .pth or .npz, by timm's names or others'",
+    "convert FROM TO [options]",
     { "jetcl convert Ti_16-i21k-300ep.npz vit_tiny.safetensors",
       "jetcl convert work_dirs/epoch_300.pth best.safetensors --ema",
       "jetcl convert best.safetensors model.safetensors --names hf_vit" },
-    options, 0, convert_run };
+    options,
+    0,
+    convert_run
+};

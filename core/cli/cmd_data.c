@@ -80,12 +80,12 @@ static json_t *verify_json(const struct verify_report *r)
         json_t *bad = json_array();
         for (int k = 0; k < s->sweep.n_messages; k++)
             json_array_append_new(bad, json_string(s->sweep.messages[k]));
-        json_array_append_new(splits, json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
-                                                "error", s->error, "passed_over", s->passed,
-                                                "images", (json_int_t)s->images,
-                                                "published", (json_int_t)s->published, "classes", s->classes,
-                                                "published_classes", s->published_classes, "damaged",
-                                                (json_int_t)s->sweep.damaged, "messages", bad));
+        json_array_append_new(splits,
+                              json_pack("{s:s, s:s?, s:s?, s:I, s:I, s:i, s:i, s:I, s:o}", "name", s->name,
+                                        "error", s->error, "passed_over", s->passed, "images",
+                                        (json_int_t)s->images, "published", (json_int_t)s->published,
+                                        "classes", s->classes, "published_classes", s->published_classes,
+                                        "damaged", (json_int_t)s->sweep.damaged, "messages", bad));
     }
     for (int i = 0; i < r->n_files; i++)
         json_array_append_new(files, json_pack("{s:s, s:b}", "name", r->files[i].name, "as_published",
@@ -141,7 +141,9 @@ static int verify(struct cli *c)
                    r->n_doubles < r->all_doubles ? "; the first of them:" : ":");
         for (int i = 0; i < r->n_doubles; i++)
             printf("    %s = %s\n", r->doubles[i].a, r->doubles[i].b);
-        printf("%s\n", r->problems ? "" : r->passed ? "  in order, apart from what was passed over" : "  in order");
+        printf("%s\n", r->problems ? ""
+                       : r->passed ? "  in order, apart from what was passed over"
+                                   : "  in order");
     }
     if (!r->problems)
         return 0;
@@ -303,7 +305,8 @@ static int data_show(struct cli *c)
     if (cli_count(c, "images", 1, 1 << 20, &images) || cli_count(c, "epoch", 0, 1 << 30, &epoch))
         return -1;
     if (strcmp(split, "train") && strcmp(split, "eval"))
-        return fail(FAULT_USAGE, "--split must be train or eval (as the experiment defines them), not '%s'", split);
+        return fail(FAULT_USAGE, "--split must be train or eval (as the experiment defines them), not '%s'",
+                    split);
     if (cli_value(c, "tensor") && ckpt_can_save(cli_value(c, "tensor")))
         return -1;
     if (options_of(c, &s, !strcmp(split, "train"), &o))

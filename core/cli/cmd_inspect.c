@@ -111,15 +111,18 @@ static void inspect_model(struct cli *c, const char *path, json_t *all)
     lines = model_lines(c->arena, &s);
     left = ckpt_left_out(m, c->arena);
     if (all)
-        json_object_set_new(all, "model", json_pack("{s:s, s:s, s:s, s:s, s:b}", "names", scheme, "under", under,
-                                                    "experiment", lines, "left_out", left, "heads_known",
-                                                    !s.model.heads || ckpt_meta(m, "heads")));
+        json_object_set_new(all, "model",
+                            json_pack("{s:s, s:s, s:s, s:s, s:b}", "names", scheme, "under", under,
+                                      "experiment", lines, "left_out", left, "heads_known",
+                                      !s.model.heads || ckpt_meta(m, "heads")));
     else {
         printf("names: %s%s%s%s\n", scheme, *under ? " under '" : "", under, *under ? "'" : "");
         if (*left)
             printf("left out: %s\n", left);
-        printf("model: {%s}%s\n", lines, s.model.heads && !ckpt_meta(m, "heads") && strcmp(s.model.family, "convnext")
-               ? "    # heads: channels / 64, a guess" : "");
+        printf("model: {%s}%s\n", lines,
+               s.model.heads && !ckpt_meta(m, "heads") && strcmp(s.model.family, "convnext")
+                   ? "    # heads: channels / 64, a guess"
+                   : "");
         printf("recycle: {from: {experts: %s}}\n", path);
     }
     ckpt_close(m);

@@ -8,9 +8,9 @@ static int table_cmd_run(struct cli *c)
     const char *only = cli_value(c, "only");
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
     bool collect = cli_given(c, "collect"), status = cli_given(c, "status");
-    if (cli_operands(c, 1, 1) ||
-        table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs", c->sets,
-                   c->n_sets, collect || status))
+    if (cli_operands(c, 1, 1)
+        || table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs",
+                      c->sets, c->n_sets, collect || status))
         return -1;
     if (c->dry_run || status)
         return table_list(stdout, &t, status), 0;
@@ -18,7 +18,8 @@ static int table_cmd_run(struct cli *c)
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
     int rc = collect ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
-        return fail(FAULT_STOPPED, "stopped by a signal; finished runs are saved, the same command continues");
+        return fail(FAULT_STOPPED,
+                    "stopped by a signal; finished runs are saved, the same command continues");
     const char *why = arena_printf(c->arena, "%s", fail_message());   // printing has faults of its own
     enum fault fault = fail_fault();
     if (table_print(stdout, &t, format, cli_given(c, "best")))

@@ -27,8 +27,12 @@ static const char *argument_words(enum argument a)
 /* What a command's operands are; NULL for any file. */
 static const char *operands_of(const struct command *cmd)
 {
-    return strstr(cmd->usage, "TABLE.yaml") ? "tables" : strstr(cmd->usage, "list|") ? "data"
-         : strstr(cmd->usage, "COMMAND|KEY") ? "topics" : strstr(cmd->usage, "EXP.yaml") ? "experiments" : NULL;
+    static const char *const known[][2] = { { "TABLE.yaml", "tables" }, { "list|", "data" },
+                                            { "COMMAND|KEY", "topics" }, { "EXP.yaml", "experiments" } };
+    for (int i = 0; i < countof(known); i++)
+        if (strstr(cmd->usage, known[i][0]))
+            return known[i][1];
+    return NULL;
 }
 
 /* Option i of a command, its own ones first; NULL after the last. */
@@ -39,8 +43,10 @@ static const struct cli_option *option_at(const struct command *cmd, int i, char
         if (!i--)
             return &cmd->options[j];
     for (int j = 0; j < cli_shared_count; j++)
-        if ((!cli_shared[j].takes || (cli_shared[j].takes & cmd->takes)) && !i--)
-            return *letter = cli_shared[j].letter, &cli_shared[j].o;
+        if ((!cli_shared[j].takes || (cli_shared[j].takes & cmd->takes)) && !i--) {
+            *letter = cli_shared[j].letter;
+            return &cli_shared[j].o;
+        }
     return NULL;
 }
 
@@ -84,7 +90,8 @@ static void print_keys(const struct spec_row *rows, int n, const char *end)
 static const char bash_end[] =
     "_jetcl_experiments() { jetcl help --experiments 2>/dev/null; }\n"
     "_jetcl()\n{\n"
-    "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} words=\n"
+    "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}\n"
+    "    local command=${COMP_WORDS[1]} words=\n"
     "    COMPREPLY=()\n"
     "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
     "        COMPREPLY=($(compgen -W \"$_jetcl_commands --help --version\" -- \"$cur\"))\n"
@@ -175,10 +182,13 @@ static void completion_bash(const struct spec_row *rows, int n)
 /* ---- zsh ----------------------------------------------------------------------------------------------- */
 
 static const char zsh_end[] =
-    "_jetcl_experiments() { compadd -- ${(f)\"$(jetcl help --experiments 2>/dev/null | grep -v '^tables/')\"}; _files; }\n"
-    "_jetcl_tables() { compadd -- ${(f)\"$(jetcl help --experiments 2>/dev/null | sed -n 's,^tables/,,p')\"}; _files; }\n"
+    "_jetcl_names() { jetcl help --experiments 2>/dev/null; }\n"
+    "_jetcl_experiments() { compadd -- ${(f)\"$(_jetcl_names | grep -v '^tables/')\"}; _files; }\n"
+    "_jetcl_tables() { compadd -- ${(f)\"$(_jetcl_names | sed -n 's,^tables/,,p')\"}; _files; }\n"
     "_jetcl_topics() { compadd -- ${_jetcl_commands%%:*} $_jetcl_keys; }\n"
-    "_jetcl_data() { (( CURRENT == 2 )) && compadd -- $_jetcl_actions || { compadd -- $_jetcl_sets; _files; }; }\n"
+    "_jetcl_data()\n{\n"
+    "    (( CURRENT == 2 )) && compadd -- $_jetcl_actions || { compadd -- $_jetcl_sets; _files; }\n"
+    "}\n"
     "_jetcl_set()\n{\n"
     "    if compset -P '*='; then\n"
     "        local words=$(_jetcl_values ${${IPREFIX%=}##*=})\n"
@@ -249,7 +259,8 @@ static void completion_zsh(const struct spec_row *rows, int n)
         for (int j = 0; (o = option_at(cli_commands[i], j, &letter)); j++)
             zsh_option(o, letter);
         const char *operands = operands_of(cli_commands[i]);
-        printf(" \\\n        '*:argument:%s%s'\n}\n", operands ? "_jetcl_" : "_files", operands ? operands : "");
+        printf(" \\\n        '*:argument:%s%s'\n}\n", operands ? "_jetcl_" : "_files",
+               operands ? operands : "");
     }
     fputs(zsh_end, stdout);
 }

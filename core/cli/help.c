@@ -75,6 +75,10 @@ static const struct cli_option options[] = {
     { "completion", "SHELL", "print completions for bash, zsh or fish" },
     { 0 },
 };
-const struct command help_cmd = { "help", "explain a command, a key or a section of the experiment file",
+const struct command help_cmd = { "help",
+                                  "explain a command, a key or a section of the experiment file",
                                   "help [COMMAND|KEY]",
-                                  { "jetcl help train", "jetcl help model.moe.noise" }, options, 0, help_run };
+                                  { "jetcl help train", "jetcl help model.moe.noise" },
+                                  options,
+                                  0,
+                                  help_run };

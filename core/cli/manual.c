@@ -128,14 +128,16 @@ void help_manual(void)
         "runs/NAME/TIME/", "a run: config.yaml, metrics.jsonl, log.txt, ckpt/, result.json",
         "~/.config/jetcl/config.yaml", "the user's defaults for device, threads, data.root and data.workers",
         "~/.cache/jetcl/", "compiled kernels, tuning results, statistics; may be removed", NULL };
-    printf(".TH JETCL 1 2026-11-29 \"jetcl %s\" \"User Commands\"\n.SH NAME\n"
-           "jetcl \\- recycle dense checkpoints into mixtures of experts and fine\\-tune them, on OpenCL\n"
-           ".SH SYNOPSIS\n.B jetcl\n.I COMMAND\n.RI [ options ]\n.RI [ arguments ]\n"
-           ".SH DESCRIPTION\nMoE Jetpack (Zhu et al., NeurIPS 2024): cuts a pre\\-trained ViT or ConvNeXt into "
-           "the experts of a mixture\\-of\\-experts model, fine\\-tunes and evaluates it.\n"
-           "An experiment is a YAML file. Experiments that come with the program are found by name from any "
-           "folder; a local file comes first. Results go to standard output, messages to standard error.\n"
-           ".SH COMMANDS\n", JETCL_VERSION);
+    printf(
+        ".TH JETCL 1 2026-11-29 \"jetcl %s\" \"User Commands\"\n.SH NAME\n"
+        "jetcl \\- recycle dense checkpoints into mixtures of experts and fine\\-tune them, on OpenCL\n"
+        ".SH SYNOPSIS\n.B jetcl\n.I COMMAND\n.RI [ options ]\n.RI [ arguments ]\n"
+        ".SH DESCRIPTION\nMoE Jetpack (Zhu et al., NeurIPS 2024): cuts a pre\\-trained ViT or ConvNeXt into "
+        "the experts of a mixture\\-of\\-experts model, fine\\-tunes and evaluates it.\n"
+        "An experiment is a YAML file. Experiments that come with the program are found by name from any "
+        "folder; a local file comes first. Results go to standard output, messages to standard error.\n"
+        ".SH COMMANDS\n",
+        JETCL_VERSION);
     for (int i = 0; i < cli_command_count; i++)
         manual_command(cli_commands[i]);
     printf(".SH OPTIONS OF EVERY COMMAND\n");

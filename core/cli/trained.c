@@ -48,7 +48,8 @@ int cli_data(struct cli *c, struct spec *s)
     if (split)
         s->data.eval = split;
     if (!folder)
-        return *s->data.set ? 0 : fail(FAULT_USAGE, "which images? --data FOLDER, with a folder for every class");
+        return *s->data.set ? 0
+                            : fail(FAULT_USAGE, "which images? --data FOLDER, with a folder for every class");
     if (!realpath(folder, full))
         return fail(FAULT_DATA, "%s: %s", folder, strerror(errno));
     if (!is_folder(full))

@@ -81,13 +81,15 @@ const char *dev_cache_hint(arena *a, const struct dev_info *i)
     };
     const char *own = arena_printf(a, "%s/kernels", dev_cache_dir()), *home = getenv("HOME");
     for (int k = 0; k < countof(caches); k++) {
-        const char *given = getenv(caches[k].variable), *below = caches[k].below ? getenv(caches[k].below) : NULL;
+        const char *given = getenv(caches[k].variable),
+                   *below = caches[k].below ? getenv(caches[k].below) : NULL;
         if (!strstr(i->platform, caches[k].platform))
             continue;
         if (given && *given)
             return arena_printf(a, "; if it is a damaged cache, remove %s and %s", given, own);
         if (below && *below)
-            return arena_printf(a, "; if it is a damaged cache, remove %s/%s and %s", below, caches[k].folder, own);
+            return arena_printf(a, "; if it is a damaged cache, remove %s/%s and %s", below, caches[k].folder,
+                                own);
         return arena_printf(a, "; if it is a damaged cache, remove %s/%s%s and %s", home ? home : "~",
                             caches[k].below ? ".cache/" : "", caches[k].folder, own);
     }

@@ -60,8 +60,8 @@ int dump_launch(const struct entry *e)
     FILE *f = fopen(arena_printf(a, "%s/launches.tsv", dump_folder()), "a");
     const char *name = dump_name(a, p->label, p->key);
     if (f)
-        fprintf(f, "%s\t%s\t%zu %zu %zu\t%zu %zu %zu\t%llu\t%.6g\t%.6g\t%s\n", name, e->k.kernel, e->global[0],
-                e->global[1], e->global[2], e->local[0], e->local[1], e->local[2],
+        fprintf(f, "%s\t%s\t%zu %zu %zu\t%zu %zu %zu\t%llu\t%.6g\t%.6g\t%s\n", name, e->k.kernel,
+                e->global[0], e->global[1], e->global[2], e->local[0], e->local[1], e->local[2],
                 (unsigned long long)launch_local(e), e->k.flops, e->k.bytes, e->k.label ? e->k.label : "-");
     bool right = f && !ferror(f);
     arena_close(a);

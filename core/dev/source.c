@@ -59,7 +59,8 @@ bool dev_has_override(const dev *d, const char *file)
 bool dev_has_types(const dev *d, const char *file)
 {
     arena *a = arena_open("source");
-    const char *cpu = arena_printf(a, "cl/cpu/%s.cl", file), *path = d ? class_path(a, d, file) : cpu, *text = path ? load(a, path) : NULL;
+    const char *cpu = arena_printf(a, "cl/cpu/%s.cl", file), *path = d ? class_path(a, d, file) : cpu,
+               *text = path ? load(a, path) : NULL;
     text = text ? text : load(a, arena_printf(a, "cl/%s.cl", file));
     bool found = text && strstr(text, "#include \"type.h\"");
     arena_close(a);

@@ -81,7 +81,8 @@ static f32 f32_of_f16(u16 h)
     u32 sign = (u32)(h & 0x8000) << 16, size = h & 0x7fff;
     if (size < 0x400)
         return (sign ? -1 : 1) * (f32)size * 0x1p-24f;
-    return f32_of_bits(sign | (size >= 0x7c00 ? 0x7f800000 | (size & 0x3ff) << 13 : (size << 13) + 0x38000000));
+    return f32_of_bits(sign
+                       | (size >= 0x7c00 ? 0x7f800000 | (size & 0x3ff) << 13 : (size << 13) + 0x38000000));
 }
 
 /* In place, from the last on: half i lies in front of float i. */

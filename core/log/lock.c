@@ -47,8 +47,10 @@ static unsigned long long lock_started(long pid)
         fclose(f);
     text[n] = 0;
     char *end = strrchr(text, ')');                        // a program's name may hold anything
-    if (!end || sscanf(end + 1, " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu",
-                       &start) != 1)
+    if (!end
+        || sscanf(end + 1,
+                  " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &start)
+               != 1)
         return 0;
     return start;
 }
@@ -58,7 +60,9 @@ static void lock_word(const char *path, bool link, char out[64])
 {
     char text[256] = "";
     FILE *f = link ? NULL : fopen(path, "r");
-    ssize_t n = link ? readlink(path, text, sizeof text - 1) : f ? (ssize_t)fread(text, 1, sizeof text - 1, f) : 0;
+    ssize_t n = link ? readlink(path, text, sizeof text - 1)
+                : f  ? (ssize_t)fread(text, 1, sizeof text - 1, f)
+                     : 0;
     text[n > 0 ? n : 0] = 0;
     if (f)
         fclose(f);
@@ -91,8 +95,11 @@ static int lock_parse(const char *path, struct lock_owner *o)
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = 0;
-    return sscanf(text, "jetcl lock 1\n%64s %ld %llu %63s %63s\n%31[^\n]", o->host, &o->pid, &o->start, o->boot,
-                  o->space, o->since) == 6 ? 0 : -1;
+    return sscanf(text, "jetcl lock 1\n%64s %ld %llu %63s %63s\n%31[^\n]", o->host, &o->pid, &o->start,
+                  o->boot, o->space, o->since)
+                   == 6
+               ? 0
+               : -1;
 }
 
 /* Seconds between two times of one file server. */
@@ -176,8 +183,9 @@ int lock_look(const char *dir, struct lock_owner *o)
         return 1;
     int rc = lock_parse(path, o);
     if (rc)
-        return rc > 0 ? 1 : fail(FAULT_DATA, "%s: not a lock of this program; remove it if no run uses the folder",
-                                 path);
+        return rc > 0 ? 1
+                      : fail(FAULT_DATA,
+                             "%s: not a lock of this program; remove it if no run uses the folder", path);
     lock_me(&me);
     if (!strcmp(o->host, me.host) && !strcmp(o->space, me.space))
         fresh = file;
@@ -241,7 +249,8 @@ static int lock_busy(const char *dir, const struct lock_owner *o)
 int lock_take(const char *dir, lock **out)
 {
     arena *a = arena_open("lock");
-    const char *path = arena_printf(a, "%s/lock", dir), *mine = arena_printf(a, "%s.%ld", path, (long)getpid());
+    const char *path = arena_printf(a, "%s/lock", dir),
+               *mine = arena_printf(a, "%s.%ld", path, (long)getpid());
     struct lock_owner me, other;
     struct stat st;
     int rc = 1;

@@ -39,7 +39,12 @@ int result_save(const char *dir, const struct run_result *r);
 /* ---- lock.c: one owner for a folder, on one machine or on many with a common file system --------------- */
 
 typedef struct lock lock;
-struct lock_owner { char host[65], boot[64], space[64], since[32]; long pid; unsigned long long start; bool alive; };
+struct lock_owner {
+    char host[65], boot[64], space[64], since[32];
+    long pid;
+    unsigned long long start;
+    bool alive;
+};
 /* Takes dir/lock. 0; 1 when a living process has it (fail_message() says which); -1 + fail(FAULT_RUN). The
  * lock of a dead one is taken over, with a warning. Its own thread keeps it fresh until lock_drop (NULL is
  * fine). */

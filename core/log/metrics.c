@@ -51,8 +51,10 @@ static int write_line(report *r, json_t *j)
     check(text, "a metrics line that is not valid JSON");
     if (lock_lost(r->lock)) {
         free(text);
-        return fail(FAULT_RUN, "%s: another process has taken over the folder, after minutes in which this one was "
-                    "not seen", r->dir);
+        return fail(FAULT_RUN,
+                    "%s: another process has taken over the folder, after minutes in which this one was "
+                    "not seen",
+                    r->dir);
     }
     bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics);
     free(text);
@@ -218,7 +220,9 @@ int report_resume(report *r, i64 step, i64 evaluated)
 {
     while (r->past.n && r->past.evals[r->past.n - 1].step > evaluated)
         r->past.n--;
-    return repair_cut(report_path(r, "metrics.jsonl"), step, evaluated) || report_event(r, "resume", step) ? -1 : 0;
+    return repair_cut(report_path(r, "metrics.jsonl"), step, evaluated) || report_event(r, "resume", step)
+               ? -1
+               : 0;
 }
 
 void report_result(const report *r, arena *a, struct run_result *out)

@@ -47,7 +47,8 @@ int past_read(const char *path, arena *a, struct past *p)
             break;                                         // half a line: see repair_lines
         json_t *j = json_loads(line, JSON_REJECT_DUPLICATES, NULL);
         if (!past_line(j, a, p))
-            rc = fail(FAULT_DATA, "%s:%d: this line is not of this program: remove it, or the file", path, at);
+            rc =
+                fail(FAULT_DATA, "%s:%d: this line is not of this program: remove it, or the file", path, at);
         json_decref(j);
     }
     if (f)

@@ -53,8 +53,10 @@ static const char *new_folder(arena *a, const struct spec *s)
     if (file_mkdirs(arena_printf(a, "runs/%s", folder_name(a, s->name))))
         return NULL;
     for (int i = 2; mkdir(dir, 0777); i++) {               // two runs in one second
-        if (errno != EEXIST || i > 1000)
-            return fail(FAULT_RUN, "%s: cannot make the folder: %s", dir, strerror(errno)), NULL;
+        if (errno != EEXIST || i > 1000) {
+            fail(FAULT_RUN, "%s: cannot make the folder: %s", dir, strerror(errno));
+            return NULL;
+        }
         dir = arena_printf(a, "%s-%d", base, i);
     }
     return dir;
@@ -87,7 +89,8 @@ static bool has_checkpoints(arena *a, const char *dir)
     DIR *d = opendir(arena_printf(a, "%s/ckpt", dir));
     bool any = false;
     for (struct dirent *e; d && (e = readdir(d));)
-        any |= text_ends(e->d_name, ".safetensors") && (text_starts(e->d_name, "last.") || text_starts(e->d_name, "epoch_"));
+        any |= text_ends(e->d_name, ".safetensors")
+               && (text_starts(e->d_name, "last.") || text_starts(e->d_name, "epoch_"));
     if (d)
         closedir(d);
     return any;
@@ -101,8 +104,10 @@ static int newest_state(arena *a, struct run_folder *f)
     if (file_exists(state))
         f->state = state;
     else if (has_checkpoints(a, f->dir))
-        return fail(FAULT_DATA, "%s is missing: the run cannot be continued from its last step "
-                    "(--resume=CKPT with another checkpoint that has its .state; --force starts anew)", state);
+        return fail(FAULT_DATA,
+                    "%s is missing: the run cannot be continued from its last step "
+                    "(--resume=CKPT with another checkpoint that has its .state; --force starts anew)",
+                    state);
     return 0;
 }
 
@@ -118,8 +123,10 @@ static int holds_input(arena *a, const char *dir, const struct spec *s)
         return 0;
     size_t n = strlen(here);
     for (int i = 0; i < countof(in); i++)
-        if (*in[i].path && realpath(in[i].path, real) && !strncmp(real, here, n) && (real[n] == '/' || !real[n]))
-            return fail(FAULT_USAGE, "--force: %s holds %s of this experiment (%s)", dir, in[i].key, in[i].path);
+        if (*in[i].path && realpath(in[i].path, real) && !strncmp(real, here, n)
+            && (real[n] == '/' || !real[n]))
+            return fail(FAULT_USAGE, "--force: %s holds %s of this experiment (%s)", dir, in[i].key,
+                        in[i].path);
     (void)a;
     return 0;
 }
@@ -134,7 +141,8 @@ static int folder_given(arena *a, const struct spec *s, const struct run_options
     if (!is_folder(f->dir) || is_empty(f->dir))
         return 0;
     if (!o->resume && !o->force)
-        return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it", f->dir);
+        return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it",
+                    f->dir);
     if (!is_run(a, f->dir))
         return fail(FAULT_USAGE, o->force ? "--force: %s holds no run, and only what a run wrote is removed"
                     : "%s holds no run to resume", f->dir);
@@ -220,7 +228,8 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
     int rc = lock_take(f->dir, &f->lock);
     if (!rc) {
         f->state = NULL;                                   // its last owner may just have saved
-        rc = !f->resumed || (o->resume[0] && !is_folder(o->resume)) ? folder_find(a, s, o, f) : newest_state(a, f);
+        rc = !f->resumed || (o->resume[0] && !is_folder(o->resume)) ? folder_find(a, s, o, f)
+                                                                    : newest_state(a, f);
     }
     if (rc) {
         folder_release(f);

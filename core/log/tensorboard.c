@@ -82,8 +82,10 @@ tensorboard *tensorboard_open(arena *a, const char *dir)
         snprintf(host, sizeof host, "host");
     t->path = arena_printf(a, "%s/events.out.tfevents.%lld.%s", dir, (long long)time(NULL), host);
     t->f = fopen(t->path, "ab");
-    if (!t->f)
-        return fail(FAULT_RUN, "%s: cannot write: %s", t->path, strerror(errno)), NULL;
+    if (!t->f) {
+        fail(FAULT_RUN, "%s: cannot write: %s", t->path, strerror(errno));
+        return NULL;
+    }
     begin_event(&b);
     put_bytes(&b, 3, "brain.Event:2", 13);
     return write_record(t, &b) ? NULL : t;

@@ -34,7 +34,8 @@ static int arch_read_block(const ckpt *c, const char *name, int *dim, int *hidde
     const tensor *fc1 = ckpt_find(c, key);
     if (!fc1)
         return 1;
-    if (fc1->nd != 2 || fc1->shape[0] < 1 || fc1->shape[1] < 1 || fc1->shape[0] > 1 << 22 || fc1->shape[1] > 1 << 16)
+    if (fc1->nd != 2 || fc1->shape[0] < 1 || fc1->shape[1] < 1 || fc1->shape[0] > 1 << 22
+        || fc1->shape[1] > 1 << 16)
         return fail(FAULT_DATA, "%s: %s is %s, expected [hidden channels]", ckpt_path(c), key,
                     tensor_shape_text(shape, fc1->nd, fc1->shape));
     *hidden = (int)fc1->shape[0];
@@ -69,9 +70,12 @@ static int arch_read_image(struct spec *s, const ckpt *c, arena *a)
         return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes, or no pos_embed", ckpt_path(c));
     s->model.patch = (int)patch->shape[3];
     i64 tokens = pos->shape[pos->nd - 2];
-    if (!arch_read_grid(c, tokens, placed, grid) || grid[0] > 4096 / s->model.patch || grid[1] > 4096 / s->model.patch)
-        return fail(FAULT_DATA, "%s: pos_embed has %lld positions, which is not a square of at most 4096 pixels, and its "
-                    "metadata names no grid", ckpt_path(c), (long long)tokens);
+    if (!arch_read_grid(c, tokens, placed, grid) || grid[0] > 4096 / s->model.patch
+        || grid[1] > 4096 / s->model.patch)
+        return fail(FAULT_DATA,
+                    "%s: pos_embed has %lld positions, which is not a square of at most 4096 pixels, and its "
+                    "metadata names no grid",
+                    ckpt_path(c), (long long)tokens);
     s->model.image = arch_pair(a, grid[0] * s->model.patch, grid[1] * s->model.patch);
     return 0;
 }
@@ -97,7 +101,9 @@ static int arch_read_vit(struct spec *s, const ckpt *c, arena *a)
     if (!s->model.heads && s->model.dim % 64 == 0)
         s->model.heads = s->model.dim / 64;          // every published ViT but the very large
     s->model.class_token = arch_has(c, "cls_token");
-    s->model.dist_token = arch_has(c, "head_dist.weight") ? DIST_head : arch_has(c, "dist_token") ? DIST_on : DIST_off;
+    s->model.dist_token = arch_has(c, "head_dist.weight") ? DIST_head
+                          : arch_has(c, "dist_token")     ? DIST_on
+                                                          : DIST_off;
     s->model.registers = registers && registers->nd == 3 ? (int)MIN(registers->shape[1], 64) : 0;
     s->model.pre_norm = arch_has(c, "norm_pre.weight");
     s->model.pool = arch_has(c, "fc_norm.weight") || !s->model.class_token ? POOL_avg : POOL_token;
@@ -109,7 +115,8 @@ static int arch_read_vit(struct spec *s, const ckpt *c, arena *a)
 static int arch_read_convnext(struct spec *s, const ckpt *c, arena *a)
 {
     enum { MAX = 8 };
-    int *depths = arena_array(a, int, MAX), *dims = arena_array(a, int, MAX), stages = 0, rc = 0, hidden = 0, side = 0;
+    int *depths = arena_array(a, int, MAX), *dims = arena_array(a, int, MAX), stages = 0, rc = 0, hidden = 0,
+        side = 0;
     char name[64];
     for (; stages < MAX && rc >= 0; stages++) {
         for (rc = 0; rc == 0; depths[stages] += rc == 0) {
@@ -138,43 +145,48 @@ static int arch_check_config(const ckpt *c, const struct spec *s)
 {
     bool vit = !strcmp(s->model.family, "vit");
     const struct { const char *key; int have; } row[] = {
-        { "hidden_size", s->model.dim }, { "num_hidden_layers", s->model.depth }, { "patch_size", s->model.patch },
-        { "image_size", list_at(s->model.image, 0) } };
+        { "hidden_size", s->model.dim }, { "num_hidden_layers", s->model.depth },
+        { "patch_size", s->model.patch }, { "image_size", list_at(s->model.image, 0) } };
     const char *act = ckpt_meta(c, "config.hidden_act");
     if (act)
-        return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have", ckpt_path(c), act);
+        return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have",
+                    ckpt_path(c), act);
     for (int i = 0; vit && i < countof(row); i++) {
         char key[64];
         f64 says;
         snprintf(key, sizeof key, "config.%s", row[i].key);
         const char *text = ckpt_meta(c, key);
         if (text && (!text_real(slice_of(text), &says) || says != row[i].have))
-            return fail(FAULT_DATA, "%s: config.json says %s %.40s, but the tensors have %d", ckpt_path(c), row[i].key,
-                        text, row[i].have);
+            return fail(FAULT_DATA, "%s: config.json says %s %.40s, but the tensors have %d", ckpt_path(c),
+                        row[i].key, text, row[i].have);
     }
     const char *heads = ckpt_meta(c, "heads");
     if (vit && heads && *heads && (s->model.heads < 1 || s->model.dim % s->model.heads))
-        return fail(FAULT_DATA, "%s: says %.40s attention heads, which do not divide %d channels", ckpt_path(c),
-                    ckpt_meta(c, "heads"), s->model.dim);
+        return fail(FAULT_DATA, "%s: says %.40s attention heads, which do not divide %d channels",
+                    ckpt_path(c), ckpt_meta(c, "heads"), s->model.dim);
     return 0;
 }
 
 int model_read(struct spec *s, const ckpt *c, arena *a)
 {
     bool convnext = arch_has(c, "stem.0.weight");
-    const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act"), *slash = strrchr(ckpt_path(c), '/');
+    const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act"),
+               *slash = strrchr(ckpt_path(c), '/');
     char head[32];
     snprintf(head, sizeof head, "head%s.weight", convnext ? ".fc" : "");
     const tensor *w = ckpt_find(c, head);
     if (!arch_has(c, convnext ? "stages.0.blocks.0.mlp.fc1.weight" : "blocks.0.mlp.fc1.weight") &&
         arch_read_block(c, convnext ? "stages.0.blocks.0" : "blocks.0", &(int){ 0 }, &(int){ 0 }) >= 0)
-        return fail(FAULT_DATA, "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: neither a "
-                    "ViT nor a ConvNeXt", ckpt_path(c));
+        return fail(FAULT_DATA,
+                    "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: neither a "
+                    "ViT nor a ConvNeXt",
+                    ckpt_path(c));
     s->model.arch = slash ? slash + 1 : ckpt_path(c);
     s->model.moe.layers = (counts){ 0 };
     s->model.classes = w && w->nd == 2 && w->shape[0] < 1 << 20 ? (int)w->shape[0] : 0;
     s->model.head_bias = !w || arch_has(c, convnext ? "head.fc.bias" : "head.bias");
-    if (!eps || !text_real(slice_of(eps), &s->model.norm_eps) || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
+    if (!eps || !text_real(slice_of(eps), &s->model.norm_eps)
+        || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
         s->model.norm_eps = 1e-6;
     s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
     return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s) ? -1 : 0;
@@ -182,10 +194,12 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
 
 const char *model_lines(arena *a, const struct spec *s)
 {
-    static const char *const vit[] = { "image", "patch", "dim", "depth", "heads", "classes", "mlp_ratio", "pool",
-        "class_token", "dist_token", "registers", "pre_norm", "qkv_bias", "head_bias", "layer_scale", "norm_eps", "act", NULL };
-    static const char *const convnext[] = { "depths", "dims", "classes", "mlp_ratio", "head_bias", "layer_scale",
-                                            "norm_eps", "act", "grn", NULL };
+    static const char *const vit[] = { "image",     "patch",     "dim",      "depth",       "heads",
+                                       "classes",   "mlp_ratio", "pool",     "class_token", "dist_token",
+                                       "registers", "pre_norm",  "qkv_bias", "head_bias",   "layer_scale",
+                                       "norm_eps",  "act",       NULL };
+    static const char *const convnext[] = { "depths",      "dims",     "classes", "mlp_ratio", "head_bias",
+                                            "layer_scale", "norm_eps", "act",     "grn",       NULL };
     struct spec usual;
     struct spec_set family = { "family", arena_printf(a, "model.arch=%s", s->model.family), NULL };
     check(!spec_load(&usual, a, NULL, &family, 1), "%s", fail_message());

@@ -37,7 +37,10 @@ static node *blocks_quick_gelu(node *x)
     return op_mul(x, op_offset(op_scale(op_tanh(op_scale(x, 0.851f)), 0.5f), 0.5f));
 }
 
-node *(*model_act(const struct spec *s))(node *) { return s->model.act == MLP_ACT_gelu ? op_gelu : blocks_quick_gelu; }
+node *(*model_act(const struct spec *s))(node *)
+{
+    return s->model.act == MLP_ACT_gelu ? op_gelu : blocks_quick_gelu;
+}
 
 int model_prefix(const struct spec *s, int *with_position)
 {

@@ -80,7 +80,8 @@ const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_kno
         std = "  std: [127.5, 127.5, 127.5]\n";
     }
     *guessed = !*mean;
-    return arena_printf(a, "model: {%s}\n%s%s%s", model_lines(a, &s), *mean || *std ? "data:\n" : "", mean, std);
+    return arena_printf(a, "model: {%s}\n%s%s%s", model_lines(a, &s), *mean || *std ? "data:\n" : "", mean,
+                        std);
 }
 
 /* ---- classes ------------------------------------------------------------------------------------------- */

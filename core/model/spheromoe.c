@@ -131,7 +131,8 @@ static node *experts(struct nn *m, const struct spec *s, const struct moe *l, no
     node *h = model_act(s)(expert_linear(m, s, l, x, "vit_fc1", hidden));               /* e (b s) hidden   */
     i64 slots = node_dim(x, 1) / MAX(1, m->batch);                                      /* of a sample      */
     h = nn_dropout(m, h, "drop1", slots, rate_act);
-    node *y = nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", slots, rate); /* e (b s) d        */
+    node *y =
+        nn_dropout(m, expert_linear(m, s, l, h, "vit_fc2", d), "drop2", slots, rate); /* e (b s) d        */
     if (s->model.moe.layer_scale)
         y = scale_offset(m, l, y, "scale_out");
     graph_pop(m->g, old);

@@ -85,7 +85,8 @@ static node *vit_head(struct nn *m, const struct spec *s, node *x)
 {
     int placed;
     if (s->model.pool != POOL_token)
-        return vit_linear_head(m, s, vit_norm(m, s, nn_mean_tokens(x, model_prefix(s, &placed)), "fc_norm"), "head");
+        return vit_linear_head(m, s, vit_norm(m, s, nn_mean_tokens(x, model_prefix(s, &placed)), "fc_norm"),
+                               "head");
     x = vit_norm(m, s, x, "norm");
     node *y = vit_linear_head(m, s, vit_token(x, 0), "head");
     if (s->model.dist_token != DIST_head)

@@ -38,8 +38,8 @@ static int store_param(void *arg, int i)
     struct param *x = &t->p->list[i];
     for (i64 k = 0, n = shape_count(x->shape); k < n; k++)
         if (!isfinite(t->w[i].data[k]))
-            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %lld is %g)", t->path,
-                        x->name, (long long)k, (f64)t->w[i].data[k]);
+            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %lld is %g)",
+                        t->path, x->name, (long long)k, (f64)t->w[i].data[k]);
     x->loaded = true;
     return params_write(t->p, x, t->w[i].data);
 }
@@ -94,8 +94,8 @@ static const char *unset_advice(arena *a, const ckpt *c, const char *name)
     if (text_starts(name, "norm.") && ckpt_find(c, "fc_norm.weight"))
         return "its head reads the mean of the patches: --set model.pool=avg";
     if (text_starts(name, "head."))
-        return model_head(c) ? arena_printf(a, "its head has %d classes: --set model.classes=%d", model_head(c),
-                                            model_head(c))
+        return model_head(c) ? arena_printf(a, "its head has %d classes: --set model.classes=%d",
+                                            model_head(c), model_head(c))
                              : "it has no head: train one first (jetcl train --set model.init=...)";
     if (text_ends(name, ".gamma"))
         return "it has no layer scale: --set model.layer_scale=off";
@@ -125,7 +125,8 @@ static const char *unread_advice(arena *a, const ckpt *c, const params *p)
 }
 
 /* Numbers are only worth something when every parameter came from the file, and the file had no others. */
-static int check_whole(const params *p, const struct spec *s, const ckpt *c, const struct load_report *r, arena *a)
+static int check_whole(const params *p, const struct spec *s, const ckpt *c, const struct load_report *r,
+                       arena *a)
 {
     const char *first = NULL, *line = NULL;
     int unset = count_unset(p, &first);
@@ -139,8 +140,10 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
     if (unread_advice(a, c, p))
         return fail(FAULT_DATA, "%s: %s", ckpt_path(c), unread_advice(a, c, p));
     if (r->nwrong && s->model.strict)
-        return fail(FAULT_DATA, "%s: it holds %d tensor%s that the model has no place for: %s; --set "
-                    "model.strict=off leaves them out", ckpt_path(c), r->nwrong, r->nwrong > 1 ? "s" : "", r->wrong);
+        return fail(FAULT_DATA,
+                    "%s: it holds %d tensor%s that the model has no place for: %s; --set "
+                    "model.strict=off leaves them out",
+                    ckpt_path(c), r->nwrong, r->nwrong > 1 ? "s" : "", r->wrong);
     return 0;
 }
 

@@ -198,7 +198,8 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
             bool along = along_row(l, n->n_in + i);
             put(t, "const long w%d = row_of_batch(", i);
             put_base(t, l, n->n_in + i, true);
-            put(t, ", drawn%d, before, others) * %s;\n", i, along ? "((cols + 15) / 16 * 16)" : "16");  // rng.c: rows start a block of 16
+            put(t, ", drawn%d, before, others) * %s;\n", i,
+                along ? "((cols + 15) / 16 * 16)" : "16"); // rng.c: rows start a block of 16
             if (!along)
                 put(t, "const V u%d = (V)(draw(seed, now, (uint)drawn%d.x, w%d));\n", i, i, i);
         }
@@ -235,7 +236,8 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
                  : "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\n");
     for (int i = 0; i < m->n; i++)
         if (draws_along_row(n, l, i))
-            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, (uint)drawn%d.x, w%d + first);\n", i, i, i, i);
+            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, (uint)drawn%d.x, w%d + first);\n", i, i,
+                i, i);
     if (drawn)
         put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
     put(t, "const long left = c1 - j;\n");

@@ -50,7 +50,10 @@ static void launch_sum(const node *n, launches *l, arg from, arg to, i64 a, i64 
                        i64 parts, i64 part)
 {
     bool rows = b == 1;
-    launch k = { .file = "reduce", .kernel = rows ? "sum_rows" : "sum_columns", .label = n->name, .types = "xy",
+    launch k = { .file = "reduce",
+                 .kernel = rows ? "sum_rows" : "sum_columns",
+                 .label = n->name,
+                 .types = "xy",
                  .bytes = (f64)dtype_bytes(n->type) * (f64)(a * b) * (f64)(r + parts) };
     i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
     const arg args[] = { from, to, ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),

@@ -101,7 +101,8 @@ static int distance_first(const f32 *z, int n)
     return best;
 }
 
-static void distance_compare(const f32 *before, const f32 *after, i64 n, int classes, struct recycle_report *r)
+static void distance_compare(const f32 *before, const f32 *after, i64 n, int classes,
+                             struct recycle_report *r)
 {
     f64 apart = 0, length = 0, same = 0;
     for (i64 i = 0; i < n; i++) {

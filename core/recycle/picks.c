@@ -90,13 +90,17 @@ static const i32 *choose_heads(const struct picker *p, int to, int from, bool be
 {
     int dim_from = p->from->block[from].dim, dim_to = p->to->block[to].dim;
     int heads = p->from->heads, keep = p->to->heads;
-    if (heads <= 0 || dim_from % heads)
-        return fail(FAULT_USAGE, "recycle.heads: whole needs recycle.from.heads, the number of attention "
-                    "heads of the predecessor, a divisor of its %d channels", dim_from), NULL;
+    if (heads <= 0 || dim_from % heads) {
+        fail(FAULT_USAGE, "recycle.heads: whole needs recycle.from.heads, the number of attention "
+             "heads of the predecessor, a divisor of its %d channels", dim_from);
+        return NULL;
+    }
     int width = dim_from / heads, narrow = dim_to / keep;
-    if (keep > heads || narrow > width)
-        return fail(FAULT_DATA, "recycle.heads: whole: the successor has %d heads of %d channels, the "
-                    "predecessor only %d of %d", keep, narrow, heads, width), NULL;
+    if (keep > heads || narrow > width) {
+        fail(FAULT_DATA, "recycle.heads: whole: the successor has %d heads of %d channels, the "
+             "predecessor only %d of %d", keep, narrow, heads, width);
+        return NULL;
+    }
     const struct activity *x = activity_at(p, SITE_ATTN, from);
     const strategy *how = p->how->needs ? strategy_find("importance") : p->how;
     const f64 *score = !x ? NULL : p->how->needs & NEEDS_SCORE ? activity_score(p->s, x) : x->count;

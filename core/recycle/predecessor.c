@@ -20,7 +20,8 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
 {
     *p = (struct predecessor){ .path = path, .s = *s };
     p->c = ckpt_open_model(path, false);
-    if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || model_read(&p->s, p->c, a) || ckpt_sha256(p->c, p->sha256))
+    if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || model_read(&p->s, p->c, a)
+        || ckpt_sha256(p->c, p->sha256))
         return -1;
     if (s->recycle.from.heads && !strcmp(path, s->recycle.from.experts))
         p->n.heads = p->s.model.heads = s->recycle.from.heads;

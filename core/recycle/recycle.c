@@ -269,8 +269,10 @@ int recycle_try(const struct spec *s, dev *d, FILE *f)
     if (!rc && (p = model_params(&copy))) {
         fprintf(f, "%s: %s of parameters\n", s->name, text_bytes(size, (f64)params_bytes(p, PARAMS_FORWARD)));
         if (needs)
-            fprintf(f, "statistics of %d images: about %s at %.1f img/s, unless they are saved already; %s of "
-                    "device memory\n", s->recycle.images, text_time(time, each * s->recycle.images), 1 / each,
+            fprintf(f,
+                    "statistics of %d images: about %s at %.1f img/s, unless they are saved already; %s of "
+                    "device memory\n",
+                    s->recycle.images, text_time(time, each * s->recycle.images), 1 / each,
                     text_bytes(memory, (f64)dev_mem_peak(d)));
     }
     rc = rc || !p ? -1 : 0;

@@ -63,8 +63,10 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
 static f64 *vector(const ckpt *c, const char *layer, const char *what, struct activity *x, arena *a)
 {
     const tensor *t = ckpt_find(c, arena_printf(a, "%s.%s", layer, what));
-    if (!t || t->nd != 1 || t->shape[0] < 1 || t->shape[0] > 1 << 22 || (x->width && t->shape[0] != x->width))
-        return fail(FAULT_DATA, "%s: %s.%s is missing or has another shape", ckpt_path(c), layer, what), NULL;
+    if (!t || t->nd != 1 || t->shape[0] < 1 || t->shape[0] > 1 << 22 || (x->width && t->shape[0] != x->width)) {
+        fail(FAULT_DATA, "%s: %s.%s is missing or has another shape", ckpt_path(c), layer, what);
+        return NULL;
+    }
     x->width = (int)t->shape[0];
     f64 *v = arena_array(a, f64, x->width);
     return tensor_to_f64(t, v) ? NULL : v;

@@ -124,7 +124,8 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
         bool empty = y->kind == YAML_TEXT && !y->text[0];
         if (y->kind != YAML_MAP && !empty)
             return yaml_fail(y, "%s is a section: it must contain keys%s", path,
-                             y->kind == YAML_TEXT && strchr(y->text, ':') ? ", with a space after the colon" : "");
+                             y->kind == YAML_TEXT && strchr(y->text, ':') ? ", with a space after the colon"
+                                                                          : "");
         return empty ? 0 : apply(s, y, path, layer);
     }
     if (!k)

@@ -285,17 +285,25 @@ struct yaml *yaml_load(arena *a, const char *path)
 {
     struct stat st;
     size_t n = 0;
-    if (stat(path, &st))
-        return fail(FAULT_USAGE, "%s: %s", path, strerror(errno)), NULL;
-    if (S_ISREG(st.st_mode) && st.st_size > MAX_BYTES)
-        return fail(FAULT_USAGE, "%s: %lld bytes; an experiment file has at most %d", path,
-                    (long long)st.st_size, MAX_BYTES), NULL;
+    if (stat(path, &st)) {
+        fail(FAULT_USAGE, "%s: %s", path, strerror(errno));
+        return NULL;
+    }
+    if (S_ISREG(st.st_mode) && st.st_size > MAX_BYTES) {
+        fail(FAULT_USAGE, "%s: %lld bytes; an experiment file has at most %d", path,
+             (long long)st.st_size, MAX_BYTES);
+        return NULL;
+    }
     const char *text = file_text(a, path, &n);
-    if (!text)
-        return fail(FAULT_USAGE, "%s", arena_printf(a, "%s", fail_message())), NULL;
+    if (!text) {
+        fail(FAULT_USAGE, "%s", arena_printf(a, "%s", fail_message()));
+        return NULL;
+    }
     const char *nul = memchr(text, 0, n);
-    if (nul)
-        return fail(FAULT_USAGE, "%s: not a text file (a NUL at byte %ld)", path, (long)(nul - text)), NULL;
+    if (nul) {
+        fail(FAULT_USAGE, "%s: not a text file (a NUL at byte %ld)", path, (long)(nul - text));
+        return NULL;
+    }
     struct source *source = arena_one(a, struct source);
     *source = (struct source){ arena_printf(a, "%s", path), folder_of(a, path), text, true };
     return parse(a, source, n);

@@ -43,7 +43,8 @@ static const char *text_at(const struct yaml *y, const char *key, const char *fa
         return v->text;
     if (!v && fallback)
         return fallback;
-    return yaml_fail(v ? v : y, "%s must be text", key), NULL;
+    yaml_fail(v ? v : y, "%s must be text", key);
+    return NULL;
 }
 
 /* The list below a key; *n is 0 when it is absent. */
@@ -104,8 +105,8 @@ static const char *identity(struct context *c, const char *device)
     if (dev_find(device, &d))
         fail_clear();                                      // none here: whoever runs it says so
     *i = (struct identity){ c->identities, device,
-                            arena_printf(c->t->arena, "%s\n%s\n%s\n%s\n%s", device, d.name, d.driver, d.version,
-                                         JETCL_VERSION) };
+                            arena_printf(c->t->arena, "%s\n%s\n%s\n%s\n%s", device, d.name, d.driver,
+                                         d.version, JETCL_VERSION) };
     c->identities = i;
     return i->text;
 }
@@ -118,7 +119,8 @@ static const char *found_elsewhere(struct table *t, const struct spec *s, u64 ha
     DIR *d = opendir(base);
     struct run_result r;
     for (struct dirent *e; d && (e = readdir(d));) {
-        const char *dir = text_starts(e->d_name, start) ? arena_printf(t->arena, "%s/%s", base, e->d_name) : NULL;
+        const char *dir =
+            text_starts(e->d_name, start) ? arena_printf(t->arena, "%s/%s", base, e->d_name) : NULL;
         if (dir && !result_load(t->arena, dir, &r) && r.hash == hash && (!found || strcmp(dir, found) < 0))
             found = dir;
     }
@@ -185,8 +187,10 @@ static int refuse_overrides(const struct context *c, const char *list)
             size_t length = text ? strcspn(text, "=") : 0;
             const struct yaml *at = length ? key_in(yaml_get(&items[i], "set"), text, length) : NULL;
             if (at)
-                return place_fail(at->key_at, "%s %s is over %.*s of these %s, whose cells would then be the same; "
-                                  "change it here", c->sets[k].by, text, (int)length, text, list);
+                return place_fail(at->key_at,
+                                  "%s %s is over %.*s of these %s, whose cells would then be the same; "
+                                  "change it here",
+                                  c->sets[k].by, text, (int)length, text, list);
         }
     return 0;
 }

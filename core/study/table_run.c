@@ -27,7 +27,13 @@ bool table_has(const struct table *t, const char *only)
 }
 
 /* Set over all passes of table_run. */
-struct progress_of { int todo, tried, failed, argc; char **argv; f64 began; const char *why; enum fault first; };
+struct progress_of {
+    int todo, tried, failed, argc;
+    char **argv;
+    f64 began;
+    const char *why;
+    enum fault first;
+};
 
 static int runs_needed(const struct table *t, const struct table_run *r)
 {
@@ -102,13 +108,14 @@ int table_run(struct table *t, const char *only, int argc, char **argv)
         if (p.tried > before)
             seconds = 1;
         else if (waiting && !told++)
-            say(SAY_NORMAL, "%d experiment%s run by other processes: waiting (table --status shows whose)", waiting,
-                waiting == 1 ? " is" : "s are");
+            say(SAY_NORMAL, "%d experiment%s run by other processes: waiting (table --status shows whose)",
+                waiting, waiting == 1 ? " is" : "s are");
         if (waiting && p.tried == before && wait_for_others(waiting, &seconds))
             return -1;
     }
     progress_done();
-    return p.failed ? fail(p.first, "%d of %d experiments failed; the first: %s", p.failed, p.todo, p.why) : 0;
+    return p.failed ? fail(p.first, "%d of %d experiments failed; the first: %s", p.failed, p.todo, p.why)
+                    : 0;
 }
 
 void table_list(FILE *f, const struct table *t, bool who)
@@ -120,8 +127,8 @@ void table_list(FILE *f, const struct table *t, bool who)
         if (r->counts_only && !r->prepared)
             continue;
         bool held = who && r->state != CELL_DONE && !lock_look(r->dir, &o);
-        fprintf(f, "%-7s  %-55s  %s, seed %lld", held && o.alive ? "running" : words[r->state], r->dir, r->name,
-                (long long)r->spec.seed);
+        fprintf(f, "%-7s  %-55s  %s, seed %lld", held && o.alive ? "running" : words[r->state], r->dir,
+                r->name, (long long)r->spec.seed);
         if (held)
             fprintf(f, "  (process %ld on %s since %s%s)", o.pid, o.host, o.since,
                     o.alive ? "" : ", which is gone: the next one takes over");

@@ -7,7 +7,8 @@
 /* A run's folder stands for its last checkpoint. */
 static const char *checkpoint_of(arena *a, const char *path)
 {
-    static const char *const inside[] = { "ckpt/last.safetensors", "last.safetensors", "ckpt/best.safetensors" };
+    static const char *const inside[] = { "ckpt/last.safetensors", "last.safetensors",
+                                          "ckpt/best.safetensors" };
     struct stat st;
     if (stat(path, &st) || !S_ISDIR(st.st_mode))
         return path;
@@ -28,11 +29,15 @@ static int read_experiment(struct trained *t, arena *a, const struct spec_set *s
     for (int i = 0; i < n; i++)
         heads |= sets[i].text && text_starts(sets[i].text, "model.heads=");
     if (!heads)
-        return fail(FAULT_DATA, "%s does not say how many attention heads it has: --set model.heads=N, a divisor of "
-                    "%d", t->path, t->s.model.dim);
+        return fail(FAULT_DATA,
+                    "%s does not say how many attention heads it has: --set model.heads=N, a divisor of "
+                    "%d",
+                    t->path, t->s.model.dim);
     if (guessed && !t->s.data.mean.n && !ckpt_meta(t->c, "mean"))
-        say(SAY_NORMAL, "%s does not say how its images were normalised: taken as ImageNet's (--set data.mean=... "
-            "--set data.std=...)", t->path);
+        say(SAY_NORMAL,
+            "%s does not say how its images were normalised: taken as ImageNet's (--set data.mean=... "
+            "--set data.std=...)",
+            t->path);
     return 0;
 }
 
@@ -42,10 +47,12 @@ static int read_classes(struct trained *t, arena *a)
     if (t->n < 0)
         return -1;
     if (!t->n)
-        return fail(FAULT_DATA, "%s has no head, so no classes: train one first (jetcl train --set model.init=%s)",
+        return fail(FAULT_DATA,
+                    "%s has no head, so no classes: train one first (jetcl train --set model.init=%s)",
                     t->path, t->path);
     if (t->s.model.classes && t->s.model.classes != t->n)
-        return fail(FAULT_DATA, "model.classes is %d, but the head of %s has %d", t->s.model.classes, t->path, t->n);
+        return fail(FAULT_DATA, "model.classes is %d, but the head of %s has %d", t->s.model.classes, t->path,
+                    t->n);
     if (!t->names && t->s.data.classes.n == t->n)
         t->names = t->s.data.classes.v;
     t->s.model.classes = t->n;
@@ -61,8 +68,8 @@ static void read_three(const struct trained *t, arena *a, const char *key, reals
         *to = (reals){ 3, v };
 }
 
-int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s, const struct spec_set *sets,
-                 int n)
+int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
+                 const struct spec_set *sets, int n)
 {
     *t = (struct trained){ .path = checkpoint_of(a, path) };
     if (!(t->c = ckpt_open_model(t->path, false)))
