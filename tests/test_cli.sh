@@ -41,7 +41,7 @@ try 2 '' "no command or key 'metrc' (did you mean 'metric'?)" help metrc
 try 2 '' "before a command" -v config
 try 0 'jetcl help recycle.` explains the section' '' help recycle
 try 0 'recycle.strategy ' '' help recycle.
-try 0 "--set 'signal.save_on=[INT, TERM, USR1]'" '' help signal.save_on
+try 0 "--set 'signal.save_on=[INT, TERM, HUP, USR1, USR2]'" '' help signal.save_on
 try 0 '--out FILE' '' help recycle
 try 0 '--out DIR' '' help train
 commands=$("$jetcl" help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p')
