@@ -109,7 +109,7 @@ check-cl:                                    ## syntax of every kernel, with cla
 	     -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
 
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
-LAYERS := base spec ckpt dev data graph op autograd fuse nn model log train recycle bench study cli
+LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model log train recycle bench study cli
 # Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
 layers: $(OBJECTS)                           ## no include runs up the layers, no call up a folder's order
 	@fail=0; seen=; for layer in $(LAYERS); do \

@@ -43,6 +43,11 @@ struct data_options {
     struct augment_options augment;
     i64  limit;                                   /* eval: at most so many samples, 0: all: the first ones, */
     bool spread;                                  /* or evenly spaced ones */
+    /* Of each training batch only the images [from, to), in a job that shares it out; both 0: all. What an
+     * image becomes and is mixed with depends on its place in the whole batch. */
+    bool shared;
+    int  from, to;
+    int  turn, turns;                             /* eval: only batches turn, turn + turns, ...; turns 0: all */
 };
 /* As the experiment says, for the training or the evaluation split; it must outlive the dataset. */
 struct data_options data_options_of(const struct spec *s, bool train);
@@ -98,7 +103,8 @@ struct recipe {
 };
 enum { NOISE_DRAWS = 1 << 16 };
 
-/* pixels: n h w 3 bytes, cropped and recoloured; with recipes, values and noise they are what batch_image and,
+/* pixels: n h w 3 bytes, cropped and recoloured, and of a shared batch those of other shares' images that these
+ * are mixed with behind them; with recipes, values and noise they are what batch_image and,
  * on a device, feed.c make the network's input of. values: by channel and byte, of what is not mixed, and of
  * the two that add up where it is. noise: bytes by channel and 16-bit draw; NULL: nothing is ever erased.
  * soft_labels: n k, mixed as the images are. labels: the unmixed class. index: sample numbers. */
@@ -121,6 +127,8 @@ void batch_image(const struct batch *b, int k, f32 *planes);
 loader *loader_open(dataset *d, const struct data_options *o);  /* threads, no work yet; NULL + fail */
 void    loader_close(loader *l);
 i64     loader_batches(const loader *l);                        /* per epoch */
+/* Which batch of all *of turns its own batch `number` is. */
+i64     loader_place(const loader *l, i64 number, i64 *of);
 /* Begins an epoch at a batch; what was under way is dropped. All batches of the last epoch must have been
  * released. */
 void    loader_start(loader *l, i64 epoch, i64 from_batch);

@@ -20,8 +20,10 @@ struct slot {
     enum phase phase;
     i64 number;
     int n, claimed, done;                         /* samples: all, handed out, finished */
+    int own;                                      /* the first of them; those behind are only mixed with */
     bool *damaged;                                /* samples to leave out */
     struct mix mix;
+    i32 *local;                                   /* a share's: room for its places of partners */
     int fault_at;                                 /* first sample that failed, or -1 */
     enum fault fault;
     char message[2048];
@@ -55,11 +57,29 @@ static i64 samples(const loader *l)
     return l->o.train || !l->o.limit ? n : MIN(n, l->o.limit);
 }
 
-i64 loader_batches(const loader *l)
+i64 loader_place(const loader *l, i64 number, i64 *of)
 {
     i64 n = samples(l), b = l->o.batch;
-    return l->o.train ? n / b : CEIL_DIV(n, b);
+    *of = l->o.train ? n / b : CEIL_DIV(n, b);
+    return l->o.turns ? number * l->o.turns + l->o.turn : number;
 }
+
+i64 loader_batches(const loader *l)
+{
+    i64 all;
+    loader_place(l, 0, &all);
+    return l->o.turns ? MAX(0, CEIL_DIV(all - l->o.turn, l->o.turns)) : all;
+}
+
+/* Where batch `number` of this loader begins. */
+static i64 first_of(const loader *l, i64 number)
+{
+    i64 all;
+    return loader_place(l, number, &all) * l->o.batch;
+}
+
+/* Most images that a batch holds here: a share's own, and as many that they may be mixed with. */
+static i64 room_of(const loader *l) { return l->o.shared ? 2 * (i64)(l->o.to - l->o.from) : l->o.batch; }
 
 /* ---- filling a slot ------------------------------------------------------------------------------------ */
 
@@ -70,19 +90,42 @@ static i64 sample_of(const loader *l, i64 position)
     return l->o.spread ? position * data_count(l->d) / samples(l) : position;
 }
 
+/* How the batch is mixed, and from then on which samples are needed here and where each lies: a share's own,
+ * then those of other shares that they are mixed with. mix.partner becomes places in the slot. */
+static void choose_samples(loader *l, struct slot *s)
+{
+    static const struct augment_options none;
+    i64 first = first_of(l, s->number);
+    int all = (int)MIN(l->o.batch, samples(l) - first), from = l->o.shared ? l->o.from : 0;
+    s->own = s->n = l->o.shared ? l->o.to - from : all;
+    for (int k = 0; k < s->own; k++)
+        s->batch.index[k] = sample_of(l, first + from + k);
+    if (l->o.train)
+        mix_choose(&s->mix, &l->o.augment, l->o.seed, l->epoch, s->number, all, l->o.image);
+    else
+        mix_choose(&s->mix, &none, 0, 0, 0, all, l->o.image);
+    for (int k = 0; k < s->own && l->o.shared; k++) {
+        int partner = s->mix.partner[from + k];
+        bool here = partner >= from && partner < l->o.to;
+        if (!here)
+            s->batch.index[s->n] = sample_of(l, first + partner);
+        s->local[k] = here ? partner - from : s->n++;
+    }
+    if (l->o.shared)
+        memcpy(s->mix.partner, s->local, sizeof *s->local * (size_t)s->own);
+}
+
 static void schedule(loader *l, struct slot *s)
 {
     s->phase = FREE;
     if (l->scheduled >= loader_batches(l))
         return;
     s->number = l->scheduled++;
-    i64 first = s->number * l->o.batch;
-    s->n = s->batch.n = (int)MIN(l->o.batch, samples(l) - first);
-    for (int k = 0; k < s->batch.n; k++)
-        s->batch.index[k] = sample_of(l, first + k);
+    choose_samples(l, s);
+    s->batch.n = s->n;
     s->claimed = s->done = 0;
     s->fault_at = -1;
-    s->phase = LOADING;
+    s->phase = s->n ? LOADING : READY;
     pthread_cond_broadcast(&l->work);
 }
 
@@ -155,13 +198,12 @@ static void close_gaps(loader *l, struct batch *b, const bool *damaged)
     b->n = n;
 }
 
-/* All samples are there: chooses the mixing. */
+/* All samples are there. */
 static void loaded(loader *l, struct slot *s)
 {
-    static const struct augment_options none;
     struct batch *b = &s->batch;
     close_gaps(l, b, s->damaged);
-    mix_choose(&s->mix, l->o.train ? &l->o.augment : &none, l->o.seed, l->epoch, s->number, b->n, l->o.image);
+    b->n = MIN(b->n, s->own);
     mix_batch(&s->mix, b, l->classes, l->o.mean, l->o.std);
 }
 
@@ -259,7 +301,8 @@ static int slot_memory(loader *l, struct slot *s, size_t n)
     b->labels = arena_array(l->a, i32, n);
     b->index = arena_array(l->a, i64, n);
     s->damaged = arena_array(l->a, bool, n);
-    s->mix.partner = arena_array(l->a, i32, n);
+    s->mix.partner = arena_array(l->a, i32, MAX(n, (size_t)l->o.batch));
+    s->local = arena_array(l->a, i32, n);
     return b->pixels && b->soft_labels ? 0 : -1;
 }
 
@@ -271,6 +314,8 @@ static int check_options(const dataset *d, const struct data_options *o)
         return fail(FAULT_USAGE, "batch %d is outside 1..%d", o->batch, 1 << 20);
     if (o->eval_short && o->eval_short < o->image)
         return fail(FAULT_USAGE, "a short edge of %d is too small to crop %d from", o->eval_short, o->image);
+    if (o->shared && !(o->train && o->from >= 0 && o->from <= o->to && o->to <= o->batch))
+        return fail(FAULT_USAGE, "a share of images %d to %d of a batch of %d", o->from, o->to, o->batch);
     if (o->train && o->batch > data_count(d))
         return fail(FAULT_USAGE, "a batch of %d is larger than the whole split '%s' of %d images", o->batch,
                     d->split, data_count(d));
@@ -280,13 +325,13 @@ static int check_options(const dataset *d, const struct data_options *o)
 static int open_slots(loader *l)
 {
     l->size = (size_t)l->o.image * (size_t)l->o.image * 3;
-    l->slots = (int)MIN(MOST_SLOTS, MAX(LEAST_SLOTS, SLOT_MEMORY / (l->size * (size_t)l->o.batch)));
+    l->slots = (int)MIN(MOST_SLOTS, MAX(LEAST_SLOTS, SLOT_MEMORY / (l->size * (size_t)MAX(1, room_of(l)))));
     if (l->o.train && l->o.augment.erasing > 0) {
         struct fill fill = fill_of(l->d, &l->o);
         noise_table(&fill, l->noise = arena_bytes(l->a, 3 * NOISE_DRAWS, 64));
     }
     for (int i = 0; i < l->slots; i++)
-        if (slot_memory(l, &l->slot[i], (size_t)l->o.batch))
+        if (slot_memory(l, &l->slot[i], (size_t)MAX(1, room_of(l))))
             return -1;
     l->skipped = arena_array(l->a, bool, data_count(l->d));
     if (l->o.train)
@@ -390,7 +435,7 @@ const struct batch *loader_next(loader *l)
     fail_clear();
     pthread_mutex_lock(&l->lock);
     struct slot *s = loader_take(l);
-    while (s && s->fault_at < 0 && !s->batch.n) {             // every sample of it was skipped
+    while (s && s->fault_at < 0 && !s->batch.n && !l->o.shared) {      // every sample of it was skipped
         schedule(l, s);
         s = loader_take(l);
     }

@@ -359,7 +359,8 @@ static void test_hash(void **state)
     (void)state;
     static const char *const outside[] = {
         "name", "device", "threads", "data.root", "data.workers", "recycle.statistics", "log.every",
-        "log.tensorboard", "keep.every", "keep.last", "keep.best", "signal.save_on" };
+        "log.tensorboard", "keep.every", "keep.last", "keep.best", "signal.save_on",
+        "dist.shard", "dist.shares", "dist.timeout" };
     struct spec s = parsed("");
     u64 before = spec_hash(&s);
     int seen = 0;

@@ -16,7 +16,8 @@ struct cli;
 struct cli_option { const char *name, *value, *help; };
 
 /* Shared options a command may ask for besides those every command has. */
-enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16, TAKES_PRECISION = 32 };
+enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16, TAKES_PRECISION = 32,
+       TAKES_RANKS = 64 /* runs on all ranks of a job */ };
 
 struct command {
     const char *name, *summary, *usage;    /* usage: "train EXP.yaml [options]" */

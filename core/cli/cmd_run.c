@@ -1,5 +1,6 @@
 /* cmd_run.c: `run` does every stage of an experiment; `train` is the same without recycling. */
 #include "cli/cli.h"
+#include "cli/ranks.h"
 #include "log/files.h"
 #include "log/log.h"
 #include "study/study.h"
@@ -16,6 +17,8 @@ static int run_print_json(const struct run_result *r)
 static int run_finish(struct cli *c, struct spec *s)
 {
     struct run_result r;
+    if (ranks_launch(c, s->device))
+        return -1;
     if (c->dry_run)
         return run_dry(s);
     struct run_options o = { .out = c->out, .resume = c->resume, .force = c->force,
@@ -54,8 +57,8 @@ static int train(struct cli *c)
 const struct command run_cmd = {
     "run", "the whole pipeline: recycle, fine-tune, evaluate", "run EXP.yaml [options]",
     { "jetcl run experiments/demo.yaml", "jetcl run exp.yaml --out runs/a --resume" },
-    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, run_cmd_run };
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, run_cmd_run };
 const struct command train_cmd = {
     "train", "train one experiment, without recycling", "train EXP.yaml [options]",
     { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },
-    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN, train };
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, train };

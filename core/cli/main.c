@@ -1,6 +1,7 @@
 /* main.c: finds the command, runs it, and turns what it returns into a message and an exit code. */
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "dist/dist.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -35,7 +36,11 @@ static int main_run(struct cli *c, int argc, char **argv)
         return unknown_command(word);
     if (argc > 1 && options_read(c, &g, argc - 1, argv + 1))
         return -1;
+    if (dist_rank())
+        g.say = (struct say_options){ SAY_QUIET, 0, true };
     say_setup(g.say);
+    if (dist_size() > 1 && !(c->command->takes & TAKES_RANKS))
+        return fail(FAULT_USAGE, "runs as one process: start it without mpirun or srun");
     if (c->json && c->dry_run)
         return fail(FAULT_USAGE, "--json is for results, and --dry-run has none");
     return g.help ? help_command(c->command), 0 : c->command->run(c);
@@ -66,13 +71,18 @@ int main(int argc, char **argv)
     struct cli c = { .arena = arena_open("program"), .argc = argc, .argv = argv };
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);                        // beyond a size limit writes fail, as on a full disk
-    int rc = main_run(&c, argc, argv);
+    int rc = dist_open();
+    if (dist_rank() && !freopen("/dev/null", "w", stdout))     // rank 0 speaks for all
+        rc = -1;
+    rc = rc ? rc : main_run(&c, argc, argv);
     if (!rc)
         rc = close_stdout();
     progress_done();
+    bool speaks = dist_close(rc);
     if (!rc)
         return 0;
     fflush(stdout);
-    say_error("jetcl: %s%s%s", c.command ? c.command->name : "", c.command ? ": " : "", fail_message());
+    if (speaks)
+        say_error("jetcl: %s%s%s", c.command ? c.command->name : "", c.command ? ": " : "", fail_message());
     return fail_fault() ? (int)fail_fault() : FAULT_RUN;
 }

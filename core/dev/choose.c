@@ -95,6 +95,35 @@ struct found *choose_device(arena *a, const char *spec)
     return f;
 }
 
+static int split_list(arena *a, const char *spec, const char **out)
+{
+    int n = 0;
+    char *save = NULL, *list = arena_printf(a, "%s", spec);
+    for (char *s = strtok_r(list, ",", &save); s; s = strtok_r(NULL, ",", &save))
+        out[n++] = s;
+    return n;
+}
+
+int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
+{
+    const char **names = arena_array(a, const char *, strlen(spec) + 1);
+    int n = split_list(a, spec, names);
+    bool every = n == 1 && text_ends(spec, ":*"), automatic = !strcmp(spec, "auto");
+    kind *is = n != 1 ? NULL : automatic ? gpu
+             : kind_of(every ? arena_copy(a, spec, strlen(spec) - 2) : spec);
+    struct found *all;
+    int have = is && (every || rank >= 0) ? probe_devices(a, &all) : 0;
+    if (have) {
+        names = arena_array(a, const char *, have);
+        n = 0;
+        for (int i = 0; i < have; i++)
+            if (is(&all[i].info))
+                names[n++] = all[i].info.spec;
+    }
+    *out = n ? names[MAX(0, rank) % n] : spec;
+    return MAX(1, n);
+}
+
 int dev_find(const char *spec, struct dev_info *out)
 {
     arena *a = arena_open("devices");

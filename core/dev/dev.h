@@ -77,6 +77,12 @@ int dev_find(const char *spec, struct dev_info *out);
 dev                   *dev_open(const char *spec);
 /* The same when results are needed: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
 dev                   *dev_open_real(const char *spec);
+/* dev_open_real for one of several processes, `rank` (from 0) of those on this machine: of a list "a,b", of
+ * `gpu:*`, `gpu` and `auto` (all GPUs, where there are any), and of `cpu:*` it takes the rank-th, and begins anew
+ * after the last. rank < 0: dev_open_real. */
+dev                   *dev_open_rank(const char *spec, int rank);
+/* How many devices a setting names in this way, and the rank-th of them as P:D or what it is called. */
+int                    dev_of_rank(arena *a, const char *spec, int rank, const char **out);
 void                   dev_close(dev *d);
 const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);     /* under JETCL_TRACE=no_class: still its own class */

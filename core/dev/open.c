@@ -101,6 +101,17 @@ dev *dev_open(const char *spec)
     return d;
 }
 
+dev *dev_open_rank(const char *spec, int rank)
+{
+    arena *a = arena_open("device of a rank");
+    const char *own = spec;
+    if (rank >= 0)
+        dev_of_rank(a, spec, rank, &own);
+    dev *d = dev_open_real(own);
+    arena_close(a);
+    return d;
+}
+
 dev *dev_open_real(const char *spec)
 {
     dev *d = dev_open(spec);

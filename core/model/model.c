@@ -48,6 +48,10 @@ params *model_open(dev *d, const struct spec *s, enum params_use use)
     params *p = model_params(s);
     if (!p)
         return NULL;
+    if (s->dist.shard == SHARD_optimizer) {
+        p->shard = dist_rank();
+        p->shards = dist_size();
+    }
     if (params_open(p, d, use) || (s->model.init[0] && model_load(p, s, s->model.init, s->model.init_ema))
         || params_init(p, (u64)s->seed)) {
         params_free(p);

@@ -13,6 +13,7 @@
 #define JETCL_NN_H
 #include "fuse/fuse.h"
 #include "ckpt/ckpt.h"
+#include "dist/dist.h"
 
 /* ---- params.c ------------------------------------------------------------------------------------------ */
 
@@ -31,8 +32,9 @@ struct param {
     bool         loaded;                          /* came from a checkpoint */
 };
 
-/* Parameters follow one another in as few slabs as allocations allow; gradients and moments alike. */
-struct param_slab { i64 count; range value, grad, m, v; };
+/* Parameters follow one another in as few slabs as allocations allow; gradients alike. Moments are there of
+ * `owned` elements from `first` on: all, or in a job that shards them what this rank updates. */
+struct param_slab { i64 count, first, owned; range value, grad, m, v; };
 
 typedef struct {
     arena        *a;
@@ -43,12 +45,15 @@ typedef struct {
     struct param_slab *slabs;
     int           n_slabs;
     pool         *values, *grads, *ms, *vs;
+    int           shard, shards;                  /* before params_open: which part has moments here; 0 of 0: all */
 } params;
 
 enum params_use { PARAMS_FORWARD, PARAMS_GRAD, PARAMS_TRAIN /* with moments, zeroed */ };
 
 params *params_new(void);
 void    params_free(params *p);
+/* Where shard r of n begins and ends, in elements of all slabs one behind the other. */
+void    params_shard(const params *p, int r, int n, i64 *from, i64 *to);
 int     params_open(params *p, dev *d, enum params_use use);       /* takes device memory; 0 or -1 + fail */
 /* Memory params_open would take. */
 u64     params_bytes(const params *p, enum params_use use);

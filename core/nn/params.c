@@ -44,7 +44,17 @@ u64 params_bytes(const params *p, enum params_use use)
     u64 one = 0;
     for (size_t i = 0; i < p->n; i++)
         one += padded(&p->list[i]);
-    return one * (use == PARAMS_TRAIN ? 4 : use == PARAMS_GRAD ? 2 : 1);
+    return one * (use >= PARAMS_GRAD ? 2 : 1) + (use == PARAMS_TRAIN ? 2 * CEIL_DIV(one, (u64)MAX(1, p->shards)) : 0);
+}
+
+void params_shard(const params *p, int r, int n, i64 *from, i64 *to)
+{
+    i64 all = 0;
+    for (int k = 0; k < p->n_slabs; k++)
+        all += p->slabs[k].count / ADAMW_BLOCK;
+    share_of(all, r, n, NULL, from, to);
+    *from *= ADAMW_BLOCK;
+    *to *= ADAMW_BLOCK;
 }
 
 /* A pool with the list's layout; every pool of the same device splits it alike. */
@@ -111,6 +121,34 @@ static int open_more(params *p, range *r, pool **pool, const char *what, size_t 
     return 0;
 }
 
+/* Moments of what is updated here. */
+static int open_moments(params *p)
+{
+    i64 from, to, at = 0, bytes = 0;
+    params_shard(p, p->shard, MAX(1, p->shards), &from, &to);
+    for (int k = 0; k < p->n_slabs; at += p->slabs[k++].count) {
+        struct param_slab *s = &p->slabs[k];
+        s->first = MIN(s->count, MAX(0, from - at));
+        s->owned = MAX(0, MIN(s->count, to - at) - s->first);
+        bytes += (i64)dtype_bytes(F32) * s->owned;
+    }
+    p->ms = pool_new(p->d, "first moments");
+    p->vs = pool_new(p->d, "second moments");
+    if (bytes && (pool_reserve(p->ms, (u64)bytes) || pool_reserve(p->vs, (u64)bytes)))
+        return -1;
+    for (int k = 0; k < p->n_slabs; k++) {
+        struct param_slab *s = &p->slabs[k];
+        bytes = (i64)dtype_bytes(F32) * s->owned;
+        if (!bytes)
+            continue;
+        s->m = pool_take(p->ms, (u64)bytes);
+        s->v = pool_take(p->vs, (u64)bytes);
+        if (!s->m.mem || !s->v.mem || mem_fill(p->d, s->m, 0) || mem_fill(p->d, s->v, 0))
+            return -1;
+    }
+    return 0;
+}
+
 int params_open(params *p, dev *d, enum params_use use)
 {
     p->d = d;
@@ -124,10 +162,7 @@ int params_open(params *p, dev *d, enum params_use use)
         for (size_t i = 0; i < p->n; i++)
             p->list[i].grad = (range){ r[i].mem, r[i].off, p->list[i].value.bytes };
     }
-    if (use >= PARAMS_TRAIN && (open_more(p, r, &p->ms, "first moments", offsetof(struct param_slab, m))
-                                || open_more(p, r, &p->vs, "second moments", offsetof(struct param_slab, v))))
-        return -1;
-    return 0;
+    return use >= PARAMS_TRAIN ? open_moments(p) : 0;
 }
 
 int params_read(const params *p, const struct param *x, f32 *out)

@@ -88,13 +88,34 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     return report_finish(rep, r) || result_load(a, report_path(rep, ""), r) ? -1 : 0;
 }
 
+/* What a step over several ranks would send, and take, beside one that computes for `step` seconds: a rank sends
+ * and receives at the same time, after it has computed (core/dist/NOTES.md). */
+static void say_network(const struct session *e, f64 step)
+{
+    static const struct { const char *name; f64 bits; } links[] = {
+        { "1 Gb/s", 1e9 }, { "10 Gb/s", 10e9 }, { "25 Gb/s", 25e9 }, { "100 Gb/s", 100e9 }, { "PCIe 3 x16", 100e9 } };
+    static const int counts[] = { 2, 4, 8 };
+    f64 weights = (f64)params_bytes(e->p, PARAMS_FORWARD);
+    for (int i = 0; i < countof(counts); i++) {
+        char bytes[24], text[256] = "";
+        u64 sent = exchange_bytes((u64)weights, counts[i]);
+        for (int k = 0; k < countof(links); k++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s %.3g s at %s", k ? "," : "",
+                     step / counts[i] + 8 * (f64)sent / links[k].bits, links[k].name);
+        say(SAY_NORMAL, "%d ranks: each sends %s per step; a step would take%s", counts[i],
+            text_bytes(bytes, (f64)sent), text);
+    }
+}
+
 /* Steps on made-up data: everything is built and allocated as in a run, nothing is written. */
 static int dry_steps(struct session *e)
 {
     enum { STEPS = 5 };
     struct learner l;
     arena *a = arena_open("dry run");
-    struct batch b = feed_noise(a, &e->s, e->s.train.batch, (u64)e->s.seed);
+    int from, to;
+    exchange_share(&e->s, &from, &to);
+    struct batch b = feed_noise(a, &e->s, MAX(1, to - from), (u64)e->s.seed);
     f64 start = clock_now(), built, loss, norm;
     int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, &b, 0) || learner_read(&l, &loss, &norm);
     built = clock_now();
@@ -102,6 +123,8 @@ static int dry_steps(struct session *e)
         rc = learner_step(&l, &b, 0) || learner_wait(&l);
     rc = rc || learner_read(&l, &loss, &norm) ? -1 : 0;
     f64 step = (clock_now() - built) / STEPS;
+    if (!rc && dist_size() == 1)
+        say_network(e, step);
     f64 steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
     char mem[24], time[24];
     if (!rc)
@@ -120,7 +143,8 @@ int run_dry(const struct spec *s)
     int what = SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS;
     if (check_start(s))
         return -1;
-    int rc = session_open(&e, s, what, NULL) || dry_steps(&e) ? -1 : 0;
+    dist_timeout(s->dist.timeout);
+    int rc = dist_agree(session_open(&e, s, what, NULL)) || session_join(&e) || dry_steps(&e) ? -1 : 0;
     session_close(&e);
     return rc;
 }
@@ -131,38 +155,59 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     struct session e = { 0 };
     report *rep = NULL;
     const char *reason = NULL;
-    if (!o->folder->state && check_start(s))
+    bool first = !dist_rank();                             // has the folder; others compute
+    int rc = dist_agree(first && !o->folder->state ? check_start(s) : 0);
+    if (rc)
         return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     if (o->folder->state)
         stop_kept();
-    int rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
+    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
-    if (!rc && !(rep = report_open(&e.s, o, dev_info(e.d))))
-        rc = -1;
-    if (!rc && !o->out)
+    if (!(rc = dist_agree(rc) || session_join(&e) ? -1 : 0) && first)
+        rc = (rep = report_open(&e.s, o, dev_info(e.d))) ? 0 : -1;
+    if (rep && !o->out)
         say(SAY_NORMAL, "run folder %s", report_path(rep, ""));
-    rc = rc || recycle_first(&e, rep, a) || train_loop(&e, rep, &reason)
-         || write_result(&e, rep, reason, a, r) ? -1 : 0;
+    rc = rc || (first && recycle_first(&e, rep, a)) ? -1 : 0;
+    rc = dist_agree(rc) || exchange_start(e.p) || train_loop(&e, rep, &reason) ? -1 : 0;
+    rc = rc || dist_agree(first ? write_result(&e, rep, reason, a, r) : 0) ? -1 : 0;
     report_close(rep);
     session_close(&e);
     return rc;
 }
 
-int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+/* Rank 0's part: WORK with the folder claimed, BUSY when another process works there, -1 + fail. */
+enum { WORK, BUSY, DONE };
+static int find_work(const struct spec *s, const struct run_options *o, arena *a, struct run_folder *f,
+                     struct run_result *r)
 {
-    struct run_folder f;
-    struct run_options known = *o;
     int rc = o->out ? already_done(s, o, o->out, a, r) : 0;
     if (rc)
-        return rc < 0 ? -1 : 0;
-    if ((rc = folder_claim(a, s, o, &f)))
-        return rc;
+        return rc < 0 ? -1 : DONE;
+    if ((rc = folder_claim(a, s, o, f)))
+        return rc < 0 ? -1 : BUSY;
+    if ((rc = already_done(s, o, f->dir, a, r)))           // by somebody who was faster
+        folder_release(f);
+    return rc < 0 ? -1 : rc ? DONE : WORK;
+}
+
+int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
+{
+    struct run_folder f = { 0 };
+    struct run_options known = *o;
+    *r = (struct run_result){ 0 };
+    dist_timeout(s->dist.timeout);
+    int rc = dist_rank() ? WORK : find_work(s, o, a, &f, r);
+    bool idle = rc > WORK;
+    if (dist_agree_flag(rc < 0 ? -1 : 0, &idle))
+        return -1;
+    if (idle)
+        return rc == BUSY;
     known.folder = &f;
     known.hash = spec_hash(s);                             // of what was asked for; the session's has no `auto` left
-    rc = already_done(s, o, f.dir, a, r);                  // by a process that was faster
-    rc = rc < 0 || (!rc && run_claimed(s, &known, a, r)) ? -1 : 0;
-    folder_release(&f);
+    rc = run_claimed(s, &known, a, r);
+    if (!dist_rank())
+        folder_release(&f);
     return rc;
 }

@@ -88,28 +88,47 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
     }
 }
 
+/* Of all batches, in their order, so that the sum does not depend on who computed which. */
+enum { SUMS = 4 };
+static void add_batches(const f64 *sums, i64 batches, struct run_eval *out)
+{
+    *out = (struct run_eval){ 0 };
+    for (i64 k = 0; k < batches; k++, sums += SUMS) {
+        out->top1 += sums[0];
+        out->top5 += sums[1];
+        out->loss += sums[2];
+        out->n += (i64)sums[3];
+    }
+}
+
 int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s)
 {
     arena *a = arena_open("evaluation");
     f32 *logits = arena_array(a, f32, (i64)e->batch * e->classes);
     f64 start = clock_now();
-    i64 batches = loader_batches(l), done = 0;
+    i64 batches = loader_batches(l), done = 0, all;
     int rc = 0;
     char bar[32];
-    *out = (struct run_eval){ 0 };
+    loader_place(l, 0, &all);
+    f64 *sums = arena_array(a, f64, SUMS * MAX(1, all));
     loader_start(l, 0, 0);
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
         rc = evaluator_logits(e, b, logits);
+        struct run_eval of = { 0 };
         if (!rc)
-            eval_count(logits, b->labels, b->n, e->classes, out, s ? s->confusion : NULL);
+            eval_count(logits, b->labels, b->n, e->classes, &of, s ? s->confusion : NULL);
+        memcpy(sums + SUMS * loader_place(l, done, &all), (f64[SUMS]){ of.top1, of.top5, of.loss, (f64)of.n },
+               SUMS * sizeof *sums);
         for (int i = 0; !rc && s && i < b->n; i++)
             scores_add(s, logits + (i64)i * e->classes, b->labels[i]);
         progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done,
                  (long long)batches);
         done++;
     }
+    rc = dist_agree(rc || fail_fault() != FAULT_NONE ? -1 : 0) || dist_sum(sums, SUMS * all) ? -1 : 0;
+    add_batches(sums, all, out);
     arena_close(a);
-    if (rc || fail_fault() != FAULT_NONE)
+    if (rc)
         return -1;
     if (!out->n)
         return fail(FAULT_DATA, "nothing to evaluate on");

@@ -72,7 +72,7 @@ static int learner_build(struct learner *l)
     for (int k = 0; k < l->p->n_slabs && l->parts > 1; k++)
         op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
     simplify_graph(l->g);
-    return graph_compile(l->g) || feed_open(&l->feed, l->d, l->images, l->parts == 1) ? -1 : 0;
+    return graph_compile(l->g) || feed_open(&l->feed, l->d, l->images, l->part_size == s->train.batch) ? -1 : 0;
 }
 
 static int open_ema(struct learner *l)
@@ -94,18 +94,21 @@ static int open_ema(struct learner *l)
 int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
 {
     *l = (struct learner){ .s = s, .d = d, .p = p, .memory = pool_new(d, "loss") };
-    l->parts = MAX(1, MIN(s->train.accumulate, s->train.batch));     // auto was filled in by session_open
-    l->part_size = CEIL_DIV(s->train.batch, l->parts);
-    if (l->part_size * l->parts != s->train.batch)
-        return fail(FAULT_USAGE, "train.batch %d cannot be split into %d equal micro-batches (train.accumulate)",
-                    s->train.batch, l->parts);
+    int to;
+    exchange_share(s, &l->first, &to);
+    int share = to - l->first;
+    l->parts = share ? MAX(1, MIN(s->train.accumulate, share)) : 0;  // auto was filled in by session_open
+    l->part_size = share ? CEIL_DIV(share, l->parts) : 0;
+    if (l->part_size * l->parts != share)
+        return fail(FAULT_USAGE, "%d images of a batch cannot be split into %d equal micro-batches "
+                    "(train.accumulate)", share, l->parts);
     if (l->parts > 1)
-        say(SAY_NORMAL, "each batch of %d is computed in %d micro-batches", s->train.batch, l->parts);
+        say(SAY_NORMAL, "each batch of %d is computed in %d micro-batches", share, l->parts);
     l->loss = learner_take(l->memory, 4);
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
         return -1;
-    if (optim_open(&l->optim, s, p) || learner_build(l))
+    if (optim_open(&l->optim, s, p) || (share && learner_build(l)))
         return -1;
     return s->train.ema > 0 ? open_ema(l) : 0;
 }
@@ -142,14 +145,14 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
 {
     const struct spec *s = l->s;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
-    if (l->parts > 1)
+    if (l->parts != 1)                            // they are added up, or there are none
         for (int k = 0; k < l->p->n_slabs; k++)
             if (mem_fill(l->d, l->p->slabs[k].grad, 0))
                 return -1;
     for (int part = 0; part < l->parts; part++) {
         w.u[STEP_NUMBER] = (u32)l->step;
-        w.u[STEP_BEFORE] = (u32)(part * l->part_size);
-        w.u[STEP_OTHERS] = (u32)(b->n - l->part_size);
+        w.u[STEP_BEFORE] = (u32)(l->first + part * l->part_size);
+        w.u[STEP_OTHERS] = (u32)(s->train.batch - l->part_size);
         const f32 *targets = b->soft_labels + part * node_count(l->targets);
         if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
             || mem_write_later(l->d, l->targets->home, targets) || learner_run(l, l->g, &w))
@@ -162,7 +165,9 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
     w.f[STEP_BIAS1] = (f32)(1 - pow(s->optim.betas.v[0], (f64)l->step));
     w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
     w.f[STEP_GRAD_SCALE] = 1;
-    if (learner_run(l, l->optim.g, &w) || (l->ema_graph && graph_run(l->ema_graph)))
+    if (exchange_gradients(l) || (l->optim.squares->list && graph_run(l->optim.squares)) || exchange_norm(l)
+        || (l->optim.owns && learner_run(l, l->optim.g, &w)) || exchange_values(l)
+        || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
     if (mem_read_later(l->d, l->optim.norm, &l->square[l->step % STEPS_AHEAD]))
         return -1;
@@ -197,7 +202,10 @@ int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
             return -1;
         square = scale.square;
     }
-    *loss = sum / (f64)MAX(1, l->summed);
+    *loss = sum;
+    if (dist_sum(loss, 1))
+        return -1;
+    *loss /= (f64)MAX(1, l->summed);
     *grad_norm = sqrt(square);
     l->summed = 0;
     return 0;

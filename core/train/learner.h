@@ -26,10 +26,37 @@ f64 schedule_factor(const struct spec *s, i64 step, i64 per_epoch);
 struct group { f64 lr_scale, weight_decay; int layer; };
 struct group optim_group(const struct spec *s, const char *name, int nd);
 
-/* The optimiser's graph: norm of the gradients, clipping, AdamW over all slabs. */
-struct optim { graph *g; range norm, scale /* fp16: struct loss_scale */; pool *memory; };
+/* The optimiser's graphs, over what is updated here: the sum of squares of the gradients into norm; then, from
+ * the norm of all of them, clipping and AdamW. */
+struct optim {
+    graph *squares, *g;
+    range  norm, scale;                           /* scale: fp16's struct loss_scale */
+    pool  *memory;
+    bool   owns;                                  /* is anything updated here at all? */
+};
 int  optim_open(struct optim *o, const struct spec *s, params *p);       /* after params_open(PARAMS_TRAIN) */
 void optim_close(struct optim *o);
+
+/* ---- exchange.c: a step over several ranks ------------------------------------------------------------- */
+
+struct learner;
+/* Together: sums the gradients over ranks, in their order, into what each rank updates (dist.shard: off: into
+ * all). */
+int  exchange_gradients(struct learner *l);
+/* Together: the sum of squares of all shards, on every rank's device. Nothing with dist.shard: off. */
+int  exchange_norm(struct learner *l);
+/* Together: the parameters that each rank has updated go to all. */
+int  exchange_values(struct learner *l);
+/* Together: n elements from `at` on of a moment (that of all slabs one behind the other), on rank 0. */
+int  exchange_gather(struct learner *l, bool second, i64 at, i64 n, f32 *out);
+/* The same elements, all of them, into what of them lies here. */
+int  exchange_put(struct learner *l, bool second, i64 at, i64 n, f32 *values);
+/* Together: all parameters become rank 0's. */
+int  exchange_start(params *p);
+/* This rank's images of a batch: [*from, *to). */
+void exchange_share(const struct spec *s, int *from, int *to);
+/* Bytes that a rank sends per step, of `ranks`. */
+u64  exchange_bytes(u64 weight_bytes, int ranks);
 
 /* ---- learner.c: a model with its gradient -------------------------------------------------------------- */
 
@@ -42,7 +69,8 @@ struct learner {
     struct optim optim;
     node    *images, *targets;                    /* (b 3 h w), (b k) */
     struct feed feed;                             /* what writes the images of the loader's batches */
-    int      part_size, parts;                    /* images of a part; parts of a batch */
+    int      part_size, parts;                    /* images of a part; parts of this rank's share; 0: none */
+    int      first;                               /* of its images, in the batch */
     range    loss, loss_sum;
     pool    *memory;
     pool    *part_grads;                          /* with several parts: the gradients of one */
@@ -86,7 +114,7 @@ int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
  * nor is a NaN. */
 void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct run_eval *sums,
                 i64 *confusion);
-/* A whole split: top1, top5, loss, n and seconds of *out, and what is counted besides (NULL: nothing). Scores that
+/* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and what is counted besides (NULL: nothing). Scores that
  * are not numbers end it with fail(FAULT_NUMBERS), naming the first tensor of the network that holds one. */
 struct scores;
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s);
@@ -138,6 +166,8 @@ struct session {
     struct data_options train_options, eval_options;
 };
 enum { SESSION_TRAIN_DATA = 1, SESSION_EVAL_DATA = 2, SESSION_TRAINS = 4 };
+/* Together, after session_open: tells the other ranks what this one computes on; all must see the same data. */
+int  session_join(const struct session *e);
 /* Device, data sets, parameters with random or loaded (model.init, or `weights`) values. 0, or -1 + fail. */
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
 /* Device and every parameter of a trained model; data: and its evaluation split, labelled by the model's class names. */
@@ -151,14 +181,15 @@ void session_close(struct session *e);
 
 /* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
 
-/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. */
+/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. Together;
+ * path is rank 0's. What N ranks saved any number of ranks loads. */
 struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best; };      /* epochs done */
 int  state_save(const char *path, struct learner *l, const struct progress *at);
 int  state_load(const char *path, struct learner *l, struct progress *at);
 
 /* ---- train.c ------------------------------------------------------------------------------------------- */
 
-/* Trains e's model into the report's folder, from ckpt/last.state when it is there. *reason: "done" or
+/* Together. Trains e's model into the report's folder (rank 0's; NULL on others), from ckpt/last.state when it is there. *reason: "done" or
  * "patience". */
 int  train_loop(struct session *e, report *r, const char **reason);
 

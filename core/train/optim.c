@@ -104,18 +104,18 @@ struct group optim_group(const struct spec *s, const char *name, int nd)
 
 /* ---- the update ---------------------------------------------------------------------------------------- */
 
-/* A row (lr scale, weight decay) per block of every parameter of slab k. */
+/* A row (lr scale, weight decay) per block of what is updated here of slab k. */
 static range write_table(const struct spec *s, const params *p, int k, pool *memory)
 {
     const struct param_slab *slab = &p->slabs[k];
     arena *a = arena_open("parameter groups");
-    i64 blocks = CEIL_DIV(slab->count, (i64)ADAMW_BLOCK);
+    i64 blocks = CEIL_DIV(slab->owned, (i64)ADAMW_BLOCK), skip = slab->first / ADAMW_BLOCK;
     f32 *table = arena_array(a, f32, 2 * blocks);
     for (size_t i = 0; i < p->n; i++) {
         const struct param *x = &p->list[i];
         struct group group = optim_group(s, x->name, x->shape.nd);
         i64 n = CEIL_DIV(shape_count(x->shape), (i64)ADAMW_BLOCK), first = x->offset / ADAMW_BLOCK;
-        for (i64 b = first; x->slab == k && b < first + n; b++) {
+        for (i64 b = MAX(first - skip, 0); x->slab == k && b < MIN(first + n - skip, blocks); b++) {
             table[2 * b] = (f32)group.lr_scale;
             table[2 * b + 1] = (f32)group.weight_decay;
         }
@@ -140,27 +140,52 @@ static int open_scale(struct optim *o, const struct spec *s, dev *d, node *sum)
     return 0;
 }
 
+/* Of a slab's values or gradients those that are updated here. */
+static range owned_of(const struct param_slab *b, range r)
+{
+    u64 size = dtype_bytes(F32);
+    return (range){ r.mem, r.off + size * (u64)b->first, size * (u64)b->owned };
+}
+
+/* The sum of squares of the gradients that are updated here. */
+static int optim_norm(struct optim *o, const params *p)
+{
+    node *sum = NULL;
+    o->norm = pool_take(o->memory, 4);
+    o->norm.bytes = 4;
+    if (!o->norm.mem || mem_fill(p->d, o->norm, 0))
+        return -1;
+    for (int k = 0; k < p->n_slabs; k++) {
+        const struct param_slab *b = &p->slabs[k];
+        node *part = b->owned ? op_square_sum(o->squares, owned_of(b, b->grad), b->owned) : NULL;
+        sum = sum && part ? op_add(sum, part) : part ? part : sum;
+    }
+    if (!sum)
+        return 0;
+    simplify_place(sum, o->norm);
+    simplify_graph(o->squares);
+    return graph_compile(o->squares);
+}
+
 int optim_open(struct optim *o, const struct spec *s, params *p)
 {
-    *o = (struct optim){ graph_new(p->d), .memory = pool_new(p->d, "optimiser") };
-    node *sum = NULL;
-    for (int k = 0; k < p->n_slabs; k++) {
-        node *part = op_square_sum(o->g, p->slabs[k].grad, p->slabs[k].count);
-        sum = sum ? op_add(sum, part) : part;
-    }
-    o->norm = pool_take(o->memory, 4);
-    if (!o->norm.mem)
+    *o = (struct optim){ .g = graph_new(p->d), .squares = graph_new(p->d),
+                         .memory = pool_new(p->d, "optimiser") };
+    if (optim_norm(o, p))
         return -1;
-    o->norm.bytes = 4;
-    sum = simplify_place(sum, o->norm);
+    node *sum = graph_fixed(o->g, "norm", F32, SCALAR, o->norm);
     if (s->train.precision == PRECISION_fp16 && open_scale(o, s, p->d, sum))
         return -1;
+    o->owns = s->train.precision == PRECISION_fp16;        // every rank counts its steps
     for (int k = 0; k < p->n_slabs; k++) {
         struct param_slab *b = &p->slabs[k];
+        if (!b->owned)
+            continue;
+        o->owns = true;
         range table = write_table(s, p, k, o->memory);
         if (!table.mem)
             return -1;
-        op_adamw(sum, &(struct adamw_args){ b->value, b->grad, b->m, b->v, table, b->count,
+        op_adamw(sum, &(struct adamw_args){ owned_of(b, b->value), owned_of(b, b->grad), b->m, b->v, table, b->owned,
                                             s->optim.betas.v[0], s->optim.betas.v[1],
                                             (f32)s->optim.eps, (f32)s->train.clip_norm });
     }
@@ -171,6 +196,7 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
 void optim_close(struct optim *o)
 {
     graph_free(o->g);
+    graph_free(o->squares);
     if (o->memory)
         pool_free(o->memory);
     *o = (struct optim){ 0 };

@@ -8,6 +8,13 @@ static int open_split(struct session *e, bool train)
     struct data_options *o = train ? &e->train_options : &e->eval_options;
     dataset **d = train ? &e->train : &e->eval;
     *o = data_options_of(&e->s, train);
+    if (train && dist_size() > 1) {
+        o->shared = true;
+        exchange_share(&e->s, &o->from, &o->to);
+    } else if (dist_size() > 1) {
+        o->turn = dist_rank();
+        o->turns = dist_size();
+    }
     const struct shape of = model_images(&e->s, 1);
     if (of.d[2] != of.d[3])
         return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares",
@@ -75,17 +82,20 @@ static int too_large(struct session *e, const struct model_count *k, int images,
  * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
 int session_fit(struct session *e)
 {
-    int batch = e->s.train.batch, given = e->s.train.accumulate, rc = 0;
+    int from, batch, given = e->s.train.accumulate, rc = 0;
+    exchange_share(&e->s, &from, &batch);
+    batch -= from;
     u64 have = device_memory(e->d) / 10 * 9;
     arena *a = arena_open("memory");
     struct model_count k;
-    for (int parts = MAX(1, given); have && !rc; parts++) {
+    for (int parts = MAX(1, given); have && batch && !rc; parts++) {
         int images = MAX(1, batch / parts);
         if (batch % parts && !given)
             continue;
         if ((rc = model_count(a, &e->s, images, data_options_of(&e->s, false).batch, &k)))
             break;
-        u64 state = k.state_bytes + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
+        u64 moments = 2 * k.weight_bytes, here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
+        u64 state = k.state_bytes - moments + here + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
         state += (u64)shape_count(model_images(&e->s, images)) * (parts > 1 ? 2 : 1);    // pixels: see feed.c
         u64 need = state + k.train_bytes + k.eval_bytes;
         e->s.train.accumulate = parts;
@@ -100,21 +110,73 @@ int session_fit(struct session *e)
     return rc;
 }
 
+static int check_shares(const struct spec *s)
+{
+    f64 sum = 0;
+    for (int i = 0; i < s->dist.shares.n; i++)
+        sum += s->dist.shares.v[i];
+    if (s->dist.shares.n && s->dist.shares.n != dist_size())
+        return fail(FAULT_USAGE, "dist.shares has %d values for %d rank%s (--set dist.shares=[] for equal shares)",
+                    s->dist.shares.n, dist_size(), dist_size() == 1 ? "" : "s");
+    return s->dist.shares.n && sum <= 0 ? fail(FAULT_USAGE, "dist.shares are all 0") : 0;
+}
+
 int session_open(struct session *e, const struct spec *s, int wants, const char *weights)
 {
     *e = (struct session){ .s = *s };
+    if ((wants & SESSION_TRAINS) && check_shares(s))
+        return -1;
     if ((wants & SESSION_TRAIN_DATA) && open_split(e, true))
         return -1;
     if ((wants & SESSION_EVAL_DATA) && open_split(e, false))
         return -1;
-    if (!(e->d = dev_open_real(e->s.device)))
+    if (!(e->d = dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1)))
         return -1;
     if ((wants & SESSION_TRAINS) && session_fit(e))
         return -1;
     if (weights)
         e->s.model.init = weights;
+    if (dist_rank())                              // rank 0's are sent to all
+        e->s.model.init = "";
     e->p = model_open(e->d, &e->s, wants & SESSION_TRAINS ? PARAMS_TRAIN : PARAMS_FORWARD);
     return e->p ? 0 : -1;
+}
+
+/* Of a data set's classes and files, by name. */
+static u64 hash_of(u64 h, const dataset *d)
+{
+    char path[4096];
+    for (int k = 0; d && k < data_classes(d); k++)
+        h = hash_text(h, data_class_name(d, k));
+    for (i64 i = 0; d && i < data_count(d); i++) {
+        const char *full = data_path(d, i, path), *slash = strrchr(full, '/');
+        h = hash_text(h, slash ? slash : full);          // the folder may lie elsewhere on another machine
+    }
+    return h;
+}
+
+/* Two ranks that compute on one GPU, which takes them by turns. */
+static void warn_of_sharing(void)
+{
+    for (int r = 0; r < dist_size(); r++)
+        for (int k = 0; k < r; k++)
+            if (!strcmp(dist_host(r), dist_host(k)) && !strcmp(dist_device(r), dist_device(k)))
+                warn("%s and rank %d compute on the same GPU", dist_name(r), k);
+}
+
+int session_join(const struct session *e)
+{
+    if (dist_size() == 1)
+        return 0;
+    const struct dev_info *info = dev_info(e->d);
+    if (dist_name_device(info->spec) || dist_same(hash_of(hash_of(HASH_START, e->train), e->eval), FAULT_DATA,
+                                                  "the data set there"))
+        return -1;
+    for (int r = 0; r < dist_size(); r++)
+        say(SAY_NORMAL, "%s", dist_name(r));
+    if (info->gpu_kind)
+        warn_of_sharing();
+    return 0;
 }
 
 /* Labels go by name; without names on the model's side only a split of as many classes can be meant. */

@@ -4,7 +4,9 @@
 #include "train/learner.h"
 #include <stdlib.h>
 
-struct part { const char *prefix; range (*of)(const struct learner *l, const struct param *x); };
+/* Moments lie where they are updated: on this rank a shard of them, or all. */
+enum { FIRST = 1, SECOND };
+struct part { const char *prefix; range (*of)(const struct learner *l, const struct param *x); int moment; };
 
 static range state_within(range slab, const struct param *x)
 {
@@ -16,23 +18,13 @@ static range value_of(const struct learner *l, const struct param *x)
     return state_within(l->p->slabs[x->slab].value, x);
 }
 
-static range first_of(const struct learner *l, const struct param *x)
-{
-    return state_within(l->p->slabs[x->slab].m, x);
-}
-
-static range second_of(const struct learner *l, const struct param *x)
-{
-    return state_within(l->p->slabs[x->slab].v, x);
-}
-
 static range ema_of(const struct learner *l, const struct param *x)
 {
     return state_within(l->ema_slabs[x->slab], x);
 }
 
 static const struct part parts[] = {
-    { "", value_of }, { "m.", first_of }, { "v.", second_of }, { "ema.", ema_of },
+    { "", value_of, 0 }, { "m.", NULL, FIRST }, { "v.", NULL, SECOND }, { "ema.", ema_of, 0 },
 };
 
 static int state_parts_of(const struct learner *l) { return l->ema ? 4 : 3; }
@@ -67,23 +59,73 @@ static int save_scale(ckpt *c, arena *a, struct learner *l)
 /* A state from training in another precision has none: then the scale starts anew. */
 static int load_scale(const ckpt *c, struct learner *l)
 {
-    struct loss_scale s = { (f32)state_number(c, "scale"), (u32)state_number(c, "scale.good"),
-                            (u32)state_number(c, "scale.skipped"), (u32)state_number(c, "scale.taken"),
-                            (f32)state_number(c, "scale.square") };
+    struct loss_scale s = { 0 };
     if (!learner_scales(l))
         return 0;
+    if (c)
+        s = (struct loss_scale){ (f32)state_number(c, "scale"), (u32)state_number(c, "scale.good"),
+                                 (u32)state_number(c, "scale.skipped"), (u32)state_number(c, "scale.taken"),
+                                 (f32)state_number(c, "scale.square") };
+    if (dist_broadcast(&s, sizeof s))
+        return -1;
     if (!(s.scale > 0))
         s = (struct loss_scale){ .scale = LOSS_SCALE_START, .taken = (u32)l->step };
     return learner_set_scale(l, &s);
 }
 
-int state_save(const char *path, struct learner *l, const struct progress *at)
+/* ---- moments of all ranks ------------------------------------------------------------------------------- */
+
+/* Rank 0 asks for what the file needs next, as often and in whatever order it likes; moment 0: no more. */
+struct question { i64 at, n; i32 moment; };
+struct moment { struct learner *l; const struct param *x; int moment; };
+
+static i64 place_of(const struct learner *l, const struct param *x)
+{
+    i64 at = x->offset;
+    for (int k = 0; k < x->slab; k++)
+        at += l->p->slabs[k].count;
+    return at;
+}
+
+static int state_give(void *arg, void *out)
+{
+    const struct moment *m = arg;
+    struct question q = { place_of(m->l, m->x), shape_count(m->x->shape), m->moment };
+    if (dist_broadcast(&q, sizeof q))
+        return -1;
+    return exchange_gather(m->l, m->moment == SECOND, q.at, q.n, out);
+}
+
+static int state_serve(struct learner *l)
+{
+    struct question q = { 0 };
+    while (!dist_broadcast(&q, sizeof q) && q.moment)
+        if (exchange_gather(l, q.moment == SECOND, q.at, q.n, NULL))
+            return -1;
+    return 0;
+}
+
+static void add_part(ckpt *c, arena *a, struct learner *l, const struct part *part, const struct param *x)
+{
+    if (part->of) {
+        param_save(l->p, x, part->of(l, x), c, a, part->prefix);
+        return;
+    }
+    struct moment *m = arena_one(a, struct moment);
+    *m = (struct moment){ l, x, part->moment };
+    ckpt_add_later(c, arena_printf(a, "%s%s", part->prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
+                   state_give, m);
+}
+
+/* ---- the file ------------------------------------------------------------------------------------------- */
+
+static int state_write(const char *path, struct learner *l, const struct progress *at)
 {
     arena *a = arena_open("state");
     ckpt *c = ckpt_new();
     for (int k = 0; k < state_parts_of(l); k++)
         for (size_t i = 0; i < l->p->n; i++)
-            param_save(l->p, &l->p->list[i], parts[k].of(l, &l->p->list[i]), c, a, parts[k].prefix);
+            add_part(c, a, l, &parts[k], &l->p->list[i]);
     ckpt_set_meta(c, "format", "jetcl state 1");
     set_number(c, a, "epoch", (f64)at->epoch);
     set_number(c, a, "step", (f64)at->step);
@@ -93,27 +135,44 @@ int state_save(const char *path, struct learner *l, const struct progress *at)
     int rc = save_scale(c, a, l) || ckpt_save(c, path) ? -1 : 0;
     ckpt_close(c);
     arena_close(a);
-    return rc;
+    struct question no_more = { 0 };
+    return dist_broadcast(&no_more, sizeof no_more) || rc ? -1 : 0;
 }
 
-static int load_part(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path,
-                     arena *a)
+int state_save(const char *path, struct learner *l, const struct progress *at)
 {
-    const char *name = arena_printf(a, "%s%s", parts[k].prefix, x->name);
-    const tensor *t = ckpt_find(c, name);
+    return dist_agree(dist_rank() ? state_serve(l) : state_write(path, l, at));
+}
+
+static int load_tensor(const tensor *t, const char *name, const struct param *x, const char *path, f32 *v)
+{
     if (!t || !tensor_shape_is(t, x->shape.nd, x->shape.d))
         return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model",
                     path, name);
-    f32 *v = arena_array(a, f32, t->count);
-    int rc = tensor_to_f32(t, v) || mem_write(l->d, parts[k].of(l, x), v) ? -1 : 0;
+    int rc = tensor_to_f32(t, v);
     tensor_drop(t);
     return rc;
 }
 
+/* Rank 0 reads, all get it; each keeps the moments that it updates. */
+static int load_part(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path,
+                     arena *a)
+{
+    const char *name = arena_printf(a, "%s%s", parts[k].prefix, x->name);
+    const tensor *t = c ? ckpt_find(c, name) : NULL;
+    i64 n = shape_count(x->shape);
+    f32 *v = arena_array(a, f32, n);
+    int rc = c ? load_tensor(t, name, x, path, v) : 0;
+    if (dist_agree(rc) || dist_broadcast(v, 4 * (u64)n))
+        return -1;
+    return parts[k].of ? mem_write(l->d, parts[k].of(l, x), v)
+                       : exchange_put(l, parts[k].moment == SECOND, place_of(l, x), n, v);
+}
+
 int state_load(const char *path, struct learner *l, struct progress *at)
 {
-    ckpt *c = ckpt_open(path);
-    if (!c)
+    ckpt *c = dist_rank() ? NULL : ckpt_open(path);
+    if (dist_agree(c || dist_rank() ? 0 : -1))
         return -1;
     arena *a = arena_open("state");
     int rc = 0;
@@ -123,9 +182,11 @@ int state_load(const char *path, struct learner *l, struct progress *at)
             rc = load_part(c, l, k, &l->p->list[i], path, a);
             arena_restore(a, m);
         }
-    *at = (struct progress){ (i64)state_number(c, "epoch"), (i64)state_number(c, "step"),
-                             state_number(c, "best"),
-                             (i64)state_number(c, "best_epoch"), (i64)state_number(c, "since_best") };
+    if (c)
+        *at = (struct progress){ (i64)state_number(c, "epoch"), (i64)state_number(c, "step"),
+                                 state_number(c, "best"),
+                                 (i64)state_number(c, "best_epoch"), (i64)state_number(c, "since_best") };
+    rc = rc || dist_broadcast(at, sizeof *at) ? -1 : 0;
     l->step = at->step;
     rc = rc || load_scale(c, l) ? -1 : 0;
     ckpt_close(c);

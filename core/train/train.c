@@ -14,6 +14,7 @@ struct loop {
     const struct batch *held;                     /* whose arrays the device may still read */
     struct progress  at;
     i64              per_epoch, last_step, done;  /* steps: of an epoch, of the run, in this process */
+    bool             stop;                        /* some rank was asked to */
 };
 
 static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
@@ -52,11 +53,15 @@ static int train_save(struct loop *t, bool epoch_file)
 {
     char name[64];
     snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
-    if (learner_swap_ema(&t->l) || save_weights(t, "ckpt/last.safetensors")
-        || (epoch_file && link_last(t, name) && save_weights(t, name)) || learner_swap_ema(&t->l))
+    int rc = learner_swap_ema(&t->l);
+    if (t->r && !rc)
+        rc = save_weights(t, "ckpt/last.safetensors")
+             || (epoch_file && link_last(t, name) && save_weights(t, name)) ? -1 : 0;
+    if (dist_agree(rc) || learner_swap_ema(&t->l))
         return -1;
-    forget_old(t);
-    if (state_save(report_path(t->r, "ckpt/last.state"), &t->l, &t->at))
+    if (t->r)
+        forget_old(t);
+    if (state_save(t->r ? report_path(t->r, "ckpt/last.state") : NULL, &t->l, &t->at))
         return -1;
     stop_kept();
     return 0;
@@ -89,9 +94,11 @@ static int evaluate_now(struct loop *t)
         t->at.best_epoch = got.epoch;
     }
     t->at.since_best = better ? 0 : t->at.since_best + 1;
-    if (better && spec_of(t)->keep.best && save_weights(t, "ckpt/best.safetensors"))
-        return -1;
-    return learner_swap_ema(&t->l) || report_eval(t->r, &got) ? -1 : 0;
+    int rc = 0;
+    if (t->r)
+        rc = (better && spec_of(t)->keep.best && save_weights(t, "ckpt/best.safetensors"))
+             || report_eval(t->r, &got) ? -1 : 0;
+    return dist_agree(rc) || learner_swap_ema(&t->l) ? -1 : 0;
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
@@ -115,7 +122,7 @@ static int report_now(struct loop *t, f64 lr)
 {
     struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr,
                              .mem = dev_mem_peak(t->e->d) };
-    if (learner_read(&t->l, &s.loss, &s.grad_norm) || read_scale(t, &s) || report_step(t->r, &s))
+    if (learner_read(&t->l, &s.loss, &s.grad_norm) || read_scale(t, &s) || (t->r && report_step(t->r, &s)))
         return -1;
     if (!isfinite(s.loss) || !isfinite(s.grad_norm))
         return fail(FAULT_NUMBERS, "step %lld: the loss is %g and the gradient's norm %g: lower optim.lr, or "
@@ -134,8 +141,9 @@ static int one_step(struct loop *t, const struct batch *b, i64 at)
     t->held = b;
     t->at.step++;
     t->done++;
-    report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch,
-                                             t->done * s->train.batch, loader_wait_seconds(t->train) });
+    if (t->r)
+        report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch,
+                                                 t->done * s->train.batch, loader_wait_seconds(t->train) });
     bool due = t->at.step % s->log.every == 0 || at + 1 == t->per_epoch || t->at.step == t->last_step;
     return due ? report_now(t, s->optim.lr * factor) : 0;
 }
@@ -149,18 +157,31 @@ static int release_held(struct loop *t)
     return rc;
 }
 
+/* Together: all ranks have a batch, or none has: at the end of an epoch, after a fault (*rc), or asked to stop. */
+static const struct batch *next_batch(struct loop *t, int *rc)
+{
+    bool over = t->at.step >= t->last_step;
+    t->stop = stop_requested();
+    const struct batch *b = over || t->stop ? NULL : loader_next(t->train);
+    *rc = dist_agree_flag(!b && !over && !t->stop && fail_fault() != FAULT_NONE ? -1 : 0, &t->stop);
+    if (b && (*rc || t->stop)) {
+        loader_release(t->train, b);
+        b = NULL;
+    }
+    return b;
+}
+
 static int one_epoch(struct loop *t)
 {
     i64 at = t->at.step - t->at.epoch * t->per_epoch;
     int rc = 0;
     const struct batch *b;
     loader_start(t->train, t->at.epoch, at);
-    while (!rc && t->at.step < t->last_step && !stop_requested() && (b = loader_next(t->train)))
+    while (!rc && (b = next_batch(t, &rc)))
         rc = one_step(t, b, at++);
-    bool faulty = rc || fail_fault() != FAULT_NONE;
-    if (release_held(t) || faulty)
+    if (release_held(t) || rc)
         return -1;
-    if (stop_requested() && t->at.step < t->last_step) {
+    if (t->stop && t->at.step < t->last_step) {
         if (train_save(t, false))
             return -1;
         return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues",
@@ -203,19 +224,29 @@ static int open_loop(struct loop *t)
     t->last_step = e->s.train.epochs * t->per_epoch;
     if (e->s.train.steps)
         t->last_step = MIN((i64)e->s.train.steps, t->last_step);
-    if (!report_state(t->r))
+    return 0;
+}
+
+/* Together: from the state that rank 0 finds, if it does. */
+static int open_state(struct loop *t)
+{
+    const char *path = t->r ? report_state(t->r) : NULL;
+    bool any = path;
+    if (dist_agree_flag(0, &any))
+        return -1;
+    if (!any)
         return 0;
-    if (state_load(report_state(t->r), &t->l, &t->at))
+    if (state_load(path, &t->l, &t->at))
         return -1;
     say(SAY_NORMAL, "continuing after step %lld", (long long)t->at.step);
-    return report_resume(t->r, t->at.step, t->at.step);
+    return dist_agree(t->r ? report_resume(t->r, t->at.step, t->at.step) : 0);
 }
 
 int train_loop(struct session *e, report *r, const char **reason)
 {
     struct loop t = { .e = e, .r = r };
     fail_clear();
-    int rc = open_loop(&t);
+    int rc = dist_agree(open_loop(&t)) || open_state(&t) ? -1 : 0;
     stop_watched(true);
     while (!rc && !is_enough(&t) && t.at.step < t.last_step)
         rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;

@@ -1,0 +1,299 @@
+/* dist.c: what ranks do together, made of one operation: everybody sends something to everybody. */
+#include "dist/dist.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+struct rank_about { char host[64], device[64]; i64 pid; };
+struct verdict { i32 fault, flag; char message[1000]; };
+
+static struct {
+    arena *a;
+    int rank, size, local;
+    f64 timeout, waited;
+    u64 sent;
+    struct rank_about *about;
+    struct dist_pair *pairs;                      /* for the calls below */
+    struct verdict *verdicts;
+} job = { .size = 1, .timeout = 600 };
+
+int  dist_rank(void)             { return job.rank; }
+int  dist_size(void)             { return job.size; }
+int  dist_local(void)            { return job.local; }
+f64  dist_seconds(void)          { return job.waited; }
+u64  dist_sent(void)             { return job.sent; }
+void dist_timeout(f64 seconds)   { job.timeout = seconds; }
+const char *dist_host(int rank)   { return job.about ? job.about[rank].host : "this host"; }
+const char *dist_device(int rank) { return job.about ? job.about[rank].device : ""; }
+
+const char *dist_name(int rank)
+{
+    static char text[4][160];
+    static int next;
+    char *s = text[next++ % 4];
+    snprintf(s, sizeof text[0], "rank %d (%s%s%s)", rank, dist_host(rank), *dist_device(rank) ? ", " : "",
+             dist_device(rank));
+    return s;
+}
+
+/* ---- waiting ------------------------------------------------------------------------------------------- */
+
+/* Is the rank's process on this host gone? */
+static bool is_gone(int r)
+{
+    return job.about && job.about[r].pid && !strcmp(job.about[r].host, job.about[job.rank].host)
+        && kill((pid_t)job.about[r].pid, 0) && errno == ESRCH;
+}
+
+static void nap(f64 seconds)
+{
+    struct timespec t = { (time_t)seconds, (long)(1e9 * (seconds - (f64)(time_t)seconds)) };
+    nanosleep(&t, NULL);
+}
+
+/* Rank 0 tells at once; others only if nobody before them did. */
+static _Noreturn void end_job(int lost, const char *what, int code)
+{
+    int before = 0;
+    for (int r = 0; r < job.rank; r++)
+        before += r != lost && !is_gone(r);
+    nap(1.0 * before);
+    say_error("jetcl: %s %s", lost < 0 ? dist_name(job.rank) : dist_name(lost), what);
+    dist_mpi->abort(code);
+    _Exit(code);
+}
+
+static void look_for_gone(void)
+{
+    for (int r = 0; r < job.size; r++)
+        if (r != job.rank && is_gone(r)) {
+            end_job(r, "is gone: its process ended, and the job with it; --resume continues from the last state",
+                    FAULT_RUN);
+        }
+}
+
+/* Tags tell the end of a job from its work. */
+enum { WORK, END };
+
+static void start(const struct dist_pair *with, int tag)
+{
+    for (int r = 0; r < job.size; r++)
+        job.sent += r == job.rank ? 0 : with[r].sent;
+    if (job.size > 1)
+        dist_mpi->start(with, tag);
+}
+
+int dist_start(const struct dist_pair *with)
+{
+    start(with, WORK);
+    return 0;
+}
+
+/* Spinning takes a core that a device of this host may compute on: naps, soon. */
+static void wait_for_all(f64 patience)
+{
+    f64 start = clock_now(), looked = start;
+    int missing = 0;
+    for (i64 tries = 0; job.size > 1 && !dist_mpi->done(&missing); tries++) {
+        f64 now = clock_now();
+        if (now - looked > 0.2) {
+            looked = now;
+            look_for_gone();
+        }
+        if (now - start > patience) {
+            char why[128];
+            snprintf(why, sizeof why, "has not answered for %.0f s (dist.timeout); the job ends here", patience);
+            end_job(missing, why, FAULT_RUN);
+        }
+        if (now - start > 50e-6)
+            nap(now - start > 0.1 ? 1e-3 : 30e-6);
+    }
+    job.waited += clock_now() - start;
+}
+
+int dist_finish(void)
+{
+    wait_for_all(job.timeout);
+    return 0;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------------- */
+
+/* How many processes a launcher says it started, or 0. */
+static int launched(void)
+{
+    static const char *const says[] = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS",
+                                        "SLURM_STEP_NUM_TASKS" };
+    for (int i = 0; i < countof(says); i++)
+        if (getenv(says[i]) && atoi(getenv(says[i])) > 0)
+            return atoi(getenv(says[i]));
+    return 0;
+}
+
+static void send_all(const void *p, u64 bytes, void *into, int tag)
+{
+    for (int r = 0; r < job.size; r++)
+        job.pairs[r] = (struct dist_pair){ p, bytes, (char *)into + bytes * (u64)r, bytes };
+    start(job.pairs, tag);
+}
+
+int dist_open(void)
+{
+    int n = launched();
+    if (n < 2)
+        return 0;
+    if (!dist_mpi)
+        return fail(FAULT_USAGE, "started as one of %d ranks, but built without MPI (apt-get install "
+                    "libopenmpi-dev, ./configure, make)", n);
+    if (dist_mpi->open(&job.rank, &job.size, &job.local))
+        return -1;
+    if (job.size == 1)
+        return fail(FAULT_USAGE, "started as one of %d ranks, but MPI finds only itself: a launcher of another MPI "
+                    "(srun --mpi=list shows what there is)", n);
+    job.a = arena_open("ranks");
+    job.pairs = arena_array(job.a, struct dist_pair, job.size);
+    job.verdicts = arena_array(job.a, struct verdict, job.size);
+    return dist_name_device("");
+}
+
+int dist_name_device(const char *device)
+{
+    struct rank_about own = { .pid = (i64)getpid() };
+    if (job.size == 1)
+        return 0;
+    gethostname(own.host, sizeof own.host - 1);
+    snprintf(own.device, sizeof own.device, "%s", device);
+    struct rank_about *all = arena_array(job.a, struct rank_about, job.size);
+    send_all(&own, sizeof own, all, WORK);
+    all[job.rank] = own;
+    dist_finish();
+    job.about = all;
+    return 0;
+}
+
+/* Everybody's verdict arrives within the patience, or the job ends with this rank's message. */
+static bool everybody_ends(struct verdict *own)
+{
+    f64 start = clock_now();
+    int missing = 0;
+    send_all(own, sizeof *own, job.verdicts, END);
+    while (!dist_mpi->done(&missing)) {
+        if (clock_now() - start > (own->fault ? 3 : job.timeout))
+            return false;
+        look_for_gone();
+        nap(1e-3);
+    }
+    return true;
+}
+
+bool dist_close(int rc)
+{
+    struct verdict own = { .fault = rc ? (i32)(fail_fault() ? fail_fault() : FAULT_RUN) : 0 };
+    if (job.size == 1)
+        return true;
+    // a failure that all know of, or an end: the others come here as well
+    if (!everybody_ends(&own)) {
+        char text[2100];
+        snprintf(text, sizeof text, "failed: %s", fail_message());
+        end_job(-1, text, own.fault);
+    }
+    int first = job.size;
+    job.verdicts[job.rank] = own;
+    for (int r = job.size - 1; r >= 0; r--)
+        first = job.verdicts[r].fault ? r : first;
+    dist_mpi->close();
+    return job.rank == (first < job.size ? first : 0);
+}
+
+/* ---- together ------------------------------------------------------------------------------------------- */
+
+static int agree(int rc, bool *flag, f64 patience)
+{
+    struct verdict own = { .fault = rc ? (i32)(fail_fault() ? fail_fault() : FAULT_RUN) : 0, .flag = *flag };
+    if (job.size == 1)
+        return rc;
+    if (rc)
+        snprintf(own.message, sizeof own.message, "%s", fail_message());
+    send_all(&own, sizeof own, job.verdicts, WORK);
+    wait_for_all(patience);
+    job.verdicts[job.rank] = own;
+    int first = -1;
+    for (int r = job.size - 1; r >= 0; r--) {
+        *flag |= job.verdicts[r].flag != 0;
+        first = job.verdicts[r].fault ? r : first;
+    }
+    if (first < 0)
+        return 0;
+    const struct verdict *v = &job.verdicts[first];
+    return first ? fail((enum fault)v->fault, "%s: %s", dist_name(first), v->message)
+                 : fail((enum fault)v->fault, "%s", v->message);
+}
+
+int dist_agree(int rc)
+{
+    bool none = false;
+    return agree(rc, &none, 1e9);
+}
+
+int dist_agree_flag(int rc, bool *flag) { return agree(rc, flag, job.timeout); }
+
+int dist_broadcast(void *p, u64 bytes)
+{
+    if (job.size == 1)
+        return 0;
+    for (int r = 0; r < job.size; r++)
+        job.pairs[r] = job.rank ? (struct dist_pair){ .recv = p, .received = r ? 0 : bytes }
+                                : (struct dist_pair){ .send = p, .sent = bytes };
+    dist_start(job.pairs);
+    wait_for_all(1e9);                            // rank 0 may have had something to do first
+    return 0;
+}
+
+int dist_sum(f64 *v, i64 n)
+{
+    if (job.size == 1)
+        return 0;
+    arena *a = arena_open("sum over ranks");
+    f64 *all = arena_array(a, f64, n * job.size);
+    send_all(v, sizeof *v * (u64)n, all, WORK);
+    memcpy(all + n * job.rank, v, sizeof *v * (size_t)n);
+    wait_for_all(1e9);
+    for (i64 i = 0; i < n; i++) {
+        v[i] = 0;
+        for (int r = 0; r < job.size; r++)
+            v[i] += all[r * n + i];
+    }
+    arena_close(a);
+    return 0;
+}
+
+int dist_gather(const void *own, void *const *into, const u64 *bytes)
+{
+    if (!job.rank && bytes[0])
+        memcpy(into[0], own, bytes[0]);
+    if (job.size == 1)
+        return 0;
+    for (int r = 0; r < job.size; r++)
+        job.pairs[r] = job.rank ? (struct dist_pair){ .send = own, .sent = r ? 0 : bytes[job.rank] }
+                                : (struct dist_pair){ .recv = into[r], .received = bytes[r] };
+    dist_start(job.pairs);
+    return dist_finish();
+}
+
+int dist_same(u64 hash, enum fault fault, const char *what)
+{
+    if (job.size == 1)
+        return 0;
+    arena *a = arena_open("hashes");
+    u64 *all = arena_array(a, u64, job.size);
+    send_all(&hash, sizeof hash, all, WORK);
+    wait_for_all(1e9);
+    all[job.rank] = hash;
+    int odd = 0;
+    for (int r = job.size - 1; r > 0; r--)
+        odd = all[r] != all[0] ? r : odd;
+    arena_close(a);
+    return odd ? fail(fault, "%s: %s is not that of rank 0", dist_name(odd), what) : 0;
+}

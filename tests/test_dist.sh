@@ -1,0 +1,90 @@
+#!/bin/sh
+# test_dist.sh: one run over several ranks against the same run on one: losses, files, signals, a rank that dies.
+build=${JETCL_BUILD:-build}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case $build in /*) ;; *) build=$here/$build ;; esac
+jetcl=$build/jetcl
+dir=$build/test_dist
+rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+
+"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip dist no OpenCL device"; exit 0; }
+command -v mpirun >/dev/null || { echo "skip dist no mpirun (apt-get install openmpi-bin)"; exit 0; }
+grep -q HAVE_MPI "$here/config.mak" || { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
+
+export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
+ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
+try() { # try NAME CODE 'output has' command...
+    name=$1 want=$2 text=$3; shift 3
+    out=$(timed "$@" 2>&1 </dev/null); code=$?
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
+}
+timed() { if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi; timeout 120 "$@"; }
+# The training losses of two runs agree to 1e-6 of themselves, in all of 20 steps; the evaluation to the digit.
+alike() {
+    grep '"train"' "$1/metrics.jsonl" | sed 's/.*"loss":\([^,]*\),.*/\1/' >a.txt
+    grep '"train"' "$2/metrics.jsonl" | sed 's/.*"loss":\([^,]*\),.*/\1/' >b.txt
+    paste a.txt b.txt | awk '{ d = $1 - $2; if (d < 0) d = -d; n += d <= 1e-6 * $1 } END { exit !(n == 20 && NR == 20) }'
+}
+same_eval() { # the counts; the loss to six digits, as the weights agree to rounding
+    [ "$(sed -n 's/.*"top1":\([^,]*\),.*"n":\([^,]*\),.*/\1 \2/p' "$1/metrics.jsonl")" = \
+      "$(sed -n 's/.*"top1":\([^,]*\),.*"n":\([^,]*\),.*/\1 \2/p' "$2/metrics.jsonl")" ]
+}
+
+cat >exp.yaml <<END
+name: small
+data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}
+model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 3, heads: 2, drop_path: 0.2,
+  moe: {layers: [1, 2], core: 2, universal: 4, dropout: 0.3, noise: 0.5, expert_drop: 0.2}}
+train: {epochs: 2, batch: 23, steps: 20, ema: 0.9}
+optim: {lr: 2e-3, eps: 1e-4, layer_decay: off}
+schedule: {warmup_epochs: off}
+eval: {every: 1}
+log: {every: 1}
+END
+try "one rank" 0 "top-1" "$jetcl" run exp.yaml --out one
+for n in 2 3 4; do                                # 23 images are not divisible by any
+    try "$n ranks" 0 "top-1" ranks $n --out r$n
+    alike one r$n; ok $? "$n ranks: the losses of one, 20 steps with dropout and augmentation"
+    same_eval one r$n; ok $? "$n ranks: the accuracy of one"
+done
+try "ranks are named" 0 "rank 2 (" ranks 3 --out named --set train.steps=1
+try "again" 0 "" ranks 3 --out again
+cmp -s r3/ckpt/last.state again/ckpt/last.state; ok $? "the same ranks give the same bits"
+try "uneven shares, one rank without an image" 0 "" ranks 3 --out uneven --set 'dist.shares=[10, 13, 0]'
+alike one uneven; ok $? "uneven shares: the losses of one rank"
+try "moments on every rank" 0 "" ranks 2 --out off --set dist.shard=off
+alike one off; ok $? "moments on every rank: the losses of one"
+try "shares of another number of ranks" 2 "dist.shares" ranks 3 --out bad --set 'dist.shares=[1, 2]'
+try "a fault of all ranks is told once" 3 "no such checkpoint" ranks 2 --out bad --set model.init=nowhere.pth
+[ "$(echo "$out" | grep -c 'no such checkpoint')" = 1 ]; ok $? "and only once" "$out"
+try "a command for one process" 2 "without mpirun" mpirun -n 2 "$jetcl" count exp.yaml --set model.classes=10
+
+try "nine steps of two ranks" 0 "" ranks 2 --out parts --set train.steps=9
+rm -f parts/result.json
+try "the rest of three" 0 "after step 9" ranks 3 --out parts --resume
+alike one parts; ok $? "a state of two ranks continued by three: the losses of one"
+rm -rf back; try "nine steps of three ranks" 0 "" ranks 3 --out back --set train.steps=9
+rm -f back/result.json
+try "the rest of one" 0 "after step 9" "$jetcl" run exp.yaml --out back --resume
+alike one back; ok $? "a state of three ranks continued by one: the losses of one"
+
+try "devices by list start the ranks" 0 "mpirun -n 2" "$jetcl" run exp.yaml --out list --device 0:0,0:0
+alike one list; ok $? "devices by list: the losses of one"
+
+# A long run whose rank 1 gets a signal, or dies.
+rank() { for p in $(pgrep -f -- "--out $1 "); do
+    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$p"; done | head -n 1; }
+long() { name=$1 n=$2; shift 2
+    (timeout 60 "$@" --out "$name" --set train.steps=off --set train.epochs=100000 --set eval.every=off \
+        --set keep.every=off --set log.every=20 >"$name.log" 2>&1 </dev/null; echo "exit $?" >>"$name.log") &
+    for i in $(seq 300); do grep -q loss "$name.log" 2>/dev/null && break; sleep 0.1; done; }
+long signal 3 mpirun -n 3 "$jetcl" run exp.yaml
+kill -USR1 "$(rank signal 1)"; wait
+grep -q "^exit 75" signal.log && grep -q "stopped by a signal after step" signal.log && [ -s signal/ckpt/last.state ]
+ok $? "a signal at one rank stops all, saved" "$(tail -n 3 signal.log)"
+long dead 3 "$jetcl" run exp.yaml --device 0:0,0:0,0:0
+kill -9 "$(rank dead 1)"; start=$(date +%s); wait
+grep -q "^exit 1$" dead.log && grep -q "rank 1 (.*0:0) is gone" dead.log && [ $(($(date +%s) - start)) -lt 20 ]
+ok $? "a rank that dies ends the job with its name" "$(tail -n 3 dead.log)"
