@@ -143,6 +143,33 @@ static void copies_keep_the_trunk(void **state)
     ckpt_close(to);
 }
 
+/* A successor without experts: what the cut alone gives. Of equal width it is the predecessor. */
+static void a_dense_successor(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *out = at("dense-cut.safetensors");
+    const char *equal = make_dense("equal", SMALL ", dim: 8, heads: 2, classes: 2");
+    const char *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    struct spec *s = experiment(equal, root, "strategy: importance, cut: paper", "");
+    s->model.moe.layers = (counts){ 0 };
+    struct recycle_report r = report_of(s, out);
+    assert_int_equal(r.layers, 0);
+    assert_true(r.distance == 0 && r.agreement == 1);
+    ckpt *from = ckpt_open(equal), *to = ckpt_open(out);
+    assert_int_equal(ckpt_count(from), ckpt_count(to));
+    for (int i = 0; i < ckpt_count(to); i++) {
+        const tensor *t = ckpt_at(to, i);
+        assert_memory_equal(tensor_data(t), tensor_data(ckpt_find(from, t->name)), t->bytes);
+    }
+    ckpt_close(from);
+    ckpt_close(to);
+    s = experiment(wide, root, "strategy: importance, cut: paper", "");
+    s->model.moe.layers = (counts){ 0 };
+    assert_int_equal(report_of(s, at("dense-narrow.safetensors")).layers, 0);
+    s->recycle.from.dense = equal;
+    refused(s, FAULT_USAGE, "start from it with model.init");
+}
+
 static void same_seed_same_bytes(void **state)
 {
     (void)state;
@@ -333,7 +360,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes),
+        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes), T(a_dense_successor),
         T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
         T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
     };

@@ -152,10 +152,10 @@ static const char *percent(char out[16], f64 share)
     return out;
 }
 
-void report_text(FILE *f, const struct recycle_report *r)
+static void summary_layers(FILE *f, const struct recycle_report *r)
 {
     char c[7][16];
-    bool graph = r->layers && r->layer->parts;
+    bool graph = r->layer->parts;
     fprintf(f, "strategy %s, importance by %s; shares in %% of the predecessor's block, for the mean "
             "expert\n", r->strategy, r->metric);
     fprintf(f, "%-5s %29s %22s %10s%s\n", "", "importance held", "overlap (Jaccard)", "neurons",
@@ -172,8 +172,16 @@ void report_text(FILE *f, const struct recycle_report *r)
             fprintf(f, " %7d %7s %11.4f", l->parts, percent(c[6], l->cut), l->modularity);
         fprintf(f, "\n");
     }
-    if (r->layers && isnan(r->layer->mass_channels))
+    if (isnan(r->layer->mass_channels))
         fprintf(f, "importance is unknown: this strategy measures no activations, and none are saved\n");
+}
+
+void report_text(FILE *f, const struct recycle_report *r)
+{
+    if (r->layers)
+        summary_layers(f, r);
+    else
+        fprintf(f, "strategy %s, importance by %s; a model without experts\n", r->strategy, r->metric);
     if (!isnan(r->channel_mass))
         fprintf(f, "the residual stream keeps channels of %.1f %% of the importance\n",
                 100 * r->channel_mass);
