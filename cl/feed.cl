@@ -38,8 +38,10 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
             const uint4 two = draws(key, stream, y - r[0], n);
             const uint each[8] = { two.x, two.x >> 16, two.y, two.y >> 16,
                                    two.z, two.z >> 16, two.w, two.w >> 16 };
-            for (int i = 0; i < min(8, bytes - 8 * n); i++)
-                to[8 * n + i] = noise[(8 * n + i) % 3 << 16 | (each[i] & 0xFFFF)];
+            #pragma unroll
+            for (int i = 0; i < 8; i++)           // known indices, so that `each` stays in registers
+                if (i < bytes - 8 * n)
+                    to[8 * n + i] = noise[(8 * n + i) % 3 << 16 | (each[i] & 0xFFFF)];
         }
     }
 }

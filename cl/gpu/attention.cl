@@ -177,7 +177,7 @@ static void put_values(global float *p, const float4 v, const int i, const int n
     local float4 *rows_4 = (local float4 *)rows, *block_4 = (local float4 *)block;                        \
     local float4 *scores_4 = (local float4 *)scores;                                                      \
     float4 s[4];                                                                                          \
-    (void)rows_4;
+    (void)rows_4, (void)x, (void)y;
 
 /* log_sum may be NULL. room: D ROWS + 64 WIDE floats. */
 GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n,

@@ -133,7 +133,7 @@ static void layernorm_vjp(node *n, node *g, node *dx[])
     const dev *d = x->g->d;
     bool joins = d && dev_class(d) == DEV_GPU && dev_has_override(d, "norm") && dev_info(d)->joins;
     for (int i = 0; i < 2 && joins; i++) {
-        node *sum = node_new(&layernorm_sum_op, NULL, x);
+        node *sum = node_new(&layernorm_sum_op, NULL, x, parts);       // parts: so that it has memory
         sum->maker = dx[0];
         ((struct grad_args *)dx[0]->args)->sums[i] = sum;
         dx[1 + i] = op_reshape(sum, n->in[1 + i]->shape);
