@@ -28,7 +28,7 @@
 /* The first n of 16 floats at p; the other lanes are `fill`. Full vectors cost one comparison; short
  * ones are one masked instruction where the compiler has it, which makes the ends of rows two to three
  * times faster. */
-#if defined(__AVX512F__) && defined(__has_builtin)
+#if defined(__AVX512F__) && SIMD >= 16 && defined(__has_builtin)
 #if __has_builtin(__builtin_ia32_loadups512_mask) && __has_builtin(__builtin_ia32_storeups512_mask) && \
     __has_builtin(__builtin_ia32_cmpps512_mask)
 #define MASKED

@@ -70,7 +70,7 @@
 
 /* ---- sixteen pieces of two bytes: the first n, the others 0 -------------------------------------------- */
 
-#if defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__has_builtin)
+#if defined(__AVX512BW__) && defined(__AVX512VL__) && SIMD >= 16 && defined(__has_builtin)
 #if __has_builtin(__builtin_ia32_loaddquhi256_mask) && __has_builtin(__builtin_ia32_storedquhi256_mask)
 #define MASKED_HALVES
 typedef short halves_16 __attribute__((vector_size(32)));

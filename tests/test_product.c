@@ -20,14 +20,13 @@ struct bench {                                       /* a device, and host copie
 static void open_bench(struct bench *b, const char *class)
 {
     trace_set(strcmp(class, "generic") ? "" : "no_class");
+    if (text_starts(class, "cpu_"))                  // shaped as for a CPU of other vectors and caches
+        setenv("JETCL_FAKE", class + 4, 1);
     *b = (struct bench){ .d = dev_open(NULL), .a = arena_open("product"), .r = rng_at(5, RNG_TEST, 0, 0) };
+    unsetenv("JETCL_FAKE");
     assert_non_null(b->d);
     if (strcmp(class, "generic"))
         dev_force_class(b->d, text_starts(class, "cpu") ? DEV_CPU : DEV_GPU);
-    if (text_starts(class, "cpu_"))                  // the tile of a CPU with narrower vectors
-        ((struct dev_info *)dev_info(b->d))->simd = (u32)atoi(class + 4);
-    if (!strcmp(class, "cpu_4"))                     // and of one without fused multiply-adds
-        ((struct dev_info *)dev_info(b->d))->fma = false;
     b->m = mem_new(b->d, 4ull * SPACE, "test");
     assert_non_null(b->m);
     b->in = arena_array(b->a, f32, SPACE);
@@ -418,15 +417,17 @@ static void cores(void **state)
     static void class##_not_finite(void **state) { (void)state; test_not_finite(#class); }
 FAMILY(generic)
 FAMILY(cpu)
-FAMILY(cpu_8)
-FAMILY(cpu_4)
+FAMILY(cpu_avx2)
+FAMILY(cpu_sse)
+FAMILY(cpu_neon)
 FAMILY(gpu)
 #define TESTS(class) cmocka_unit_test(class##_sizes), cmocka_unit_test(class##_blocks), \
                      cmocka_unit_test(class##_itself), cmocka_unit_test(class##_not_finite)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_8), TESTS(cpu_4), TESTS(gpu),
+    const struct CMUnitTest tests[] = { TESTS(generic), TESTS(cpu), TESTS(cpu_avx2), TESTS(cpu_sse),
+                                        TESTS(cpu_neon), TESTS(gpu),
                                         cmocka_unit_test(cores), cmocka_unit_test(cpu_tuned),
                                         cmocka_unit_test(gpu_tuned) };
     return cmocka_run_group_tests(tests, NULL, NULL);

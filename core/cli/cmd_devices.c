@@ -1,6 +1,6 @@
 /* cmd_devices.c: the OpenCL devices of this machine, and which of them the settings take. */
 #include "cli/cli.h"
-#include "dev/dev.h"
+#include "op/product.h"
 #include <jansson.h>
 
 static const char *kind(const struct dev_info *i)
@@ -22,6 +22,25 @@ static int mark_chosen(struct cli *c, const char *setting, const struct dev_info
     return 0;
 }
 
+/* How kernels of class cpu are shaped, and by which sizes. */
+static void devices_print_cpu(const struct dev_info *i)
+{
+    char text[3][24];
+    struct dev_host h;
+    struct product_tile t = product_tile(i);
+    struct product_fit plain = product_fit(i, false, false), turned = product_fit(i, true, false);
+    dev_host(&h);
+    for (int k = 0; k < 3; k++)
+        snprintf(text[k], sizeof text[k], "%llu KiB", (unsigned long long)i->cache[k] >> 10);
+    printf("      host      %d processors, %d cores%s, %d node%s of memory\n", h.cpus, h.cores,
+           h.two_speeds ? " of two speeds" : "", h.nodes, h.nodes > 1 ? "s" : "");
+    printf("      caches    %s, %s a core%s%s (%s)\n", text[0], text[1], i->cache[2] ? ", last " : "",
+           i->cache[2] ? text[2] : "", i->cache_from);
+    printf("      products  %d x %d sums in %u of %u registers, k %lld (transposed %lld), B %lld K (%lld K)\n",
+           t.rows, 16 * t.vectors, (u32)(t.rows * t.vectors) * MAX(16 / i->simd, 1), i->registers,
+           (long long)plain.kb, (long long)turned.kb, (long long)plain.pack >> 10, (long long)turned.pack >> 10);
+}
+
 static void devices_print(const struct dev_info *i, bool chosen)
 {
     char memory[24], piece[24], local[24];
@@ -34,22 +53,27 @@ static void devices_print(const struct dev_info *i, bool chosen)
         printf("      pci       %s\n", i->pci);
     printf("      memory    %s, %s in one piece, %s local\n", text_bytes(memory, (f64)i->global_mem),
            text_bytes(piece, (f64)i->max_alloc), text_bytes(local, (f64)i->local_mem));
-    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n\n", i->compute_units,
+    printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n", i->compute_units,
            i->simd, i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "",
            i->subgroups ? ", sub-groups" : "");
+    if (i->cpu_kind)
+        devices_print_cpu(i);
+    puts("");
 }
 
 static json_t *as_json(const struct dev_info *i, bool chosen)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
-                     " s:b, s:b, s:b, s:b}",
+                     " s:b, s:b, s:b, s:b, s:[I,I,I], s:s}",
                      "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
                      "driver", i->driver, "version", i->version, "kind", kind(i),
                      "uuid", i->uuid, "pci", i->pci,
                      "memory", (json_int_t)i->global_mem, "max_alloc", (json_int_t)i->max_alloc,
                      "local_memory", (json_int_t)i->local_mem, "compute_units", (int)i->compute_units,
                      "lanes", (int)i->simd, "max_group", (int)i->max_group, "alignment", (int)i->align,
-                     "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen);
+                     "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen,
+                     "caches", (json_int_t)i->cache[0], (json_int_t)i->cache[1], (json_int_t)i->cache[2],
+                     "caches_from", i->cache_from);
 }
 
 static int devices_run(struct cli *c)

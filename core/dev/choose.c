@@ -124,6 +124,20 @@ int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
     return MAX(1, n);
 }
 
+int dev_list(arena *a, struct dev_info **out)
+{
+    struct found *all;
+    int n = probe_devices(a, &all);
+    *out = arena_array(a, struct dev_info, MAX(n, 1));
+    for (int i = 0; i < n; i++) {
+        enum dev_class class = all[i].info.class;
+        (*out)[i] = all[i].info;
+        if (fake_apply(&(*out)[i], &class))       // opening it will say what is wrong
+            fail_clear();
+    }
+    return n;
+}
+
 int dev_find(const char *spec, struct dev_info *out)
 {
     arena *a = arena_open("devices");

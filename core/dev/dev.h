@@ -8,7 +8,7 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: cache probe fake dump ocl null source tunables program buffer launch order profile enqueue blas
+ * Order: cache host probe fake dump ocl null source tunables program buffer launch order profile enqueue blas
  * Order: fill choose open
  */
 #ifndef JETCL_DEV_H
@@ -58,12 +58,19 @@ struct dev_info {
     u64  global_mem, max_alloc, local_mem;
     u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
     u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
+    u32  registers;                      /* CPUs: vector registers of a core */
+    u64  cache[3];                       /* CPUs: bytes of a core's first cache (for data), its second, the last */
+    char cache_from[48];                 /* who said so: host.c */
     bool fp16, fp64, subgroups, little_endian;
     bool fma;                            /* a fused multiply-add is an instruction */
     bool joins;                          /* may a group read what others wrote before they counted up an integer? */
     char wide[32];                       /* build option for kernels that need many registers, or "" */
     char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
+
+/* The processors this process may run on. Cores of two speeds: the slow ones reach less than 0.9 of the fast. */
+struct dev_host { int cpus, cores, nodes; bool two_speeds; };
+void dev_host(struct dev_host *h);
 
 /* All devices of all platforms that have any. Returns how many; 0 when there is no OpenCL at all. */
 int dev_list(arena *a, struct dev_info **out);

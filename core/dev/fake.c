@@ -4,17 +4,30 @@
  *     JETCL_FAKE=apple                      a row of fakes.def
  *     JETCL_FAKE=rdna,units=20,local=32     the same with other numbers; numbers alone start from the device's
  *
- * The class is gpu then, also of the null device, which plans and dumps (dump.c) but still computes nothing. */
+ * The class is gpu then, also of the null device, which plans and dumps (dump.c) but still computes nothing.
+ *
+ *     JETCL_FAKE=avx2                       a CPU's vectors and caches: kernels are shaped as for it, in class cpu,
+ *                                           and on the null device dumped as its compiler would be given them
+ *     JETCL_LANES=8                         a CPU's vectors alone: 4, 8 or 16 floats */
 #include "dev/ocl.h"
 #include <stdlib.h>
 
-enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, LIMITS };
-static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units", "joins" };
+enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, L1, L2, LIMITS };
+static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units", "joins", "l1", "l2" };
 static const struct kind { const char *name; u32 limit[LIMITS]; } kinds[] = {
 #define FAKE(name, local, group, lanes, fp64, alloc, align, units, joins) \
     { #name, { local, group, lanes, fp64, alloc, align, units, joins } },
+#define FAKE_CPU(...)
 #include "dev/fakes.def"
 #undef FAKE
+#undef FAKE_CPU
+};
+static const struct cpu { const char *name; u32 lanes, registers, l1, l2; bool fma; } cpus[] = {
+#define FAKE(...)
+#define FAKE_CPU(name, lanes, registers, l1, l2, fma) { #name, lanes, registers, l1, l2, fma },
+#include "dev/fakes.def"
+#undef FAKE
+#undef FAKE_CPU
 };
 
 static u64 fake_least(u64 own, u64 limit) { return MIN(own, limit); }
@@ -30,14 +43,45 @@ static void fake_set(struct dev_info *i, int limit, u32 value)
     case ALIGN: i->align = MAX(i->align, value); break;
     case UNITS: i->compute_units = value; break;
     case JOINS: i->joins = value; break;
+    case L1:    i->cache[0] = (u64)value << 10; break;
+    case L2:    i->cache[1] = (u64)value << 10; break;
     }
 }
 
-/* "local=16" or "apple". */
+/* The null device takes all of it; a real one has what it has, and can only leave multiply-adds unused. */
+static void fake_cpu(struct dev_info *i, const struct cpu *c)
+{
+    bool null = i->class == DEV_NULL;
+    i->simd = c->lanes;
+    i->registers = c->registers;
+    i->cache[0] = (u64)c->l1 << 10;
+    i->cache[1] = (u64)c->l2 << 10;
+    i->fma = c->fma && (null || i->fma);
+    if (null)
+        i->local_mem = i->cache[1];
+    snprintf(i->cache_from, sizeof i->cache_from, "JETCL_FAKE");
+}
+
+/* "avx2": a CPU. */
+static const struct cpu *fake_cpu_named(slice word)
+{
+    for (int k = 0; k < countof(cpus); k++)
+        if (slice_eq(word, cpus[k].name))
+            return &cpus[k];
+    return NULL;
+}
+
+/* "local=16", "apple" or "avx2". */
 static int fake_word(struct dev_info *i, slice word)
 {
-    const char *names[countof(kinds) + LIMITS];
+    const char *names[countof(kinds) + countof(cpus) + LIMITS];
     int n = 0;
+    if (fake_cpu_named(word)) {
+        fake_cpu(i, fake_cpu_named(word));
+        return 0;
+    }
+    for (int k = 0; k < countof(cpus); k++)
+        names[n++] = cpus[k].name;
     for (int k = 0; k < countof(kinds); k++) {
         names[n++] = kinds[k].name;
         for (int limit = 0; limit < LIMITS && slice_eq(word, kinds[k].name); limit++)
@@ -61,17 +105,35 @@ static int fake_word(struct dev_info *i, slice word)
     snprintf(text, sizeof text, "%.*s", (int)MIN(word.n, 63), word.p);
     text[strcspn(text, "=")] = 0;
     return fail(FAULT_USAGE, "JETCL_FAKE: '%.*s' is neither a kind of device (apple, mali, adreno, arc, rdna, "
-                "cdna, nvidia) nor a limit such as local=16 (local, group, lanes, fp64, alloc, align, units, joins)%s",
+                "cdna, nvidia, avx512, avx2, sse, neon) nor a limit such as local=16 (local, group, lanes, fp64, alloc, "
+                "align, units, joins, l1, l2)%s",
                 (int)word.n, word.p, text_hint(hint, text, names, n));
 }
 
-int fake_apply(dev *d)
+/* JETCL_LANES: the registers are those that this architecture has at that width. */
+static int fake_lanes(struct dev_info *i)
+{
+    const char *lanes = getenv("JETCL_LANES");
+    i64 n = 0;
+    if (!lanes || !*lanes || !i->cpu_kind)
+        return 0;
+    if (!text_int(slice_of(lanes), &n) || (n != 4 && n != 8 && n != 16))
+        return fail(FAULT_USAGE, "JETCL_LANES=%s: must be 4, 8 or 16, floats of a CPU's vectors", lanes);
+    i->simd = (u32)n;
+    i->registers = host_registers(i->simd);
+    return 0;
+}
+
+int fake_apply(struct dev_info *i, enum dev_class *class)
 {
     const char *fake = getenv("JETCL_FAKE");
+    if (fake_lanes(i))
+        return -1;
     if (!fake || !*fake)
         return 0;
-    struct dev_info *i = &d->info;
-    i->fp64 = i->fp16 = i->subgroups = false;
+    bool cpu = fake_cpu_named((slice){ fake, strcspn(fake, ",") });
+    if (!cpu)
+        i->fp64 = i->fp16 = i->subgroups = false;
     for (const char *p = fake, *end; *p; p = end + (*end == ',')) {
         end = p + strcspn(p, ",");
         if (fake_word(i, (slice){ p, (size_t)(end - p) }))
@@ -81,8 +143,12 @@ int fake_apply(dev *d)
         return fail(FAULT_USAGE, "JETCL_FAKE=%s: local must be at least 16 (KiB), group at least 64", fake);
     size_t n = strlen(i->name);
     snprintf(i->name + n, sizeof i->name - n, " as %s", fake);
-    if (!d->queue && d->class == DEV_NULL && i->simd == 16 && i->max_group > 256)
+    if (cpu) {
+        *class = DEV_CPU;
+        return 0;
+    }
+    if (*class == DEV_NULL && i->simd == 16 && i->max_group > 256)
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);     // for compilers that read a dump
-    d->class = DEV_GPU;
+    *class = DEV_GPU;
     return 0;
 }

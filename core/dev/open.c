@@ -89,7 +89,7 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (overrides(d, spec) || fake_apply(d) || connect(d, f) || make_tickets(d)) {
+    if (overrides(d, spec) || fake_apply(&d->info, &d->class) || connect(d, f) || make_tickets(d)) {
         dev_close(d);
         return NULL;
     }

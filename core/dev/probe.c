@@ -95,6 +95,8 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
     i->fma = probe_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
     i->simd = lanes(id, ext, i);
+    i->registers = host_registers(i->simd);
+    host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE));        // others need them under JETCL_CLASS=cpu
     // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for the others cl/gpu has the right
     // fences.
     i->joins = i->cpu_kind || strstr(ext, "cl_nv_") || strstr(ext, "cl_amd_") || strstr(ext, "cl_intel_");
@@ -144,14 +146,4 @@ int probe_devices(arena *a, struct found **out)
         }
     }
     return (int)n;
-}
-
-int dev_list(arena *a, struct dev_info **out)
-{
-    struct found *all;
-    int n = probe_devices(a, &all);
-    *out = arena_array(a, struct dev_info, MAX(n, 1));
-    for (int i = 0; i < n; i++)
-        (*out)[i] = all[i].info;
-    return n;
 }

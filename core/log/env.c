@@ -1,6 +1,7 @@
 /* env.c: what a run was made of: config.yaml, and env.json with program, machine, device and input files. */
 #include "log/files.h"
 #include "ckpt/ckpt.h"
+#include "op/product.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/utsname.h>
@@ -45,16 +46,28 @@ static json_t *machine(void)
                      "cpu", json_text(model), "cpus", (int)sysconf(_SC_NPROCESSORS_ONLN));
 }
 
+/* What kernels on CPUs are shaped by, and so the order of their sums. */
+static json_t *device_shape(const struct dev_info *d)
+{
+    if (!d->cpu_kind)
+        return json_null();
+    struct product_tile t = product_tile(d);
+    return json_pack("{s:i, s:i, s:[I,I,I], s:s, s:i, s:i, s:i}", "lanes", (int)d->simd, "registers",
+                     (int)d->registers, "caches", (json_int_t)d->cache[0], (json_int_t)d->cache[1],
+                     (json_int_t)d->cache[2], "caches_from", d->cache_from, "tile_rows", t.rows,
+                     "tile_columns", 16 * t.vectors, "units", (int)d->compute_units);
+}
+
 static json_t *device_identity(const struct dev_info *d)
 {
     if (!d)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s}",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o}",
                      "name", json_text(d->name), "vendor", json_text(d->vendor),
                      "driver", json_text(d->driver), "version", json_text(d->version),
                      "platform", json_text(d->platform), "spec", json_text(d->spec),
                      "uuid", json_text(d->uuid), "pci", json_text(d->pci),
-                     "memory", (json_int_t)d->global_mem, "tuning", d->tuning);
+                     "memory", (json_int_t)d->global_mem, "tuning", d->tuning, "shape", device_shape(d));
 }
 
 /* ---- files the result depends on, by content ----------------------------------------------------------- */

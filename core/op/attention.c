@@ -38,13 +38,15 @@ static struct slabs slabs_of(const node *n, bool grad)
 {
     const dev *dev = n->g->d;
     struct sizes s = sizes_of(n);
-    struct product_tile t = product_tile(dev);
+    struct product_tile t = product_tile(dev_info(dev));
     i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
     struct slabs r = { .block = t.rows, .groups = MIN(heads, (i64)dev_info(dev)->compute_units) };
     char key[64];
     key_of(s, key);
-    if (grad) {                                  // P and dS of a block: about half of a second-level cache
-        i64 rows = MAX(dev_tune_for(dev, "attention", key, "BLOCK") / wide / t.rows, 1) * t.rows;
+    if (grad) {                                  // P and dS of a block: a quarter of the second cache
+        i64 tuned = dev_tune_for(dev, "attention", key, "BLOCK");
+        i64 block = tuned ? tuned : (i64)(dev_info(dev)->cache[1] / 8 / dtype_bytes(F32));
+        i64 rows = MAX(block / wide / t.rows, 1) * t.rows;
         i64 blocks = dtype_half(n->in[0]->type) ? 1 : CEIL_DIV(s.n, rows);
         r.block = ROUND_UP(CEIL_DIV(s.n, blocks), t.rows);
         r.floats = 2 * s.d * wide + s.n * deep + 2 * r.block * (deep + wide);

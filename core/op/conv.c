@@ -47,6 +47,20 @@ static int tile_width(const struct conv *k)
     return best;
 }
 
+/* Rows of a strip: a share of the second cache. The sums' order does not follow it. */
+static i64 conv_strip(const dev *d)
+{
+    i64 rows = dev_tune(d, "conv", "STRIP");
+    return rows ? rows : MIN(MAX((i64)(dev_info(d)->cache[1] >> 17), 2), 16);
+}
+
+/* Channels of a share: their sums, KH KW + 1 floats each, and rows that they are made from share the first cache. */
+static i64 conv_share(const dev *d)
+{
+    i64 channels = dev_tune(d, "conv", "SHARE");
+    return channels ? channels : MAX((i64)(dev_info(d)->cache[0] / 512 / 16 * 16), 16);
+}
+
 /* `grad`: of the weights. A GPU's item has all of their sums in registers, so that its
  * tile is narrow unless a row is one tile, whose borders are known. */
 static const char *defs(char out[128], const dev *d, const struct conv *k, bool grad)
@@ -57,7 +71,7 @@ static const char *defs(char out[128], const dev *d, const struct conv *k, bool 
     if (gpu && grad && width != k->w)
         width = 7;
     n = snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, width,
-                 width == k->w, dev_tune(d, "conv", "STRIP"), dev_tune(d, "conv", "SHARE"));
+                 width == k->w, (int)conv_strip(d), (int)conv_share(d));
     if (gpu)
         snprintf(out + n, 128 - (size_t)n, i->cpu_kind ? " -DUNROLL=1" : " -DCHANNELS=%d", (int)k->c);
     return out;
@@ -118,7 +132,7 @@ static void depthwise_grad_emit(const node *n, launches *l)
     const node *x = n->in[0], *g = n->in[2];
     const struct conv k = conv_of(x, n->in[1]);
     const dev *d = launches_dev(l);
-    i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / dev_tune(d, "conv", "SHARE"));
+    i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / conv_share(d));
     char text[128];
     launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
                     .label = n->name, .defs = defs(text, d, &k, true), .types = "xg",

@@ -53,7 +53,10 @@ u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; 
 /* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention
  * uses it too. */
 struct product_tile { int rows, vectors; };
-struct product_tile product_tile(const dev *d);
+struct product_tile product_tile(const struct dev_info *i);
+/* Of k, and values of B, that a CPU packs at a time, as its caches are large (product_cut.c). */
+struct product_fit { i64 kb, pack; };
+struct product_fit product_fit(const struct dev_info *i, bool transposed, bool few);
 void product_emit(launches *l, const struct product *p, const char *label);
 
 #endif

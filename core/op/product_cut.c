@@ -3,8 +3,9 @@
  * Kernels take sizes and strides as arguments, so that one compiled variant serves every shape. What is cut
  * how, `struct cut`, is decided here:
  *
- *     sizes, class ----> tile, kb, splits     these fix the order of sums: neither load nor core count enters
- *     compute units ---> mb, nb, np (CPUs)    who computes which rows and columns: no effect on any value
+ *     sizes, class, lanes, caches --> tile, kb, splits   these fix the order of sums: neither load nor core
+ *                                                        count enters
+ *     compute units ----------------> mb, nb, np (CPUs)  who computes which rows and columns: no effect on values
  */
 #include "op/product_cut.h"
 
@@ -37,15 +38,6 @@ i64 product_tune(const dev *d, const struct product *p, const char *macro)
     char key[64];
     product_key(p, key);
     return dev_tune_for(d, "matmul", key, macro);
-}
-
-/* The value for this shape, or else for its kind. */
-static i64 tune_kind(const dev *d, const struct product *p, const char *macro, const char *kind)
-{
-    char name[32];
-    i64 tuned = product_tune(d, p, macro);
-    snprintf(name, sizeof name, "%s_%s", macro, kind);
-    return tuned ? tuned : product_tune(d, p, name);
 }
 
 static void cut_k(const struct product *p, i64 splits, i64 unit, struct cut *c)
@@ -89,21 +81,48 @@ static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, 
     }
 }
 
-struct product_tile product_tile(const dev *d)
+static const struct product_tile tiles[] = {                                        // what cl/tile.h has
+    { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 },
+};
+
+/* Of the tiles whose sums leave registers for a vector of B, one of A and a product, the one with the fewest loads
+ * for a multiply-add. 16 lanes, 32 registers: 8 x 3; 8, 16 and 4, 32: 6 x 1; 4, 16: 3 x 1. */
+struct product_tile product_tile(const struct dev_info *i)
 {
-    u32 simd = dev_info(d)->simd;
-    return (struct product_tile){ simd >= 16 ? 8 : simd >= 8 ? 6 : 3, simd >= 16 ? 3 : 1 };
+    int each = (int)MAX(16 / i->simd, 1);         // registers of 16 floats
+    const struct product_tile *best = &tiles[countof(tiles) - 1];
+    for (const struct product_tile *t = tiles; t < tiles + countof(tiles); t++) {
+        int wide = t->vectors * each, best_wide = best->vectors * each;
+        bool fewer = (t->rows + wide) * best->rows * best_wide < (best->rows + best_wide) * t->rows * wide;
+        if (t->rows * wide + 3 <= (int)i->registers && fewer)
+            best = t;
+    }
+    return *best;
+}
+
+/* What fits where: bytes of a core's first and second cache, and the tile.
+ *
+ *     A in rows        its `rows` rows of kb fill half of the first cache, while panels of B pass by
+ *     A transposed     kb of its lines, of 64 bytes, fill a third
+ *     few rows of C    a panel of B fills it: the next part of B is fetched during one part's multiply-adds
+ *     packed B         9/16, or 15/64 beside a transposed A, of the second cache; of few rows, the first */
+struct product_fit product_fit(const struct dev_info *i, bool transposed, bool few)
+{
+    struct product_tile t = product_tile(i);
+    i64 l1 = (i64)i->cache[0], l2 = (i64)i->cache[1];
+    struct product_fit f = few        ? (struct product_fit){ l1 / (64 * t.vectors), l1 / 4 }
+                         : transposed ? (struct product_fit){ l1 / 192, l2 * 15 / 256 }
+                                      : (struct product_fit){ l1 / 8 / t.rows, l2 * 9 / 64 };
+    f.kb = MAX(f.kb / 16 * 16, 16);
+    return f;
 }
 
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
-    static const struct product_tile tiles[] = {                                    // what cl/tile.h has
-        { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 },
-    };
     const struct dev_info *info = dev_info(d);
     struct cut c = { .items = { 1, 1 } };
     i64 tile = product_tune(d, p, "TILE");
-    struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(d);
+    struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(info);
     if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
         t.rows = 6;
     i64 wide = 16 * t.vectors, room = (i64)(info->local_mem / dtype_bytes(F32)), units = info->compute_units;
@@ -111,12 +130,12 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
         room = room * 3 / 4;                      // the rest is for rows of A as floats
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
     i64 few = product_tune(d, p, "FEW");
-    const char *kind = p->ta ? "TRANSPOSED" : "PLAIN";
-    i64 most_k = MIN(tune_kind(d, p, "KB", p->m < few ? "FEW" : kind), room / wide);
+    i64 kb = product_tune(d, p, "KB"), pack = product_tune(d, p, "PACK");
+    i64 most_k = MIN(kb ? kb : product_fit(info, p->ta, p->m < few).kb, room / wide);
     cut_k(p, splits_cpu(d, p, most_k), 16, &c);
     choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
     c.kb = MIN(even(c.share, most_k, 16), most_k);
-    c.np = even(c.nb, MIN(tune_kind(d, p, "PACK", c.mb < few ? "FEW" : kind), room) / c.kb, wide);
+    c.np = even(c.nb, MIN(pack ? pack : product_fit(info, p->ta, c.mb < few).pack, room) / c.kb, wide);
     i64 others = CEIL_DIV(p->n, c.nb) * product_batches(p) * c.splits;
     if (c.np >= c.nb && c.kb >= c.share) {        // packed B stays: then small blocks cost nothing
         i64 each = CEIL_DIV(units * product_tune(d, p, "TICKETS"), others);
