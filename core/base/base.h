@@ -90,7 +90,7 @@ void pages_large(void *p, size_t bytes);          /* large ones, before the firs
  * library has started a thread. They end the program as usual until stop_catch names those that set a flag instead. */
 void stop_begin(void);
 void stop_catch(const char *const *names, int n);
-/* From now on somebody looks at the flag at least once per step, and ends the program by himself; where nobody does it
+/* From now on a loop reads the flag at least once per step, and ends by itself; where none does, the program
  * ends two seconds after the signal. A second SIGINT always ends it at once. */
 void stop_watched(bool on);
 bool stop_requested(void);
@@ -108,7 +108,7 @@ void crash_own_thread(void);
 /* The calling thread is about to call the driver for this, or (NULL, NULL) it has returned. */
 void crash_inside(const char *call, const char *what);
 void crash_kernel(const char *label);             /* this one is given to the driver, which may run it at any time */
-void crash_hint(const char *text);                /* goes on the line: ": remove the cache ..." */
+void crash_hint(const char *text);                /* is added to the line: ": remove the cache ..." */
 
 /* ---- trace.c ------------------------------------------------------------------------------------------- */
 
@@ -198,7 +198,7 @@ int  file_save(const char *path, const void *bytes, size_t n);          /* the t
  * own. */
 void file_unfinished(const char *path, bool yes);
 void file_drop_unfinished(void);
-const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL for nobody's */
+const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL: no map's */
 f64  clock_now(void);                                        /* monotonic seconds */
 
 /* ---- rng.c: counter-based random numbers (Salmon et al. 2011, Philox4x32-10), bit-equal to cl/random.h - */

@@ -2,8 +2,8 @@
  * them: a handler would not do, since the compiler inside a driver installs its own at its first build.
  *
  *     not asked for by stop_catch        the program ends at once, as without any of this
- *     asked for, stop_watched            stop_requested() is true from now on; the loop that looks saves and ends
- *     asked for, nobody looks            the same, and the program ends when two seconds have passed
+ *     asked for, stop_watched            stop_requested() is true from now on; the loop that asks saves and ends
+ *     asked for, not watched             the same, and the program ends when two seconds have passed
  *     a second SIGINT                    the program ends at once
  */
 #include "base/base.h"
@@ -43,7 +43,7 @@ static void stop_now(int sig)
     _exit(128 + sig);
 }
 
-/* Nobody has looked at the flag for two seconds. */
+/* The flag was not read for two seconds. */
 static void stop_unwatched(int sig)
 {
     const char *name = known[known_index(sig)].name;

@@ -183,14 +183,16 @@ static int analyse_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "images", "N|PATH", "so many images of the evaluation split, evenly spread (256), or files and folders; repeat" },
-    { "data", "FOLDER", "images of this folder, with a folder for every class, as in eval" },
-    { "split", "NAME", "this split instead of data.eval" },
+    { "images", "N|PATH",
+      "analyse N images of the evaluation split, evenly spread (256), or files and folders;"
+      " may be repeated" },
+    { "data", "FOLDER", "take the images of this folder, with a folder per class, as in eval" },
+    { "split", "NAME", "use this split instead of data.eval" },
     { "show", "N", "draw maps of the first N images (4)" },
     { "each", NULL, "silence every expert by itself, not only core and universal ones together" },
     { "at", "LIST", "several runs: accuracies in % to reach, as 60,70; default: the best of each" },
-    { "out", "DIR", "write there; default: analysis/ in the run's folder" },
-    { "save-images", "FILE", "also the images as the network sees them, for probe --input" },
+    { "out", "DIR", "write to DIR; default: analysis/ in the run's folder" },
+    { "save-images", "FILE", "also save the images as the network sees them, for probe --input" },
     { 0 },
 };
 const struct command analyse_cmd = {

@@ -147,11 +147,11 @@ static int bench_cmd_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "batch", "N", "images, in place of each measurement's own number" },
-    { "seconds", "S", "for one measurement (0.3)" },
+    { "batch", "N", "number of images, instead of each measurement's own" },
+    { "seconds", "S", "time for one measurement (0.3)" },
     { "cpu-time", NULL,
-      "count processor time, shared among the processors: for a CPU that has other work too" },
-    { "list", NULL, "only the names" },
+      "count processor time, divided by the processors: for a CPU with other work" },
+    { "list", NULL, "print only the names" },
     { 0 },
 };
 const struct command bench_cmd = {

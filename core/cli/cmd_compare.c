@@ -150,10 +150,11 @@ static int compare_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "steps", "N", "training steps (200)" },
-    { "set-b", "KEY=VALUE", "compare with this setting, on the first device; may be repeated" },
-    { "record", "FILE", "only write what this device computes, FILE.jetcmp, for another machine" },
-    { "tolerance", "X", "relative error of activations and gradients that is allowed; default: what rounding explains" },
+    { "steps", "N", "number of training steps (200)" },
+    { "set-b", "KEY=VALUE", "compare with this setting on the first device; may be repeated" },
+    { "record", "FILE", "only write what this device computes to FILE.jetcmp, for another machine" },
+    { "tolerance", "X",
+      "allowed relative error of activations and gradients; default: what rounding explains" },
     { 0 },
 };
 const struct command compare_cmd = {

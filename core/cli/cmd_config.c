@@ -57,13 +57,13 @@ static int config_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "list", NULL, "every key with its default, what it may be and what it means" },
-    { "markdown", NULL, "the same list as Markdown" },
-    { "check", NULL, "print nothing: only the exit code and what is wrong" },
-    { "graph", NULL, "nodes of a training step, one per line" },
-    { "dot", NULL, "the same for Graphviz" },
-    { "plan", NULL, "memory offset and lifetime of each activation of a training step" },
-    { "launches", NULL, "kernel launches of a training step on the chosen device" },
+    { "list", NULL, "list every key with its default, its values and its meaning" },
+    { "markdown", NULL, "print the same list as Markdown" },
+    { "check", NULL, "print only what is wrong; the exit code says whether anything is" },
+    { "graph", NULL, "print the nodes of a training step, one per line" },
+    { "dot", NULL, "print the same for Graphviz" },
+    { "plan", NULL, "print memory offset and lifetime of each activation of a training step" },
+    { "launches", NULL, "print the kernel launches of a training step on the chosen device" },
     { 0 },
 };
 const struct command config_cmd = { "config", "print the resolved experiment, check it, list every key",

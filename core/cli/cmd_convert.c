@@ -88,11 +88,11 @@ static int convert_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "raw", NULL, "every tensor under its own name, optimiser state and all" },
-    { "ema", NULL, "the averaged weights in place of the last ones" },
-    { "names", "SCHEME", "under another framework's names: hf_vit, torchvision_convnext, ..." },
-    { "dtype", "fp32|fp16|bf16", "type of the weights, rounded to nearest; default: as they are" },
-    { "meta", "KEY=VALUE", "metadata to add; repeat for more" },
+    { "raw", NULL, "keep every tensor, optimiser state included, under its own name" },
+    { "ema", NULL, "take the averaged weights instead of the last ones" },
+    { "names", "SCHEME", "write another framework's names: hf_vit, torchvision_convnext, ..." },
+    { "dtype", "fp32|fp16|bf16", "round the weights to this type; default: keep theirs" },
+    { "meta", "KEY=VALUE", "add metadata; may be repeated" },
     { 0 },
 };
 const struct command convert_cmd = {

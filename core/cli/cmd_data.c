@@ -390,14 +390,14 @@ static int data_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "root", "DIR", "where the data sets are, in place of data.root" },
+    { "root", "DIR", "folder of the data sets, instead of data.root" },
     { "split", "NAME", "show, speed: train or eval; stats: also any split of the set" },
-    { "images", "N", "show: how many, 64" },
-    { "epoch", "N", "show: of which epoch, 0" },
-    { "seconds", "N", "speed: how long to prepare batches, 5" },
-    { "png", "FILE", "show: a contact sheet" },
-    { "tensor", "FILE", "show: images, soft_labels, index as .safetensors, for probe" },
-    { "from", "URL", "fetch: a folder or mirror that holds the published files" },
+    { "images", "N", "show: number of images (64)" },
+    { "epoch", "N", "show: draw as in this epoch (0)" },
+    { "seconds", "N", "speed: time to prepare batches (5)" },
+    { "png", "FILE", "show: write a contact sheet" },
+    { "tensor", "FILE", "show: write images, soft_labels and index as .safetensors, for probe" },
+    { "from", "URL", "fetch: take the published files from this folder or mirror" },
     { "keep", NULL, "fetch: keep the archives" },
     { 0 },
 };

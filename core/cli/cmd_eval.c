@@ -143,12 +143,15 @@ static int eval_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "data", "FOLDER", "evaluate on this folder, or its split inside; a folder for every class, matched by name" },
-    { "split", "NAME", "this split instead of data.eval" },
-    { "top", "K", "also how often the class is among the K likeliest" },
-    { "per-class", "FILE", "images, precision, recall and F1 of every class as CSV" },
-    { "confusion", "FILE", "confusion matrix, rows are the truth: as CSV, or drawn as .png; repeat for both" },
-    { "save-logits", "FILE", "logits and labels of every image, in the set's order, as .safetensors or .npz" },
+    { "data", "FOLDER",
+      "evaluate on this folder, or the split in it, with a folder per class; classes are matched by name" },
+    { "split", "NAME", "use this split instead of data.eval" },
+    { "top", "K", "also print how often the class is among the K likeliest" },
+    { "per-class", "FILE", "write number of images, precision, recall and F1 of every class as CSV" },
+    { "confusion", "FILE",
+      "write the confusion matrix, rows are the truth: .csv, or drawn as .png; may be repeated" },
+    { "save-logits", "FILE",
+      "write logits and labels of every image, in the set's order, as .safetensors or .npz" },
     { 0 },
 };
 const struct command eval_cmd = {

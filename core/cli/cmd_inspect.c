@@ -375,10 +375,10 @@ static int inspect_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "model", NULL, "the model in the file under timm's names, as training would load it" },
-    { "ema", NULL, "its averaged weights; implies --model" },
-    { "diff", NULL, "compare two files tensor by tensor; exit code 5 when they differ" },
-    { "tolerance", "X", "with --diff: differences up to X times a tensor's largest value do not count" },
+    { "model", NULL, "show the model in the file under timm's names, as training would load it" },
+    { "ema", NULL, "show its averaged weights; implies --model" },
+    { "diff", NULL, "compare two files tensor by tensor; exit code 5 if they differ" },
+    { "tolerance", "X", "with --diff: ignore differences up to X times a tensor's largest value" },
     { 0 },
 };
 const struct command inspect_cmd = {

@@ -149,7 +149,7 @@ static int predict_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "top", "K", "the K likeliest classes of each image (1)" },
+    { "top", "K", "print the K likeliest classes of each image (1)" },
     { 0 },
 };
 const struct command predict_cmd = {

@@ -251,12 +251,12 @@ static int probe_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "weights", "FILE", "checkpoint; model.init when not given" },
+    { "weights", "FILE", "checkpoint; default: model.init" },
     { "input", "FILE", "images (b 3 h w), normalised; and labels (b) or soft_labels (b classes)" },
-    { "grads", NULL, "also the gradient of the loss by every parameter, grad.NAME" },
+    { "grads", NULL, "also write the gradient of the loss by every parameter, grad.NAME" },
     { "activations", "[LIST]",
-      "also what blocks give, block.N; or those named, patterns allowed: block.0,blocks.*.mlp.combine" },
-    { "noise", NULL, "with the routing noise the experiment has in evaluation" },
+      "also write the results of blocks, block.N, or of these, patterns allowed: block.0,blocks.*.mlp.combine" },
+    { "noise", NULL, "add the routing noise that the experiment has in evaluation" },
     { 0 },
 };
 const struct command probe_cmd = {

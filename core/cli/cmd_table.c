@@ -28,12 +28,12 @@ static int table_cmd_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "collect", NULL, "run nothing: show what is there, of other devices and versions too" },
-    { "status", NULL, "run nothing: show which experiments are done, and which process runs which" },
+    { "collect", NULL, "run nothing; show finished cells, of other devices and versions too" },
+    { "status", NULL, "run nothing; show which experiments are done, and which process runs which" },
     { "only", "TEXT", "run only the cells with TEXT in \"ROW / COLUMN\"" },
     { "best", NULL,
-      "accuracy of the best epoch (chosen on the images it is reported for) in place of the last" },
-    { "csv", NULL, "one line per cell, for spreadsheets" },
+      "show the best epoch's accuracy (chosen on the images it is reported for) instead of the last's" },
+    { "csv", NULL, "print one line per cell, for spreadsheets" },
     { 0 },
 };
 const struct command table_cmd = {

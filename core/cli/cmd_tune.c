@@ -57,7 +57,7 @@ static int tune_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "minutes", "N", "time limit (10); the most expensive shapes come first" },
+    { "minutes", "N", "time limit (10); the most expensive shapes are measured first" },
     { 0 },
 };
 const struct command tune_cmd = {

@@ -9,7 +9,8 @@ enum argument { ARG_NONE, ARG_FREE, ARG_FILE, ARG_KEY, ARG_DEVICE, ARG_WHEN, ARG
 static enum argument argument_of(const struct cli_option *o)
 {
     static const struct { const char *value; enum argument is; } known[] = {
-        { "FILE", ARG_FILE }, { "DIR", ARG_FILE }, { "[CKPT]", ARG_FILE }, { "KEY=VALUE", ARG_KEY },
+        { "FILE", ARG_FILE }, { "DIR", ARG_FILE }, { "FOLDER", ARG_FILE }, { "N|PATH", ARG_FILE },
+        { "[CKPT]", ARG_FILE }, { "KEY=VALUE", ARG_KEY },
         { "SPEC", ARG_DEVICE }, { "WHEN", ARG_WHEN }, { "SHELL", ARG_SHELL } };
     for (int i = 0; o->value && i < countof(known); i++)
         if (!strcmp(o->value, known[i].value))

@@ -34,7 +34,7 @@ struct record_kernel { const char *name; int launches; f64 ms, gflops, gb_s; }; 
 struct record {
     const char *label, *device, *platform, *driver, *program, *experiment, *precision, *settings;
     i64   steps, batch;
-    f64   start_s, step_ms, img_s, joules;        /* of a step; joules 0: nobody tells */
+    f64   start_s, step_ms, img_s, joules;        /* of a step; joules 0: not known */
     u64   memory;
     int   launches, n_kernels;
     struct record_kernel *kernels;                /* slowest first */
