@@ -1,5 +1,5 @@
-/* test_analyse.c: what is said of experts, on layers whose answer is known: one that does everything, two that are the
- * same, one for a class; and that silencing an expert is what zeroing its last layer is. */
+/* test_analyse.c: what is said of experts, on layers whose answer is known: one that does everything, two
+ * that are the same, one for a class; and that silencing an expert is what zeroing its last layer is. */
 #include "on_device.h"
 #include "study/analyse.h"
 #include <math.h>
@@ -94,8 +94,8 @@ static void test_pure(void **state)
     near(load_specialised(&even, 3, &top), 0);
 }
 
-/* Heads and slots, and a batch that is not full: the parts' outputs against a plain sum, and nothing of what comes
- * after the images used. */
+/* Heads and slots, and a batch that is not full: the parts' outputs against a plain sum, and nothing of
+ * what comes after the images used. */
 static void test_heads(void **state)
 {
     f32 *disp, *comb, *out;
@@ -112,7 +112,8 @@ static void test_heads(void **state)
     LOOP(b, 2) LOOP(n, 4) LOOP(c, 6) {
         f64 core = 0, all = 0;
         LOOP(e, 4) LOOP(s, 2) {
-            f64 y = (f64)comb[((b * 2 + c / 3) * 4 + n) * 8 + e * 2 + s] * (f64)out[((e * 3 + b) * 2 + s) * 6 + c];
+            f64 y = (f64)comb[((b * 2 + c / 3) * 4 + n) * 8 + e * 2 + s]
+                    * (f64)out[((e * 3 + b) * 2 + s) * 6 + c];
             core += e < 1 ? y : 0;
             all += y;
         }
@@ -131,7 +132,8 @@ static void test_weights(void **state)
 {
     f32 core[3][4] = { { 1, 2, 3, 4 }, { 2, 4, 6, 8 }, { 4, -3, 2, -1 } }, univ[1][2] = { { 1, 2 } };
     f32 before[3][4] = { { 1, 2, 3, 4 }, { 1, 2, 3, 4 }, { 0, 0, 0, 0 } };
-    struct expert_weights w = { 4, 3, { 4, 2 }, { core[0], univ[0] } }, w0 = { 4, 3, { 4, 2 }, { before[0], univ[0] } };
+    struct expert_weights w = { 4, 3, { 4, 2 }, { core[0], univ[0] } },
+                          w0 = { 4, 3, { 4, 2 }, { before[0], univ[0] } };
     (void)state;
     near(weights_alike(&w, 0, 1), 1);
     near(weights_alike(&w, 0, 2), 0);
@@ -177,11 +179,15 @@ static void zero_expert(params *p, const char *name, i64 e)
 static void test_silence(void **state)
 {
     struct spec s;
-    const char *set[] = { "model.arch=vit", "model.image=16", "model.patch=4", "model.dim=12", "model.depth=2",
-                          "model.heads=2", "model.moe.layers=[1]", "model.moe.core=2", "model.moe.universal=3",
-                          "model.moe.noise_when=training", "model.moe.init=paper" };
+    const char *set[] = { "model.arch=vit",        "model.image=16",
+                          "model.patch=4",         "model.dim=12",
+                          "model.depth=2",         "model.heads=2",
+                          "model.moe.layers=[1]",  "model.moe.core=2",
+                          "model.moe.universal=3", "model.moe.noise_when=training",
+                          "model.moe.init=paper" };
     struct spec_set sets[countof(set)];
-    f32 pixels[2 * 3 * 256], all[6], plain[6], silent[6], zeroed[6], ones[5] = { 1, 1, 1, 1, 1 }, mask[5] = { 1, 0, 1, 1, 0 };
+    f32 pixels[2 * 3 * 256], all[6], plain[6], silent[6], zeroed[6], ones[5] = { 1, 1, 1, 1, 1 },
+                                                                     mask[5] = { 1, 0, 1, 1, 0 };
     rng g = rng_at(3, RNG_TEST, 0, 0);
     (void)state;
     LOOP(i, countof(set)) sets[i] = (struct spec_set){ "test", set[i], NULL };
@@ -214,7 +220,7 @@ static void test_curve(void **state)
         "{\"split\":\"train\",\"epoch\":1,\"step\":5,\"loss\":1}\n"
         "{\"split\":\"eval\",\"epoch\":1,\"step\":5,\"top1\":20,\"run_s\":1800}\n"
         "{\"split\":\"eval\",\"epoch\":2,\"step\":9,\"top1\":60,\"run_s\":3600}\n"
-        "{\"split\":\"eval\",\"epoch\":2,\"step\":9,\"top1\":50,\"run_s\":3700}\n"         // again, after a resume
+        "{\"split\":\"eval\",\"epoch\":2,\"step\":9,\"top1\":50,\"run_s\":3700}\n" // again, after a resume
         "{\"split\":\"eval\",\"epoch\":3,\"step\":13,\"top1\":70,\"run_s\":7200}\n";
     char dir[] = "/tmp/jetcl-analyse-XXXXXX";
     struct curve c;

@@ -29,7 +29,8 @@ static const char *analyse_out(struct cli *c, const char *checkpoint, const char
     const char *given = cli_value(c, "out");
     if (given)
         return given;
-    return run ? arena_printf(c->arena, "%s/analysis", run) : arena_printf(c->arena, "%s-analysis", checkpoint);
+    return run ? arena_printf(c->arena, "%s/analysis", run)
+               : arena_printf(c->arena, "%s-analysis", checkpoint);
 }
 
 /* ---- which images -------------------------------------------------------------------------------------- */
@@ -62,7 +63,8 @@ static int subject_open(struct cli *c, struct subject *x)
     if (analyse_images_given(c, &n, &files, &n_files) || cli_trained(c, &x->t, &used))
         return -1;
     if (used < c->n)
-        return fail(FAULT_USAGE, "several runs must all be run folders; images come after --images or --data");
+        return fail(FAULT_USAGE,
+                    "several runs must all be run folders; images come after --images or --data");
     x->labelled = !n_files;
     if ((x->labelled && cli_data(c, &x->t.s)) || session_open_trained(&x->e, &x->t, x->labelled))
         return -1;
@@ -127,8 +129,8 @@ static int analyse_one(struct cli *c)
     x.show = (int)show;
     x.labelled = s.labelled;
     x.checkpoint = s.t.path;
-    rc = rc || file_mkdirs(dir) || analyse_open(&x, &s.e, s.batch) || analyse_images(&x, s.l) || analyse_way(&x, run)
-         || analyse_save(&x, dir) || analyse_curve_of(c, run, dir) ? -1 : 0;
+    rc = rc || file_mkdirs(dir) || analyse_open(&x, &s.e, s.batch) || analyse_images(&x, s.l)
+         || analyse_way(&x, run) || analyse_save(&x, dir) || analyse_curve_of(c, run, dir) ? -1 : 0;
     if (!rc) {
         analyse_print(&x);
         say(SAY_NORMAL, "analysis in %s", dir);
@@ -198,6 +200,7 @@ static const struct cli_option options[] = {
 const struct command analyse_cmd = {
     "analyse", "what experts do and where they look; convergence of runs",
     "analyse RUN|CHECKPOINT|RUN RUN... [options]",
-    { "jetcl analyse runs/demo/latest --images 500", "jetcl analyse best.safetensors --images photos/ --out maps",
+    { "jetcl analyse runs/demo/latest --images 500",
+      "jetcl analyse best.safetensors --images photos/ --out maps",
       "jetcl analyse runs/soft-moe/latest runs/jetpack/latest --at 60,70" },
     options, 0, analyse_run };

@@ -1,6 +1,6 @@
-/* predecessor.c: a dense checkpoint as a network that runs: its sizes are read off its tensors, the normalisation of its
- * images off its metadata. It sees images of the successor's size, or of recycle.image: its position embedding is
- * resampled for them. */
+/* predecessor.c: a dense checkpoint as a network that runs: its sizes are read off its tensors, the
+ * normalisation of its images off its metadata. It sees images of the successor's size, or of
+ * recycle.image: its position embedding is resampled for them. */
 #include "recycle/stage.h"
 
 /* Three numbers: what the experiment says, else the metadata, else a constant (0: the data set's own). */
@@ -17,14 +17,15 @@ static reals three(const struct predecessor *p, reals given, const char *key, f6
     return (reals){ 3, copy };
 }
 
-/* recycle.image where activations are measured, else the successor's size, for a ViT the next multiple of its patch. */
+/* recycle.image where activations are measured, else the successor's size, for a ViT the next multiple of
+ * its patch. */
 static int predecessor_see(struct predecessor *p, const struct spec *s, arena *a)
 {
     int given = strcmp(p->path, s->recycle.from.experts) ? 0 : s->recycle.image;
     int patch = p->n.convnext ? 1 : p->s.model.patch, n = given ? 1 : s->model.image.n;
     if (given % patch)
-        return spec_fail(s, "recycle.image", "%d is not a multiple of %d, the side of a patch of %s", given, patch,
-                         p->path);
+        return spec_fail(s, "recycle.image", "%d is not a multiple of %d, the side of a patch of %s", given,
+                         patch, p->path);
     int *side = arena_array(a, int, n);
     for (int i = 0; i < n; i++)
         side[i] = given ? given : ROUND_UP(s->model.image.v[i], patch);

@@ -1,5 +1,6 @@
-/* analyse.c: a trained model over a few images, once as it is and once more for each group of experts that is silenced.
- * One graph: which experts speak is an input (nn_give's "silence"), so nothing is compiled or loaded again. */
+/* analyse.c: a trained model over a few images, once as it is and once more for each group of experts that
+ * is silenced. One graph: which experts speak is an input (nn_give's "silence"), so nothing is compiled or
+ * loaded again. */
 #include "study/analyse.h"
 #include <math.h>
 
@@ -12,13 +13,17 @@ const char *const analyse_formulas[][2] = {
     { "contribution.combine", "sum over the group of share: groups sum to 1" },
     { "silenced.lost", "top-1 of the model less top-1 with the y of the group set to 0, in points" },
     { "silenced.changed", "share of images whose first class is another one then" },
-    { "dispatch", "mean over images of sum over tokens and slots of D: the number of slots, by construction" },
-    { "dispatch_tokens", "mean over images and slots of exp(entropy of D over tokens): how many tokens a slot reads" },
+    { "dispatch",
+      "mean over images of sum over tokens and slots of D: the number of slots, by construction" },
+    { "dispatch_tokens",
+      "mean over images and slots of exp(entropy of D over tokens): how many tokens a slot reads" },
     { "entropy", "-sum_e p(e) ln p(e) / ln(experts)" },
     { "token_entropy", "mean over images and tokens of the entropy of sum_s C over experts, nats" },
     { "dead", "share < 0.01 / experts" },
-    { "twins", "cosine > 0.99 of outputs over all images and slots, or of weights and biases in their order" },
-    { "specialisation", "sum_y p(y|e) log2(p(y|e) / p(y)), p(e,y) = mean over images of label y of sum_s C: bits" },
+    { "twins",
+      "cosine > 0.99 of outputs over all images and slots, or of weights and biases in their order" },
+    { "specialisation",
+      "sum_y p(y|e) log2(p(y|e) / p(y)), p(e,y) = mean over images of label y of sum_s C: bits" },
     { "mutual_information", "sum_e p(e) specialisation(e): bits" },
     { "moved", "|w - w0| / |w0|, w0 the expert as it was recycled" },
     { NULL, NULL }
@@ -51,7 +56,8 @@ static void analyse_take_taps(struct analysis *x, struct nn *m)
         l->dispatch = analyse_seen(m, arena_printf(x->a, "%s.mlp.dispatch", l->block));
         l->combine = analyse_seen(m, arena_printf(x->a, "%s.mlp.combine", l->block));
         l->experts = analyse_seen(m, arena_printf(x->a, "%s.mlp.experts", l->block));
-        l->tokens = shape_count(l->combine->shape) / x->batch / l->heads / (l->core + l->universal) / l->slots;
+        l->tokens =
+            shape_count(l->combine->shape) / x->batch / l->heads / (l->core + l->universal) / l->slots;
         i64 map = x->show * l->tokens * (l->core + l->universal);
         l->dispatch_map = arena_array(x->a, f32, map);
         l->combine_map = arena_array(x->a, f32, map);
@@ -74,8 +80,12 @@ static void analyse_find_layers(struct analysis *x)
         if (!moe_of_block(x->a, &x->s, i, &m))
             continue;
         struct layer_analysis *l = &x->layer[x->layers++];
-        *l = (struct layer_analysis){ .block = model_block(x->a, &x->s, i), .index = i, .core = m.core,
-                                      .universal = m.universal, .slots = x->s.model.moe.slots, .heads = m.heads };
+        *l = (struct layer_analysis){ .block = model_block(x->a, &x->s, i),
+                                      .index = i,
+                                      .core = m.core,
+                                      .universal = m.universal,
+                                      .slots = x->s.model.moe.slots,
+                                      .heads = m.heads };
         load_open(&l->load, x->a, l->core, l->universal, x->s.model.classes);
         l->scope = m.experts ? m.experts : arena_printf(x->a, "%s.mlp", l->block);
         arena *scratch = arena_open("experts");
@@ -130,7 +140,7 @@ int analyse_open(struct analysis *x, const struct session *e, int batch)
     int placed;
     x->e = e;
     x->s = e->s;
-    x->s.model.moe.noise_when = NOISE_training;              // two runs, and silencing, differ by nothing else
+    x->s.model.moe.noise_when = NOISE_training; // two runs, and silencing, differ by nothing else
     x->s.train.precision = PRECISION_fp32;
     x->batch = batch;
     x->side = list_at(x->s.model.image, 0);
@@ -189,8 +199,14 @@ static void analyse_keep_maps(struct analysis *x, struct layer_analysis *l, cons
 static int analyse_layer(struct analysis *x, struct layer_analysis *l, const struct batch *b, i64 done)
 {
     arena_mark m = arena_save(x->a);
-    struct routed r = { .b = x->batch, .used = b->n, .h = l->heads, .n = l->tokens, .e = l->core + l->universal,
-                        .s = l->slots, .d = node_dim(l->experts, -1), .label = x->labelled ? b->labels : NULL };
+    struct routed r = { .b = x->batch,
+                        .used = b->n,
+                        .h = l->heads,
+                        .n = l->tokens,
+                        .e = l->core + l->universal,
+                        .s = l->slots,
+                        .d = node_dim(l->experts, -1),
+                        .label = x->labelled ? b->labels : NULL };
     if (!(r.dispatch = analyse_read(x, l->dispatch)) || !(r.combine = analyse_read(x, l->combine))
         || !(r.experts = analyse_read(x, l->experts)))
         return -1;
@@ -200,7 +216,7 @@ static int analyse_layer(struct analysis *x, struct layer_analysis *l, const str
     return 0;
 }
 
-/* softmax(q . k / sqrt(k)) of the queries [from, to), their mean and that over heads: (n), of qkv (n 3 h k). */
+/* softmax(q . k / sqrt(k)) of queries [from, to), their mean and that over heads: (n), of qkv (n 3 h k). */
 static void analyse_attend(const f32 *qkv, i64 n, i64 heads, i64 d, i64 from, i64 to, f32 *out, f64 *row)
 {
     i64 k = d / heads;
@@ -210,7 +226,8 @@ static void analyse_attend(const f32 *qkv, i64 n, i64 heads, i64 d, i64 from, i6
             for (i64 t = 0; t < n; t++) {
                 row[t] = 0;
                 for (i64 j = 0; j < k; j++)
-                    row[t] += (f64)qkv[q * 3 * d + h * k + j] * (f64)qkv[t * 3 * d + d + h * k + j] / sqrt((f64)k);
+                    row[t] +=
+                        (f64)qkv[q * 3 * d + h * k + j] * (f64)qkv[t * 3 * d + d + h * k + j] / sqrt((f64)k);
                 top = fmax(top, row[t]);
             }
             for (i64 t = 0; t < n; t++)
@@ -262,7 +279,8 @@ static int analyse_silenced(struct analysis *x, const struct batch *b, const f32
         eval_count(z, b->labels, b->n, classes, &got, NULL);
         s->right += (i64)got.top1;
         for (i64 k = 0; k < b->n; k++)
-            s->changed += analyse_first(z + k * classes, classes) != analyse_first(base + k * classes, classes);
+            s->changed +=
+                analyse_first(z + k * classes, classes) != analyse_first(base + k * classes, classes);
         progress("silencing %d/%d of images %lld", i + 1, x->n_silenced, (long long)x->base.n);
     }
     return 0;
@@ -282,7 +300,8 @@ static void analyse_keep_images(struct analysis *x, const struct batch *b, i64 d
 static int analyse_batch(struct analysis *x, const struct batch *b, i64 done)
 {
     arena_mark m = arena_save(x->a);
-    f32 *base = arena_array(x->a, f32, node_count(x->logits)), *z = arena_array(x->a, f32, node_count(x->logits));
+    f32 *base = arena_array(x->a, f32, node_count(x->logits)),
+        *z = arena_array(x->a, f32, node_count(x->logits));
     analyse_keep_images(x, b, done);
     if (feed_batch(&x->feed, b, 0, b->n) || analyse_logits(x, base))
         return -1;

@@ -1,5 +1,5 @@
-/* analyse_load.c: what one MoE layer's routing weights and expert outputs say, summed in double precision on the host:
- * a check of the device as well. */
+/* analyse_load.c: what one MoE layer's routing weights and expert outputs say, summed in double precision
+ * on the host: a check of the device as well. */
 #include "study/analyse.h"
 #include <math.h>
 
@@ -44,7 +44,8 @@ static void load_weights(struct load *l, const struct routed *r, const f32 *disp
 }
 
 /* What a token gets from experts [from, to): (k) */
-static void load_mixed(const struct routed *r, i64 image, i64 head, const f32 *comb, i64 from, i64 to, f64 *out)
+static void load_mixed(const struct routed *r, i64 image, i64 head, const f32 *comb, i64 from, i64 to,
+                       f64 *out)
 {
     i64 k = r->d / r->h;
     memset(out, 0, sizeof *out * (size_t)k);
@@ -57,7 +58,8 @@ static void load_mixed(const struct routed *r, i64 image, i64 head, const f32 *c
         }
 }
 
-static void load_outputs(struct load *l, const struct routed *r, i64 image, i64 head, const f32 *comb, f64 *part[PARTS])
+static void load_outputs(struct load *l, const struct routed *r, i64 image, i64 head, const f32 *comb,
+                         f64 *part[PARTS])
 {
     i64 k = r->d / r->h;
     for (i64 n = 0; n < r->n; n++, comb += r->e * r->s) {
@@ -150,7 +152,8 @@ f64 load_alike(const struct load *l, int a, int b)
     return length > 0 ? l->gram[a * l->experts + b] / length : 0;
 }
 
-/* p(y): what all experts together give an image of each class is 1, so it is the classes' share of the images. */
+/* p(y): what all experts together give an image of each class is 1, so it is the classes' share of the
+ * images. */
 static f64 load_class_share(const struct load *l, int y)
 {
     f64 mine = 0, all = 0;

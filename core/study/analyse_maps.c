@@ -1,5 +1,6 @@
-/* analyse_maps.c: where on the image experts look, and which patches get what they say: the paper's Figures 6 and 7.
- * A sheet has a row per image: the image, its most used core experts, its most used universal ones. */
+/* analyse_maps.c: where on the image experts look, and which patches get what they say: the paper's Figures
+ * 6 and 7. A sheet has a row per image: the image, its most used core experts, its most used universal
+ * ones. */
 #include "study/analyse.h"
 #include <math.h>
 
@@ -17,8 +18,8 @@ static void maps_color(f64 v, f64 rgb[3])
         rgb[k] = stop[i][k] + (v * 4 - i) * (stop[i + 1][k] - stop[i][k]);
 }
 
-/* (side side) values, the smallest of them black and the largest white, as a picture of w x w. How flat a map really is
- * dispatch_tokens says. */
+/* (side side) values, the smallest of them black and the largest white, as a picture of w x w. How flat a
+ * map really is dispatch_tokens says. */
 static int maps_grow(arena *a, const f32 *v, i64 stride, int side, int w, struct image *out)
 {
     struct image small = { 0 };
@@ -30,7 +31,8 @@ static int maps_grow(arena *a, const f32 *v, i64 stride, int side, int w, struct
     if (image_room(a, &small, side, side))
         return -1;
     for (int i = 0; i < side * side; i++)
-        memset(small.rgb + 3 * i, most > least ? (int)lrintf(255 * (v[i * stride] - least) / (most - least)) : 0, 3);
+        memset(small.rgb + 3 * i,
+               most > least ? (int)lrintf(255 * (v[i * stride] - least) / (most - least)) : 0, 3);
     return image_resize(a, &small, FILTER_BILINEAR, w, w, out);
 }
 
@@ -62,9 +64,11 @@ static int maps_open(struct sheet *s, arena *a, int tile, int rows, int columns)
 
 static void maps_put(struct sheet *s, int row, int column, const struct image *m)
 {
-    size_t x = (size_t)(MAPS_GAP + column * (s->tile + MAPS_GAP)), y = (size_t)(MAPS_GAP + row * (s->tile + MAPS_GAP));
+    size_t x = (size_t)(MAPS_GAP + column * (s->tile + MAPS_GAP)),
+           y = (size_t)(MAPS_GAP + row * (s->tile + MAPS_GAP));
     for (size_t i = 0; i < (size_t)m->h; i++)
-        memcpy(s->m.rgb + 3 * ((y + i) * (size_t)s->m.w + x), m->rgb + 3 * i * (size_t)m->w, 3 * (size_t)m->w);
+        memcpy(s->m.rgb + 3 * ((y + i) * (size_t)s->m.w + x), m->rgb + 3 * i * (size_t)m->w,
+               3 * (size_t)m->w);
 }
 
 static int maps_picture(const struct analysis *x, arena *a, int i, int tile, struct image *out)
@@ -78,8 +82,8 @@ static int maps_picture(const struct analysis *x, arena *a, int i, int tile, str
 }
 
 /* One tile: v's tokens after the prefix, `stride` apart, over the picture. */
-static int maps_tile(const struct analysis *x, struct sheet *s, int row, int column, const struct image *picture,
-                     const f32 *v, i64 stride, i64 tokens)
+static int maps_tile(const struct analysis *x, struct sheet *s, int row, int column,
+                     const struct image *picture, const f32 *v, i64 stride, i64 tokens)
 {
     struct image heat = { 0 }, out = { 0 };
     int side = (int)lround(sqrt((f64)(tokens - x->prefix)));
@@ -97,7 +101,8 @@ static int maps_tile_side(const struct analysis *x) { return x->side * (int)CEIL
 
 int analyse_top(const struct layer_analysis *l, int part, int top[MAPS_TOP])
 {
-    int first = part == PART_CORE ? 0 : l->core, end = part == PART_CORE ? l->core : l->core + l->universal, n = 0;
+    int first = part == PART_CORE ? 0 : l->core, end = part == PART_CORE ? l->core : l->core + l->universal,
+        n = 0;
     for (; n < MAPS_TOP && n < end - first; n++) {
         top[n] = -1;
         for (int e = first; e < end; e++) {
@@ -111,7 +116,8 @@ int analyse_top(const struct layer_analysis *l, int part, int top[MAPS_TOP])
     return n;
 }
 
-static int maps_layer(const struct analysis *x, const struct layer_analysis *l, const f32 *maps, const char *path)
+static int maps_layer(const struct analysis *x, const struct layer_analysis *l, const f32 *maps,
+                      const char *path)
 {
     arena *a = arena_open("maps");
     int top[PARTS * MAPS_TOP], n = analyse_top(l, PART_CORE, top);
@@ -125,7 +131,8 @@ static int maps_layer(const struct analysis *x, const struct layer_analysis *l, 
             break;
         maps_put(&s, i, 0, &picture);
         for (int k = 0; k < n && !rc; k++)
-            rc = maps_tile(x, &s, i, 1 + k, &picture, maps + i * l->tokens * experts + top[k], experts, l->tokens);
+            rc = maps_tile(x, &s, i, 1 + k, &picture, maps + i * l->tokens * experts + top[k], experts,
+                           l->tokens);
     }
     rc = rc || image_save_png(path, &s.m) ? -1 : 0;
     arena_close(a);
@@ -143,8 +150,8 @@ static int maps_attention(const struct analysis *x, const char *path)
             break;
         maps_put(&s, i, 0, &picture);
         for (int l = 0; l < x->blocks && !rc; l++)
-            rc = maps_tile(x, &s, i, 1 + l, &picture, x->attention + (i * x->blocks + l) * x->attention_tokens, 1,
-                           x->attention_tokens);
+            rc = maps_tile(x, &s, i, 1 + l, &picture,
+                           x->attention + (i * x->blocks + l) * x->attention_tokens, 1, x->attention_tokens);
     }
     rc = rc || image_save_png(path, &s.m) ? -1 : 0;
     arena_close(a);
@@ -156,7 +163,8 @@ int analyse_maps(struct analysis *x, const char *dir)
     for (int i = 0; i < x->layers && x->n_shown; i++) {
         const struct layer_analysis *l = &x->layer[i];
         if (maps_layer(x, l, l->dispatch_map, arena_printf(x->a, "%s/layer-%02d-dispatch.png", dir, l->index))
-            || maps_layer(x, l, l->combine_map, arena_printf(x->a, "%s/layer-%02d-combine.png", dir, l->index)))
+            || maps_layer(x, l, l->combine_map,
+                          arena_printf(x->a, "%s/layer-%02d-combine.png", dir, l->index)))
             return -1;
     }
     return x->attention && x->n_shown ? maps_attention(x, arena_printf(x->a, "%s/attention.png", dir)) : 0;

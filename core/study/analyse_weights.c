@@ -1,11 +1,13 @@
-/* analyse_weights.c: experts as points in the space of their weights: how alike two are, and how far training has taken
- * each from what it was recycled from. Neurons are compared in their order: a permuted twin is not seen. */
+/* analyse_weights.c: experts as points in the space of their weights: how alike two are, and how far
+ * training has taken each from what it was recycled from. Neurons are compared in their order: a permuted
+ * twin is not seen. */
 #include "study/analyse.h"
 #include <math.h>
 
 static const char *const tensors[] = { "vit_fc1.weight", "vit_fc1.bias", "vit_fc2.weight", "vit_fc2.bias" };
 
-/* "<scope>.core_experts.", "<scope>.univ_experts." or, of Soft MoE, "<scope>.experts.": NULL when there is none. */
+/* "<scope>.core_experts.", "<scope>.univ_experts." or, of Soft MoE, "<scope>.experts.": NULL when there is
+ * none. */
 static bool weights_read_part(struct expert_weights *w, arena *a, const char *prefix, int part, int experts,
                               const struct weights_source *from)
 {
@@ -33,8 +35,9 @@ bool weights_read(struct expert_weights *w, arena *a, const char *scope, int cor
     if (core && !weights_read_part(w, a, arena_printf(a, "%s.core_experts.", scope), PART_CORE, core, from)
         && !weights_read_part(w, a, arena_printf(a, "%s.experts.", scope), PART_CORE, core, from))
         return false;
-    return !universal || weights_read_part(w, a, arena_printf(a, "%s.univ_experts.", scope), PART_UNIVERSAL, universal,
-                                           from);
+    return !universal
+           || weights_read_part(w, a, arena_printf(a, "%s.univ_experts.", scope), PART_UNIVERSAL, universal,
+                                from);
 }
 
 /* ---- where they come from ------------------------------------------------------------------------------ */

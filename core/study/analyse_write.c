@@ -1,5 +1,5 @@
-/* analyse_write.c: an analysis as files: analysis.json has everything, the CSV files a row per expert and per group of
- * experts, the SVG files show the two. */
+/* analyse_write.c: an analysis as files: analysis.json has everything, the CSV files a row per expert and
+ * per group of experts, the SVG files show the two. */
 #include "study/analyse.h"
 #include "log/files.h"
 #include <math.h>
@@ -53,10 +53,10 @@ static json_t *write_part(const struct analysis *x, const struct layer_analysis 
     const struct load *d = &l->load;
     if (!(part == PART_CORE ? l->core : l->universal))
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o}",
-                     "norm", json_number(write_root_share(d->square[part], d->square[PARTS])),
-                     "projection", json_number(d->square[PARTS] > 0 ? d->along[part] / d->square[PARTS] : NAN),
-                     "combine", json_number(load_part(d, part)), "silenced", write_silenced(x, l->part[part]));
+    return json_pack("{s:o, s:o, s:o, s:o}", "norm",
+                     json_number(write_root_share(d->square[part], d->square[PARTS])), "projection",
+                     json_number(d->square[PARTS] > 0 ? d->along[part] / d->square[PARTS] : NAN), "combine",
+                     json_number(load_part(d, part)), "silenced", write_silenced(x, l->part[part]));
 }
 
 static json_t *write_expert(const struct analysis *x, const struct layer_analysis *l, int e)
@@ -65,10 +65,11 @@ static json_t *write_expert(const struct analysis *x, const struct layer_analysi
     int top = -1, near = write_nearest(d, e);
     f64 images = (f64)d->images, bits = x->labelled ? load_specialised(d, e, &top) : NAN;
     f64 rms = sqrt(d->gram[e * d->experts + e] / (images * (f64)d->slots));
-    json_t *j = json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o}", "expert", e, "kind", parts[e >= l->core],
-                          "share", json_number(load_share(d, e)), "dispatch", json_number(d->dispatch[e] / images),
-                          "dispatch_tokens", json_number(d->spread[e] / images), "output_norm", json_number(rms),
-                          "dead", load_dead(d, e), "specialisation", json_number(bits));
+    json_t *j =
+        json_pack("{s:i, s:s, s:o, s:o, s:o, s:o, s:b, s:o}", "expert", e, "kind", parts[e >= l->core],
+                  "share", json_number(load_share(d, e)), "dispatch", json_number(d->dispatch[e] / images),
+                  "dispatch_tokens", json_number(d->spread[e] / images), "output_norm", json_number(rms),
+                  "dead", load_dead(d, e), "specialisation", json_number(bits));
     if (top >= 0)
         json_object_set_new(j, "class", json_text(write_class(x, top)));
     if (near >= 0)
@@ -102,9 +103,11 @@ static json_t *write_moved(const struct layer_analysis *l)
         json_t *each = json_array();
         for (int e = 0; e < l->load.experts; e++)
             json_array_append_new(each, json_number(l->moved[i].each[e]));
-        json_array_append_new(list, json_pack("{s:o, s:o, s:o, s:o}", "checkpoint", json_text(l->moved[i].file), "core",
-                              json_number(l->core ? l->moved[i].mean[PART_CORE] : NAN), "universal",
-                              json_number(l->universal ? l->moved[i].mean[PART_UNIVERSAL] : NAN), "experts", each));
+        json_array_append_new(
+            list,
+            json_pack("{s:o, s:o, s:o, s:o}", "checkpoint", json_text(l->moved[i].file), "core",
+                      json_number(l->core ? l->moved[i].mean[PART_CORE] : NAN), "universal",
+                      json_number(l->universal ? l->moved[i].mean[PART_UNIVERSAL] : NAN), "experts", each));
     }
     return list;
 }
@@ -128,12 +131,14 @@ static json_t *write_layer(const struct analysis *x, const struct layer_analysis
         if (load_dead(d, e))
             json_array_append_new(dead, json_integer(e));
     }
-    json_t *j = json_pack("{s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o}", "block", l->index, "core", l->core, "universal",
-                          l->universal, "slots", l->slots, "tokens", (json_int_t)l->tokens, "entropy",
-                          json_number(load_entropy(d)), "token_entropy", json_number(d->token_entropy / (f64)d->images),
-                          "mutual_information", json_number(x->labelled ? load_information(d) : NAN));
-    json_object_set_new(j, "contribution", json_pack("{s:o, s:o}", "core", write_part(x, l, PART_CORE), "universal",
-                                                     write_part(x, l, PART_UNIVERSAL)));
+    json_t *j = json_pack("{s:i, s:i, s:i, s:i, s:I, s:o, s:o, s:o}", "block", l->index, "core", l->core,
+                          "universal", l->universal, "slots", l->slots, "tokens", (json_int_t)l->tokens,
+                          "entropy", json_number(load_entropy(d)), "token_entropy",
+                          json_number(d->token_entropy / (f64)d->images), "mutual_information",
+                          json_number(x->labelled ? load_information(d) : NAN));
+    json_object_set_new(j, "contribution",
+                        json_pack("{s:o, s:o}", "core", write_part(x, l, PART_CORE), "universal",
+                                  write_part(x, l, PART_UNIVERSAL)));
     json_object_set_new(j, "dead", dead);
     json_object_set_new(j, "twins", write_twins(l));
     json_object_set_new(j, "moved", write_moved(l));
@@ -161,9 +166,10 @@ static int write_json(const struct analysis *x, const char *path)
         json_object_set_new(formulas, analyse_formulas[i][0], json_string(analyse_formulas[i][1]));
     for (int i = 0; i < x->layers; i++)
         json_array_append_new(layers, write_layer(x, &x->layer[i]));
-    json_t *j = json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "checkpoint", json_text(x->checkpoint), "images",
-                          (json_int_t)x->base.n, "labelled", x->labelled, "top1",
-                          json_number(write_top1(x, (i64)x->base.top1)), "formulas", formulas, "layers", layers);
+    json_t *j =
+        json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "checkpoint", json_text(x->checkpoint), "images",
+                  (json_int_t)x->base.n, "labelled", x->labelled, "top1",
+                  json_number(write_top1(x, (i64)x->base.top1)), "formulas", formulas, "layers", layers);
     if (x->labelled)
         json_object_set_new(j, "confusion", write_confusion(x));
     return json_save(path, j);
@@ -181,8 +187,8 @@ static int write_experts_csv(const struct analysis *x, const char *path)
     struct file_out o;
     if (file_begin(&o, path))
         return -1;
-    fprintf(o.f, "block,expert,kind,share,dispatch_tokens,dead,specialisation,class,nearest,outputs,weights,moved,lost,"
-            "changed\n");
+    fprintf(o.f, "block,expert,kind,share,dispatch_tokens,dead,specialisation,class,nearest,outputs,weights,"
+                 "moved,lost,changed\n");
     for (int i = 0; i < x->layers; i++)
         for (int e = 0; e < x->layer[i].load.experts; e++) {
             const struct layer_analysis *l = &x->layer[i];
@@ -253,7 +259,8 @@ static int write_load_chart(const struct analysis *x, const char *path)
         }
         s[i] = (struct chart_series){ x->layer[i].block, d->experts, at, v };
     }
-    return chart_lines(path, "Load of experts", "experts, the most used first", "combine weight, %", s, x->layers);
+    return chart_lines(path, "Load of experts", "experts, the most used first", "combine weight, %", s,
+                       x->layers);
 }
 
 static int write_parts_chart(const struct analysis *x, const char *path)
@@ -266,17 +273,18 @@ static int write_parts_chart(const struct analysis *x, const char *path)
         f64 *v = arena_array(x->a, f64, x->layers);
         for (int i = 0; i < x->layers; i++) {
             const struct load *d = &x->layer[i].load;
-            f64 three[] = { write_root_share(d->square[k / 3], d->square[PARTS]), d->along[k / 3] / d->square[PARTS],
-                            load_part(d, k / 3) };
+            f64 three[] = { write_root_share(d->square[k / 3], d->square[PARTS]),
+                            d->along[k / 3] / d->square[PARTS], load_part(d, k / 3) };
             v[i] = 100 * three[k % 3];
             label[i] = x->layer[i].block;
         }
         s[k] = (struct chart_series){ name[k], x->layers, NULL, v };
     }
-    return chart_bars(path, "Contribution of core and universal experts", "share of the layer, %", label, s, 6);
+    return chart_bars(path, "Contribution of core and universal experts", "share of the layer, %", label, s,
+                      6);
 }
 
-/* Core and universal experts of every layer: how far from where recycling put them, one point a checkpoint. */
+/* Core and universal experts of every layer: how far from where recycling put them, a point a checkpoint. */
 static int write_moved_chart(const struct analysis *x, const char *path)
 {
     struct chart_series *s = arena_array(x->a, struct chart_series, x->layers * PARTS);
@@ -288,16 +296,18 @@ static int write_moved_chart(const struct analysis *x, const char *path)
             for (int k = 0; k < l->n_moved; k++)             // the model itself comes first in the list
                 at[k] = k, v[k] = l->moved[(k + 1) % l->n_moved].mean[p];
             if (p ? l->universal : l->core)
-                s[n++] = (struct chart_series){ arena_printf(x->a, "%s %s", l->block, parts[p]), l->n_moved, at, v };
+                s[n++] = (struct chart_series){ arena_printf(x->a, "%s %s", l->block, parts[p]), l->n_moved,
+                                                at, v };
         }
-    return chart_lines(path, "Distance from the recycled experts", "checkpoints kept, in order", "|w - w0| / |w0|", s,
-                       n);
+    return chart_lines(path, "Distance from the recycled experts", "checkpoints kept, in order",
+                       "|w - w0| / |w0|", s, n);
 }
 
 int analyse_save(struct analysis *x, const char *dir)
 {
     const char *const *names = x->labelled ? data_class_names(x->e->eval) : NULL;
-    if (file_mkdirs(dir) || analyse_maps(x, dir) || write_json(x, arena_printf(x->a, "%s/analysis.json", dir)))
+    if (file_mkdirs(dir) || analyse_maps(x, dir)
+        || write_json(x, arena_printf(x->a, "%s/analysis.json", dir)))
         return -1;
     if (names && (confusion_csv(arena_printf(x->a, "%s/confusion.csv", dir), &x->scores, names)
                   || confusion_png(arena_printf(x->a, "%s/confusion.png", dir), &x->scores)))
@@ -348,9 +358,10 @@ void analyse_print(const struct analysis *x)
     putchar('\n');
     if (!x->layers)
         return;
-    printf("\nshares in %% of the layer; silenced: top-1 lost in points, images in %% with another first class\n");
-    printf("%-20s %-9s %7s %7s %11s %8s %9s %8s\n", "block", "group", "experts", "norm", "projection", "combine",
-           "lost", "changed");
+    printf("\nshares in %% of the layer; silenced: top-1 lost in points, images in %% with another first "
+           "class\n");
+    printf("%-20s %-9s %7s %7s %11s %8s %9s %8s\n", "block", "group", "experts", "norm", "projection",
+           "combine", "lost", "changed");
     for (int i = 0; i < x->layers; i++)
         for (int p = 0; p < PARTS; p++)
             print_part(x, &x->layer[i], p);

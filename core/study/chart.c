@@ -5,8 +5,8 @@
 enum { CHART_W = 720, CHART_H = 360, CHART_LEFT = 64, CHART_RIGHT = 170, CHART_TOP = 34, CHART_FOOT = 46 };
 struct chart { struct file_out o; f64 x0, x1, y0, y1; };
 
-static const char *const chart_colors[] = { "#1f6fb4", "#d9622b", "#2a9d5c", "#8e4fb5", "#b3962a", "#c2367a", "#4a4a4a",
-                                            "#2aa3b3" };
+static const char *const chart_colors[] = { "#1f6fb4", "#d9622b", "#2a9d5c", "#8e4fb5",
+                                            "#b3962a", "#c2367a", "#4a4a4a", "#2aa3b3" };
 
 static const char *chart_color(int i) { return chart_colors[i % countof(chart_colors)]; }
 
@@ -14,7 +14,7 @@ static void chart_text(FILE *f, f64 x, f64 y, const char *anchor, const char *mo
 {
     fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>", x, y, anchor, more);
     for (const char *p = text; *p; p++)
-        *p == '<' ? fputs("&lt;", f) : *p == '&' ? fputs("&amp;", f) : *p == '"' ? fputs("&quot;", f) : fputc(*p, f);
+        *p == '<' ? fputs("&lt;", f) : *p == '&' ? fputs("&amp;", f) : fputc(*p, f);
     fputs("</text>\n", f);
 }
 
@@ -65,8 +65,10 @@ static int chart_begin(struct chart *c, const char *path, const char *title)
 {
     if (file_begin(&c->o, path))
         return -1;
-    fprintf(c->o.f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
-            "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" fill=\"#fff\"/>\n",
+    fprintf(c->o.f,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" width=\"%d\" height=\"%d\" "
+            "font-family=\"sans-serif\" font-size=\"12\">\n<rect width=\"100%%\" height=\"100%%\" "
+            "fill=\"#fff\"/>\n",
             CHART_W, CHART_H, CHART_W, CHART_H);
     chart_text(c->o.f, CHART_LEFT, 20, "start", " font-size=\"14\" font-weight=\"bold\"", title);
     return 0;
@@ -76,7 +78,8 @@ static int chart_end(struct chart *c, const struct chart_series *s, int n)
 {
     for (int i = 0; i < n; i++) {
         int y = CHART_TOP + 8 + 18 * i, x = CHART_W - CHART_RIGHT + 12;
-        fprintf(c->o.f, "<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x, y, chart_color(i));
+        fprintf(c->o.f, "<rect x=\"%d\" y=\"%d\" width=\"12\" height=\"12\" fill=\"%s\"/>\n", x, y,
+                chart_color(i));
         chart_text(c->o.f, x + 18, y + 10, "start", "", s[i].name);
     }
     fputs("</svg>\n", c->o.f);
@@ -138,8 +141,9 @@ int chart_bars(const char *path, const char *title, const char *y_name, const ch
         for (int k = 0; k < s[i].n; k++) {
             f64 y = chart_y(&c, s[i].y[k]), zero = chart_y(&c, 0), x = chart_x(&c, k + .1 + .8 * i / n);
             if (isfinite(s[i].y[k]))
-                fprintf(c.o.f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" fill=\"%s\"/>\n", x,
-                        fmin(y, zero), chart_x(&c, k + .1 + .8 * (i + 1) / n) - x, fabs(zero - y), chart_color(i));
+                fprintf(c.o.f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.2f\" height=\"%.1f\" fill=\"%s\"/>\n",
+                        x, fmin(y, zero), chart_x(&c, k + .1 + .8 * (i + 1) / n) - x, fabs(zero - y),
+                        chart_color(i));
         }
     return chart_end(&c, s, n);
 }

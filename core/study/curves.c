@@ -65,8 +65,8 @@ static json_t *curves_json(const struct curve *c, const f64 *at, int n_at)
                                                  json_number(k < 0 ? NAN : c->epoch[k]), "hours",
                                                  json_number(k < 0 ? NAN : c->hours[k])));
     }
-    return json_pack("{s:o, s:o, s:o, s:o}", "run", json_text(c->run), "best", json_number(c->best), "reached", reached,
-                     "points", points);
+    return json_pack("{s:o, s:o, s:o, s:o}", "run", json_text(c->run), "best", json_number(c->best),
+                     "reached", reached, "points", points);
 }
 
 static int curves_csv(const struct curve *c, int n, const char *path)
