@@ -8,6 +8,7 @@ export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
 export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}"
 # Nothing of the user's: no settings, no data sets, no results that earlier runs kept.
 unset JETCL_DATA JETCL_LOG FORCE_COLOR
+export JETCL_CHECK=off                           # no self-test before each training; test_compare has it
 export XDG_CONFIG_HOME="$PWD/$build/no-settings"
 [ "$JETCL_CACHE_DIR" != "$build/cache" ] || rm -rf "$build/cache"
 mkdir -p "$POCL_CACHE_DIR" "$build/log"

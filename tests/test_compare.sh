@@ -52,3 +52,18 @@ grep -q '1.01f' bad/cpu/attention.cl; ok $? "a fault is planted"
 out=$(JETCL_CL=bad "$jetcl" compare exp.yaml --device cpu,cpu@plain --steps 2 2>&1); code=$?
 [ $code = 5 ] && has "$out" "differs from step 1 on, first in blocks.1.attn.qkv: gradient"
 ok $? "and named by its layer" "exit $code: $out"
+
+# The same kernel is found by the self-test, and before a training.
+try "a sound device passes" 0 "passed" devices --check --device cpu
+out=$(JETCL_CL=bad "$jetcl" devices --check --device cpu --json 2>&1); code=$?
+[ $code = 5 ] && has "$out" "attention.cl attention_grad"; ok $? "the self-test names the kernel" "exit $code: $(echo "$out" | tail -1)"
+sed 's/^train:.*/train: {epochs: 1, batch: 16, steps: 1}/' exp.yaml >train.yaml
+echo "data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}" >>train.yaml
+out=$(JETCL_CHECK= JETCL_CL=bad "$jetcl" train train.yaml --out bad_run 2>&1); code=$?
+[ $code = 4 ] && has "$out" "attention.cl attention_grad" && has "$out" "@plain"
+ok $? "and it keeps a training from starting" "exit $code: $out"
+[ ! -e bad_run/metrics.jsonl ]; ok $? "with nothing written"
+out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run -v 2>&1)
+has "$out" "checking the kernels" && [ -n "$(ls cache/checks)" ]; ok $? "a sound one is noted" "$out"
+out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run2 -v 2>&1)
+has "$out" "checking the kernels" && ok 1 "and not checked again" "$out" || ok 0 "and not checked again"

@@ -360,7 +360,7 @@ static void test_hash(void **state)
     static const char *const outside[] = {
         "name", "device", "threads", "data.root", "data.workers", "recycle.statistics", "log.every",
         "log.tensorboard", "keep.every", "keep.last", "keep.best", "signal.save_on",
-        "dist.shard", "dist.shares", "dist.timeout" };
+        "dist.shard", "dist.shares", "dist.timeout", "train.check" };
     struct spec s = parsed("");
     u64 before = spec_hash(&s);
     int seen = 0;

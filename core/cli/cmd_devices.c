@@ -1,7 +1,9 @@
 /* cmd_devices.c: the OpenCL devices of this machine, and which of them the settings take. */
 #include "cli/cli.h"
 #include "op/product.h"
+#include "study/selftest.h"
 #include <jansson.h>
+#include <math.h>
 
 static const char *kind(const struct dev_info *i)
 {
@@ -76,12 +78,75 @@ static json_t *as_json(const struct dev_info *i, bool chosen)
                      "caches_from", i->cache_from);
 }
 
+/* ---- --check ----------------------------------------------------------------------------------------------- */
+
+static void check_print(const struct selftest *t, const char *device)
+{
+    printf("%s%s%s: %s in %.1f s\n", say_bold(1), device, say_plain(1), t->failed ? "FAILED" : "passed", t->seconds);
+    for (int i = 0; i < t->n_lines; i++)
+        printf("  %-28s %-6s  %s\n", t->lines[i].what, t->lines[i].ok ? "ok" : "FAILED", t->lines[i].detail);
+    printf("\n  %-44s %6s %9s %9s %9s\n", "kernel (the worst first)", "places", "error", "bound", "ulps");
+    for (int i = 0; i < t->n_kernels; i++)
+        if (t->kernels[i].error > 0)
+            printf("  %-44.44s %6d %9.2g %9.2g %9.3g%s%s\n", t->kernels[i].name, t->kernels[i].nodes, t->kernels[i].error,
+                   t->kernels[i].bound, t->kernels[i].ulps, t->kernels[i].failed ? "  FAILED in " : "",
+                   t->kernels[i].failed ? t->kernels[i].where : "");
+    putchar('\n');
+}
+
+static json_t *real(f64 v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+static json_t *check_json(const struct selftest *t, const char *device)
+{
+    json_t *lines = json_array(), *kernels = json_array();
+    for (int i = 0; i < t->n_lines; i++)
+        json_array_append_new(lines, json_pack("{s:s, s:b, s:s}", "check", t->lines[i].what, "ok", (int)t->lines[i].ok,
+                                               "detail", t->lines[i].detail));
+    for (int i = 0; i < t->n_kernels; i++) {
+        const struct lockstep_kernel *k = &t->kernels[i];
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:b, s:b, s:s}", "kernel", k->name, "places",
+            k->nodes, "error", real(k->error), "bound", real(k->bound), "ulps", real(k->ulps), "equal", (int)k->equal,
+            "failed", (int)k->failed, "worst_in", k->where));
+    }
+    return json_pack("{s:s, s:b, s:f, s:o, s:o}", "device", device, "passed", t->failed == NULL, "seconds", t->seconds,
+                     "checks", lines, "kernels", kernels);
+}
+
+/* Every device of the setting in turn; a failure does not keep the others from being looked at. */
+static int devices_check(struct cli *c, const char *setting)
+{
+    char *save = NULL, *list = arena_printf(c->arena, "%s", setting);
+    const char *failed = NULL, *of = NULL;
+    json_t *all = json_array();
+    for (char *spec = strtok_r(list, ",", &save); spec; spec = strtok_r(NULL, ",", &save)) {
+        struct selftest t;
+        if (selftest_run(&t, c->arena, spec, NULL)) {
+            json_decref(all);
+            return fail_in("%s", spec);
+        }
+        if (c->json)
+            json_array_append_new(all, check_json(&t, spec));
+        else
+            check_print(&t, spec);
+        if (t.failed && !failed)
+            failed = t.failed, of = spec;
+    }
+    if (c->json) {
+        json_dumpf(all, stdout, JSON_INDENT(1));
+        puts("");
+    }
+    json_decref(all);
+    return failed ? fail(FAULT_NUMBERS, "%s: %s", of, failed) : 0;
+}
+
 static int devices_run(struct cli *c)
 {
     struct spec s;
     struct dev_info *all;
     if (cli_operands(c, 0, 0) || cli_spec(c, NULL, &s))
         return -1;
+    if (cli_given(c, "check"))
+        return devices_check(c, s.device);
     int n = dev_list(c->arena, &all);
     bool *chosen = arena_array(c->arena, bool, n + 1);
     int rc = mark_chosen(c, s.device, all, n, chosen);       // a wrong setting is told after the list
@@ -99,7 +164,11 @@ static int devices_run(struct cli *c)
     return rc;
 }
 
+static const struct cli_option options[] = {
+    { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: something failed" },
+    { 0 },
+};
 const struct command devices_cmd = {
-    "devices", "list the OpenCL devices of this machine", "devices [options]",
-    { "jetcl devices", "jetcl devices --device gpu --json" },
-    NULL, TAKES_JSON, devices_run };
+    "devices", "list the OpenCL devices of this machine, or test them", "devices [options]",
+    { "jetcl devices", "jetcl devices --device gpu --json", "jetcl devices --check --device gpu" },
+    options, TAKES_JSON, devices_run };

@@ -78,8 +78,7 @@ struct lockstep {
     const char *first;                            /* "blocks.3.attn: attention (attention.cl: attention_rows)"; NULL */
     f64  error;
 };
-/* Forward and backward part of s's network on d and on `reference`, on n made-up images. 0, or -1 + fail; kernels of
- * two graphs that are built differently cannot be held against each other: fail(FAULT_USAGE). */
+/* Forward and backward part of s's network on d and on `reference`, on n made-up images. 0, or -1 + fail. */
 int  lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, dev *reference, int n);
 
 /* ---- compare.c --------------------------------------------------------------------------------------------- */

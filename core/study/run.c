@@ -1,6 +1,7 @@
 /* run.c: one experiment from start to finish. Everything that can be wrong is looked at before the run folder
  * is made; stages whose result lies in the folder are not done again. */
 #include "recycle/recycle.h"
+#include "study/selftest.h"
 #include "study/study.h"
 #include "train/learner.h"
 
@@ -162,7 +163,7 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     if (o->folder->state)
         stop_kept();
-    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL);
+    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || selftest_before(&e.s) ? -1 : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!(rc = dist_agree(rc) || session_join(&e) ? -1 : 0) && first)

@@ -1,0 +1,281 @@
+/* selftest.c: what a device must get right before anything is trained on it. */
+#include "study/selftest.h"
+#include "model/model.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+extern const char jetcl_git[];
+
+static void check_say(struct selftest *t, bool ok, const char *what, const char *detail)
+{
+    if (t->n_lines < countof(t->lines))
+        t->lines[t->n_lines++] = (struct check_line){ what, detail, ok };
+    if (!ok && !t->failed)
+        t->failed = detail;
+}
+
+/* ---- networks ---------------------------------------------------------------------------------------------- */
+
+/* Odd sizes leave rests in every tile and vector; even ones take the paths without rests. */
+static const struct { const char *name; int images; const char *sets[12]; } networks[] = {
+    { "ViT and SpheroMoE, odd sizes", 3,
+      { "model.arch=vit", "model.image=[24, 40]", "model.patch=8", "model.dim=33", "model.depth=2", "model.heads=3",
+        "model.moe.layers=[1]", "model.moe.core=3", "model.moe.universal=5", "model.classes=7", "model.drop_path=0.2" } },
+    { "ViT and Soft MoE, even sizes", 4,
+      { "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=64", "model.depth=2", "model.heads=2",
+        "model.moe.layers=[1]", "model.moe.core=8", "model.moe.kind=soft", "model.classes=10" } },
+    { "ConvNeXt", 2,
+      { "model.arch=convnext", "model.image=64", "model.depths=[1, 1, 1]", "model.dims=[16, 33, 48]", "model.classes=10",
+        "model.moe.layers=[]" } },
+};
+
+static void check_merge(struct selftest *t, arena *a, const struct lockstep *l)
+{
+    for (int i = 0; i < l->n_kernels; i++) {
+        const struct lockstep_kernel *k = &l->kernels[i];
+        int at = 0;
+        while (at < t->n_kernels && strcmp(t->kernels[at].name, k->name))
+            at++;
+        if (at == t->n_kernels) {
+            if (t->n_kernels == t->cap_kernels)
+                continue;
+            t->n_kernels++;
+            t->kernels[at] = (struct lockstep_kernel){ .name = k->name, .equal = true, .bound = 1, .where = "" };
+        }
+        struct lockstep_kernel *o = &t->kernels[at];
+        o->nodes += k->nodes;
+        o->equal &= k->equal;
+        o->failed |= k->failed;
+        o->ulps = MAX(o->ulps, k->ulps);
+        if (k->error / k->bound >= o->error / o->bound)
+            o->error = k->error, o->bound = k->bound, o->where = k->where;
+    }
+    (void)a;
+}
+
+static int check_network(struct selftest *t, arena *a, const char *device, const char *name, const struct spec *s, int n)
+{
+    struct lockstep l;
+    dev *d = dev_open_real(device), *plain = d ? dev_open_real(device) : NULL;
+    int rc = -1;
+    if (plain) {
+        dev_force_plain(plain);
+        rc = lockstep_run(&l, a, s, d, plain, n);
+    }
+    if (!rc) {
+        check_merge(t, a, &l);
+        check_say(t, !l.first, name, l.first ? arena_printf(a, "%s is off by %.2g", l.first, l.error)
+                  : arena_printf(a, "%d kernels in %d places, %d with equal bits", l.n_kernels, l.nodes, l.equal));
+    }
+    dev_close(plain);
+    dev_close(d);
+    return rc;
+}
+
+static int check_spec(arena *a, int i, struct spec *s)
+{
+    struct spec_set sets[12];
+    int n = 0;
+    while (n < countof(sets) && networks[i].sets[n]) {
+        sets[n] = (struct spec_set){ .by = "self-test", .text = networks[i].sets[n] };
+        n++;
+    }
+    return spec_load(s, a, NULL, sets, n);
+}
+
+/* ---- memory ------------------------------------------------------------------------------------------------ */
+
+/* Ranges side by side at the device's own alignment: what is filled in one must not show in its neighbours. */
+static int check_ranges(struct selftest *t, arena *a, dev *d)
+{
+    enum { RANGES = 7 };
+    u64 step = MAX(dev_info(d)->align, 64), bytes = step * RANGES;
+    mem *m = mem_new(d, bytes, "self-test");
+    u32 *v = arena_array(a, u32, bytes / 4);
+    int rc = m ? 0 : -1;
+    for (int i = 0; i < RANGES && !rc; i++)
+        rc = mem_fill(d, (range){ m, step * (u64)((i * 3) % RANGES), step }, (u32)((i * 3) % RANGES) + 1);
+    rc = rc || mem_read(d, (range){ m, 0, bytes }, v) ? -1 : 0;
+    i64 wrong = 0;
+    for (u64 i = 0; i < bytes / 4 && !rc; i++)
+        wrong += v[i] != i / (step / 4) + 1;
+    if (!rc)
+        check_say(t, !wrong, "sub-buffers", wrong ? arena_printf(a, "%lld words of another sub-buffer", (long long)wrong)
+                  : arena_printf(a, "%d at multiples of %llu bytes", RANGES, (unsigned long long)step));
+    mem_free(m);
+    return rc;
+}
+
+/* The largest single allocation, or 1 GiB of it: its first and last words and some between. */
+static int check_largest(struct selftest *t, arena *a, dev *d)
+{
+    u64 bytes = MIN(dev_info(d)->max_alloc, (u64)1 << 30) / 4096 * 4096, places[] = { 0, bytes / 8192 * 4096, bytes - 4096 };
+    char size[24];
+    mem *m = mem_new(d, bytes, "self-test");
+    u32 v[1024];
+    bool ok = m != NULL;
+    fail_clear();
+    for (int i = 0; i < countof(places) && ok; i++)
+        ok = !mem_fill(d, (range){ m, places[i], 4096 }, 0xa5a50000u + (u32)i);
+    for (int i = 0; i < countof(places) && ok; i++)
+        ok = !mem_read(d, (range){ m, places[i], 4096 }, v) && v[0] == 0xa5a50000u + (u32)i && v[1023] == v[0];
+    fail_clear();
+    text_bytes(size, (f64)bytes);
+    check_say(t, ok, "largest allocation", ok ? arena_printf(a, "%s", size)
+              : arena_printf(a, "%s in one piece cannot be had, or does not keep what is written", size));
+    mem_free(m);
+    return 0;
+}
+
+/* ---- the same again ---------------------------------------------------------------------------------------- */
+
+/* Initial values that the device draws, against those of the host: equal bits. */
+static int check_draws(struct selftest *t, arena *a, dev *d, const struct spec *s)
+{
+    struct spec own = *s;
+    params *p = model_open(d, &own, PARAMS_FORWARD);
+    i64 wrong = 0, all = 0;
+    int rc = p ? 0 : -1;
+    for (size_t i = 0; p && i < p->n && !rc; i++) {
+        i64 n = shape_count(p->list[i].shape);
+        f32 *got = arena_array(a, f32, n), *want = arena_array(a, f32, n);
+        rc = params_read(p, &p->list[i], got);
+        param_start(&p->list[i], (u64)s->seed, want, a);
+        for (i64 k = 0; k < n; k++)
+            wrong += memcmp(&got[k], &want[k], 4) != 0;
+        all += n;
+    }
+    if (!rc)
+        check_say(t, !wrong, "random numbers", wrong ? arena_printf(a, "%lld of %lld draws differ from the host's",
+                  (long long)wrong, (long long)all) : arena_printf(a, "%lld draws equal to the host's", (long long)all));
+    params_free(p);
+    return rc;
+}
+
+static int check_output(const node *out, arena *a, u64 *hash)
+{
+    f32 *v = arena_array(a, f32, node_count(out));
+    if (graph_run(out->g) || dev_finish(out->g->d) || node_read(out, v))
+        return -1;
+    *hash = hash_bytes(HASH_START, v, (size_t)node_count(out) * 4);
+    return 0;
+}
+
+/* The forward part ten times, and with launches that may overlap in another order: equal bits. */
+static int check_repeats(struct selftest *t, arena *a, dev *d, const struct spec *s)
+{
+    enum { TIMES = 10 };
+    struct spec own = *s;
+    params *p = model_open(d, &own, PARAMS_FORWARD);
+    u64 first = 0, now = 0;
+    int other = 0, rc = p ? 0 : -1;
+    struct nn m = { graph_new(d), p };
+    if (!rc) {
+        node *images = graph_input(m.g, "images", F32, model_images(s, 3));
+        graph_step(m.g);
+        node *out = node_keep(model_build(&m, s, images));
+        f32 *v = arena_array(a, f32, node_count(images));
+        for (i64 i = 0; i < node_count(images); i++)
+            v[i] = (f32)((i * 37) % 101) / 50 - 1;
+        step_words w = { .u = { [STEP_SEED_LO] = 1 } };
+        simplify_graph(m.g);
+        rc = graph_compile(m.g) || node_write(images, v) || graph_set_step(m.g, &w) || check_output(out, a, &first);
+        for (int i = 0; i < TIMES && !rc; i++) {
+            if (i >= TIMES / 2)
+                trace_set("shuffle");
+            rc = check_output(out, a, &now);
+            other += now != first;
+        }
+        trace_set(getenv("JETCL_TRACE") ? getenv("JETCL_TRACE") : "");
+    }
+    if (!rc)
+        check_say(t, !other, "repeatability", other ? arena_printf(a, "%d of %d runs gave other bits", other, TIMES)
+                  : arena_printf(a, "equal bits %d times, %d of them in shuffled order", TIMES, TIMES / 2));
+    graph_free(m.g);
+    params_free(p);
+    return rc ? -1 : 0;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------- */
+
+static int check_all(struct selftest *t, arena *a, const char *device)
+{
+    struct spec s;
+    for (int i = 0; i < countof(networks); i++) {
+        progress("%s: %s", device, networks[i].name);
+        if (check_spec(a, i, &s) || check_network(t, a, device, networks[i].name, &s, networks[i].images))
+            return -1;
+    }
+    dev *d = check_spec(a, 0, &s) ? NULL : dev_open_real(device);
+    int rc = !d || check_ranges(t, a, d) || check_largest(t, a, d) || check_draws(t, a, d, &s)
+             || check_repeats(t, a, d, &s) ? -1 : 0;
+    if (!rc && dev_class(d) == DEV_GPU && dev_info(d)->gpu_kind) {
+        bool blas = dev_blas(d);
+        check_say(t, true, "CLBlast", blas ? "passed its check" : "not used: failed its check, or switched off");
+    }
+    dev_close(d);
+    return rc;
+}
+
+static int check_by_bound(const void *a, const void *b)
+{
+    const struct lockstep_kernel *x = a, *y = b;
+    f64 p = x->error / x->bound, q = y->error / y->bound;
+    return (p < q) - (p > q);
+}
+
+int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own)
+{
+    f64 start = clock_now();
+    struct dev_info d;
+    if (!strcmp(device, "auto") && !dev_find(device, &d))
+        device = arena_printf(a, "%s", d.spec);   // which it is was said before
+    *t = (struct selftest){ .cap_kernels = 512, .kernels = arena_array(a, struct lockstep_kernel, 512) };
+    int rc = own ? check_network(t, a, device, own->name, own, MIN(4, own->train.batch)) : check_all(t, a, device);
+    qsort(t->kernels, (size_t)t->n_kernels, sizeof *t->kernels, check_by_bound);
+    t->seconds = clock_now() - start;
+    progress_done();
+    return rc;
+}
+
+/* ---- before training --------------------------------------------------------------------------------------- */
+
+/* Whatever changes the kernels or their compiler is another case. */
+static const char *check_record(arena *a, const struct spec *s, const struct dev_info *d)
+{
+    char sizes[256];
+    snprintf(sizes, sizeof sizes, "%d %d %d %d", (int)s->model.dim, (int)s->model.depth, (int)s->model.heads,
+             (int)s->train.precision);
+    u64 h = hash_text(HASH_START, d->name);
+    const char *parts[] = { d->driver, d->version, d->platform, s->device, jetcl_git, s->model.arch, sizes };
+    for (int i = 0; i < countof(parts); i++)
+        h = hash_text(hash_text(h, "\n"), parts[i]);
+    return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);
+}
+
+int selftest_before(const struct spec *s)
+{
+    struct selftest t;
+    struct dev_info d;
+    arena *a = arena_open("self-test");
+    const char *folder = getenv("JETCL_CL"), *check = getenv("JETCL_CHECK"), *path;
+    bool off = s->train.check == CHECK_off || (s->train.check == CHECK_auto && check && !strcmp(check, "off"));
+    int rc = off || !strcmp(s->device, "null") ? 0 : dev_find(s->device, &d) ? -1 : 1;
+    path = rc == 1 ? check_record(a, s, &d) : "";
+    if (rc == 1 && s->train.check == CHECK_auto && file_exists(path) && !(folder && *folder))
+        rc = 0;
+    if (rc == 1) {
+        say(SAY_VERBOSE, "checking the kernels of this network on %s", d.name);
+        rc = selftest_run(&t, a, s->device, s->train.check == CHECK_full ? NULL : s);
+        if (!rc && t.failed)
+            rc = fail(FAULT_DEVICE, "%s fails its self-test: %s; --device %s@plain computes with the plain kernels",
+                      d.name, t.failed, s->device);
+        else if (!rc && !file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())))
+            file_save(path, "passed\n", 7);       // without a cache folder it is done again
+        if (!rc)
+            fail_clear();
+    }
+    arena_close(a);
+    return rc;
+}
