@@ -43,6 +43,7 @@ Architecture: $arch
 Maintainer: $maintainer
 Installed-Size: $(du -sk "$root/usr" | cut -f1)
 Depends: $depends, pocl-opencl-icd | opencl-icd
+Suggests: openmpi-bin
 Section: science
 Priority: optional
 Description: recycle dense vision models into mixtures of experts
