@@ -1,0 +1,45 @@
+/* cmd_report.c: runs, tables and comparisons as one page. */
+#include "cli/cli.h"
+#include "study/page.h"
+#include <time.h>
+
+static int report_once(struct cli *c)
+{
+    arena *a = arena_open("page");
+    int rc = page_write(c->out, a, (const char *const *)c->operands, c->n);
+    arena_close(a);
+    return rc;
+}
+
+static int report_run(struct cli *c)
+{
+    static const char *const signals[] = { "INT", "TERM" };
+    i64 seconds = 10;
+    if (cli_operands(c, 1, INT32_MAX) || cli_count(c, "every", 1, 86400, &seconds))
+        return -1;
+    if (!c->out)
+        return fail(FAULT_USAGE, "report needs --out FILE.html");
+    if (report_once(c) || !cli_given(c, "watch"))
+        return fail_fault() ? -1 : (say(SAY_NORMAL, "%s", c->out), 0);
+    stop_catch(signals, 2);
+    say(SAY_NORMAL, "%s is written every %lld seconds until Ctrl-C", c->out, (long long)seconds);
+    while (!stop_requested()) {
+        for (i64 i = 0; i < 10 * seconds && !stop_requested(); i++)
+            nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+        if (!stop_requested() && report_once(c))
+            return -1;
+    }
+    return 0;
+}
+
+static const struct cli_option options[] = {
+    { "watch", NULL, "write it again while runs continue, until Ctrl-C" },
+    { "every", "S", "with --watch: seconds in between (10)" },
+    { 0 },
+};
+const struct command report_cmd = {
+    "report", "runs, tables and comparisons as one HTML page",
+    "report RUN|TABLE|COMPARISON... --out PAGE.html [options]",
+    { "jetcl report runs/demo_jetpack/latest --out page.html",
+      "jetcl report experiments/tables/demo.yaml --out table.html" },
+    options, TAKES_FILE, report_run };

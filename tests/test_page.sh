@@ -1,0 +1,77 @@
+#!/bin/sh
+# test_page.sh: `jetcl report`: one page for runs, tables and comparisons, its numbers, and that text stays text.
+build=${JETCL_BUILD:-build}
+here=$(cd "$(dirname "$0")/.." && pwd)
+case $build in /*) ;; *) build=$here/$build ;; esac
+jetcl=$build/jetcl
+dir=$build/test_page
+rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+try() { # try NAME CODE 'stderr or stdout has' arguments...
+    name=$1 want=$2 text=$3; shift 3
+    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
+    case $out in *"$text"*) [ $code = "$want" ] ;; *) false ;; esac
+    ok $? "$name" "exit $code, wanted $want and '$text': $out"
+}
+# How often TEXT is in the page.
+found() { grep -o -F -- "$1" page.html | wc -l; }
+
+# Runs as they lie in folders; the second's name is markup, the third is not finished.
+evil='<img src=x onerror=alert(1)>'
+for i in 1 2 3; do
+    mkdir -p "run$i"
+    printf 'name: small\nseed: %d\n' $i >"run$i/config.yaml"
+    for e in 1 2 3; do
+        echo "{\"split\":\"train\",\"epoch\":$e,\"step\":${e}0,\"loss\":$e.5,\"lr\":0.001,\"grad_norm\":1,\"img_s\":9,\"mem\":8}"
+        echo "{\"split\":\"eval\",\"epoch\":$e,\"step\":${e}0,\"loss\":1,\"top1\":4$e.$i,\"top5\":90,\"n\":5,\"s\":1}"
+    done >"run$i/metrics.jsonl"
+done
+printf 'name: "%s"\nseed: 2\ndata: {classes: ["%s", b]}\n' "$evil" "$evil" >run2/config.yaml
+printf '{"version": "%s", "command": ["jetcl", "%s"], "device": {"name": "%s"}}' "$evil" "$evil" "$evil" >run2/env.json
+
+try "a page of three runs" 0 "page.html" report run1 run2 run3 --out page.html
+[ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img src=x onerror=alert(1)&gt;')" -ge 4 ]; ok $? "markup in a name stays text"
+[ "$(found '<script')" = 0 ] && [ "$(found 'http://')" = 0 ] && [ "$(found 'https://')" = 0 ]
+ok $? "no script, nothing from elsewhere"
+[ "$(found 'small, seed 1')" -ge 1 ] && [ "$(found 'small, seed 3')" -ge 1 ]; ok $? "every run is in it"
+[ "$(found 'not finished; top-1 43.10 %')" = 1 ]; ok $? "what is known of an unfinished one"
+[ "$(found '<svg viewBox="0 0 520')" = "$(found '<details><summary>numbers')" ]; ok $? "each picture has its numbers"
+# The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean, run 2 on its own.
+sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | head -1 | base64 -d >first.csv
+printf 'series,epoch,top-1, %%\n"small, 2 seeds",1,41.2\n"small, 2 seeds",2,42.2\n"small, 2 seeds",3,43.2\n' >want.csv
+printf '"%s",1,41.2\n"%s",2,42.2\n"%s",3,43.2\n' "$evil" "$evil" "$evil" >>want.csv
+cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
+
+# A peak in a long run is drawn: the axis reaches it.
+awk 'BEGIN { for (i = 1; i <= 30000; i++)
+    printf "{\"split\":\"train\",\"epoch\":1,\"step\":%d,\"loss\":%s,\"lr\":1}\n", i, i == 12345 ? 77 : 1 }' >run3/metrics.jsonl
+try "a long run" 0 "" report run3 --out page.html
+[ "$(sed -n 's/.*<path class="line c0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -o 'L' | wc -l)" -lt 2000 ]
+ok $? "is thinned"
+sed -n 's/.*<path class="line c0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -q ' [12][0-9]\.[0-9]L'; ok $? "but keeps its peak"
+
+# A comparison, with a label that is markup.
+cat >comparison.json <<EOF
+{"format": "jetcl comparison 1",
+ "records": [{"label": "$evil", "device": "A", "loss": [2, 1], "loss_reseeded": [2.1, 1.2], "step_ms": 2,
+              "kernels": [{"name": "matmul", "ms": 1.5}]},
+             {"label": "B", "device": "B", "loss": [2, 1.5], "step_ms": 6, "kernels": [{"name": "matmul", "ms": 3}]}],
+ "pairs": [{"a": "$evil", "b": "B", "verdict": "differs from step 2 on", "speed": 3, "gap": [0, 0.5], "allowed": [0.1, 0.1],
+   "tensors": [{"name": "blocks.0.attn.qkv.weight", "kind": "gradient", "step": 1, "error": 0.01, "bound": 1e-6, "equal": false},
+               {"name": "block.0", "kind": "forward", "step": 1, "error": 0, "bound": 1e-6, "equal": true}]}]}
+EOF
+try "a page of a comparison" 0 "" report comparison.json --out page.html
+[ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img')" -ge 3 ]; ok $? "its labels stay text"
+[ "$(found 'is 3 times as fast')" = 1 ] && [ "$(found 'class="e5"')" = 1 ] && [ "$(found 'class="e0"')" = 1 ]
+ok $? "verdict and strip"
+try "a page of a table" 0 "" report "$here/experiments/tables/table1-vit-t.yaml" --out page.html
+[ "$(found 'paper 79.9')" -ge 1 ]; ok $? "with the paper's numbers"
+
+try "what is no run" 3 "no run" report "$dir/../gen" --out page2.html
+try "no such file" 3 "no such file" report nothing --out page2.html
+[ ! -e page2.html ]; ok $? "and no page is left"
+try "a page needs a name" 2 "--out" report run1
+cp page.html before.html
+echo '{' >broken.json
+try "a damaged comparison" 3 "broken.json:" report broken.json --out page.html
+cmp -s page.html before.html; ok $? "spares the page that was there"
