@@ -218,6 +218,7 @@ static void the_key_of_kept_statistics(void **state)
         { false, one, root, "data.mean=[1, 2, 3]" }, { false, one, root, "data.std=[1, 5, 3]" },
         { true, one, root, "recycle.image=24" }, { false, one, root, "recycle.image=16" },   // auto: the successor's
         { false, one, root, "model.image=24" }, { false, one, root, "model.image=32; recycle.image=24" },
+        { true, one, root, "model.image=40" },
         { true, one, root, "recycle.crop=0.9" }, { true, one, root, "eval.crop=0.8" },
         { true, one, root, "recycle.images=6" }, { true, one, root, "recycle.batch=3" },
         { true, one, root, "recycle.average=all" }, { false, one, root, "recycle.average=all; recycle.batch=3" },

@@ -12,8 +12,12 @@ static int table_cmd_run(struct cli *c)
         || table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs",
                       c->sets, c->n_sets, collect || status))
         return -1;
-    if (c->dry_run || status)
-        return table_list(stdout, &t, status), 0;
+    if (c->dry_run || status) {
+        table_list(stdout, &t, status);
+        if (c->dry_run)
+            table_needs(stdout, &t);
+        return 0;
+    }
     if (only && !table_has(&t, only))
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
     int rc = collect ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);

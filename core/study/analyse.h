@@ -92,6 +92,7 @@ struct moved { const char *file; f64 mean[PARTS]; f64 *each; };  /* from recycle
 struct layer_analysis {
     const char *block, *scope;  /* "blocks.7"; where its experts are named: "blocks.7.mlp" */
     int  index, core, universal, slots, heads;
+    int  twins;                                   /* pairs; known once saved */
     struct load load;
     struct expert_weights weights;
     struct silenced *part[PARTS], **each;         /* NULL: not done */

@@ -122,7 +122,7 @@ static json_t *write_maps(const struct layer_analysis *l)
     return list;
 }
 
-static json_t *write_layer(const struct analysis *x, const struct layer_analysis *l)
+static json_t *write_layer(const struct analysis *x, struct layer_analysis *l)
 {
     const struct load *d = &l->load;
     json_t *experts = json_array(), *dead = json_array();
@@ -140,7 +140,9 @@ static json_t *write_layer(const struct analysis *x, const struct layer_analysis
                         json_pack("{s:o, s:o}", "core", write_part(x, l, PART_CORE), "universal",
                                   write_part(x, l, PART_UNIVERSAL)));
     json_object_set_new(j, "dead", dead);
-    json_object_set_new(j, "twins", write_twins(l));
+    json_t *twins = write_twins(l);
+    l->twins = (int)json_array_size(twins);
+    json_object_set_new(j, "twins", twins);
     json_object_set_new(j, "moved", write_moved(l));
     json_object_set_new(j, "shown", write_maps(l));
     json_object_set_new(j, "experts", experts);
@@ -159,7 +161,7 @@ static json_t *write_confusion(const struct analysis *x)
     return rows;
 }
 
-static int write_json(const struct analysis *x, const char *path)
+static int write_json(struct analysis *x, const char *path)
 {
     json_t *layers = json_array(), *formulas = json_object();
     for (int i = 0; analyse_formulas[i][0]; i++)
@@ -338,16 +340,14 @@ static void print_part(const struct analysis *x, const struct layer_analysis *l,
 
 static void print_load(const struct analysis *x, const struct layer_analysis *l)
 {
-    json_t *twins = write_twins(l);
     int dead = 0;
     for (int e = 0; e < l->load.experts; e++)
         dead += load_dead(&l->load, e);
-    printf("%-20s %8.3f %7d %7d", l->block, load_entropy(&l->load), dead, (int)json_array_size(twins));
+    printf("%-20s %8.3f %7d %7d", l->block, load_entropy(&l->load), dead, l->twins);
     x->labelled ? printf(" %12.4f", load_information(&l->load)) : printf(" %12s", "-");
     if (l->n_moved)
         printf(" %9.3f %9.3f", l->moved[0].mean[PART_CORE], l->moved[0].mean[PART_UNIVERSAL]);
     putchar('\n');
-    json_decref(twins);
 }
 
 void analyse_print(const struct analysis *x)

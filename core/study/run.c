@@ -33,7 +33,7 @@ static int check_start(const struct spec *s)
                                                         { "recycle.from.dense", s->recycle.from.dense } };
     for (int i = 0; i < countof(from); i++) {
         if (*from[i].path && !file_exists(from[i].path))
-            return fail(FAULT_DATA, "%s: %s: no such checkpoint (README, \"Data sets and weights\")",
+            return fail(FAULT_DATA, "%s: %s: no such checkpoint (README, \"The paper's experiments\")",
                         from[i].key, from[i].path);
         ckpt *c = *from[i].path ? ckpt_open(from[i].path) : NULL;
         if (*from[i].path && !c)

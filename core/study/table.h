@@ -93,6 +93,8 @@ enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };
 int  table_print(FILE *f, struct table *t, enum table_format format, bool best);
 /* One line per experiment: its state and its folder; who: also which process works on it. */
 void table_list(FILE *f, const struct table *t, bool who);
+/* A line for each checkpoint and data set that is not there, for how many experiments, and where to get it. */
+void table_needs(FILE *f, const struct table *t);
 
 /* ---- between table.c and table_print.c ---- */
 
