@@ -66,6 +66,9 @@ check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/
 check-gpu: $(B)/jetcl                         ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
 	@python3 tests/gpu/check.py --jetcl $(B)/jetcl --out $(B)/gpu $(GPU)
 
+check-cpu: $(B)/jetcl                         ## what clang makes of the CPU kernels for AVX-512, AVX2, SSE, NEON; CPU="--target avx2"
+	@python3 tests/cpu/check.py --jetcl $(B)/jetcl --out $(B)/cpu $(CPU)
+
 PYTHON ?= python3
 check-python: $(B)/jetcl                     ## PyTorch, NumPy, timm and the reference read what we write; PYTHON=
 	@mkdir -p $(B)/python $(B)/log

@@ -36,6 +36,13 @@ typedef float masked_16 __attribute__((vector_size(64)));
 typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may be four loads of a quarter */
 #define MASK_OF(n) (ushort)((1u << max((int)(n), 0)) - 1)
 #endif
+#elif defined(__AVX__) && defined(__has_builtin)
+#if __has_builtin(__builtin_ia32_maskloadps256) && __has_builtin(__builtin_ia32_maskstoreps256)
+#define MASKED_HALF                                            /* eight at a time */
+typedef float masked_8 __attribute__((vector_size(32)));
+typedef int mask_8 __attribute__((vector_size(32)));
+#define LANES_8 (int8)(0, 1, 2, 3, 4, 5, 6, 7)
+#endif
 #endif
 
 static inline float16 load_16(__global const float *p, long n, float fill)
@@ -49,10 +56,18 @@ static inline float16 load_16(__global const float *p, long n, float fill)
 #else
     if (n >= 16)
         return vload16(0, p);
+#ifdef MASKED_HALF
+    const int8 lo = LANES_8 < (int8)(int)n, hi = LANES_8 + 8 < (int8)(int)n;
+    const masked_8 *from = (const masked_8 *)(size_t)p;
+    const float8 a = __builtin_astype(__builtin_ia32_maskloadps256(from, __builtin_astype(lo, mask_8)), float8);
+    const float8 b = __builtin_astype(__builtin_ia32_maskloadps256(from + 1, __builtin_astype(hi, mask_8)), float8);
+    return (float16)(select((float8)fill, a, lo), select((float8)fill, b, hi));
+#else
     float v[16];
     for (int i = 0; i < 16; i++)
         v[i] = i < n ? p[i] : fill;
     return vload16(0, v);
+#endif
 #endif
 }
 
@@ -68,10 +83,17 @@ static inline void store_16(float16 x, __global float *p, long n)
         vstore16(x, 0, p);
         return;
     }
+#ifdef MASKED_HALF
+    const int8 lo = LANES_8 < (int8)(int)n, hi = LANES_8 + 8 < (int8)(int)n;
+    masked_8 *to = (masked_8 *)(size_t)p;
+    __builtin_ia32_maskstoreps256(to, __builtin_astype(lo, mask_8), __builtin_astype(x.lo, masked_8));
+    __builtin_ia32_maskstoreps256(to + 1, __builtin_astype(hi, mask_8), __builtin_astype(x.hi, masked_8));
+#else
     float v[16];
     vstore16(x, 0, v);
     for (int i = 0; i < n; i++)
         p[i] = v[i];
+#endif
 #endif
 }
 

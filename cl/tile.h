@@ -20,7 +20,7 @@
 #define PREFETCH_NEAR(p) (void)(p)
 #endif
 #ifndef MR
-#define MR 8                                  // rows of a tile: 3, 6 or 8
+#define MR 8                                  // rows of a tile: 2, 3, 6 or 8
 #define NV 3                                  // vectors of a tile: 1 or 3
 #endif
 #ifndef AHEAD
@@ -31,7 +31,8 @@
 #define B_STEP WIDE
 #endif
 
-#define ROWS_3(X)  X(0) X(1) X(2)
+#define ROWS_2(X)  X(0) X(1)
+#define ROWS_3(X)  ROWS_2(X) X(2)
 #define ROWS_6(X)  ROWS_3(X) X(3) X(4) X(5)
 #define ROWS_8(X)  ROWS_6(X) X(6) X(7)
 #define ROWS(X)    JOIN(ROWS_, MR)(X)

@@ -316,7 +316,7 @@ static void test_tuned(const char *class, const char *macro, const i32 *values, 
 static void cpu_tuned(void **state)
 {
     (void)state;
-    TUNED("cpu", "TILE", 1, 2, 3, 4, 5, 82);
+    TUNED("cpu", "TILE", 1, 2, 3, 4, 5, 6, 82);
     TUNED("cpu", "KB", 16, 128, 512);
     TUNED("cpu", "PACK", 7200, 14400, 115200);
     TUNED("cpu", "GROUPS", 1, 2, 8);

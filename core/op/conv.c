@@ -36,13 +36,15 @@ static bool tiled(const dev *d, const struct conv *k)
     return dev_has_override(d, "conv") && (dev_group(d, "conv") > 1 || k->c >= 16);
 }
 
-/* Outputs of a tile: what wastes least of a row, the widest first. */
-static int tile_width(const struct conv *k)
+/* Outputs of a tile: what wastes least of a row, the widest first. A CPU has a register for each and for a row of
+ * weights, and two for values. */
+static int tile_width(const dev *d, const struct conv *k)
 {
     static const int widths[] = { 14, 8, 7 };
-    int best = 14;
+    i64 room = dev_class(d) == DEV_CPU ? (i64)dev_info(d)->registers - k->kw - 2 : 14;
+    int best = room >= 14 ? 14 : 7;
     for (int i = 0; i < countof(widths); i++)
-        if (ROUND_UP(k->w, widths[i]) < ROUND_UP(k->w, best))
+        if (widths[i] <= room && ROUND_UP(k->w, widths[i]) < ROUND_UP(k->w, best))
             best = widths[i];
     return best;
 }
@@ -67,7 +69,7 @@ static const char *defs(char out[128], const dev *d, const struct conv *k, bool 
 {
     const struct dev_info *i = dev_info(d);
     bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "conv");
-    int width = tile_width(k), n;
+    int width = tile_width(d, k), n;
     if (gpu && grad && width != k->w)
         width = 7;
     n = snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, width,

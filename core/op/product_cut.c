@@ -82,11 +82,11 @@ static void choose_groups(const struct product *p, i64 units, i64 want, i64 mr, 
 }
 
 static const struct product_tile tiles[] = {                                        // what cl/tile.h has
-    { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 },
+    { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 }, { 2, 1 },
 };
 
-/* Of the tiles whose sums leave registers for a vector of B, one of A and a product, the one with the fewest loads
- * for a multiply-add. 16 lanes, 32 registers: 8 x 3; 8, 16 and 4, 32: 6 x 1; 4, 16: 3 x 1. */
+/* Of the tiles whose sums leave registers for the vectors of B, one of A and a product, the one with the fewest loads
+ * for a multiply-add. 16 lanes, 32 registers: 8 x 3; 8, 16 and 4, 32: 6 x 1; 4, 16: 2 x 1. */
 struct product_tile product_tile(const struct dev_info *i)
 {
     int each = (int)MAX(16 / i->simd, 1);         // registers of 16 floats
@@ -94,7 +94,7 @@ struct product_tile product_tile(const struct dev_info *i)
     for (const struct product_tile *t = tiles; t < tiles + countof(tiles); t++) {
         int wide = t->vectors * each, best_wide = best->vectors * each;
         bool fewer = (t->rows + wide) * best->rows * best_wide < (best->rows + best_wide) * t->rows * wide;
-        if (t->rows * wide + 3 <= (int)i->registers && fewer)
+        if (t->rows * wide + wide + 2 <= (int)i->registers && fewer)
             best = t;
     }
     return *best;
