@@ -146,7 +146,9 @@ install: $(B)/jetcl                          ## program, experiments, manual pag
 	install -d $(bin) $(dir $(man)) $(bashdir) $(zshdir) $(fishdir)
 	install -m 755 $(B)/jetcl $(bin)/jetcl
 	@echo install experiments into $(share)/jetcl
-	@cd experiments && find . -type f -exec install -D -m 644 {} $(abspath $(share))/jetcl/experiments/{} \;
+	@cd experiments && to=$(abspath $(share))/jetcl/experiments && \
+	 find . -type f ! -name '*.sh' -exec install -D -m 644 {} $$to/{} \; && \
+	 find . -type f -name '*.sh' -exec install -D -m 755 {} $$to/{} \;
 	$(B)/jetcl help --man >$(man)
 	$(B)/jetcl help --completion bash >$(bashdir)/jetcl
 	$(B)/jetcl help --completion zsh >$(zshdir)/_jetcl
