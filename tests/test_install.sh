@@ -76,8 +76,8 @@ bash_says() {                                   # words before the last one are 
     bash -c '. "$0"; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _jetcl; echo "${COMPREPLY[*]}"' \
         "$share/bash-completion/completions/jetcl" "$@" 2>&1
 }
-same 'bash: commands' "$(bash_says jetcl re)" recycle
-same 'bash: options of a command' "$(bash_says jetcl table --c)" '--collect --csv --color --cache-dir'
+same 'bash: commands' "$(bash_says jetcl rec)" recycle
+same 'bash: options of a command' "$(bash_says jetcl table --co)" '--collect --color'
 same 'bash: keys' "$(bash_says jetcl run demo --set optim.l)" 'optim.lr= optim.layer_decay='
 same 'bash: the short form too' "$(bash_says jetcl run demo -s model.moe.sl)" 'model.moe.slots= model.moe.slot_norm='
 same 'bash: values of a choice' "$(bash_says jetcl run demo --set recycle.graph = m)" metis
