@@ -132,6 +132,8 @@ i64     loader_place(const loader *l, i64 number, i64 *of);
 /* Begins an epoch at a batch; what was under way is dropped. All batches of the last epoch must have been
  * released. */
 void    loader_start(loader *l, i64 epoch, i64 from_batch);
+/* The same at a sample in the epoch's order, which need not be the first of a batch of this size. */
+void    loader_start_at(loader *l, i64 epoch, i64 from_sample);
 /* The next batch in order; valid until released. NULL at the end of the epoch (fail_fault() is FAULT_NONE) or
  * after a fault. Two batches may be held at a time. */
 const struct batch *loader_next(loader *l);

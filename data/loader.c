@@ -43,6 +43,7 @@ struct loader {
     bool quit;
     int active;                                   /* workers inside a task */
     i64 epoch, scheduled, taken;                  /* next batch number to prepare, to hand out */
+    i64 base, end;                                /* samples before batch 0; one past the last batch */
     i32 *order;                                   /* train: the epoch's permutation */
     f64 waited, busy;
     i64 images;
@@ -75,7 +76,7 @@ i64 loader_batches(const loader *l)
 static i64 first_of(const loader *l, i64 number)
 {
     i64 all;
-    return loader_place(l, number, &all) * l->o.batch;
+    return l->base + loader_place(l, number, &all) * l->o.batch;
 }
 
 /* Most images that a batch holds here: a share's own, and as many that they may be mixed with. */
@@ -118,7 +119,7 @@ static void choose_samples(loader *l, struct slot *s)
 static void schedule(loader *l, struct slot *s)
 {
     s->phase = FREE;
-    if (l->scheduled >= loader_batches(l))
+    if (l->scheduled >= l->end)
         return;
     s->number = l->scheduled++;
     choose_samples(l, s);
@@ -336,7 +337,7 @@ static int open_slots(loader *l)
     l->skipped = arena_array(l->a, bool, data_count(l->d));
     if (l->o.train)
         l->order = arena_array(l->a, i32, data_count(l->d));
-    l->taken = l->scheduled = loader_batches(l);  // nothing to do before loader_start
+    l->taken = l->scheduled = l->end = loader_batches(l);  // nothing to do before loader_start
     int n = l->o.workers > 0 ? l->o.workers : (int)sysconf(_SC_NPROCESSORS_ONLN);
     l->chunk = l->o.image <= 64 ? MAX(1, MIN(16, l->o.batch / (4 * n))) : 1;
     return start_threads(l, MIN(n, 256));
@@ -381,10 +382,9 @@ void loader_close(loader *l)
     arena_close(l->a);
 }
 
-void loader_start(loader *l, i64 epoch, i64 from_batch)
+/* Batches first to end, of what comes after `base` samples of the epoch. */
+static void start_epoch(loader *l, i64 epoch, i64 base, i64 first, i64 end)
 {
-    check(from_batch >= 0 && from_batch <= loader_batches(l), "batch %ld of %ld", (long)from_batch,
-          (long)loader_batches(l));
     pthread_mutex_lock(&l->lock);
     for (int i = 0; i < l->slots; i++) {
         check(l->slot[i].phase != HELD, "an epoch starts while batch %ld is held", (long)l->slot[i].number);
@@ -393,7 +393,9 @@ void loader_start(loader *l, i64 epoch, i64 from_batch)
     while (l->active)
         pthread_cond_wait(&l->idle, &l->lock);
     l->epoch = epoch;
-    l->scheduled = l->taken = from_batch;
+    l->base = base;
+    l->scheduled = l->taken = first;
+    l->end = end;
     for (i64 i = 0; l->order && i < data_count(l->d); i++)
         l->order[i] = (i32)i;
     rng r = rng_at(l->o.seed, RNG_SHUFFLE, (u64)epoch, 0);
@@ -402,6 +404,20 @@ void loader_start(loader *l, i64 epoch, i64 from_batch)
     for (int i = 0; i < l->slots; i++)
         schedule(l, &l->slot[i]);
     pthread_mutex_unlock(&l->lock);
+}
+
+void loader_start(loader *l, i64 epoch, i64 from_batch)
+{
+    check(from_batch >= 0 && from_batch <= loader_batches(l), "batch %ld of %ld", (long)from_batch,
+          (long)loader_batches(l));
+    start_epoch(l, epoch, 0, from_batch, loader_batches(l));
+}
+
+void loader_start_at(loader *l, i64 epoch, i64 from)
+{
+    i64 b = l->o.batch;
+    check(l->o.train && !l->o.turns, "a place in the order of a split that is not trained on");
+    start_epoch(l, epoch, from % b, from / b, from / b + MAX(0, samples(l) - from) / b);
 }
 
 static struct slot *slot_of(loader *l, i64 number)
@@ -415,7 +431,7 @@ static struct slot *slot_of(loader *l, i64 number)
 /* Waits for batch l->taken and takes it; NULL at the end. */
 static struct slot *loader_take(loader *l)
 {
-    if (l->taken >= loader_batches(l))
+    if (l->taken >= l->end)
         return NULL;
     struct slot *s = slot_of(l, l->taken);
     f64 start = clock_now();
@@ -441,7 +457,7 @@ const struct batch *loader_next(loader *l)
     }
     if (s && s->fault_at >= 0) {
         fail(s->fault, "%s", s->message);
-        l->taken = l->scheduled = loader_batches(l);
+        l->taken = l->scheduled = l->end;
         s->phase = FREE;
         s = NULL;
     }

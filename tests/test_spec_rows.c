@@ -358,8 +358,8 @@ static void test_hash(void **state)
 {
     (void)state;
     static const char *const outside[] = {
-        "name", "device", "threads", "data.root", "data.workers", "recycle.statistics", "log.every",
-        "log.tensorboard", "keep.every", "keep.last", "keep.best", "signal.save_on",
+        "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics", "log.every",
+        "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best", "signal.save_on",
         "dist.shard", "dist.shares", "dist.timeout", "train.check" };
     struct spec s = parsed("");
     u64 before = spec_hash(&s);

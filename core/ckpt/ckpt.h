@@ -147,6 +147,11 @@ int   ckpt_save(ckpt *c, const char *path);
  * before the work is done. 0, or -1 + fail. */
 int   ckpt_can_save(const char *path);
 
+/* A SHA-256 of each tensor and of the metadata among the metadata: the last thing before ckpt_save. check: of an open
+ * file; -1 + fail(FAULT_DATA) when anything is not as it was saved. */
+int   ckpt_seal(ckpt *c);
+int   ckpt_check_seal(const ckpt *c);
+
 /* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
 int   file_sha256(const char *path, char hex[65]);
 /* Of an opened file; of several, SHA-256 of theirs in turn. */

@@ -30,7 +30,8 @@ const struct shared_option cli_shared[] = {
     { 0,   { "threads", "N", "number of host threads" }, 0 },
     { 0,   { "precision", "P", "store activations as fp32, bf16 or fp16; the same as --set train.precision=P" },
       TAKES_PRECISION },
-    { 'o', { "out", "DIR", "write results to DIR; default: a new folder in runs/" }, TAKES_OUT },
+    { 'o', { "out", "DIR", "write results to DIR; default: runs/NAME/TIME below the folder the command is started in, "
+             "whereas paths in an experiment file start at that file" }, TAKES_OUT },
     { 'o', { "out", "FILE", "write to FILE" }, TAKES_FILE },
     { 0,   { "resume", "[CKPT]", "continue the run, or from this checkpoint" }, TAKES_RESUME },
     { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },

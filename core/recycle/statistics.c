@@ -38,7 +38,7 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
     const char *row[8][3];
     for (int i = 0, n = statistics_rows_of(w, a, row); i < n; i++)
         ckpt_set_meta(c, row[i][0], row[i][1]);
-    ckpt_set_meta(c, "format", "jetcl statistics 1");
+    ckpt_set_meta(c, "format", "jetcl statistics 2");
     for (enum site site = 0; site < SITES; site++)
         for (int l = 0; l < st->depth; l++) {
             const struct activity *x = &st->of[site][l];
@@ -53,7 +53,7 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
             const char *name = arena_printf(a, "%s.%d.together", site_names[site], l);
             ckpt_add(c, name, CKPT_F32, 2, shape, x->together);
         }
-    int rc = ckpt_save(c, path);
+    int rc = ckpt_seal(c) || ckpt_save(c, path) ? -1 : 0;
     ckpt_close(c);
     arena_close(a);
     return rc;
@@ -90,7 +90,7 @@ static int statistics_match(const ckpt *c, const struct provenance *w, arena *a)
 {
     const char *row[8][3];
     const char *format = ckpt_meta(c, "format");
-    if (!format || strcmp(format, "jetcl statistics 1"))
+    if (!format || strcmp(format, "jetcl statistics 2"))
         return fail(FAULT_DATA, "%s is not a statistics file", ckpt_path(c));
     for (int i = 0, n = statistics_rows_of(w, a, row); i < n; i++) {
         const char *has = ckpt_meta(c, row[i][0]);
@@ -107,7 +107,7 @@ int statistics_load(const char *path, const struct provenance *w, arena *a, stru
     ckpt *c = ckpt_open(path);
     if (!c)
         return -1;
-    int rc = statistics_match(c, w, a);
+    int rc = statistics_match(c, w, a) || ckpt_check_seal(c) ? -1 : 0;
     *out = (struct statistics){ 0 };
     while (ckpt_find(c, arena_printf(a, "%s.%d.l1", site_names[SITE_HIDDEN], out->depth)))
         out->depth++;

@@ -34,7 +34,7 @@ static bool outside_hash(const char *path)
 {
     static const char *const outside[] = {
         "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
-        "log.", "keep.", "signal.", "dist.", "train.check"
+        "data.changed", "log.", "keep.", "signal.", "dist.", "train.check"
     };
     for (int i = 0; i < countof(outside); i++)
         if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))
@@ -82,6 +82,25 @@ u64 spec_hash(const struct spec *s)
     }
     arena_restore(s->arena, mark);
     return h;
+}
+
+const char *spec_fixed(arena *a, const struct spec *from, const struct spec *to)
+{
+    static const char *const fixed[] = { "seed", "data.set", "data.train", "data.classes", "data.fold", "model." };
+    static const char *const start[] = { "model.init", "model.init_ema", "model.strict" };
+    for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
+        bool may_not = false;
+        for (int i = 0; i < countof(fixed) && k->type > TYPE_end; i++)
+            may_not |= text_ends(fixed[i], ".") ? text_starts(k->path, fixed[i]) : !strcmp(k->path, fixed[i]);
+        for (int i = 0; i < countof(start); i++)
+            may_not &= strcmp(k->path, start[i]) != 0;
+        if (!may_not)
+            continue;
+        const char *old = hashed_value(a, from, k), *new = hashed_value(a, to, k);
+        if (strcmp(old, new))
+            return arena_printf(a, "%s was %s and is %s", k->path, old, new);
+    }
+    return NULL;
 }
 
 const char *spec_changes(arena *a, const struct spec *from, const struct spec *to)

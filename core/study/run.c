@@ -4,6 +4,7 @@
 #include "study/selftest.h"
 #include "study/study.h"
 #include "train/learner.h"
+#include <stdlib.h>
 
 /* A finished run of the same experiment is only read. 1: it was; 0: there is work. */
 static int already_done(const struct spec *s, const struct run_options *o, const char *dir, arena *a,
@@ -18,6 +19,15 @@ static int already_done(const struct spec *s, const struct run_options *o, const
     if (same)
         say(SAY_NORMAL, "%s is complete: nothing is left to do", dir);
     return same;
+}
+
+/* Outputs lie below the working folder, paths in a file start there: of two runs/ one may be meant and the other read. */
+static void warn_elsewhere(const char *key, const char *path)
+{
+    const char *tail = strstr(path, "runs/");
+    char there[4096], here[4096];
+    if (tail && tail != path && realpath(path, there) && realpath(tail, here) && strcmp(there, here))
+        warn("%s is %s, and there is a %s here too, which is not used", key, path, tail);
 }
 
 /* What a new run starts from, before anything is built or made. */
@@ -39,6 +49,7 @@ static int check_start(const struct spec *s)
         if (*from[i].path && !c)
             return fail_in("%s", from[i].key);
         ckpt_close(c);
+        warn_elsewhere(from[i].key, from[i].path);
     }
     return 0;
 }
@@ -150,6 +161,28 @@ int run_dry(const struct spec *s)
     return rc;
 }
 
+/* A run that continues: from a state that is whole, of this model, seed and order of the data. */
+static int check_continue(const struct session *e, const struct run_folder *f, arena *a)
+{
+    struct progress at;
+    struct spec before;
+    const char *config = arena_printf(a, "%s/config.yaml", f->dir);
+    int images = data_count(e->train);
+    if (file_exists(config)) {
+        const char *what = spec_load(&before, a, config, NULL, 0) ? NULL : spec_fixed(a, &before, &e->s);
+        fail_clear();
+        if (what)
+            return fail(FAULT_USAGE, "%s cannot be continued: %s (batch, micro-batches, workers and epochs may change; "
+                        "seed, data and model may not)", f->dir, what);
+    }
+    if (state_check(f->state, e->p, &at))
+        return -1;
+    if (at.images && at.images != images && e->s.data.changed != CHANGED_accept)
+        return fail(FAULT_DATA, "%s: trained on %lld images so far, and there are %d now; --set data.changed=accept "
+                    "continues with these", f->dir, (long long)at.images, images);
+    return 0;
+}
+
 /* In a folder that is ours. Everything that can be wrong is found before report_open, the first to change anything. */
 static int run_claimed(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
@@ -166,6 +199,8 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || selftest_before(&e.s) ? -1 : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
+    if (!rc && first)
+        rc = o->folder->state ? check_continue(&e, o->folder, a) : saver_room(&e, o->folder->dir);
     if (!(rc = dist_agree(rc) || session_join(&e) ? -1 : 0) && first)
         rc = (rep = report_open(&e.s, o, dev_info(e.d))) ? 0 : -1;
     if (rep && !o->out)

@@ -113,6 +113,10 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores
     f64 *sums = arena_array(a, f64, SUMS * MAX(1, all));
     loader_start(l, 0, 0);
     for (const struct batch *b; !rc && (b = loader_next(l)); loader_release(l, b)) {
+        if (dist_size() == 1 && stop_requested()) {      // several ranks stop together, at the next step
+            rc = fail(stop_fault(), "stopped by a signal during the evaluation");
+            continue;
+        }
         rc = evaluator_logits(e, b, logits);
         struct run_eval of = { 0 };
         if (!rc)

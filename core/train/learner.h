@@ -177,15 +177,46 @@ int  session_open_trained(struct session *e, const struct trained *t, bool data)
 int  session_fit(struct session *e);
 /* The weights with what a reader needs to know: classes in index order, mean and std, architecture. */
 int  session_save(const struct session *e, const char *path);
+/* The same without weights, to be filled and closed; what it says lies in a. */
+ckpt *session_ckpt(const struct session *e, arena *a);
 void session_close(struct session *e);
 
 /* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
 
-/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. Together;
- * path is rank 0's. What N ranks saved any number of ranks loads. */
-struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best; };      /* epochs done */
+/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. epoch: epochs
+ * done; sample: of the next one, in its order, so that batches may be of another size after a resume. images: of the
+ * training split; 0: not said. evaluated: the step of the last evaluation. Together; path is rank 0's. What N ranks
+ * saved any number of ranks loads. */
+struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best, sample, images, evaluated; };
 int  state_save(const char *path, struct learner *l, const struct progress *at);
 int  state_load(const char *path, struct learner *l, struct progress *at);
+/* Is it a state, undamaged, and of a model with these parameters? Reads all of it, changes nothing. 0, or
+ * -1 + fail(FAULT_DATA). */
+int  state_check(const char *path, const params *p, struct progress *at);
+
+/* A copy in the host's memory, from which another thread can write while training goes on. */
+struct snapshot { arena *a; u8 **part[4]; bool full; };  /* [weights, moments, averages][slab] */
+int  snapshot_open(struct snapshot *s, const struct learner *l);     /* -1 + fail when memory is short */
+void snapshot_close(struct snapshot *s);
+int  snapshot_take(struct snapshot *s, struct learner *l);           /* blocks until the last step is done */
+/* The state as a file to be sealed and saved; s NULL: read from the device when it is written. */
+ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a);
+/* The model as it is evaluated: averaged weights, where there are some. */
+void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c);
+
+/* ---- save.c: saving while training goes on -------------------------------------------------------------- */
+
+/* Writes ckpt/last.safetensors and ckpt/last.state, and with `epoch` > 0 links them as epoch_NNNN, on a thread. What
+ * went wrong with the save before is said, and not an error: this one replaces it. 0; -1 + fail only when the state
+ * cannot be read from the device. */
+typedef struct saver saver;
+saver *saver_open(struct session *e, struct learner *l, report *r);
+int    saver_start(saver *v, const struct progress *at, i64 epoch);
+/* Until the last one is written. 0, or -1 + fail(FAULT_RUN) when it could not be. */
+int    saver_finish(saver *v);
+void   saver_close(saver *v);                     /* NULL is fine */
+/* Room for what the run will keep in its folder? 0, or -1 + fail(FAULT_RUN). */
+int    saver_room(const struct session *e, const char *dir);
 
 /* ---- train.c ------------------------------------------------------------------------------------------- */
 

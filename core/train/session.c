@@ -202,10 +202,9 @@ int session_open_trained(struct session *e, const struct trained *t, bool data)
     return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c) ? -1 : 0;
 }
 
-int session_save(const struct session *e, const char *path)
+ckpt *session_ckpt(const struct session *e, arena *a)
 {
     const dataset *d = e->train ? e->train : e->eval;
-    arena *a = arena_open("class names");
     int n = data_classes(d);
     const char **names = arena_array(a, const char *, n);
     f32 mean[3], std[3];
@@ -216,7 +215,18 @@ int session_save(const struct session *e, const char *path)
     for (int i = 0; i < n; i++)
         names[i] = data_class_name(d, i);
     struct model_about about = { .classes = names, .n_classes = n, .mean = means, .std = stds };
-    int rc = model_save(e->p, &e->s, path, &about);
+    ckpt *c = ckpt_new();
+    model_describe(c, &e->s, a, &about);
+    return c;
+}
+
+int session_save(const struct session *e, const char *path)
+{
+    arena *a = arena_open("checkpoint");
+    ckpt *c = session_ckpt(e, a);
+    params_save(e->p, c, a);
+    int rc = ckpt_save(c, path);
+    ckpt_close(c);
     arena_close(a);
     return rc;
 }

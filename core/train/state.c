@@ -2,7 +2,10 @@
  * weights, moments and counters always belong together. Random draws are functions of seed and step and
  * need no state. */
 #include "train/learner.h"
+#include <math.h>
 #include <stdlib.h>
+
+#define STATE_FORMAT "jetcl state 2"
 
 /* Moments lie where they are updated: on this rank a shard of them, or all. */
 enum { FIRST = 1, SECOND };
@@ -117,22 +120,90 @@ static void add_part(ckpt *c, arena *a, struct learner *l, const struct part *pa
                    state_give, m);
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------- */
+/* ---- a copy ---------------------------------------------------------------------------------------------- */
+
+int snapshot_open(struct snapshot *s, const struct learner *l)
+{
+    *s = (struct snapshot){ .a = arena_open("copy of the state") };
+    for (int k = 0; k < state_parts_of(l); k++) {
+        s->part[k] = arena_array(s->a, u8 *, l->p->n_slabs + 1);
+        for (int i = 0; i < l->p->n_slabs; i++)
+            if (!(s->part[k][i] = arena_try(s->a, l->p->slabs[i].value.bytes, 64)))
+                return -1;
+    }
+    return 0;
+}
+
+void snapshot_close(struct snapshot *s)
+{
+    arena_close(s->a);
+    *s = (struct snapshot){ 0 };
+}
+
+int snapshot_take(struct snapshot *s, struct learner *l)
+{
+    for (int i = 0; i < l->p->n_slabs; i++) {
+        const struct param_slab *b = &l->p->slabs[i];
+        const range from[] = { b->value, b->m, b->v, l->ema ? l->ema_slabs[i] : RANGE_NONE };
+        for (int k = 0; k < state_parts_of(l); k++)
+            if (mem_read(l->d, (range){ from[k].mem, from[k].off, b->value.bytes }, s->part[k][i]))
+                return -1;
+    }
+    return 0;
+}
+
+static const void *snapshot_of(const struct snapshot *s, int k, const struct param *x)
+{
+    return s->part[k][x->slab] + 4 * (size_t)x->offset;
+}
+
+void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c)
+{
+    for (size_t i = 0; i < l->p->n; i++) {
+        const struct param *x = &l->p->list[i];
+        ckpt_add(c, x->name, CKPT_F32, x->shape.nd, x->shape.d, snapshot_of(s, l->ema ? 3 : 0, x));
+    }
+}
+
+/* ---- writing --------------------------------------------------------------------------------------------- */
+
+ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a)
+{
+    ckpt *c = ckpt_new();
+    f32 sum = 0;
+    for (int k = 0; k < state_parts_of(l); k++)
+        for (size_t i = 0; i < l->p->n; i++) {
+            const struct param *x = &l->p->list[i];
+            if (s)
+                ckpt_add(c, arena_printf(a, "%s%s", parts[k].prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
+                         snapshot_of(s, k, x));
+            else
+                add_part(c, a, l, &parts[k], x);
+        }
+    ckpt_set_meta(c, "format", STATE_FORMAT);
+    set_number(c, a, "epoch", (f64)at->epoch);
+    set_number(c, a, "step", (f64)at->step);
+    set_number(c, a, "sample", (f64)at->sample);
+    set_number(c, a, "images", (f64)at->images);
+    set_number(c, a, "evaluated", (f64)at->evaluated);
+    set_number(c, a, "best", at->best);
+    set_number(c, a, "best_epoch", (f64)at->best_epoch);
+    set_number(c, a, "since_best", (f64)at->since_best);
+    // What the next line of metrics.jsonl begins with: the losses since the last one.
+    set_number(c, a, "summed", (f64)l->summed);
+    if (save_scale(c, a, l) || mem_read(l->d, l->loss_sum, &sum)) {
+        ckpt_close(c);
+        return NULL;
+    }
+    set_number(c, a, "loss_sum", (f64)sum);
+    return c;
+}
 
 static int state_write(const char *path, struct learner *l, const struct progress *at)
 {
     arena *a = arena_open("state");
-    ckpt *c = ckpt_new();
-    for (int k = 0; k < state_parts_of(l); k++)
-        for (size_t i = 0; i < l->p->n; i++)
-            add_part(c, a, l, &parts[k], &l->p->list[i]);
-    ckpt_set_meta(c, "format", "jetcl state 1");
-    set_number(c, a, "epoch", (f64)at->epoch);
-    set_number(c, a, "step", (f64)at->step);
-    set_number(c, a, "best", at->best);
-    set_number(c, a, "best_epoch", (f64)at->best_epoch);
-    set_number(c, a, "since_best", (f64)at->since_best);
-    int rc = save_scale(c, a, l) || ckpt_save(c, path) ? -1 : 0;
+    ckpt *c = state_ckpt(l, at, NULL, a);
+    int rc = !c || ckpt_seal(c) || ckpt_save(c, path) ? -1 : 0;
     ckpt_close(c);
     arena_close(a);
     struct question no_more = { 0 };
@@ -142,6 +213,47 @@ static int state_write(const char *path, struct learner *l, const struct progres
 int state_save(const char *path, struct learner *l, const struct progress *at)
 {
     return dist_agree(dist_rank() ? state_serve(l) : state_write(path, l, at));
+}
+
+/* ---- reading --------------------------------------------------------------------------------------------- */
+
+static bool read_count(const ckpt *c, const char *key, f64 most, i64 *out)
+{
+    f64 v = state_number(c, key);
+    bool ok = v >= 0 && v <= most && v == floor(v);
+    *out = ok ? (i64)v : 0;
+    return ok;
+}
+
+/* Counters beyond what any run could have are those of no state. */
+static int read_progress(const ckpt *c, const char *path, struct progress *at)
+{
+    const char *format = ckpt_meta(c, "format");
+    const f64 most = 1125899906842624.0;                   // 2^50
+    if (!format || strcmp(format, STATE_FORMAT))
+        return fail(FAULT_DATA, "%s: not a state that this version can continue from (%s; wanted: %s)", path,
+                    format ? format : "it says no format", STATE_FORMAT);
+    at->best = state_number(c, "best");
+    if (!read_count(c, "epoch", 1e6, &at->epoch) || !read_count(c, "step", most, &at->step)
+        || !read_count(c, "sample", most, &at->sample) || !read_count(c, "images", most, &at->images)
+        || !read_count(c, "evaluated", most, &at->evaluated)
+        || !read_count(c, "best_epoch", 1e6 + 1, &at->best_epoch) || !read_count(c, "since_best", 1e6, &at->since_best))
+        return fail(FAULT_DATA, "%s: a counter in it is outside its range", path);
+    return 0;
+}
+
+int state_check(const char *path, const params *p, struct progress *at)
+{
+    ckpt *c = ckpt_open(path);
+    int rc = !c || read_progress(c, path, at) || ckpt_check_seal(c) ? -1 : 0;
+    for (size_t i = 0; i < p->n && !rc; i++) {
+        const tensor *t = ckpt_find(c, p->list[i].name);
+        if (!t || !tensor_shape_is(t, p->list[i].shape.nd, p->list[i].shape.d))
+            rc = fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model", path,
+                      p->list[i].name);
+    }
+    ckpt_close(c);
+    return rc;
 }
 
 static int load_tensor(const tensor *t, const char *name, const struct param *x, const char *path, f32 *v)
@@ -172,23 +284,25 @@ static int load_part(const ckpt *c, struct learner *l, int k, const struct param
 int state_load(const char *path, struct learner *l, struct progress *at)
 {
     ckpt *c = dist_rank() ? NULL : ckpt_open(path);
-    if (dist_agree(c || dist_rank() ? 0 : -1))
-        return -1;
+    int rc = dist_rank() || (c && !read_progress(c, path, at) && !ckpt_check_seal(c)) ? 0 : -1;
+    rc = dist_agree(rc);
     arena *a = arena_open("state");
-    int rc = 0;
     for (int k = 0; k < state_parts_of(l); k++)
         for (size_t i = 0; i < l->p->n && !rc; i++) {
             arena_mark m = arena_save(a);
             rc = load_part(c, l, k, &l->p->list[i], path, a);
             arena_restore(a, m);
         }
-    if (c)
-        *at = (struct progress){ (i64)state_number(c, "epoch"), (i64)state_number(c, "step"),
-                                 state_number(c, "best"),
-                                 (i64)state_number(c, "best_epoch"), (i64)state_number(c, "since_best") };
     rc = rc || dist_broadcast(at, sizeof *at) ? -1 : 0;
-    l->step = at->step;
-    rc = rc || load_scale(c, l) ? -1 : 0;
+    if (!rc && dist_size() == 1) {                // several ranks sum losses of their own
+        f32 sum = (f32)state_number(c, "loss_sum");
+        l->summed = (i64)state_number(c, "summed");
+        rc = mem_write(l->d, l->loss_sum, &sum);
+    }
+    if (!rc) {
+        l->step = at->step;
+        rc = load_scale(c, l);
+    }
     ckpt_close(c);
     arena_close(a);
     return rc;

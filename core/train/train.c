@@ -1,9 +1,7 @@
 /* train.c: the training loop. The device always has a step to do: batches are prepared on threads, a step is
  * only enqueued, and losses are read every log.every steps. */
 #include "train/learner.h"
-#include <errno.h>
 #include <math.h>
-#include <unistd.h>
 
 struct loop {
     struct session  *e;
@@ -13,11 +11,29 @@ struct loop {
     loader          *train, *eval;
     const struct batch *held;                     /* whose arrays the device may still read */
     struct progress  at;
-    i64              per_epoch, last_step, done;  /* steps: of an epoch, of the run, in this process */
+    saver           *saver;
+    i64              per_epoch, done;             /* steps: of an epoch, in this process */
+    f64              saved;                       /* clock_now() of the last save */
     bool             stop;                        /* some rank was asked to */
 };
 
 static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
+
+/* ---- position ------------------------------------------------------------------------------------------ */
+
+/* Position is kept in samples; steps of this batch size are what the schedule goes by. */
+static i64 steps_into_epoch(const struct loop *t) { return t->at.sample / spec_of(t)->train.batch; }
+static i64 position(const struct loop *t)         { return t->at.epoch * t->per_epoch + steps_into_epoch(t); }
+
+/* Are all batches of the epoch done? The rest, too few for one, is left out. */
+static bool is_whole(const struct loop *t) { return t->at.sample + spec_of(t)->train.batch > t->at.images; }
+
+static bool is_over(const struct loop *t)
+{
+    const struct spec *s = spec_of(t);
+    return t->at.epoch >= s->train.epochs || (s->train.steps && t->at.step >= s->train.steps)
+           || (t->at.epoch == s->train.epochs - 1 && is_whole(t));
+}
 
 /* ---- checkpoints --------------------------------------------------------------------------------------- */
 
@@ -26,45 +42,17 @@ static int save_weights(struct loop *t, const char *name)
     return session_save(t->e, report_path(t->r, name));
 }
 
-/* epoch_NNNN files beyond keep.last go. */
-static void forget_old(struct loop *t)
-{
-    const struct spec *s = spec_of(t);
-    char name[64];
-    i64 newest = t->at.epoch - (i64)s->keep.last * MAX(1, s->keep.every);
-    for (i64 e = newest; e > 0 && e > t->at.epoch - 10000; e--) {
-        snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)e);
-        if (unlink(report_path(t->r, name)) && errno != ENOENT)
-            break;
-    }
-}
-
-/* Another name for what was just saved: the next save replaces last.safetensors and leaves this. Nonzero where
- * the file system has no hard links; then the weights are written again. */
-static int link_last(struct loop *t, const char *name)
-{
-    const char *path = report_path(t->r, name);
-    if (unlink(path) && errno != ENOENT)
-        return -1;
-    return link(report_path(t->r, "ckpt/last.safetensors"), path);
-}
-
 static int train_save(struct loop *t, bool epoch_file)
 {
-    char name[64];
-    snprintf(name, sizeof name, "ckpt/epoch_%04lld.safetensors", (long long)t->at.epoch);
-    int rc = learner_swap_ema(&t->l);
-    if (t->r && !rc)
-        rc = save_weights(t, "ckpt/last.safetensors")
-             || (epoch_file && link_last(t, name) && save_weights(t, name)) ? -1 : 0;
-    if (dist_agree(rc) || learner_swap_ema(&t->l))
+    t->saved = clock_now();
+    return saver_start(t->saver, &t->at, epoch_file ? t->at.epoch : 0);
+}
+
+static int stop_here(struct loop *t)
+{
+    if (train_save(t, false) || saver_finish(t->saver))
         return -1;
-    if (t->r)
-        forget_old(t);
-    if (state_save(t->r ? report_path(t->r, "ckpt/last.state") : NULL, &t->l, &t->at))
-        return -1;
-    stop_kept();
-    return 0;
+    return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues", (long long)t->at.step);
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
@@ -81,23 +69,40 @@ static f64 merit(const struct loop *t, const struct run_eval *got)
 /* Any loss is better than one that is not a number. */
 static bool is_better(f64 now, f64 best) { return isnan(best) ? !isnan(now) : now > best; }
 
+/* Better than any before: kept by rank 0, or, where it cannot be written, not the best yet. Together. */
+static int keep_best(struct loop *t, const struct run_eval *got)
+{
+    int rc = t->r && spec_of(t)->keep.best ? save_weights(t, "ckpt/best.safetensors") : 0;
+    bool full = rc && fail_fault() == FAULT_RUN;
+    if (full) {
+        warn("cannot save the best weights: %s; the run continues", fail_message());
+        fail_clear();
+        rc = 0;
+    }
+    if (dist_agree_flag(rc, &full))
+        return -1;
+    if (!full) {
+        t->at.best = merit(t, got);
+        t->at.best_epoch = got->epoch;
+    }
+    return 0;
+}
+
+/* 0; 1 when a signal stopped it: then it was not. */
 static int evaluate_now(struct loop *t)
 {
     struct run_eval got;
-    if (learner_swap_ema(&t->l) || evaluate(&t->v, t->eval, &got, NULL))
+    if (learner_swap_ema(&t->l))
         return -1;
-    got.epoch = (int)CEIL_DIV(t->at.step, t->per_epoch);
+    if (evaluate(&t->v, t->eval, &got, NULL))
+        return dist_size() == 1 && stop_requested() && fail_fault() == stop_fault() ? learner_swap_ema(&t->l) ? -1 : 1 : -1;
+    got.epoch = (int)(t->at.epoch + (t->at.sample > 0));
     got.step = t->at.step;
     bool better = !t->at.best_epoch || is_better(merit(t, &got), t->at.best);
-    if (better) {
-        t->at.best = merit(t, &got);
-        t->at.best_epoch = got.epoch;
-    }
     t->at.since_best = better ? 0 : t->at.since_best + 1;
-    int rc = 0;
-    if (t->r)
-        rc = (better && spec_of(t)->keep.best && save_weights(t, "ckpt/best.safetensors"))
-             || report_eval(t->r, &got) ? -1 : 0;
+    t->at.evaluated = t->at.step;
+    int rc = better ? keep_best(t, &got) : 0;
+    rc = rc || (t->r && report_eval(t->r, &got)) ? -1 : 0;
     return dist_agree(rc) || learner_swap_ema(&t->l) ? -1 : 0;
 }
 
@@ -130,22 +135,28 @@ static int report_now(struct loop *t, f64 lr)
     return 0;
 }
 
-static int one_step(struct loop *t, const struct batch *b, i64 at)
+static int one_step(struct loop *t, const struct batch *b)
 {
     const struct spec *s = spec_of(t);
-    f64 factor = schedule_factor(s, t->at.step, t->per_epoch);
+    f64 factor = schedule_factor(s, position(t), t->per_epoch);
     if (learner_step(&t->l, b, factor) || learner_wait(&t->l))
         return -1;
     if (t->held)
         loader_release(t->train, t->held);        // the step before is done
     t->held = b;
     t->at.step++;
+    t->at.sample += s->train.batch;
     t->done++;
     if (t->r)
-        report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)at + 1, (int)t->per_epoch,
+        report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)steps_into_epoch(t), (int)t->per_epoch,
                                                  t->done * s->train.batch, loader_wait_seconds(t->train) });
-    bool due = t->at.step % s->log.every == 0 || at + 1 == t->per_epoch || t->at.step == t->last_step;
-    return due ? report_now(t, s->optim.lr * factor) : 0;
+    bool due = t->at.step % s->log.every == 0 || is_whole(t) || is_over(t);
+    if (due && report_now(t, s->optim.lr * factor))
+        return -1;
+    bool save = s->keep.minutes > 0 && clock_now() - t->saved >= 60 * s->keep.minutes;
+    if (dist_size() > 1 && (!due || dist_agree_flag(0, &save)))      // ranks ask one another only where they meet anyway
+        return due ? -1 : 0;
+    return save ? train_save(t, false) : 0;
 }
 
 static int release_held(struct loop *t)
@@ -160,7 +171,7 @@ static int release_held(struct loop *t)
 /* Together: all ranks have a batch, or none has: at the end of an epoch, after a fault (*rc), or asked to stop. */
 static const struct batch *next_batch(struct loop *t, int *rc)
 {
-    bool over = t->at.step >= t->last_step;
+    bool over = is_over(t);
     t->stop = stop_requested();
     const struct batch *b = over || t->stop ? NULL : loader_next(t->train);
     *rc = dist_agree_flag(!b && !over && !t->stop && fail_fault() != FAULT_NONE ? -1 : 0, &t->stop);
@@ -173,21 +184,15 @@ static const struct batch *next_batch(struct loop *t, int *rc)
 
 static int one_epoch(struct loop *t)
 {
-    i64 at = t->at.step - t->at.epoch * t->per_epoch;
     int rc = 0;
     const struct batch *b;
-    loader_start(t->train, t->at.epoch, at);
+    loader_start_at(t->train, t->at.epoch, t->at.sample);
     while (!rc && (b = next_batch(t, &rc)))
-        rc = one_step(t, b, at++);
+        rc = one_step(t, b);
     if (release_held(t) || rc)
         return -1;
-    if (t->stop && t->at.step < t->last_step) {
-        if (train_save(t, false))
-            return -1;
-        return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues",
-                    (long long)t->at.step);
-    }
-    t->at.epoch = t->at.step / t->per_epoch;      // train.steps may end in the middle of one
+    if (t->stop && !is_over(t))
+        return stop_here(t);
     f64 busy = loader_busy_seconds(t->train);
     say(SAY_VERBOSE, "data: %.0f images/s per worker, %.1f s spent waiting so far",
         busy > 0 ? (f64)loader_images(t->train) / busy : 0, loader_wait_seconds(t->train));
@@ -204,12 +209,26 @@ static bool is_enough(const struct loop *t)
 static int after_epoch(struct loop *t)
 {
     const struct spec *s = spec_of(t);
-    bool last = t->at.step >= t->last_step;
-    if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g && evaluate_now(t))
-        return -1;
-    bool whole = t->at.step == t->at.epoch * t->per_epoch;
+    const struct progress before = t->at;
+    bool last = is_over(t), whole = is_whole(t);
+    if (whole) {                                  // train.steps may end in the middle of one
+        t->at.epoch++;
+        t->at.sample = 0;
+    }
+    if ((last || (s->eval.every && t->at.epoch % s->eval.every == 0)) && t->v.g) {
+        int rc = evaluate_now(t);
+        if (rc > 0) {                             // a resume begins with it
+            t->at.epoch = before.epoch;
+            t->at.sample = before.sample;
+            return stop_here(t);
+        }
+        if (rc)
+            return -1;
+    }
     bool keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
-    return last || keep || is_enough(t) ? train_save(t, keep && s->keep.last) : 0;
+    if (!last && !keep && !is_enough(t))
+        return 0;
+    return train_save(t, keep) || ((last || is_enough(t)) && saver_finish(t->saver)) ? -1 : 0;
 }
 
 static int open_loop(struct loop *t)
@@ -221,9 +240,9 @@ static int open_loop(struct loop *t)
         || evaluator_open(&t->v, &e->s, e->d, e->p, e->eval_options.batch))
         return -1;
     t->per_epoch = loader_batches(t->train);
-    t->last_step = e->s.train.epochs * t->per_epoch;
-    if (e->s.train.steps)
-        t->last_step = MIN((i64)e->s.train.steps, t->last_step);
+    t->saver = saver_open(e, &t->l, t->r);
+    t->saved = clock_now();
+    t->at.images = data_count(e->train);
     return 0;
 }
 
@@ -231,6 +250,7 @@ static int open_loop(struct loop *t)
 static int open_state(struct loop *t)
 {
     const char *path = t->r ? report_state(t->r) : NULL;
+    const i64 images = t->at.images;
     bool any = path;
     if (dist_agree_flag(0, &any))
         return -1;
@@ -238,8 +258,16 @@ static int open_state(struct loop *t)
         return 0;
     if (state_load(path, &t->l, &t->at))
         return -1;
+    t->at.images = images;
+    t->at.sample = MIN(t->at.sample, images);
     say(SAY_NORMAL, "continuing after step %lld", (long long)t->at.step);
-    return dist_agree(t->r ? report_resume(t->r, t->at.step, t->at.step) : 0);
+    return dist_agree(t->r ? report_resume(t->r, t->at.step, t->at.evaluated) : 0);
+}
+
+/* With the evaluation that ends it. */
+static bool is_done(const struct loop *t)
+{
+    return is_enough(t) || (is_over(t) && (t->at.evaluated == t->at.step || !t->v.g));
 }
 
 int train_loop(struct session *e, report *r, const char **reason)
@@ -248,10 +276,11 @@ int train_loop(struct session *e, report *r, const char **reason)
     fail_clear();
     int rc = dist_agree(open_loop(&t)) || open_state(&t) ? -1 : 0;
     stop_watched(true);
-    while (!rc && !is_enough(&t) && t.at.step < t.last_step)
+    while (!rc && !is_done(&t))
         rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;
     stop_watched(false);
     *reason = is_enough(&t) ? "patience" : "done";
+    saver_close(t.saver);
     learner_close(&t.l);
     evaluator_close(&t.v);
     if (t.train)
