@@ -35,7 +35,7 @@ for f in config.yaml env.json metrics.jsonl log.txt result.json \
          ckpt/last.safetensors ckpt/last.state ckpt/best.safetensors; do
     [ -s "whole/$f" ]; ok $? "run folder: $f"
 done
-[ "$(ls whole/ckpt | grep -c epoch_)" = 1 ]; ok $? "one epoch file stays"
+[ "$(ls whole/ckpt | grep -c "epoch_.*safetensors")" = 1 ]; ok $? "one epoch file stays"
 [ whole/ckpt/epoch_*.safetensors -ef whole/ckpt/last.safetensors ]; ok $? "and is the last save under another name"
 try "a folder in use is refused" 2 "--resume" run exp.yaml --out whole
 try "the resolved file runs" 0 "top-1" run whole/config.yaml --out again
