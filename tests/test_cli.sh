@@ -163,7 +163,7 @@ fi
 
 # tables: resolved and listed, collected without running anything
 for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing"; done
-try 0 'Ti_16-i21k-300ep-lr_0.001-aug_none' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing"
+try 0 'missing for 6: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://storage.googleapis.com/' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing"
 try 0 'jetcl data fetch flowers' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing"
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
 try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' \

@@ -22,6 +22,21 @@ static void needs_add(struct needs *s, const char *what, const char *where)
     s->list[i].runs++;
 }
 
+/* "a/b/../c" as "a/c": experiments name the same file along different ways. */
+static const char *needs_plain(arena *a, const char *path)
+{
+    char *out = arena_printf(a, "%s", path);
+    for (char *up; (up = strstr(out, "/../"));) {
+        char *from = up;
+        while (from > out && from[-1] != '/')
+            from--;
+        if (from == up || !strncmp(from, "../", 3))           // nothing before it to leave out
+            break;
+        memmove(from, up + 4, strlen(up + 4) + 1);
+    }
+    return out;
+}
+
 static const char *needs_where(const char *path)
 {
     for (int i = 0; i < countof(published); i++)
@@ -37,7 +52,7 @@ static void needs_checkpoint(struct needs *s, const struct table *t, const struc
     for (int i = 0; i < r->n_uses; i++)
         made |= strstr(path, t->runs[r->uses[i]].dir) != NULL;
     if (!made)
-        needs_add(s, path, needs_where(path));
+        needs_add(s, needs_plain(s->a, path), needs_where(path));
 }
 
 static void needs_data(struct needs *s, const struct table_run *r)
