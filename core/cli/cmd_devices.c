@@ -16,10 +16,16 @@ static int mark_chosen(struct cli *c, const char *setting, const struct dev_info
     char *save = NULL, *list = arena_printf(c->arena, "%s", setting);
     for (char *spec = strtok_r(list, ",", &save); spec; spec = strtok_r(NULL, ",", &save)) {
         struct dev_info d;
-        if (dev_find(spec, &d))
-            return -1;
-        for (int i = 0; i < n; i++)
-            chosen[i] |= !strcmp(all[i].spec, d.spec);
+        const char *name;
+        int of = text_ends(spec, ":*") ? dev_of_rank(c->arena, spec, 0, &name) : 1;
+        for (int r = 0; r < of; r++) {
+            if (of > 1)
+                dev_of_rank(c->arena, spec, r, &name);
+            if (dev_find(text_ends(spec, ":*") ? name : spec, &d))
+                return -1;
+            for (int i = 0; i < n; i++)
+                chosen[i] |= !strcmp(all[i].spec, d.spec);
+        }
     }
     return 0;
 }
@@ -139,6 +145,25 @@ static int devices_check(struct cli *c, const char *setting)
     return failed ? fail(FAULT_NUMBERS, "%s: %s", of, failed) : 0;
 }
 
+/* Which device each rank on this machine takes. */
+static int print_ranks(struct cli *c, const char *setting)
+{
+    const char *first;
+    i64 n = dev_of_rank(c->arena, setting, 0, &first);
+    if (*cli_value(c, "ranks") && cli_count(c, "ranks", 1, 4096, &n))
+        return -1;
+    for (int r = 0; r < n; r++) {
+        struct dev_info d;
+        const char *name;
+        int all = dev_of_rank(c->arena, setting, r, &name);
+        if (dev_find(name, &d))
+            return -1;
+        printf("rank %d   %-5s %s%s\n", r, d.spec, d.name,
+               d.gpu_kind && r >= all ? "   shared with another rank: slower than alone" : "");
+    }
+    return 0;
+}
+
 static int devices_run(struct cli *c)
 {
     struct spec s;
@@ -147,6 +172,8 @@ static int devices_run(struct cli *c)
         return -1;
     if (cli_given(c, "check"))
         return devices_check(c, s.device);
+    if (cli_given(c, "ranks"))
+        return print_ranks(c, s.device);
     int n = dev_list(c->arena, &all);
     bool *chosen = arena_array(c->arena, bool, n + 1);
     int rc = mark_chosen(c, s.device, all, n, chosen);       // a wrong setting is told after the list
@@ -166,6 +193,7 @@ static int devices_run(struct cli *c)
 
 static const struct cli_option options[] = {
     { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: something failed" },
+    { "ranks", "[N]", "which device each of N ranks on this machine takes; default: one each" },
     { 0 },
 };
 const struct command devices_cmd = {

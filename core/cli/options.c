@@ -24,7 +24,7 @@ const struct command *cli_find(const char *name)
 const struct shared_option cli_shared[] = {
     { 'd',
       { "device", "SPEC",
-        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:..." }, 0 },
+        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:...; several for run and train: a,b or gpu:*" }, 0 },
     { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "number of host threads" }, 0 },

@@ -58,7 +58,7 @@ static struct found *choose_by_name(arena *a, const char *spec, struct found *al
     if (nhits)
         fail(FAULT_DEVICE, "device '%s' matches more than one: %s", spec, listing(a, hits, nhits));
     else if (strchr(spec, ','))
-        fail(FAULT_DEVICE, "several devices at once ('%s') are not supported yet; devices: %s", spec,
+        fail(FAULT_DEVICE, "only run and train take several devices ('%s'); devices: %s", spec,
              listing(a, all, n));
     else
         fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));

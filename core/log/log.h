@@ -100,7 +100,8 @@ void report_tick(report *r, const struct report_tick *t);
 /* When the numbers of a step have been read: a line in metrics.jsonl and, without a terminal, a plain one.
  * mem in bytes. 0, or -1 + fail. */
 /* scale: of the loss, where it is scaled (fp16), else 0; skipped: steps that were, for an overflow. */
-struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm; u64 mem; f64 scale; i64 skipped; };
+struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm; u64 mem; f64 scale; i64 skipped;
+                     bool ranks; f64 comm; /* with several: per cent of the time spent waiting for them */ };
 int  report_step(report *r, const struct report_step *s);
 int  report_eval(report *r, const struct run_eval *e);
 /* {"event":"resume","step":...}. */

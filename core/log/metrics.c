@@ -167,6 +167,8 @@ int report_step(report *r, const struct report_step *s)
     }
     json_object_set_new(j, "img_s", json_number(p.img_s));
     json_object_set_new(j, "data_s", json_number(p.data_s));
+    if (s->ranks)
+        json_object_set_new(j, "comm", json_number(s->comm));
     json_object_set_new(j, "mem", json_integer((json_int_t)(s->mem >> 20)));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     speed_say(&r->speed);

@@ -15,6 +15,7 @@ struct loop {
     i64              per_epoch, done;             /* steps: of an epoch, in this process */
     f64              saved;                       /* clock_now() of the last save */
     bool             stop;                        /* some rank was asked to */
+    f64              told, waited;                /* when the last numbers were reported, and dist_seconds() then */
 };
 
 static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
@@ -126,7 +127,11 @@ static int read_scale(struct loop *t, struct report_step *s)
 static int report_now(struct loop *t, f64 lr)
 {
     struct report_step s = { .epoch = (int)t->at.epoch + 1, .step = t->at.step, .lr = lr,
-                             .mem = dev_mem_peak(t->e->d) };
+                             .mem = dev_mem_peak(t->e->d), .ranks = dist_size() > 1 };
+    f64 now = clock_now(), waited = dist_seconds();
+    s.comm = t->told ? 100 * (waited - t->waited) / (now - t->told) : NAN;
+    t->told = now;
+    t->waited = waited;
     if (learner_read(&t->l, &s.loss, &s.grad_norm) || read_scale(t, &s) || (t->r && report_step(t->r, &s)))
         return -1;
     if (!isfinite(s.loss) || !isfinite(s.grad_norm))
