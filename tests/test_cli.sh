@@ -130,7 +130,7 @@ if "$jetcl" devices >/dev/null 2>&1; then
     done
     try 0 '"chosen": false' '' devices --device null --json
     try 4 '0:0' "no device 'abacus'; devices: 0:0" devices --device abacus
-    try 4 '' 'several devices at once' config --launches --device 0:0,0:0
+    try 4 '' 'several devices' config --launches --device 0:0,0:0
 else
     try 4 '' 'no OpenCL device' devices
 fi

@@ -53,14 +53,30 @@ static void nap(f64 seconds)
     nanosleep(&t, NULL);
 }
 
+/* Nothing is saved any more, and nobody should find the run's folder in use: the launcher's SIGTERM ends us, and where
+ * it has lost touch with us, an alarm. */
+static void end_at_signals(void)
+{
+    static const int signals[] = { SIGTERM, SIGINT, SIGALRM };
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < countof(signals); i++) {
+        signal(signals[i], SIG_DFL);
+        sigaddset(&set, signals[i]);
+    }
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    alarm(5);
+}
+
 /* Rank 0 tells at once; others only if nobody before them did. */
 static _Noreturn void end_job(int lost, const char *what, int code)
 {
     int before = 0;
     for (int r = 0; r < job.rank; r++)
         before += r != lost && !is_gone(r);
-    nap(1.0 * before);
+    nap(3.0 * before);                            // what MPI needs to end the others
     say_error("jetcl: %s %s", lost < 0 ? dist_name(job.rank) : dist_name(lost), what);
+    end_at_signals();
     dist_mpi->abort(code);
     _Exit(code);
 }

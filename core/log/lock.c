@@ -35,7 +35,8 @@ struct lock {
 
 /* ---- who ----------------------------------------------------------------------------------------------- */
 
-/* When process pid began, in ticks since the machine's start; 0: there is none. */
+/* When process pid began, in ticks since the machine's start; 0: there is none, or it has ended and its parent has
+ * not asked yet. */
 static unsigned long long lock_started(long pid)
 {
     char path[64], text[1024];
@@ -47,10 +48,12 @@ static unsigned long long lock_started(long pid)
         fclose(f);
     text[n] = 0;
     char *end = strrchr(text, ')');                        // a program's name may hold anything
+    char state = 0;
     if (!end
         || sscanf(end + 1,
-                  " %*c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &start)
-               != 1)
+                  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &start)
+               != 2
+        || state == 'Z')
         return 0;
     return start;
 }
