@@ -52,6 +52,8 @@ grep -q '1.01f' bad/cpu/attention.cl; ok $? "a fault is planted"
 out=$(JETCL_CL=bad "$jetcl" compare exp.yaml --device cpu,cpu@plain --steps 2 2>&1); code=$?
 [ $code = 5 ] && has "$out" "differs from step 1 on, first in blocks.1.attn.qkv: gradient"
 ok $? "and named by its layer" "exit $code: $out"
+has "$out" "cpu is off: " && has "$out" "attention.cl attention_grad" && has "$out" "cpu@plain agrees"
+ok $? "and by device and kernel" "$out"
 
 # The same kernel is found by the self-test, and before a training.
 try "a sound device passes" 0 "passed" devices --check --device cpu

@@ -164,6 +164,7 @@ static void test_events(void **state)
     report_close(r);
     static const struct { i64 step; const char *tag; f32 value; } want[] = {
         { 300, "train/loss", 2.5f }, { 300, "train/lr", 1e-3f }, { 300, "train/grad_norm", .75f },
+        { 300, "train/mem", 1024 },
         { 1LL << 40, "eval/loss", 1.25f }, { 1LL << 40, "eval/top1", 50 }, { 1LL << 40, "eval/top5", 90 } };
     struct event e[16];
     assert_int_equal(read_events(event_file("board/tb"), e, 16), 1 + countof(want));

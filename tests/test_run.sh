@@ -37,6 +37,9 @@ for f in config.yaml env.json metrics.jsonl log.txt result.json \
 done
 [ "$(ls whole/ckpt | grep -c "epoch_.*safetensors")" = 1 ]; ok $? "one epoch file stays"
 [ whole/ckpt/epoch_*.safetensors -ef whole/ckpt/last.safetensors ]; ok $? "and is the last save under another name"
+[ "$(grep -c '"split"' whole/metrics.jsonl)" = "$(tail -n +2 whole/metrics.csv | wc -l)" ] &&
+    awk -F, 'NF != 15 { exit 1 }' whole/metrics.csv
+ok $? "metrics.csv has a row for each line" "$(head -3 whole/metrics.csv)"
 try "a folder in use is refused" 2 "--resume" run exp.yaml --out whole
 try "the resolved file runs" 0 "top-1" run whole/config.yaml --out again
 cmp -s whole/ckpt/last.safetensors again/ckpt/last.safetensors; ok $? "and repeats the run bit for bit"

@@ -1,7 +1,7 @@
 /* cmd_compare.c: one experiment on several devices, or with other settings, number by number. */
 #include "cli/cli.h"
 #include "log/log.h"
-#include "study/compare.h"
+#include "study/selftest.h"
 #include <stdlib.h>
 
 enum { MOST_DEVICES = 8, MOST_VALUES = 1 << 22, FILE_VALUES = 1 << 14 };
@@ -11,6 +11,7 @@ struct comparing {
     i64 steps;
     f64 tolerance;
     struct record *r[MOST_DEVICES + 1];
+    struct spec *s[MOST_DEVICES + 1];             /* what was run; none of records from files */
     int n;
 };
 
@@ -19,7 +20,7 @@ static int compare_record(struct comparing *x, const char *device, const char *l
                           int n_over)
 {
     struct cli *c = x->c;
-    struct spec s;
+    struct spec s = { 0 };
     struct spec_set *sets = arena_array(c->arena, struct spec_set, c->n_sets + n_over + 1);
     char *settings = "";
     memcpy(sets, c->sets, sizeof *sets * (size_t)c->n_sets);
@@ -38,7 +39,27 @@ static int compare_record(struct comparing *x, const char *device, const char *l
     struct record *r = arena_one(c->arena, struct record);
     if (record_make(r, c->arena, &s, &o))
         return fail_in("%s", label);
+    if (!s.model.classes)
+        s.model.classes = 10;
+    x->s[x->n] = arena_one(c->arena, struct spec);
+    *x->s[x->n] = s;
     x->r[x->n++] = r;
+    return 0;
+}
+
+/* Which of the two is off, and by which kernel: each against the plain kernels of its device and loops on the host. */
+static int compare_blame(struct comparing *x, int other)
+{
+    const int both[] = { 0, other };
+    for (int i = 0; i < 2; i++) {
+        struct selftest t;
+        const struct record *r = x->r[both[i]];
+        const struct spec *s = x->s[both[i]];
+        if (selftest_run(&t, x->c->arena, s->device, s))
+            return -1;
+        FILE *f = x->c->json ? stderr : stdout;
+        fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with the plain kernels and float64 loops\n", r->label, t.failed);
+    }
     return 0;
 }
 
@@ -119,6 +140,10 @@ static int compare_tell(struct comparing *x)
         which = !all[i - 1].agree && apart == 1 ? i - 1 : which;
         if (!x->c->json)
             compare_print(stdout, &all[i - 1]);
+        const struct compared *first = all[i - 1].first;
+        if (x->s[0] && first && (first->a->kind == RECORD_FORWARD || first->a->kind == RECORD_GRADIENT)
+            && compare_blame(x, i))
+            return -1;
     }
     if (x->c->json && compare_json(stdout, (const struct record *const *)x->r, x->n, all, x->n - 1))
         return -1;

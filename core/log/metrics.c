@@ -14,7 +14,7 @@ struct report {
     char          paths[8][4200];                          /* of report_path, in turn: nothing grows with a run */
     int           n_paths;
     struct inputs *inputs;
-    FILE         *metrics;
+    FILE         *metrics, *csv;
     tensorboard  *board;
     u64           hash;
     f64           started;                                 /* clock_now() */
@@ -43,9 +43,42 @@ static json_t *stamped(const char *split, int epoch, i64 step)
                      (json_int_t)step);
 }
 
+/* The same line for spreadsheets: a column for each number, empty where a line has none. */
+static const char *const csv_columns[] = { "t", "split", "epoch", "step", "loss", "lr", "grad_norm", "img_s", "data_s",
+                                           "mem", "top1", "top5", "n", "s", "run_s" };
+
+static void write_csv(report *r, const json_t *j)
+{
+    for (int i = 0; i < countof(csv_columns) && json_object_get(j, "split"); i++) {
+        const json_t *v = json_object_get(j, csv_columns[i]);
+        fputs(i ? "," : "", r->csv);
+        if (json_is_string(v))
+            fputs(json_string_value(v), r->csv);
+        else if (json_is_integer(v))
+            fprintf(r->csv, "%lld", (long long)json_integer_value(v));
+        else if (json_is_real(v))
+            fprintf(r->csv, "%.7g", json_real_value(v));
+        fputs(i == countof(csv_columns) - 1 ? "\n" : "", r->csv);
+    }
+}
+
+static int open_csv(report *r, bool continued)
+{
+    const char *path = report_path(r, "metrics.csv");
+    bool fresh = !continued || !file_exists(path);
+    if (!fresh && repair_lines(path))
+        return -1;
+    if (!(r->csv = fopen(path, fresh ? "w" : "a")))
+        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+    for (int i = 0; i < countof(csv_columns) && fresh; i++)
+        fprintf(r->csv, "%s%s", csv_columns[i], i == countof(csv_columns) - 1 ? "\n" : ",");
+    return 0;
+}
+
 /* Takes over j. */
 static int write_line(report *r, json_t *j)
 {
+    write_csv(r, j);
     char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));     // as result.json has them
     json_decref(j);
     check(text, "a metrics line that is not valid JSON");
@@ -56,7 +89,7 @@ static int write_line(report *r, json_t *j)
                     "not seen",
                     r->dir);
     }
-    bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics);
+    bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics) || fflush(r->csv);
     free(text);
     if (bad)
         fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.jsonl"), strerror(errno));
@@ -86,6 +119,8 @@ static int open_files(report *r, const struct spec *s, bool resumed)
     r->metrics = fopen(metrics, continued ? "a" : "w");
     if (!r->metrics)
         return fail(FAULT_RUN, "%s: cannot write: %s", metrics, strerror(errno));
+    if (open_csv(r, continued))
+        return -1;
     if (s->log.tensorboard && !(r->board = tensorboard_open(r->arena, report_path(r, "tb"))))
         return -1;
     return say_log(SAY_RUN_LOG, report_path(r, "log.txt"));
@@ -134,6 +169,8 @@ void report_close(report *r)
     progress_done();
     if (r->metrics)
         fclose(r->metrics);
+    if (r->csv)
+        fclose(r->csv);
     tensorboard_close(r->board);
     env_close(r->inputs);
     folder_release(&r->own);
@@ -177,7 +214,9 @@ int report_step(report *r, const struct report_step *s)
     if (s->scale > 0 && to_board(r, "train", s->step, "scale", s->scale))
         return -1;
     return to_board(r, "train", s->step, "lr", s->lr) ||
-           to_board(r, "train", s->step, "grad_norm", s->grad_norm) ? -1 : 0;
+           to_board(r, "train", s->step, "grad_norm", s->grad_norm) ||
+           (p.img_s > 0 && to_board(r, "train", s->step, "img_s", p.img_s)) ||
+           to_board(r, "train", s->step, "mem", (f64)(s->mem >> 20)) ? -1 : 0;
 }
 
 static const struct run_eval *best_eval(const report *r)
