@@ -56,9 +56,16 @@ FORCE:
 demo: $(B)/jetcl                             ## the whole pipeline, in a minute or two on two cores
 	$(B)/jetcl table experiments/tables/demo.yaml $(DEMO_OPTIONS)
 
-test: $(B)/jetcl $(TESTS)                    ## unit tests and the program as a user runs it; T=ops runs test_ops only
+test: $(B)/jetcl $(TESTS) $(B)/faults.so                    ## unit tests and the program as a user runs it; T=ops runs test_ops only
 	@sh tests/run.sh $(B) $(T)
-tests: $(TESTS)
+tests: $(TESTS) $(B)/faults.so
+$(B)/faults.so: tests/faults.c
+	@mkdir -p $(@D)
+	$(CC) $(WARN) -O1 -shared -fPIC -o $@ $< -ldl
+
+TORTURE ?= 25
+torture: $(B)/jetcl $(B)/faults.so           ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
+	@python3 -B tests/torture.py --build $(B) --rounds $(TORTURE) --seed $(SEED)
 
 check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/tests/test_init   ## data races and bounds of every kernel, under oclgrind
 	@sh tests/run.sh $(B) races
@@ -162,5 +169,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

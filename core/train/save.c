@@ -56,9 +56,10 @@ static int save_as(saver *v, ckpt *c, arena *a, const char *kind)
 {
     const char *last = arena_printf(a, "%s/last.%s", v->dir, kind);
     const char *path = arena_printf(a, "%s/epoch_%04lld.%s", v->dir, (long long)v->epoch, kind);
-    if (unlink(path) && errno != ENOENT)
-        return fail(FAULT_RUN, "%s: cannot replace: %s", path, strerror(errno));
-    if (!link(last, path))
+    const char *fresh = arena_printf(a, "%s.%ld.tmp", path, (long)getpid());
+    bool done = !link(last, fresh) && !rename(fresh, path);
+    unlink(fresh);                                // also where both were names of one file: then rename leaves it
+    if (done)
         return 0;
     return c ? ckpt_save(c, path) : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
 }

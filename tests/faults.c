@@ -1,0 +1,132 @@
+/* faults.c: a library to be preloaded that lets the n-th call of one function fail, or come late:
+ *
+ *     LD_PRELOAD=build/faults.so FAULT=write:7:ENOSPC FAULT_LOG=x jetcl run ...
+ *     FAULT=fsync:2:delay        half a second late
+ *     FAULT=clEnqueue:100:fail   calls of every function whose name begins so are counted together
+ *
+ * Only calls that concern the program's own folder count (FAULT_BELOW=DIR: of files below it), so that the number does
+ * not depend on what libraries do at their start. FAULT_COUNT=FILE: how many there were, for the next rounds.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+static atomic_long calls;
+static long        nth;
+static int         error;                         /* errno; 0: none */
+static bool        delays;
+static char        which[32], below[4096];
+
+static void __attribute__((constructor)) faults_begin(void)
+{
+    static const struct { const char *name; int error; } errors[] = {
+        { "ENOSPC", ENOSPC }, { "EIO", EIO }, { "EDQUOT", EDQUOT }, { "EROFS", EROFS }, { "ENOMEM", ENOMEM },
+        { "EACCES", EACCES }, { "EMFILE", EMFILE }, { "fail", EIO } };
+    char how[32] = "";
+    const char *fault = getenv("FAULT"), *dir = getenv("FAULT_BELOW");
+    if (dir)
+        snprintf(below, sizeof below, "%s", dir);
+    if (!fault || sscanf(fault, "%31[^:]:%ld:%31s", which, &nth, how) != 3)
+        return;
+    delays = !strcmp(how, "delay");
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (!strcmp(how, errors[i].name))
+            error = errors[i].error;
+}
+
+static void __attribute__((destructor)) faults_end(void)
+{
+    const char *path = getenv("FAULT_COUNT");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (f)
+        fprintf(f, "%ld\n", (long)calls), fclose(f);
+}
+
+/* Is this the call? true: it must fail with `error`. */
+static bool strikes(const char *name)
+{
+    if (!which[0] || strncmp(name, which, strlen(which)) || atomic_fetch_add(&calls, 1) + 1 != nth)
+        return false;
+    if (delays)
+        nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
+    else
+        errno = error;
+    return !delays;
+}
+
+static bool concerns(int fd)
+{
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof path - 1);
+    path[n > 0 ? n : 0] = 0;
+    return !strncmp(path, below, strlen(below));
+}
+
+static bool concerns_path(const char *path) { return path[0] != '/' || !strncmp(path, below, strlen(below)); }
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+int open(const char *path, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    return concerns_path(path) && strikes("open") ? -1 : NEXT(open)(path, flags, mode);
+}
+
+FILE *fopen(const char *path, const char *mode)
+{
+    return concerns_path(path) && strikes("open") ? NULL : NEXT(fopen)(path, mode);
+}
+
+/* stdio's own writes do not come by write(): the functions above them fail instead. */
+size_t fwrite(const void *p, size_t size, size_t n, FILE *f)
+{
+    return fileno(f) > 2 && concerns(fileno(f)) && strikes("write") ? 0 : NEXT(fwrite)(p, size, n, f);
+}
+
+int fflush(FILE *f)
+{
+    return f && fileno(f) > 2 && concerns(fileno(f)) && strikes("write") ? EOF : NEXT(fflush)(f);
+}
+
+ssize_t write(int fd, const void *p, size_t n)
+{
+    return fd > 2 && concerns(fd) && strikes("write") ? -1 : NEXT(write)(fd, p, n);
+}
+
+int fsync(int fd)                             { return concerns(fd) && strikes("fsync") ? -1 : NEXT(fsync)(fd); }
+int close(int fd)                             { return concerns(fd) && strikes("close") ? (NEXT(close)(fd), errno = error, -1) : NEXT(close)(fd); }
+int rename(const char *from, const char *to)  { return concerns_path(to) && strikes("rename") ? -1 : NEXT(rename)(from, to); }
+int link(const char *from, const char *to)    { return concerns_path(to) && strikes("link") ? -1 : NEXT(link)(from, to); }
+int unlink(const char *path)                  { return concerns_path(path) && strikes("unlink") ? -1 : NEXT(unlink)(path); }
+
+void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
+{
+    return fd >= 0 && concerns(fd) && strikes("mmap") ? MAP_FAILED : NEXT(mmap)(at, n, prot, flags, fd, from);
+}
+
+/* OpenCL: handles are pointers, sizes size_t; the error is CL_OUT_OF_RESOURCES (-5). */
+#define CL(name, params, args) \
+    int name params { int (*next) params = (int (*) params)dlsym(RTLD_NEXT, #name); \
+                      return strikes(#name) ? -5 : next args; }
+typedef void *h;
+CL(clEnqueueNDRangeKernel, (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e), (q, k, d, o, g, l, n, w, e))
+CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueWriteBuffer, (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e), (q, a, b, o, p, c, n, w, e))
+CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e), (q, b, p, ps, o, c, n, w, e))
+CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u), (p, n, d, o, f, u))
+CL(clFinish, (h q), (q))
