@@ -100,29 +100,7 @@ static int record_nudge(params *p)
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
 
-static f32 record_half(u16 h, enum dtype type)
-{
-    union { u32 u; f32 f; } v = { (u32)h << 16 };
-    if (type == BF16)
-        return v.f;
-    f64 m = h & 0x3ff, x;
-    int e = h >> 10 & 31;
-    x = e == 31 ? (m ? NAN : INFINITY) : e ? ldexp(1024 + m, e - 25) : ldexp(m, -24);
-    return (f32)(h >> 15 ? -x : x);
-}
-
-int record_read(const node *n, f32 *v)
-{
-    if (n->type == F32)
-        return node_read(n, v);
-    arena *a = arena_open("values");
-    u16 *half = arena_array(a, u16, MAX(8, n->home.bytes / 2));
-    int rc = node_read(n, half);
-    for (i64 i = 0; i < node_count(n) && !rc; i++)
-        v[i] = record_half(half[i], n->type);
-    arena_close(a);
-    return rc;
-}
+int record_read(const node *n, f32 *v) { return node_read(n, v); }
 
 /* ---- the first step, kept in parts ----------------------------------------------------------------------- */
 
