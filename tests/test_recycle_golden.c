@@ -391,7 +391,7 @@ static const char *saved(ckpt *c, const char *name)
 /* Both golden batches (4 and 3 images); only >= 0: that batch alone. */
 static struct statistics measured(dev *d, const char *teacher, const char *options, int only)
 {
-    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, batch: 4, %s}",
+    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, image: 32, batch: 4, %s}",
                                          teacher, options));
     struct predecessor p;
     struct measuring m;
