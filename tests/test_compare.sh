@@ -69,3 +69,6 @@ out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out ru
 has "$out" "checking the kernels" && [ -n "$(ls cache/checks)" ]; ok $? "a sound one is noted" "$out"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run2 -v 2>&1)
 has "$out" "checking the kernels" && ok 1 "and not checked again" "$out" || ok 0 "and not checked again"
+
+# Values in half types come as what they are.
+try "another precision" 0 "no difference beyond rounding" compare exp.yaml --device cpu --set-b train.precision=bf16 --steps 2

@@ -52,8 +52,6 @@ struct record_options {
 /* Runs s (device, precision and so on as it says): the first step in parts, then all of them. Everything lies in a.
  * 0, or -1 + fail. */
 int  record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o);
-/* n's values after a run, whatever type they have. 0 or -1. */
-int  record_read(const node *n, f32 *v);
 /* Roundings of one element of n beyond its operands': a product's or a sum's length, a row's where it is normalised. */
 f64  record_roundings(const node *n);
 struct record_tensor *record_find(const struct record *r, const char *name);

@@ -78,7 +78,7 @@ static f64 *step_values(arena *a, const node *n, void **raw)
     f64 *v = arena_array(a, f64, MAX(1, count));
     f32 *w = arena_array(a, f32, MAX(1, count));
     *raw = arena_bytes(a, MAX(16, (size_t)n->home.bytes), 16);
-    if (mem_read(n->g->d, n->home, *raw) || record_read(n, w))
+    if (mem_read(n->g->d, n->home, *raw) || node_read(n, w))
         return NULL;
     for (i64 i = 0; i < count; i++)
         v[i] = w[i];

@@ -98,10 +98,6 @@ static int record_nudge(params *p)
     return rc;
 }
 
-/* ---- values ---------------------------------------------------------------------------------------------- */
-
-int record_read(const node *n, f32 *v) { return node_read(n, v); }
-
 /* ---- the first step, kept in parts ----------------------------------------------------------------------- */
 
 f64 record_roundings(const node *n)
@@ -179,7 +175,7 @@ static int first_keep(struct making *m, struct first *f)
         if (!n)
             continue;
         f32 *v = arena_array(f->g->a, f32, node_count(n));
-        if (record_read(n, v))
+        if (node_read(n, v))
             return -1;
         record_value(m, arena_printf(m->a, "forward/%s", f->m.taps[i].name), RECORD_FORWARD, 1, v, node_count(n),
                      bound[n->id]);
