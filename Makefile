@@ -61,7 +61,7 @@ test: $(B)/jetcl $(TESTS) $(B)/faults.so                    ## unit tests and th
 tests: $(TESTS) $(B)/faults.so
 $(B)/faults.so: tests/faults.c
 	@mkdir -p $(@D)
-	$(CC) $(WARN) -O1 -shared -fPIC -o $@ $< -ldl
+	$(call do,CC,$(CC) $(WARN) -O1 -shared -fPIC -o $@ $< -ldl,$<)
 
 TORTURE ?= 25
 torture: $(B)/jetcl $(B)/faults.so           ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
