@@ -199,6 +199,67 @@ static void configs_are_checked(void **state)
     }
 }
 
+/* What a hub's folder says besides: its normalisation, an activation left out as usual, classes called alike. */
+static void config_says(const char *config, const char *preprocessor, const char *meta, const char *want)
+{
+    const char *d = folder("hub");
+    put_vit(d);
+    put(d, "config.json", config);
+    if (*preprocessor)
+        put(d, "preprocessor_config.json", preprocessor);
+    ckpt *c = ckpt_open_model(d, false);
+    if (!c)
+        fail_msg("%s: %s", config, fail_message());
+    const char *got = ckpt_meta(c, meta);
+    if (want ? !got || strcmp(got, want) : got != NULL)
+        fail_msg("%s %s: %s is %s, not %s", config, preprocessor, meta, got, want);
+    ckpt_close(c);
+}
+
+static void hubs_say_more(void **state)
+{
+    (void)state;
+    static const char half[] = "{\"image_mean\": [0.5, 0.5, 0.5], \"image_std\": [0.5, 0.25, 1]}";
+    config_says("{}", half, "mean", "127.5 127.5 127.5");
+    config_says("{}", half, "std", "127.5 63.75 255");
+    config_says("{}", "{\"image_mean\": [0.5, 0.5]}", "mean", NULL);
+    config_says("{}", "", "mean", NULL);
+    config_says("{\"pretrained_cfg\": {\"mean\": [0, 0.2, 1]}}", half, "mean", "0 51 255");
+    config_says("{\"model_type\": \"clip\", \"vision_config\": {}}", "", "act", "quick_gelu");
+    config_says("{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", "", "act", NULL);
+    config_says("{\"model_type\": \"vit\"}", "", "act", NULL);
+    config_says("{\"id2label\": {\"0\": \"crane\", \"1\": \"crane\"}}", "", "classes",
+                "[\"crane (0)\",\"crane (1)\"]");
+}
+
+/* ImageNet's classes as hubs write them, with two cranes, are ours; in another order they are somebody's own. */
+static int imagenet_classes(arena *a, bool turned, const char *const **got)
+{
+    const char *const *ours = imagenet_names(a, false), *list = "[";
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < 1000; i++) {
+        const char *name = ours[turned ? 999 - i : i];
+        list = arena_printf(a, "%s\"%.*s\"%s", list, (int)strcspn(name, "("), name, i < 999 ? "," : "]");
+    }
+    ckpt_set_meta(c, "classes", list);
+    int n = model_classes(c, a, got);
+    ckpt_close(c);
+    return n;
+}
+
+static void imagenet_is_recognised(void **state)
+{
+    (void)state;
+    arena *a = arena_open("test");
+    const char *const *got;
+    assert_int_equal(imagenet_classes(a, false, &got), 1000);
+    assert_string_equal(got[134], "crane (bird)");
+    assert_string_equal(got[517], "crane (machine)");
+    assert_int_equal(imagenet_classes(a, true, &got), -1);
+    assert_non_null(strstr(fail_message(), "two of its classes"));
+    arena_close(a);
+}
+
 static int clean(void **state)
 {
     char command[5000];
@@ -213,7 +274,8 @@ int main(void)
         cmocka_unit_test(shards_are_joined),
         cmocka_unit_test(hostile_indexes_are_refused),
         cmocka_unit_test(folders_are_searched),
-        cmocka_unit_test(configs_are_checked),
+        cmocka_unit_test(configs_are_checked), cmocka_unit_test(hubs_say_more),
+        cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
 }

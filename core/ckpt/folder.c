@@ -153,6 +153,25 @@ static void folder_note_number(ckpt *c, const json_t *config, const char *keys, 
     }
 }
 
+/* WordNet has two cranes: names that stand twice get their class's number. */
+static json_t *folder_tell_apart(const json_t *names)
+{
+    json_t *times = json_object(), *out = json_array();
+    size_t i;
+    const json_t *name;
+    json_array_foreach((json_t *)names, i, name) {
+        const char *text = json_string_value(name);
+        json_object_set_new(times, text, json_integer(1 + json_integer_value(json_object_get(times, text))));
+    }
+    json_array_foreach((json_t *)names, i, name) {
+        const char *text = json_string_value(name);
+        bool alone = json_integer_value(json_object_get(times, text)) == 1;
+        json_array_append_new(out, alone ? json_string(text) : json_sprintf("%s (%zu)", text, i));
+    }
+    json_decref(times);
+    return out;
+}
+
 static void folder_note_classes(ckpt *c, const json_t *config)
 {
     const json_t *names = json_object_get(config, "id2label");
@@ -166,11 +185,52 @@ static void folder_note_classes(ckpt *c, const json_t *config)
         named = name && strncmp(name, "LABEL_", 6);
         json_array_append_new(list, json_string(name ? name : ""));
     }
-    char *text = named ? json_dumps(list, JSON_COMPACT) : NULL;
+    json_t *apart = folder_tell_apart(list);
+    char *text = named ? json_dumps(apart, JSON_COMPACT) : NULL;
     if (text)
         ckpt_set_meta(c, "classes", text);
     free(text);
+    json_decref(apart);
     json_decref(list);
+}
+
+/* Three fractions of 1 of this key, in 1/255 into the metadata, unless it has them. */
+static void folder_note_pixels(ckpt *c, const json_t *config, const char *key, const char *meta)
+{
+    const json_t *list = json_object_get(config, key);
+    f64 v[3];
+    char text[100];
+    for (size_t i = 0; i < 3; i++)
+        if (!json_is_number(json_array_get(list, i)))
+            return;
+        else
+            v[i] = 255 * json_number_value(json_array_get(list, i));
+    snprintf(text, sizeof text, "%.9g %.9g %.9g", v[0], v[1], v[2]);
+    if (json_array_size(list) == 3 && !ckpt_meta(c, meta))
+        ckpt_set_meta(c, meta, text);
+}
+
+/* How its images were normalised. */
+static int folder_read_preprocessor(ckpt *c, const char *path)
+{
+    if (!file_exists(path))
+        return 0;
+    json_t *root = folder_json(c->mem, path, MAX_CONFIG);
+    if (!root)
+        return -1;
+    folder_note_pixels(c, root, "image_mean", "mean");
+    folder_note_pixels(c, root, "image_std", "std");
+    json_decref(root);
+    return 0;
+}
+
+/* What Hugging Face's classes compute when the file does not say: it leaves out what is their default. */
+static const char *folder_usual_act(const char *family)
+{
+    return !family                          ? NULL
+           : text_starts(family, "clip")    ? "quick_gelu"
+           : text_starts(family, "siglip")  ? "gelu_pytorch_tanh"
+                                            : NULL;
 }
 
 /* What no tensor says; and what tensors say too, for arch.c to compare. */
@@ -190,15 +250,19 @@ static int folder_read_config(ckpt *c, const char *path)
     folder_note_number(c, config, "num_hidden_layers\0", "config.num_hidden_layers");
     folder_note_number(c, config, "patch_size\0", "config.patch_size");
     folder_note_number(c, config, "image_size\0", "config.image_size");
+    const char *family = json_string_value(json_object_get(config, "model_type"));
+    family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));
+    act = act ? act : folder_usual_act(family);
     if (act && !strcmp(act, "quick_gelu"))
         ckpt_set_meta(c, "act", act);
     else if (act && strcmp(act, "gelu"))
         ckpt_set_meta(c, "config.hidden_act", act);
-    const char *family = json_string_value(json_object_get(config, "model_type"));
     if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
         ckpt_set_meta(c, "norm_eps", "1e-06");
     folder_note_classes(c, root);
+    folder_note_pixels(c, json_object_get(root, "pretrained_cfg"), "mean", "mean");
+    folder_note_pixels(c, json_object_get(root, "pretrained_cfg"), "std", "std");
     json_decref(root);
     return 0;
 }
@@ -263,7 +327,8 @@ static ckpt *folder_open_dir(const char *dir, arena *a)
         if (!file_exists(path))
             continue;
         ckpt *c = text_ends(path, ".json") ? folder_open_index(path) : ckpt_open_file(path);
-        if (c && folder_read_config(c, arena_printf(a, "%s/config.json", dir))) {
+        if (c && (folder_read_config(c, arena_printf(a, "%s/config.json", dir))
+                  || folder_read_preprocessor(c, arena_printf(a, "%s/preprocessor_config.json", dir)))) {
             ckpt_close(c);
             return NULL;
         }

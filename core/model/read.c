@@ -103,6 +103,20 @@ static int check_names(const ckpt *c, const char *const *names, int n)
     return 0;
 }
 
+/* ImageNet's thousand as others write them, "tench, Tinca tinca" for tench: ours then, which go by WordNet number
+ * as well. */
+static bool is_imagenet(arena *a, const char *const *names, int n)
+{
+    const char *const *ours = n == 1000 ? imagenet_names(a, false) : NULL;
+    int same = 0;
+    for (int i = 0; ours && i < n; i++) {
+        size_t len = strcspn(ours[i], ",(");
+        len -= len && ours[i][len - 1] == ' ';
+        same += !strncmp(names[i], ours[i], len) && strchr(", (", names[i][len]);
+    }
+    return same >= 900;                              // releases differ in a word here and there
+}
+
 int model_classes(const ckpt *c, arena *a, const char *const **names)
 {
     const char *text = ckpt_meta(c, "classes");
@@ -122,6 +136,6 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     json_decref(list);
     if (!n || (head && head != n))
         return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
-    *names = out;
-    return check_names(c, out, n) ? -1 : n;
+    *names = is_imagenet(a, out, n) ? imagenet_names(a, false) : out;
+    return check_names(c, *names, n) ? -1 : n;
 }
