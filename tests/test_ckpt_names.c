@@ -165,7 +165,7 @@ static void position_grids_need_not_be_square(void **state)
         { "2 3", 7, 3, 2, 7, true, true }, { "2 3", 7, 2, 3, 7, true, false },
         { "2 3", 6, 3, 3, 10, true, true },
         { NULL, 8, 3, 3, 10, true, true }, { "99999999 9", 7, 3, 3, 10, true, true },
-        { NULL, 5, 3, 4, 10, false, false },
+        { NULL, 5, 3, 4, 10, false, false }, { "1 1", 17, 3, 3, 10, true, true }, { "1 1", 15, 3, 3, 10, false, false },
     };
     for (int i = 0; i < countof(row); i++) {
         ckpt *c = ckpt_new();

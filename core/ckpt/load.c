@@ -54,14 +54,17 @@ static bool said_grid(const struct loading *l, int grid[2])
     return says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0;
 }
 
-/* The file's grid: as its metadata says, else a square after as few other tokens as possible, ours first. */
+/* The file's grid: as its metadata says, if that leaves as few other tokens as there can be; else a square
+ * after as few as possible, ours first. */
 static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *prefix)
 {
-    if (said_grid(l, grid) && (i64)grid[0] * grid[1] <= tokens) {
-        *prefix = (int)(tokens - (i64)grid[0] * grid[1]);
+    enum { MOST_OTHERS = 5 };
+    i64 others = said_grid(l, grid) ? tokens - (i64)grid[0] * grid[1] : -1;
+    if (others >= 0 && others <= MAX(MOST_OTHERS, l->o->prefix)) {
+        *prefix = (int)others;
         return true;
     }
-    for (int i = -1; i < 6; i++) {
+    for (int i = -1; i <= MOST_OTHERS; i++) {
         *prefix = i < 0 ? l->o->prefix : i;
         grid[0] = grid[1] = tokens > *prefix ? square(tokens - *prefix) : 0;
         if (grid[0])
