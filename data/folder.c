@@ -111,7 +111,7 @@ bool folder_left_behind(const char *name)
     return false;
 }
 
-enum sort { OTHER, HIDDEN, LEFT_BEHIND, FILE_ENTRY, FOLDER_ENTRY };
+enum sort { OTHER, HIDDEN, LEFT_BEHIND, DANGLING, FILE_ENTRY, FOLDER_ENTRY };
 
 static enum sort entry_sort(int folder, const struct dirent *e)
 {
@@ -122,10 +122,14 @@ static enum sort entry_sort(int folder, const struct dirent *e)
         return FILE_ENTRY;
     if (e->d_type == DT_DIR)
         return folder_left_behind(e->d_name) ? LEFT_BEHIND : FOLDER_ENTRY;
-    if ((e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) || fstatat(folder, e->d_name, &st, 0))
+    if (e->d_type != DT_LNK && e->d_type != DT_UNKNOWN)
         return OTHER;
+    if (fstatat(folder, e->d_name, &st, 0))
+        return DANGLING;
     return S_ISREG(st.st_mode) ? FILE_ENTRY : S_ISDIR(st.st_mode) ? FOLDER_ENTRY : OTHER;
 }
+
+static const char dangling[] = "links to nothing";
 
 static int walk_folder(struct walk *w, const char *path, int depth);
 
@@ -145,6 +149,9 @@ static int walk_entry(struct walk *w, DIR *dir, const struct dirent *e, const ch
         return 0;
     case LEFT_BEHIND:
         w->passed.folders++;
+        return 0;
+    case DANGLING:
+        pass_suffix(&w->passed, dangling, 1);
         return 0;
     default:
         return 0;
@@ -201,6 +208,8 @@ int set_folders_in(dataset *d, const char *path, struct names *out)
             names_add(d->a, out, slice_of(e->d_name));
         d->passed.hidden += s == HIDDEN;
         d->passed.folders += s == LEFT_BEHIND;
+        if (s == DANGLING)
+            pass_suffix(&d->passed, dangling, 1);
     }
     closedir(dir);
     names_sort(out);
