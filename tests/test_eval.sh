@@ -106,6 +106,14 @@ try 'heads that nothing tells' 3 '' '--set model.heads=N' eval plain.pth --data 
 try 'a plain file' 0 'top-1 100.00 %' 'does not name its 3 classes' eval plain.pth --data photos --set model.heads=2
 try 'its pooling is followed' 0 'top-1 100.00 %' - eval small.yaml plain.pth
 try 'another pooling is refused' 3 '' '--set model.pool=token' eval small.yaml plain.pth --set model.pool=avg
+try 'images that are not squares' 2 '' 'model.image is 16 x 32' predict small.yaml plain.pth photos/test \
+    --set 'model.image=[16, 32]'
+for text in '0 0 0' 'nan 1 1' '60 60' '-60 60 60'; do
+    "$jetcl" convert $last std.safetensors -q --meta "std=$text"
+    try "metadata of std $text" 3 '' 'three such numbers' predict std.safetensors photos/test
+done
+try "the token's norm is not the mean's" 3 '' '--set model.pool=token' \
+    eval small.yaml plain.pth --set model.pool=avg --set variant=paper
 try 'a plain file and too few classes' 3 '' 'name them in the order of its head' \
     eval plain.pth --data few --set model.heads=2
 try 'a plain file with names given' 0 'top-1 100.00 %' - \
@@ -151,6 +159,8 @@ printf 'II*\0' >odd/test/ape/a.tif; printf 'II*\0' >odd/test/cat/b.TIFF; mkdir o
 : >odd/test/bee/.hidden
 try 'what is passed over' 0 'on 12 images' '1 .tif' eval $last --data odd
 same 'and the rest of it' "$(grep -c '1 .tiff.*hidden.*thumbnails.*without a file: empty' err)" 1
+ln -s /nowhere/b.jpg odd/test/cat/b.jpg; ln -s /nowhere odd/test/emu
+try 'links to nothing' 0 'on 12 images' '2 links to nothing' eval $last --data odd
 printf 'no image' >odd/test/bee/x.jpg
 try 'a damaged image' 3 '"odd/test/cat/000.bmp"' '1 of 13 images could not be read' predict $last odd/test
 same 'the others have rows' "$(wc -l <out)" 13

@@ -44,11 +44,9 @@ static int store_param(void *arg, int i)
     return params_write(t->p, x, t->w[i].data);
 }
 
-static int load(params *p, const struct spec *s, ckpt *c, bool strict, arena *a, struct load_report *r)
+static int load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r)
 {
     struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c) };
-    struct load_options o = model_load_options(s);
-    o.strict = strict;
     o.store = store_param;
     o.arg = &t;
     for (size_t i = 0; i < p->n; i++)
@@ -75,7 +73,7 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     const char *first;
-    int rc = load(p, s, c, s->model.strict, a, &report), unset = rc ? 0 : count_unset(p, &first);
+    int rc = load(p, model_load_options(s), c, a, &report), unset = rc ? 0 : count_unset(p, &first);
     if (!rc)
         load_report_say(&report, path);
     if (unset)
@@ -151,7 +149,9 @@ int model_load_whole(params *p, const struct spec *s, ckpt *c)
 {
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
-    int rc = load(p, s, c, false, a, &report) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    struct load_options o = model_load_options(s);
+    o.strict = o.norm_to_fc_norm = false;            // a token's norm is a start for the mean's, not its value
+    int rc = load(p, o, c, a, &report) || check_whole(p, s, c, &report, a) ? -1 : 0;
     if (!rc && report.nlines)
         load_report_say(&report, ckpt_path(c));
     arena_close(a);

@@ -3,6 +3,15 @@
 #include "train/learner.h"
 #include <unistd.h>
 
+static int check_square(const struct spec *s)
+{
+    const struct shape of = model_images(s, 1);
+    if (of.d[2] == of.d[3])
+        return 0;
+    return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares", (int)of.d[2],
+                (int)of.d[3]);
+}
+
 static int open_split(struct session *e, bool train)
 {
     struct data_options *o = train ? &e->train_options : &e->eval_options;
@@ -15,10 +24,8 @@ static int open_split(struct session *e, bool train)
         o->turn = dist_rank();
         o->turns = dist_size();
     }
-    const struct shape of = model_images(&e->s, 1);
-    if (of.d[2] != of.d[3])
-        return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares",
-                    (int)of.d[2], (int)of.d[3]);
+    if (check_square(&e->s))
+        return -1;
     if (!*e->s.data.set)
         return fail(FAULT_USAGE, "data.set is not given "
                     "(--set data.set=folder --set data.root=DIR)");
@@ -195,6 +202,8 @@ static int follow_classes(struct session *e, const struct trained *t)
 int session_open_trained(struct session *e, const struct trained *t, bool data)
 {
     *e = (struct session){ .s = t->s };
+    if (check_square(&e->s))                      // predict's images are not opened here
+        return -1;
     if (data && (open_split(e, false) || follow_classes(e, t)))
         return -1;
     if (!(e->d = dev_open_real(e->s.device)) || !(e->p = model_params(&e->s)))

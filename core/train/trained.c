@@ -59,13 +59,21 @@ static int read_classes(struct trained *t, arena *a)
     return 0;
 }
 
-/* Mean or std out of the metadata, where the experiment leaves them to the data set. */
-static void read_three(const struct trained *t, arena *a, const char *key, reals *to)
+/* Mean or std, from `least` to 255, out of the metadata, where the experiment leaves them to the data set. */
+static int read_three(const struct trained *t, arena *a, const char *key, f64 least, reals *to)
 {
     f64 *v = arena_array(a, f64, 3);
     const char *text = ckpt_meta(t->c, key);
-    if (!to->n && text && sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) == 3)
-        *to = (reals){ 3, v };
+    if (to->n || !text || !*text)
+        return 0;
+    bool fits = sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) == 3;
+    for (int i = 0; i < 3; i++)
+        fits = fits && v[i] >= least && v[i] <= 255;
+    if (!fits)
+        return fail(FAULT_DATA, "%s: its metadata says '%.60s' for %s, which is not three such numbers "
+                    "(--set data.%s=[...])", t->path, text, key, key);
+    *to = (reals){ 3, v };
+    return 0;
 }
 
 int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
@@ -85,8 +93,8 @@ int trained_open(struct trained *t, arena *a, const char *path, const struct spe
     }
     t->s.model.init = "";
     model_settle(&t->s, t->c);
-    read_three(t, a, "mean", &t->s.data.mean);
-    read_three(t, a, "std", &t->s.data.std);
+    if (read_three(t, a, "mean", 0, &t->s.data.mean) || read_three(t, a, "std", 1e-6, &t->s.data.std))
+        return -1;
     return read_classes(t, a);
 }
 
