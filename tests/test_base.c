@@ -128,6 +128,26 @@ static void writes_sizes(void **state)
         assert_string_equal(text_time(out, times[i].s), times[i].want);
 }
 
+/* A field is what was given, also for programs that compute what begins like a formula. */
+static void csv_is_text(void **state)
+{
+    (void)state;
+    static const char *const want[][2] = {
+        { "plain", "\"plain\"" }, { "a,\"b\"", "\"a,\"\"b\"\"\"" }, { "", "\"\"" }, { "-1.5e3", "\"-1.5e3\"" },
+        { "=1+1", "\"'=1+1\"" }, { "-1+cmd|' /C x'!A0", "\"'-1+cmd|' /C x'!A0\"" }, { "@SUM(A1)", "\"'@SUM(A1)\"" },
+        { "\t=1", "\"'\t=1\"" }, { "-", "\"'-\"" },
+    };
+    for (int i = 0; i < countof(want); i++) {
+        char *text = NULL;
+        size_t n;
+        FILE *f = open_memstream(&text, &n);
+        csv_text(f, want[i][0]);
+        fclose(f);
+        assert_string_equal(text, want[i][1]);
+        free(text);
+    }
+}
+
 static void hashes(void **state)
 {
     (void)state;
@@ -752,7 +772,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_numbers),         cmocka_unit_test(compares_text),
         cmocka_unit_test(finds_the_nearest_name), cmocka_unit_test(writes_sizes),
-        cmocka_unit_test(hashes),                cmocka_unit_test(philox_is_philox),
+        cmocka_unit_test(hashes), cmocka_unit_test(csv_is_text),                cmocka_unit_test(philox_is_philox),
         cmocka_unit_test(draws_in_order),        cmocka_unit_test(below_has_no_favourites),
         cmocka_unit_test(normals_are_quantiles), cmocka_unit_test(arenas_hold),
         cmocka_unit_test(arenas_end),            cmocka_unit_test(failures_are_told),
