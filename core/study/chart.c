@@ -86,6 +86,9 @@ static int chart_end(struct chart *c, const struct chart_series *s, int n)
     return file_commit(&c->o);
 }
 
+/* Equal but for rounding: steps between such two would add nothing to either. */
+static bool chart_flat(f64 least, f64 most) { return !(most - least > 1e-9 * fmax(fabs(least), fabs(most))); }
+
 /* The axes hold every finite value; y starts at 0 for bars. A flat one gets room above. */
 static void chart_bounds(struct chart *c, const struct chart_series *s, int n, bool bars)
 {
@@ -104,8 +107,8 @@ static void chart_bounds(struct chart *c, const struct chart_series *s, int n, b
     if (!(c->x0 < INFINITY))
         *c = (struct chart){ c->o, 0, 1, 0, 1 };
     c->y0 = bars ? fmin(c->y0, 0) : c->y0;
-    c->x1 = c->x1 > c->x0 ? c->x1 : c->x0 + 1;
-    c->y1 = c->y1 > c->y0 ? c->y1 : c->y0 + 1;
+    c->x1 = chart_flat(c->x0, c->x1) ? c->x0 + fmax(1, 0.1 * fabs(c->x0)) : c->x1;
+    c->y1 = chart_flat(c->y0, c->y1) ? c->y0 + fmax(1, 0.1 * fabs(c->y0)) : c->y1;
 }
 
 int chart_lines(const char *path, const char *title, const char *x_name, const char *y_name,

@@ -86,8 +86,8 @@ static void compare_losses(struct comparison *c, arena *a)
     f64 unit = MAX(record_unit(c->a->precision), record_unit(c->b->precision)), grown = 0;
     for (int i = 0; i < c->n_loss; i++) {
         c->gap[i] = fabs(c->a->loss[i] - c->b->loss[i]);
-        if (isnan(c->gap[i]) && isnan(c->a->loss[i]) && isnan(c->b->loss[i]))
-            c->gap[i] = 0;
+        if (c->a->loss[i] == c->b->loss[i] || (isnan(c->a->loss[i]) && isnan(c->b->loss[i])))
+            c->gap[i] = 0;                        // infinities too
         if (i >= own->n_nudged)
             continue;
         grown = MAX(grown, fabs(own->loss[i] - own->nudged[i]));
@@ -101,7 +101,7 @@ static void compare_losses(struct comparison *c, arena *a)
 static int compare_loss_parts(const struct comparison *c)
 {
     for (int i = 0; i < c->n_loss; i++)
-        if (c->allowed[i] > 0 && !(c->gap[i] <= c->allowed[i]))
+        if (isnan(c->gap[i]) || (c->allowed[i] > 0 && !(c->gap[i] <= c->allowed[i])))
             return i + 1;
     return 0;
 }

@@ -107,8 +107,9 @@ static json_t *out_record(const struct record *r)
     json_t *kernels = json_array();
     for (int i = 0; i < r->n_kernels; i++) {
         const struct record_kernel *k = &r->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:f, s:f, s:f}", "name", k->name, "launches", k->launches,
-                                                 "ms", k->ms, "gflops", k->gflops, "gb_s", k->gb_s));
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", k->name, "launches", k->launches,
+                                                 "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
+                                                 json_number(k->gb_s)));
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:o, s:o, s:o, s:o}",
                      "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
@@ -131,11 +132,11 @@ static json_t *out_pair(const struct comparison *c)
             "error", json_number(x->error), "bound", json_number(x->bound), "ulps", json_number(x->ulps),
             "equal", (int)x->equal, "beyond", (int)x->beyond));
     }
-    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:f, s:f, s:o, s:o, s:o}", "a", json_text(c->a->label),
+    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o}", "a", json_text(c->a->label),
                      "b", json_text(c->b->label), "agree", (int)c->agree, "verdict", json_text(c->verdict), "first_step",
                      (json_int_t)c->first_step, "first_layer", c->first_layer ? json_text(c->first_layer) : json_null(),
                      "equal", c->equal, "worst", isfinite(c->worst) ? c->worst : 1e300, "speed", c->speed,
-                     "mean_gap", c->mean_gap, "seed_gap", c->seed_gap, "gap", out_curve(c->gap, c->n_loss),
+                     "mean_gap", json_number(c->mean_gap), "seed_gap", json_number(c->seed_gap), "gap", out_curve(c->gap, c->n_loss),
                      "allowed", out_curve(c->allowed, c->n_loss), "tensors", tensors);
 }
 

@@ -210,7 +210,8 @@ static void run_provenance(FILE *f, arena *a, const struct page_run *r, int n)
         html_text(f, r[i].dir);
         fputs("/config.yaml</code>; it was made by <code>", f);
         for (size_t k = 0; k < json_array_size(line); k++)
-            html_printf(f, "%s%s", k ? " " : "", json_string_value(json_array_get(line, k)));
+            html_printf(f, "%s%s", k ? " " : "", json_is_string(json_array_get(line, k))
+                        ? json_string_value(json_array_get(line, k)) : "?");
         fputs("</code></p>", f);
         run_file(f, a, r[i].dir, "config.yaml");
         run_file(f, a, r[i].dir, "env.json");

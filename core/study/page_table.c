@@ -55,7 +55,7 @@ static void table_verdict(FILE *f, struct table *t, int column)
     f64 freedom = (va + vb) * (va + vb) / (va * va / MAX(1, b.n - 1) + vb * vb / MAX(1, s.n - 1));
     fputs("<p class=\"verdict\">", f);
     html_printf(f, "%s: %s %.2f, %.2f above %s: ", t->columns[column].name, t->rows[best].name, b.mean, gap, t->rows[next].name);
-    if (isnan(va) || isnan(vb))
+    if (isnan(va) || isnan(vb) || !(va + vb > 0))     // seeds of equal results are copies of one
         fputs("one seed cannot say whether that is chance", f);
     else
         html_printf(f, gap > student(freedom) * sqrt(va + vb) ? "more than %d and %d seeds leave to chance (5 %%)"

@@ -12,7 +12,7 @@ struct axis { f64 lo, hi; bool log; f64 ticks[16]; int n; };
 /* About `want` round numbers over [lo, hi]; powers of ten on a log axis. */
 static void axis_ticks(struct axis *x, int want)
 {
-    if (!(x->hi > x->lo))
+    if (!(x->hi - x->lo > 1e-9 * MAX(fabs(x->lo), fabs(x->hi))))
         x->hi = x->lo + (x->lo ? fabs(x->lo) * 0.1 : 1);
     if (x->log) {
         x->lo = floor(log10(x->lo) + 1e-9);

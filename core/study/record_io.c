@@ -37,14 +37,15 @@ static json_t *io_about(const struct record *r)
     char hash[20];
     for (int i = 0; i < r->n_kernels; i++) {
         const struct record_kernel *k = &r->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:f, s:f, s:f}", "name", k->name, "launches", k->launches,
-                                                 "ms", k->ms, "gflops", k->gflops, "gb_s", k->gb_s));
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", k->name, "launches", k->launches,
+                                                 "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
+                                                 json_number(k->gb_s)));
     }
     for (size_t i = 0; i < r->n; i++) {
         const struct record_tensor *t = &r->tensors[i];
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->hash);
-        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:f}", "count", (json_int_t)t->count, "hash", hash,
-                                                        "bound", t->bound));
+        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count, "hash", hash,
+                                                        "bound", json_number(t->bound)));
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:o, s:o}",
                      "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
