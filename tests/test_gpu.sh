@@ -38,7 +38,7 @@ most() {
 }
 most 330 nvidia vit-t
 most 330 rdna vit-t
-most 330 arc vit-t
+most 430 arc vit-t
 most 430 apple vit-t
 most 640 nvidia v-jetmoe-t
 most 990 nvidia c-jetmoe-f

@@ -242,6 +242,25 @@ static void other_class(enum dev_class class)
     device = usual;
 }
 static void test_gpu_class(void **state) { (void)state; other_class(DEV_GPU); }
+
+/* Where groups may not read what others wrote, sums of their parts are another launch. */
+static void test_gpu_apart(void **state)
+{
+    (void)state;
+    dev *usual = device;
+    setenv("JETCL_FAKE", "joins=0", 1);
+    device = dev_open(NULL);
+    unsetenv("JETCL_FAKE");
+    assert_non_null(device);
+    assert_true(dev_class(device) == DEV_GPU && !dev_info(device)->joins);
+    for (int i = 0; i < countof(cases); i++)
+        if (cases[i].name && (text_starts(cases[i].name, "layernorm") || text_starts(cases[i].name, "matmul"))) {
+            run_case(&cases[i], 33, 65);
+            run_case(&cases[i], 1000, 3);
+        }
+    dev_close(device);
+    device = usual;
+}
 static void test_cpu_class(void **state) { (void)state; other_class(DEV_CPU); }
 
 static void test_half_types(void **state)
@@ -417,7 +436,7 @@ int main(void)
         cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
         cmocka_unit_test(test_random), cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_no_plan), cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class),
-        cmocka_unit_test(test_gpu_class), cmocka_unit_test(test_cpu_class) };
+        cmocka_unit_test(test_gpu_class), cmocka_unit_test(test_gpu_apart), cmocka_unit_test(test_cpu_class) };
     tiny = getenv("TINY");
     const char *some = getenv("SOME");            // others whose names have this in it
     for (int i = 0; i < (tiny ? 7 : countof(others)) && !only; i++)

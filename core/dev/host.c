@@ -125,8 +125,9 @@ void dev_host(struct dev_host *h)
         char word[64];
         if (!CPU_ISSET(cpu, &allowed))
             continue;
-        h->cpus++;                                // a core counts by the first of its threads
-        h->cores += !host_word(cpu, "topology/thread_siblings_list", word) || atoi(word) == cpu;
+        h->cpus++;                                // a core counts by the first of its threads, if we may run there
+        int first = host_word(cpu, "topology/thread_siblings_list", word) ? atoi(word) : cpu;
+        h->cores += first == cpu || first >= CPU_SETSIZE || !CPU_ISSET(first, &allowed);
         i64 speed = host_word(cpu, "cpu_capacity", word) || host_word(cpu, "cpufreq/cpuinfo_max_freq", word)
                   ? atoll(word) : 0;
         slow = !slow || speed < slow ? speed : slow;
