@@ -19,7 +19,7 @@ __kernel void loss_scale(__global float *state, __global const float *square_sum
     step[STEP_SKIP] = as_float(over ? 1u : 0u);
     step[STEP_GRAD_SCALE] /= scale;
     if (over) {
-        state[SCALE] = scale * 0.5f;
+        state[SCALE] = max(scale * 0.5f, 0x1p-24f);         // never 0: gradients are divided by it
         count[GOOD] = 0;
         count[SKIPPED]++;
         return;
