@@ -5,7 +5,7 @@
 #include <math.h>
 
 /* Routing in one pass gives what the composed ops give, with the noise that they draw or are given. */
-static void same_routing(bool drawn, bool entmax)
+static void same_routing(bool drawn, bool entmax, f32 temperature)
 {
     static f32 x[3 * 7 * 37], y[2][2][3 * 7 * 37], dx[2][3 * 7 * 37], dt[2];
     static step_words step = { .u = { [STEP_NUMBER] = 3, [STEP_SEED_LO] = 5 } };
@@ -21,7 +21,7 @@ static void same_routing(bool drawn, bool entmax)
         node_keep(r.disp), node_keep(r.comb), node_keep(grad[0]), node_keep(grad[1]);
         simplify_graph(g);
         assert_int_equal(graph_compile(g), 0);
-        node_write(in, x), node_write(given, x), node_write(t, &(f32){ .7f });
+        node_write(in, x), node_write(given, x), node_write(t, &temperature);
         assert_int_equal(graph_set_step(g, &step), 0);
         assert_int_equal(graph_run(g), 0);
         node_read(r.disp, y[apart][0]), node_read(r.comb, y[apart][1]);
@@ -40,8 +40,8 @@ static void same_routing(bool drawn, bool entmax)
 static void test_route(void **state)
 {
     (void)state;
-    for (int i = 0; i < 4; i++)
-        same_routing(i & 1, i & 2);
+    for (int i = 0; i < 8; i++)
+        same_routing(i & 1, i & 2, i & 4 ? -.7f : .7f);    // nothing keeps a learned one positive
 }
 
 /* Two linear layers with gelu between, and all their gradients. Returns the launches. */

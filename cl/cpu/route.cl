@@ -55,6 +55,7 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
     __global float *comb = disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
     const float r_disp = 1.0f / *t_disp, r_comb = 1.0f / *t_comb;
+    const float none = -copysign(INFINITY, r_comb);        // behind a row's end; a learned temperature may pass zero
     __global const uint *step = (__global const uint *)noise;
     const uint now = flags & DRAWN ? step[0] : 0;
     const ulong seed = flags & DRAWN ? (ulong)step[2] << 32 | step[1] : 0;
@@ -72,7 +73,7 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
             draw_row(other, wide, seed, stream, now, (place * n + i) * wide, std);
         for (long j = 0; j < s; j += 16) {
             const long v = j / 16, left = s - j;
-            const float16 l = load_16(logits + row + j, left, -INFINITY);
+            const float16 l = load_16(logits + row + j, left, none);
             const float16 z = flags & GIVEN ? load_16(noise + row + j, left, 0) : other[v];
             const float16 d = fma(l, r_disp, z), c = fma(l, r_comb, z);
             store_16(d, disp + row + j, left);
