@@ -138,6 +138,12 @@ static int lock_make(const char *path, const struct lock_owner *me, struct stat 
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(why)) : 0;
 }
 
+/* Where a lock is written before it is linked. Processes of two machines, or containers, often have one number. */
+static const char *lock_draft(arena *a, const char *path, const struct lock_owner *me)
+{
+    return arena_printf(a, "%s.%s.%ld.%llu", path, me->host, me->pid, me->start);
+}
+
 /* 0: the lock is ours; 1: there is one already; -1 + fail. */
 static int lock_link(const char *mine, const char *path)
 {
@@ -177,7 +183,7 @@ static void lock_break(const char *path, const struct lock_owner *dead)
 
 int lock_look(const char *dir, struct lock_owner *o)
 {
-    char path[4096], mine[4200];
+    char path[4096];
     struct stat file, fresh;
     struct lock_owner me;
     snprintf(path, sizeof path, "%s/lock", dir);
@@ -193,12 +199,14 @@ int lock_look(const char *dir, struct lock_owner *o)
     if (!strcmp(o->host, me.host) && !strcmp(o->space, me.space))
         fresh = file;
     else {                                                 // what time is it on the server?
-        snprintf(mine, sizeof mine, "%s.%ld", path, (long)getpid());
+        arena *a = arena_open("time of the server");
+        const char *mine = lock_draft(a, path, &me);
         if (lock_make(mine, &me, &fresh)) {
             fail_clear();
             clock_gettime(CLOCK_REALTIME, &fresh.st_mtim);
         }
         unlink(mine);
+        arena_close(a);
     }
     o->alive = lock_lives(o, &file, &fresh);
     return 0;
@@ -252,13 +260,13 @@ static int lock_busy(const char *dir, const struct lock_owner *o)
 int lock_take(const char *dir, lock **out)
 {
     arena *a = arena_open("lock");
-    const char *path = arena_printf(a, "%s/lock", dir),
-               *mine = arena_printf(a, "%s.%ld", path, (long)getpid());
+    const char *path = arena_printf(a, "%s/lock", dir);
     struct lock_owner me, other;
     struct stat st;
     int rc = 1;
     *out = NULL;
     lock_me(&me);
+    const char *mine = lock_draft(a, path, &me);
     for (int i = 0; rc == 1 && i < TRIES; i++) {
         if ((rc = lock_make(mine, &me, &st)) || (rc = lock_link(mine, path)) != 1)
             break;
