@@ -237,7 +237,17 @@ static void test_metrics(void **state)
     struct run_result out;
     report_result(r, a, &out);
     assert_true(out.seconds == 12 && out.n_evals == 1 && out.top1 == 12.5);
+    assert_int_equal(report_step(r, &(struct report_step){ 4, 30, 2, 1e-3, .5, 0 }), 0);
     report_close(r);
+    size_t n;
+    r = opened("", "metrics", true);              // from before step 30, which comes again
+    assert_non_null(strstr(file_text(a, "metrics/metrics.csv", &n), ",train,4,30,"));
+    assert_int_equal(report_resume(r, 21, 21), 0);
+    report_close(r);
+    const char *csv = file_text(a, "metrics/metrics.csv", &n);
+    assert_non_null(strstr(csv, ",train,3,21,2.5,0.001,0.75,"));
+    assert_non_null(strstr(csv, ",eval,3,21,1.25,"));
+    assert_null(strstr(csv, ",30,"));
 }
 
 static void test_result(void **state)
@@ -377,10 +387,25 @@ static void test_line(void **state)
     assert_string_equal(short_real(text, 0), "0.0e0");
 }
 
+/* A process of this number on another machine is about to remove its draft, whose other name is the lock. */
+static void test_same_number(void **state)
+{
+    (void)state;
+    static const char text[] = "jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n";
+    size_t n;
+    lock *l;
+    assert_int_equal(file_mkdirs("number"), 0);
+    assert_int_equal(file_save("number/lock", text, sizeof text - 1), 0);
+    assert_int_equal(link("number/lock", arena_printf(a, "number/lock.%ld", (long)getpid())), 0);
+    assert_int_equal(lock_take("number", &l), 1);
+    assert_string_equal(file_text(a, "number/lock", &n), text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events), cmocka_unit_test(test_metrics), cmocka_unit_test(test_result),
-        cmocka_unit_test(test_damaged_result), cmocka_unit_test(test_speed), cmocka_unit_test(test_line) };
+        cmocka_unit_test(test_damaged_result), cmocka_unit_test(test_speed), cmocka_unit_test(test_line),
+        cmocka_unit_test(test_same_number) };
     return cmocka_run_group_tests(tests, log_begin, log_end);
 }

@@ -62,33 +62,48 @@ static void write_csv(report *r, const json_t *j)
     }
 }
 
-static int open_csv(report *r, bool continued)
+static int open_csv(report *r)
 {
     const char *path = report_path(r, "metrics.csv");
-    bool fresh = !continued || !file_exists(path);
-    if (!fresh && repair_lines(path))
-        return -1;
-    if (!(r->csv = fopen(path, fresh ? "w" : "a")))
+    if (!(r->csv = fopen(path, "w")))
         return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
-    for (int i = 0; i < countof(csv_columns) && fresh; i++)
+    for (int i = 0; i < countof(csv_columns); i++)
         fprintf(r->csv, "%s%s", csv_columns[i], i == countof(csv_columns) - 1 ? "\n" : ",");
     return 0;
+}
+
+/* What metrics.jsonl holds: of a run that continues, without what is done again. */
+static int rewrite_csv(report *r)
+{
+    char line[2048];
+    FILE *f = fopen(report_path(r, "metrics.jsonl"), "r");
+    if (r->csv)
+        fclose(r->csv);
+    int rc = open_csv(r);
+    while (f && !rc && fgets(line, sizeof line, f)) {
+        json_t *j = json_loads(line, 0, NULL);
+        write_csv(r, j);
+        json_decref(j);
+    }
+    if (f)
+        fclose(f);
+    return rc;
 }
 
 /* Takes over j. */
 static int write_line(report *r, json_t *j)
 {
-    write_csv(r, j);
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));     // as result.json has them
-    json_decref(j);
-    check(text, "a metrics line that is not valid JSON");
     if (lock_lost(r->lock)) {
-        free(text);
+        json_decref(j);
         return fail(FAULT_RUN,
                     "%s: another process has taken over the folder, after minutes in which this one was "
                     "not seen",
                     r->dir);
     }
+    write_csv(r, j);
+    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));     // as result.json has them
+    json_decref(j);
+    check(text, "a metrics line that is not valid JSON");
     bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics) || fflush(r->csv);
     free(text);
     if (bad)
@@ -119,7 +134,7 @@ static int open_files(report *r, const struct spec *s, bool resumed)
     r->metrics = fopen(metrics, continued ? "a" : "w");
     if (!r->metrics)
         return fail(FAULT_RUN, "%s: cannot write: %s", metrics, strerror(errno));
-    if (open_csv(r, continued))
+    if (rewrite_csv(r))
         return -1;
     if (s->log.tensorboard && !(r->board = tensorboard_open(r->arena, report_path(r, "tb"))))
         return -1;
@@ -261,9 +276,8 @@ int report_resume(report *r, i64 step, i64 evaluated)
 {
     while (r->past.n && r->past.evals[r->past.n - 1].step > evaluated)
         r->past.n--;
-    return repair_cut(report_path(r, "metrics.jsonl"), step, evaluated) || report_event(r, "resume", step)
-               ? -1
-               : 0;
+    return repair_cut(report_path(r, "metrics.jsonl"), step, evaluated) || rewrite_csv(r)
+                   || report_event(r, "resume", step) ? -1 : 0;
 }
 
 void report_result(const report *r, arena *a, struct run_result *out)
