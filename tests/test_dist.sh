@@ -84,6 +84,17 @@ long signal 3 mpirun -n 3 "$jetcl" run exp.yaml
 kill -USR1 "$(rank signal 1)"; wait
 grep -q "^exit 75" signal.log && grep -q "stopped by a signal after step" signal.log && [ -s signal/ckpt/last.state ]
 ok $? "a signal at one rank stops all, saved" "$(tail -n 3 signal.log)"
+# Stopped between two lines of metrics: the next one is of all ranks' losses since the last.
+step=$(sed -n 's/.*after step \([0-9]*\);.*/\1/p' signal.log | tail -n 1)
+to=$(((${step:-0} / 20 + 1) * 20))
+for i in signal whole; do
+    [ $i = signal ] && more=--resume || more=
+    timeout 100 "$jetcl" run exp.yaml --out $i $more --set train.steps=$to --set train.epochs=100000 --set eval.every=off \
+        --set keep.every=off --set log.every=20 >$i.rest 2>&1 </dev/null
+    grep '"train"' $i/metrics.jsonl | tail -n 1 | sed 's/.*"step":\([0-9]*\),"loss":\([^,]*\),.*/\1 \2/' >$i.txt
+done
+paste signal.txt whole.txt | awk '{ d = $2 / $4 - 1; exit !(NF == 4 && $1 == $3 && d < 0.05 && d > -0.05) }'
+ok $? "continued by one, its next losses are of all ranks" "$(paste signal.txt whole.txt; tail -n 2 signal.rest)"
 long dead 3 "$jetcl" run exp.yaml --device 0:0,0:0,0:0
 kill -9 "$(rank dead 1)"; start=$(date +%s); wait
 grep -q "^exit 1$" dead.log && grep -q "rank 1 (.*0:0) is gone" dead.log && [ $(($(date +%s) - start)) -lt 20 ]

@@ -210,8 +210,25 @@ static int state_write(const char *path, struct learner *l, const struct progres
     return dist_broadcast(&no_more, sizeof no_more) || rc ? -1 : 0;
 }
 
+/* The losses since the last line of metrics.jsonl, all to rank 0, which writes them. Together. */
+static int gather_losses(struct learner *l)
+{
+    f32 own = 0;
+    if (dist_size() == 1)
+        return 0;
+    if (dist_agree(mem_read(l->d, l->loss_sum, &own)))
+        return -1;
+    f64 sum = own;
+    if (dist_sum(&sum, 1))
+        return -1;
+    own = dist_rank() ? 0 : (f32)sum;
+    return dist_agree(mem_write(l->d, l->loss_sum, &own));
+}
+
 int state_save(const char *path, struct learner *l, const struct progress *at)
 {
+    if (gather_losses(l))
+        return -1;
     return dist_agree(dist_rank() ? state_serve(l) : state_write(path, l, at));
 }
 
@@ -294,9 +311,11 @@ int state_load(const char *path, struct learner *l, struct progress *at)
             arena_restore(a, m);
         }
     rc = rc || dist_broadcast(at, sizeof *at) ? -1 : 0;
-    if (!rc && dist_size() == 1) {                // several ranks sum losses of their own
-        f32 sum = (f32)state_number(c, "loss_sum");
-        l->summed = (i64)state_number(c, "summed");
+    f64 losses[2] = { c ? state_number(c, "summed") : 0, c ? state_number(c, "loss_sum") : 0 };
+    rc = rc || dist_broadcast(losses, sizeof losses) ? -1 : 0;
+    if (!rc) {
+        f32 sum = dist_rank() ? 0 : (f32)losses[1];        // of all ranks: see gather_losses
+        l->summed = (i64)losses[0];
         rc = mem_write(l->d, l->loss_sum, &sum);
     }
     if (!rc) {
