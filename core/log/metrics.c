@@ -87,7 +87,8 @@ static int rewrite_csv(report *r)
     }
     if (f)
         fclose(f);
-    return rc;
+    return rc || !fflush(r->csv) ? rc : fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.csv"),
+                                             strerror(errno));
 }
 
 /* Takes over j. */
