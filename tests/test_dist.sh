@@ -70,7 +70,7 @@ rm -f back/result.json
 try "the rest of one" 0 "after step 9" "$jetcl" run exp.yaml --out back --resume
 alike one back; ok $? "a state of three ranks continued by one: the losses of one"
 
-try "devices by list start the ranks" 0 "mpirun -n 2" "$jetcl" run exp.yaml --out list --device 0:0,0:0
+try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
 
 # A long run whose rank 1 gets a signal, or dies.

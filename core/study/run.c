@@ -183,6 +183,15 @@ static int check_continue(const struct session *e, const struct run_folder *f, a
     return 0;
 }
 
+/* The self-test, on what this rank computes on. */
+static int check_device(const struct session *e, arena *a)
+{
+    struct spec own = e->s;
+    if (dist_size() > 1)
+        dev_of_rank(a, e->s.device, dist_local(), &own.device);
+    return selftest_before(&own);
+}
+
 /* In a folder that is ours. Everything that can be wrong is found before report_open, the first to change anything. */
 static int run_claimed(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
@@ -196,7 +205,7 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     if (o->folder->state)
         stop_kept();
-    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || selftest_before(&e.s) ? -1 : 0;
+    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || check_device(&e, a) ? -1 : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!rc && first)
