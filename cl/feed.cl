@@ -41,7 +41,7 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
             #pragma unroll
             for (int i = 0; i < 8; i++)           // known indices, so that `each` stays in registers
                 if (i < bytes - 8 * n)
-                    to[8 * n + i] = noise[(8 * n + i) % 3 << 16 | (each[i] & 0xFFFF)];
+                    to[8 * n + i] = (noise + ((8 * n + i) % 3 << 16))[each[i] & 0xFFFF];
         }
     }
 }

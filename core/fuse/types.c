@@ -53,10 +53,17 @@ static char policy_kind(const struct types *t, const node *n, int k)
     return p->operands[MIN(k, (int)strlen(p->operands) - 1)];
 }
 
+/* A view follows its operand's type; but one that must be copied, since it begins at an odd place, is as able as
+ * the kernel that copies it. */
+static bool types_follows(const struct types *t, const node *n)
+{
+    return (n->op->flags & OP_ALIAS) && t->able[n->id];
+}
+
 /* The same of its kernels: n's type is known. */
 static char types_kind(const struct types *t, const node *n, int k)
 {
-    if (n->op->flags & OP_ALIAS)
+    if (types_follows(t, n))
         return 'A';
     if (!t->able[n->id])
         return 'F';
@@ -124,8 +131,8 @@ static node *types_operand(struct types *t, const node *n, node *x, char kind)
 
 static void types_visit(struct types *t, node *n)
 {
-    bool alias = n->op->flags & OP_ALIAS;
-    if (!alias && types_small(t, n) && t->able[n->id])
+    bool alias = types_follows(t, n);
+    if (!(n->op->flags & OP_ALIAS) && types_small(t, n) && t->able[n->id])
         n->type = t->g->half;
     for (int k = n->n_in; k-- > 0 && !n->maker;)
         n->in[k] = types_operand(t, n, n->in[k], types_kind(t, n, k));
