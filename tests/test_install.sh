@@ -25,9 +25,9 @@ same 'every experiment is installed' "$(cd "$share/jetcl/experiments" && find . 
     "$(cd experiments && find . -type f | sort)"
 
 # ---- by name, from any folder ----
-mkdir "$dir/work"
+mkdir "$dir/cwd"
 here=$PWD
-cd "$dir/work" || exit 1
+cd "$dir/cwd" || exit 1
 installed=$(realpath "$share")/jetcl/experiments
 found() { "$jetcl" "$@" 2>&1 >"$dir/found" | head -n 1; }
 same 'an experiment is found by name, and where is said' "$(found config demo)" "demo: $installed/demo.yaml"
@@ -43,8 +43,8 @@ same 'means the same' "$(sed -n 's/^    experts: //p' "$dir/found")" \
     "$PWD/runs/demo_predecessor/latest/ckpt/last.safetensors"
 same 'a name that is nowhere' "$("$jetcl" config dmo 2>&1; echo $?)" 'jetcl: config: dmo: No such file or directory
 2'
-same 'nor above the folder' "$("$jetcl" config ../work/demo 2>&1; echo $?)" \
-    'jetcl: config: ../work/demo: No such file or directory
+same 'nor above the folder' "$("$jetcl" config ../cwd/demo 2>&1; echo $?)" \
+    'jetcl: config: ../cwd/demo: No such file or directory
 2'
 printf 'name: mine\n' >demo.yaml
 same 'a local file comes first' "$(found config demo) $(sed -n 's/^name: //p' "$dir/found")" 'demo: demo.yaml mine'

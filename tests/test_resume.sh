@@ -1,29 +1,7 @@
 #!/bin/sh
 # test_resume.sh: whatever ends a run, and wherever: what --resume makes of it is what an undisturbed run makes, to the
 # bit; and what cannot be continued is refused before anything is touched.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_resume
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-
-"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip resume no OpenCL device"; exit 0; }
-
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
-has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
-try() { # try NAME CODE 'stderr or stdout has' arguments...
-    name=$1 want=$2 text=$3; shift 3
-    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
-}
-state() { (cd "$1" && find . -type f ! -name 'lock*' -printf '%p %T@ ' -exec sha256sum {} \; | sort); }
-untouched() { # untouched FOLDER NAME CODE TEXT arguments...: refused, and the folder is as it was
-    folder=$1; shift
-    before=$(state "$folder")
-    try "$@"
-    [ "$before" = "$(state "$folder")" ]; ok $? "$1: nothing was touched"
-}
+. "$(dirname "$0")/run_help.sh"
 # What must not depend on when a run was disturbed: without times, speeds and the resumes themselves.
 essence() {
     cat "$1"/ckpt/*.safetensors | sha256sum
