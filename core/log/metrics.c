@@ -75,16 +75,18 @@ static int open_csv(report *r)
 /* What metrics.jsonl holds: of a run that continues, without what is done again. */
 static int rewrite_csv(report *r)
 {
-    char line[2048];
+    char *line = NULL;
+    size_t room = 0;
     FILE *f = fopen(report_path(r, "metrics.jsonl"), "r");
     if (r->csv)
         fclose(r->csv);
     int rc = open_csv(r);
-    while (f && !rc && fgets(line, sizeof line, f)) {
+    while (f && !rc && getline(&line, &room, f) > 0) {
         json_t *j = json_loads(line, 0, NULL);
         write_csv(r, j);
         json_decref(j);
     }
+    free(line);
     if (f)
         fclose(f);
     return rc || !fflush(r->csv) ? rc : fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.csv"),
@@ -135,7 +137,7 @@ static int open_files(report *r, const struct spec *s, bool resumed)
     r->metrics = fopen(metrics, continued ? "a" : "w");
     if (!r->metrics)
         return fail(FAULT_RUN, "%s: cannot write: %s", metrics, strerror(errno));
-    if (rewrite_csv(r))
+    if (continued ? rewrite_csv(r) : open_csv(r))          // a new file is not read: it may be a device
         return -1;
     if (s->log.tensorboard && !(r->board = tensorboard_open(r->arena, report_path(r, "tb"))))
         return -1;
