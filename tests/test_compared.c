@@ -43,6 +43,68 @@ static void a_loss_that_is_no_number_differs(void **state)
     compare((f64[]){ 2, 1, 0.5 }, (f64[]){ 2, 1, 0.5 }, true);
 }
 
+static struct compared compare_one(struct record_tensor x, struct record_tensor y)
+{
+    arena *a = arena_open("test");
+    f64 loss[] = { 1 };
+    struct record p = losses(loss, 1), q = losses(loss, 1);
+    struct comparison c;
+    x.name = y.name = "gradient/head.weight";
+    x.kind = y.kind = RECORD_GRADIENT;
+    p.tensors = &x, q.tensors = &y, p.n = q.n = 1;
+    compare_records(&c, a, &p, &q, 0);
+    assert_int_equal(c.n, 1);
+    struct compared out = c.list[0];
+    assert_int_equal(c.agree, !out.beyond);
+    arena_close(a);
+    return out;
+}
+
+/* A hundred elements of which neither record kept one: only equal hashes say that they are the same. */
+static void nothing_kept_shows_nothing(void **state)
+{
+    (void)state;
+    f32 none[1] = { 0 };
+    struct record_tensor t = { .count = 100, .n = 0, .v = none, .bound = 1e-6 }, known = t, other = t, empty = t;
+    known.hash = 7, other.hash = 8, empty.count = 0;
+    assert_true(compare_one(t, t).beyond && !compare_one(t, t).equal);
+    assert_true(compare_one(known, other).beyond);
+    assert_true(compare_one(known, known).equal && !compare_one(known, known).beyond);
+    assert_true(compare_one(empty, empty).equal);
+}
+
+/* The nudged twin's NaN must not lift the bound of the values beside it. */
+static void a_bound_is_a_number(void **state)
+{
+    (void)state;
+    f32 v[] = { 3, 4, 5 }, twin[] = { 3, NAN, 5 }, off[] = { 3, 4, 5.5f };
+    struct record_tensor t = { .count = 3, .n = 3, .v = v }, u = { .count = 3, .n = 3, .v = off };
+    record_spread(&t, twin, 0x1p-24);
+    assert_true(t.bound > 0 && t.bound < 1e-5);
+    assert_true(compare_one(t, u).beyond);
+    twin[1] = 4 + 0x1p-20f;
+    record_spread(&t, twin, 0x1p-24);                      // 8 (2^-20 / sqrt(50) + 2^-24)
+    assert_true(fabs(t.bound - 8 * (0x1p-20 / sqrt(50) + 0x1p-24)) < 1e-12);
+    assert_false(compare_one(t, t).beyond);
+}
+
+/* Legends take names of runs, which are folders: any bytes. */
+static void a_chart_is_xml(void **state)
+{
+    (void)state;
+    f64 x[] = { 1, 2 };
+    struct chart_series s = { "a<b>&\"\x01\xff\xc3\xa9\xed\xa0\x80\xef\xbf\xbe", 2, x, x };
+    char path[] = "/tmp/jetcl-chart-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    close(file);
+    assert_int_equal(chart_lines(path, "t", "x", "y", &s, 1), 0);
+    arena *a = arena_open("test");
+    assert_non_null(strstr(file_text(a, path, NULL), ">a&lt;b&gt;&amp;&quot;?" "?\xc3\xa9?????" "?</text>"));
+    arena_close(a);
+    unlink(path);
+}
+
 /* Shares of experts that get the same: 100 / 3 in two roundings. Steps of that axis would be lost when added. */
 static void a_flat_chart_ends(void **state)
 {
@@ -62,6 +124,8 @@ static void a_flat_chart_ends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_loss_that_is_no_number_differs),
+                                        cmocka_unit_test(nothing_kept_shows_nothing),
+                                        cmocka_unit_test(a_bound_is_a_number), cmocka_unit_test(a_chart_is_xml),
                                         cmocka_unit_test(a_flat_chart_ends) };
     return cmocka_run_group_tests_name("compared", tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* chart.c: lines and bars as SVG, legible on white and in a page. */
 #include "study/analyse.h"
+#include "study/page.h"
 #include <math.h>
 
 enum { CHART_W = 720, CHART_H = 360, CHART_LEFT = 64, CHART_RIGHT = 170, CHART_TOP = 34, CHART_FOOT = 46 };
@@ -13,8 +14,7 @@ static const char *chart_color(int i) { return chart_colors[i % countof(chart_co
 static void chart_text(FILE *f, f64 x, f64 y, const char *anchor, const char *more, const char *text)
 {
     fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>", x, y, anchor, more);
-    for (const char *p = text; *p; p++)
-        *p == '<' ? fputs("&lt;", f) : *p == '&' ? fputs("&amp;", f) : fputc(*p, f);
+    html_text(f, text);
     fputs("</text>\n", f);
 }
 

@@ -27,7 +27,8 @@ static struct compared compare_tensors(const struct comparison *of, const struct
     struct compared c = { .a = x, .b = y, .bound = MAX(compare_bound(x, ux, uy), compare_bound(y, uy, ux)) };
     i64 n = MIN(x->n, y->n);
     f64 gap = 0, size = 0, most = 0, top = 0;
-    bool same = x->count == y->count, broken = !same || (x->n != n && x->n != x->count) || (y->n != n && y->n != y->count);
+    bool same = x->count == y->count, unseen = !n && x->count && !(x->hash && x->hash == y->hash);
+    bool broken = !same || unseen || (x->n != n && x->n != x->count) || (y->n != n && y->n != y->count);
     for (i64 i = 0; i < n && !broken; i++) {
         f64 p = compare_value(x, i, n), q = compare_value(y, i, n), d = fabs(p - q);
         broken = isnan(d) && !(isnan(p) && isnan(q)) && p != q;

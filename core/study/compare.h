@@ -54,6 +54,9 @@ struct record_options {
 int  record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o);
 /* Roundings of one element of n beyond its operands': a product's or a sum's length, a row's where it is normalised. */
 f64  record_roundings(const node *n);
+/* Widens t's bound to what one rounding of the weights at the start has become: v are all `count` values of the same
+ * run from weights nudged so. Elements that are not finite in either count for nothing. */
+void record_spread(struct record_tensor *t, const f32 *v, f64 unit);
 struct record_tensor *record_find(const struct record *r, const char *name);
 /* The element of `count` that is the i-th of n kept: evenly spread, not on a grid. tests/peers/jetcmp.py has it too. */
 i64  record_index(i64 i, i64 n, i64 count);

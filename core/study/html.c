@@ -3,15 +3,21 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Bytes of the UTF-8 character at s; 0: it is none. */
+/* Bytes of the character at s; 0: it is not UTF-8, or none that XML allows (controls, halves of pairs, U+FFFE). */
 static int html_length(const u8 *s)
 {
+    static const u32 least[] = { 0, 0, 0x80, 0x800, 0x10000 };
     int n = s[0] < 0x80 ? 1 : s[0] >= 0xc2 && s[0] < 0xe0 ? 2 : s[0] >= 0xe0 && s[0] < 0xf0 ? 3
           : s[0] >= 0xf0 && s[0] < 0xf5 ? 4 : 0;
-    for (int i = 1; i < n; i++)
+    u32 c = n == 1 ? s[0] : s[0] & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) {
         if ((s[i] & 0xc0) != 0x80)
             return 0;
-    return n;
+        c = c << 6 | (s[i] & 0x3f);
+    }
+    bool none = c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000) || (c & 0xfffe) == 0xfffe
+                || (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7f && c < 0xa0);
+    return none ? 0 : n;
 }
 
 void html_text(FILE *f, const char *s)
@@ -25,10 +31,7 @@ void html_text(FILE *f, const char *s)
         case '"':  fputs("&quot;", f); break;
         case '\'': fputs("&#39;", f); break;
         default:
-            if (!n || (*p < 0x20 && *p != '\n' && *p != '\t') || *p == 0x7f)
-                fputc('?', f);
-            else
-                fwrite(p, 1, (size_t)n, f);
+            n ? (void)fwrite(p, 1, (size_t)n, f) : (void)fputc('?', f);
         }
         p += MAX(n, 1);
     }

@@ -11,7 +11,7 @@
 /* ---- html.c ------------------------------------------------------------------------------------------------ */
 
 /* The one way of text into the page: markup in names, paths and messages comes out as itself; bytes that are not
- * UTF-8 as '?'. */
+ * UTF-8, and characters that neither HTML nor XML allows, as '?'. */
 void html_text(FILE *f, const char *s);
 void html_printf(FILE *f, const char *fmt, ...) PRINTF(2, 3);    /* formatted, then as html_text */
 /* A link that downloads text as a file. */

@@ -30,8 +30,11 @@ struct page_run {
     json_t *env;
 };
 
+/* Of a place logged twice, before and after a resume, the later line counts. */
 static void curve_push(arena *a, struct curve *c, f64 x, f64 y)
 {
+    while (c->n && c->x[c->n - 1] >= x)
+        c->n--;
     size_t n = (size_t)c->n, cap = (size_t)c->cap, more = cap;
     if (n == cap) {
         c->x = arena_grow(a, c->x, n, &cap, sizeof *c->x);
@@ -49,8 +52,8 @@ static void run_line(arena *a, struct page_run *r, const char *line)
     f64 step = json_number_value(json_object_get(j, "step")), epoch = json_number_value(json_object_get(j, "epoch"));
     for (int k = 0; k < COLUMNS && split; k++) {
         const json_t *v = json_object_get(j, columns[k].key);
-        if (!strcmp(split, columns[k].split) && json_is_number(v))
-            curve_push(a, &r->curve[k], *split == 'e' ? epoch : step, json_number_value(v));
+        if (v && !strcmp(split, columns[k].split))         // null is what is not finite: a gap
+            curve_push(a, &r->curve[k], *split == 'e' ? epoch : step, json_is_number(v) ? json_number_value(v) : NAN);
     }
     json_decref(j);
 }
@@ -92,35 +95,50 @@ static int run_load(arena *a, struct page_run *r, const char *dir)
 
 /* ---- curves ------------------------------------------------------------------------------------------------ */
 
-/* Mean, least and largest of a group's runs, where all of them have a value at the same place; one run is its own. */
+/* The value at x, or NAN; *from: where to look first, left there for the next x, which is not smaller. */
+static f64 curve_value(const struct curve *c, f64 x, int *from)
+{
+    while (*from < c->n && c->x[*from] < x)
+        ++*from;
+    return *from < c->n && c->x[*from] == x ? c->y[*from] : NAN;
+}
+
+/* Mean, least and largest of the curves where all of them have a value, be it of the same epoch or step. */
+static void curves_mean(arena *a, const struct curve *const *c, int n, struct series *s)
+{
+    int most = c[0]->n, *at = arena_array(a, int, n);
+    f64 **room[] = { &s->x, &s->y, &s->lo, &s->hi };
+    for (int i = 0; i < countof(room); i++)
+        *room[i] = arena_array(a, f64, most + 1);
+    for (int j = 0; j < most; j++) {
+        f64 sum = 0, lo = INFINITY, hi = -INFINITY;
+        for (int i = 0; i < n; i++) {
+            f64 v = curve_value(c[i], c[0]->x[j], &at[i]);
+            sum += v;
+            lo = MIN(lo, v);
+            hi = MAX(hi, v);
+        }
+        if (isnan(sum))
+            continue;
+        s->x[s->n] = c[0]->x[j], s->y[s->n] = sum / n, s->lo[s->n] = lo, s->hi[s->n++] = hi;
+    }
+}
+
+/* A group's runs as one line with a band; one run is its own. */
 static struct series run_series(arena *a, struct page_run *r, int n, int group, int k)
 {
-    struct page_run *first = NULL;
-    int members = 0, shortest = INT32_MAX;
+    const struct curve **c = arena_array(a, const struct curve *, n);
+    const char *name = NULL;
+    int members = 0;
     for (int i = 0; i < n; i++)
         if (r[i].group == group) {
-            first = first ? first : &r[i];
-            members++;
-            shortest = MIN(shortest, r[i].curve[k].n);
+            name = name ? name : r[i].name;
+            c[members++] = &r[i].curve[k];
         }
-    struct curve *c = &first->curve[k];
-    struct series s = { .label = members > 1 ? arena_printf(a, "%s, %d seeds", first->name, members) : first->name,
-                        .n = members > 1 ? shortest : c->n, .colour = group, .x = c->x, .y = c->y };
-    if (members < 2)
-        return s;
-    s.y = arena_array(a, f64, s.n + 1);
-    s.lo = arena_array(a, f64, s.n + 1);
-    s.hi = arena_array(a, f64, s.n + 1);
-    for (int j = 0; j < s.n; j++) {
-        s.lo[j] = INFINITY, s.hi[j] = -INFINITY;
-        for (int i = 0; i < n; i++)
-            if (r[i].group == group) {
-                f64 v = r[i].curve[k].y[j];
-                s.y[j] += v / members;
-                s.lo[j] = MIN(s.lo[j], v);
-                s.hi[j] = MAX(s.hi[j], v);
-            }
-    }
+    struct series s = { .label = members > 1 ? arena_printf(a, "%s, %d seeds", name, members) : name,
+                        .n = members > 1 ? 0 : c[0]->n, .colour = group, .x = c[0]->x, .y = c[0]->y };
+    if (members > 1)
+        curves_mean(a, c, members, &s);
     return s;
 }
 

@@ -81,10 +81,9 @@ static void table_cells(FILE *f, struct table *t)
             if (s.n > 1)
                 fprintf(f, " ± %s", html_number(v, s.sd));
             if (!isnan(paper)) {
-                f64 theirs = t->columns[c].per == 1 ? paper : paper;
-                fprintf(f, "<br><small>paper %s", html_number(v, theirs));
+                fprintf(f, "<br><small>paper %s", html_number(v, paper));      // in units of `per`, as ours
                 if (s.n)
-                    fprintf(f, " (%+.3g)", s.mean - theirs);
+                    fprintf(f, " (%+.3g)", s.mean - paper);
                 fputs("</small>", f);
             }
         }

@@ -38,12 +38,13 @@ static void record_add(struct making *m, const char *name, enum record_kind kind
         t->v[i] = v[record_index(i, t->n, count)];
 }
 
-/* How far values are from the base's: what one rounding of the weights at the start has become. */
-static void record_spread(struct record_tensor *t, const f32 *v, f64 unit)
+void record_spread(struct record_tensor *t, const f32 *v, f64 unit)
 {
     f64 gap = 0, size = 0;
     for (i64 i = 0; i < t->n; i++) {
         f64 x = t->v[i], d = v[record_index(i, t->n, t->count)] - x;
+        if (!isfinite(d))
+            continue;                             // a bound that is not a number would bound nothing
         gap += d * d;
         size += x * x;
     }
