@@ -162,8 +162,7 @@ bool  text_int(slice s, i64 *out);                /* whole slice is one decimal 
 const char *text_nearest(const char *s, const char *const *names, int n);
 /* " (did you mean 'NAME'?)" for the end of a message; "" when no name is near. */
 const char *text_hint(char out[96], const char *s, const char *const *names, int n);
-/* A field in quotes, its own doubled (RFC 4180). What a spreadsheet would compute, text that begins with = + - @ and
- * is not a number, comes after a '. */
+/* A field in quotes, its own doubled (RFC 4180): whoever parses it has s again, byte by byte. */
 void        csv_text(FILE *f, const char *s);
 const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */

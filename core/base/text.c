@@ -93,10 +93,7 @@ static const char *scaled(char out[24], f64 v, const char *const units[5])
 
 void csv_text(FILE *f, const char *s)
 {
-    char *end;
     fputc('"', f);
-    if (*s && strchr("=+-@\t\r", *s) && (strtod(s, &end), end == s || *end))
-        fputc('\'', f);
     for (; *s; s++) {
         if (*s == '"')
             fputc('"', f);

@@ -104,6 +104,17 @@ static void draw_legend(FILE *f, const struct series *s, int n)
     fputs("</div>", f);
 }
 
+/* A name in the page's CSV, which people open in a spreadsheet by a click: what it would compute, text that begins with
+ * = + - @ and is not a number, comes after a '. */
+static void csv_name(FILE *f, const char *s)
+{
+    char *end;
+    bool formula = *s && strchr("=+-@\t\r", *s) && (strtod(s, &end), end == s || *end);
+    arena *a = arena_open("name");
+    csv_text(f, formula ? arena_printf(a, "'%s", s) : s);
+    arena_close(a);
+}
+
 /* csv: a header line and rows; table: the same as HTML. Both are closed. */
 static void end_picture(FILE *f, const struct series *s, int n, struct text *csv, struct text *table)
 {
@@ -196,7 +207,7 @@ static void line_numbers(const struct plot *p, FILE *csv, FILE *table)
     for (int i = 0; i < p->n; i++)
         for (int k = 0; k < p->s[i].n; k++) {
             const struct series *s = &p->s[i];
-            csv_text(csv, s->label);
+            csv_name(csv, s->label);
             fprintf(csv, ",%.7g,%.7g\n", s->x[k], s->y[k]);
             if (k % step && k != s->n - 1)
                 continue;
@@ -266,14 +277,14 @@ void plot_bars(FILE *f, arena *a, const struct bars *b)
         fputs("<th>", table.f);
         html_text(table.f, b->series[k]);
         fputc(',', csv.f);
-        csv_text(csv.f, b->series[k]);
+        csv_name(csv.f, b->series[k]);
     }
     for (int i = 0; i < b->n_groups; i++) {
         row_name(f, i * group + group / 2.0, b->groups[i]);
         fputs("<tr><td>", table.f);
         html_text(table.f, b->groups[i]);
         fputc('\n', csv.f);
-        csv_text(csv.f, b->groups[i]);
+        csv_name(csv.f, b->groups[i]);
         for (int k = 0; k < b->n_series; k++) {
             f64 value = b->values[i * b->n_series + k];
             fprintf(f, "<rect class=\"bar c%d\" x=\"%d\" y=\"%d\" height=\"%d\" width=\"%.1f\"><title>", k % COLOURS, NAMES,
@@ -338,7 +349,7 @@ void plot_dots(FILE *f, arena *a, const struct dots *d)
         fprintf(table.f, "<td>%s<td>%s<td>%s", html_number(v, d->mean[i]), html_number(w, d->sd[i]),
                 html_number(u, d->other[i]));
         fputc('\n', csv.f);
-        csv_text(csv.f, d->labels[i]);
+        csv_name(csv.f, d->labels[i]);
         fprintf(csv.f, ",%s,%s,%s", html_number(v, d->mean[i]), html_number(w, d->sd[i]), html_number(u, d->other[i]));
     }
     fputs("</table>", table.f);
