@@ -34,10 +34,13 @@ $(B)/gen/%.o: $(B)/gen/%.c
 $(B)/libjetcl.a: $(LIBRARY)
 	@rm -f $@
 	$(call do,AR,ar rcs $@ $^,$@)
-$(B)/tests/%: tests/%.c $(B)/libjetcl.a
+$(B)/tests/%.o: tests/%.c
 	@mkdir -p $(@D)
 	$(if $(strip $(TEST_LIBS)),,$(error the tests need cmocka: apt-get install libcmocka-dev, then ./configure))
-	$(call do,CC,$(COMPILE) -Itests -o $@ $< $(B)/libjetcl.a $(TEST_LIBS) $(LIBS),$<)
+	$(call do,CC,$(COMPILE) -Itests -c -o $@ $<,$<)
+$(B)/tests/%: $(B)/tests/%.o $(B)/libjetcl.a
+	$(call do,LD,$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(TEST_LIBS) $(LIBS),$@)
+.SECONDARY: $(TESTS:=.o)
 
 # Kernel text becomes C strings, one per line; source.c puts a #line before each file.
 $(B)/gen/kernels.c: $(KERNELS) Makefile
