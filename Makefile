@@ -12,9 +12,10 @@ config.mak: configure
 B        ?= build
 STD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off
 WARN     := -Wall -Wextra -Wno-missing-field-initializers -Wno-override-init -Wstrict-prototypes -Wvla
-COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. $(LIB_CFLAGS) -MMD -MP
+COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. -I$(B)/gen $(LIB_CFLAGS) -MMD -MP
 SOURCES  := $(wildcard core/*/*.c data/*.c)
-OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o
+OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o \
+            $(if $(findstring HAVE_ONNX,$(FEATURES)),$(B)/gen/onnx.pb-c.o)
 LIBRARY  := $(filter-out $(B)/core/cli/main.o,$(OBJECTS))
 KERNELS  := $(wildcard cl/*.cl cl/*.h cl/act.def cl/*_flags.def cl/cpu/*.cl cl/gpu/*.cl)
 TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
@@ -49,6 +50,13 @@ $(B)/gen/kernels.c: $(KERNELS) Makefile
 	   for f in $(KERNELS); do echo "{ \"$$f\","; sed 's/\\/\\\\/g; s/"/\\"/g; s/^/  "/; s/$$/\\n"/' $$f; \
 	     echo '},'; done; \
 	   echo '{ 0, 0 } };'; } > $@
+# Messages of ONNX, from the schema; where protobuf-c is not there nothing includes them.
+$(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: core/export/%.proto
+	@mkdir -p $(@D)
+	@protoc-c --proto_path=core/export --c_out=$(B)/gen $<
+ifneq ($(findstring HAVE_ONNX,$(FEATURES)),)
+$(B)/core/export/onnx_file.o: $(B)/gen/onnx.pb-c.h
+endif
 $(B)/gen/version.c: FORCE
 	@mkdir -p $(@D)
 	@v=$$(git describe --always --dirty 2>/dev/null || echo release); \
@@ -122,7 +130,7 @@ check-cl:                                    ## syntax of every kernel, with cla
 	     -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
 
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
-LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model log train recycle bench study cli
+LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model export log train recycle bench study cli
 # Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
 layers: $(OBJECTS)                           ## no include runs up the layers, no call up a folder's order
 	@fail=0; seen=; for layer in $(LAYERS); do \

@@ -1,7 +1,8 @@
 /* onnx.c: the initialisers of an ONNX graph as tensors. A protobuf message is a run of fields, key = number
  * << 3 | kind; of those that matter here:
  *
- *     model: 7 graph     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
+ *     model: 7 graph, 14 property     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
+ *     property: 1 key, 2 value
  *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles, 14 where (1: elsewhere)
  *
  * Exporters rename a linear layer's weight to onnx::MatMul_N and transpose it; the node that uses it still
@@ -222,20 +223,32 @@ static bool onnx_knows(const struct file_map *m)
            (m->p[2] == 0x12 || m->p[2] == 0x3a || m->p[2] == 0x42 || m->p[2] == 0x1a);
 }
 
+static int onnx_property(ckpt *c, slice s)
+{
+    struct field f;
+    slice word[3] = { SLICE(""), SLICE(""), SLICE("") };
+    int rc;
+    while ((rc = onnx_field(&s, &f)) > 0)
+        if (f.kind == BYTES && f.number < countof(word))
+            word[f.number] = f.bytes;
+    return rc || !word[1].n ? rc : ckpt_note(c, word[1], word[2]);
+}
+
 static int onnx_open(ckpt *c)
 {
     struct field f;
     slice s = { (const char *)c->map.p, c->map.n };
     int rc;
     bool graph = false;
-    while ((rc = onnx_field(&s, &f)) > 0)
-        if (f.number == 7 && f.kind == BYTES) {
-            if (graph)
-                return fail(FAULT_DATA, "two graphs in one model");
-            graph = true;
-            if (onnx_graph(c, f.bytes))
-                return -1;
-        }
+    while ((rc = onnx_field(&s, &f)) > 0) {
+        if (f.kind != BYTES || (f.number != 7 && f.number != 14))
+            continue;
+        if (f.number == 7 && graph)
+            return fail(FAULT_DATA, "two graphs in one model");
+        graph |= f.number == 7;
+        if (f.number == 7 ? onnx_graph(c, f.bytes) : onnx_property(c, f.bytes))
+            return -1;
+    }
     return rc || graph ? rc : fail(FAULT_DATA, "an ONNX model without a graph");
 }
 

@@ -106,7 +106,7 @@ static int load_weights(struct probe *b)
     if (!(b->d = dev_open_real(b->s.device)) || !(b->p = model_params(&b->s)))
         return -1;
     return params_open(b->p, b->d, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD)
-           || model_load_whole(b->p, &b->s, b->w) ? -1 : 0;
+           || model_load_whole(b->p, &b->s, b->w, NULL, NULL) ? -1 : 0;
 }
 
 /* ---- the graph ----------------------------------------------------------------------------------------- */

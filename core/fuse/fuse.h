@@ -13,6 +13,8 @@
 /* A node with n's values that is computed into `home`: n itself where nothing hinders it, else a copy. */
 node *simplify_place(node *n, range home);
 
+/* Drops nodes that nothing alive reads: all that is done to a graph that is written out instead of run. */
+void simplify_drop(graph *g);
 /* Drops dead nodes (alive: kept, fixed, effects, and what they need), fuses what follows a product into
  * it, joins pointwise chains; decides what is stored in g->half, if that is not F32. JETCL_TRACE=no_join
  * leaves fusing and joining out. Node ids change; order

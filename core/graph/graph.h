@@ -24,6 +24,7 @@ struct shape { int nd; i64 d[MAX_DIM]; };
 typedef struct op op;
 typedef struct node node;
 typedef struct graph graph;
+struct onnx;
 
 struct node {
     const op    *op;
@@ -70,6 +71,8 @@ struct op {
     i64         (*offset)(const node *n);                   /* OP_ALIAS: elements into in[0]; NULL: 0 */
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
     const char *(*title)(const node *n);                    /* for messages and dumps; NULL: the name */
+    /* The name of its value in ONNX, after adding the nodes that compute it (op/onnx.h). NULL: it has none. */
+    const char *(*onnx)(const node *n, struct onnx *o);
 };
 
 /* Words of the step buffer, the one small write per step; kernels read it, arguments never change. A graph
@@ -88,6 +91,7 @@ struct graph {
     const char *complaint;           /* the first, or NULL */
     const char *scope;               /* name given to new nodes */
     u32         streams;             /* random streams handed out */
+    bool        plain;               /* composed of simple ops where there is a choice: to be exported */
     node       *step;                /* STEP_WORDS words */
     pool       *inputs;              /* memory of inputs and of the step buffer */
     struct plan *plan;
@@ -113,7 +117,7 @@ node  *node_make(graph *g, const op *op, const void *args, node *const *in, int 
 
 node  *graph_input(graph *g, const char *name, enum dtype type, struct shape s);  /* uploaded by node_write */
 node  *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home);
-/* The same, written here and never again. */
+/* The same, written here and never again. In a plain graph its values are also at args. */
 node  *graph_constant(graph *g, const char *name, struct shape s, const f32 *values);
 node  *graph_step(graph *g);
 u32    graph_stream(graph *g);                    /* a random stream of its own, for a dropout or a noise */

@@ -86,8 +86,10 @@ struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed);
 /* To start from: fills p from any checkpoint (ckpt.h) and says on stderr what became of it, and in a warning
  * what starts at random. 0, or -1 + fail: FAULT_DATA, FAULT_NUMBERS for a value that is not a number. */
 int model_load(params *p, const struct spec *s, const char *path, bool ema);
-/* To use: the same from c (ckpt_open_model's), but refused unless every parameter is in it. */
-int model_load_whole(params *p, const struct spec *s, ckpt *c);
+/* To use: the same from c (ckpt_open_model's), but refused unless every parameter is in it. take, where given,
+ * gets each parameter's values in place of the device, and p needs no memory; they are gone after its call. */
+typedef int model_take(void *arg, const struct param *x, const f32 *values);
+int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take, void *arg);
 /* Fills in model.pool: auto, and model.norm_eps and model.act as the file has them unless the experiment
  * says. */
 void model_settle(struct spec *s, const ckpt *c);

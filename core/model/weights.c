@@ -29,9 +29,9 @@ static struct want want_of(const struct param *x)
     return w;
 }
 
-struct storing { params *p; struct want *w; const char *path; };
+struct storing { params *p; struct want *w; const char *path; model_take *take; void *arg; };
 
-/* One parameter to the device; ckpt_load holds no other at that time. */
+/* One parameter to the device, or to who asked; ckpt_load holds no other at that time. */
 static int store_param(void *arg, int i)
 {
     const struct storing *t = arg;
@@ -41,12 +41,13 @@ static int store_param(void *arg, int i)
             return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %lld is %g)",
                         t->path, x->name, (long long)k, (f64)t->w[i].data[k]);
     x->loaded = true;
-    return params_write(t->p, x, t->w[i].data);
+    return t->take ? t->take(t->arg, x, t->w[i].data) : params_write(t->p, x, t->w[i].data);
 }
 
-static int load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r)
+static int load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r, model_take *take,
+                void *arg)
 {
-    struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c) };
+    struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c), take, arg };
     o.store = store_param;
     o.arg = &t;
     for (size_t i = 0; i < p->n; i++)
@@ -73,7 +74,7 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     const char *first;
-    int rc = load(p, model_load_options(s), c, a, &report), unset = rc ? 0 : count_unset(p, &first);
+    int rc = load(p, model_load_options(s), c, a, &report, NULL, NULL), unset = rc ? 0 : count_unset(p, &first);
     if (!rc)
         load_report_say(&report, path);
     if (unset)
@@ -145,13 +146,13 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
     return 0;
 }
 
-int model_load_whole(params *p, const struct spec *s, ckpt *c)
+int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take, void *arg)
 {
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     struct load_options o = model_load_options(s);
     o.strict = o.norm_to_fc_norm = false;            // a token's norm is a start for the mean's, not its value
-    int rc = load(p, o, c, a, &report) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    int rc = load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
     if (!rc && report.nlines)
         load_report_say(&report, ckpt_path(c));
     arena_close(a);

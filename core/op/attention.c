@@ -6,6 +6,7 @@
  */
 #include "op/op.h"
 #include "op/product.h"
+#include "op/onnx.h"
 #include <math.h>
 
 struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op needs it */ };
@@ -227,9 +228,31 @@ static void attention_vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&attention_grad_op, a, n->in[0], n, a->log_sum, g);
 }
 
+static const char *attention_onnx(const node *n, struct onnx *o)
+{
+    i64 h = attention_heads(n), tokens = node_dim(n, 1), d = node_dim(n, 2) / h;
+    const char *split = onnx_apply(o, "Reshape", onnx_in(o, n, 0), onnx_integers(o, -1, tokens, 3, h, d));
+    const char *part[3];
+    split = onnx_apply(o, "Transpose", split);
+    onnx_ints(o, "perm", 5, (i64[]){ 2, 0, 3, 1, 4 });                                          /* 3 b h n d */
+    for (int i = 0; i < 3; i++) {
+        part[i] = onnx_apply(o, "Gather", split, onnx_index(o, i));
+        onnx_int(o, "axis", 0);
+    }
+    const char *keys = onnx_apply(o, "Transpose", part[1]);
+    onnx_ints(o, "perm", 4, (i64[]){ 0, 1, 3, 2 });
+    const char *scale = onnx_half(o, onnx_number(o, (f32)(1 / sqrt((f64)d))));
+    const char *score = onnx_apply(o, "Mul", onnx_apply(o, "MatMul", part[0], keys), scale);
+    score = onnx_apply(o, "Softmax", score);
+    onnx_int(o, "axis", -1);
+    const char *y = onnx_apply(o, "Transpose", onnx_apply(o, "MatMul", score, part[2]));
+    onnx_ints(o, "perm", 4, (i64[]){ 0, 2, 1, 3 });
+    return onnx_apply(o, "Reshape", y, onnx_integers(o, -1, tokens, h * d));
+}
+
 const op attention_op = { "attention", .args = sizeof(struct attention_args), .shape = attention_shape,
                           .emit = attention_emit, .vjp = attention_vjp, .scratch = attention_scratch,
-                          .macs = attention_macs };
+                          .macs = attention_macs, .onnx = attention_onnx };
 
 static node *attention_composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
 {

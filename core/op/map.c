@@ -186,4 +186,4 @@ static const char *map_title(const node *n)
 }
 
 const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = map_shape,
-                    .emit = map_emit, .vjp = map_vjp, .title = map_title };
+                    .emit = map_emit, .vjp = map_vjp, .title = map_title, .onnx = map_onnx };

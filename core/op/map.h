@@ -22,4 +22,7 @@ const char *map_text(arena *a, const node *n, const struct layout *l, const char
 /* ---- map_emit.c */
 void map_emit(const node *n, launches *l);
 
+/* ---- map_onnx.c */
+const char *map_onnx(const node *n, struct onnx *o);
+
 #endif

@@ -1,6 +1,7 @@
 /* matmul.c: (... m k) x (... k n). The product itself, and which kernel computes it, is product.c's. */
 #include "op/op.h"
 #include "op/product.h"
+#include "op/onnx.h"
 
 struct sizes { i64 m, n, k, batch; bool flat; /* a's leading axes are rows of one product */ };
 
@@ -131,6 +132,27 @@ static f64 matmul_macs(const node *n)
     return (f64)s.m * (f64)s.n * (f64)s.k * (f64)s.batch;
 }
 
+static const char *matmul_operand(struct onnx *o, const node *n, int k, bool stored_transposed)
+{
+    const char *x = onnx_in(o, n, k);
+    int nd = n->in[k]->shape.nd;
+    i64 order[MAX_DIM];
+    if (!stored_transposed)
+        return x;
+    for (int i = 0; i < nd; i++)
+        order[i] = i < nd - 2 ? i : 2 * nd - 3 - i;
+    x = onnx_apply(o, "Transpose", x);
+    onnx_ints(o, "perm", nd, order);
+    return x;
+}
+
+static const char *matmul_onnx(const node *n, struct onnx *o)
+{
+    int trans = ((const struct matmul_args *)n->args)->trans;
+    const char *a = matmul_operand(o, n, 0, trans & TRANS_A), *b = matmul_operand(o, n, 1, trans & TRANS_B);
+    return onnx_apply(o, "MatMul", a, b);
+}
+
 const op matmul_op = { "matmul", .args = sizeof(struct matmul_args), .shape = matmul_shape,
                        .emit = matmul_emit, .vjp = matmul_vjp, .scratch = matmul_scratch,
-                       .macs = matmul_macs };
+                       .macs = matmul_macs, .onnx = matmul_onnx };

@@ -5,6 +5,7 @@
  */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/onnx.h"
 
 /* ---- view, reshape ------------------------------------------------------------------------------------- */
 
@@ -60,8 +61,27 @@ static void view_vjp(node *n, node *g, node *dx[])
     dx[0] = op_reshape(all ? flat : op_pad(flat, 0, offset, total), n->in[0]->shape);
 }
 
+static const char *onnx_part(struct onnx *o, const char *x, int axis, i64 from, i64 count)
+{
+    const char *first = onnx_integers(o, from), *end = onnx_integers(o, from + count);
+    return onnx_apply(o, "Slice", x, first, end, onnx_integers(o, axis));
+}
+
+/* All of it in another shape, or some of the rows of its first axis. */
+static const char *view_onnx(const node *n, struct onnx *o)
+{
+    const struct shape *x = &n->in[0]->shape, *y = &n->shape;
+    i64 row = node_count(n) / MAX(1, node_dim(n, 0)), from = view_offset(n) / MAX(1, row);
+    if (node_count(n) == node_count(n->in[0]))
+        return onnx_apply(o, "Reshape", onnx_in(o, n, 0), onnx_shape(o, n));
+    bool rows = x->nd == y->nd && !memcmp(x->d + 1, y->d + 1, sizeof *x->d * (size_t)(x->nd - 1));
+    if (!rows || from * row != view_offset(n) || onnx_images_axis(o, n) == 0)
+        return NULL;
+    return onnx_part(o, onnx_in(o, n, 0), 0, from, y->d[0]);
+}
+
 const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape,
-                     .emit = view_emit, .vjp = view_vjp, .offset = view_offset };
+                     .emit = view_emit, .vjp = view_vjp, .offset = view_offset, .onnx = view_onnx };
 
 node *op_view(node *x, i64 offset, struct shape s)
 {
@@ -129,8 +149,14 @@ static void slice_vjp(node *n, node *g, node *dx[])
     dx[0] = op_pad(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
 }
 
+static const char *slice_onnx(const node *n, struct onnx *o)
+{
+    const struct part_args *p = n->args;
+    return onnx_part(o, onnx_in(o, n, 0), p->axis, p->from, p->extent);
+}
+
 const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_shape, .emit = slice_emit,
-                      .vjp = slice_vjp };
+                      .vjp = slice_vjp, .onnx = slice_onnx };
 
 node *op_slice(node *x, int axis, i64 from, i64 count)
 {
@@ -222,11 +248,18 @@ static void concat_vjp(node *n, node *g, node *dx[])
     dx[1] = op_slice(g, axis, first, n->in[1]->shape.d[axis]);
 }
 
+static const char *concat_onnx(const node *n, struct onnx *o)
+{
+    const char *y = onnx_apply(o, "Concat", onnx_in(o, n, 0), onnx_in(o, n, 1));
+    onnx_int(o, "axis", ((const struct axis_args *)n->args)->axis);
+    return y;
+}
+
 /* Along the outermost axis the operands follow one another: the planner may have them computed there. */
 const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit,
-                       .vjp = concat_vjp };
+                       .vjp = concat_vjp, .onnx = concat_onnx };
 const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape,
-                     .emit = concat_emit, .vjp = concat_vjp };
+                     .emit = concat_emit, .vjp = concat_vjp, .onnx = concat_onnx };
 
 node *op_concat(node *a, node *b, int axis)
 {
@@ -363,8 +396,20 @@ static void permute_vjp(node *n, node *g, node *dx[])
     dx[0] = op_permute(g, back);
 }
 
+static const char *permute_onnx(const node *n, struct onnx *o)
+{
+    const struct permute_args *p = n->args;
+    i64 order[MAX_DIM];
+    for (int i = 0; i < n->shape.nd; i++)
+        order[i] = p->order[i];
+    const char *y = onnx_apply(o, "Transpose", onnx_in(o, n, 0));
+    onnx_ints(o, "perm", n->shape.nd, order);
+    return y;
+}
+
 const op permute_op = { "permute", .args = sizeof(struct permute_args), .shape = permute_shape,
-                        .emit = permute_emit, .vjp = permute_vjp };
+                        .emit = permute_emit, .vjp = permute_vjp,
+                        .onnx = permute_onnx };
 
 node *op_permute(node *x, const int *order)
 {

@@ -8,6 +8,7 @@
  */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/onnx.h"
 
 struct norm_args { f32 eps; bool inside; };
 
@@ -144,8 +145,23 @@ static void layernorm_vjp(node *n, node *g, node *dx[])
     }
 }
 
+static const char *layernorm_onnx(const node *n, struct onnx *o)
+{
+    i64 d = node_dim(n, -1);
+    f32 *ones = arena_array(o->a, f32, d);
+    for (i64 i = 0; i < d; i++)
+        ones[i] = 1;
+    const char *w = n->n_in > 1 ? onnx_in(o, n, 1) : onnx_half(o, onnx_values(o, SHAPE(d), ones));
+    const char *y = n->n_in > 2 ? onnx_apply(o, "LayerNormalization", onnx_in(o, n, 0), w, onnx_in(o, n, 2))
+                                : onnx_apply(o, "LayerNormalization", onnx_in(o, n, 0), w);
+    onnx_int(o, "axis", -1);
+    onnx_real(o, "epsilon", ((const struct norm_args *)n->args)->eps);
+    return y;
+}
+
 const op layernorm_op = { "layernorm", .args = sizeof(struct norm_args), .flags = OP_INPLACE,
-                          .shape = layernorm_shape, .emit = layernorm_emit, .vjp = layernorm_vjp };
+                          .shape = layernorm_shape, .emit = layernorm_emit, .vjp = layernorm_vjp,
+                          .onnx = layernorm_onnx };
 
 node *op_layernorm(node *x, node *w, node *b, f32 eps)
 {
@@ -175,8 +191,18 @@ static void l2norm_vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&l2norm_grad_op, n->args, n->in[0], g);
 }
 
+static const char *l2norm_onnx(const node *n, struct onnx *o)
+{
+    const char *x = onnx_wide(o, onnx_in(o, n, 0));
+    const char *eps = onnx_number(o, ((const struct norm_args *)n->args)->eps);
+    const char *sum = onnx_apply(o, "ReduceSum", onnx_apply(o, "Mul", x, x), onnx_integers(o, -1));
+    sum = inside(n) ? onnx_apply(o, "Sqrt", onnx_apply(o, "Add", sum, eps))
+                    : onnx_apply(o, "Add", onnx_apply(o, "Sqrt", sum), eps);
+    return onnx_half(o, onnx_apply(o, "Div", x, sum));
+}
+
 const op l2norm_op = { "l2norm", .args = sizeof(struct norm_args), .flags = OP_INPLACE, .shape = same_shape,
-                       .emit = l2norm_emit, .vjp = l2norm_vjp };
+                       .emit = l2norm_emit, .vjp = l2norm_vjp, .onnx = l2norm_onnx };
 
 node *op_l2norm(node *x, f32 eps, bool inside)
 {

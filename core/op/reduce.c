@@ -5,6 +5,7 @@
  */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/onnx.h"
 
 struct sum_args { int axis, count; };             /* axes [axis, axis + count) become 1 */
 
@@ -80,8 +81,18 @@ static u64 sum_scratch(const node *n)
 
 static void sum_vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
 
+static const char *sum_onnx(const node *n, struct onnx *o)
+{
+    const struct sum_args *s = n->args;
+    i64 axes[MAX_DIM];
+    for (int i = 0; i < s->count; i++)
+        axes[i] = s->axis + i;
+    const char *x = onnx_wide(o, onnx_in(o, n, 0));
+    return onnx_half(o, onnx_apply(o, "ReduceSum", x, onnx_list(o, s->count, axes)));
+}
+
 const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = sum_shape, .emit = sum_emit,
-                    .vjp = sum_vjp, .scratch = sum_scratch };
+                    .vjp = sum_vjp, .scratch = sum_scratch, .onnx = sum_onnx };
 
 bool op_sums_rows(const node *n, i64 cols)
 {

@@ -99,7 +99,7 @@ static struct routing route_composed(node *logits, node *t_disp, node *t_comb, n
 static bool fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
 {
     dev *d = logits->g->d;
-    if (logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
+    if (logits->g->plain || logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
         (noise && !shape_equal(noise->shape, logits->shape)) || trace_on(TRACE_no_join))
         return false;
     if (!d || dev_class(d) == DEV_NULL)

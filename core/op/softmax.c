@@ -2,6 +2,7 @@
  * the axis: rows when b is 1, columns otherwise. */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/onnx.h"
 
 struct softmax_args { int axis; };
 
@@ -50,8 +51,16 @@ const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args)
 
 static void softmax_vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
 
+static const char *softmax_onnx(const node *n, struct onnx *o)
+{
+    const char *y = onnx_apply(o, "Softmax", onnx_wide(o, onnx_in(o, n, 0)));
+    onnx_int(o, "axis", ((const struct softmax_args *)n->args)->axis);
+    return onnx_half(o, y);
+}
+
 const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
-                        .shape = softmax_shape, .emit = softmax_emit, .vjp = softmax_vjp };
+                        .shape = softmax_shape, .emit = softmax_emit, .vjp = softmax_vjp,
+                        .onnx = softmax_onnx };
 
 node *op_softmax(node *x, int axis)
 {

@@ -79,7 +79,7 @@ int predecessor_load(struct predecessor *p, dev *d)
         return 0;
     params *whole = model_params(&p->s);
     int rc = !whole || params_open(whole, d, PARAMS_FORWARD) || give_no_head(p, whole)
-             || model_load_whole(whole, &p->s, p->c) ? -1 : 0;
+             || model_load_whole(whole, &p->s, p->c, NULL, NULL) ? -1 : 0;
     if (rc)
         params_free(whole);
     else

@@ -208,7 +208,7 @@ int session_open_trained(struct session *e, const struct trained *t, bool data)
         return -1;
     if (!(e->d = dev_open_real(e->s.device)) || !(e->p = model_params(&e->s)))
         return -1;
-    return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c) ? -1 : 0;
+    return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c, NULL, NULL) ? -1 : 0;
 }
 
 ckpt *session_ckpt(const struct session *e, arena *a)
