@@ -23,7 +23,7 @@ for i in 1 2 3; do
     printf 'name: small\nseed: %d\n' $i >"run$i/config.yaml"
     for e in 1 2 3; do
         echo "{\"split\":\"train\",\"epoch\":$e,\"step\":${e}0,\"loss\":$e.5,\"lr\":0.001,\"grad_norm\":1,\"img_s\":9,\"mem\":8}"
-        echo "{\"split\":\"eval\",\"epoch\":$e,\"step\":${e}0,\"loss\":1,\"top1\":4$e.$i,\"top5\":90,\"n\":5,\"s\":1}"
+        echo "{\"split\":\"eval\",\"epoch\":$e,\"step\":${e}0,\"loss\":1,\"top1\":4$e.$i,\"top5\":90,\"n\":5,\"s\":1,\"run_s\":${e}800}"
     done >"run$i/metrics.jsonl"
 done
 printf 'name: "%s"\nseed: 2\ndata: {classes: ["%s", b]}\n' "$evil" "$evil" >run2/config.yaml
@@ -39,21 +39,52 @@ try "a page of three runs" 0 "page.html" report run1 run2 run3 --out page.html
 [ "$(found '<script')" = 0 ] && [ "$(found 'http://')" = 0 ] && [ "$(found 'https://')" = 0 ]
 ok $? "no script, nothing from elsewhere"
 [ "$(found 'small, seed 1')" -ge 1 ] && [ "$(found 'small, seed 3')" -ge 1 ]; ok $? "every run is in it"
-[ "$(found 'not finished; top-1 43.10 %')" = 1 ]; ok $? "what is known of an unfinished one"
-[ "$(found '<svg viewBox="0 0 520')" = "$(found '<details><summary>numbers')" ]; ok $? "each picture has its numbers"
-# The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean, run 2 on its own.
+[ "$(found '<td>43.10<td class="words" colspan="9">not finished')" = 1 ]; ok $? "what is known of an unfinished one"
+[ "$(found '<svg class="')" -gt 7 ] && [ "$(found '<figure>')" = "$(found '<details><summary>numbers')" ]
+ok $? "each picture has its numbers"
+[ "$(found '<svg class="by-hours"')" = 2 ] && [ "$(found '>0.8<')" -ge 1 ]; ok $? "and hours where all runs logged them"
+# The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean where both have one, run 2 on its own.
 sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | head -1 | base64 -d >first.csv
-printf 'series,epoch,top-1, %%\n"small, 2 seeds",2,42.2\n"small, 2 seeds",3,43.2\n' >want.csv
-printf '"%s",1,41.2\n"%s",2,42.2\n"%s",3,43.2\n' "$evil" "$evil" "$evil" >>want.csv
+e2=$(printf '%s' "$evil")
+{
+    printf '"epoch","small, 2 seeds","small, 2 seeds: least","small, 2 seeds: largest","small, 2 seeds: hours","%s","%s: hours"\n' "$e2" "$e2"
+    printf '"1",,,,,41.2,0.5\n"2",42.2,42.1,42.3,0.777778,42.2,0.777778\n"3",43.2,43.1,43.3,1.05556,43.2,1.05556\n'
+} >want.csv
 cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
+
+try "a target" 0 "" report run1 run2 run3 --target 42.25 --out page.html
+[ "$(found 'class="target"')" = 2 ] && [ "$(found '<td>3<td>1.06')" = 2 ] && [ "$(found '<td>2<td>0.778')" = 1 ]
+ok $? "and when each run reaches it"
+try "a target that is none" 2 "--target" report run1 --target much --out page.html
+
+# Everything once more by other means: structure, links, means, intervals, tests between seeds.
+for i in 4 5 6; do
+    mkdir -p "run$i"
+    printf 'name: large\nseed: %d\n' $((i - 3)) >"run$i/config.yaml"
+    echo "{\"split\":\"eval\",\"epoch\":3,\"step\":30,\"loss\":1,\"top1\":5$i.$i,\"run_s\":60}" >"run$i/metrics.jsonl"
+done
+mkdir -p run7
+sed 's/seed: 1/seed: 2/' run1/config.yaml >run7/config.yaml
+sed 's/"top1":43.1/"top1":44.9/' run1/metrics.jsonl >run7/metrics.jsonl
+if command -v python3 >/dev/null; then
+    "$jetcl" report run1 run3 run4 run5 run6 run7 --out page.html >/dev/null 2>&1
+    out=$(python3 "$here/tests/page_numbers.py" runs page.html run1 run3 run4 run5 run6 run7)
+    ok $? "numbers, links and tests are those of the raw files" "$out"
+    "$jetcl" report run1 run2 run3 run4 --out page.html >/dev/null 2>&1
+    sed 's/"top1":54.4/"top1":54.5/' run4/metrics.jsonl >changed && mv changed run4/metrics.jsonl
+    python3 "$here/tests/page_numbers.py" runs page.html run1 run2 run3 run4 >/dev/null
+    [ $? = 1 ]; ok $? "and that would notice another one"
+else
+    echo "skip numbers of the page: no python3"
+fi
 
 # A peak in a long run is drawn: the axis reaches it.
 awk 'BEGIN { for (i = 1; i <= 30000; i++)
     printf "{\"split\":\"train\",\"epoch\":1,\"step\":%d,\"loss\":%s,\"lr\":1}\n", i, i == 12345 ? 77 : 1 }' >run3/metrics.jsonl
 try "a long run" 0 "" report run3 --out page.html
-[ "$(sed -n 's/.*<path class="line c0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -o 'L' | wc -l)" -lt 2000 ]
+[ "$(sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -o 'L' | wc -l)" -lt 2000 ]
 ok $? "is thinned"
-sed -n 's/.*<path class="line c0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -q ' [12][0-9]\.[0-9]L'; ok $? "but keeps its peak"
+sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -q ' [12][0-9]\.[0-9]L'; ok $? "but keeps its peak"
 
 # A comparison, with a label that is markup.
 cat >comparison.json <<EOF
@@ -69,7 +100,7 @@ try "a page of a comparison" 0 "" report comparison.json --out page.html
 [ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img')" -ge 3 ]; ok $? "its labels stay text"
 [ "$(found 'is 3 times as fast')" = 1 ] && [ "$(found 'class="e5"')" = 1 ] && [ "$(found 'class="e0"')" = 1 ]
 ok $? "verdict and strip"
-sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | tail -1 | base64 -d | grep -q "^\"'=1+1\",0,1$"
+sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | tail -1 | base64 -d | grep -q "^\"'=1+1\",,1$"
 ok $? "a spreadsheet computes nothing of a name"
 try "a page of a table" 0 "" report "$here/experiments/tables/table1-vit-t.yaml" --out page.html
 [ "$(found 'paper 79.9')" -ge 1 ]; ok $? "with the paper's numbers"

@@ -1,5 +1,6 @@
 /* page.c: the document around the parts. */
 #include "study/page.h"
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -9,7 +10,7 @@ static const char style[] =
     "@media(prefers-color-scheme:dark){:root{--fg:#e8e8e8;--bg:#151515;--soft:#a5a5a5;--rule:#3a3a3a;--card:#202020}}\n"
     "body{font:16px/1.45 system-ui,sans-serif;color:var(--fg);background:var(--bg);margin:0 auto;padding:1rem;max-width:1240px}\n"
     "h1{font-size:1.5rem;margin:.2rem 0}h2{font-size:1.2rem;margin:1.6rem 0 .4rem}h3{font-size:1rem;margin:1rem 0 .2rem}\n"
-    "nav a{margin-right:1rem}a{color:#0072b2}@media(prefers-color-scheme:dark){a{color:#56b4e9}}\n"
+    "nav a{margin-right:1rem;display:inline-block}a{color:#0072b2}@media(prefers-color-scheme:dark){a{color:#56b4e9}}\n"
     ".verdict{font-size:1.1rem;font-weight:600;border-left:4px solid #0072b2;padding-left:.7rem;overflow-wrap:anywhere}\n"
     ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,440px),1fr));gap:.5rem 1.5rem}\n"
     "figure{margin:.6rem 0;min-width:0;max-width:640px}figcaption{font-weight:600}svg{width:100%;height:auto;font:13px system-ui,sans-serif}\n"
@@ -21,17 +22,21 @@ static const char style[] =
     ".c4{stroke:#e69f00;fill:#e69f00}.c5{stroke:#56b4e9;fill:#56b4e9}.c6{stroke:var(--fg);fill:var(--fg)}\n"
     "@media(prefers-color-scheme:dark){.c0{stroke:#4fa8e8;fill:#4fa8e8}}\n"
     ".line.c0,.line.c1,.line.c2,.line.c3,.line.c4,.line.c5,.line.c6{fill:none}.bar{stroke:none!important}\n"
-    ".line.c1{stroke-dasharray:7 3}.line.c2{stroke-dasharray:2 3}.line.c3{stroke-dasharray:9 3 2 3}.line.c4{stroke-dasharray:4 2}\n"
-    ".line.c5{stroke-dasharray:12 4}.line.c6{stroke-dasharray:1 2}\n"
+    ".line.d1{stroke-dasharray:7 3}.line.d2{stroke-dasharray:2 3}.line.d3{stroke-dasharray:9 3 2 3}.line.d4{stroke-dasharray:4 2}\n"
+    ".line.d5{stroke-dasharray:12 4}.line.d6{stroke-dasharray:1 2}\n"
+    ".target{stroke:var(--fg);stroke-dasharray:3 4;fill:none}\n"
+    ".by-hours,#over-hours:checked~.plots .by-count{display:none}#over-hours:checked~.plots .by-hours{display:block}\n"
+    "label{margin-right:1rem}input{margin:0 .4rem 0 0}\n"
     ".wide{overflow-x:auto;max-width:100%}details .wide{max-height:24rem;overflow:auto}\n"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}\n"
-    "th,td{text-align:right;padding:.2rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}td:first-child,th:first-child{text-align:left}\n"
-    "td small{color:var(--soft)}pre{overflow:auto;background:var(--card);padding:.6rem;max-height:24rem}code{overflow-wrap:anywhere}\n"
+    "th,td{text-align:right;padding:.2rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top;white-space:nowrap}td:first-child,th:first-child{text-align:left}\n"
+    "td small{color:var(--soft)}th.words,td.words{text-align:left;min-width:8rem;white-space:normal}pre{overflow:auto;background:var(--card);padding:.6rem;max-height:24rem}code{overflow-wrap:anywhere}\n"
     ".strip td{white-space:nowrap}.e0,.e1,.e2,.e3{background:rgba(0,114,178,.08)}.e2{background:rgba(0,114,178,.2)}\n"
     ".e3{background:rgba(0,114,178,.38)}.e4{background:rgba(213,94,0,.45)}.e5{background:rgba(213,94,0,.85);font-weight:700}\n"
     ".maps{display:flex;flex-wrap:wrap;gap:1rem}.maps img{max-width:100%;image-rendering:pixelated}\n"
     "summary{cursor:pointer;color:var(--soft);font-size:.85rem}\n"
-    "@media print{body{background:#fff;color:#000;max-width:none}nav{display:none}.plots{grid-template-columns:1fr 1fr}}\n";
+    "@media print{:root{--fg:#000;--bg:#fff;--soft:#444;--rule:#bbb;--card:#fff}body{max-width:none}nav,input,label,summary{display:none}\n"
+    "figure{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}.wide,pre{max-height:none;overflow:visible}}\n";
 
 enum part { PART_RUN, PART_TABLE, PART_COMPARISON };
 
@@ -57,7 +62,7 @@ static int page_part(arena *a, const char **path)
          : fail(FAULT_USAGE, "%s: a report is made of run folders, tables (.yaml) and comparisons (comparison.json)", *path);
 }
 
-static int page_parts(FILE *f, arena *a, const char *const *paths, int n)
+static int page_parts(FILE *f, arena *a, const char *const *paths, int n, f64 target)
 {
     const char **runs = arena_array(a, const char *, n + 1);
     int n_runs = 0, rc = 0;
@@ -69,7 +74,7 @@ static int page_parts(FILE *f, arena *a, const char *const *paths, int n)
         if (part == PART_RUN)
             runs[n_runs++] = path;
     }
-    return rc || (n_runs && page_runs(f, a, runs, n_runs)) ? -1 : 0;
+    return rc || (n_runs && page_runs(f, a, runs, n_runs, target)) ? -1 : 0;
 }
 
 static void page_head(FILE *f, const char *const *paths, int n)
@@ -88,20 +93,46 @@ static void page_head(FILE *f, const char *const *paths, int n)
     fputs("</h1>\n", f);
 }
 
-int page_write(const char *out, arena *a, const char *const *paths, int n)
+/* The parts after a table of contents. Headings get the places that it leads to; text cannot be one, it is escaped. */
+static void page_body(FILE *f, const char *body)
+{
+    static const char head[] = "<h2>", end[] = "</h2>";
+    int n = 0;
+    fputs("<nav>", f);
+    for (const char *h = body; (h = strstr(h, head)); n++) {
+        const char *title = h + strlen(head), *stop = strstr(title, end);
+        check(stop, "a heading of the page without an end");
+        fprintf(f, "<a href=\"#part-%d\">%.*s</a>", n, (int)(stop - title), title);
+        h = stop;
+    }
+    fputs("</nav>\n", f);
+    n = 0;
+    for (const char *h; (h = strstr(body, head)); n++) {
+        fwrite(body, 1, (size_t)(h - body), f);
+        fprintf(f, "<h2 id=\"part-%d\">", n);
+        body = h + strlen(head);
+    }
+    fputs(body, f);
+}
+
+int page_write(const char *out, arena *a, const char *const *paths, int n, f64 target)
 {
     struct file_out o;
-    char stamp[64];
+    char stamp[64], *body = NULL;
+    size_t size;
     time_t now = time(NULL);
     struct tm tm;
-    if (file_begin(&o, out))
-        return -1;
-    page_head(o.f, paths, n);
-    if (page_parts(o.f, a, paths, n)) {
-        file_abort(&o);
-        return -1;
+    FILE *parts = open_memstream(&body, &size);
+    check(parts, "open_memstream failed");
+    int rc = page_parts(parts, a, paths, n, target);
+    fclose(parts);
+    if (!rc && !(rc = file_begin(&o, out))) {
+        page_head(o.f, paths, n);
+        page_body(o.f, body);
+        strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &tm));
+        fprintf(o.f, "<footer><p class=\"small\">jetcl %s, %s</p></footer></body></html>\n", JETCL_VERSION, stamp);
+        rc = file_commit(&o);
     }
-    strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M UTC", gmtime_r(&now, &tm));
-    fprintf(o.f, "<footer><p class=\"small\">jetcl %s, %s</p></footer></body></html>\n", JETCL_VERSION, stamp);
-    return file_commit(&o);
+    free(body);
+    return rc;
 }

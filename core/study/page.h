@@ -1,8 +1,8 @@
 /* page.h: runs, tables and comparisons as one HTML file that needs nothing else: no network, no script to be read.
  *
- *     if (page_write("page.html", arena, paths, n)) return -1;         // run folders, table files, comparisons
+ *     if (page_write("page.html", arena, paths, n, 0)) return -1;         // run folders, table files, comparisons
  *
- * The files, each calling only those before it: html plot page_run page_table page_compare page
+ * The files, each calling only those before it: html picture plot bars page_curves page_run page_table page_compare page
  */
 #ifndef JETCL_PAGE_H
 #define JETCL_PAGE_H
@@ -21,30 +21,32 @@ void html_png(FILE *f, const char *path, const char *caption);
 /* A number with no more digits than are worth reading; "-" for NaN. */
 const char *html_number(char out[32], f64 v);
 
-/* ---- plot.c ------------------------------------------------------------------------------------------------ */
+/* ---- plot.c, bars.c: pictures, each with its numbers as a table and as CSV ---------------------------------- */
 
-/* A line of n points; lo and hi: a band around it, or NULL. Colour and dashes go by `colour`. */
-struct series { const char *label; int n, colour; f64 *x, *y, *lo, *hi; };
-struct plot { const char *title, *x_label, *y_label; bool log_y; int n; struct series *s; };
-/* Picture, table and CSV of it. Long lines are thinned to the least and the largest of each column of pixels, so that
- * no peak is lost. */
+/* A line of n points by rising x; hours: where they lie in time, or NULL; lo and hi: a band around it, or NULL. Colour
+ * and dashes go by `colour`. */
+struct series { const char *label; int n, colour; f64 *x, *hours, *y, *lo, *hi; };
+/* target: a line across at this y; 0: none. */
+struct plot { const char *title, *x_label, *y_label; bool log_y; f64 target; int n; struct series *s; };
+/* Where all series have hours there is a second picture over them, which the page's switch shows. */
 void plot_lines(FILE *f, arena *a, const struct plot *p);
-/* Bars side by side: values[group * n_series + series]. */
+/* Bars side by side: values[group * n_series + series]; NAN: none. */
 struct bars { const char *title, *unit; int n_groups, n_series; const char **groups, **series; f64 *values; };
 void plot_bars(FILE *f, arena *a, const struct bars *b);
 /* Dots with a spread along one axis: ours by row, and the paper's as a ring where there is one (NAN: none). */
 struct dots { const char *title, *unit; int n; const char **labels; f64 *mean, *sd, *other; };
 void plot_dots(FILE *f, arena *a, const struct dots *d);
 
-/* ---- page_run.c, page_table.c, page_compare.c: parts of a page ------------------------------------------------ */
+/* ---- page_run.c, page_table.c, page_compare.c: parts of a page; headings are <h2> without attributes ------------------------------------------------ */
 
-int page_runs(FILE *f, arena *a, const char *const *dirs, int n);
+int page_runs(FILE *f, arena *a, const char *const *dirs, int n, f64 target);
 int page_table(FILE *f, arena *a, const char *path);
 int page_comparison(FILE *f, arena *a, const char *path);        /* comparison.json */
 
 /* ---- page.c ------------------------------------------------------------------------------------------------ */
 
-/* paths: run folders, table files (.yaml), comparison.json or folders with one. Replaced as a whole. 0, or -1 + fail. */
-int page_write(const char *out, arena *a, const char *const *paths, int n);
+/* paths: run folders, table files (.yaml), comparison.json or folders with one. target: a top-1 in
+ * % that curves are held against, 0: none. Replaced as a whole. 0, or -1 + fail. */
+int page_write(const char *out, arena *a, const char *const *paths, int n, f64 target);
 
 #endif

@@ -149,6 +149,8 @@ static void compare_time(FILE *f, arena *a, const json_t *records)
     const char *groups[64], **labels = arena_array(a, const char *, n + 1);
     f64 *values = arena_array(a, f64, 64 * MAX(1, n));
     struct bars b = { .title = "Time of a step by kernel file", .unit = "ms", .n_series = n, .groups = groups, .series = labels };
+    for (int i = 0; i < 64 * n; i++)
+        values[i] = NAN;
     for (int i = 0; i < n; i++)
         labels[i] = str(json_array_get(records, (size_t)i), "label");
     for (int i = 0; i < n; i++) {
@@ -157,7 +159,7 @@ static void compare_time(FILE *f, arena *a, const json_t *records)
             const json_t *x = json_array_get(kernels, k);
             int at = strip_find(groups, &b.n_groups, 64, str(x, "name"));
             if (at >= 0)
-                values[at * n + i] = isnan(num(x, "ms")) ? 0 : num(x, "ms");
+                values[at * n + i] = num(x, "ms");
         }
     }
     b.values = values;
@@ -167,14 +169,15 @@ static void compare_time(FILE *f, arena *a, const json_t *records)
 static void compare_records_table(FILE *f, const json_t *records)
 {
     char a[32], b[32], c[32], d[24], e[32];
-    fputs("<h2 id=\"devices\">Devices</h2><div class=\"wide\"><table><tr><th><th>device<th>driver<th>program<th>settings<th>precision"
+    fputs("<h2>Devices</h2><div class=\"wide\"><table><tr><th><th class=\"words\">device<th class=\"words\">driver<th class=\"words\">program"
+          "<th class=\"words\">settings<th class=\"words\">precision"
           "<th>ms/step<th>images/s<th>start, s<th>memory<th>launches<th>J/step", f);
     for (size_t i = 0; i < json_array_size(records); i++) {
         const json_t *r = json_array_get(records, i);
         const char *words[] = { "label", "device", "driver", "program", "settings", "precision" };
         fputs("<tr>", f);
         for (int k = 0; k < countof(words); k++)
-            fputs("<td>", f), html_text(f, str(r, words[k]));
+            fputs("<td class=\"words\">", f), html_text(f, str(r, words[k]));
         f64 joules = num(r, "joules");
         fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, num(r, "step_ms")), html_number(b, num(r, "img_s")),
                 html_number(c, num(r, "start_s")), text_bytes(d, num(r, "memory")), num(r, "launches"),
@@ -194,7 +197,7 @@ int page_comparison(FILE *f, arena *a, const char *path)
         return fail(FAULT_DATA, "%s: not a comparison of `jetcl compare --out`", path);
     }
     const json_t *pairs = json_object_get(j, "pairs"), *records = json_object_get(j, "records");
-    fputs("<h2 id=\"comparison\">Comparison</h2>", f);
+    fputs("<h2>Comparison</h2>", f);
     for (size_t i = 0; i < json_array_size(pairs); i++)
         compare_pair(f, a, json_array_get(pairs, i), records);
     int n = (int)MIN(json_array_size(records), 8);

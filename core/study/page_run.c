@@ -1,75 +1,10 @@
 /* page_run.c: runs on the page: verdict, curves with seeds as bands, results, where they come from. */
-#include "study/page.h"
-#include "log/log.h"
+#include "study/page_run.h"
 #include "spec/spec.h"
+#include "study/seeds.h"
 #include <dirent.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
-
-/* Columns of metrics.jsonl; x is the step, and for evaluations the epoch. */
-enum column { LOSS, LR, GRAD, SPEED, MEMORY, EVAL_LOSS_, TOP1, TOP5, COLUMNS };
-static const struct { const char *split, *key, *title, *y; bool log; } columns[COLUMNS] = {
-    [TOP1] = { "eval", "top1", "Top-1 accuracy", "top-1, %" },
-    [EVAL_LOSS_] = { "eval", "loss", "Evaluation loss", "loss" },
-    [LOSS] = { "train", "loss", "Training loss", "loss" },
-    [LR] = { "train", "lr", "Learning rate", "learning rate" },
-    [GRAD] = { "train", "grad_norm", "Norm of the gradient", "norm", true },
-    [SPEED] = { "train", "img_s", "Speed", "images/s" },
-    [MEMORY] = { "train", "mem", "Device memory", "MiB" },
-    [TOP5] = { "eval", "top5", "Top-5 accuracy", "top-5, %" },
-};
-struct curve { int n, cap; f64 *x, *y; };
-struct page_run {
-    const char *dir, *name, *label, *device;
-    long long seed;
-    bool done;
-    struct run_result r;
-    struct curve curve[COLUMNS];
-    int group;
-    json_t *env;
-};
-
-/* Of a place logged twice, before and after a resume, the later line counts. */
-static void curve_push(arena *a, struct curve *c, f64 x, f64 y)
-{
-    while (c->n && c->x[c->n - 1] >= x)
-        c->n--;
-    size_t n = (size_t)c->n, cap = (size_t)c->cap, more = cap;
-    if (n == cap) {
-        c->x = arena_grow(a, c->x, n, &cap, sizeof *c->x);
-        c->y = arena_grow(a, c->y, n, &more, sizeof *c->y);
-        c->cap = (int)cap;
-    }
-    c->x[c->n] = x;
-    c->y[c->n++] = y;
-}
-
-static void run_line(arena *a, struct page_run *r, const char *line)
-{
-    json_t *j = json_loads(line, 0, NULL);
-    const char *split = json_string_value(json_object_get(j, "split"));
-    f64 step = json_number_value(json_object_get(j, "step")), epoch = json_number_value(json_object_get(j, "epoch"));
-    for (int k = 0; k < COLUMNS && split; k++) {
-        const json_t *v = json_object_get(j, columns[k].key);
-        if (v && !strcmp(split, columns[k].split))         // null is what is not finite: a gap
-            curve_push(a, &r->curve[k], *split == 'e' ? epoch : step, json_is_number(v) ? json_number_value(v) : NAN);
-    }
-    json_decref(j);
-}
-
-static int run_metrics(arena *a, struct page_run *r)
-{
-    char *line = NULL;
-    size_t room = 0;
-    FILE *f = fopen(arena_printf(a, "%s/metrics.jsonl", r->dir), "r");
-    while (f && getline(&line, &room, f) > 0)
-        run_line(a, r, line);
-    free(line);
-    if (f)
-        fclose(f);
-    return 0;
-}
 
 static int run_load(arena *a, struct page_run *r, const char *dir)
 {
@@ -90,80 +25,19 @@ static int run_load(arena *a, struct page_run *r, const char *dir)
     r->env = json_load_file(arena_printf(a, "%s/env.json", dir), 0, NULL);
     const char *device = json_string_value(json_object_get(json_object_get(r->env, "device"), "name"));
     r->device = device ? arena_printf(a, "%s", device) : "";
-    return run_metrics(a, r);
-}
-
-/* ---- curves ------------------------------------------------------------------------------------------------ */
-
-/* The value at x, or NAN; *from: where to look first, left there for the next x, which is not smaller. */
-static f64 curve_value(const struct curve *c, f64 x, int *from)
-{
-    while (*from < c->n && c->x[*from] < x)
-        ++*from;
-    return *from < c->n && c->x[*from] == x ? c->y[*from] : NAN;
-}
-
-/* Mean, least and largest of the curves where all of them have a value, be it of the same epoch or step. */
-static void curves_mean(arena *a, const struct curve *const *c, int n, struct series *s)
-{
-    int most = c[0]->n, *at = arena_array(a, int, n);
-    f64 **room[] = { &s->x, &s->y, &s->lo, &s->hi };
-    for (int i = 0; i < countof(room); i++)
-        *room[i] = arena_array(a, f64, most + 1);
-    for (int j = 0; j < most; j++) {
-        f64 sum = 0, lo = INFINITY, hi = -INFINITY;
-        for (int i = 0; i < n; i++) {
-            f64 v = curve_value(c[i], c[0]->x[j], &at[i]);
-            sum += v;
-            lo = MIN(lo, v);
-            hi = MAX(hi, v);
-        }
-        if (isnan(sum))
-            continue;
-        s->x[s->n] = c[0]->x[j], s->y[s->n] = sum / n, s->lo[s->n] = lo, s->hi[s->n++] = hi;
-    }
-}
-
-/* A group's runs as one line with a band; one run is its own. */
-static struct series run_series(arena *a, struct page_run *r, int n, int group, int k)
-{
-    const struct curve **c = arena_array(a, const struct curve *, n);
-    const char *name = NULL;
-    int members = 0;
-    for (int i = 0; i < n; i++)
-        if (r[i].group == group) {
-            name = name ? name : r[i].name;
-            c[members++] = &r[i].curve[k];
-        }
-    struct series s = { .label = members > 1 ? arena_printf(a, "%s, %d seeds", name, members) : name,
-                        .n = members > 1 ? 0 : c[0]->n, .colour = group, .x = c[0]->x, .y = c[0]->y };
-    if (members > 1)
-        curves_mean(a, c, members, &s);
-    return s;
-}
-
-static void run_curves(FILE *f, arena *a, struct page_run *r, int n, int groups)
-{
-    static const int order[] = { TOP1, LOSS, EVAL_LOSS_, LR, GRAD, SPEED, MEMORY };
-    fputs("<div class=\"plots\">", f);
-    for (int o = 0; o < countof(order); o++) {
-        int k = order[o];
-        struct plot p = { .title = columns[k].title, .x_label = *columns[k].split == 'e' ? "epoch" : "step",
-                          .y_label = columns[k].y, .log_y = columns[k].log,
-                          .n = groups, .s = arena_array(a, struct series, groups) };
-        for (int g = 0; g < groups; g++)
-            p.s[g] = run_series(a, r, n, g, k);
-        plot_lines(f, a, &p);
-    }
-    fputs("</div>", f);
+    curves_read(a, r);
+    const struct points *top1 = &r->curve[TOP1];
+    r->top1 = r->done ? r->r.top1 : top1->n ? top1->y[top1->n - 1] : NAN;
+    return 0;
 }
 
 /* ---- words and tables -------------------------------------------------------------------------------------- */
 
+/* One run: what it reached. */
 static void run_verdict(FILE *f, const struct page_run *r)
 {
     char time[24];
-    const struct curve *c = &r->curve[TOP1];
+    const struct points *c = &r->curve[TOP1];
     fputs("<p class=\"verdict\">", f);
     html_text(f, r->label);
     if (r->done && isfinite(r->r.top1))
@@ -176,17 +50,121 @@ static void run_verdict(FILE *f, const struct page_run *r)
     fputs("</p>", f);
 }
 
+/* The group's last top-1 by run; how many, and of them how many are not finished. */
+static int group_top1(const struct page_run *r, int n, int group, f64 *v, int *open)
+{
+    int m = 0;
+    *open = 0;
+    for (int i = 0; i < n; i++)
+        if (r[i].group == group) {
+            v[m++] = r[i].top1;
+            *open += !r[i].done;
+        }
+    return m;
+}
+
+static const char *group_name(const struct page_run *r, int group)
+{
+    while (r->group != group)
+        r++;
+    return r->name;
+}
+
+static struct seeds group_seeds(arena *a, const struct page_run *r, int n, int group)
+{
+    int open;
+    f64 *v = arena_array(a, f64, n);
+    return seeds_of(v, group_top1(r, n, group, v, &open));
+}
+
+static void group_verdict(FILE *f, arena *a, const struct page_run *r, int n, int group)
+{
+    f64 *v = arena_array(a, f64, n);
+    int open, m = group_top1(r, n, group, v, &open);
+    struct seeds s = seeds_of(v, m);
+    fputs("<p class=\"verdict\">", f);
+    html_printf(f, "%s, %d seeds: top-1 %.2f", group_name(r, group), m, s.mean);
+    if (s.n > 1)
+        html_printf(f, " ± %.2g %% (95 %%: %.2f to %.2f)", s.sd, s.mean - s.half, s.mean + s.half);
+    html_printf(f, open ? "; %d not finished" : "", open);
+    fputs("</p>", f);
+}
+
+/* The best group against each other one: by pairs of seeds where both have the same, else by Welch's test. */
+static const char *group_test(arena *a, const struct page_run *r, int n, int best, int other)
+{
+    f64 *x = arena_array(a, f64, n), *y = arena_array(a, f64, n);
+    int pairs = 0;
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < n; k++)
+            if (r[i].group == best && r[k].group == other && r[i].seed == r[k].seed)
+                x[pairs] = r[i].top1, y[pairs++] = r[k].top1;
+    struct seeds p = group_seeds(a, r, n, best), q = group_seeds(a, r, n, other);
+    return pairs > 1 && pairs == p.n && pairs == q.n ? seeds_paired(a, x, y, pairs) : seeds_unpaired(a, &p, &q);
+}
+
+static void group_tests(FILE *f, arena *a, const struct page_run *r, int n, int groups)
+{
+    enum { MOST = 12 };
+    int best = 0;
+    for (int g = 1; g < groups; g++)
+        if (group_seeds(a, r, n, g).mean > group_seeds(a, r, n, best).mean)
+            best = g;
+    fputs(groups > 1 ? "<ul>" : "", f);
+    for (int g = 0; g < groups && groups <= MOST; g++) {
+        f64 gap = group_seeds(a, r, n, best).mean - group_seeds(a, r, n, g).mean;
+        if (g == best || isnan(gap))
+            continue;
+        fputs("<li>", f);
+        html_printf(f, "%s is %.2f above %s: %s", group_name(r, best), gap, group_name(r, g), group_test(a, r, n, best, g));
+    }
+    fputs(groups > 1 ? "</ul>" : "", f);
+}
+
+static void run_verdicts(FILE *f, arena *a, const struct page_run *r, int n, int groups)
+{
+    enum { MOST = 6 };
+    if (n == groups)
+        for (int i = 0; i < n && i < MOST; i++)
+            run_verdict(f, &r[i]);
+    for (int g = 0; g < groups && g < MOST && n > groups; g++)
+        group_verdict(f, a, r, n, g);
+    if (groups > MOST)
+        fprintf(f, "<p>and %d more, below</p>", groups - MOST);
+    group_tests(f, a, r, n, groups);
+}
+
+/* When each run reaches the target: the paper's Figure 5 in numbers. */
+static void run_target(FILE *f, const struct page_run *r, int n, f64 target)
+{
+    if (!target)
+        return;
+    fprintf(f, "<h2>Reaching %.4g %%</h2><div class=\"wide\"><table><tr><th>run<th>seed<th>epochs<th>hours", target);
+    for (int i = 0; i < n; i++) {
+        int at = curves_reach(&r[i].curve[TOP1], target);
+        fputs("<tr><td>", f);
+        html_text(f, r[i].name);
+        fprintf(f, "<td>%lld", r[i].seed);
+        if (at < 0)
+            fputs("<td>not reached<td>-", f);
+        else
+            fprintf(f, "<td>%.4g<td>%.3g", r[i].curve[TOP1].x[at], r[i].curve[TOP1].hours[at]);
+    }
+    fputs("</table></div>\n", f);
+}
+
 static void run_table(FILE *f, const struct page_run *r, int n)
 {
     char a[24], b[24], c[24], d[24];
-    fputs("<h2 id=\"results\">Results</h2><div class=\"wide\"><table><tr><th>run<th>seed<th>top-1, %<th>best, %<th>top-5, %"
+    fputs("<h2>Results</h2><div class=\"wide\"><table><tr><th>run<th>seed<th>top-1, %<th>best, %<th>top-5, %"
           "<th>loss<th>epochs<th>images/s<th>time<th>parameters<th>multiply-adds<th>memory", f);
     for (int i = 0; i < n; i++) {
         fputs("<tr><td>", f);
         html_text(f, r[i].name);
         fprintf(f, "<td>%lld", r[i].seed);
         if (!r[i].done) {
-            fputs("<td colspan=\"10\">not finished", f);
+            fprintf(f, isfinite(r[i].top1) ? "<td>%.2f" : "<td>-", r[i].top1);
+            fputs("<td class=\"words\" colspan=\"9\">not finished", f);
             continue;
         }
         const struct run_result *x = &r[i].r;
@@ -214,7 +192,7 @@ static void run_file(FILE *f, arena *a, const char *dir, const char *name)
 
 static void run_provenance(FILE *f, arena *a, const struct page_run *r, int n)
 {
-    fputs("<h2 id=\"provenance\">Where it comes from</h2>\n", f);
+    fputs("<h2>Where it comes from</h2>\n", f);
     for (int i = 0; i < n && i < 20; i++) {
         const json_t *line = json_object_get(r[i].env, "command");
         const char *version = json_string_value(json_object_get(r[i].env, "version"));
@@ -248,7 +226,7 @@ static void run_analysis(FILE *f, arena *a, const struct page_run *r)
     for (int i = 0; i < n; i++) {
         const char *name = list[i]->d_name, *path = arena_printf(a, "%s/%s", dir, name);
         if (!shown && (text_ends(name, ".png") || text_ends(name, ".csv"))) {
-            fputs("<h2 id=\"experts\">Experts and classes: ", f);
+            fputs("<h2>Experts and classes: ", f);
             html_text(f, r->label);
             fputs("</h2><div class=\"maps\">", f);
         }
@@ -265,7 +243,7 @@ static void run_analysis(FILE *f, arena *a, const struct page_run *r)
     fputs(shown ? "</div>" : "", f);
 }
 
-int page_runs(FILE *f, arena *a, const char *const *dirs, int n)
+int page_runs(FILE *f, arena *a, const char *const *dirs, int n, f64 target)
 {
     struct page_run *r = arena_array(a, struct page_run, n + 1);
     int groups = 0;
@@ -279,10 +257,10 @@ int page_runs(FILE *f, arena *a, const char *const *dirs, int n)
         if (r[i].group < 0)
             r[i].group = groups++;
     }
-    for (int i = 0; i < n && i < 5; i++)
-        run_verdict(f, &r[i]);
-    run_curves(f, a, r, n, groups);
+    run_verdicts(f, a, r, n, groups);
+    curves_draw(f, a, r, n, groups, target);
     run_table(f, r, n);
+    run_target(f, r, n, target);
     for (int i = 0; i < n && i < 4; i++)
         run_analysis(f, a, &r[i]);
     run_provenance(f, a, r, n);
