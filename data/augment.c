@@ -12,12 +12,12 @@
 enum purpose { CROP, FLIP, OPS, ERASE, ERASE_NOISE };
 enum { TRIES = 10 };
 
-static rng draws(const struct data_options *o, i64 epoch, i64 i, enum purpose p)
+static rng augment_draws(const struct data_options *o, i64 epoch, i64 i, enum purpose p)
 {
     return rng_at(o->seed, RNG_AUGMENT, (u64)epoch << 32 | (u64)(u32)i, p);
 }
 
-static f64 uniform(rng *r, f64 lo, f64 hi) { return lo + (hi - lo) * rng_unit(r); }
+static f64 augment_uniform(rng *r, f64 lo, f64 hi) { return lo + (hi - lo) * rng_unit(r); }
 
 /* ---- where to crop ------------------------------------------------------------------------------------- */
 
@@ -27,7 +27,8 @@ static struct window random_crop(rng *r, int w, int h, f64 scale_min)
 {
     const f64 narrow = 3.0 / 4, wide = 4.0 / 3;
     for (int k = 0; k < TRIES; k++) {
-        f64 area = uniform(r, scale_min, 1) * w * h, aspect = exp(uniform(r, log(narrow), log(wide)));
+        f64 area = augment_uniform(r, scale_min, 1) * w * h,
+            aspect = exp(augment_uniform(r, log(narrow), log(wide)));
         int cw = (int)nearbyint(sqrt(area * aspect)), ch = (int)nearbyint(sqrt(area / aspect));
         if (cw > 0 && ch > 0 && cw <= w && ch <= h) {
             int y = (int)rng_below(r, (u32)(h - ch + 1)), x = (int)rng_below(r, (u32)(w - cw + 1));
@@ -48,7 +49,7 @@ struct view { struct window source; int out_w, out_h; struct window part; };
 /* Train: the crop becomes the whole square. */
 static struct view train_view(const struct data_options *o, i64 epoch, i64 i, int w, int h)
 {
-    rng r = draws(o, epoch, i, CROP);
+    rng r = augment_draws(o, epoch, i, CROP);
     f64 scale_min = o->augment.scale_min > 0 ? o->augment.scale_min : 0.08;
     struct window crop = random_crop(&r, w, h, scale_min);
     return (struct view){ crop, o->image, o->image, { 0, 0, o->image, o->image } };
@@ -92,7 +93,7 @@ static int from_image(struct worker_space *w, const struct data_options *o, i64 
 }
 
 /* How often a JPEG's crop can be halved while decoding and still be no smaller than what it becomes. */
-static int halvings(const struct view *v)
+static int augment_halvings(const struct view *v)
 {
     int k = 0;
     while (k < 3 && v->source.w >> (k + 1) >= v->out_w && v->source.h >> (k + 1) >= v->out_h)
@@ -138,7 +139,7 @@ static int from_file(struct worker_space *w, const dataset *d, const struct data
     image_turned_size(&info, &W, &H);
     if (view_of(o, epoch, i, W, H, &v))
         return -1;
-    int k = o->train && o->fast_decode && info.kind == IMAGE_JPEG ? halvings(&v) : 0;
+    int k = o->train && o->fast_decode && info.kind == IMAGE_JPEG ? augment_halvings(&v) : 0;
     if (k)
         return from_halved(w, o, &info, bytes, &v, k);
     struct scaling s = scaling_of(o, &v);
@@ -191,7 +192,7 @@ static int augment_fetch(struct worker_space *w, dataset *d, const struct data_o
 /* Black borders of `pad`, then a crop of the old size: a shift by up to pad. */
 static int pad_and_crop(struct worker_space *w, const struct data_options *o, i64 epoch, i64 i)
 {
-    rng r = draws(o, epoch, i, CROP);
+    rng r = augment_draws(o, epoch, i, CROP);
     int pad = o->augment.pad, side = o->image, y0 = (int)rng_below(&r, (u32)(2 * pad + 1)) - pad;
     int x0 = (int)rng_below(&r, (u32)(2 * pad + 1)) - pad, x = MAX(0, -x0), n = side - abs(x0);
     if (image_room(w->decoder.a, &w->spare, side, side))
@@ -208,7 +209,7 @@ static int pad_and_crop(struct worker_space *w, const struct data_options *o, i6
 
 static void maybe_flip(struct image *m, const struct data_options *o, i64 epoch, i64 i)
 {
-    rng r = draws(o, epoch, i, FLIP);
+    rng r = augment_draws(o, epoch, i, FLIP);
     if (rng_u32(&r) & 1)
         image_flip(m);
 }
@@ -230,11 +231,11 @@ struct fill fill_of(const dataset *d, const struct data_options *o)
 static void maybe_erase(const struct image *m, const struct data_options *o, i64 epoch, i64 i,
                         struct erasing *e)
 {
-    rng r = draws(o, epoch, i, ERASE);
+    rng r = augment_draws(o, epoch, i, ERASE);
     if (rng_unit(&r) >= o->augment.erasing)
         return;
-    f64 aspect = exp(uniform(&r, log(3.0 / 10), log(10.0 / 3)));
-    f64 area = uniform(&r, 0.02, 1.0 / 3) * m->w * m->h;
+    f64 aspect = exp(augment_uniform(&r, log(3.0 / 10), log(10.0 / 3)));
+    f64 area = augment_uniform(&r, 0.02, 1.0 / 3) * m->w * m->h;
     int h = MIN(m->h, (int)nearbyint(sqrt(area * aspect)));
     int w = MIN(m->w, (int)nearbyint(sqrt(area / aspect)));
     int y = m->h > h ? (int)rng_below(&r, (u32)(m->h - h)) : 0;
@@ -247,11 +248,11 @@ static void maybe_erase(const struct image *m, const struct data_options *o, i64
     e->key[0] = rng_u32(&r);
 }
 
-static int augment(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch, i64 i,
-                   struct erasing *e)
+static int augment_sample(struct worker_space *w, const dataset *d, const struct data_options *o, i64 epoch,
+                          i64 i, struct erasing *e)
 {
     struct fill fill = fill_of(d, o);
-    rng ops = draws(o, epoch, i, OPS);
+    rng ops = augment_draws(o, epoch, i, OPS);
     if (o->augment.pad && pad_and_crop(w, o, epoch, i))
         return -1;
     if (o->augment.flip)
@@ -269,7 +270,7 @@ int sample_prepare(struct worker_space *w, dataset *d, const struct data_options
     *e = (struct erasing){ 0 };
     if (augment_fetch(w, d, o, epoch, i))
         return -1;
-    if (o->train && augment(w, d, o, epoch, i, e))
+    if (o->train && augment_sample(w, d, o, epoch, i, e))
         return -1;
     memcpy(to, w->out.rgb, image_bytes(&w->out));
     return 0;

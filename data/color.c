@@ -20,7 +20,7 @@ static void apply_tables(struct image *m, u8 table[3][256])
     }
 }
 
-static void histogram(const struct image *m, u32 count[3][256])
+static void color_histogram(const struct image *m, u32 count[3][256])
 {
     memset(count, 0, 3 * 256 * sizeof(u32));
     size_t n = image_bytes(m);
@@ -33,7 +33,7 @@ void image_autocontrast(struct image *m)
 {
     u32 count[3][256];
     u8 table[3][256];
-    histogram(m, count);
+    color_histogram(m, count);
     for (int c = 0; c < 3; c++) {
         int lo = 0, hi = 255;
         while (lo < 255 && !count[c][lo])
@@ -53,7 +53,7 @@ void image_equalize(struct image *m)
 {
     u32 count[3][256];
     u8 table[3][256];
-    histogram(m, count);
+    color_histogram(m, count);
     u32 total = (u32)(image_bytes(m) / 3);
     for (int c = 0; c < 3; c++) {
         int last = 255;
@@ -99,7 +99,7 @@ void image_solarize_add(struct image *m, f64 amount)
     apply_table(m, table);
 }
 
-static u8 blend(f32 base, f32 v, f32 factor)
+static u8 color_blend(f32 base, f32 v, f32 factor)
 {
     f32 x = base + factor * (v - base);
     return (u8)(x <= 0 ? 0 : x >= 255 ? 255 : x);
@@ -109,12 +109,15 @@ static void blend_with(struct image *m, int base, f64 factor)
 {
     u8 table[256];
     for (int i = 0; i < 256; i++)
-        table[i] = blend((f32)base, (f32)i, (f32)factor);
+        table[i] = color_blend((f32)base, (f32)i, (f32)factor);
     apply_table(m, table);
 }
 
 /* ITU-R 601 luma in 16-bit fixed point. */
-static int grey(const u8 *p) { return (int)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16); }
+static int color_grey(const u8 *p)
+{
+    return (int)((19595u * p[0] + 38470u * p[1] + 7471u * p[2] + 32768u) >> 16);
+}
 
 void image_brightness(struct image *m, f64 factor) { blend_with(m, 0, factor); }
 
@@ -122,7 +125,7 @@ void image_contrast(struct image *m, f64 factor)
 {
     u64 sum = 0, n = image_bytes(m) / 3;
     for (u64 i = 0; i < n; i++)
-        sum += (u64)grey(m->rgb + 3 * i);
+        sum += (u64)color_grey(m->rgb + 3 * i);
     blend_with(m, (int)((f64)sum / (f64)n + 0.5), factor);
 }
 
@@ -131,10 +134,10 @@ void image_color(struct image *m, f64 factor)
     f32 f = (f32)factor;
     size_t n = image_bytes(m);
     for (u8 *p = m->rgb; p < m->rgb + n; p += 3) {
-        f32 g = (f32)grey(p);
-        p[0] = blend(g, p[0], f);
-        p[1] = blend(g, p[1], f);
-        p[2] = blend(g, p[2], f);
+        f32 g = (f32)color_grey(p);
+        p[0] = color_blend(g, p[0], f);
+        p[1] = color_blend(g, p[1], f);
+        p[2] = color_blend(g, p[2], f);
     }
 }
 
@@ -150,7 +153,7 @@ void image_sharpness(const struct image *m, f64 factor, struct image *out)
         for (size_t i = 3; i + 3 < stride; i++) {
             int sum = up[i - 3] + up[i] + up[i + 3] + p[i - 3] + 5 * p[i] + p[i + 3] + down[i - 3] + down[i]
                       + down[i + 3];
-            to[i] = blend((f32)((2 * sum + 13) / 26), p[i], (f32)factor);
+            to[i] = color_blend((f32)((2 * sum + 13) / 26), p[i], (f32)factor);
         }
     }
 }

@@ -87,7 +87,7 @@ int set_map(dataset *d, int k, const char *name)
     return file_map(arena_printf(d->a, "%s/%s", d->root, name), &d->map[k]);
 }
 
-static const struct data_split *find_split(const dataset *d)
+static const struct data_split *dataset_find_split(const dataset *d)
 {
     const struct data_split *s = d->kind->splits;
     for (; s->name && strcmp(s->name, d->split); s++)
@@ -242,7 +242,7 @@ static int finish_open(dataset *d, const struct data_options *o)
 static int open_kind(dataset *d, const struct data_options *o)
 {
     const struct data_set *k = d->kind;
-    const struct data_split *split = find_split(d);
+    const struct data_split *split = dataset_find_split(d);
     if (k->splits[0].name && !split)
         return no_such_split(d);
     if ((k->probe[0] && find_layout(d)) || k->open(d, o))

@@ -51,7 +51,7 @@ static int fetch_show(void *context, curl_off_t all, curl_off_t now, curl_off_t 
     return 0;
 }
 
-static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, char why[CURL_ERROR_SIZE])
+static CURLcode fetch_transfer(CURL *c, const char *url, FILE *f, struct download *d, char why[CURL_ERROR_SIZE])
 {
     curl_easy_setopt(c, CURLOPT_URL, url);
     curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
@@ -74,7 +74,7 @@ static CURLcode transfer(CURL *c, const char *url, FILE *f, struct download *d, 
 
 /* Can the server not continue after what is there? (It sent all again, or has no more to send. Any other
  * answer is trouble of its own, and what is there stays.) */
-static bool stuck(CURL *c, CURLcode rc)
+static bool fetch_stuck(CURL *c, CURLcode rc)
 {
     long status = 0;
     curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
@@ -95,8 +95,8 @@ static int get_part(const char *url, const char *part)
     struct download d = { file_name(url), ftello(f), clock_now() };
     CURL *c = curl_easy_init();
     char why[CURL_ERROR_SIZE] = "";
-    CURLcode rc = c ? transfer(c, url, f, &d, why) : CURLE_FAILED_INIT;
-    bool again = c && d.before && stuck(c, rc);
+    CURLcode rc = c ? fetch_transfer(c, url, f, &d, why) : CURLE_FAILED_INIT;
+    bool again = c && d.before && fetch_stuck(c, rc);
     curl_easy_cleanup(c);
     if (fclose(f) && rc == CURLE_OK)
         rc = CURLE_WRITE_ERROR;
@@ -120,7 +120,7 @@ static int fetch_checked(const struct data_source *s, const char *path)
 }
 
 /* The file, checked, at path. */
-static int download(arena *a, const struct data_source *s, const char *url, const char *path)
+static int fetch_download(arena *a, const struct data_source *s, const char *url, const char *path)
 {
     const char *part = arena_printf(a, "%s.part", path);
     if (file_exists(path))
@@ -197,7 +197,7 @@ static int unpack_entry(struct archive *in, struct archive_entry *e, const char 
     return write_entry(in, path);
 }
 
-static int unpack(const char *archive_path, const char *into)
+static int fetch_unpack(const char *archive_path, const char *into)
 {
     struct archive *in = archive_read_new();
     struct archive_entry *e;
@@ -241,7 +241,7 @@ static bool is_archive(const char *name)
 static int unpack_beside(arena *a, const char *path, const char *into)
 {
     const char *fresh = arena_printf(a, "%s.%d.tmp", path, (int)getpid());
-    int rc = file_mkdirs(fresh) || unpack(path, fresh) ? -1 : 0;
+    int rc = file_mkdirs(fresh) || fetch_unpack(path, fresh) ? -1 : 0;
     rc = rc || file_mkdirs(into) || move_in(a, fresh, into) ? -1 : 0;
     nftw(fresh, fetch_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     return rc;
@@ -257,7 +257,7 @@ static int fetch_one(arena *a, const struct data_source *s, const char *root, co
         say(SAY_NORMAL, "%s/%s is there", root, s->gives);
         return 0;
     }
-    if (file_mkdirs(root) || file_mkdirs(into) || download(a, s, url, path))
+    if (file_mkdirs(root) || file_mkdirs(into) || fetch_download(a, s, url, path))
         return -1;
     if (!is_archive(name))
         return 0;

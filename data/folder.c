@@ -63,7 +63,7 @@ static void pass_file(struct passed_over *p, const char *name)
     pass_suffix(p, shown, 1);
 }
 
-static void pass_on(struct passed_over *to, const struct passed_over *from)
+static void folder_pass_on(struct passed_over *to, const struct passed_over *from)
 {
     for (int i = 0; i < from->n; i++)
         pass_suffix(to, from->suffix[i].name, from->suffix[i].n);
@@ -231,7 +231,7 @@ static int add_class(dataset *d, const char *name, i32 label, i64 *n)
                     "%s/%s: no image in it that can be read, but %s (JPEG, PNG, GIF, WebP and BMP "
                     "are read)",
                     d->root, path_shown(shown, path), passed_text(d->a, &w.passed));
-    pass_on(&d->passed, &w.passed);
+    folder_pass_on(&d->passed, &w.passed);
     names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], label);
@@ -252,7 +252,7 @@ int set_add_below(dataset *d, const char *path)
     if (!w.files.n)
         return fail(FAULT_DATA, "%s/%s: no image in this folder%s%s", d->root, path_shown(shown, path),
                     w.passed.n ? " that can be read, but " : "", passed_text(d->a, &w.passed));
-    pass_on(&d->passed, &w.passed);
+    folder_pass_on(&d->passed, &w.passed);
     names_sort(&w.files);
     for (size_t i = 0; i < w.files.n; i++)
         set_add(d, w.files.v[i], 0);

@@ -2,7 +2,7 @@
 #include "data/set.h"
 #include <stdlib.h>
 
-static bool blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
+static bool lists_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 
 bool list_line(const char **at, slice *line)
 {
@@ -10,9 +10,9 @@ bool list_line(const char **at, slice *line)
         const char *p = *at, *end = strchr(p, '\n');
         end = end ? end : p + strlen(p);
         *at = *end ? end + 1 : end;
-        while (p < end && blank(*p))
+        while (p < end && lists_blank(*p))
             p++;
-        while (end > p && blank(end[-1]))
+        while (end > p && lists_blank(end[-1]))
             end--;
         if (p < end && *p != '#') {
             *line = (slice){ p, (size_t)(end - p) };
@@ -24,12 +24,12 @@ bool list_line(const char **at, slice *line)
 
 bool list_word(slice *line, slice *word)
 {
-    while (line->n && blank(*line->p)) {
+    while (line->n && lists_blank(*line->p)) {
         line->p++;
         line->n--;
     }
     *word = (slice){ line->p, 0 };
-    while (word->n < line->n && !blank(line->p[word->n]))
+    while (word->n < line->n && !lists_blank(line->p[word->n]))
         word->n++;
     line->p += word->n;
     line->n -= word->n;

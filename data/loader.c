@@ -52,7 +52,7 @@ struct loader {
     size_t n_messages, messages_cap;
 };
 
-static i64 samples(const loader *l)
+static i64 loader_samples(const loader *l)
 {
     i64 n = data_count(l->d);
     return l->o.train || !l->o.limit ? n : MIN(n, l->o.limit);
@@ -60,7 +60,7 @@ static i64 samples(const loader *l)
 
 i64 loader_place(const loader *l, i64 number, i64 *of)
 {
-    i64 n = samples(l), b = l->o.batch;
+    i64 n = loader_samples(l), b = l->o.batch;
     *of = l->o.train ? n / b : CEIL_DIV(n, b);
     return l->o.turns ? number * l->o.turns + l->o.turn : number;
 }
@@ -88,7 +88,7 @@ static i64 sample_of(const loader *l, i64 position)
 {
     if (l->order)
         return l->order[position];
-    return l->o.spread ? position * data_count(l->d) / samples(l) : position;
+    return l->o.spread ? position * data_count(l->d) / loader_samples(l) : position;
 }
 
 /* How the batch is mixed, and from then on which samples are needed here and where each lies: a share's own,
@@ -97,7 +97,7 @@ static void choose_samples(loader *l, struct slot *s)
 {
     static const struct augment_options none;
     i64 first = first_of(l, s->number);
-    int all = (int)MIN(l->o.batch, samples(l) - first), from = l->o.shared ? l->o.from : 0;
+    int all = (int)MIN(l->o.batch, loader_samples(l) - first), from = l->o.shared ? l->o.from : 0;
     s->own = s->n = l->o.shared ? l->o.to - from : all;
     for (int k = 0; k < s->own; k++)
         s->batch.index[k] = sample_of(l, first + from + k);
@@ -116,7 +116,7 @@ static void choose_samples(loader *l, struct slot *s)
         memcpy(s->mix.partner, s->local, sizeof *s->local * (size_t)s->own);
 }
 
-static void schedule(loader *l, struct slot *s)
+static void loader_schedule(loader *l, struct slot *s)
 {
     s->phase = FREE;
     if (l->scheduled >= l->end)
@@ -143,7 +143,7 @@ static void note_skipped(loader *l, i64 i)
     fail_clear();
 }
 
-static int prepare(loader *l, struct worker_space *w, i64 i, u8 *to, struct erasing *e)
+static int loader_prepare(loader *l, struct worker_space *w, i64 i, u8 *to, struct erasing *e)
 {
     char path[4096], shown[512];
     if (!sample_prepare(w, l->d, &l->o, l->epoch, i, to, e))
@@ -158,7 +158,7 @@ static void loader_load(loader *l, struct slot *s, struct worker_space *w, int k
     u8 *to = s->batch.pixels + (size_t)k * l->size;
     s->damaged[k] = false;
     for (int tries = 1;; tries++) {
-        if (!prepare(l, w, s->batch.index[k], to, &s->batch.recipes[k].own))
+        if (!loader_prepare(l, w, s->batch.index[k], to, &s->batch.recipes[k].own))
             return;
         if (!l->o.skip_errors || fail_fault() != FAULT_DATA)
             break;
@@ -200,7 +200,7 @@ static void close_gaps(loader *l, struct batch *b, const bool *damaged)
 }
 
 /* All samples are there. */
-static void loaded(loader *l, struct slot *s)
+static void loader_loaded(loader *l, struct slot *s)
 {
     struct batch *b = &s->batch;
     close_gaps(l, b, s->damaged);
@@ -241,7 +241,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
     bool last = s->phase == LOADING && s->done == s->n;
     if (last && s->fault_at < 0) {
         pthread_mutex_unlock(&l->lock);
-        loaded(l, s);
+        loader_loaded(l, s);
         pthread_mutex_lock(&l->lock);
     }
     l->busy += thread_seconds() - start;
@@ -253,7 +253,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
     }
 }
 
-static void *worker(void *arg)
+static void *loader_thread(void *arg)
 {
     loader *l = arg;
     crash_own_thread();
@@ -283,7 +283,7 @@ static int start_threads(loader *l, int n)
     l->thread = arena_array(l->a, pthread_t, n);
     int rc = 0;
     for (; l->workers < n && !rc; l->workers += !rc)
-        rc = pthread_create(&l->thread[l->workers], NULL, worker, l);
+        rc = pthread_create(&l->thread[l->workers], NULL, loader_thread, l);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return l->workers ? 0 : fail(FAULT_RUN, "cannot start data threads: %s", strerror(rc));
 }
@@ -402,7 +402,7 @@ static void start_epoch(loader *l, i64 epoch, i64 base, i64 first, i64 end)
     if (l->order)
         rng_shuffle(&r, l->order, data_count(l->d));
     for (int i = 0; i < l->slots; i++)
-        schedule(l, &l->slot[i]);
+        loader_schedule(l, &l->slot[i]);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -417,7 +417,7 @@ void loader_start_at(loader *l, i64 epoch, i64 from)
 {
     i64 b = l->o.batch;
     check(l->o.train && !l->o.turns, "a place in the order of a split that is not trained on");
-    start_epoch(l, epoch, from % b, from / b, from / b + MAX(0, samples(l) - from) / b);
+    start_epoch(l, epoch, from % b, from / b, from / b + MAX(0, loader_samples(l) - from) / b);
 }
 
 static struct slot *slot_of(loader *l, i64 number)
@@ -452,7 +452,7 @@ const struct batch *loader_next(loader *l)
     pthread_mutex_lock(&l->lock);
     struct slot *s = loader_take(l);
     while (s && s->fault_at < 0 && !s->batch.n && !l->o.shared) {      // every sample of it was skipped
-        schedule(l, s);
+        loader_schedule(l, s);
         s = loader_take(l);
     }
     if (s && s->fault_at >= 0) {
@@ -470,7 +470,7 @@ void loader_release(loader *l, const struct batch *b)
     struct slot *s = (struct slot *)b;
     pthread_mutex_lock(&l->lock);
     check(s->phase == HELD, "batch %ld was not held", (long)s->number);
-    schedule(l, s);
+    loader_schedule(l, s);
     pthread_mutex_unlock(&l->lock);
 }
 

@@ -15,7 +15,7 @@ enum { MOST_INFLATED = 16 << 20 };
 struct reader  { const u8 *p; size_t n; bool swap; };
 struct element { u32 type; const u8 *p; size_t n; };
 
-static u32 get32(const struct reader *r, const u8 *p)
+static u32 mat_get32(const struct reader *r, const u8 *p)
 {
     u32 v;
     memcpy(&v, p, 4);
@@ -23,12 +23,12 @@ static u32 get32(const struct reader *r, const u8 *p)
 }
 
 /* The next element; false at the end or where the lengths do not fit. */
-static bool next(struct reader *r, struct element *e)
+static bool mat_next(struct reader *r, struct element *e)
 {
     if (r->n < 8)
         return false;
-    u32 first = get32(r, r->p), small = first >> 16;
-    size_t head = small ? 4 : 8, bytes = small ? small : get32(r, r->p + 4);
+    u32 first = mat_get32(r, r->p), small = first >> 16;
+    size_t head = small ? 4 : 8, bytes = small ? small : mat_get32(r, r->p + 4);
     *e = (struct element){ small ? first & 0xFFFF : first, r->p + head, bytes };
     if ((small && bytes > 4) || bytes > r->n - head)
         return false;
@@ -46,7 +46,7 @@ static int unit_of(u32 type)
     return type < countof(bytes) ? bytes[type] : 0;
 }
 
-static u64 get(const struct reader *r, const u8 *p, int bytes)
+static u64 mat_get(const struct reader *r, const u8 *p, int bytes)
 {
     u64 v = 0;
     for (int i = 0; i < bytes; i++)
@@ -58,7 +58,7 @@ static u64 get(const struct reader *r, const u8 *p, int bytes)
 static bool mat_number(const struct reader *r, u32 type, const u8 *p, i32 *out)
 {
     int bytes = unit_of(type);
-    u64 bits = get(r, p, bytes);
+    u64 bits = mat_get(r, p, bytes);
     f64 v;
     if (type == SINGLE) {
         u32 low = (u32)bits;
@@ -81,11 +81,11 @@ static bool mat_number(const struct reader *r, u32 type, const u8 *p, i32 *out)
 static int read_matrix(arena *a, struct reader r, const char *name, i32 **out, size_t *n)
 {
     struct element flags, dims, label, real;
-    if (!next(&r, &flags) || !next(&r, &dims) || !next(&r, &label))
+    if (!mat_next(&r, &flags) || !mat_next(&r, &dims) || !mat_next(&r, &label))
         return fail(FAULT_DATA, "an array without name or size");
     if (label.n != strlen(name) || memcmp(label.p, name, label.n))
         return 0;
-    int unit = next(&r, &real) ? unit_of(real.type) : 0;
+    int unit = mat_next(&r, &real) ? unit_of(real.type) : 0;
     if (!unit || real.n % (size_t)unit)
         return fail(FAULT_DATA, "array '%s' holds no plain numbers", name);
     *n = real.n / (size_t)unit;
@@ -116,10 +116,10 @@ static int inflate_all(arena *a, const struct element *e, struct reader *out)
 }
 
 /* 1 found, 0 not in this element, -1 + fail. */
-static int search(arena *a, struct element e, bool swap, const char *name, i32 **out, size_t *n)
+static int mat_search(arena *a, struct element e, bool swap, const char *name, i32 **out, size_t *n)
 {
     struct reader r = { e.p, e.n, swap };
-    if (e.type == COMPRESSED && (inflate_all(a, &e, &r) || !next(&r, &e)))
+    if (e.type == COMPRESSED && (inflate_all(a, &e, &r) || !mat_next(&r, &e)))
         return -1;
     return e.type == MATRIX ? read_matrix(a, (struct reader){ e.p, e.n, swap }, name, out, n) : 0;
 }
@@ -134,8 +134,8 @@ i32 *mat_integers_in(arena *a, const u8 *p, size_t bytes, const char *name, size
         return NULL;
     }
     struct reader r = { p + 128, bytes - 128, p[126] == 'M' };
-    while (!found && next(&r, &e))
-        found = search(a, e, r.swap, name, &out, n);
+    while (!found && mat_next(&r, &e))
+        found = mat_search(a, e, r.swap, name, &out, n);
     if (!found)
         fail(FAULT_DATA, "no array '%s' in it", name);
     return found > 0 ? out : NULL;

@@ -2,7 +2,7 @@
 #include "data/data.h"
 #include <unistd.h>
 
-static void copy3(f32 *to, reals from)
+static void options_copy3(f32 *to, reals from)
 {
     for (int i = 0; i < 3 && from.n; i++)
         to[i] = (f32)list_at(from, i);
@@ -33,7 +33,7 @@ struct data_options data_options_of(const struct spec *s, bool train)
     }
     o.has_mean = s->data.mean.n;
     o.has_std = s->data.std.n;
-    copy3(o.mean, s->data.mean);
-    copy3(o.std, s->data.std);
+    options_copy3(o.mean, s->data.mean);
+    options_copy3(o.std, s->data.std);
     return o;
 }

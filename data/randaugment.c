@@ -29,8 +29,8 @@ struct operation {
         return true; \
     }
 
-static void shift(const struct image *m, f64 a, f64 b, f64 c, f64 d, f64 e, f64 f, const u8 fill[3],
-                  struct image *out)
+static void randaugment_shift(const struct image *m, f64 a, f64 b, f64 c, f64 d, f64 e, f64 f, const u8 fill[3],
+                              struct image *out)
 {
     image_affine(m, (const f64[6]){ a, b, c, d, e, f }, FILTER_BICUBIC, fill, out);
 }
@@ -46,10 +46,10 @@ IN_PLACE(color,        image_color(m, 1 + v))
 IN_PLACE(contrast,     image_contrast(m, 1 + v))
 IN_PLACE(brightness,   image_brightness(m, 1 + v))
 BESIDE(sharpness,      image_sharpness(m, 1 + v, out))
-BESIDE(shear_x,        shift(m, 1, v, 0, 0, 1, 0, fill, out))
-BESIDE(shear_y,        shift(m, 1, 0, 0, v, 1, 0, fill, out))
-BESIDE(translate_x,    shift(m, 1, 0, v * m->w, 0, 1, 0, fill, out))
-BESIDE(translate_y,    shift(m, 1, 0, 0, 0, 1, v * m->h, fill, out))
+BESIDE(shear_x,        randaugment_shift(m, 1, v, 0, 0, 1, 0, fill, out))
+BESIDE(shear_y,        randaugment_shift(m, 1, 0, 0, v, 1, 0, fill, out))
+BESIDE(translate_x,    randaugment_shift(m, 1, 0, v * m->w, 0, 1, 0, fill, out))
+BESIDE(translate_y,    randaugment_shift(m, 1, 0, 0, 0, 1, v * m->h, fill, out))
 
 /* magnitude = lo + (hi - lo) level / 10 */
 static const struct operation policy[] = {

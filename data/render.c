@@ -56,14 +56,14 @@ static const struct set demo_sets[] = {
 
 /* ---- shapes: signed distance (about) to the outline of a shape of radius 1, negative inside ------------ */
 
-static f32 polygon(f32 x, f32 y, int corners, f32 inner)
+static f32 render_polygon(f32 x, f32 y, int corners, f32 inner)
 {
     f32 turn = 2 * PI / corners, a = atan2f(x, y), r = hypotf(x, y);
     a = fabsf(a - turn * roundf(a / turn));                   // fold into half of one corner's sector
     return r * cosf(turn / 2 - a) - inner;
 }
 
-static f32 star(f32 x, f32 y)
+static f32 render_star(f32 x, f32 y)
 {
     f32 turn = 2 * PI / 5, a = atan2f(x, y), r = hypotf(x, y);
     a = fabsf(a - turn * roundf(a / turn));
@@ -72,25 +72,26 @@ static f32 star(f32 x, f32 y)
     return (px * -dy + (py - 1) * dx) / len;
 }
 
-static f32 box(f32 x, f32 y, f32 w, f32 h) { return fmaxf(fabsf(x) - w, fabsf(y) - h); }
+static f32 render_box(f32 x, f32 y, f32 w, f32 h) { return fmaxf(fabsf(x) - w, fabsf(y) - h); }
 
-static f32 outline(enum shape s, f32 x, f32 y)
+static f32 render_outline(enum shape s, f32 x, f32 y)
 {
     f32 r = hypotf(x, y);
     switch (s) {
     case DISC:     return r - 0.9f;
-    case TRIANGLE: return polygon(x, y, 3, 0.5f);
-    case STAR:     return star(x, y);
-    case CROSS:    return fminf(box(x, y, 0.95f, 0.33f), box(x, y, 0.33f, 0.95f));
+    case TRIANGLE: return render_polygon(x, y, 3, 0.5f);
+    case STAR:     return render_star(x, y);
+    case CROSS:    return fminf(render_box(x, y, 0.95f, 0.33f), render_box(x, y, 0.33f, 0.95f));
     case MOON:     return fmaxf(r - 0.95f, 0.75f - hypotf(x - 0.5f, y));
-    case SQUARE:   return box(x, y, 0.8f, 0.8f);
-    case HEXAGON:  return polygon(x, y, 6, 0.82f);
+    case SQUARE:   return render_box(x, y, 0.8f, 0.8f);
+    case HEXAGON:  return render_polygon(x, y, 6, 0.82f);
     case RING:     return fabsf(r - 0.7f) - 0.25f;
     case ARROW:
-        return fminf(fmaxf(polygon(x, y - 0.35f, 3, 0.42f), -0.2f - y), box(x, y + 0.5f, 0.25f, 0.45f));
+        return fminf(fmaxf(render_polygon(x, y - 0.35f, 3, 0.42f), -0.2f - y),
+                     render_box(x, y + 0.5f, 0.25f, 0.45f));
     case DROP:     return y > 0 ? fmaxf(fabsf(x) * 0.87f + y * 0.5f - 0.55f, -y) : hypotf(x, y) - 0.63f;
     case HALF:     return fmaxf(hypotf(x, y + 0.35f) - 0.95f, -(y + 0.35f));
-    default:       return box(x, y, 0.95f, 0.38f);
+    default:       return render_box(x, y, 0.95f, 0.38f);
     }
 }
 
@@ -113,14 +114,14 @@ struct scene {
 };
 
 /* Draws stand in statements of their own: the order of evaluation is part of the pictures. */
-static f32 between(rng *r, f64 lo, f64 hi) { return (f32)(lo + (hi - lo) * rng_unit(r)); }
+static f32 render_between(rng *r, f64 lo, f64 hi) { return (f32)(lo + (hi - lo) * rng_unit(r)); }
 
 /* A colour of any hue whose brightest channel is `value`. */
 static struct color render_color_of(rng *r, f32 value)
 {
     struct color c;
     for (int i = 0; i < 3; i++)
-        c.v[i] = between(r, 0.1, 1);
+        c.v[i] = render_between(r, 0.1, 1);
     f32 top = fmaxf(c.v[0], fmaxf(c.v[1], c.v[2]));
     for (int i = 0; i < 3; i++)
         c.v[i] *= value / top;
@@ -149,23 +150,23 @@ static void add_things(struct scene *s, struct kind k, rng *r)
 {
     f32 at[8][2], radius;
     int n = render_place(k.layout, at, &radius);
-    f32 zoom = between(r, 0.85, 1.15), turn = between(r, -0.35, 0.35);
-    f32 dx = between(r, -0.12, 0.12), dy = between(r, -0.12, 0.12);
+    f32 zoom = render_between(r, 0.85, 1.15), turn = render_between(r, -0.35, 0.35);
+    f32 dx = render_between(r, -0.12, 0.12), dy = render_between(r, -0.12, 0.12);
     struct thing t = { .shape = k.shape, .texture = k.texture, .opacity = 1 };
-    f32 bright = between(r, 200, 255);
+    f32 bright = render_between(r, 200, 255);
     t.ink = render_color_of(r, bright);
-    f32 dark = between(r, 10, 70);
+    f32 dark = render_between(r, 10, 70);
     t.second = render_color_of(r, dark);
-    t.period = between(r, 0.34, 0.44);
-    t.phase = between(r, 0, 6.28);
-    f32 own = between(r, -0.4, 0.4);
+    t.period = render_between(r, 0.34, 0.44);
+    t.phase = render_between(r, 0, 6.28);
+    f32 own = render_between(r, -0.4, 0.4);
     for (int i = 0; i < n; i++) {
         t.x = zoom * (at[i][0] * cosf(turn) - at[i][1] * sinf(turn)) + dx;
         t.y = zoom * (at[i][0] * sinf(turn) + at[i][1] * cosf(turn)) + dy;
-        t.x += between(r, -0.04, 0.04);
-        t.y += between(r, -0.04, 0.04);
-        t.size = radius * zoom * between(r, 0.9, 1.1);
-        t.turn = own + between(r, -0.2, 0.2);
+        t.x += render_between(r, -0.04, 0.04);
+        t.y += render_between(r, -0.04, 0.04);
+        t.size = radius * zoom * render_between(r, 0.9, 1.1);
+        t.turn = own + render_between(r, -0.2, 0.2);
         s->things[s->n++] = t;
     }
 }
@@ -177,33 +178,33 @@ static void add_clutter(struct scene *s, rng *r)
         struct thing *t = &s->things[s->n++];
         t->shape = rng_below(r, SHAPES);
         t->texture = rng_below(r, TEXTURES);
-        t->x = between(r, -1.1, 1.1);
-        t->y = between(r, -1.1, 1.1);
-        t->size = between(r, 0.1, 0.28);
-        t->turn = between(r, 0, 6.28);
-        t->period = between(r, 0.15, 0.3);
-        t->phase = between(r, 0, 6.28);
+        t->x = render_between(r, -1.1, 1.1);
+        t->y = render_between(r, -1.1, 1.1);
+        t->size = render_between(r, 0.1, 0.28);
+        t->turn = render_between(r, 0, 6.28);
+        t->period = render_between(r, 0.15, 0.3);
+        t->phase = render_between(r, 0, 6.28);
         t->ink = render_color_of(r, 150);
         t->second = render_color_of(r, 60);
-        t->opacity = between(r, 0.3, 0.7);
+        t->opacity = render_between(r, 0.3, 0.7);
     }
 }
 
-static struct scene compose(struct kind k, rng *r)
+static struct scene render_compose(struct kind k, rng *r)
 {
     struct scene s = { 0 };
-    f32 near = between(r, 60, 140);
+    f32 near = render_between(r, 60, 140);
     s.near = render_color_of(r, near);
-    s.slope = between(r, 0, 6.28);
-    s.noise = between(r, 4, 18);
-    s.gain = between(r, 0.7, 1.1);
-    s.lift = between(r, -10, 30);
-    f32 far = between(r, 60, 140);
+    s.slope = render_between(r, 0, 6.28);
+    s.noise = render_between(r, 4, 18);
+    s.gain = render_between(r, 0.7, 1.1);
+    s.lift = render_between(r, -10, 30);
+    f32 far = render_between(r, 60, 140);
     s.far = render_color_of(r, far);
     for (int c = 0; c < 3; c++)
         s.far.v[c] = 0.5f * (s.far.v[c] + s.near.v[c]);
     for (int i = 0; i < 4; i++)
-        s.wave[i] = between(r, -6, 6);
+        s.wave[i] = render_between(r, -6, 6);
     s.grey = rng_below(r, 16) == 0;
     add_clutter(&s, r);
     add_things(&s, k, r);
@@ -225,13 +226,13 @@ static f32 second_share(const struct thing *t, f32 u, f32 v)
     return fminf(1, fmaxf(0, 0.5f + 1.5f * x));
 }
 
-static void paint(struct color *to, const struct thing *t, f32 x, f32 y, f32 pixels)
+static void render_paint(struct color *to, const struct thing *t, f32 x, f32 y, f32 pixels)
 {
     f32 dx = (x - t->x) / t->size, dy = (y - t->y) / t->size;
     if (dx * dx + dy * dy > 4)
         return;
     f32 c = cosf(t->turn), s = sinf(t->turn), u = dx * c + dy * s, v = -dx * s + dy * c;
-    f32 cover = t->opacity * fminf(1, fmaxf(0, 0.5f - outline(t->shape, u, v) * t->size * pixels));
+    f32 cover = t->opacity * fminf(1, fmaxf(0, 0.5f - render_outline(t->shape, u, v) * t->size * pixels));
     if (cover <= 0)
         return;
     f32 share = second_share(t, u, v);
@@ -239,7 +240,7 @@ static void paint(struct color *to, const struct thing *t, f32 x, f32 y, f32 pix
         to->v[i] += cover * (t->ink.v[i] + share * (t->second.v[i] - t->ink.v[i]) - to->v[i]);
 }
 
-static struct color background(const struct scene *s, f32 x, f32 y)
+static struct color render_background(const struct scene *s, f32 x, f32 y)
 {
     struct color c;
     f32 t = 0.5f + 0.35f * (x * cosf(s->slope) + y * sinf(s->slope))
@@ -255,9 +256,9 @@ static void render_draw(const struct scene *s, rng *r, struct image *m)
     for (int y = 0; y < m->h; y++)
         for (int x = 0; x < m->w; x++) {
             f32 px = (x + 0.5f - 0.5f * (f32)m->w) / pixels, py = (y + 0.5f - 0.5f * (f32)m->h) / pixels;
-            struct color c = background(s, px, py);
+            struct color c = render_background(s, px, py);
             for (int i = 0; i < s->n; i++)
-                paint(&c, &s->things[i], px, py, pixels);
+                render_paint(&c, &s->things[i], px, py, pixels);
             f32 grey = 0.299f * c.v[0] + 0.587f * c.v[1] + 0.114f * c.v[2];
             for (int i = 0; i < 3; i++) {
                 f32 v = (s->grey ? grey : c.v[i]) * s->gain + s->lift
@@ -280,7 +281,7 @@ static int render_one(arena *a, const char *folder, const struct set *set, int s
     bool png = rng_below(&r, 4) == 0;
     if (image_room(a, &m, w, h))
         return -1;
-    struct scene s = compose(set->kinds[kind], &r);
+    struct scene s = render_compose(set->kinds[kind], &r);
     render_draw(&s, &r, &m);
     char path[4096];
     snprintf(path, sizeof path, "%s/%04d.%s", folder, i, png ? "png" : "jpg");
@@ -396,7 +397,7 @@ enum found { NOTHING, OURS, OURS_OTHER, FOREIGN };
 
 /* What lies at `folder`. Its mark is written last, so a folder of ours without one was left by a broken
  * copy. */
-static enum found look(arena *a, const char *folder)
+static enum found render_look(arena *a, const char *folder)
 {
     const char *mark = arena_printf(a, "%s/rendered.txt", folder),
                *text = file_exists(mark) ? file_text(a, mark, NULL) : NULL;
@@ -423,7 +424,7 @@ static int render_beside(arena *a, const char *folder, enum found found)
         return 0;
     int err = errno;
     remove_tree(fresh);
-    if (look(a, folder) == OURS)
+    if (render_look(a, folder) == OURS)
         return 0;
     return fail(FAULT_RUN, "%s: cannot put the rendered set there: %s", folder, strerror(err));
 }
@@ -431,7 +432,7 @@ static int render_beside(arena *a, const char *folder, enum found found)
 int render_demo(const char *folder)
 {
     arena *a = arena_open("demo set");
-    enum found found = look(a, folder);
+    enum found found = render_look(a, folder);
     int rc = 0;
     if (found == FOREIGN)
         rc = fail(FAULT_DATA, "%s: holds something else than the demo's images; move it away", folder);

@@ -14,19 +14,19 @@ enum { BITS = 32 - 8 - 2 };
 /* The weights of one axis: output i is the sum over k < taps of weight[i*taps + k] * in[first[i] + k]. */
 struct axis { int taps, n; i32 *weight, *first; };
 
-static f64 bicubic(f64 x)
+static f64 resize_bicubic(f64 x)
 {
     x = fabs(x);                                  // Keys 1981, a = -1/2
     return x < 1 ? ((1.5 * x) - 2.5) * x * x + 1 : x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-static f64 bilinear(f64 x)
+static f64 resize_bilinear(f64 x)
 {
     x = fabs(x);
     return x < 1 ? 1 - x : 0;
 }
 
-static f64 radius(enum filter f) { return f == FILTER_BICUBIC ? 2 : 1; }
+static f64 resize_radius(enum filter f) { return f == FILTER_BICUBIC ? 2 : 1; }
 
 /* One axis of a scaling: [start, start + length) of `in` inputs become `out` outputs, of which [at, at + n)
  * are wanted. */
@@ -43,25 +43,28 @@ static struct span span_of(const struct scaling *s, bool down)
                           boxed ? s->box.x : 0, boxed ? s->box.w : s->in_w };
 }
 
-static bool changes(const struct span *s) { return s->in != s->out || s->start != 0 || s->length != s->in; }
+static bool resize_changes(const struct span *s)
+{
+    return s->in != s->out || s->start != 0 || s->length != s->in;
+}
 
 /* Inputs [*from, *to) under output `at`. */
-static void reach(const struct span *s, int at, int *from, int *to)
+static void resize_reach(const struct span *s, int at, int *from, int *to)
 {
-    f64 scale = s->length / s->out, support = radius(s->filter) * MAX(scale, 1),
+    f64 scale = s->length / s->out, support = resize_radius(s->filter) * MAX(scale, 1),
         center = s->start + (at + 0.5) * scale;
     *from = MAX(0, (int)(center - support + 0.5));
     *to = MIN(s->in, (int)(center + support + 0.5));
 }
 
-static void needs(const struct span *s, int *from, int *to)
+static void resize_needs(const struct span *s, int *from, int *to)
 {
     int unused;
     *from = s->at;
     *to = s->at + s->n;
-    if (changes(s)) {
-        reach(s, s->at, from, &unused);
-        reach(s, s->at + s->n - 1, &unused, to);
+    if (resize_changes(s)) {
+        resize_reach(s, s->at, from, &unused);
+        resize_reach(s, s->at + s->n - 1, &unused, to);
     }
 }
 
@@ -69,8 +72,8 @@ struct window scaling_needs(const struct scaling *s)
 {
     struct span x = span_of(s, false), y = span_of(s, true);
     int x0, x1, y0, y1;
-    needs(&x, &x0, &x1);
-    needs(&y, &y0, &y1);
+    resize_needs(&x, &x0, &x1);
+    resize_needs(&y, &y0, &y1);
     return (struct window){ x0, y0, x1 - x0, y1 - y0 };
 }
 
@@ -88,10 +91,10 @@ static int resize_room(arena *a, void *p, size_t *have, size_t need, size_t item
 }
 
 /* Weights of the outputs asked for; x->first counts from `offset` on. */
-static int weigh(struct resizer *r, int which, const struct span *s, int offset, struct axis *x)
+static int resize_weigh(struct resizer *r, int which, const struct span *s, int offset, struct axis *x)
 {
     f64 scale = s->length / s->out, squeeze = 1 / MAX(scale, 1);
-    int taps = (int)ceil(radius(s->filter) * MAX(scale, 1)) * 2 + 1;
+    int taps = (int)ceil(resize_radius(s->filter) * MAX(scale, 1)) * 2 + 1;
     if (resize_room(r->a, &r->exact, &r->exact_room, (size_t)taps, sizeof(f64))
         || resize_room(r->a, &r->weights[which], &r->room[which], (size_t)taps * (size_t)s->n, sizeof(i32))
         || resize_room(r->a, &r->first[which], &r->first_room[which], (size_t)s->n, sizeof(i32)))
@@ -101,10 +104,10 @@ static int weigh(struct resizer *r, int which, const struct span *s, int offset,
         i32 *w = x->weight + (size_t)i * taps;
         f64 center = s->start + (s->at + i + 0.5) * scale, sum = 0, *e = r->exact;
         int from, to;
-        reach(s, s->at + i, &from, &to);
+        resize_reach(s, s->at + i, &from, &to);
         for (int k = 0; k < to - from; k++)
-            sum += e[k] =
-                (s->filter == FILTER_BICUBIC ? bicubic : bilinear)((k + from - center + 0.5) * squeeze);
+            sum += e[k] = (s->filter == FILTER_BICUBIC ? resize_bicubic
+                                                       : resize_bilinear)((k + from - center + 0.5) * squeeze);
         for (int k = 0; k < taps; k++) {
             f64 v = k < to - from ? (sum != 0 ? e[k] / sum : e[k]) * (1 << BITS) : 0;
             w[k] = (i32)(v < 0 ? v - 0.5 : v + 0.5);
@@ -220,11 +223,11 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
     struct axis x;
     if (image_room(r->a, &r->across, s->n, rows))
         return -1;
-    if (!changes(s)) {
+    if (!resize_changes(s)) {
         image_crop(m, (struct window){ s->at - mx, top, s->n, rows }, &r->across);
         return 0;
     }
-    if (weigh(r, 0, s, mx, &x))
+    if (resize_weigh(r, 0, s, mx, &x))
         return -1;
     size_t n = (size_t)m->w * 3, out = (size_t)s->n * 3;
     if (resize_room(r->a, &r->tall, &r->tall_room, ROUND_UP(n, 16) * 16, 1)
@@ -246,11 +249,11 @@ static int pass_down(struct resizer *r, const struct span *s, int top, struct im
 {
     struct axis y;
     size_t stride = (size_t)out->w * 3;
-    if (!changes(s)) {
+    if (!resize_changes(s)) {
         memcpy(out->rgb, r->across.rgb, image_bytes(out));
         return 0;
     }
-    if (weigh(r, 1, s, top, &y))
+    if (resize_weigh(r, 1, s, top, &y))
         return -1;
     for (int i = 0; i < s->n; i++)
         BEST(row_down, r->across.rgb + (size_t)y.first[i] * stride, stride, y.weight + (size_t)i * y.taps,

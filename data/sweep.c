@@ -59,7 +59,7 @@ static void sweep_note(struct shared *s, i64 i)
     fail_clear();
 }
 
-static void *sweeper(void *arg)
+static void *sweep_thread(void *arg)
 {
     struct shared *s = arg;
     struct worker_space w = { .decoder.a = arena_open("sweep") };
@@ -89,15 +89,15 @@ static void run_threads(struct shared *s, int workers)
 {
     pthread_t thread[64];
     int n = MIN(countof(thread), workers > 0 ? workers : (int)sysconf(_SC_NPROCESSORS_ONLN)), started = 0;
-    while (started < n - 1 && !pthread_create(&thread[started], NULL, sweeper, s))
+    while (started < n - 1 && !pthread_create(&thread[started], NULL, sweep_thread, s))
         started++;
-    sweeper(s);
+    sweep_thread(s);
     while (started)
         pthread_join(thread[--started], NULL);
     progress_done();
 }
 
-static int by_sample(const void *a, const void *b)
+static int sweep_by_sample(const void *a, const void *b)
 {
     i64 x = *(const i64 *)a, y = *(const i64 *)b;
     return x < y ? -1 : x > y;
@@ -114,7 +114,7 @@ int data_sweep(arena *a, dataset *d, int workers, const char *label,
         return fail(s.fault, "%s", s.message);
     *out = (struct sweep){ .damaged = (i64)s.n_bad };
     if (s.n_bad)
-        qsort(s.bad, s.n_bad, sizeof *s.bad, by_sample);
+        qsort(s.bad, s.n_bad, sizeof *s.bad, sweep_by_sample);
     for (size_t i = 0; i < MIN(s.n_bad, countof(out->messages)); i++)
         out->messages[out->n_messages++] = s.bad[i].text;
     return 0;

@@ -14,7 +14,7 @@ struct sweep {
 };
 
 /* Which nodes lie on a way from something in wrt? */
-static void mark(struct sweep *s, node *const *wrt, int n)
+static void grad_mark(struct sweep *s, node *const *wrt, int n)
 {
     for (int i = 0; i < n; i++)
         s->wanted[wrt[i]->id] = true;
@@ -23,7 +23,7 @@ static void mark(struct sweep *s, node *const *wrt, int n)
             s->wanted[i] |= s->wanted[s->g->nodes[i]->in[k]->id];
 }
 
-static void contribute(struct sweep *s, node *x, node *dx)
+static void grad_contribute(struct sweep *s, node *x, node *dx)
 {
     if (!dx || !s->wanted[x->id])
         return;
@@ -36,7 +36,7 @@ static void contribute(struct sweep *s, node *x, node *dx)
 }
 
 /* The node that holds n's values in the backward part. */
-static node *values_of(struct sweep *s, node *n)
+static node *grad_values_of(struct sweep *s, node *n)
 {
     for (int i = 0; i < s->n_spans && !s->again[n->id]; i++)
         if (n->id >= s->spans[i].from && n->id <= s->spans[i].to)
@@ -44,7 +44,7 @@ static node *values_of(struct sweep *s, node *n)
     return s->again[n->id] ? s->again[n->id] : n;
 }
 
-static void pass(struct sweep *s, node *n)
+static void grad_pass(struct sweep *s, node *n)
 {
     node *dx[MAX_IN] = { NULL };
     if (n->op->flags & OP_LEAF)
@@ -55,32 +55,32 @@ static void pass(struct sweep *s, node *n)
     }
     const char *old = s->g->scope;
     s->g->scope = arena_printf(s->g->a, "%s'", n->name);
-    n->op->vjp(values_of(s, n), s->adjoint[n->id], dx);
+    n->op->vjp(grad_values_of(s, n), s->adjoint[n->id], dx);
     for (int k = 0; k < n->n_in; k++)
-        contribute(s, n->in[k], dx[k]);
+        grad_contribute(s, n->in[k], dx[k]);
     graph_pop(s->g, old);
 }
 
-static void sweep(node *y, node *adjoint, node *const *wrt, int n, const struct span *spans, int n_spans,
-                  node **out)
+static void grad_sweep(node *y, node *adjoint, node *const *wrt, int n, const struct span *spans, int n_spans,
+                       node **out)
 {
     graph *g = y->g;
     struct sweep s = {
         g,       arena_array(g->a, node *, g->n), arena_array(g->a, bool, g->n), graph_data(g), g->n, spans,
         n_spans, arena_array(g->a, node *, g->n)
     };
-    mark(&s, wrt, n);
+    grad_mark(&s, wrt, n);
     s.adjoint[y->id] = adjoint;
     for (size_t i = s.n; i-- > 0 && !g->complaint;)
         if (s.adjoint[i] && s.wanted[i])
-            pass(&s, g->nodes[i]);
+            grad_pass(&s, g->nodes[i]);
     for (int i = 0; i < n; i++)
         out[i] = g->complaint ? wrt[i] : s.adjoint[wrt[i]->id];
 }
 
 void grad_build_from(node *y, node *adjoint, node *const *wrt, int n, node **out)
 {
-    sweep(y, adjoint, wrt, n, NULL, 0, out);
+    grad_sweep(y, adjoint, wrt, n, NULL, 0, out);
 }
 
 void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct span *spans, int n_spans,
@@ -89,7 +89,7 @@ void grad_build_forgetting(node *loss, node *const *wrt, int n, const struct spa
     if (node_count(loss) != 1)
         graph_complain(loss->g, "gradient of %s, which is not a scalar", shape_text(loss->g->a, loss->shape));
     node *one = op_offset(op_scale(loss, 0), 1);  // 1, and NaN when the loss is NaN or infinite
-    sweep(loss, one, wrt, n, spans, n_spans, out);
+    grad_sweep(loss, one, wrt, n, spans, n_spans, out);
 }
 
 void grad_build(node *loss, node *const *wrt, int n, node **out)

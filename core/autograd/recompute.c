@@ -9,7 +9,7 @@
  * values; those without readers are dropped with the other dead nodes. */
 #include "autograd/autograd.h"
 
-static bool within(const char *name, const char *scope)
+static bool recompute_within(const char *name, const char *scope)
 {
     size_t n = strlen(scope);
     return !strncmp(name, scope, n) && (!name[n] || name[n] == '.');
@@ -21,7 +21,7 @@ int recompute_spans(const graph *g, const char *const *scopes, int n, struct spa
     for (int k = 0; k < n; k++) {
         struct span s = { (int)g->n, -1 };
         for (int i = 0; i < (int)g->n; i++)
-            if (!(g->nodes[i]->op->flags & OP_LEAF) && within(g->nodes[i]->name, scopes[k]))
+            if (!(g->nodes[i]->op->flags & OP_LEAF) && recompute_within(g->nodes[i]->name, scopes[k]))
                 s = (struct span){ MIN(s.from, i), i };
         if (s.to >= 0)
             out[found++] = s;

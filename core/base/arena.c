@@ -22,7 +22,7 @@ arena *arena_open(const char *name)
     return a;
 }
 
-static void drop(arena *a)
+static void arena_drop_chunks(arena *a)
 {
     struct chunk *c = a->top;
     a->top = c->next;
@@ -35,11 +35,11 @@ void arena_close(arena *a)
     if (!a)
         return;
     while (a->top)
-        drop(a);
+        arena_drop_chunks(a);
     free(a);
 }
 
-static struct chunk *more(arena *a, size_t bytes)
+static struct chunk *arena_more(arena *a, size_t bytes)
 {
     size_t size = MAX(MAX(bytes, (size_t)16 << 10), MIN(a->total, (size_t)16 << 20));
     struct chunk *c = aligned_alloc(64, ROUND_UP(sizeof *c + size, 64));
@@ -61,7 +61,7 @@ static void *arena_take(arena *a, size_t bytes, size_t align)
     struct chunk *c = a->top;
     size_t at = c ? ROUND_UP(c->used, align) : 0;
     if (!c || at > c->size || bytes > c->size - at) {
-        if (!(c = more(a, bytes)))
+        if (!(c = arena_more(a, bytes)))
             return NULL;
         at = 0;
     }
@@ -92,7 +92,7 @@ arena_mark arena_save(arena *a) { return (arena_mark){ a->top, a->top ? a->top->
 void arena_restore(arena *a, arena_mark m)
 {
     while (a->top != m.chunk)
-        drop(a);
+        arena_drop_chunks(a);
     if (a->top)
         a->top->used = m.used;
 }

@@ -103,7 +103,7 @@ void file_unmap(struct file_map *m)
     *m = (struct file_map){ 0 };
 }
 
-static void advise(const struct file_map *m, const void *p, u64 n, int advice)
+static void file_advise(const struct file_map *m, const void *p, u64 n, int advice)
 {
     u64 page = (u64)sysconf(_SC_PAGESIZE), at = (u64)((uintptr_t)p - (uintptr_t)m->p);
     if (at >= m->n)                                         // not in this map
@@ -112,9 +112,9 @@ static void advise(const struct file_map *m, const void *p, u64 n, int advice)
     madvise((u8 *)m->p + from, to - from, advice);
 }
 
-void file_expect(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_WILLNEED); }
+void file_expect(const struct file_map *m, const void *p, u64 n) { file_advise(m, p, n, MADV_WILLNEED); }
 /* A private map that is never written: the file still has what is dropped. */
-void file_forget(const struct file_map *m, const void *p, u64 n) { advise(m, p, n, MADV_DONTNEED); }
+void file_forget(const struct file_map *m, const void *p, u64 n) { file_advise(m, p, n, MADV_DONTNEED); }
 
 char *file_text(arena *a, const char *path, size_t *n)
 {

@@ -10,7 +10,7 @@
 #define MADV_HUGEPAGE (-1)
 #endif
 
-static void wish(void *p, size_t bytes, int advice)
+static void pages_advise(void *p, size_t bytes, int advice)
 {
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (uintptr_t)p + bytes;
     uintptr_t from = ROUND_UP((uintptr_t)p, page), to = end / page * page;
@@ -18,5 +18,5 @@ static void wish(void *p, size_t bytes, int advice)
         madvise((void *)from, to - from, advice);
 }
 
-void pages_fetch(void *p, size_t bytes) { wish(p, bytes, MADV_POPULATE_WRITE); }
-void pages_large(void *p, size_t bytes) { wish(p, bytes, MADV_HUGEPAGE); }
+void pages_fetch(void *p, size_t bytes) { pages_advise(p, bytes, MADV_POPULATE_WRITE); }
+void pages_large(void *p, size_t bytes) { pages_advise(p, bytes, MADV_HUGEPAGE); }

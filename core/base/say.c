@@ -27,13 +27,13 @@ int say_log(enum say_sink sink, const char *path)
     return path && !logs[sink] ? fail(FAULT_RUN, "%s: %s", path, strerror(errno)) : 0;
 }
 
-static bool dumb(void)
+static bool say_dumb(void)
 {
     const char *term = getenv("TERM");
     return !term || !strcmp(term, "dumb");
 }
 
-bool say_live(void) { return !opt.no_progress && opt.level >= SAY_NORMAL && isatty(2) && !dumb(); }
+bool say_live(void) { return !opt.no_progress && opt.level >= SAY_NORMAL && isatty(2) && !say_dumb(); }
 
 int say_width(void)
 {
@@ -152,7 +152,7 @@ const char *say_bar(char *out, int width, double fraction)
     return out;
 }
 
-static bool colored(int fd)
+static bool say_colored(int fd)
 {
     const char *force = getenv("FORCE_COLOR"), *no = getenv("NO_COLOR");
     if (opt.color >= 0)
@@ -161,11 +161,11 @@ static bool colored(int fd)
         return true;
     if (no && *no)
         return false;
-    return isatty(fd) && !dumb();
+    return isatty(fd) && !say_dumb();
 }
 
-const char *say_bold(int fd)  { return colored(fd) ? "\033[1m" : ""; }
-const char *say_red(int fd)   { return colored(fd) ? "\033[31m" : ""; }
-const char *say_green(int fd) { return colored(fd) ? "\033[32m" : ""; }
-const char *say_dim(int fd)   { return colored(fd) ? "\033[2m" : ""; }
-const char *say_plain(int fd) { return colored(fd) ? "\033[0m" : ""; }
+const char *say_bold(int fd)  { return say_colored(fd) ? "\033[1m" : ""; }
+const char *say_red(int fd)   { return say_colored(fd) ? "\033[31m" : ""; }
+const char *say_green(int fd) { return say_colored(fd) ? "\033[32m" : ""; }
+const char *say_dim(int fd)   { return say_colored(fd) ? "\033[2m" : ""; }
+const char *say_plain(int fd) { return say_colored(fd) ? "\033[0m" : ""; }

@@ -41,7 +41,7 @@ bool text_int(slice s, i64 *out)
 }
 
 /* Edit distance over one row of the table; names longer than that count as far away. */
-static int distance(const char *a, const char *b)
+static int text_distance(const char *a, const char *b)
 {
     int row[65], n = (int)strlen(a), m = (int)strlen(b);
     if (n > 64 || m > 64)
@@ -66,7 +66,7 @@ const char *text_nearest(const char *s, const char *const *names, int n)
     const char *best = NULL;
     int least = MAX(2, (int)strlen(s) / 3) + 1;
     for (int i = 0; i < n; i++) {
-        int d = distance(s, names[i]);
+        int d = text_distance(s, names[i]);
         if (d < least) {
             least = d;
             best = names[i];
@@ -82,7 +82,7 @@ const char *text_hint(char out[96], const char *s, const char *const *names, int
     return out;
 }
 
-static const char *scaled(char out[24], f64 v, const char *const units[5])
+static const char *text_scaled(char out[24], f64 v, const char *const units[5])
 {
     int i = 0;
     for (; i < 4 && v >= 999.5; i++)
@@ -104,12 +104,12 @@ void csv_text(FILE *f, const char *s)
 
 const char *text_bytes(char out[24], f64 bytes)
 {
-    return scaled(out, bytes, (const char *const[5]){ " B", " kB", " MB", " GB", " TB" });
+    return text_scaled(out, bytes, (const char *const[5]){ " B", " kB", " MB", " GB", " TB" });
 }
 
 const char *text_count(char out[24], f64 n)
 {
-    return scaled(out, n, (const char *const[5]){ "", "k", "M", "G", "T" });
+    return text_scaled(out, n, (const char *const[5]){ "", "k", "M", "G", "T" });
 }
 
 const char *text_time(char out[24], f64 seconds)

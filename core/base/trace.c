@@ -12,7 +12,7 @@ static bool  on[TRACE_COUNT];
 static FILE *out;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void enable(char *word)
+static void trace_enable_word(char *word)
 {
     if (text_starts(word, "file:")) {
         FILE *f = fopen(word + 5, "a");
@@ -41,17 +41,17 @@ void trace_set(const char *list)
     memset(on, 0, sizeof on);
     char *save = NULL;
     for (char *w = strtok_r(text, ",", &save); w; w = strtok_r(NULL, ",", &save))
-        enable(w);
+        trace_enable_word(w);
 }
 
-static void setup(void)
+static void trace_setup(void)
 {
     const char *list = getenv("JETCL_TRACE");
     if (list)
         trace_set(list);
 }
 
-bool  trace_on(enum trace_channel c) { pthread_once(&once, setup); return on[c]; }
+bool  trace_on(enum trace_channel c) { pthread_once(&once, trace_setup); return on[c]; }
 FILE *trace_file(void)               { return out ? out : stderr; }
 
 void trace(enum trace_channel c, const char *fmt, ...)

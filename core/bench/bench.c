@@ -62,7 +62,7 @@ static void add_kernel(bench *b, i64 batch, const char *name, bool backward,
         .name = name, .batch = batch, .shapes = shapes, .build = build, .backward = backward };
 }
 
-static void add_product(bench *b, i64 batch, const char *what, int trans, i64 e, i64 m, i64 n, i64 k)
+static void bench_add_product(bench *b, i64 batch, const char *what, int trans, i64 e, i64 m, i64 n, i64 k)
 {
     char experts[24] = "";
     if (e)
@@ -76,9 +76,9 @@ static void add_product(bench *b, i64 batch, const char *what, int trans, i64 e,
 static void add_layer(bench *b, i64 batch, const char *y, const char *dx, const char *dw, i64 e, i64 rows,
                       i64 in, i64 out)
 {
-    add_product(b, batch, y, TRANS_B, e, rows, out, in);
-    add_product(b, batch, dx, 0, e, rows, in, out);
-    add_product(b, batch, dw, TRANS_A, e, out, in, rows);
+    bench_add_product(b, batch, y, TRANS_B, e, rows, out, in);
+    bench_add_product(b, batch, dx, 0, e, rows, in, out);
+    bench_add_product(b, batch, dw, TRANS_A, e, out, in, rows);
 }
 
 static void add_models(bench *b, i64 batch)
@@ -102,7 +102,7 @@ static void list_rows(bench *bench_, i64 b)
 #define LAYER(rows, in, out) \
     add_layer(bench_, b, "matmul.nt", "matmul.nn", "matmul.tn", 0, rows, in, out);
 #define SQUARE(n) \
-    add_product(bench_, 0, "matmul.nn", 0, 0, n, n, n);
+    bench_add_product(bench_, 0, "matmul.nn", 0, 0, n, n, n);
 #define EXPERTS(e, rows, in, out) \
     add_layer(bench_, b, "experts.fwd", "experts.dx", "experts.dw", e, rows, in, out);
 #include "bench/bench.def"
@@ -146,7 +146,7 @@ void bench_close(bench *b)
 
 /* ---- kernels as graphs --------------------------------------------------------------------------------- */
 
-static int fill(const node *x, u32 stream)
+static int bench_fill_node(const node *x, u32 stream)
 {
     arena *a = arena_open("bench");
     f32 *v = arena_array(a, f32, node_count(x));
@@ -159,7 +159,7 @@ static int fill(const node *x, u32 stream)
 }
 
 /* Bytes that come into nodes [from, to) from outside, and that stay when they are done. */
-static f64 border(const graph *g, size_t from, size_t to)
+static f64 bench_border(const graph *g, size_t from, size_t to)
 {
     f64 bytes = 0;
     bool *seen = arena_array(g->a, bool, g->n);
@@ -184,11 +184,11 @@ static int run_graph(bench *b, graph *g, const node *start, node *const *x, int 
     if (graph_compile(g))
         return -1;
     for (int i = 0; i < n; i++)
-        if (fill(x[i], (u32)i))
+        if (bench_fill_node(x[i], (u32)i))
             return -1;
     struct list all = { g->list, start ? start->list.from : 0, launches_count(g->list) };
     struct subject s = subject_list(&all);
-    s.bytes = border(g, start ? (size_t)start->id : 0, g->n);
+    s.bytes = bench_border(g, start ? (size_t)start->id : 0, g->n);
     if (graph_set_step(g, &step) || graph_run(g) || dev_finish(b->meter.d))
         return -1;
     return meter_measure(&b->meter, &s, r);

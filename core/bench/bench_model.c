@@ -87,7 +87,7 @@ done:
 
 struct forward { struct evaluator e; const struct batch *b; f32 *logits; };
 
-static int forward(void *what)
+static int model_forward(void *what)
 {
     struct forward *x = what;
     return evaluator_logits(&x->e, x->b, x->logits);
@@ -100,10 +100,10 @@ static int measure_forward(struct meter *m, const struct spec *s, params *p, con
     struct forward x = { .b = noise, .logits = arena_array(a, f32, (i64)noise->n * s->model.classes) };
     f64 start = clock_now();
     int rc = -1;
-    if (evaluator_open(&x.e, s, m->d, p, noise->n) || forward(&x))
+    if (evaluator_open(&x.e, s, m->d, p, noise->n) || model_forward(&x))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
-    struct subject it = { forward, &x, .flops = bench_flops_of(x.e.g) };
+    struct subject it = { model_forward, &x, .flops = bench_flops_of(x.e.g) };
     rc = meter_measure(m, &it, r);
 done:
     evaluator_close(&x.e);

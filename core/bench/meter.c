@@ -8,7 +8,7 @@
 /* ---- timing -------------------------------------------------------------------------------------------- */
 
 /* Seconds so far: the clock's, or with cpu_time what the processors spent on us, shared among all of them. */
-static f64 now(const struct meter *m)
+static f64 meter_now(const struct meter *m)
 {
     struct timespec t;
     if (!m->cpu_time)
@@ -33,13 +33,13 @@ struct subject subject_list(struct list *x)
 
 static int time_runs(struct meter *m, const struct subject *s, int times, f64 *seconds)
 {
-    f64 start = now(m);
+    f64 start = meter_now(m);
     for (int i = 0; i < times; i++)
         if (s->run(s->what))
             return -1;
     if (dev_finish(m->d))
         return -1;
-    *seconds = (now(m) - start) / times;
+    *seconds = (meter_now(m) - start) / times;
     return 0;
 }
 
@@ -62,7 +62,7 @@ static int meter_ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static f64 median(f64 *v, int n)
+static f64 meter_median(f64 *v, int n)
 {
     qsort(v, (size_t)n, sizeof *v, meter_ascending);
     return v[n / 2];
@@ -81,12 +81,12 @@ int meter_measure(struct meter *m, const struct subject *s, struct bench_result 
         share[i] = MAX(s->flops / m->fma.flops * fma, s->bytes / m->copy.bytes * copy) / t[i];
         rounds = t[i] > m->seconds ? SLOW_ROUNDS : rounds;
     }
-    f64 mid = median(t, rounds);
+    f64 mid = meter_median(t, rounds);
     r->median_ms = 1e3 * mid;
     r->min_ms = 1e3 * t[0];
     r->gflops = 1e-9 * s->flops / mid;
     r->gb_s = 1e-9 * s->bytes / mid;
-    r->of_peak = s == &m->fma || s == &m->copy ? 0 : median(share, rounds);
+    r->of_peak = s == &m->fma || s == &m->copy ? 0 : meter_median(share, rounds);
     return 0;
 }
 

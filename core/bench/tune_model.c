@@ -203,7 +203,7 @@ static int tune_ascending(const void *a, const void *b)
 
 /* Both in turn: the least seconds of each, and b's over a's: of the least ones or in the middle of the turns,
  * whichever says less for b. A clear loser runs no further. */
-static int race(const struct trial *a, const struct trial *b, struct result *r)
+static int tune_race(const struct trial *a, const struct trial *b, struct result *r)
 {
     f64 once, x, y, ratio[ROUNDS];
     int n = 0;
@@ -243,7 +243,7 @@ static int find_want(struct tuner *u, const struct job *j)
 }
 
 /* 1: its values are right; 0: they are not; -1 + fail. */
-static int agrees(struct tuner *u, const struct job *j, const struct trial *t)
+static int tune_agrees(struct tuner *u, const struct job *j, const struct trial *t)
 {
     if (find_want(u, j))
         return -1;
@@ -271,7 +271,7 @@ static void set_rows(struct tuner *u, const struct job *j, const struct choice *
 }
 
 /* On a GPU, does b's compiler keep more outside registers than a's? Then it is not even timed. */
-static bool spills(const dev *d, const struct trial *a, const struct trial *b)
+static bool tune_spills(const dev *d, const struct trial *a, const struct trial *b)
 {
     return dev_class(d) == DEV_GPU && !dev_info(d)->cpu_kind &&
            launches_private(b->g->list) > launches_private(a->g->list);
@@ -290,13 +290,13 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
         return 0;
     }
     int right = 1, rc = 0;
-    if (spills(u->d, best, &t)) {
+    if (tune_spills(u->d, best, &t)) {
         say(SAY_VERBOSE, "%s %s: %s spills registers", j->kind->name, j->key, what);
     } else if (!same_launches(best->g->list, t.g->list)) {
         r->tried++;
-        rc = race(best, &t, &got);
+        rc = tune_race(best, &t, &got);
         *won = !rc && got.ratio < GAIN;
-        right = *won ? agrees(u, j, &t) : 1;
+        right = *won ? tune_agrees(u, j, &t) : 1;
     }
     if (!right)
         warn("%s %s: %s disagrees with the generic kernel; not used", j->kind->name, j->key,
@@ -338,7 +338,7 @@ static int tune_job(struct tuner *u, const struct job *j, struct tune_row *r)
             now[m] = won ? now[m] : before;
             any |= won;
         }
-    if (race(&shipped, &best, &got))
+    if (tune_race(&shipped, &best, &got))
         goto done;
     if (!any || !(got.ratio < GAIN)) {
         memset(now, 0, sizeof now);

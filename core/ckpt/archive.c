@@ -74,7 +74,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static int judge(ckpt *c, zip_t *z)
+static int archive_check(ckpt *c, zip_t *z)
 {
     u64 total = 0;
     int n = archive_count(z);
@@ -108,7 +108,7 @@ zip_t *archive_open(ckpt *c)
     if (!z) {
         fail(FAULT_DATA, "damaged or truncated archive (%s)", zip_error_strerror(&e));
         zip_source_free(src);
-    } else if (judge(c, z)) {
+    } else if (archive_check(c, z)) {
         zip_discard(z);
         z = NULL;
     }

@@ -12,7 +12,7 @@ static const struct format *const formats[] = {
 /* ---- opening ------------------------------------------------------------------------------------------- */
 
 /* What people mistake for a checkpoint, by its first bytes. */
-static const char *mistaken(const struct file_map *m)
+static const char *ckpt_mistaken(const struct file_map *m)
 {
     static const struct { const char *first, *what; } known[] = {
         { "version https://git-lfs", "a Git LFS pointer in place of the file: git lfs pull fetches it" },
@@ -40,7 +40,7 @@ static int open_as(ckpt *c)
             return rc ? rc : ckpt_sort(c);
     }
     c->format = NULL;
-    return fail(FAULT_DATA, "%s", mistaken(&c->map));
+    return fail(FAULT_DATA, "%s", ckpt_mistaken(&c->map));
 }
 
 static ckpt *open_map(const char *path, struct file_map m, bool mapped)

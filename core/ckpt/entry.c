@@ -75,7 +75,7 @@ static int count_elements(slice name, int nd, const i64 *shape, int bytes, u64 *
     return 0;
 }
 
-static bool printable(slice s)
+static bool entry_printable(slice s)
 {
     for (size_t i = 0; i < s.n; i++)
         if ((u8)s.p[i] < 32 || s.p[i] == 127)
@@ -90,7 +90,7 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
         fail(FAULT_DATA, "more than %d tensors", MAX_TENSORS);
         return NULL;
     }
-    if (name.n > MAX_NAME || !printable(name) || slice_eq(name, "__metadata__")) {
+    if (name.n > MAX_NAME || !entry_printable(name) || slice_eq(name, "__metadata__")) {
         fail(FAULT_DATA, "%s is not a valid tensor name", ckpt_quote(name));
         return NULL;
     }
@@ -106,7 +106,7 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
     return e;
 }
 
-static int by_name(const void *a, const void *b)
+static int entry_by_name(const void *a, const void *b)
 {
     return strcmp((*(entry *const *)a)->t.name, (*(entry *const *)b)->t.name);
 }
@@ -118,9 +118,9 @@ int ckpt_sort(ckpt *c)
         return 0;
     entry **s = arena_array(c->mem, entry *, c->n);
     memcpy(s, c->list, c->n * sizeof *s);
-    qsort(s, c->n, sizeof *s, by_name);
+    qsort(s, c->n, sizeof *s, entry_by_name);
     for (size_t i = 1; i < c->n; i++)
-        if (!by_name(&s[i - 1], &s[i]))
+        if (!entry_by_name(&s[i - 1], &s[i]))
             return fail(FAULT_DATA, "two tensors are called %s", ckpt_quote(slice_of(s[i]->t.name)));
     c->sorted = s;
     return 0;
@@ -144,7 +144,7 @@ const tensor *ckpt_find(const ckpt *c, const char *name)
 {
     check(!ckpt_sort((ckpt *)c), "%s", fail_message());
     entry key = { .t.name = name }, *k = &key;
-    entry **hit = c->n ? bsearch(&k, c->sorted, c->n, sizeof k, by_name) : NULL;
+    entry **hit = c->n ? bsearch(&k, c->sorted, c->n, sizeof k, entry_by_name) : NULL;
     return hit ? &(*hit)->t : NULL;
 }
 
@@ -208,7 +208,7 @@ int ckpt_skipped(const ckpt *c, const char **example)
 /* ---- elements ------------------------------------------------------------------------------------------ */
 
 /* To aligned memory, a piece at a time so that the map's pages and the copy are not held both. */
-static const void *move(ckpt *c, arena *a, const u8 *p, u64 n)
+static const void *entry_copy(ckpt *c, arena *a, const u8 *p, u64 n)
 {
     enum { PIECE = 4 << 20 };
     u8 *to = arena_try(a, n, 64);
@@ -236,7 +236,7 @@ const void *tensor_data(const tensor *t)
     if (p && c->mapped)
         file_expect(&c->map, p, t->bytes + AHEAD);   // of the next one while this one is at work
     if (p && (uintptr_t)p % (uintptr_t)types[t->type].unit)
-        p = move(c, a, p, t->bytes);
+        p = entry_copy(c, a, p, t->bytes);
     if (!p) {
         if (!c->inner && c->format != &memory_format)        // else the file's own tensor has said where
             fail_in("%s: %s", c->path, t->name);

@@ -23,7 +23,7 @@ static bool is_own(const char *name)
     return is_norm(name);
 }
 
-static void note(struct loading *l, char kind, const char *text)
+static void load_note(struct loading *l, char kind, const char *text)
 {
     size_t n = (size_t)l->r->nlines;
     *arena_push(l->a, l->r->line, n, l->cap) = (struct load_line){ kind, text };
@@ -32,14 +32,14 @@ static void note(struct loading *l, char kind, const char *text)
 
 static void note_wrong(struct loading *l, char kind, const char *text)
 {
-    note(l, kind, text);
+    load_note(l, kind, text);
     if (!l->r->nwrong++)
         l->r->wrong = text;
 }
 
 /* ---- position embeddings ------------------------------------------------------------------------------- */
 
-static int square(i64 n)
+static int load_square(i64 n)
 {
     int side = 0;
     while ((i64)(side + 1) * (side + 1) <= n)
@@ -66,7 +66,7 @@ static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *pre
     }
     for (int i = -1; i <= MOST_OTHERS; i++) {
         *prefix = i < 0 ? l->o->prefix : i;
-        grid[0] = grid[1] = tokens > *prefix ? square(tokens - *prefix) : 0;
+        grid[0] = grid[1] = tokens > *prefix ? load_square(tokens - *prefix) : 0;
         if (grid[0])
             return true;
     }
@@ -77,7 +77,7 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
 {
     int grid[2], prefix, ours[2] = { l->o->grid[0], l->o->grid[1] };
     if (!ours[0])
-        ours[0] = ours[1] = square(to - l->o->prefix);
+        ours[0] = ours[1] = load_square(to - l->o->prefix);
     if ((i64)ours[0] * ours[1] + l->o->prefix != to)
         return fail(FAULT_DATA, "%s: %lld tokens are not a grid of %d x %d after %d others", w->name,
                     (long long)to, ours[0], ours[1], l->o->prefix);
@@ -98,8 +98,8 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
     arena_close(scratch);
     w->got = GOT_RESIZED;
     l->r->resized++;
-    note(l, 'r', arena_printf(l->a, "%s: %d x %d -> %d x %d, %s", w->name, grid[0], grid[1], ours[0],
-                              ours[1], l->c->google ? "bilinear" : "bicubic"));
+    load_note(l, 'r', arena_printf(l->a, "%s: %d x %d -> %d x %d, %s", w->name, grid[0], grid[1], ours[0],
+                                   ours[1], l->c->google ? "bilinear" : "bicubic"));
     return rc;
 }
 
@@ -146,10 +146,10 @@ static int resize_patch(struct loading *l, const tensor *t, struct want *w)
     arena_close(scratch);
     w->got = GOT_RESIZED;
     l->r->resized++;
-    note(l, 'r',
-         arena_printf(l->a, "%s: %d x %d of %d channels -> %d x %d of %d", w->name, (int)t->shape[2],
-                      (int)t->shape[3], (int)t->shape[1], (int)w->shape[2], (int)w->shape[3],
-                      (int)w->shape[1]));
+    load_note(l, 'r',
+              arena_printf(l->a, "%s: %d x %d of %d channels -> %d x %d of %d", w->name, (int)t->shape[2],
+                           (int)t->shape[3], (int)t->shape[1], (int)w->shape[2], (int)w->shape[3],
+                           (int)w->shape[1]));
     return rc;
 }
 
@@ -208,7 +208,7 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
     const char *text = arena_printf(l->a, "%s: the file has %s, the model needs %s", w->name, have, need);
     if (is_own(w->name)) {
         l->r->fresh++;
-        note(l, 'f', text);
+        load_note(l, 'f', text);
     } else {
         l->r->missing++;
         note_wrong(l, 'm', text);
@@ -225,8 +225,8 @@ static void note_absent(struct loading *l, const struct want *w)
     }
     bool lost = text_starts(w->name, "fc_norm.") && ckpt_find(l->c, w->name + strlen("fc_"));
     l->r->fresh++;
-    note(l, 'f',
-         arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
+    load_note(l, 'f',
+              arena_printf(l->a, "%s: not in the file%s", w->name, lost ? ", whose norm is left unused" : ""));
 }
 
 /* The file's own f32, where it lies: the caller only reads. */
@@ -242,7 +242,7 @@ static int lend_file(struct loading *l, const tensor *t, struct want *w, int i)
 }
 
 /* In memory of its own, which the caller takes the values from. */
-static int lend(struct loading *l, const tensor *t, struct want *w, int i)
+static int load_lend(struct loading *l, const tensor *t, struct want *w, int i)
 {
     if (t->type == CKPT_F32 && same_but_ones(t, w) && !other_grid(l, w))
         return lend_file(l, t, w, i);
@@ -269,7 +269,7 @@ static int load_one(struct loading *l, struct want *w, int i)
     }
     check(w->data || l->o->store, "nowhere to put %s", w->name);
     ((entry *)t)->used = true;
-    int rc = w->data ? load_found(l, t, w) : lend(l, t, w, i);
+    int rc = w->data ? load_found(l, t, w) : load_lend(l, t, w, i);
     tensor_drop(t);
     return rc;
 }
@@ -285,7 +285,7 @@ static void note_unexpected(struct loading *l)
         const char *text = arena_printf(l->a, "%s %s: not of this model", e->t.name,
                                         tensor_shape_text(shape, e->t.nd, e->t.shape));
         if (is_own(e->t.name))
-            note(l, 'u', text);
+            load_note(l, 'u', text);
         else
             note_wrong(l, 'u', text);
     }

@@ -45,7 +45,7 @@ static bool npz_quoted(struct literal *l, slice *out)
     return npz_accept(l, mark);
 }
 
-static bool word(struct literal *l, const char *w)
+static bool npz_word(struct literal *l, const char *w)
 {
     skip_blanks(l);
     size_t n = strlen(w);
@@ -61,7 +61,7 @@ static int npz_read_number(struct literal *l, i64 *v)
     for (*v = 0; l->at < l->end && *l->at >= '0' && *l->at <= '9'; l->at++)
         if (__builtin_mul_overflow(*v, 10, v) || __builtin_add_overflow(*v, *l->at - '0', v))
             return npz_wrong("number too large in the shape");
-    word(l, "L");                                    // Python 2 wrote 3L
+    npz_word(l, "L");                                // Python 2 wrote 3L
     return 0;
 }
 
@@ -113,8 +113,8 @@ static int read_member(struct literal *l, struct npy *h, int *seen)
         return npz_wrong("unknown or repeated key");
     *seen |= bit;
     if (bit == 2) {
-        h->fortran = word(l, "True");
-        return h->fortran || word(l, "False") ? 0 : npz_wrong("True or False expected for fortran_order");
+        h->fortran = npz_word(l, "True");
+        return h->fortran || npz_word(l, "False") ? 0 : npz_wrong("True or False expected for fortran_order");
     }
     return bit == 1 ? read_descr(l, h) : read_shape(l, h);
 }

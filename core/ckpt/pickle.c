@@ -25,7 +25,7 @@ static int push_tuple(struct pickle *p, size_t n)
 
 /* ---- the memo ------------------------------------------------------------------------------------------ */
 
-static int remember(struct pickle *p, u64 i)
+static int pickle_remember(struct pickle *p, u64 i)
 {
     value *v = pickle_top(p);
     if (!v)
@@ -40,7 +40,7 @@ static int remember(struct pickle *p, u64 i)
     return 0;
 }
 
-static int recall(struct pickle *p, u64 i)
+static int pickle_recall(struct pickle *p, u64 i)
 {
     if (i >= p->top_memo || p->memo[i].kind == P_UNSET)
         return pickle_wrong(p, "memo index out of range");
@@ -77,7 +77,7 @@ static int set_items(struct pickle *p, const value *items, size_t n)
     return 0;
 }
 
-static int marked(struct pickle *p, int (*f)(struct pickle *, const value *, size_t))
+static int pickle_marked(struct pickle *p, int (*f)(struct pickle *, const value *, size_t))
 {
     value *items;
     size_t n;
@@ -86,7 +86,7 @@ static int marked(struct pickle *p, int (*f)(struct pickle *, const value *, siz
 
 /* ---- reading the program ------------------------------------------------------------------------------- */
 
-static int bytes(struct pickle *p, u64 n, slice *out)
+static int pickle_take(struct pickle *p, u64 n, slice *out)
 {
     *out = (slice){ 0 };
     if (n > (u64)(p->end - p->at))
@@ -100,13 +100,13 @@ static int pickle_little(struct pickle *p, int width, u64 *v)
 {
     slice s;
     *v = 0;
-    if (bytes(p, (u64)width, &s))
+    if (pickle_take(p, (u64)width, &s))
         return -1;
     memcpy(v, s.p, (size_t)width);
     return 0;
 }
 
-static int line(struct pickle *p, slice *out)
+static int pickle_line(struct pickle *p, slice *out)
 {
     *out = (slice){ 0 };
     const u8 *nl = memchr(p->at, '\n', (size_t)(p->end - p->at));
@@ -121,7 +121,7 @@ static int push_text(struct pickle *p, enum kind kind, int width)
 {
     u64 n;
     slice s;
-    if (pickle_little(p, width, &n) || bytes(p, n, &s))
+    if (pickle_little(p, width, &n) || pickle_take(p, n, &s))
         return -1;
     if (n > UINT32_MAX)
         return pickle_wrong(p, "text too long");
@@ -141,7 +141,7 @@ static int push_long(struct pickle *p, int width)
 {
     u64 n;
     slice s;
-    if (pickle_little(p, width, &n) || bytes(p, n, &s))
+    if (pickle_little(p, width, &n) || pickle_take(p, n, &s))
         return -1;
     if (n > 8)
         return pickle_push(p, (value){ P_BIG, (u32)n, .text = s.p });
@@ -167,7 +167,7 @@ static int push_line(struct pickle *p, int op)
     slice s;
     i64 i;
     f64 f;
-    if (line(p, &s))
+    if (pickle_line(p, &s))
         return -1;
     if (op == 'I' && s.n == 2 && s.p[0] == '0' && (s.p[1] == '0' || s.p[1] == '1'))
         return pickle_push(p, of_int(P_BOOL, s.p[1] == '1'));
@@ -186,7 +186,7 @@ static int push_line(struct pickle *p, int op)
 static int global_of_lines(struct pickle *p)
 {
     slice module, name;
-    return line(p, &module) || line(p, &name) ? -1 : pickle_global(p, module, name);
+    return pickle_line(p, &module) || pickle_line(p, &name) ? -1 : pickle_global(p, module, name);
 }
 
 static int global_of_stack(struct pickle *p)
@@ -200,7 +200,7 @@ static int global_of_stack(struct pickle *p)
 }
 
 /* INST: the class by name, its arguments above a mark. OBJ: the class is the first of them. */
-static int instance(struct pickle *p, bool named)
+static int pickle_instance(struct pickle *p, bool named)
 {
     value *items, class = { P_NONE };
     size_t n;
@@ -217,21 +217,21 @@ static int number_line(struct pickle *p, int (*f)(struct pickle *, u64))
 {
     slice s;
     i64 i;
-    if (line(p, &s))
+    if (pickle_line(p, &s))
         return -1;
     return text_int(s, &i) && i >= 0 ? f(p, (u64)i) : pickle_wrong(p, "not a memo index");
 }
 
-static int indexed(struct pickle *p, int width, int (*f)(struct pickle *, u64))
+static int pickle_indexed(struct pickle *p, int width, int (*f)(struct pickle *, u64))
 {
     u64 i;
     return pickle_little(p, width, &i) ? -1 : f(p, i);
 }
 
-static int skip(struct pickle *p, u64 n)
+static int pickle_skip(struct pickle *p, u64 n)
 {
     slice s;
-    return bytes(p, n, &s);
+    return pickle_take(p, n, &s);
 }
 
 static int drop_one(struct pickle *p)                /* POP takes a mark off too */
@@ -259,7 +259,7 @@ static int one_item(struct pickle *p, size_t n, int (*f)(struct pickle *, const 
     return f(p, v, n);
 }
 
-static int unsupported(struct pickle *p, int op)
+static int pickle_unsupported(struct pickle *p, int op)
 {
     return fail(FAULT_DATA, "pickle byte %td: opcode 0x%02x does not occur in checkpoints",
                 p->at - p->start - 1, op);
@@ -269,17 +269,17 @@ static int pickle_step(struct pickle *p, int op)
 {
     value *v;
     switch (op) {
-    case 0x80: return skip(p, 1);                                   // PROTO
-    case 0x95: return skip(p, 8);                                   // FRAME
+    case 0x80: return pickle_skip(p, 1);                            // PROTO
+    case 0x95: return pickle_skip(p, 8);                            // FRAME
     case '(':  return pickle_push_mark(p);
     case '0':  return drop_one(p);
-    case '1':  return marked(p, keep_none);
+    case '1':  return pickle_marked(p, keep_none);
     case '2':  return (v = pickle_top(p)) ? pickle_push(p, *v) : -1;
     case 'N':  return pickle_push(p, of_int(P_NONE, 0));
     case 0x88: return pickle_push(p, of_int(P_BOOL, 1));
     case 0x89: return pickle_push(p, of_int(P_BOOL, 0));
-    case 'K':  return indexed(p, 1, push_u64);
-    case 'M':  return indexed(p, 2, push_u64);
+    case 'K':  return pickle_indexed(p, 1, push_u64);
+    case 'M':  return pickle_indexed(p, 2, push_u64);
     case 'J':  return push_i32(p);
     case 0x8a: return push_long(p, 1);
     case 0x8b: return push_long(p, 4);
@@ -303,29 +303,29 @@ static int pickle_step(struct pickle *p, int op)
     case '}':  return pickle_push_node(p, P_DICT, NULL, 0);
     case 'd':  return push_marked(p, P_DICT);
     case 0x8f: return pickle_opaque(p, NULL);                         // a set
-    case 0x91: return marked(p, keep_none) ? -1 : pickle_opaque(p, NULL);
-    case 0x90: return marked(p, keep_none);
+    case 0x91: return pickle_marked(p, keep_none) ? -1 : pickle_opaque(p, NULL);
+    case 0x90: return pickle_marked(p, keep_none);
     case 'a':  return one_item(p, 1, pickle_append);
-    case 'e':  return marked(p, pickle_append);
+    case 'e':  return pickle_marked(p, pickle_append);
     case 's':  return one_item(p, 2, set_items);
-    case 'u':  return marked(p, set_items);
+    case 'u':  return pickle_marked(p, set_items);
     case 'c':  return global_of_lines(p);
     case 0x93: return global_of_stack(p);
     case 'R':  return pickle_call(p);
     case 0x81: return pickle_object(p, false);
     case 0x92: return pickle_object(p, true);
-    case 'i':  return instance(p, true);
-    case 'o':  return instance(p, false);
+    case 'i':  return pickle_instance(p, true);
+    case 'o':  return pickle_instance(p, false);
     case 'b':  return pickle_build(p);
     case 'Q':  return pickle_persistent(p);
-    case 'p':  return number_line(p, remember);
-    case 'q':  return indexed(p, 1, remember);
-    case 'r':  return indexed(p, 4, remember);
-    case 0x94: return remember(p, p->top_memo);
-    case 'g':  return number_line(p, recall);
-    case 'h':  return indexed(p, 1, recall);
-    case 'j':  return indexed(p, 4, recall);
-    default:   return unsupported(p, op);
+    case 'p':  return number_line(p, pickle_remember);
+    case 'q':  return pickle_indexed(p, 1, pickle_remember);
+    case 'r':  return pickle_indexed(p, 4, pickle_remember);
+    case 0x94: return pickle_remember(p, p->top_memo);
+    case 'g':  return number_line(p, pickle_recall);
+    case 'h':  return pickle_indexed(p, 1, pickle_recall);
+    case 'j':  return pickle_indexed(p, 4, pickle_recall);
+    default:   return pickle_unsupported(p, op);
     }
 }
 

@@ -92,7 +92,7 @@ int pickle_global(struct pickle *p, slice module, slice name)
 
 /* ---- tensors ------------------------------------------------------------------------------------------- */
 
-static const value *arg(const value *tuple, size_t i, enum kind kind)
+static const value *pickle_arg(const value *tuple, size_t i, enum kind kind)
 {
     const struct node *n = tuple->kind == P_TUPLE || tuple->kind == P_LIST ? tuple->node : NULL;
     const value *v = n && i < n->n ? &n->item[i] : NULL;
@@ -105,7 +105,7 @@ static int pickle_numbers(const struct pickle *p, const value *tuple, i64 out[CK
         return pickle_wrong(p, "a tensor of more than 8 dimensions");
     *n = (int)tuple->node->n;
     for (int i = 0; i < *n; i++) {
-        const value *v = arg(tuple, (size_t)i, P_INT);
+        const value *v = pickle_arg(tuple, (size_t)i, P_INT);
         if (!v || v->i < 0)
             return pickle_wrong(p, "a tensor's shape and strides must be integers, none negative");
         out[i] = v->i;
@@ -137,11 +137,11 @@ static bool is_marked(const value *marks)
 
 /* _rebuild_tensor(storage, offset, shape, strides), _v2 with two more of no interest and marks, _v3 with a
  * dtype before the marks */
-static int rebuild(struct pickle *p, const value *args, bool v3)
+static int pickle_rebuild(struct pickle *p, const value *args, bool v3)
 {
-    const value *storage = arg(args, 0, P_STORAGE), *offset = arg(args, 1, P_INT);
-    const value *shape = arg(args, 2, P_TUPLE), *stride = arg(args, 3, P_TUPLE);
-    const value *dtype = v3 ? arg(args, 6, P_GLOBAL) : NULL;
+    const value *storage = pickle_arg(args, 0, P_STORAGE), *offset = pickle_arg(args, 1, P_INT);
+    const value *shape = pickle_arg(args, 2, P_TUPLE), *stride = pickle_arg(args, 3, P_TUPLE);
+    const value *dtype = v3 ? pickle_arg(args, 6, P_GLOBAL) : NULL;
     bool typed = !v3 || (dtype && dtype->global->meaning == G_DTYPE);
     struct view *v = pickle_alloc(p, sizeof *v);
     int nstride;
@@ -153,7 +153,7 @@ static int rebuild(struct pickle *p, const value *args, bool v3)
     v->type = v3 ? dtype->global->type : v->storage->type;
     if (pickle_numbers(p, shape, v->shape, &v->nd) || pickle_numbers(p, stride, v->stride, &nstride))
         return -1;
-    if (is_marked(arg(args, 6 + v3, P_DICT)))
+    if (is_marked(pickle_arg(args, 6 + v3, P_DICT)))
         return pickle_wrong(
             p, "a tensor still to be conjugated or negated: save its resolve_conj().resolve_neg()");
     if (nstride != v->nd)
@@ -172,8 +172,8 @@ int pickle_persistent(struct pickle *p)
     value id;
     if (pickle_pop(p, &id))
         return -1;
-    const value *word = arg(&id, 0, P_TEXT), *class = arg(&id, 1, P_GLOBAL);
-    const value *key = arg(&id, 2, P_TEXT), *numel = arg(&id, 4, P_INT);
+    const value *word = pickle_arg(&id, 0, P_TEXT), *class = pickle_arg(&id, 1, P_GLOBAL);
+    const value *key = pickle_arg(&id, 2, P_TEXT), *numel = pickle_arg(&id, 4, P_INT);
     if (word && class && slice_eq(pickle_text(word), "module"))
         return pickle_push(p, *class);
     if (!word || !slice_eq(pickle_text(word), "storage") || !class || !key || !numel || numel->i < 0)
@@ -185,7 +185,7 @@ int pickle_persistent(struct pickle *p)
     if (!untyped && class->global->meaning != G_STORAGE)
         return fail(FAULT_DATA, "storage of unknown type %s", ckpt_quote(class->global->name));
     *s = (struct storage){ pickle_text(key), untyped ? CKPT_U8 : class->global->type, numel->i, untyped };
-    const value *part = arg(&id, 5, P_TUPLE), *shift = part ? arg(part, 1, P_INT) : NULL;
+    const value *part = pickle_arg(&id, 5, P_TUPLE), *shift = part ? pickle_arg(part, 1, P_INT) : NULL;
     if (part && (!shift || shift->i < 0))
         return pickle_wrong(p, "not a view of a storage as PyTorch writes it");
     s->shift = shift ? shift->i : 0;
@@ -207,12 +207,12 @@ int pickle_opaque(struct pickle *p, const struct global *class)
 /* OrderedDict(), OrderedDict([[k, v], ...]), defaultdict(factory), Counter({...}) */
 static int call_dict(struct pickle *p, const value *args)
 {
-    const value *pairs = arg(args, 0, P_TUPLE), *dict = arg(args, 0, P_DICT);
+    const value *pairs = pickle_arg(args, 0, P_TUPLE), *dict = pickle_arg(args, 0, P_DICT);
     if (dict)
         return pickle_push(p, *dict);
     struct node *n = pickle_node(p);
     for (size_t i = 0; n && pairs && i < pairs->node->n; i++) {
-        const value *pair = arg(pairs, i, P_TUPLE);
+        const value *pair = pickle_arg(pairs, i, P_TUPLE);
         if (!pair || pair->node->n != 2)
             return pickle_wrong(p, "a dict of something other than pairs");
         if (pickle_add(p, n, pair->node->item[0]) || pickle_add(p, n, pair->node->item[1]))
@@ -224,7 +224,7 @@ static int call_dict(struct pickle *p, const value *args)
 /* encode(text, 'latin1'): how protocol 2 writes bytes. */
 static int call_encode(struct pickle *p, const value *args)
 {
-    const value *text = arg(args, 0, P_TEXT), *coding = arg(args, 1, P_TEXT);
+    const value *text = pickle_arg(args, 0, P_TEXT), *coding = pickle_arg(args, 1, P_TEXT);
     if (!text || !coding || !slice_eq(pickle_text(coding), "latin1"))
         return pickle_opaque(p, NULL);
     slice s = pickle_text(text);
@@ -247,7 +247,7 @@ static const struct global *class_of(const value *f)
 /* (function, class, arguments, attributes): what a tensor with attributes, a subclass or a buffer is saved as */
 static int unwrap_call(const struct pickle *p, value *f, value *args)
 {
-    const value *inner = arg(args, 0, P_GLOBAL), *with = arg(args, 2, P_TUPLE);
+    const value *inner = pickle_arg(args, 0, P_GLOBAL), *with = pickle_arg(args, 2, P_TUPLE);
     if (!inner || inner->global->meaning == G_FROM_TYPE || !with)
         return pickle_wrong(p, "a tensor's arguments are of other types than PyTorch writes");
     value g = *inner;
@@ -268,14 +268,14 @@ int pickle_call(struct pickle *p)
         return -1;
     switch (f.kind == P_GLOBAL ? f.global->meaning : G_OTHER) {
     case G_DICT:       return call_dict(p, &args);
-    case G_REBUILD:    return rebuild(p, &args, false);
-    case G_REBUILD_V3: return rebuild(p, &args, true);
+    case G_REBUILD:    return pickle_rebuild(p, &args, false);
+    case G_REBUILD_V3: return pickle_rebuild(p, &args, true);
     case G_PARAMETER:
         if (!args.node->n)
             return pickle_wrong(p, "a parameter of nothing");
         return pickle_push(p, args.node->item[0]);
     case G_SIZE:
-        first = arg(&args, 0, P_TUPLE);
+        first = pickle_arg(&args, 0, P_TUPLE);
         return first ? pickle_push(p, *first) : pickle_wrong(p, "torch.Size of something other than a tuple");
     case G_ENCODE:     return call_encode(p, &args);
     default:

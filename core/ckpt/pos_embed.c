@@ -37,7 +37,7 @@ static void linear_tap(arena *a, struct tap *t, int i, int in, int out)
     t->weight[0] = t->n == 2 ? 1 - t->weight[1] : 1;
 }
 
-static struct tap *taps(arena *a, int in, int out, bool bilinear)
+static struct tap *pos_taps(arena *a, int in, int out, bool bilinear)
 {
     struct tap *t = arena_array(a, struct tap, out);
     for (int i = 0; i < out; i++)
@@ -46,7 +46,7 @@ static struct tap *taps(arena *a, int in, int out, bool bilinear)
 }
 
 /* [rows in cols] -> [rows out cols] along the middle axis */
-static void resample(const f64 *from, f64 *to, const struct tap *t, int rows, int in, int out, i64 cols)
+static void pos_resample(const f64 *from, f64 *to, const struct tap *t, int rows, int in, int out, i64 cols)
 {
     for (int r = 0; r < rows; r++)
         for (int o = 0; o < out; o++, to += cols)
@@ -61,17 +61,17 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
 {
     arena *a = arena_open("position embeddings");
     bool rows_first = (i64)h * w0 < (i64)h0 * w;     // the smaller array between: the file chose its grid
-    struct tap *across = taps(a, w0, w, bilinear), *down = taps(a, h0, h, bilinear);
+    struct tap *across = pos_taps(a, w0, w, bilinear), *down = pos_taps(a, h0, h, bilinear);
     f64 *in = arena_array(a, f64, (i64)h0 * w0 * d), *out = arena_array(a, f64, (i64)h * w * d);
     f64 *between = arena_array(a, f64, (rows_first ? (i64)h * w0 : (i64)h0 * w) * d);
     for (i64 i = 0; i < (i64)h0 * w0 * d; i++)
         in[i] = from[i];
     if (rows_first) {
-        resample(in, between, down, 1, h0, h, (i64)w0 * d);
-        resample(between, out, across, h, w0, w, d);
+        pos_resample(in, between, down, 1, h0, h, (i64)w0 * d);
+        pos_resample(between, out, across, h, w0, w, d);
     } else {
-        resample(in, between, across, h0, w0, w, d);
-        resample(between, out, down, 1, h0, h, (i64)w * d);
+        pos_resample(in, between, across, h0, w0, w, d);
+        pos_resample(between, out, down, 1, h0, h, (i64)w * d);
     }
     for (i64 i = 0; i < (i64)h * w * d; i++)
         to[i] = (f32)out[i];
@@ -81,7 +81,7 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
 /* ---- patch embeddings ---------------------------------------------------------------------------------- */
 
 /* Solves A X = B in place of B, A (n n) symmetric and positive definite, B (n m). false: A is singular. */
-static bool solve(f64 *A, f64 *B, int n, int m)
+static bool pos_solve(f64 *A, f64 *B, int n, int m)
 {
     for (int i = 0; i < n; i++) {
         f64 pivot = A[i * n + i];
@@ -106,7 +106,7 @@ static bool solve(f64 *A, f64 *B, int n, int m)
 static f64 *resize_weights(arena *a, int in, int out)
 {
     f64 *R = arena_array(a, f64, in * out), *Rt = arena_array(a, f64, in * out);
-    struct tap *t = taps(a, in, out, false);
+    struct tap *t = pos_taps(a, in, out, false);
     for (int o = 0; o < out; o++)
         for (int k = 0; k < t[o].n; k++)
             R[o * in + t[o].from + k] = Rt[(t[o].from + k) * out + o] = t[o].weight[k];
@@ -118,7 +118,7 @@ static f64 *resize_weights(arena *a, int in, int out)
         for (int j = 0; j < n; j++)
             for (int k = 0; k < m; k++)
                 square[i * n + j] += left[i * m + k] * left[j * m + k];
-    if (!solve(square, b, n, m))
+    if (!pos_solve(square, b, n, m))
         return NULL;
     for (int o = 0; grows && o < out; o++)
         for (int i = 0; i < in; i++)

@@ -22,7 +22,7 @@ static int safetensors_wrong(const struct scan *s, const char *what)
     return fail(FAULT_DATA, "header byte %td: %s", s->at - s->start, what);
 }
 
-static int peek(struct scan *s)
+static int json_peek(struct scan *s)
 {
     while (s->at < s->end && (*s->at == ' ' || *s->at == '\n' || *s->at == '\t' || *s->at == '\r'))
         s->at++;
@@ -31,19 +31,19 @@ static int peek(struct scan *s)
 
 static bool safetensors_accept(struct scan *s, int ch)
 {
-    bool hit = peek(s) == ch;
+    bool hit = json_peek(s) == ch;
     s->at += hit;
     return hit;
 }
 
-static int expect(struct scan *s, int ch)
+static int json_expect(struct scan *s, int ch)
 {
     char what[] = "'?' expected";
     what[1] = (char)ch;
     return safetensors_accept(s, ch) ? 0 : safetensors_wrong(s, what);
 }
 
-static int hex4(struct scan *s, u32 *out)
+static int json_hex4(struct scan *s, u32 *out)
 {
     *out = 0;
     for (int i = 0; i < 4; i++, s->at++) {
@@ -66,7 +66,7 @@ static char *put_utf8(char *to, u32 code)
     return to;
 }
 
-static int escape(struct scan *s, char **to)
+static int json_escape(struct scan *s, char **to)
 {
     static const char from[] = "\"\\/bfnrt", as[] = "\"\\/\b\f\n\r\t";
     int ch = s->at < s->end ? *s->at++ : 0;
@@ -76,10 +76,10 @@ static int escape(struct scan *s, char **to)
         *(*to)++ = as[hit - from];
         return 0;
     }
-    if (ch != 'u' || hex4(s, &code))
+    if (ch != 'u' || json_hex4(s, &code))
         return ch == 'u' ? -1 : safetensors_wrong(s, "unknown escape in a string");
     if (code >= 0xd800 && code < 0xdc00) {
-        if (s->end - s->at < 2 || *s->at++ != '\\' || *s->at++ != 'u' || hex4(s, &low) || low < 0xdc00 ||
+        if (s->end - s->at < 2 || *s->at++ != '\\' || *s->at++ != 'u' || json_hex4(s, &low) || low < 0xdc00 ||
             low > 0xdfff)
             return safetensors_wrong(s, "half a surrogate pair");
         code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
@@ -89,9 +89,9 @@ static int escape(struct scan *s, char **to)
 }
 
 /* A string; it points into the header when it has no escapes, else into the scratch arena. */
-static int string(struct scan *s, slice *out)
+static int json_string_at(struct scan *s, slice *out)
 {
-    if (expect(s, '"'))
+    if (json_expect(s, '"'))
         return -1;
     const u8 *from = s->at, *stop = from;
     bool plain = true;
@@ -111,7 +111,7 @@ static int string(struct scan *s, slice *out)
     for (s->at = from; s->at < stop;)
         if (*s->at == '\\') {
             s->at++;
-            if (escape(s, &to))
+            if (json_escape(s, &to))
                 return -1;
         } else
             *to++ = (char)*s->at++;
@@ -122,7 +122,7 @@ static int string(struct scan *s, slice *out)
 
 static int safetensors_number(struct scan *s, i64 *out)
 {
-    int ch = peek(s);
+    int ch = json_peek(s);
     if (ch < '0' || ch > '9')
         return safetensors_wrong(s, "integer expected");
     for (*out = 0; s->at < s->end && *s->at >= '0' && *s->at <= '9'; s->at++)
@@ -134,7 +134,7 @@ static int safetensors_number(struct scan *s, i64 *out)
 static int safetensors_numbers(struct scan *s, i64 *out, int most, int *n)
 {
     *n = 0;
-    if (expect(s, '['))
+    if (json_expect(s, '['))
         return -1;
     if (safetensors_accept(s, ']'))
         return 0;
@@ -144,24 +144,24 @@ static int safetensors_numbers(struct scan *s, i64 *out, int most, int *n)
         if (safetensors_number(s, &out[(*n)++]))
             return -1;
     } while (safetensors_accept(s, ','));
-    return expect(s, ']');
+    return json_expect(s, ']');
 }
 
 /* {"key": value, ...}: calls member with each key in turn. */
-static int object(struct scan *s, int (*member)(struct scan *, slice key, void *arg), void *arg)
+static int json_object_at(struct scan *s, int (*member)(struct scan *, slice key, void *arg), void *arg)
 {
     slice key;
-    if (expect(s, '{'))
+    if (json_expect(s, '{'))
         return -1;
     if (safetensors_accept(s, '}'))
         return 0;
     do {
         arena_mark mark = arena_save(s->scratch);
-        if (string(s, &key) || expect(s, ':') || member(s, key, arg))
+        if (json_string_at(s, &key) || json_expect(s, ':') || member(s, key, arg))
             return -1;
         arena_restore(s->scratch, mark);
     } while (safetensors_accept(s, ','));
-    return expect(s, '}');
+    return json_expect(s, '}');
 }
 
 struct row { enum ckpt_type type; int nd, noffsets; i64 shape[CKPT_DIMS], offsets[2]; u8 seen; };
@@ -178,7 +178,7 @@ static int tensor_member(struct scan *s, slice key, void *arg)
         return safetensors_numbers(s, r->shape, CKPT_DIMS, &r->nd);
     if (bit == 4)
         return safetensors_numbers(s, r->offsets, 2, &r->noffsets);
-    if (string(s, &type))
+    if (json_string_at(s, &type))
         return -1;
     r->type = type_of(type, offsetof(struct type_row, safetensors));
     return r->type < CKPT_TYPES ? 0 : fail(FAULT_DATA, "unknown dtype %s", ckpt_quote(type));
@@ -188,7 +188,7 @@ static int note_member(struct scan *s, slice key, void *arg)
 {
     slice value;
     (void)arg;
-    return string(s, &value) || ckpt_note(s->c, key, value) ? -1 : 0;
+    return json_string_at(s, &value) || ckpt_note(s->c, key, value) ? -1 : 0;
 }
 
 static int header_member(struct scan *s, slice name, void *arg)
@@ -196,8 +196,8 @@ static int header_member(struct scan *s, slice name, void *arg)
     struct row r = { CKPT_TYPES };
     (void)arg;
     if (slice_eq(name, "__metadata__"))
-        return object(s, note_member, NULL);
-    if (object(s, tensor_member, &r))
+        return json_object_at(s, note_member, NULL);
+    if (json_object_at(s, tensor_member, &r))
         return fail_in("tensor %s", ckpt_quote(name));
     if (r.seen != 7 || r.noffsets != 2)
         return fail(FAULT_DATA, "tensor %s lacks dtype, shape or two data_offsets", ckpt_quote(name));
@@ -234,8 +234,8 @@ int ckpt_notes_json(ckpt *c, const void *text, size_t n)
 {
     arena *scratch = arena_open("metadata");
     struct scan s = { c, text, (const u8 *)text + n, text, scratch };
-    int rc = object(&s, note_member, NULL);
-    if (!rc && peek(&s) != -1)
+    int rc = json_object_at(&s, note_member, NULL);
+    if (!rc && json_peek(&s) != -1)
         rc = safetensors_wrong(&s, "text after the end");
     rc = rc ? rc : check_notes(c, scratch);
     arena_close(scratch);
@@ -278,9 +278,9 @@ static int check_tiling(ckpt *c, arena *scratch, u64 bytes)
 static int safetensors_read_header(ckpt *c, u64 n, arena *scratch)
 {
     struct scan s = { c, c->map.p + 8, c->map.p + 8 + n, c->map.p, scratch };
-    if (object(&s, header_member, NULL))
+    if (json_object_at(&s, header_member, NULL))
         return -1;
-    if (peek(&s) != -1)
+    if (json_peek(&s) != -1)
         return safetensors_wrong(&s, "text after the header's end");
     return check_notes(c, scratch) ? -1 : check_tiling(c, scratch, c->map.n - 8 - n);
 }

@@ -6,7 +6,7 @@ enum { MAX_DEPTH = 64, MAX_VISITS = 1 << 20, MAX_NOTES = 4096, MAX_NOTE = 64 << 
 struct walk { ckpt *c; char path[MAX_NAME + 1]; size_t len; int depth, visits, notes; u64 total;
               int (*other)(ckpt *c, slice path, const value *v); };
 
-static int walk(struct walk *w, const value *v);
+static int torch_walk(struct walk *w, const value *v);
 
 bool view_is_plain(const struct view *v)
 {
@@ -30,7 +30,7 @@ u64 view_span(const struct view *v)
 
 /* ---- names --------------------------------------------------------------------------------------------- */
 
-static int enter(struct walk *w, slice key, const value *v)
+static int torch_enter(struct walk *w, slice key, const value *v)
 {
     size_t len = w->len;
     bool dot = len > 0;
@@ -41,12 +41,12 @@ static int enter(struct walk *w, slice key, const value *v)
         w->path[w->len++] = '.';
     memcpy(w->path + w->len, key.p, key.n);
     w->len += key.n;
-    int rc = walk(w, v);
+    int rc = torch_walk(w, v);
     w->len = len;
     return rc;
 }
 
-static slice path(const struct walk *w) { return w->len ? (slice){ w->path, w->len } : SLICE("tensor"); }
+static slice torch_path(const struct walk *w) { return w->len ? (slice){ w->path, w->len } : SLICE("tensor"); }
 
 static slice key_text(const value *key, size_t i, char out[32])
 {
@@ -62,7 +62,7 @@ static slice key_text(const value *key, size_t i, char out[32])
 /* A view may repeat its storage (stride 0), so shapes are held against the file's size once more. */
 static int add_tensor(struct walk *w, const struct view *v)
 {
-    entry *e = ckpt_entry(w->c, path(w), v->type, v->nd, v->shape);
+    entry *e = ckpt_entry(w->c, torch_path(w), v->type, v->nd, v->shape);
     if (!e)
         return -1;
     u64 limit = w->c->map.n + MAX_SLACK;
@@ -70,7 +70,7 @@ static int add_tensor(struct walk *w, const struct view *v)
     w->total += e->t.bytes;
     if ((e->t.bytes > held && e->t.bytes > limit) || w->total > MAX_EXPANSION * limit)
         return fail(FAULT_DATA, "%s expands to %llu bytes, out of proportion to a file of %llu",
-                    ckpt_quote(path(w)), (unsigned long long)e->t.bytes, (unsigned long long)w->c->map.n);
+                    ckpt_quote(torch_path(w)), (unsigned long long)e->t.bytes, (unsigned long long)w->c->map.n);
     e->src = v;
     return 0;
 }
@@ -115,7 +115,7 @@ static int walk_dict(struct walk *w, const value *dict)
     char number[32];
     for (size_t i = 0; i + 1 < n->n; i += 2) {
         const value *v = &n->item[i + 1];
-        if (enter(w, key_text(&n->item[i], i, number), v))
+        if (torch_enter(w, key_text(&n->item[i], i, number), v))
             return -1;
     }
     return own_notes(w, n);
@@ -130,7 +130,7 @@ static int walk_list(struct walk *w, const value *list)
         if (v->kind < P_TUPLE)                       // numbers of a list are not metadata
             continue;
         int n = snprintf(number, sizeof number, "%zu", i);
-        if (enter(w, (slice){ number, (size_t)n }, v))
+        if (torch_enter(w, (slice){ number, (size_t)n }, v))
             return -1;
     }
     return 0;
@@ -142,7 +142,7 @@ static int walk_opaque(struct walk *w, const value *v)
     static const char *const inner[] = { "_parameters", "_buffers", "_modules" };
     char class[200];
     bool any = false;
-    int rc = w->other ? w->other(w->c, path(w), v) : 1;
+    int rc = w->other ? w->other(w->c, torch_path(w), v) : 1;
     if (rc <= 0)
         return rc;
     for (int i = 0; i < countof(inner); i++) {
@@ -150,12 +150,13 @@ static int walk_opaque(struct walk *w, const value *v)
         if (!part || part->kind != P_DICT)
             continue;
         any = true;
-        if (walk(w, part))
+        if (torch_walk(w, part))
             return -1;
     }
     if (any || v->node->n)
         return any ? 0 : walk_dict(w, v);
-    return ckpt_skip(w->c, path(w), arena_printf(w->c->mem, "%.*s", (int)pickle_class(v, class).n, class));
+    return ckpt_skip(w->c, torch_path(w),
+                     arena_printf(w->c->mem, "%.*s", (int)pickle_class(v, class).n, class));
 }
 
 static int walk_inside(struct walk *w, const value *v)
@@ -171,7 +172,7 @@ static int walk_inside(struct walk *w, const value *v)
 }
 
 /* Values may be shared, may even hold themselves: depth and the number of visits end what else would not. */
-static int walk(struct walk *w, const value *v)
+static int torch_walk(struct walk *w, const value *v)
 {
     if (++w->visits > MAX_VISITS)
         return fail(FAULT_DATA, "pickle of more than %d objects", MAX_VISITS);
@@ -186,5 +187,5 @@ static int walk(struct walk *w, const value *v)
 int torch_list(ckpt *c, const value *root, int (*other)(ckpt *c, slice path, const value *v))
 {
     struct walk w = { .c = c, .other = other };
-    return walk(&w, root);
+    return torch_walk(&w, root);
 }

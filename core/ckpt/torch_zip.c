@@ -24,7 +24,7 @@ static int find_pickle(zip_t *z)
 }
 
 /* A whole entry in memory, a NUL after it. */
-static u8 *slurp(zip_t *z, int i, arena *a, u64 *n)
+static u8 *zip_read_entry(zip_t *z, int i, arena *a, u64 *n)
 {
     *n = archive_size(z, i);
     zip_file_t *f = archive_begin(z, i);
@@ -33,7 +33,7 @@ static u8 *slurp(zip_t *z, int i, arena *a, u64 *n)
     return f && archive_end(f) ? NULL : rc ? NULL : p;
 }
 
-static int locate(const struct opened *o, const char *dir, slice name)
+static int zip_locate(const struct opened *o, const char *dir, slice name)
 {
     char full[2 * MAX_NAME];
     int n = snprintf(full, sizeof full, "%s%s%.*s", o->prefix, dir, (int)MIN(name.n, MAX_NAME), name.p);
@@ -45,7 +45,7 @@ static int check_storages(const struct opened *o)
 {
     for (size_t i = 0; i < o->pickle.nstorages; i++) {
         struct storage *s = o->pickle.storages[i];
-        int at = locate(o, "data/", s->key);
+        int at = zip_locate(o, "data/", s->key);
         u64 want, held = at < 0 ? 0 : archive_size(o->z, at);
         if (at < 0)
             return fail(FAULT_DATA, "storage %s is not in the archive", ckpt_quote(s->key));
@@ -60,9 +60,9 @@ static int check_storages(const struct opened *o)
 
 static int read_order(struct opened *o)
 {
-    int i = locate(o, "", SLICE("byteorder"));
+    int i = zip_locate(o, "", SLICE("byteorder"));
     u64 n;
-    const u8 *text = i < 0 ? NULL : slurp(o->z, i, o->mem, &n);
+    const u8 *text = i < 0 ? NULL : zip_read_entry(o->z, i, o->mem, &n);
     if (i >= 0 && !text)
         return -1;
     o->big = text && !strcmp((const char *)text, "big");
@@ -90,9 +90,9 @@ static int open_pickle(ckpt *c, struct opened *o, int i)
     value root;
     const char *name = archive_name(o->z, i);
     o->prefix = arena_copy(o->mem, name, strlen(name) - strlen("data.pkl"));
-    if (locate(o, "", SLICE("constants.pkl")) >= 0)
+    if (zip_locate(o, "", SLICE("constants.pkl")) >= 0)
         return fail(FAULT_DATA, "a TorchScript program; save the model's state_dict() instead");
-    if (!(o->text = slurp(o->z, i, o->mem, &n)) || read_order(o))
+    if (!(o->text = zip_read_entry(o->z, i, o->mem, &n)) || read_order(o))
         return -1;
     pickle_init(&o->pickle, o->text, n);
     if (pickle_read(&o->pickle, &root) || check_storages(o) || torch_list(c, &root, NULL))

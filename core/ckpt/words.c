@@ -26,7 +26,7 @@ const char *ckpt_quote(slice s)
 }
 
 /* Bytes that follow the first one of a character; -1: no character starts so. */
-static int followers(u8 c)
+static int words_followers(u8 c)
 {
     return c < 0x80 ? 0 : c < 0xc2 ? -1 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf5 ? 3 : -1;
 }
@@ -36,7 +36,7 @@ bool ckpt_is_utf8(slice s)
 {
     for (size_t i = 0; i < s.n;) {
         u8 c = (u8)s.p[i];
-        int more = followers(c);
+        int more = words_followers(c);
         if (more < 0 || s.n - i <= (size_t)more)
             return false;
         u32 code = more == 0 ? c : more == 1 ? c & 31u : more == 2 ? c & 15u : c & 7u;

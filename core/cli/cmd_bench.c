@@ -54,7 +54,7 @@ static void print_ratio(const struct bench_result *dense, const struct bench_res
         printf("%s takes %.2f times as long per image as %s\n", moe->name, ratio, dense->name);
 }
 
-static bool wanted(const struct cli *c, const bench *b, int i)
+static bool bench_wanted(const struct cli *c, const bench *b, int i)
 {
     for (int k = 0; k < c->n; k++)
         if (bench_matches(b, i, c->operands[k]))
@@ -62,7 +62,7 @@ static bool wanted(const struct cli *c, const bench *b, int i)
     return !c->n;
 }
 
-static int unknown(struct cli *c, const bench *b)
+static int bench_unknown(struct cli *c, const bench *b)
 {
     const char **names = arena_array(c->arena, const char *, bench_count(b));
     for (int i = 0; i < bench_count(b); i++)
@@ -82,7 +82,7 @@ static int unknown(struct cli *c, const bench *b)
 static void print_names(struct cli *c, const bench *b)
 {
     for (int i = 0; i < bench_count(b); i++)
-        if (wanted(c, b, i))
+        if (bench_wanted(c, b, i))
             puts(bench_name(b, i));
 }
 
@@ -93,7 +93,7 @@ static int print_rows(struct cli *c, dev *d, bench *b)
     if (!c->json)
         print_header(d);
     for (int i = 0; i < bench_count(b); i++) {
-        if (!wanted(c, b, i))
+        if (!bench_wanted(c, b, i))
             continue;
         progress("%s", bench_name(b, i));
         if (bench_run(b, i, &r))
@@ -114,7 +114,7 @@ static int run_on(struct cli *c, const char *spec, const struct bench_options *o
 {
     dev *d = dev_open_real(spec);
     bench *b = d ? bench_open(d, o) : NULL;
-    int rc = b ? unknown(c, b) : -1;
+    int rc = b ? bench_unknown(c, b) : -1;
     if (!rc && cli_given(c, "list"))
         print_names(c, b);
     else if (!rc)

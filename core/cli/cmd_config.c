@@ -35,7 +35,7 @@ static int show_graph(struct cli *c, struct spec *s)
 }
 
 /* Names whose lists lie in other folders than the keys' own. */
-static int check_names(const struct spec *s)
+static int config_check_names(const struct spec *s)
 {
     if (*s->data.set && !data_set_named(s->data.set))
         return spec_fail(s, "data.set", "%s", fail_message());
@@ -47,7 +47,7 @@ static int config_run(struct cli *c)
     struct spec s;
     if (cli_given(c, "list") || cli_given(c, "markdown"))
         return c->json ? spec_list_json(stdout) : spec_list(stdout, cli_given(c, "markdown")), 0;
-    if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s) || check_names(&s))
+    if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s) || config_check_names(&s))
         return -1;
     if (wants_graph(c))
         return show_graph(c, &s);

@@ -6,7 +6,7 @@
 
 enum { CLASSES = 1000 };                          /* when neither the experiment nor data says how many */
 
-static json_t *whole(f64 x) { return json_integer((json_int_t)x); }
+static json_t *count_integer(f64 x) { return json_integer((json_int_t)x); }
 
 static void count_print_json(const struct spec *s, const struct model_count *k)
 {
@@ -15,15 +15,18 @@ static void count_print_json(const struct spec *s, const struct model_count *k)
         const struct model_layer *l = &k->layer[i];
         json_t *row = json_pack("{s:s, s:s?, s:I, s:o, s:o, s:o, s:o}",
             "name", l->name, "experts", l->experts, "params", (json_int_t)l->params,
-            "flops", whole(l->macs - l->attention), "flops_complete", whole(l->macs),
-            "eval_bytes", whole((f64)l->eval_bytes), "kept_bytes", whole((f64)l->kept_bytes));
+            "flops", count_integer(l->macs - l->attention), "flops_complete", count_integer(l->macs),
+            "eval_bytes", count_integer((f64)l->eval_bytes), "kept_bytes", count_integer((f64)l->kept_bytes));
         json_array_append_new(layers, row);
     }
     json_t *all = json_pack("{s:s, s:s, s:i, s:I, s:o, s:o, s:{s:o, s:o, s:o, s:o, s:i, s:i}, s:o}",
         "name", s->name, "arch", s->model.arch, "classes", s->model.classes,
-        "params", (json_int_t)k->params, "flops", whole(k->paper_macs), "flops_complete", whole(k->macs),
-        "memory", "weights", whole((f64)k->weight_bytes), "training_state", whole((f64)k->state_bytes),
-            "eval_activations", whole((f64)k->eval_bytes), "train_activations", whole((f64)k->train_bytes),
+        "params", (json_int_t)k->params, "flops", count_integer(k->paper_macs),
+        "flops_complete", count_integer(k->macs),
+        "memory", "weights", count_integer((f64)k->weight_bytes),
+            "training_state", count_integer((f64)k->state_bytes),
+            "eval_activations", count_integer((f64)k->eval_bytes),
+            "train_activations", count_integer((f64)k->train_bytes),
             "eval_batch", k->eval_batch, "train_batch", k->train_batch,
         "layers", layers);
     json_dumpf(all, stdout, JSON_INDENT(1));
@@ -32,7 +35,7 @@ static void count_print_json(const struct spec *s, const struct model_count *k)
 }
 
 /* 265,411,636 */
-static const char *grouped(char out[32], i64 n)
+static const char *count_grouped(char out[32], i64 n)
 {
     char digits[32];
     int len = snprintf(digits, sizeof digits, "%lld", (long long)n), at = 0;
@@ -53,12 +56,12 @@ static void count_print_table(const struct model_count *k)
     for (int i = 0; i < k->n; i++) {
         const struct model_layer *l = &k->layer[i];
         printf("%-19s %-8s %11s %8.3f M %8.3f M %8s %8s\n", l->name, l->experts ? l->experts : "",
-               grouped(a, l->params), (l->macs - l->attention) / 1e6, l->macs / 1e6,
+               count_grouped(a, l->params), (l->macs - l->attention) / 1e6, l->macs / 1e6,
                text_bytes(b, (f64)l->eval_bytes), text_bytes(c, (f64)l->kept_bytes));
     }
     f64 unit = k->paper_macs < 1e9 ? 1e6 : 1e9;
     char sign = unit < 1e9 ? 'M' : 'G';
-    printf("%-19s %-8s %11s %8.3f %c %8.3f %c\n\n", "all", "", grouped(a, k->params),
+    printf("%-19s %-8s %11s %8.3f %c %8.3f %c\n\n", "all", "", count_grouped(a, k->params),
            k->paper_macs / unit, sign, k->macs / unit, sign);
     printf("M-adds: multiply-adds for one image, the paper's FLOPs\n"
            "complete: with attention's two products\n"

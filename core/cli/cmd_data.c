@@ -118,7 +118,7 @@ static void print_split(const struct verify_split *s)
         printf("    %s\n", s->sweep.messages[k]);
 }
 
-static int verify(struct cli *c)
+static int data_cmd_verify(struct cli *c)
 {
     struct spec s;
     struct data_options o;
@@ -171,7 +171,7 @@ static void print_stats(const struct data_options *o, const struct stats_report 
            r->std_within[1], r->std_within[2]);
 }
 
-static int stats(struct cli *c)
+static int data_cmd_stats(struct cli *c)
 {
     struct spec s;
     struct data_options o;
@@ -352,7 +352,7 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
     return rc;
 }
 
-static int speed(struct cli *c)
+static int data_cmd_speed(struct cli *c)
 {
     struct spec s;
     struct data_options o;
@@ -374,8 +374,8 @@ static int speed(struct cli *c)
 static int data_run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
-        { "list", cmd_list }, { "verify", verify }, { "fetch", cmd_fetch }, { "stats", stats },
-        { "show", data_show }, { "speed", speed } };
+        { "list", cmd_list }, { "verify", data_cmd_verify }, { "fetch", cmd_fetch },
+        { "stats", data_cmd_stats }, { "show", data_show }, { "speed", data_cmd_speed } };
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;

@@ -5,7 +5,7 @@
 #include <jansson.h>
 #include <math.h>
 
-static const char *kind(const struct dev_info *i)
+static const char *devices_kind(const struct dev_info *i)
 {
     return i->gpu_kind ? "gpu" : i->cpu_kind ? "cpu" : i->accelerator_kind ? "accelerator" : "other";
 }
@@ -52,7 +52,7 @@ static void devices_print_cpu(const struct dev_info *i)
 static void devices_print(const struct dev_info *i, bool chosen)
 {
     char memory[24], piece[24], local[24];
-    printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), kind(i),
+    printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), devices_kind(i),
            chosen ? ", chosen" : "");
     printf("      platform  %s\n      driver    %s, %s\n", i->platform, i->driver, i->version);
     if (*i->uuid)
@@ -69,12 +69,12 @@ static void devices_print(const struct dev_info *i, bool chosen)
     puts("");
 }
 
-static json_t *as_json(const struct dev_info *i, bool chosen)
+static json_t *devices_json(const struct dev_info *i, bool chosen)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
                      " s:b, s:b, s:b, s:b, s:[I,I,I], s:s}",
                      "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
-                     "driver", i->driver, "version", i->version, "kind", kind(i),
+                     "driver", i->driver, "version", i->version, "kind", devices_kind(i),
                      "uuid", i->uuid, "pci", i->pci,
                      "memory", (json_int_t)i->global_mem, "max_alloc", (json_int_t)i->max_alloc,
                      "local_memory", (json_int_t)i->local_mem, "compute_units", (int)i->compute_units,
@@ -100,7 +100,7 @@ static void check_print(const struct selftest *t, const char *device)
     putchar('\n');
 }
 
-static json_t *real(f64 v) { return isfinite(v) ? json_real(v) : json_null(); }
+static json_t *devices_real(f64 v) { return isfinite(v) ? json_real(v) : json_null(); }
 
 static json_t *check_json(const struct selftest *t, const char *device)
 {
@@ -111,7 +111,8 @@ static json_t *check_json(const struct selftest *t, const char *device)
     for (int i = 0; i < t->n_kernels; i++) {
         const struct lockstep_kernel *k = &t->kernels[i];
         json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:b, s:b, s:s}", "kernel", k->name, "places",
-            k->nodes, "error", real(k->error), "bound", real(k->bound), "ulps", real(k->ulps), "equal", (int)k->equal,
+            k->nodes, "error", devices_real(k->error), "bound", devices_real(k->bound),
+            "ulps", devices_real(k->ulps), "equal", (int)k->equal,
             "failed", (int)k->failed, "worst_in", k->where));
     }
     return json_pack("{s:s, s:b, s:f, s:o, s:o}", "device", device, "passed", t->failed == NULL, "seconds", t->seconds,
@@ -180,7 +181,7 @@ static int devices_run(struct cli *c)
     json_t *list = json_array();
     for (int i = 0; i < n; i++)
         if (c->json)
-            json_array_append_new(list, as_json(&all[i], chosen[i]));
+            json_array_append_new(list, devices_json(&all[i], chosen[i]));
         else
             devices_print(&all[i], chosen[i]);
     if (c->json) {

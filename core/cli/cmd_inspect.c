@@ -32,7 +32,7 @@ static void summary_add(struct summary *s, f64 v, f64 *sum)
 }
 
 /* Finite values only in min, max and mean; the others are counted. */
-static int summarise(const tensor *t, struct summary *s)
+static int inspect_summarise(const tensor *t, struct summary *s)
 {
     static f64 v[STEP];
     f64 sum = 0;
@@ -154,7 +154,7 @@ static int inspect_print_table(const ckpt *c)
     printf("%s%-*s %-7s %-18s %11s %11s %11s  %s%s\n", say_bold(1), width, "tensor", "type", "shape", "min",
            "max", "mean", "sha256", say_plain(1));
     for (int i = 0; i < ckpt_count(c); i++) {
-        if (summarise(ckpt_at(c, i), &s))
+        if (inspect_summarise(ckpt_at(c, i), &s))
             return -1;
         inspect_print_row(ckpt_at(c, i), &s, width);
     }
@@ -184,7 +184,7 @@ static int inspect_print_json(struct cli *cli, const ckpt *c, const char *path, 
     struct summary s;
     int rc = 0;
     for (int i = 0; i < ckpt_count(c) && !rc; i++)
-        if (!(rc = summarise(ckpt_at(c, i), &s)))
+        if (!(rc = inspect_summarise(ckpt_at(c, i), &s)))
             json_array_append_new(tensors, row_json(ckpt_at(c, i), &s));
     for (int i = 0; i < ckpt_meta_count(c); i++) {
         const char *key = ckpt_meta_at(c, i, &value);
@@ -200,7 +200,7 @@ static int inspect_print_json(struct cli *cli, const ckpt *c, const char *path, 
     return rc;
 }
 
-static int inspect(struct cli *c, const char *path)
+static int inspect_file(struct cli *c, const char *path)
 {
     char sha[65];
     struct stat st;
@@ -344,7 +344,7 @@ static void print_changes_json(const struct changes *all)
     json_decref(root);
 }
 
-static int diff(struct cli *c, const char *const path[2], f64 tolerance)
+static int inspect_diff(struct cli *c, const char *const path[2], f64 tolerance)
 {
     struct changes all = { 0 };
     ckpt *a = open_one(c, path[0]), *b = a ? open_one(c, path[1]) : NULL;
@@ -370,8 +370,8 @@ static int inspect_run(struct cli *c)
     if (text && (!text_real(slice_of(text), &tolerance) || tolerance < 0))
         return fail(FAULT_USAGE, "--tolerance must be a number of at least 0, not '%s'", text);
     if (cli_given(c, "diff"))
-        return cli_operands(c, 2, 2) ? -1 : diff(c, (const char *const *)c->operands, tolerance);
-    return cli_operands(c, 1, 1) ? -1 : inspect(c, c->operands[0]);
+        return cli_operands(c, 2, 2) ? -1 : inspect_diff(c, (const char *const *)c->operands, tolerance);
+    return cli_operands(c, 1, 1) ? -1 : inspect_file(c, c->operands[0]);
 }
 
 static const struct cli_option options[] = {

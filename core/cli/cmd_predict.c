@@ -18,7 +18,7 @@ struct prediction {
     char              here[4096];                 /* prefix that paths below the working folder lose */
 };
 
-static void softmax(f32 *z, int n)
+static void predict_softmax(f32 *z, int n)
 {
     f64 top = -INFINITY, sum = 0;
     for (int k = 0; k < n; k++)
@@ -30,7 +30,7 @@ static void softmax(f32 *z, int n)
 }
 
 /* The k likeliest classes, likeliest first; equal ones by number. */
-static void likeliest(const f32 *p, int n, int *best, int k)
+static void predict_likeliest(const f32 *p, int n, int *best, int k)
 {
     for (int i = 0; i < k; i++) {
         best[i] = -1;
@@ -91,8 +91,8 @@ static int predict_all(struct prediction *t)
             char path[4096], shown[512];
             f32 *p = logits + (i64)i * classes;
             data_path(t->files, b->index[i], path);
-            softmax(p, classes);
-            likeliest(p, classes, best, t->top);
+            predict_softmax(p, classes);
+            predict_likeliest(p, classes, best, t->top);
             const char *name = path_shown(shown, strncmp(path, t->here, skip) ? path : path + skip);
             t->c->json ? predict_print_json(t, name, best, p) : predict_print_csv(t, name, best, p);
         }

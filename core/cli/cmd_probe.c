@@ -101,7 +101,7 @@ static int probe_settle(struct probe *b, const char *weights)
 }
 
 /* Numbers are only worth comparing when every parameter came from the file. */
-static int load_weights(struct probe *b)
+static int probe_load_weights(struct probe *b)
 {
     if (!(b->d = dev_open_real(b->s.device)) || !(b->p = model_params(&b->s)))
         return -1;
@@ -213,7 +213,7 @@ static void say_results(struct probe *b)
     putchar('\n');
 }
 
-static int work(struct probe *b)
+static int probe_work(struct probe *b)
 {
     struct cli *c = b->c;
     if (cli_operands(c, 1, 1) || cli_experiment(c, &b->s))
@@ -227,7 +227,7 @@ static int work(struct probe *b)
     if (!cli_given(c, "noise"))
         b->s.model.moe.noise_when = NOISE_training;
     if (!(b->x = ckpt_open(input)) || probe_settle(b, weights) || check_images(b) || check_labels(b)
-        || load_weights(b))
+        || probe_load_weights(b))
         return -1;
     if (probe_build(b) || write_inputs(b) || graph_run(b->g) || dev_finish(b->d) || write_results(b))
         return -1;
@@ -238,7 +238,7 @@ static int work(struct probe *b)
 static int probe_run(struct cli *c)
 {
     struct probe b = { .c = c, .a = arena_open("probe") };
-    int rc = work(&b);
+    int rc = probe_work(&b);
     graph_free(b.g);
     params_free(b.p);
     if (b.d)

@@ -45,7 +45,7 @@ static int run_cmd_run(struct cli *c)
     return run_finish(c, &s);
 }
 
-static int train(struct cli *c)
+static int run_train(struct cli *c)
 {
     struct spec s;
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
@@ -61,4 +61,4 @@ const struct command run_cmd = {
 const struct command train_cmd = {
     "train", "train one experiment, without recycling", "train EXP.yaml [options]",
     { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },
-    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, train };
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, run_train };

@@ -52,7 +52,7 @@ static const struct cli_option *option_at(const struct command *cmd, int i, char
 }
 
 /* Text between single quotes, for all three shells; `also` get a backslash. */
-static void quoted(const char *text, const char *also)
+static void completion_quoted(const char *text, const char *also)
 {
     for (; *text; text++)
         printf(*text == '\'' ? "'\\''" : strchr(also, *text) ? "\\%c" : "%c", *text);
@@ -218,14 +218,14 @@ static void zsh_option(const struct cli_option *o, char letter)
         printf(" \\\n        '*'{-%c,--%s}'[", letter, o->name);
     else
         printf(" \\\n        '*--%s%s[", o->name, may ? "=-" : "");
-    quoted(o->help, "[]:\\");
+    completion_quoted(o->help, "[]:\\");
     printf("]");
     if (is != ARG_NONE) {
         printf("%s:", may ? "::" : ":");
-        quoted(o->value, "[]:\\");
+        completion_quoted(o->value, "[]:\\");
         if (argument_words(is)[0]) {
             printf(":(");
-            quoted(argument_words(is), ":");
+            completion_quoted(argument_words(is), ":");
             printf(")");
         } else
             printf(":%s", is == ARG_KEY ? "_jetcl_set" : is == ARG_FILE ? "_files" : " ");
@@ -238,7 +238,7 @@ static void completion_zsh(const struct spec_row *rows, int n)
     printf("#compdef jetcl\n# written by `jetcl help --completion zsh`\ntypeset -ga _jetcl_commands=(");
     for (int i = 0; i < cli_command_count; i++) {
         printf("\n    '%s:", cli_commands[i]->name);
-        quoted(cli_commands[i]->summary, "");
+        completion_quoted(cli_commands[i]->summary, "");
         printf("'");
     }
     printf(")\ntypeset -ga _jetcl_actions=(");

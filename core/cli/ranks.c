@@ -12,7 +12,7 @@
 
 static volatile pid_t child;
 
-static void pass_on(int sig)
+static void ranks_pass_on(int sig)
 {
     (void)sig;
     if (child > 0)
@@ -72,6 +72,6 @@ int ranks_launch(struct cli *c, const char *devices)
         return fail(FAULT_RUN, "cannot start mpirun: %s", strerror(errno));
     const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
     for (int i = 0; i < countof(signals); i++)
-        signal(signals[i], pass_on);
+        signal(signals[i], ranks_pass_on);
     ranks_wait();
 }

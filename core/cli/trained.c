@@ -25,18 +25,18 @@ int cli_trained(struct cli *c, struct trained *t, int *used)
     return trained_open(t, c->arena, path, &s, NULL, 0);
 }
 
-static bool is_folder(const char *path)
+static bool trained_is_folder(const char *path)
 {
     struct stat st;
     return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
 /* A folder inside `root` that holds what is evaluated on; NULL: none, so that root itself does. */
-static const char *find_split(struct cli *c, const char *root, const char *usual)
+static const char *trained_find_split(struct cli *c, const char *root, const char *usual)
 {
     const char *const names[] = { usual, "test", "val", "validation", "valid" };
     for (int i = 0; i < countof(names); i++)
-        if (*names[i] && is_folder(arena_printf(c->arena, "%s/%s", root, names[i])))
+        if (*names[i] && trained_is_folder(arena_printf(c->arena, "%s/%s", root, names[i])))
             return names[i];
     return NULL;
 }
@@ -52,9 +52,9 @@ int cli_data(struct cli *c, struct spec *s)
                             : fail(FAULT_USAGE, "which images? --data FOLDER, with a folder for every class");
     if (!realpath(folder, full))
         return fail(FAULT_DATA, "%s: %s", folder, strerror(errno));
-    if (!is_folder(full))
+    if (!trained_is_folder(full))
         return fail(FAULT_DATA, "%s: not a folder", folder);
-    split = split ? split : find_split(c, full, s->data.eval);
+    split = split ? split : trained_find_split(c, full, s->data.eval);
     char *slash = strrchr(full, '/');
     s->data.set = "folder";
     s->data.root = split ? arena_printf(c->arena, "%s", full)

@@ -5,14 +5,14 @@
 #include <math.h>
 
 /* The last element a matrix of rows x cols reaches, in elements after the range's start. */
-static i64 extent(i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
+static i64 blas_extent(i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 {
     return (rows - 1) * ld + cols + (batch - 1) * stride;
 }
 
 static void check_matrix(char name, range r, i64 rows, i64 cols, i64 ld, i64 batch, i64 stride)
 {
-    i64 n = extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / sizeof(f32));
+    i64 n = blas_extent(rows, cols, ld, batch, stride), has = (i64)(r.bytes / sizeof(f32));
     check(r.mem && r.off % sizeof(f32) == 0 && ld >= cols && stride >= 0 && n <= has,
           "gemm: %c is %lld x %lld, row step %lld, batch %lld by %lld: %lld elements of %lld", name,
           (long long)rows, (long long)cols, (long long)ld, (long long)batch, (long long)stride, (long long)n,
@@ -50,15 +50,15 @@ static int gemm_run(const void *what, cl_command_queue queue)
 /* ---- self-check ---------------------------------------------------------------------------------------- */
 
 /* Small integers, whose sums are exact. */
-static f32 value(int which, i64 i) { return (f32)((i * 37 + which * 11) % 17 - 8); }
+static f32 blas_value(int which, i64 i) { return (f32)((i * 37 + which * 11) % 17 - 8); }
 
-static f64 element(const struct gemm *g, i64 batch, i64 i, i64 j)
+static f64 blas_element(const struct gemm *g, i64 batch, i64 i, i64 j)
 {
     f64 sum = 0;
     for (i64 k = 0; k < g->k; k++)
-        sum += (f64)value(0, batch * g->sa + (g->ta ? k * g->lda + i : i * g->lda + k)) *
-               (f64)value(1, batch * g->sb + (g->tb ? j * g->ldb + k : k * g->ldb + j));
-    return g->alpha * sum + (g->beta != 0 ? g->beta * (f64)value(2, batch * g->sc + i * g->ldc + j) : 0);
+        sum += (f64)blas_value(0, batch * g->sa + (g->ta ? k * g->lda + i : i * g->lda + k)) *
+               (f64)blas_value(1, batch * g->sb + (g->tb ? j * g->ldb + k : k * g->ldb + j));
+    return g->alpha * sum + (g->beta != 0 ? g->beta * (f64)blas_value(2, batch * g->sc + i * g->ldc + j) : 0);
 }
 
 /* One product on the device against the loop above, at a thousand places. C starts as NaN where it must not
@@ -69,14 +69,14 @@ static bool is_correct(dev *d, const struct gemm *g, f32 *host)
     int rc = 0;
     for (int which = 0; which < 3; which++) {
         for (i64 i = 0; i < n; i++)
-            host[i] = which == 2 && g->beta == 0 ? NAN : value(which, i);
+            host[i] = which == 2 && g->beta == 0 ? NAN : blas_value(which, i);
         rc |= mem_write(d, which == 0 ? g->a : which == 1 ? g->b : g->c, host);
     }
     if (rc || gemm_run(g, d->queue) || mem_read(d, g->c, host))
         return false;
     for (i64 at = 0; at < cells; at += step) {
         i64 batch = at / (g->m * g->n), i = at / g->n % g->m, j = at % g->n;
-        if (!(fabs(host[batch * g->sc + i * g->ldc + j] - element(g, batch, i, j)) < 0.5))
+        if (!(fabs(host[batch * g->sc + i * g->ldc + j] - blas_element(g, batch, i, j)) < 0.5))
             return false;
     }
     return true;

@@ -10,7 +10,7 @@ struct sub { struct sub *next; u64 off, bytes; cl_mem cl; };
 
 /* CPU devices under-report what they have (PoCL takes two GiB off, and guesses on virtual machines): only a
  * warning. */
-static int fits(dev *d, u64 bytes, const char *what)
+static int buffer_fits(dev *d, u64 bytes, const char *what)
 {
     char a[24], b[24], c[24];
     text_bytes(a, (f64)bytes);
@@ -33,7 +33,7 @@ static int fits(dev *d, u64 bytes, const char *what)
 mem *mem_new(dev *d, u64 bytes, const char *what)
 {
     bytes = ROUND_UP(MAX(bytes, 1), d->info.align);
-    if (fits(d, bytes, what))
+    if (buffer_fits(d, bytes, what))
         return NULL;
     cl_int e = 0;
     cl_mem cl = d->queue ? clCreateBuffer(d->context, CL_MEM_READ_WRITE, bytes, NULL, &e) : NULL;
@@ -110,7 +110,7 @@ cl_mem mem_bind(range r)
 
 /* ---- transfers ----------------------------------------------------------------------------------------- */
 
-static int write(dev *d, range r, const void *src, cl_bool wait)
+static int buffer_write(dev *d, range r, const void *src, cl_bool wait)
 {
     mem_check(r);
     if (!d->queue || !r.bytes)
@@ -119,7 +119,7 @@ static int write(dev *d, range r, const void *src, cl_bool wait)
                clEnqueueWriteBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, src, 0, NULL, NULL));
 }
 
-static int read(dev *d, range r, void *dst, cl_bool wait)
+static int buffer_read(dev *d, range r, void *dst, cl_bool wait)
 {
     mem_check(r);
     if (!r.bytes)
@@ -132,10 +132,10 @@ static int read(dev *d, range r, void *dst, cl_bool wait)
                clEnqueueReadBuffer(d->queue, r.mem->cl, wait, r.off, r.bytes, dst, 0, NULL, NULL));
 }
 
-int mem_write(dev *d, range r, const void *src)       { return write(d, r, src, CL_TRUE); }
-int mem_read(dev *d, range r, void *dst)              { return read(d, r, dst, CL_TRUE); }
-int mem_write_later(dev *d, range r, const void *src) { return write(d, r, src, CL_FALSE); }
-int mem_read_later(dev *d, range r, void *dst)        { return read(d, r, dst, CL_FALSE); }
+int mem_write(dev *d, range r, const void *src)       { return buffer_write(d, r, src, CL_TRUE); }
+int mem_read(dev *d, range r, void *dst)              { return buffer_read(d, r, dst, CL_TRUE); }
+int mem_write_later(dev *d, range r, const void *src) { return buffer_write(d, r, src, CL_FALSE); }
+int mem_read_later(dev *d, range r, void *dst)        { return buffer_read(d, r, dst, CL_FALSE); }
 
 int mem_copy(dev *d, range dst, range src)
 {
@@ -177,14 +177,14 @@ void pool_free(pool *p)
     arena_close(p->a);
 }
 
-static u64 largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
+static u64 buffer_largest(const pool *p) { return p->d->info.max_alloc / p->d->info.align * p->d->info.align; }
 
 /* A new mem with room for `bytes`: as much of the reserved bytes as one allocation holds; without a
  * reservation, as much as there is already. */
-static int grow(pool *p, u64 bytes)
+static int buffer_grow(pool *p, u64 bytes)
 {
     u64 want = p->promised ? p->promised : MIN(p->total, (u64)64 << 20);
-    u64 size = MAX(bytes, MIN(want, largest(p)));
+    u64 size = MAX(bytes, MIN(want, buffer_largest(p)));
     mem *m = mem_new(p->d, size, p->what);
     if (!m)
         return -1;
@@ -200,7 +200,7 @@ int pool_reserve(pool *p, u64 bytes)
     p->promised += bytes;
     u64 left = p->n ? p->mems[p->n - 1]->bytes - p->used : 0;
     if (left < bytes)
-        return grow(p, MIN(bytes, largest(p)));
+        return buffer_grow(p, MIN(bytes, buffer_largest(p)));
     p->promised -= bytes;
     return 0;
 }
@@ -208,7 +208,7 @@ int pool_reserve(pool *p, u64 bytes)
 range pool_take(pool *p, u64 bytes)
 {
     u64 size = ROUND_UP(MAX(bytes, 1), p->d->info.align);
-    if ((!p->n || size > p->mems[p->n - 1]->bytes - p->used) && grow(p, size))
+    if ((!p->n || size > p->mems[p->n - 1]->bytes - p->used) && buffer_grow(p, size))
         return RANGE_NONE;
     range r = { p->mems[p->n - 1], p->used, bytes };
     p->used += size;

@@ -1,19 +1,19 @@
 /* choose.c: which device a spec means. */
 #include "dev/ocl.h"
 
-static bool gpu(const struct dev_info *i)         { return i->gpu_kind; }
-static bool cpu(const struct dev_info *i)         { return i->cpu_kind; }
-static bool accelerator(const struct dev_info *i) { return i->accelerator_kind; }
+static bool choose_gpu(const struct dev_info *i)         { return i->gpu_kind; }
+static bool choose_cpu(const struct dev_info *i)         { return i->cpu_kind; }
+static bool choose_accelerator(const struct dev_info *i) { return i->accelerator_kind; }
 
 typedef bool kind(const struct dev_info *i);
 
-static kind *kind_of(const char *word)
+static kind *choose_kind(const char *word)
 {
-    return !strcmp(word, "gpu") ? gpu : !strcmp(word, "cpu") ? cpu
-         : !strcmp(word, "accelerator") ? accelerator : NULL;
+    return !strcmp(word, "gpu") ? choose_gpu : !strcmp(word, "cpu") ? choose_cpu
+         : !strcmp(word, "accelerator") ? choose_accelerator : NULL;
 }
 
-static struct found *first(struct found *all, int n, kind *is)
+static struct found *choose_first(struct found *all, int n, kind *is)
 {
     for (int i = 0; i < n; i++)
         if (is(&all[i].info))
@@ -21,12 +21,12 @@ static struct found *first(struct found *all, int n, kind *is)
     return NULL;
 }
 
-static bool exact(const struct dev_info *i, const char *spec)
+static bool choose_exact(const struct dev_info *i, const char *spec)
 {
     return !strcmp(i->spec, spec) || !strcasecmp(i->name, spec);
 }
 
-static bool matches(const struct dev_info *i, const char *spec)
+static bool choose_matches(const struct dev_info *i, const char *spec)
 {
     if (text_starts(spec, "uuid:"))
         return *i->uuid && !strcasecmp(i->uuid, spec + 5);
@@ -35,7 +35,7 @@ static bool matches(const struct dev_info *i, const char *spec)
     return strcasestr(i->name, spec) || strcasestr(i->platform, spec);
 }
 
-static const char *listing(arena *a, struct found *all, int n)
+static const char *choose_listing(arena *a, struct found *all, int n)
 {
     char *s = "";
     for (int i = 0; i < n; i++)
@@ -49,19 +49,19 @@ static struct found *choose_by_name(arena *a, const char *spec, struct found *al
     struct found *hits = arena_array(a, struct found, n);
     int nhits = 0;
     for (int i = 0; i < n; i++)
-        if (exact(&all[i].info, spec))
+        if (choose_exact(&all[i].info, spec))
             return &all[i];
-        else if (matches(&all[i].info, spec))
+        else if (choose_matches(&all[i].info, spec))
             hits[nhits++] = all[i];
     if (nhits == 1)
         return hits;
     if (nhits)
-        fail(FAULT_DEVICE, "device '%s' matches more than one: %s", spec, listing(a, hits, nhits));
+        fail(FAULT_DEVICE, "device '%s' matches more than one: %s", spec, choose_listing(a, hits, nhits));
     else if (strchr(spec, ','))
         fail(FAULT_DEVICE, "only run and train take several devices ('%s'); devices: %s", spec,
-             listing(a, all, n));
+             choose_listing(a, all, n));
     else
-        fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, listing(a, all, n));
+        fail(FAULT_DEVICE, "no device '%s'; devices: %s", spec, choose_listing(a, all, n));
     return NULL;
 }
 
@@ -87,11 +87,11 @@ struct found *choose_device(arena *a, const char *spec)
     if (kernels)
         spec = arena_printf(a, "%.*s", (int)(strlen(spec) - strlen(kernels) - 1), spec);
     if (!*spec || !strcmp(spec, "auto"))
-        return (f = first(all, n, gpu)) || (f = first(all, n, cpu)) ? f : all;
-    if (!kind_of(spec))
+        return (f = choose_first(all, n, choose_gpu)) || (f = choose_first(all, n, choose_cpu)) ? f : all;
+    if (!choose_kind(spec))
         return choose_by_name(a, spec, all, n);
-    if (!(f = first(all, n, kind_of(spec))))
-        fail(FAULT_DEVICE, "no %s here; devices: %s", spec, listing(a, all, n));
+    if (!(f = choose_first(all, n, choose_kind(spec))))
+        fail(FAULT_DEVICE, "no %s here; devices: %s", spec, choose_listing(a, all, n));
     return f;
 }
 
@@ -109,8 +109,8 @@ int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
     const char **names = arena_array(a, const char *, strlen(spec) + 1);
     int n = split_list(a, spec, names);
     bool every = n == 1 && text_ends(spec, ":*"), automatic = !strcmp(spec, "auto");
-    kind *is = n != 1 ? NULL : automatic ? gpu
-             : kind_of(every ? arena_copy(a, spec, strlen(spec) - 2) : spec);
+    kind *is = n != 1 ? NULL : automatic ? choose_gpu
+             : choose_kind(every ? arena_copy(a, spec, strlen(spec) - 2) : spec);
     struct found *all;
     int have = is && (every || rank >= 0) ? probe_devices(a, &all) : 0;
     if (have) {

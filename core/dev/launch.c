@@ -36,7 +36,7 @@ u64           launches_private(const launches *l)
 const char   *launches_name(const launches *l)      { return l->name; }
 const launch *launches_at(const launches *l, int i) { return &l->e[i].k; }
 
-static const char *keep(launches *l, const char *s) { return s ? arena_printf(l->a, "%s", s) : NULL; }
+static const char *launch_keep(launches *l, const char *s) { return s ? arena_printf(l->a, "%s", s) : NULL; }
 
 /* With the NUL: texts do not run into each other. */
 static u64 launch_hash(u64 h, const char *s) { return hash_bytes(h, s, strlen(s) + 1); }
@@ -44,7 +44,7 @@ static u64 launch_hash(u64 h, const char *s) { return hash_bytes(h, s, strlen(s)
 /* k's options, and the types of its arrays that are not F32. */
 static const char *defs_of(launches *l, const launch *k)
 {
-    const char *defs = keep(l, k->defs);
+    const char *defs = launch_keep(l, k->defs);
     for (int i = 0; k->types && k->types[i]; i++)
         if (k->types[i] != '-' && k->args[i].kind == ARG_KIND_RANGE && k->args[i].type != F32)
             defs = arena_printf(l->a, "%s%s-DT%c=%s", defs ? defs : "", defs ? " " : "", k->types[i],
@@ -52,15 +52,15 @@ static const char *defs_of(launches *l, const launch *k)
     return defs;
 }
 
-static struct entry *add(launches *l, const launch *k)
+static struct entry *launch_append(launches *l, const launch *k)
 {
     struct entry *e = arena_push(l->a, l->e, l->n, l->cap);
     *e = (struct entry){ .k = *k };
-    e->k.file = keep(l, k->file);
-    e->k.kernel = keep(l, k->kernel);
+    e->k.file = launch_keep(l, k->file);
+    e->k.kernel = launch_keep(l, k->kernel);
     e->k.defs = defs_of(l, k);
-    e->k.source = keep(l, k->source);
-    e->k.label = keep(l, k->label);
+    e->k.source = launch_keep(l, k->source);
+    e->k.label = launch_keep(l, k->label);
     if (k->source)
         e->text = launch_hash(launch_hash(launch_hash(launch_hash(HASH_START, k->source), k->kernel), k->file),
                               e->k.defs ? e->k.defs : "");
@@ -70,7 +70,7 @@ static struct entry *add(launches *l, const launch *k)
 void launch_add(launches *l, const launch *k)
 {
     check(k->file && k->kernel, "launch without file or kernel in %s", l->name);
-    struct entry *e = add(l, k);
+    struct entry *e = launch_append(l, k);
     for (int i = 0; i < 3; i++) {
         e->global[i] = i && !k->global[i] ? 1 : k->global[i];
         e->local[i] = k->local[i] ? k->local[i] : 1;
@@ -81,7 +81,7 @@ void launch_add(launches *l, const launch *k)
 
 void launch_other(launches *l, const launch *k, launch_call *call, const void *what, size_t bytes)
 {
-    struct entry *e = add(l, k);
+    struct entry *e = launch_append(l, k);
     e->call = call;
     e->what = memcpy(arena_bytes(l->a, bytes, 16), what, bytes);
 }
@@ -96,13 +96,13 @@ const char *launch_where(const struct entry *e)
     return text;
 }
 
-static bool same(const char *a, const char *b) { return !strcmp(a ? a : "", b ? b : ""); }
+static bool launch_same_text(const char *a, const char *b) { return !strcmp(a ? a : "", b ? b : ""); }
 
 /* Do a and b go into one program? */
-static bool together(const struct entry *a, const struct entry *b)
+static bool launch_together(const struct entry *a, const struct entry *b)
 {
-    return !b->call && !a->k.source == !b->k.source && same(a->k.file, b->k.file) &&
-           same(a->k.defs, b->k.defs);
+    return !b->call && !a->k.source == !b->k.source && launch_same_text(a->k.file, b->k.file) &&
+           launch_same_text(a->k.defs, b->k.defs);
 }
 
 /* All launches of the list from the same file with the same defs take the program of the first of them. */
@@ -118,7 +118,7 @@ static int find_file(launches *l, size_t i)
                         program_options(a, l->d, defs));
     arena_close(a);
     for (size_t j = i; j < l->n && p; j++)
-        if (!l->e[j].kernel && together(&l->e[i], &l->e[j]))
+        if (!l->e[j].kernel && launch_together(&l->e[i], &l->e[j]))
             if (!(l->e[j].kernel = program_kernel(l->d, p, l->e[j].k.kernel)))
                 return -1;
     return p ? 0 : -1;
@@ -126,7 +126,7 @@ static int find_file(launches *l, size_t i)
 
 static int class_now(const dev *d) { return trace_on(TRACE_no_class) ? -1 : (int)d->class; }
 
-static struct generated *known(const dev *d, u64 text)
+static struct generated *launch_known(const dev *d, u64 text)
 {
     struct generated *g = d->generated;
     while (g && (g->text != text || g->class != class_now(d)))
@@ -144,7 +144,7 @@ static int find_group(launches *l, size_t i)
     struct generated *before = d->generated;
     for (size_t j = i; j < l->n; j++) {
         struct entry *e = &l->e[j];
-        if (!together(&l->e[i], e) || known(d, e->text))
+        if (!launch_together(&l->e[i], e) || launch_known(d, e->text))
             continue;
         struct generated *g = arena_one(d->a, struct generated);
         *g = (struct generated){ d->generated, e->text, class_now(d), NULL };
@@ -160,7 +160,7 @@ static int find_group(launches *l, size_t i)
     }
     arena_close(a);
     for (size_t j = i; j < l->n; j++) {
-        struct generated *g = together(&l->e[i], &l->e[j]) ? known(d, l->e[j].text) : NULL;
+        struct generated *g = launch_together(&l->e[i], &l->e[j]) ? launch_known(d, l->e[j].text) : NULL;
         if (g && !g->kernel && !(g->kernel = program_kernel(d, p, l->e[j].k.kernel))) {
             d->generated = before;
             return -1;

@@ -44,7 +44,7 @@ int ocl_check(const char *what, cl_int code, const char *call)
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
-static void reached(dev *d, fence f)
+static void ocl_reached(dev *d, fence f)
 {
     for (; d->reached < f; d->reached++)
         clReleaseEvent(d->fences[(d->reached + 1) % MAX_FENCES]);
@@ -56,7 +56,7 @@ int dev_finish(dev *d)
         return 0;
     int rc = OCL(d->info.name, clFinish(d->queue));
     crash_catch();                                // kernels are also compiled at their first run
-    reached(d, d->last);
+    ocl_reached(d, d->last);
     return rc;
 }
 
@@ -85,6 +85,6 @@ int dev_wait(dev *d, fence f)
     if (f <= d->reached)
         return 0;
     int rc = OCL(d->info.name, clWaitForEvents(1, &d->fences[f % MAX_FENCES]));
-    reached(d, f);
+    ocl_reached(d, f);
     return rc;
 }

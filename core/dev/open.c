@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 /* JETCL_CLASS and JETCL_CL, for those who work on kernels; SPEC@gpu, @cpu and @plain, for those who compare. */
-static int overrides(dev *d, const char *spec)
+static int open_overrides(dev *d, const char *spec)
 {
     const char *class = getenv("JETCL_CLASS"), *folder = getenv("JETCL_CL");
     if (folder && *folder && !file_exists(folder))
@@ -20,7 +20,7 @@ static int overrides(dev *d, const char *spec)
     return 0;
 }
 
-static int connect(dev *d, const struct found *f)
+static int open_connect(dev *d, const struct found *f)
 {
     cl_int e;
     cl_context_properties props[] = { CL_CONTEXT_PLATFORM, (cl_context_properties)f->platform, 0 };
@@ -89,7 +89,7 @@ dev *dev_open(const char *spec)
     }
     dev *d = arena_one(a, dev);
     *d = (dev){ .a = a, .info = f->info, .class = f->info.class };
-    if (overrides(d, spec) || fake_apply(&d->info, &d->class) || connect(d, f) || make_tickets(d)) {
+    if (open_overrides(d, spec) || fake_apply(&d->info, &d->class) || open_connect(d, f) || make_tickets(d)) {
         dev_close(d);
         return NULL;
     }

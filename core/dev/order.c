@@ -16,7 +16,7 @@
  */
 #include "dev/list.h"
 
-static bool meet(range a, range b)
+static bool order_meet(range a, range b)
 {
     return a.mem && a.mem == b.mem && a.off < b.off + b.bytes && b.off < a.off + a.bytes;
 }
@@ -29,13 +29,13 @@ static bool must_not_overlap(const struct entry *x, const struct entry *y)
 }
 
 /* Must y, the later one, wait for x? */
-static bool depend(const struct entry *x, const struct entry *y)
+static bool order_depend(const struct entry *x, const struct entry *y)
 {
     if (must_not_overlap(x, y))
         return true;
     for (int i = 0; i < x->kernel->args; i++)
         for (int j = 0; j < y->kernel->args && x->k.args[i].kind == ARG_KIND_RANGE; j++)
-            if (y->k.args[j].kind == ARG_KIND_RANGE && meet(x->k.args[i].r, y->k.args[j].r) &&
+            if (y->k.args[j].kind == ARG_KIND_RANGE && order_meet(x->k.args[i].r, y->k.args[j].r) &&
                 !(x->kernel->reads[i] && y->kernel->reads[j]))
                 return true;
     return false;
@@ -51,7 +51,7 @@ static void find_after(launches *l, int i, u64 *before, int words)
     e->after = NULL;
     e->waited = false;
     for (int j = i - 1; j >= 0 && e->cl; j--) {
-        if (!l->e[j].cl || mine[j / 64] >> j % 64 & 1 || !depend(&l->e[j], e))
+        if (!l->e[j].cl || mine[j / 64] >> j % 64 & 1 || !order_depend(&l->e[j], e))
             continue;
         *arena_push(l->a, e->after, n, cap) = j;
         mine[j / 64] |= (u64)1 << j % 64;
@@ -107,7 +107,7 @@ int order_find(launches *l)
 /* ---- running ------------------------------------------------------------------------------------------- */
 
 /* Enqueues the i-th launch after those it waits for, or after `start`. */
-static int enqueue(launches *l, size_t i, cl_event start)
+static int order_enqueue(launches *l, size_t i, cl_event start)
 {
     struct entry *e = &l->e[i];
     cl_event *wait = l->events + l->n;
@@ -122,7 +122,7 @@ static int enqueue(launches *l, size_t i, cl_event start)
 
 /* The device's own queue continues when all launches are done: it waits for those that no other launch
  * waits for. */
-static int join(launches *l)
+static int order_join(launches *l)
 {
     cl_event *wait = l->events + l->n;
     cl_uint n = 0;
@@ -133,7 +133,7 @@ static int join(launches *l)
            OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
 }
 
-static bool ready(const launches *l, const bool *done, size_t i)
+static bool order_ready(const launches *l, const bool *done, size_t i)
 {
     bool yes = !done[i];
     for (int k = 0; k < l->e[i].n_after && yes; k++)
@@ -149,7 +149,7 @@ static int run_shuffled(launches *l)
     int rc = 0;
     for (size_t left = l->n; left && !rc; left--) {
         size_t i = l->n - 1;
-        while (!ready(l, done, i))
+        while (!order_ready(l, done, i))
             i--;
         rc = launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL);
         done[i] = true;
@@ -169,8 +169,8 @@ int order_run(launches *l)
         OCL(l->name, clFlush(l->d->queue)))
         return -1;
     for (; n < l->n && !rc; n++)
-        rc = enqueue(l, n, start);
-    rc = rc ? rc : join(l);
+        rc = order_enqueue(l, n, start);
+    rc = rc ? rc : order_join(l);
     if (rc)
         clFinish(l->d->unordered);                    // whatever runs must not outlive the list
     clReleaseEvent(start);

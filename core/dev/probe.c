@@ -7,14 +7,14 @@
 enum { DEVICE_UUID = 0x106A, DEVICE_PCI_KHR = 0x410F, DEVICE_LANES = 0x1067, NV_PCI_BUS = 0x4008,
        NV_PCI_SLOT = 0x4009, NV_WARP = 0x4003, AMD_WAVEFRONT = 0x4043 };
 
-static bool ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
+static bool probe_ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
 {
     size_t n = 0;
     return !clGetDeviceInfo(id, what, bytes, out, &n) && n == bytes;
 }
 
 /* Without the blanks around it, in plain ASCII. */
-static void clean(const char *text, char *out, size_t size)
+static void probe_clean(const char *text, char *out, size_t size)
 {
     while (isspace((u8)*text))
         text++;
@@ -31,7 +31,7 @@ static void ask_text(cl_device_id id, cl_device_info what, char *out, size_t siz
     char text[8192] = "";
     if (clGetDeviceInfo(id, what, sizeof text - 1, text, NULL))
         text[0] = 0;
-    clean(text, out, size);
+    probe_clean(text, out, size);
 }
 
 /* A number of 4 or 8 bytes; 0 when the driver does not know. */
@@ -45,26 +45,26 @@ u64 probe_number(cl_device_id id, cl_device_info what)
 }
 
 /* Only what the list of extensions names: some drivers and checkers report an unknown query as an error. */
-static void identity(cl_device_id id, const char *ext, struct dev_info *i)
+static void probe_identity(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u8 uuid[16];
-    if (strstr(ext, "cl_khr_device_uuid") && ask(id, DEVICE_UUID, uuid, sizeof uuid))
+    if (strstr(ext, "cl_khr_device_uuid") && probe_ask(id, DEVICE_UUID, uuid, sizeof uuid))
         for (int k = 0, at = 0; k < 16; k++)
             at += snprintf(i->uuid + at, sizeof i->uuid - (size_t)at, "%s%02x",
                            k == 4 || k == 6 || k == 8 || k == 10 ? "-" : "", uuid[k]);
     u32 pci[4] = { 0 }, slot = 0;                 // domain, bus, device, function
     bool nvidia = strstr(ext, "cl_nv_device_attribute_query"), known = strstr(ext, "cl_khr_pci_bus_info");
-    if (nvidia && ask(id, NV_PCI_BUS, &pci[1], 4) && ask(id, NV_PCI_SLOT, &slot, 4)) {
+    if (nvidia && probe_ask(id, NV_PCI_BUS, &pci[1], 4) && probe_ask(id, NV_PCI_SLOT, &slot, 4)) {
         pci[2] = slot >> 3;
         pci[3] = slot & 7;
-    } else if (!known || !ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
+    } else if (!known || !probe_ask(id, DEVICE_PCI_KHR, pci, sizeof pci)) {
         return;
     }
     snprintf(i->pci, sizeof i->pci, "%02x:%02x.%x", pci[1] & 0xff, pci[2] & 0xff, pci[3] & 0xf);
 }
 
 /* How many items run in step: vector width of a CPU, warp of a GPU. */
-static u32 lanes(cl_device_id id, const char *ext, const struct dev_info *i)
+static u32 probe_lanes(cl_device_id id, const char *ext, const struct dev_info *i)
 {
     if (i->class == DEV_CPU)
         return MAX(4, (u32)probe_number(id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT));
@@ -76,7 +76,7 @@ static u32 lanes(cl_device_id id, const char *ext, const struct dev_info *i)
 }
 
 /* The one place where class and capabilities are decided. */
-static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
+static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info *i)
 {
     u64 type = probe_number(id, CL_DEVICE_TYPE);
     i->cpu_kind = type & CL_DEVICE_TYPE_CPU;
@@ -94,7 +94,7 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
     i->fp64 = strstr(ext, "cl_khr_fp64");
     i->subgroups = strstr(ext, "cl_khr_subgroups") || strstr(ext, "cl_intel_subgroups");
     i->fma = probe_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
-    i->simd = lanes(id, ext, i);
+    i->simd = probe_lanes(id, ext, i);
     i->registers = host_registers(i->simd);
     host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE));        // others need them under JETCL_CLASS=cpu
     // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for two kinds of GPU cl/join.h has a fence of the
@@ -104,19 +104,19 @@ static void capabilities(cl_device_id id, const char *ext, struct dev_info *i)
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);
 }
 
-static void describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)
+static void probe_describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)
 {
     char text[1024] = "", ext[8192];
     clGetPlatformInfo(platform, CL_PLATFORM_NAME, sizeof text - 1, text, NULL);
-    clean(text, i->platform, sizeof i->platform);
+    probe_clean(text, i->platform, sizeof i->platform);
     ask_text(id, CL_DEVICE_NAME, i->name, sizeof i->name);
     ask_text(id, CL_DEVICE_VENDOR, i->vendor, sizeof i->vendor);
     ask_text(id, CL_DRIVER_VERSION, i->driver, sizeof i->driver);
     ask_text(id, CL_DEVICE_VERSION, i->version, sizeof i->version);
     snprintf(i->spec, sizeof i->spec, "%d:%d", p, k);
     ask_text(id, CL_DEVICE_EXTENSIONS, ext, sizeof ext);
-    identity(id, ext, i);
-    capabilities(id, ext, i);
+    probe_identity(id, ext, i);
+    probe_capabilities(id, ext, i);
 }
 
 /* ---- all devices --------------------------------------------------------------------------------------- */
@@ -142,7 +142,7 @@ int probe_devices(arena *a, struct found **out)
                 continue;
             struct found *f = arena_push(a, *out, n, cap);
             *f = (struct found){ .platform = platforms[p], .id = ids[k] };
-            describe(platforms[p], ids[k], (int)p, (int)k, &f->info);
+            probe_describe(platforms[p], ids[k], (int)p, (int)k, &f->info);
         }
     }
     return (int)n;

@@ -59,7 +59,7 @@ int launches_time(launches *l, f64 *seconds)
 
 struct total { const char *kernel; int calls; f64 seconds, flops, bytes; };
 
-static int slower(const void *a, const void *b)
+static int profile_slower(const void *a, const void *b)
 {
     f64 x = ((const struct total *)a)->seconds, y = ((const struct total *)b)->seconds;
     return (x < y) - (x > y);
@@ -74,7 +74,7 @@ static struct total *total_of(struct total *totals, int *n, const char *kernel)
     return &totals[(*n)++];
 }
 
-static void print(const struct total *t, f64 sum)
+static void profile_print(const struct total *t, f64 sum)
 {
     f64 s = MAX(t->seconds, 1e-9);
     trace(TRACE_time, "%9.3f ms %5.1f %% %5d x %-32s %7.1f GFLOP/s %6.1f GB/s", 1e3 * t->seconds,
@@ -96,10 +96,10 @@ int launches_trace(launches *l, int from, int to)
         t->bytes += k->bytes;
         sum += seconds[i - from];
     }
-    qsort(totals, (size_t)n, sizeof *totals, slower);
+    qsort(totals, (size_t)n, sizeof *totals, profile_slower);
     trace(TRACE_time, "%s: %.2f ms in %d launches", launches_name(l), 1e3 * sum, to - from);
     for (int i = 0; i < n; i++)
-        print(&totals[i], sum);
+        profile_print(&totals[i], sum);
     arena_close(a);
     return rc;
 }

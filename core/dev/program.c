@@ -12,7 +12,7 @@
 static const char magic[16] = "jetcl binary 1\n";
 #define HEAD (sizeof magic + 32)
 
-static void sha256(const void *p, size_t n, u8 out[32])
+static void program_sha256(const void *p, size_t n, u8 out[32])
 {
     check(EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL), "sha256 of %zu bytes", n);
 }
@@ -34,7 +34,7 @@ static void make_key(const dev *d, const char *text, const char *options, u8 key
     arena *a = arena_open("key");
     char *all = arena_printf(a, "%s\n%s\n%s\n%s\n%s\n%s\n%s\n%s", JETCL_VERSION, i->platform, i->name,
                              i->vendor, i->driver, i->version, options, text);
-    sha256(all, strlen(all), key);
+    program_sha256(all, strlen(all), key);
     arena_close(a);
 }
 
@@ -49,7 +49,7 @@ static const char *build_log(arena *a, const dev *d, cl_program cl)
     return log;
 }
 
-static cl_program build(const dev *d, const char *label, const char *text, const char *options)
+static cl_program program_build(const dev *d, const char *label, const char *text, const char *options)
 {
     cl_int e;
     cl_program cl = clCreateProgramWithSource(d->context, 1, &text, NULL, &e);
@@ -73,7 +73,7 @@ static cl_program build(const dev *d, const char *label, const char *text, const
 }
 
 /* The binary at path as a built program, or NULL: none there, damaged, or refused by the driver. */
-static cl_program load(const dev *d, const char *path, const char *options)
+static cl_program program_load(const dev *d, const char *path, const char *options)
 {
     struct file_map m;
     cl_program cl = NULL;
@@ -82,7 +82,7 @@ static cl_program load(const dev *d, const char *path, const char *options)
     u8 sum[32];
     if (m.n <= HEAD || memcmp(m.p, magic, sizeof magic))
         goto done;
-    sha256(m.p + HEAD, m.n - HEAD, sum);
+    program_sha256(m.p + HEAD, m.n - HEAD, sum);
     if (memcmp(sum, m.p + sizeof magic, 32))
         goto done;
     const u8 *binary = m.p + HEAD;
@@ -100,7 +100,7 @@ done:
     return cl;
 }
 
-static int save(arena *a, cl_program cl, const char *path)
+static int program_save(arena *a, cl_program cl, const char *path)
 {
     size_t size = 0;
     if (clGetProgramInfo(cl, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) || !size)
@@ -109,16 +109,16 @@ static int save(arena *a, cl_program cl, const char *path)
     if (clGetProgramInfo(cl, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL))
         return 0;
     memcpy(file, magic, sizeof magic);
-    sha256(binary, size, file + sizeof magic);
+    program_sha256(binary, size, file + sizeof magic);
     if (file_mkdirs(arena_printf(a, "%s/kernels", dev_cache_dir())))
         return -1;
     return file_save(path, file, HEAD + size);
 }
 
-static void keep(dev *d, cl_program cl, const char *path)
+static void program_keep(dev *d, cl_program cl, const char *path)
 {
     arena *a = arena_open("binary");
-    if (d->keep && save(a, cl, path)) {
+    if (d->keep && program_save(a, cl, path)) {
         warn("cannot cache built kernels: %s", fail_message());
         fail_clear();
         d->keep = false;
@@ -140,14 +140,14 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
     hash_hex(name, key, sizeof key);
     const char *path = arena_printf(a, "%s/kernels/%s.bin", dev_cache_dir(), name);
     f64 start = clock_now();
-    cl_program cl = d->keep ? load(d, path, options) : NULL, kept = cl;
-    if (d->queue && !cl && !(cl = build(d, label, text, options))) {
+    cl_program cl = d->keep ? program_load(d, path, options) : NULL, kept = cl;
+    if (d->queue && !cl && !(cl = program_build(d, label, text, options))) {
         arena_close(a);
         return NULL;
     }
     trace(TRACE_kernel, "%s %s in %.0f ms", kept ? "loaded" : "built", label, 1e3 * (clock_now() - start));
     if (!kept && cl)
-        keep(d, cl, path);
+        program_keep(d, cl, path);
     struct program *p = arena_one(a, struct program);
     *p = (struct program){ .next = d->programs, .a = a, .label = arena_printf(a, "%s", label), .cl = cl };
     memcpy(p->key, key, sizeof key);
@@ -156,7 +156,7 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
 
 /* ---- entry points -------------------------------------------------------------------------------------- */
 
-static enum arg_kind kind_of(cl_kernel cl, int i)
+static enum arg_kind program_arg_kind(cl_kernel cl, int i)
 {
     cl_kernel_arg_address_qualifier where;
     char type[64] = "";
@@ -172,7 +172,7 @@ static enum arg_kind kind_of(cl_kernel cl, int i)
 }
 
 /* Does the kernel only read argument i? Unknown: no. */
-static bool reads(cl_kernel cl, int i)
+static bool program_only_reads(cl_kernel cl, int i)
 {
     cl_kernel_arg_type_qualifier type = 0;
     return !clGetKernelArgInfo(cl, (cl_uint)i, CL_KERNEL_ARG_TYPE_QUALIFIER, sizeof type, &type, NULL) &&
@@ -212,8 +212,8 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
     check(k->args <= MAX_ARGS, "%s: kernel %s takes %d arguments, a launch holds %d", p->label, name, k->args,
           MAX_ARGS);
     for (int i = 0; i < k->args; i++) {
-        k->kinds[i] = (u8)kind_of(cl, i);
-        k->reads[i] = reads(cl, i);
+        k->kinds[i] = (u8)program_arg_kind(cl, i);
+        k->reads[i] = program_only_reads(cl, i);
     }
     clReleaseKernel(cl);
     return p->kernels = k;

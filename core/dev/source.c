@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* path: "cl/...", as embedded. NULL when there is no such file. */
-static const char *load(arena *a, const char *path)
+static const char *source_load(arena *a, const char *path)
 {
     const char *folder = getenv("JETCL_CL");
     char *own = folder && *folder ? arena_printf(a, "%s/%s", folder, path + 3) : NULL;
@@ -30,7 +30,7 @@ void source_hash(char hex[20])
     u8 out[32];
     check(sum && EVP_DigestInit_ex(sum, EVP_sha256(), NULL), "sha256");
     for (const struct source_file *f = source_files; f->path; f++) {
-        const char *text = load(a, f->path);
+        const char *text = source_load(a, f->path);
         EVP_DigestUpdate(sum, text ? text : "", text ? strlen(text) : 0);
     }
     EVP_DigestFinal_ex(sum, out, NULL);
@@ -51,7 +51,7 @@ bool dev_has_override(const dev *d, const char *file)
 {
     arena *a = arena_open("source");
     const char *path = class_path(a, d, file);
-    bool found = path && load(a, path);
+    bool found = path && source_load(a, path);
     arena_close(a);
     return found;
 }
@@ -60,8 +60,8 @@ bool dev_has_types(const dev *d, const char *file)
 {
     arena *a = arena_open("source");
     const char *cpu = arena_printf(a, "cl/cpu/%s.cl", file), *path = d ? class_path(a, d, file) : cpu,
-               *text = path ? load(a, path) : NULL;
-    text = text ? text : load(a, arena_printf(a, "cl/%s.cl", file));
+               *text = path ? source_load(a, path) : NULL;
+    text = text ? text : source_load(a, arena_printf(a, "cl/%s.cl", file));
     bool found = text && strstr(text, "#include \"type.h\"");
     arena_close(a);
     return found;
@@ -69,7 +69,7 @@ bool dev_has_types(const dev *d, const char *file)
 
 /* Text with its includes put in, each file after its #line. NULL + fail when an included file does not
  * exist. */
-static const char *expand(arena *a, const char *path, const char *text, int depth)
+static const char *source_expand(arena *a, const char *path, const char *text, int depth)
 {
     static const char word[] = "#include \"";
     char *out = arena_printf(a, "#line 1 \"%s\"\n", path);
@@ -80,12 +80,12 @@ static const char *expand(arena *a, const char *path, const char *text, int dept
         if (text_starts(p, word)) {
             const char *name = p + sizeof word - 1;
             const char *inner = arena_printf(a, "cl/%.*s", (int)strcspn(name, "\"\n"), name);
-            const char *body = load(a, inner);
+            const char *body = source_load(a, inner);
             if (!body) {
                 fail(FAULT_DEVICE, "%s:%d: no kernel file %s", path, line, inner);
                 return NULL;
             }
-            if (!(body = expand(a, inner, body, depth + 1)))
+            if (!(body = source_expand(a, inner, body, depth + 1)))
                 return NULL;
             out = arena_printf(a, "%s%.*s%s\n#line %d \"%s\"\n", out, (int)(p - from), from, body, line + 1,
                                path);
@@ -100,20 +100,20 @@ static const char *expand(arena *a, const char *path, const char *text, int dept
 
 static const char *with_prelude(arena *a, const char *path, const char *text)
 {
-    const char *prelude = load(a, "cl/prelude.h");
+    const char *prelude = source_load(a, "cl/prelude.h");
     check(prelude, "no cl/prelude.h in this program");
-    prelude = expand(a, "cl/prelude.h", prelude, 0);
-    text = prelude ? expand(a, path, text, 0) : NULL;
+    prelude = source_expand(a, "cl/prelude.h", prelude, 0);
+    text = prelude ? source_expand(a, path, text, 0) : NULL;
     return text ? arena_printf(a, "%s\n%s", prelude, text) : NULL;
 }
 
 const char *source_text(arena *a, const dev *d, const char *file, const char **path)
 {
     *path = class_path(a, d, file);
-    const char *text = *path ? load(a, *path) : NULL;
+    const char *text = *path ? source_load(a, *path) : NULL;
     if (!text) {
         *path = arena_printf(a, "cl/%s.cl", file);
-        text = load(a, *path);
+        text = source_load(a, *path);
     }
     if (!text) {
         fail(FAULT_DEVICE, "no kernel file %s", *path);

@@ -16,7 +16,7 @@ static const struct row { const char *kernel, *class, *macro; i32 value; } rows[
 #undef TUNE
 };
 
-static const struct row *find(const char *kernel, const char *class, const char *macro)
+static const struct row *tunables_find(const char *kernel, const char *class, const char *macro)
 {
     for (const struct row *r = rows; r < rows + countof(rows); r++)
         if (!strcmp(r->kernel, kernel) && !strcmp(r->macro, macro) && (!class || !strcmp(r->class, class)))
@@ -27,8 +27,8 @@ static const struct row *find(const char *kernel, const char *class, const char 
 i32 dev_tune(const dev *d, const char *kernel, const char *macro)
 {
     static const char *const class[] = { "cpu", "gpu", NULL };       // the null device takes any row there is
-    const struct row *r = find(kernel, source_plain(d) ? "any" : class[d->class], macro);
-    r = r ? r : find(kernel, "any", macro);
+    const struct row *r = tunables_find(kernel, source_plain(d) ? "any" : class[d->class], macro);
+    r = r ? r : tunables_find(kernel, "any", macro);
     check(r, "cl/tune.def has no row (%s, any, %s)", kernel, macro);
     return r->value;
 }
@@ -84,7 +84,7 @@ void dev_tune_drop(dev *d, const char *kernel, const char *shape)
             t = &(*t)->next;
 }
 
-static void hash_of(const char *text, size_t n, char hex[20])
+static void tunables_hash(const char *text, size_t n, char hex[20])
 {
     u8 out[32];
     check(EVP_Digest(text, n, out, NULL, EVP_sha256(), NULL), "sha256 of %zu bytes", n);
@@ -99,7 +99,7 @@ static const char *device_text(arena *a, const dev *d)
                         i->name, i->version, i->driver, class[d->class], i->compute_units);
 }
 
-static const char *head(arena *a, const dev *d)
+static const char *tunables_head(arena *a, const dev *d)
 {
     char kernels[20];
     source_hash(kernels);
@@ -111,7 +111,7 @@ const char *dev_tune_path(const dev *d, char path[4200])
     char hex[20];
     arena *a = arena_open("tuning");
     const char *text = device_text(a, d);
-    hash_of(text, strlen(text), hex);
+    tunables_hash(text, strlen(text), hex);
     arena_close(a);
     snprintf(path, 4200, "%s/tuning/%s.txt", dev_cache_dir(), hex);
     return path;
@@ -128,10 +128,10 @@ static const char *read_rows(dev *d, arena *a, const char *path)
         sum = p + 1;
     if (!sum || strlen(text) != n)
         return "damaged";
-    hash_of(text, (size_t)(sum - text), hex);
+    tunables_hash(text, (size_t)(sum - text), hex);
     if (strncmp(sum + 5, hex, 16) || strcmp(sum + 5 + 16, "\n"))
         return "damaged";
-    const char *made_for = head(a, d);
+    const char *made_for = tunables_head(a, d);
     if (!text_starts(text, made_for))
         return "made for another device or by another version";
     *sum = 0;
@@ -141,7 +141,7 @@ static const char *read_rows(dev *d, arena *a, const char *path)
             return "damaged";
         *end = 0;
         if (sscanf(p, "%31s %63s %31s %d%n", kernel, shape, macro, &value, &used) != 4 || p[used] || value < 1
-            || !find(kernel, NULL, macro))
+            || !tunables_find(kernel, NULL, macro))
             return "damaged";
         dev_tune_set(d, kernel, shape, macro, value);
     }
@@ -170,10 +170,10 @@ int dev_tune_save(dev *d)
 {
     char path[4200], hex[20];
     arena *a = arena_open("tuning");
-    const char *text = head(a, d);
+    const char *text = tunables_head(a, d);
     for (const struct tuned *t = d->tuned; t; t = t->next)
         text = arena_printf(a, "%s%s %s %s %d\n", text, t->kernel, t->shape, t->macro, t->value);
-    hash_of(text, strlen(text), hex);
+    tunables_hash(text, strlen(text), hex);
     const char *all = arena_printf(a, "%ssum: %s\n", text, hex);
     int rc = file_mkdirs(arena_printf(a, "%s/tuning", dev_cache_dir()))
           || file_save(dev_tune_path(d, path), all, strlen(all)) ? -1 : 0;

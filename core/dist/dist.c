@@ -47,7 +47,7 @@ static bool is_gone(int r)
         && kill((pid_t)job.about[r].pid, 0) && errno == ESRCH;
 }
 
-static void nap(f64 seconds)
+static void dist_nap(f64 seconds)
 {
     struct timespec t = { (time_t)seconds, (long)(1e9 * (seconds - (f64)(time_t)seconds)) };
     nanosleep(&t, NULL);
@@ -74,7 +74,7 @@ static _Noreturn void end_job(int lost, const char *what, int code)
     int before = 0;
     for (int r = 0; r < job.rank; r++)
         before += r != lost && !is_gone(r);
-    nap(3.0 * before);                            // what MPI needs to end the others
+    dist_nap(3.0 * before);                       // what MPI needs to end the others
     say_error("jetcl: %s %s", lost < 0 ? dist_name(job.rank) : dist_name(lost), what);
     end_at_signals();
     dist_mpi->abort(code);
@@ -93,7 +93,7 @@ static void look_for_gone(void)
 /* Tags tell the end of a job from its work. */
 enum { WORK, END };
 
-static void start(const struct dist_pair *with, int tag)
+static void dist_post(const struct dist_pair *with, int tag)
 {
     for (int r = 0; r < job.size; r++)
         job.sent += r == job.rank ? 0 : with[r].sent;
@@ -103,7 +103,7 @@ static void start(const struct dist_pair *with, int tag)
 
 int dist_start(const struct dist_pair *with)
 {
-    start(with, WORK);
+    dist_post(with, WORK);
     return 0;
 }
 
@@ -124,7 +124,7 @@ static void wait_for_all(f64 patience)
             end_job(missing, why, FAULT_RUN);
         }
         if (now - start > 50e-6)
-            nap(now - start > 0.1 ? 1e-3 : 30e-6);
+            dist_nap(now - start > 0.1 ? 1e-3 : 30e-6);
     }
     job.waited += clock_now() - start;
 }
@@ -138,7 +138,7 @@ int dist_finish(void)
 /* ---- opening and closing ------------------------------------------------------------------------------- */
 
 /* How many processes a launcher says it started, or 0. */
-static int launched(void)
+static int dist_launched(void)
 {
     static const char *const says[] = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS",
                                         "SLURM_STEP_NUM_TASKS" };
@@ -152,12 +152,12 @@ static void send_all(const void *p, u64 bytes, void *into, int tag)
 {
     for (int r = 0; r < job.size; r++)
         job.pairs[r] = (struct dist_pair){ p, bytes, (char *)into + bytes * (u64)r, bytes };
-    start(job.pairs, tag);
+    dist_post(job.pairs, tag);
 }
 
 int dist_open(void)
 {
-    int n = launched();
+    int n = dist_launched();
     if (n < 2)
         return 0;
     if (!dist_mpi)
@@ -199,7 +199,7 @@ static bool everybody_ends(struct verdict *own)
         if (clock_now() - start > (own->fault ? 3 : job.timeout))
             return false;
         look_for_gone();
-        nap(1e-3);
+        dist_nap(1e-3);
     }
     return true;
 }
@@ -225,7 +225,7 @@ bool dist_close(int rc)
 
 /* ---- together ------------------------------------------------------------------------------------------- */
 
-static int agree(int rc, bool *flag, f64 patience)
+static int dist_vote(int rc, bool *flag, f64 patience)
 {
     struct verdict own = { .fault = rc ? (i32)(fail_fault() ? fail_fault() : FAULT_RUN) : 0, .flag = *flag };
     if (job.size == 1)
@@ -250,10 +250,10 @@ static int agree(int rc, bool *flag, f64 patience)
 int dist_agree(int rc)
 {
     bool none = false;
-    return agree(rc, &none, 1e9);
+    return dist_vote(rc, &none, 1e9);
 }
 
-int dist_agree_flag(int rc, bool *flag) { return agree(rc, flag, job.timeout); }
+int dist_agree_flag(int rc, bool *flag) { return dist_vote(rc, flag, job.timeout); }
 
 int dist_broadcast(void *p, u64 bytes)
 {

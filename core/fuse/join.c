@@ -1,7 +1,7 @@
 /* join.c: pointwise after pointwise becomes one map node of several steps. */
 #include "fuse/passes.h"
 
-static int operand(node *n, node *x)
+static int join_add_operand(node *n, node *x)
 {
     for (int k = 0; k < n->n_in; k++)
         if (n->in[k] == x)
@@ -14,7 +14,7 @@ static int operand(node *n, node *x)
 
 /* n's steps with operand k replaced by the steps that compute it. False (nothing changed): it
  * does not fit. */
-static bool join(node *n, int k, int *uses)
+static bool join_operand(node *n, int k, int *uses)
 {
     const node *p = n->in[k];
     const struct map_args *mine = n->args, *theirs = p->args;
@@ -25,10 +25,10 @@ static bool join(node *n, int k, int *uses)
         return false;
     out.n_in = 0;
     for (int i = 0; i < p->n_in; i++)
-        if ((map[0][i] = operand(&out, p->in[i])) < 0)
+        if ((map[0][i] = join_add_operand(&out, p->in[i])) < 0)
             return false;
     for (int i = 0; i < n->n_in; i++)
-        if ((map[1][i] = i == k ? -theirs->n : operand(&out, n->in[i])) < 0 && i != k)
+        if ((map[1][i] = i == k ? -theirs->n : join_add_operand(&out, n->in[i])) < 0 && i != k)
             return false;
     for (int i = 0; i < theirs->n + mine->n; i++) {
         bool own = i >= theirs->n;
@@ -50,7 +50,7 @@ static bool join(node *n, int k, int *uses)
 
 /* A joined row-wide value is computed once a row; a joined full one must have n's shape. Random numbers are
  * always drawn where they are used. */
-static bool joinable(const node *n, const node *p, const int *uses)
+static bool join_fits(const node *n, const node *p, const int *uses)
 {
     bool draws = p->op == &map_op && ((const struct map_args *)p->args)->n == 1 && map_draws(p);
     return p->op == &map_op && !p->keep && !p->fixed && !p->maker && (draws || uses_private(p, uses))
@@ -65,7 +65,7 @@ void join_chains(graph *g)
         if (n->op != &map_op)
             continue;
         for (int k = 0; k < n->n_in; k++)
-            if (joinable(n, n->in[k], uses) && join(n, k, uses))
+            if (join_fits(n, n->in[k], uses) && join_operand(n, k, uses))
                 k = -1;
     }
 }

@@ -13,7 +13,7 @@ static bool plain_product(const node *n)
 }
 
 /* Makes n the product p with one more operand (or none). */
-static struct matmul_args *absorb(node *n, node *p, node *extra, int *uses)
+static struct matmul_args *product_absorb(node *n, node *p, node *extra, int *uses)
 {
     graph *g = n->g;
     struct matmul_args *m = arena_one(g->a, struct matmul_args);
@@ -47,12 +47,12 @@ static void fuse_add(node *n, int *uses)
         if (p == other || !plain_product(p) || !uses_private(p, uses) || !shape_equal(p->shape, n->shape))
             continue;
         if (is_bias(p, other)) {
-            struct matmul_args *m = absorb(n, p, other, uses);
+            struct matmul_args *m = product_absorb(n, p, other, uses);
             m->bias = n->n_in - 1;
             return;
         }
         if (shape_equal(other->shape, n->shape)) {
-            struct matmul_args *m = absorb(n, p, other, uses);
+            struct matmul_args *m = product_absorb(n, p, other, uses);
             m->residual = n->n_in - 1;
             return;
         }
@@ -60,7 +60,7 @@ static void fuse_add(node *n, int *uses)
 }
 
 /* The first node from `from` on that reads p; NULL: none. */
-static node *reader(const node *p, int from)
+static node *product_reader(const node *p, int from)
 {
     for (size_t i = (size_t)from; i < p->g->n; i++)
         for (int k = 0; k < p->g->nodes[i]->n_in; k++)
@@ -74,11 +74,11 @@ static node *reader(const node *p, int from)
 static void fuse_act(node *n, enum act act, int *uses)
 {
     node *p = n->in[0];
-    if (!plain_product(p) || p->keep || p->fixed || p->maker || reader(p, p->id + 1) != n)
+    if (!plain_product(p) || p->keep || p->fixed || p->maker || product_reader(p, p->id + 1) != n)
         return;
-    node *other = reader(p, n->id + 1);
+    node *other = product_reader(p, n->id + 1);
     bool slope = other && uses[p->id] == 2 && map_act(other, 1) == act && other->in[0] == p;
-    struct matmul_args *m = absorb(n, p, NULL, uses);
+    struct matmul_args *m = product_absorb(n, p, NULL, uses);
     m->act = act;
     if (other)
         p->maker = n;
@@ -99,7 +99,7 @@ static void fuse_mul(node *n, int *uses)
     node *p = n->in[0], *slope = n->in[1];
     if (plain_product(p) && uses_private(p, uses) && slope->maker && shape_equal(slope->shape, n->shape)
         && shape_equal(p->shape, n->shape)) {
-        struct matmul_args *m = absorb(n, p, slope, uses);
+        struct matmul_args *m = product_absorb(n, p, slope, uses);
         m->factor = n->n_in - 1;
     }
 }

@@ -2,16 +2,16 @@
  * computing a node where its values must lie. */
 #include "fuse/passes.h"
 
-static bool placeable(const node *n)
+static bool simplify_placeable(const node *n)
 {
     return !n->fixed && !n->keep && !(n->op->flags & (OP_LEAF | OP_ALIAS | OP_GATHER));
 }
 
 node *simplify_place(node *n, range home)
 {
-    if (placeable(source_of(n)))
+    if (simplify_placeable(source_of(n)))
         n = source_of(n);                         // the same values under another shape
-    else if (!placeable(n))
+    else if (!simplify_placeable(n))
         n = op_copy(n);
     n->fixed = true;
     n->home = home;

@@ -51,7 +51,7 @@ const char *graph_push(graph *g, const char *fmt, ...)
 
 void graph_pop(graph *g, const char *old) { g->scope = old; }
 
-static node *append(graph *g, const op *op, const void *args, node *const *in, int n_in)
+static node *node_append(graph *g, const op *op, const void *args, node *const *in, int n_in)
 {
     node *n = arena_one(g->a, node);
     n->op = op;
@@ -80,7 +80,7 @@ node *node_make(graph *g, const op *op, const void *args, node *const *in, int n
     check(n_in <= MAX_IN, "%s: %d operands", op->name, n_in);
     for (int i = 0; i < n_in; i++)
         check(in[i] && in[i]->g == g, "%s: operand %d is missing or of another graph", op->name, i);
-    node *n = append(g, op, args, in, n_in);
+    node *n = node_append(g, op, args, in, n_in);
     n->type = op->flags & OP_ALIAS ? in[0]->type : F32;
     const char *wrong = g->complaint ? "" : op->shape(n, &n->shape);
     if (wrong) {
@@ -100,7 +100,7 @@ static const op param_op = { "param", .flags = OP_LEAF, .shape = leaf_shape };
 
 node *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, range home)
 {
-    node *n = append(g, &param_op, NULL, NULL, 0);
+    node *n = node_append(g, &param_op, NULL, NULL, 0);
     n->name = arena_printf(g->a, "%s", name);
     n->shape = s;
     n->type = type;

@@ -1,7 +1,7 @@
 /* dump.c: a graph for people: one node per line, Graphviz, the memory plan, the launches. */
 #include "graph/graph.h"
 
-static const char *scope(const node *n) { return n->name && *n->name ? n->name : "-"; }
+static const char *dump_scope(const node *n) { return n->name && *n->name ? n->name : "-"; }
 
 const char *node_title(const node *n) { return n->op->title ? n->op->title(n) : n->op->name; }
 
@@ -9,7 +9,7 @@ void graph_dump(const graph *g, FILE *f)
 {
     for (size_t i = 0; i < g->n; i++) {
         const node *n = g->nodes[i];
-        fprintf(f, "%4d  %-36s %-22s %-22s", n->id, scope(n), node_title(n), shape_text(g->a, n->shape));
+        fprintf(f, "%4d  %-36s %-22s %-22s", n->id, dump_scope(n), node_title(n), shape_text(g->a, n->shape));
         for (int k = 0; k < n->n_in; k++)
             fprintf(f, " %d", n->in[k]->id);
         fprintf(f, "%s%s", dtype_half(n->type) ? "  " : "", dtype_half(n->type) ? dtype_name(n->type) : "");
@@ -25,7 +25,7 @@ void graph_dump_dot(const graph *g, FILE *f)
     fprintf(f, "digraph jetcl {\n  rankdir=TB; node [shape=box, fontname=monospace];\n");
     for (size_t i = 0; i < g->n; i++) {
         const node *n = g->nodes[i];
-        fprintf(f, "  n%d [label=\"%s\\n%s %s\"%s];\n", n->id, scope(n), node_title(n),
+        fprintf(f, "  n%d [label=\"%s\\n%s %s\"%s];\n", n->id, dump_scope(n), node_title(n),
                 shape_text(g->a, n->shape), n->op->flags & OP_LEAF ? ", style=filled" : "");
         for (int k = 0; k < n->n_in; k++)
             fprintf(f, "  n%d -> n%d;\n", n->in[k]->id, n->id);
@@ -41,7 +41,7 @@ void graph_dump_plan(const graph *g, FILE *f)
     for (int i = 0; i < p->n; i++) {
         const struct block *k = &p->blocks[i];
         fprintf(f, "%4d %12llu %12llu   %5d..%-5d  %s%s (%s)\n", k->slab, (unsigned long long)k->at,
-                (unsigned long long)k->bytes, k->from, k->to, scope(k->owner), k->work ? ", work" : "",
+                (unsigned long long)k->bytes, k->from, k->to, dump_scope(k->owner), k->work ? ", work" : "",
                 node_title(k->owner));
     }
     fprintf(f, "%s in %d slabs; %s without reuse\n", text_bytes(a, (f64)p->planned), p->n_slabs,

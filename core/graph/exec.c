@@ -2,7 +2,7 @@
 #include "graph/graph.h"
 #include <math.h>
 
-static int allocate(graph *g)
+static int exec_allocate(graph *g)
 {
     struct plan *p = g->plan;
     g->slabs = arena_array(g->a, mem *, p->n_slabs + 1);
@@ -42,7 +42,7 @@ int graph_compile(graph *g)
     if (trace_on(TRACE_graph))
         graph_dump(g, trace_file());
     plan_build(g);
-    if (allocate(g))
+    if (exec_allocate(g))
         return -1;
     set_homes(g);
     g->list = launches_new(g->d, "graph");
@@ -86,7 +86,7 @@ static f32 f32_of_f16(u16 h)
 }
 
 /* In place, from the last on: half i lies in front of float i. */
-static void widen(f32 *v, i64 n, enum dtype from)
+static void exec_widen(f32 *v, i64 n, enum dtype from)
 {
     for (i64 i = n; i-- > 0;) {
         u16 h;
@@ -100,11 +100,11 @@ int node_read(const node *n, void *host)
     if (mem_read(n->g->d, n->home, host))
         return -1;
     if (dtype_half(n->type))
-        widen(host, node_count(n), n->type);
+        exec_widen(host, node_count(n), n->type);
     return 0;
 }
 
-static bool bad(graph *g, const node *n, i64 *where)
+static bool exec_find_bad(graph *g, const node *n, i64 *where)
 {
     arena_mark m = arena_save(g->a);
     f32 *v = arena_array(g->a, f32, node_count(n));
@@ -121,7 +121,7 @@ static bool bad(graph *g, const node *n, i64 *where)
 static int check_node(graph *g, const node *n)
 {
     i64 where;
-    if (n->type == I32 || node_bytes(n) > n->home.bytes || !bad(g, n, &where))
+    if (n->type == I32 || node_bytes(n) > n->home.bytes || !exec_find_bad(g, n, &where))
         return 0;
     return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
                 shape_text(g->a, n->shape), (long long)where);

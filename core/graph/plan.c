@@ -11,9 +11,9 @@
 #include "graph/graph.h"
 #include <stdlib.h>
 
-static u64 alignment(const graph *g) { return g->d ? MAX(dev_info(g->d)->align, 64) : 128; }
+static u64 plan_alignment(const graph *g) { return g->d ? MAX(dev_info(g->d)->align, 64) : 128; }
 
-static u64 view_offset(const node *n)
+static u64 plan_view_offset(const node *n)
 {
     return n->op->offset ? dtype_bytes(n->type) * (u64)n->op->offset(n) : 0;
 }
@@ -26,7 +26,7 @@ static int written_at(const node *n) { return n->maker ? n->maker->id : n->id; }
 static node *root_of(const node *n) { return n->plan.root; }
 
 /* Moves everything rooted at `from` to lie `offset` bytes into `to`. */
-static void reroot(graph *g, node *from, node *to, u64 offset)
+static void plan_reroot(graph *g, node *from, node *to, u64 offset)
 {
     for (size_t i = 0; i < g->n; i++)
         if (g->nodes[i]->plan.root == from) {
@@ -43,8 +43,8 @@ static void share_views(graph *g)
         n->plan.offset = 0;
         if (!(n->op->flags & OP_ALIAS) || n->fixed || n->maker)
             continue;
-        u64 at = n->in[0]->plan.offset + view_offset(n);
-        if (view_offset(n) % alignment(g) == 0 && !(n->in[0]->fixed && at % alignment(g))) {
+        u64 at = n->in[0]->plan.offset + plan_view_offset(n);
+        if (plan_view_offset(n) % plan_alignment(g) == 0 && !(n->in[0]->fixed && at % plan_alignment(g))) {
             n->plan.root = n->in[0]->plan.root;
             n->plan.offset = at;
         }
@@ -62,8 +62,8 @@ static void share_gathers(graph *g)
         for (int k = 0; k < n->n_in; at += node_bytes(n->in[k++])) {
             node *x = n->in[k];
             bool own = root_of(x) == x && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
-            if (own && at % alignment(g) == 0)
-                reroot(g, x, n, at);
+            if (own && at % plan_alignment(g) == 0)
+                plan_reroot(g, x, n, at);
         }
     }
 }
@@ -98,7 +98,7 @@ static void share_inplace(graph *g, int *from, int *to)
                 || node_bytes(x) != node_bytes(n) || !shape_equal(x->shape, n->shape))
                 continue;
             int last = to[n->id];
-            reroot(g, n, r, 0);
+            plan_reroot(g, n, r, 0);
             to[r->id] = MAX(to[r->id], last);
             from[n->id] = (int)g->n;
             to[n->id] = -1;
@@ -109,7 +109,7 @@ static void share_inplace(graph *g, int *from, int *to)
 static void add_block(graph *g, node *owner, bool work, u64 bytes, int from, int to)
 {
     struct plan *p = g->plan;
-    u64 size = ROUND_UP(MAX(bytes, 1), alignment(g));
+    u64 size = ROUND_UP(MAX(bytes, 1), plan_alignment(g));
     p->unplanned += size;
     if (!work)
         owner->plan.block = p->n;

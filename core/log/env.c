@@ -11,7 +11,7 @@ extern const char jetcl_git[], jetcl_libraries[];
 extern char     **environ;
 
 /* Variables that change what an OpenCL loader, driver or this program does. */
-static json_t *environment(void)
+static json_t *env_environment(void)
 {
     static const char *const prefixes[] = { "JETCL_", "OCL_ICD_", "OPENCL_", "POCL_", "CLBLAST_",
                                             "CUDA_VISIBLE_DEVICES=", "ROCR_VISIBLE_DEVICES=",
@@ -29,7 +29,7 @@ static json_t *environment(void)
     return j;
 }
 
-static json_t *machine(void)
+static json_t *env_machine(void)
 {
     struct utsname u;
     char model[128] = "", line[256];
@@ -144,8 +144,8 @@ struct inputs *env_write(arena *a, const char *dir, const struct spec *s, const 
     in->env_path = arena_printf(a, "%s/env.json", dir);
     in->env = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:{}}",
                         "version", JETCL_VERSION, "git", jetcl_git, "libraries", jetcl_libraries,
-                        "experiment", hash, "command", line, "machine", machine(),
-                        "device", device_identity(device), "environment", environment(), "inputs");
+                        "experiment", hash, "command", line, "machine", env_machine(),
+                        "device", device_identity(device), "environment", env_environment(), "inputs");
     add_input(in, a, "model.init", s->model.init);
     add_input(in, a, "recycle.from.experts", s->recycle.from.experts);
     add_input(in, a, "recycle.from.dense", s->recycle.from.dense);

@@ -31,7 +31,7 @@ static void set_real(json_t *j, const char *name, f64 v)
         json_object_set_new(j, "nan", json_true());
 }
 
-static json_t *stamped(const char *split, int epoch, i64 step)
+static json_t *metrics_stamped(const char *split, int epoch, i64 step)
 {
     struct timespec now;
     struct tm tm;
@@ -211,7 +211,7 @@ static f64 run_seconds(const report *r) { return r->past.seconds + clock_now() -
 int report_step(report *r, const struct report_step *s)
 {
     struct pace p = speed_pace(&r->speed);
-    json_t *j = stamped("train", s->epoch, s->step);
+    json_t *j = metrics_stamped("train", s->epoch, s->step);
     r->speed.step = *s;
     set_real(j, "loss", s->loss);
     set_real(j, "lr", s->lr);
@@ -248,7 +248,7 @@ static const struct run_eval *best_eval(const report *r)
 
 int report_eval(report *r, const struct run_eval *e)
 {
-    json_t *j = stamped("eval", e->epoch, e->step);
+    json_t *j = metrics_stamped("eval", e->epoch, e->step);
     *arena_push(r->arena, r->past.evals, r->past.n, r->past.cap) = *e;
     speed_eval(&r->speed, e->seconds);
     set_real(j, "loss", e->loss);

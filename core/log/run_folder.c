@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool is_folder(const char *path)
+static bool run_folder_exists(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
@@ -29,7 +29,8 @@ static bool is_empty(const char *path)
 /* Has a run begun here? One that was killed at once may have left no more than its first folder. */
 static bool is_run(arena *a, const char *dir)
 {
-    return file_exists(arena_printf(a, "%s/config.yaml", dir)) || is_folder(arena_printf(a, "%s/ckpt", dir));
+    return file_exists(arena_printf(a, "%s/config.yaml", dir))
+           || run_folder_exists(arena_printf(a, "%s/ckpt", dir));
 }
 
 const char *folder_name(arena *a, const char *name)
@@ -138,7 +139,7 @@ static int folder_given(arena *a, const struct spec *s, const struct run_options
     f->dir = arena_printf(a, "%s", o->out);
     if (stat(f->dir, &st) == 0 && !S_ISDIR(st.st_mode))
         return fail(FAULT_RUN, "%s: cannot make the folder: %s", f->dir, strerror(ENOTDIR));
-    if (!is_folder(f->dir) || is_empty(f->dir))
+    if (!run_folder_exists(f->dir) || is_empty(f->dir))
         return 0;
     if (!o->resume && !o->force)
         return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it",
@@ -164,7 +165,7 @@ static int folder_find(arena *a, const struct spec *s, const struct run_options 
     if (!o->resume)
         return 0;
     f->resumed = true;
-    if (o->resume[0] && !is_folder(o->resume))
+    if (o->resume[0] && !run_folder_exists(o->resume))
         return folder_of_checkpoint(a, o->resume, f);
     if (o->resume[0]) {
         f->dir = arena_printf(a, "%s", o->resume);
@@ -181,7 +182,7 @@ static int folder_find(arena *a, const struct spec *s, const struct run_options 
 /* ---- whose ----------------------------------------------------------------------------------------------- */
 
 /* How many folders of this path are missing. */
-static int missing(const char *path)
+static int run_folder_missing(const char *path)
 {
     char p[4096];
     int n = 0;
@@ -218,7 +219,7 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
     if (folder_find(a, s, o, f))
         return -1;
     if (f->dir) {
-        f->made = missing(f->dir);
+        f->made = run_folder_missing(f->dir);
         if (file_mkdirs(f->dir))
             return -1;
     } else if (!(f->dir = new_folder(a, s)))
@@ -228,7 +229,7 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
     int rc = lock_take(f->dir, &f->lock);
     if (!rc) {
         f->state = NULL;                                   // its last owner may just have saved
-        rc = !f->resumed || (o->resume[0] && !is_folder(o->resume)) ? folder_find(a, s, o, f)
+        rc = !f->resumed || (o->resume[0] && !run_folder_exists(o->resume)) ? folder_find(a, s, o, f)
                                                                     : newest_state(a, f);
     }
     if (rc) {

@@ -14,7 +14,7 @@ static void tap_map(struct nn *m, node *x, const char *name) { nn_tap(m, op_tran
 
 /* Rows and columns that a stride of `by` leaves over at the end are not seen, as in any convolution
  * without padding. */
-static node *crop(node *x, int axis, i64 by)
+static node *convnext_crop(node *x, int axis, i64 by)
 {
     i64 n = node_dim(x, axis), whole = n / by * by;
     return whole == n ? x : op_slice(x, axis, 0, whole);
@@ -22,9 +22,9 @@ static node *crop(node *x, int axis, i64 by)
 
 /* (b h w c) -> (b h/2 w/2 out): a convolution whose stride is its kernel, as a product. The weight is
  * transposed, not the map. */
-static node *halve(struct nn *m, node *x, i64 out)
+static node *convnext_halve(struct nn *m, node *x, i64 out)
 {
-    x = crop(crop(x, 1, 2), 2, 2);
+    x = convnext_crop(convnext_crop(x, 1, 2), 2, 2);
     i64 b = node_dim(x, 0), h = node_dim(x, 1) / 2, w = node_dim(x, 2) / 2, c = node_dim(x, 3);
     node *weight = nn_param(m, "weight", SHAPE(out, c, 2, 2), weights);
     node *bias = nn_param(m, "bias", SHAPE(out), zero);
@@ -33,7 +33,7 @@ static node *halve(struct nn *m, node *x, i64 out)
     return op_add(op_matmul(op_reshape(rows, SHAPE(b, h, w, 4 * c)), kernel, TRANS_B), bias);
 }
 
-static node *depthwise(struct nn *m, node *x)
+static node *convnext_depthwise(struct nn *m, node *x)
 {
     const char *old = graph_push(m->g, "conv_dw");
     i64 c = node_dim(x, 3);
@@ -48,7 +48,8 @@ static node *convnext_block(struct nn *m, const struct spec *s, node *x, int i)
     const char *old = graph_push(m->g, "%s", model_block(m->g->a, s, i));
     i64 b = node_dim(x, 0), h = node_dim(x, 1), w = node_dim(x, 2), c = node_dim(x, 3);
     struct moe l;
-    node *y = nn_tap(m, nn_layernorm(m, depthwise(m, x), "norm", (f32)s->model.norm_eps), "norm2");        /* b h w c          */
+    node *y = convnext_depthwise(m, x);                                                     /* b h w c          */
+    y = nn_tap(m, nn_layernorm(m, y, "norm", (f32)s->model.norm_eps), "norm2");
     const char *inner = graph_push(m->g, "mlp");
     if (moe_of_block(m->g->a, s, i, &l))
         y = op_reshape(moe_layer(m, s, &l, op_reshape(y, SHAPE(b, h * w, c))), SHAPE(b, h, w, c));
@@ -64,10 +65,10 @@ static node *convnext_block(struct nn *m, const struct spec *s, node *x, int i)
     return x;
 }
 
-static node *stem(struct nn *m, const struct spec *s, node *images)
+static node *convnext_stem(struct nn *m, const struct spec *s, node *images)
 {
     const char *old = graph_push(m->g, "stem");
-    images = crop(crop(images, 2, 4), 3, 4);
+    images = convnext_crop(convnext_crop(images, 2, 4), 3, 4);
     i64 b = node_dim(images, 0), h = node_dim(images, 2) / 4, w = node_dim(images, 3) / 4;
     i64 c = s->model.dims.v[0];
     node *x = op_reshape(nn_patches(m, images, "0", 4, c, true, &weights), SHAPE(b, h, w, c));
@@ -77,13 +78,13 @@ static node *stem(struct nn *m, const struct spec *s, node *images)
     return x;
 }
 
-static node *stage(struct nn *m, const struct spec *s, node *x, int i, int first)
+static node *convnext_stage(struct nn *m, const struct spec *s, node *x, int i, int first)
 {
     const char *old = graph_push(m->g, "stages.%d.downsample", i), *inner;
     if (i) {
         x = nn_layernorm(m, x, "0", (f32)s->model.norm_eps);
         inner = graph_push(m->g, "1");
-        x = halve(m, x, s->model.dims.v[i]);
+        x = convnext_halve(m, x, s->model.dims.v[i]);
         graph_pop(m->g, inner);
     }
     graph_pop(m->g, old);
@@ -106,9 +107,9 @@ static node *convnext_head(struct nn *m, const struct spec *s, node *x)
 
 static node *convnext_build(struct nn *m, const struct spec *s, node *images)
 {
-    node *x = stem(m, s, images);
+    node *x = convnext_stem(m, s, images);
     for (int i = 0, first = 0; i < s->model.depths.n; first += s->model.depths.v[i++])
-        x = stage(m, s, x, i, first);
+        x = convnext_stage(m, s, x, i, first);
     return convnext_head(m, s, x);
 }
 

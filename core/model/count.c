@@ -30,10 +30,10 @@ static struct model_layer *layer_of(struct counter *c, const char *name)
     return l;
 }
 
-static bool backward(const node *n) { return strchr(n->name, '\'') != NULL; }
+static bool count_backward(const node *n) { return strchr(n->name, '\'') != NULL; }
 
 /* Is it one of attention's two products (or both in one op)? */
-static bool attends(const node *n)
+static bool count_attends(const node *n)
 {
     return text_starts(n->op->name, "attention") || text_ends(n->name, "attn");
 }
@@ -41,7 +41,7 @@ static bool attends(const node *n)
 /* ---- graphs -------------------------------------------------------------------------------------------- */
 
 /* Forward and, training, backward of a batch, simplified and planned. NULL + fail. */
-static graph *plan(const struct spec *s, params *p, int batch, bool train)
+static graph *count_plan(const struct spec *s, params *p, int batch, bool train)
 {
     graph *g = graph_new(NULL);
     g->half = model_precision(s);
@@ -69,7 +69,7 @@ static graph *plan(const struct spec *s, params *p, int batch, bool train)
     return g;
 }
 
-static u64 planned(const struct spec *s, const graph *g, int batch)
+static u64 count_planned(const struct spec *s, const graph *g, int batch)
 {
     return g->plan->planned + 4 * (u64)shape_count(model_images(s, batch));
 }
@@ -92,25 +92,25 @@ static void count_forward(struct counter *c, const struct spec *s, const graph *
         struct model_layer *l = layer_of(c, n->name);
         f64 macs = n->op->macs ? n->op->macs(n) / c->out->eval_batch : 0;
         l->macs += macs;
-        l->attention += attends(n) ? macs : 0;
+        l->attention += count_attends(n) ? macs : 0;
         l->eval_bytes = MAX(l->eval_bytes, alive);
         c->out->macs += macs;
-        c->out->paper_macs += attends(n) ? 0 : macs;
+        c->out->paper_macs += count_attends(n) ? 0 : macs;
     }
-    c->out->eval_bytes = planned(s, g, c->out->eval_batch);
+    c->out->eval_bytes = count_planned(s, g, c->out->eval_batch);
 }
 
 static void count_training(struct counter *c, const struct spec *s, const graph *g)
 {
     int first = 0;
-    while (first < (int)g->n && !backward(g->nodes[first]))
+    while (first < (int)g->n && !count_backward(g->nodes[first]))
         first++;
     for (int i = 0; i < g->plan->n; i++) {
         const struct block *b = &g->plan->blocks[i];
         if (b->from < first && b->to >= first && layer_length(b->owner->name))
             layer_of(c, b->owner->name)->kept_bytes += b->bytes;
     }
-    c->out->train_bytes = planned(s, g, c->out->train_batch);
+    c->out->train_bytes = count_planned(s, g, c->out->train_batch);
 }
 
 static void name_experts(struct counter *c, const struct spec *s)
@@ -130,8 +130,8 @@ int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch,
     *out = (struct model_count){ .train_batch = train_batch, .eval_batch = eval_batch };
     struct counter c = { a, out };
     params *p = model_params(s);
-    graph *eval = p ? plan(s, p, eval_batch, false) : NULL;
-    graph *train = eval ? plan(s, p, train_batch, true) : NULL;
+    graph *eval = p ? count_plan(s, p, eval_batch, false) : NULL;
+    graph *train = eval ? count_plan(s, p, train_batch, true) : NULL;
     if (train) {
         for (size_t i = 0; i < p->n; i++)
             layer_of(&c, p->list[i].name)->params += shape_count(p->list[i].shape);

@@ -94,7 +94,7 @@ int model_head(const ckpt *c)
 }
 
 /* Names that tell the classes apart. */
-static int check_names(const ckpt *c, const char *const *names, int n)
+static int read_check_names(const ckpt *c, const char *const *names, int n)
 {
     for (int i = 0; i < n; i++)
         for (int j = 0; j < i; j++)
@@ -137,5 +137,5 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     if (!n || (head && head != n))
         return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
     *names = is_imagenet(a, out, n) ? imagenet_names(a, false) : out;
-    return check_names(c, *names, n) ? -1 : n;
+    return read_check_names(c, *names, n) ? -1 : n;
 }

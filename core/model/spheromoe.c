@@ -119,8 +119,8 @@ static node *scale_offset(struct nn *m, const struct moe *l, node *x, const char
     return x;
 }
 
-static node *experts(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name,
-                     i64 hidden)
+static node *moe_experts(struct nn *m, const struct spec *s, const struct moe *l, node *x, const char *name,
+                         i64 hidden)
 {
     f32 rate = (f32)s->model.moe.dropout;
     f32 rate_act = s->model.moe.dropout_act < 0 ? rate : (f32)s->model.moe.dropout_act;
@@ -145,12 +145,12 @@ static node *all_experts(struct nn *m, const struct spec *s, const struct moe *l
     i64 hidden = (i64)((f64)node_dim(x, -1) * s->model.mlp_ratio);
     i64 narrow = (i64)((f64)hidden * s->model.moe.universal_ratio);
     if (s->model.moe.kind != MOE_sphero)
-        return experts(m, s, l, x, "experts", hidden);
+        return moe_experts(m, s, l, x, "experts", hidden);
     node *core = NULL, *univ = NULL;
     if (l->core)                                                                        /* few and wide     */
-        core = experts(m, s, l, op_slice(x, 0, 0, l->core), "core_experts", hidden);
+        core = moe_experts(m, s, l, op_slice(x, 0, 0, l->core), "core_experts", hidden);
     if (l->universal)                                                                   /* many and narrow  */
-        univ = experts(m, s, l, op_slice(x, 0, l->core, l->universal), "univ_experts", narrow);
+        univ = moe_experts(m, s, l, op_slice(x, 0, l->core, l->universal), "univ_experts", narrow);
     return !univ ? core : !core ? univ : op_concat(core, univ, 0);
 }
 
@@ -200,7 +200,7 @@ static bool on_sphere(const struct spec *s)
 }
 
 /* What tokens are compared by: ((h b) n k). */
-static node *keys(struct nn *m, const struct spec *s, node *x)
+static node *moe_keys(struct nn *m, const struct spec *s, node *x)
 {
     if (s->model.moe.key_proj)
         x = scale_offset(m, &(struct moe){ 0 }, x, "phi_key_proj");
@@ -209,7 +209,7 @@ static node *keys(struct nn *m, const struct spec *s, node *x)
 }
 
 /* x (b n d) -> (b to d): tokens between tokens, as torch's linear interpolation without aligned corners. */
-static node *interpolated(struct nn *m, node *x, i64 to)
+static node *moe_interpolated(struct nn *m, node *x, i64 to)
 {
     i64 n = node_dim(x, 1);
     arena *a = arena_open("weights");
@@ -227,7 +227,7 @@ static node *interpolated(struct nn *m, node *x, i64 to)
 
 /* What slots are compared by: (h (e s) k), ((e s) d) for one head, (b (e s) d) where they come from
  * the tokens. */
-static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z)
+static node *moe_queries(struct nn *m, const struct spec *s, node *x, struct sizes z)
 {
     struct shape rows = z.h == 1 ? SHAPE(z.e * z.s, z.d) : SHAPE(z.e * z.s, z.h, z.k);
     struct init normal = { INIT_NORMAL, (f32)(1 / sqrt((f64)z.d)) }, orthogonal = { INIT_ORTHOGONAL, 1 };
@@ -237,7 +237,7 @@ static node *queries(struct nn *m, const struct spec *s, node *x, struct sizes z
     }
     node *phi;
     if (s->model.moe.input_as_phi) {
-        phi = interpolated(m, x, z.e * z.s);
+        phi = moe_interpolated(m, x, z.e * z.s);
     } else {
         struct init start = s->model.moe.kind == MOE_sphero ? orthogonal : normal;
         phi = op_reshape(nn_param(m, "phi", SHAPE(z.e, z.s, z.d), start), rows);
@@ -272,9 +272,9 @@ static struct routing moe_routing(struct nn *m, const struct spec *s, node *logi
 }
 
 /* How alike tokens and slots are: ((h b) n (e s)), the cosine where both lie on the sphere. */
-static node *similarity(struct nn *m, const struct spec *s, node *x, struct sizes z)
+static node *moe_similarity(struct nn *m, const struct spec *s, node *x, struct sizes z)
 {
-    node *key = keys(m, s, x), *query = queries(m, s, x, z);
+    node *key = moe_keys(m, s, x), *query = moe_queries(m, s, x, z);
     if (s->model.moe.kind != MOE_sphero)
         query = op_mul(query, moe_scalar(m, s, "scale"));
     if (s->model.moe.input_as_phi)
@@ -313,7 +313,7 @@ node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x
     struct sizes z = moe_sizes_of(s, l, x);
     f64 std = s->model.moe.noise == NOISE_ONE_OVER_E ? 1 / (f64)z.e : s->model.moe.noise;
     node *token = split_heads(x, z);                                                    /* (h b) n k        */
-    node *logits = similarity(m, s, token, z);                                          /* (h b) n (e s)    */
+    node *logits = moe_similarity(m, s, token, z);                                      /* (h b) n (e s)    */
     node *noise = nn_noise(m, "noise", logits->shape, node_dim(logits, 1), (f32)std,
                            s->model.moe.noise_when == NOISE_always);
     struct routing w = moe_routing(m, s, logits, noise);

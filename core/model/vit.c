@@ -8,7 +8,7 @@ static node *vit_norm(struct nn *m, const struct spec *s, node *x, const char *n
 }
 
 /* A branch on its way back to the residual stream: layer scale, then stochastic depth. */
-static node *branch(struct nn *m, const struct spec *s, node *y, int block, int which)
+static node *vit_branch(struct nn *m, const struct spec *s, node *y, int block, int which)
 {
     const char *old = graph_push(m->g, "ls%d", which);
     if (s->model.layer_scale > 0)
@@ -25,7 +25,7 @@ static node *vit_block(struct nn *m, const struct spec *s, node *x, int i)
     const char *inner = graph_push(m->g, "attn");
     y = nn_attention(m, y, s->model.heads, s->model.qkv_bias);
     graph_pop(m->g, inner);
-    x = op_add(x, branch(m, s, y, i, 1));                                               /* b n d            */
+    x = op_add(x, vit_branch(m, s, y, i, 1));                                           /* b n d            */
 
     struct moe l;
     y = nn_tap(m, vit_norm(m, s, x, "norm2"), "norm2");
@@ -34,7 +34,7 @@ static node *vit_block(struct nn *m, const struct spec *s, node *x, int i)
     y = moe_of_block(m->g->a, s, i, &l) ? moe_layer(m, s, &l, y) : nn_mlp(m, y, hidden, model_act(s), false);
     graph_pop(m->g, inner);
     y = nn_tap(m, y, "mlp");
-    x = op_add(x, branch(m, s, y, i, 2));
+    x = op_add(x, vit_branch(m, s, y, i, 2));
     graph_pop(m->g, old);
     return nn_tap(m, x, arena_printf(m->g->a, "block.%d", i));
 }
@@ -49,7 +49,7 @@ static node *vit_prepend(struct nn *m, node *x, const char *name, i64 n)
 
 /* Class token, distillation token, registers, patches: those there are. Registers have no position, so they
  * are put after those tokens that have one. */
-static node *embed(struct nn *m, const struct spec *s, node *images)
+static node *vit_embed(struct nn *m, const struct spec *s, node *images)
 {
     i64 d = s->model.dim;
     int placed;
@@ -96,7 +96,7 @@ static node *vit_head(struct nn *m, const struct spec *s, node *x)
 
 static node *vit_build(struct nn *m, const struct spec *s, node *images)
 {
-    node *x = embed(m, s, images);
+    node *x = vit_embed(m, s, images);
     for (int i = 0; i < s->model.depth; i++)
         x = vit_block(m, s, x, i);
     return vit_head(m, s, x);

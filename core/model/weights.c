@@ -44,8 +44,8 @@ static int store_param(void *arg, int i)
     return t->take ? t->take(t->arg, x, t->w[i].data) : params_write(t->p, x, t->w[i].data);
 }
 
-static int load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r, model_take *take,
-                void *arg)
+static int weights_load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r, model_take *take,
+                        void *arg)
 {
     struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c), take, arg };
     o.store = store_param;
@@ -74,7 +74,7 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     const char *first;
-    int rc = load(p, model_load_options(s), c, a, &report, NULL, NULL), unset = rc ? 0 : count_unset(p, &first);
+    int rc = weights_load(p, model_load_options(s), c, a, &report, NULL, NULL), unset = rc ? 0 : count_unset(p, &first);
     if (!rc)
         load_report_say(&report, path);
     if (unset)
@@ -152,7 +152,7 @@ int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take,
     struct load_report report = { 0 };
     struct load_options o = model_load_options(s);
     o.strict = o.norm_to_fc_norm = false;            // a token's norm is a start for the mean's, not its value
-    int rc = load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    int rc = weights_load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
     if (!rc && report.nlines)
         load_report_say(&report, ckpt_path(c));
     arena_close(a);
@@ -205,7 +205,7 @@ static const char *class_list(arena *a, const struct model_about *about)
 }
 
 /* The complete experiment as text. */
-static const char *recipe(arena *a, const struct spec *s)
+static const char *weights_recipe(arena *a, const struct spec *s)
 {
     char *text = NULL;
     size_t n = 0;
@@ -235,7 +235,7 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     }
     ckpt_set_meta(c, "interpolation",
                   s->data.interpolation == INTERPOLATION_bicubic ? "bicubic" : "bilinear");
-    ckpt_set_meta(c, "recipe", recipe(a, s));
+    ckpt_set_meta(c, "recipe", weights_recipe(a, s));
     if (about && about->n_classes)
         ckpt_set_meta(c, "classes", class_list(a, about));
     if (about && about->mean)

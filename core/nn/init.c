@@ -21,7 +21,7 @@ static struct law law_of(struct init start)
 static u64 seed_of(const struct param *x, u64 seed) { return seed ^ hash_text(HASH_START, x->name); }
 
 /* Element i, bit by bit what cl/start.cl draws. */
-static f32 draw(const struct law *w, u64 seed, u64 i)
+static f32 init_draw(const struct law *w, u64 seed, u64 i)
 {
     f32 u = rng_element_unit(seed, RNG_INIT, 0, i);
     f32 v = w->normal ? rng_unit_to_normal(fmaf(u, w->span, w->low)) : 2 * u - 1;
@@ -30,7 +30,7 @@ static f32 draw(const struct law *w, u64 seed, u64 i)
 
 /* Orthonormal rows (or columns, when there are more rows) of (rows, cols): Gram-Schmidt, twice for accuracy,
  * on normal vectors. O(rows cols min(rows, cols)). */
-static void orthogonal(rng *r, f32 *v, i64 rows, i64 cols, f32 gain, arena *a)
+static void init_orthogonal(rng *r, f32 *v, i64 rows, i64 cols, f32 gain, arena *a)
 {
     bool flip = rows > cols;
     i64 n = MIN(rows, cols), len = MAX(rows, cols);
@@ -63,12 +63,12 @@ void param_start(const struct param *x, u64 seed, f32 *v, arena *a)
     if (x->init.kind == INIT_ORTHOGONAL) {        // (first axis, all others)
         rng r = rng_at(seed, RNG_INIT, hash_text(HASH_START, x->name), 0);
         i64 rows = x->shape.nd ? x->shape.d[0] : 1;
-        orthogonal(&r, v, rows, n / rows, x->init.scale, a);
+        init_orthogonal(&r, v, rows, n / rows, x->init.scale, a);
         return;
     }
     struct law w = law_of(x->init);
     for (i64 i = 0; i < n; i++)
-        v[i] = x->init.kind == INIT_CONSTANT ? x->init.scale : draw(&w, seed_of(x, seed), (u64)i);
+        v[i] = x->init.kind == INIT_CONSTANT ? x->init.scale : init_draw(&w, seed_of(x, seed), (u64)i);
 }
 
 /* ---- on the device ------------------------------------------------------------------------------------- */
@@ -95,7 +95,7 @@ static int start_from_host(params *p, struct param *x, u64 seed)
     return rc;
 }
 
-static int start(params *p, struct param *x, u64 seed, launches *l)
+static int init_launch(params *p, struct param *x, u64 seed, launches *l)
 {
     union { f32 f; u32 u; } constant = { x->init.scale };
     switch (x->init.kind) {
@@ -110,7 +110,7 @@ int params_init(params *p, u64 seed)
     launches *l = launches_new(p->d, "initial values");
     int rc = 0;
     for (size_t i = 0; i < p->n && !rc; i++)
-        rc = p->list[i].loaded ? 0 : start(p, &p->list[i], seed, l);
+        rc = p->list[i].loaded ? 0 : init_launch(p, &p->list[i], seed, l);
     rc = rc || launches_compile(l) || launches_run(l) ? -1 : 0;
     launches_free(l);
     return rc;

@@ -2,14 +2,14 @@
 #include "nn/nn.h"
 #include <math.h>
 
-static const char *scoped(graph *g, const char *name)
+static const char *nn_scoped(graph *g, const char *name)
 {
     return *g->scope ? arena_printf(g->a, "%s.%s", g->scope, name) : arena_printf(g->a, "%s", name);
 }
 
 node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
 {
-    const char *full = scoped(m->g, name);
+    const char *full = nn_scoped(m->g, name);
     struct param *x = params_find(m->p, full);
     if (!x) {
         check(!m->p->d, "parameter %s was first used after memory was allocated", full);
@@ -30,7 +30,7 @@ node *nn_node(const struct nn *m, const char *full)
     return NULL;
 }
 
-static node *find(const struct tap *list, size_t n, const char *name)
+static node *nn_tap_of(const struct tap *list, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (!strcmp(list[i].name, name))
@@ -41,13 +41,13 @@ static node *find(const struct tap *list, size_t n, const char *name)
 node *nn_tap(struct nn *m, node *n, const char *name)
 {
     struct tap *t = arena_push(m->g->a, m->taps, m->n_taps, m->cap_taps);
-    *t = (struct tap){ scoped(m->g, name), n };
+    *t = (struct tap){ nn_scoped(m->g, name), n };
     if (m->on_tap)
         m->on_tap(m->who, t->name, n);
     return n;
 }
 
-node *nn_find_tap(const struct nn *m, const char *name) { return find(m->taps, m->n_taps, name); }
+node *nn_find_tap(const struct nn *m, const char *name) { return nn_tap_of(m->taps, m->n_taps, name); }
 
 void nn_give(struct nn *m, const char *name, node *n)
 {
@@ -55,28 +55,28 @@ void nn_give(struct nn *m, const char *name, node *n)
     *t = (struct tap){ arena_printf(m->g->a, "%s", name), n };
 }
 
-static node *given(const struct nn *m, const char *name)
+static node *nn_given(const struct nn *m, const char *name)
 {
-    return m->n_given ? find(m->given, m->n_given, scoped(m->g, name)) : NULL;
+    return m->n_given ? nn_tap_of(m->given, m->n_given, nn_scoped(m->g, name)) : NULL;
 }
 
-static node *by_sample(const struct nn *m, node *drawn, i64 together)
+static node *nn_by_sample(const struct nn *m, node *drawn, i64 together)
 {
     return m->batch ? op_by_sample(drawn, together, m->batch) : drawn;
 }
 
 node *nn_mask(struct nn *m, const char *name, struct shape s, i64 together, f32 rate)
 {
-    node *mask = given(m, name);
-    return mask || !m->train || rate <= 0 ? mask : by_sample(m, op_keep_mask(m->g, s, 1 - rate), together);
+    node *mask = nn_given(m, name);
+    return mask || !m->train || rate <= 0 ? mask : nn_by_sample(m, op_keep_mask(m->g, s, 1 - rate), together);
 }
 
 node *nn_noise(struct nn *m, const char *name, struct shape s, i64 together, f32 std, bool always)
 {
-    node *noise = given(m, name);
+    node *noise = nn_given(m, name);
     if (noise)
         return op_scale(noise, std);
-    return std > 0 && (m->train || always) ? by_sample(m, op_normal(m->g, s, std), together) : NULL;
+    return std > 0 && (m->train || always) ? nn_by_sample(m, op_normal(m->g, s, std), together) : NULL;
 }
 
 node *nn_linear(struct nn *m, node *x, const char *name, i64 out, bool bias)

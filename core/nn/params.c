@@ -36,14 +36,17 @@ struct param *params_find(const params *p, const char *name)
 }
 
 /* Parameters, gradients and moments are F32. */
-static u64 bytes_of(const struct param *x) { return dtype_bytes(F32) * (u64)shape_count(x->shape); }
-static u64 padded(const struct param *x)   { return ROUND_UP(bytes_of(x), dtype_bytes(F32) * ADAMW_BLOCK); }
+static u64 param_bytes(const struct param *x) { return dtype_bytes(F32) * (u64)shape_count(x->shape); }
+static u64 params_padded(const struct param *x)
+{
+    return ROUND_UP(param_bytes(x), dtype_bytes(F32) * ADAMW_BLOCK);
+}
 
 u64 params_bytes(const params *p, enum params_use use)
 {
     u64 one = 0;
     for (size_t i = 0; i < p->n; i++)
-        one += padded(&p->list[i]);
+        one += params_padded(&p->list[i]);
     return one * (use >= PARAMS_GRAD ? 2 : 1) + (use == PARAMS_TRAIN ? 2 * CEIL_DIV(one, (u64)MAX(1, p->shards)) : 0);
 }
 
@@ -64,7 +67,7 @@ static pool *take_all(params *p, const char *what, range *out)
     if (pool_reserve(pool, params_bytes(p, PARAMS_FORWARD)))
         return NULL;
     for (size_t i = 0; i < p->n; i++)
-        if (!(out[i] = pool_take(pool, padded(&p->list[i]))).mem)
+        if (!(out[i] = pool_take(pool, params_padded(&p->list[i]))).mem)
             return NULL;
     return pool;
 }
@@ -81,7 +84,7 @@ static int fill_zero(params *p, const range *r)
 static int fill_gaps(params *p, const range *r)
 {
     for (size_t i = 0; i < p->n; i++) {
-        u64 bytes = bytes_of(&p->list[i]);
+        u64 bytes = param_bytes(&p->list[i]);
         if (mem_fill(p->d, (range){ r[i].mem, r[i].off + bytes, r[i].bytes - bytes }, 0))
             return -1;
     }
@@ -102,11 +105,11 @@ static void find_slabs(params *p, const range *v)
         s->count = (i64)(s->value.bytes / dtype_bytes(F32));
         p->list[i].slab = p->n_slabs - 1;
         p->list[i].offset = (i64)((v[i].off - s->value.off) / dtype_bytes(F32));
-        p->list[i].value = (range){ v[i].mem, v[i].off, bytes_of(&p->list[i]) };
+        p->list[i].value = (range){ v[i].mem, v[i].off, param_bytes(&p->list[i]) };
     }
 }
 
-static range alike(const struct param_slab *s, const range *r, size_t first)
+static range params_alike(const struct param_slab *s, const range *r, size_t first)
 {
     return (range){ r[first].mem, r[first].off, s->value.bytes };
 }
@@ -117,7 +120,7 @@ static int open_more(params *p, range *r, pool **pool, const char *what, size_t 
         return -1;
     for (size_t i = 0, s = 0; i < p->n; i++)
         if (i == 0 || p->list[i].slab != p->list[i - 1].slab)
-            *(range *)((char *)&p->slabs[s] + which) = alike(&p->slabs[s], r, i), s++;
+            *(range *)((char *)&p->slabs[s] + which) = params_alike(&p->slabs[s], r, i), s++;
     return 0;
 }
 
@@ -179,7 +182,7 @@ int params_write(params *p, struct param *x, const f32 *values)
 
 struct stored { dev *d; range r; };
 
-static int give(void *arg, void *out)
+static int params_give(void *arg, void *out)
 {
     const struct stored *s = arg;
     return mem_read(s->d, s->r, out);
@@ -189,7 +192,8 @@ void param_save(const params *p, const struct param *x, range r, ckpt *c, arena 
 {
     struct stored *s = arena_one(a, struct stored);
     *s = (struct stored){ p->d, r };
-    ckpt_add_later(c, arena_printf(a, "%s%s", prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, give, s);
+    ckpt_add_later(c, arena_printf(a, "%s%s", prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d, params_give,
+                   s);
 }
 
 void params_save(const params *p, ckpt *c, arena *a)

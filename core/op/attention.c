@@ -12,7 +12,7 @@
 struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op needs it */ };
 struct sizes { i64 b, n, h, d; };
 
-static struct sizes sizes_of(const node *n)
+static struct sizes attention_sizes(const node *n)
 {
     i64 h = ((const struct attention_args *)n->args)->heads;
     const node *qkv = n->in[0];
@@ -23,7 +23,7 @@ static struct sizes sizes_of(const node *n)
 
 struct slabs { i64 groups, block, floats; char defs[32]; };
 
-static i64 padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
+static i64 attention_padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
 
 static void key_of(struct sizes s, char key[64])
 {
@@ -32,15 +32,15 @@ static void key_of(struct sizes s, char key[64])
 
 int attention_heads(const node *n) { return ((const struct attention_args *)n->args)->heads; }
 
-void attention_key(const node *n, char key[64]) { key_of(sizes_of(n), key); }
+void attention_key(const node *n, char key[64]) { key_of(attention_sizes(n), key); }
 
 /* The layout is cl/cpu/attention.cl's. */
 static struct slabs slabs_of(const node *n, bool grad)
 {
     const dev *dev = n->g->d;
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     struct product_tile t = product_tile(dev_info(dev));
-    i64 wide = padded(s.n, t), deep = padded(s.d, t), heads = s.b * s.h;
+    i64 wide = attention_padded(s.n, t), deep = attention_padded(s.d, t), heads = s.b * s.h;
     struct slabs r = { .block = t.rows, .groups = MIN(heads, (i64)dev_info(dev)->compute_units) };
     char key[64];
     key_of(s, key);
@@ -72,7 +72,7 @@ static f64 flops_of(struct sizes s, int products)
 static void emit_cpu(const node *n, launches *l)
 {
     const struct attention_args *a = n->args;
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     struct slabs t = slabs_of(n, false);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention", .label = n->name, .defs = t.defs,
                              .types = "xy",
@@ -85,7 +85,7 @@ static void emit_cpu(const node *n, launches *l)
 
 static void grad_emit_cpu(const node *n, launches *l)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     struct slabs t = slabs_of(n, true);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
                              .defs = t.defs, .types = "x--y",
@@ -100,7 +100,7 @@ static void grad_emit_cpu(const node *n, launches *l)
 
 enum { KEYS = 32 };                               // of a block, as in cl/gpu/attention.cl
 
-static u64 room(i64 channels, i64 rows)
+static u64 attention_room(i64 channels, i64 rows)
 {
     i64 wide = MAX(ROUND_UP(channels, (i64)32), rows);
     return dtype_bytes(F32) * (u64)(channels * rows + 2 * KEYS * wide);
@@ -111,20 +111,20 @@ static i64 block_rows(const dev *d, i64 channels, i64 most)
 {
     const struct dev_info *i = dev_info(d);
     for (i64 rows = most; rows >= 32; rows /= 2)
-        if (2 * rows <= i->max_group && room(channels, rows) <= i->local_mem)
+        if (2 * rows <= i->max_group && attention_room(channels, rows) <= i->local_mem)
             return rows;
     return 0;
 }
 
 static launch rows_of_heads(const node *n, const char *kernel, int products)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .flops = flops_of(s, products) };
 }
 
 static void add_blocks(const node *n, launches *l, launch *k)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
     char defs[96], key[64];
     key_of(s, key);
@@ -137,7 +137,7 @@ static void add_blocks(const node *n, launches *l, launch *k)
     k->args[c++] = (arg)ARG_INT(s.n);
     k->args[c++] = (arg)ARG_INT(s.h);
     k->args[c++] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
-    k->args[c] = (arg)ARG_LOCAL(room(s.d, rows));
+    k->args[c] = (arg)ARG_LOCAL(attention_room(s.d, rows));
     k->defs = defs;
     k->local[0] = 8;
     k->local[1] = (u64)rows / 4;
@@ -181,7 +181,7 @@ static u64 attention_scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 :
 
 static u64 attention_grad_scratch(const node *n)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     return !n->g->d ? 0 : on_gpu(n) ? dtype_bytes(F32) * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
 }
 
@@ -193,14 +193,14 @@ static void attention_grad_emit(const node *n, launches *l)
 
 static const char *attention_shape(const node *n, struct shape *out)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = attention_sizes(n);
     *out = SHAPE(s.b, s.n, s.h * s.d);
     return NULL;
 }
 
 static const char *log_sum_shape(const node *n, struct shape *out)
 {
-    struct sizes s = sizes_of(n->in[0]);
+    struct sizes s = attention_sizes(n->in[0]);
     *out = SHAPE(s.b, s.h, s.n);
     return NULL;
 }
@@ -211,7 +211,7 @@ static const char *attention_grad_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static f64 attention_macs(const node *n) { return flops_of(sizes_of(n), 2) / 2; }
+static f64 attention_macs(const node *n) { return flops_of(attention_sizes(n), 2) / 2; }
 
 static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };      // attention_op writes it
 static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args),

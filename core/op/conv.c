@@ -32,7 +32,7 @@ static const char *depthwise_shape(const node *n, struct shape *out)
 }
 
 /* Do the tiles of the class' own file apply? A CPU's are vectors of sixteen channels. */
-static bool tiled(const dev *d, const struct conv *k)
+static bool conv_tiled(const dev *d, const struct conv *k)
 {
     return dev_has_override(d, "conv") && (dev_group(d, "conv") > 1 || k->c >= 16);
 }
@@ -66,7 +66,7 @@ static i64 conv_share(const dev *d)
 
 /* `grad`: of the weights. A GPU's item has all of their sums in registers, so that its
  * tile is narrow unless a row is one tile, whose borders are known. */
-static const char *defs(char out[128], const dev *d, const struct conv *k, bool grad)
+static const char *conv_defs(char out[128], const dev *d, const struct conv *k, bool grad)
 {
     const struct dev_info *i = dev_info(d);
     bool gpu = dev_class(d) == DEV_GPU && dev_has_override(d, "conv");
@@ -90,11 +90,11 @@ static void depthwise_emit(const node *n, launches *l)
     i64 rows = CEIL_DIV(k.h, MIN(k.h, CEIL_DIV(groups, k.b)));
     char text[128];
     launch weights = { .file = "conv", .kernel = "depthwise_weights", .label = n->name,
-                    .defs = defs(text, d, &k, false), .bytes = 2 * (f64)node_bytes(w),
+                    .defs = conv_defs(text, d, &k, false), .bytes = 2 * (f64)node_bytes(w),
                     .global = { (u64)ROUND_UP(node_count(w), 64) }, .local = { 64 },
                     .args = { ARG_RANGE(w->home), ARG_RANGE(n->work), ARG_INT(k.c), ARG_INT(a->rotated) } };
     launch_add(l, &weights);
-    launch conv = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise" : "depthwise_plain",
+    launch conv = { .file = "conv", .kernel = conv_tiled(d, &k) ? "depthwise" : "depthwise_plain",
                     .label = n->name, .defs = text, .types = "x--y",
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(n), .bytes = 2 * (f64)node_bytes(n),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : 1, (u64)CEIL_DIV(k.h, rows), (u64)k.b },
@@ -137,8 +137,8 @@ static void depthwise_grad_emit(const node *n, launches *l)
     const dev *d = launches_dev(l);
     i64 wg = dev_group(d, "conv"), shares = MAX(1, k.c / conv_share(d));
     char text[128];
-    launch grad = { .file = "conv", .kernel = tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
-                    .label = n->name, .defs = defs(text, d, &k, true), .types = "xg",
+    launch grad = { .file = "conv", .kernel = conv_tiled(d, &k) ? "depthwise_grad" : "depthwise_grad_plain",
+                    .label = n->name, .defs = conv_defs(text, d, &k, true), .types = "xg",
                     .flops = 2.0 * (f64)(k.kh * k.kw) * (f64)node_count(g), .bytes = 2 * (f64)node_bytes(x),
                     .global = { wg > 1 ? (u64)ROUND_UP(k.c, wg) : (u64)shares, (u64)n->shape.d[0] },
                     .local = { (u64)wg, 1 },

@@ -11,7 +11,7 @@ static const char *entmax_shape(const node *n, struct shape *out)
     return out->nd ? NULL : "needs an axis";
 }
 
-static void launch_rows(const node *n, launches *l, const char *kernel)
+static void entmax_launch_rows(const node *n, launches *l, const char *kernel)
 {
     launch k = { .file = "entmax", .kernel = kernel, .label = n->name,
                  .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
@@ -24,8 +24,8 @@ static void launch_rows(const node *n, launches *l, const char *kernel)
     launch_add(l, &k);
 }
 
-static void entmax_emit(const node *n, launches *l)      { launch_rows(n, l, "entmax15"); }
-static void entmax_grad_emit(const node *n, launches *l) { launch_rows(n, l, "entmax15_grad"); }
+static void entmax_emit(const node *n, launches *l)      { entmax_launch_rows(n, l, "entmax15"); }
+static void entmax_grad_emit(const node *n, launches *l) { entmax_launch_rows(n, l, "entmax15_grad"); }
 
 const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = entmax_shape,
                             .emit = entmax_grad_emit };

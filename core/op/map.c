@@ -101,7 +101,7 @@ static const char *map_shape(const node *n, struct shape *out)
 }
 
 /* One step whose operands are those of `have` that its text uses. */
-static node *single(graph *g, int row, int which, node *const have[4], f32 c, struct shape s)
+static node *map_single(graph *g, int row, int which, node *const have[4], f32 c, struct shape s)
 {
     struct map_step only = { .row = row, .which = which, .c = c, .shape = s };
     struct map_args m = { .shape = s, .n = 1, .step = { only } };
@@ -120,9 +120,12 @@ static node *single(graph *g, int row, int which, node *const have[4], f32 c, st
     return node_make(g, &map_op, &m, in, m.step[0].n_in);
 }
 
-static node *map1(int row, node *x, f32 c) { return single(x->g, row, 0, (node *[4]){ x }, c, x->shape); }
+static node *map_unary(int row, node *x, f32 c)
+{
+    return map_single(x->g, row, 0, (node *[4]){ x }, c, x->shape);
+}
 
-static node *map2(int row, node *a, node *b)
+static node *map_binary(int row, node *a, node *b)
 {
     struct shape s;
     if (!shape_broadcast(a->shape, b->shape, &s)) {
@@ -131,14 +134,14 @@ static node *map2(int row, node *a, node *b)
         s = a->shape;
         b = a;
     }
-    return single(a->g, row, 0, (node *[4]){ a, b }, 0, s);
+    return map_single(a->g, row, 0, (node *[4]){ a, b }, 0, s);
 }
 
 #define MAP0(name, y) \
-    node *op_##name(graph *g, struct shape s, f32 c) { return single(g, MAP_##name, 0, NULL, c, s); }
-#define MAP1(name, y, dx)     node *op_##name(node *x)          { return map1(MAP_##name, x, 0); }
-#define MAP1C(name, y, dx)    node *op_##name(node *x, f32 c)   { return map1(MAP_##name, x, c); }
-#define MAP2(name, y, da, db) node *op_##name(node *a, node *b) { return map2(MAP_##name, a, b); }
+    node *op_##name(graph *g, struct shape s, f32 c) { return map_single(g, MAP_##name, 0, NULL, c, s); }
+#define MAP1(name, y, dx)     node *op_##name(node *x)          { return map_unary(MAP_##name, x, 0); }
+#define MAP1C(name, y, dx)    node *op_##name(node *x, f32 c)   { return map_unary(MAP_##name, x, c); }
+#define MAP2(name, y, da, db) node *op_##name(node *a, node *b) { return map_binary(MAP_##name, a, b); }
 #include "op/map.def"
 #undef MAP0
 #undef MAP1
@@ -157,7 +160,7 @@ node *op_by_sample(node *drawn, i64 together, i64 samples)
     return drawn;
 }
 
-node *op_expand(node *x, struct shape s) { return single(x->g, MAP_copy, 0, (node *[4]){ x }, 0, s); }
+node *op_expand(node *x, struct shape s) { return map_single(x->g, MAP_copy, 0, (node *[4]){ x }, 0, s); }
 
 static void map_vjp(node *n, node *g, node *dx[])
 {
@@ -170,7 +173,7 @@ static void map_vjp(node *n, node *g, node *dx[])
         if (!strcmp(r->text[1 + i], "dy"))
             dx[i] = g;
         else if (strcmp(r->text[1 + i], "0"))
-            dx[i] = single(g->g, s->row, 1 + i, r->arity == 1 ? one : two, s->c, n->shape);
+            dx[i] = map_single(g->g, s->row, 1 + i, r->arity == 1 ? one : two, s->c, n->shape);
 }
 
 /* "mul add gelu'": the steps in order. */

@@ -5,7 +5,7 @@
  * short for all of them are taken several at a time. */
 struct blocks { i64 rows, cols, across; };
 
-static struct blocks blocks_of(const dev *d, i64 rows, i64 cols)
+static struct blocks map_blocks(const dev *d, i64 rows, i64 cols)
 {
     i64 share = dev_tune(d, "map", "SHARE"), groups = dev_tune(d, "map", "GROUPS");
     i64 wg = dev_group(d, "map");
@@ -40,7 +40,7 @@ void map_emit(const node *n, launches *list)
     dev *d = launches_dev(list);
     i64 cols = l.extent[l.n_axes - 1], rows = node_count(n) / MAX(1, cols);
     u64 wg = (u64)dev_group(d, "map");
-    struct blocks b = blocks_of(d, rows, cols);
+    struct blocks b = map_blocks(d, rows, cols);
 
     const char *name, *text = map_text(n->g->a, n, &l, &name);
     u64 across = (u64)b.across, down = wg / across;

@@ -79,8 +79,8 @@ struct layout map_layout(const node *n)
 
 typedef struct { char *p; size_t n, cap; arena *a; } text;
 
-static void put(text *t, const char *fmt, ...) PRINTF(2, 3);
-static void put(text *t, const char *fmt, ...)
+static void map_put(text *t, const char *fmt, ...) PRINTF(2, 3);
+static void map_put(text *t, const char *fmt, ...)
 {
     char line[512];
     va_list ap;
@@ -101,14 +101,14 @@ static void put_base(text *t, const struct layout *l, int k, bool in_rows)
     for (int axis = 0; axis < l->n_axes - 1; axis++) {
         if (!(l->full[k] >> axis & 1))
             continue;
-        put(t, "%s(long)i%d", any ? " + " : "", axis);
+        map_put(t, "%s(long)i%d", any ? " + " : "", axis);
         for (int inner = axis + 1; inner < l->n_axes; inner++)
             if (l->full[k] >> inner & 1 && !(in_rows && inner == l->n_axes - 1))
-                put(t, inner == l->n_axes - 1 ? " * cols" : " * e%d", inner);
+                map_put(t, inner == l->n_axes - 1 ? " * cols" : " * e%d", inner);
         any = true;
     }
     if (!any)
-        put(t, "0");
+        map_put(t, "0");
 }
 
 static bool along_row(const struct layout *l, int k) { return l->full[k] >> (l->n_axes - 1) & 1; }
@@ -132,42 +132,42 @@ static void put_step(text *t, const node *n, int i)
     const struct map_args *m = n->args;
     const struct map_step *s = &m->step[i];
     const struct map_row *r = &map_rows[s->row];
-    put(t, "V t%d; { ", i);
+    map_put(t, "V t%d; { ", i);
     if (!r->arity)
-        put(t, "const V u = u%d; ", i);
+        map_put(t, "const V u = u%d; ", i);
     for (int v = 0, k = 0; v < 4 && r->arity && map_variables[r->arity][v]; v++)
         if (map_uses(r->text[s->which], map_variables[r->arity][v])) {
             int from = s->in[k++];
-            put(t, "const V %s = %c%d; ", map_variables[r->arity][v], from < 0 ? 't' : 'v',
-                from < 0 ? -1 - from : from);
+            map_put(t, "const V %s = %c%d; ", map_variables[r->arity][v], from < 0 ? 't' : 'v',
+                    from < 0 ? -1 - from : from);
         }
     if (map_uses(r->text[s->which], "c"))
-        put(t, "const float c = k%d; ", i);
-    put(t, "t%d = %s; }\n", i, r->text[s->which]);
+        map_put(t, "const float c = k%d; ", i);
+    map_put(t, "t%d = %s; }\n", i, r->text[s->which]);
 }
 
 /* Elements of a half type are read and written by cl/type.h; a text without any knows nothing of it. */
-static const char *element(const node *n) { return dtype_half(n->type) ? "ushort" : "float"; }
+static const char *map_element(const node *n) { return dtype_half(n->type) ? "ushort" : "float"; }
 
 static void put_arguments(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
-    put(t, "(__global %s *out", element(n));
+    map_put(t, "(__global %s *out", map_element(n));
     for (int k = 0; k < n->n_in; k++)
         if (map_has_shape(n, k))
-            put(t, ", const __global %s *p%d", element(n->in[k]), k);
+            map_put(t, ", const __global %s *p%d", map_element(n->in[k]), k);
         else
-            put(t, ", const __global uint *step%d", k);
-    put(t, ", long rows, long cols, long block_rows, long block_cols");
+            map_put(t, ", const __global uint *step%d", k);
+    map_put(t, ", long rows, long cols, long block_rows, long block_cols");
     for (int axis = 1; axis < l->n_axes - 1; axis++)
-        put(t, ", long e%d", axis);
+        map_put(t, ", long e%d", axis);
     for (int i = 0; i < m->n; i++) {
         if (map_uses(map_rows[m->step[i].row].text[m->step[i].which], "c"))
-            put(t, ", float k%d", i);
+            map_put(t, ", float k%d", i);
         if (!map_rows[m->step[i].row].arity)
-            put(t, ", long4 drawn%d", i);
+            map_put(t, ", long4 drawn%d", i);
     }
-    put(t, ")\n");
+    map_put(t, ")\n");
 }
 
 static void put_row_head(text *t, const node *n, const struct layout *l)
@@ -177,31 +177,31 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
     bool many = node_count(n) / MAX(1, l->extent[rows]) > UINT32_MAX;
     const char *integer = many ? "ulong" : "uint";                         // division is slow
     if (rows > 1)
-        put(t, "%s q = (%s)r;\n", integer, integer);
+        map_put(t, "%s q = (%s)r;\n", integer, integer);
     for (int axis = rows - 1; axis > 0; axis--)
-        put(t, "const long i%d = q %% (%s)e%d; q /= (%s)e%d;\n", axis, integer, axis, integer, axis);
-    put(t, rows > 1 ? "const long i0 = q;\n" : rows ? "const long i0 = r;\n" : "");
+        map_put(t, "const long i%d = q %% (%s)e%d; q /= (%s)e%d;\n", axis, integer, axis, integer, axis);
+    map_put(t, rows > 1 ? "const long i0 = q;\n" : rows ? "const long i0 = r;\n" : "");
     for (int k = 0; k < n->n_in; k++) {
         if (!map_has_shape(n, k))
             continue;
         const node *x = n->in[k];
-        put(t, "const __global %s *q%d = p%d + (", element(x), k, k);
+        map_put(t, "const __global %s *q%d = p%d + (", map_element(x), k, k);
         put_base(t, l, k, false);
-        put(t, ");\n");
+        map_put(t, ");\n");
         if (!along_row(l, k) && dtype_half(x->type))
-            put(t, "const V v%d = (V)(LOAD_1(%s, q%d));\n", k, dtype_name(x->type), k);
+            map_put(t, "const V v%d = (V)(LOAD_1(%s, q%d));\n", k, dtype_name(x->type), k);
         else if (!along_row(l, k))
-            put(t, "const V v%d = (V)(*q%d);\n", k, k);
+            map_put(t, "const V v%d = (V)(*q%d);\n", k, k);
     }
     for (int i = 0; i < m->n; i++)
         if (!map_rows[m->step[i].row].arity) {
             bool along = along_row(l, n->n_in + i);
-            put(t, "const long w%d = row_of_batch(", i);
+            map_put(t, "const long w%d = row_of_batch(", i);
             put_base(t, l, n->n_in + i, true);
-            put(t, ", drawn%d, before, others) * %s;\n", i,
-                along ? "((cols + 15) / 16 * 16)" : "16"); // rng.c: rows start a block of 16
+            map_put(t, ", drawn%d, before, others) * %s;\n", i,
+                    along ? "((cols + 15) / 16 * 16)" : "16"); // rng.c: rows start a block of 16
             if (!along)
-                put(t, "const V u%d = (V)(draw(seed, now, (uint)drawn%d.x, w%d));\n", i, i, i);
+                map_put(t, "const V u%d = (V)(draw(seed, now, (uint)drawn%d.x, w%d));\n", i, i, i);
         }
     for (int i = 0; i < m->n; i++)
         if (!step_along_row(n, l, i))
@@ -217,47 +217,47 @@ static bool draws_along_row(const node *n, const struct layout *l, int i)
 static void put_kernel(text *t, const node *n, const struct layout *l, const char *name)
 {
     const struct map_args *m = n->args;
-    put(t, "__kernel MAP_GROUP void %s\n", name);
+    map_put(t, "__kernel MAP_GROUP void %s\n", name);
     put_arguments(t, n, l);
-    put(t, "{\n");
+    map_put(t, "{\n");
     for (int k = 0; k < n->n_in; k++)           // read once: a compiler cannot know that `out` lies elsewhere
         if (!map_has_shape(n, k))
-            put(t, "const uint now = step%d[0];\n"
+            map_put(t, "const uint now = step%d[0];\n"
                    "const ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n"
                    "const long before = step%d[7], others = step%d[8];\n", k, k, k, k, k);
-    put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
+    map_put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
            "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
     put_row_head(t, n, l);
     bool drawn = false;
     for (int i = 0; i < m->n; i++)
         drawn |= draws_along_row(n, l, i);
-    put(t, drawn ? "for (long first = c0 + MAP_COL; first < c1; first += MAP_DRAWN * MAP_COLS) {\n"
+    map_put(t, drawn ? "for (long first = c0 + MAP_COL; first < c1; first += MAP_DRAWN * MAP_COLS) {\n"
                  : "for (long j = c0 + MAP_COL; j < c1; j += MAP_COLS) {\n");
     for (int i = 0; i < m->n; i++)
         if (draws_along_row(n, l, i))
-            put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, (uint)drawn%d.x, w%d + first);\n", i, i,
-                i, i);
+            map_put(t, "bits_v b%d[MAP_DRAWN];\ndraw_bits(b%d, seed, now, (uint)drawn%d.x, w%d + first);\n", i,
+                    i, i, i);
     if (drawn)
-        put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
-    put(t, "const long left = c1 - j;\n");
+        map_put(t, "for (long part = 0, j = first; part < MAP_DRAWN && j < c1; part++, j += MAP_COLS) {\n");
+    map_put(t, "const long left = c1 - j;\n");
     for (int k = 0; k < n->n_in; k++)
         if (map_has_shape(n, k) && along_row(l, k) && dtype_half(n->in[k]->type))
-            put(t, "const V v%d = LOAD_V(%s, q%d + j, left);\n", k, dtype_name(n->in[k]->type), k);
+            map_put(t, "const V v%d = LOAD_V(%s, q%d + j, left);\n", k, dtype_name(n->in[k]->type), k);
         else if (map_has_shape(n, k) && along_row(l, k))
-            put(t, "const V v%d = load_v(q%d + j, left);\n", k, k);
+            map_put(t, "const V v%d = load_v(q%d + j, left);\n", k, k);
     for (int i = 0; i < m->n; i++) {
         if (!step_along_row(n, l, i))
             continue;
         if (draws_along_row(n, l, i))
-            put(t, "const V u%d = unit_v(b%d[part]);\n", i, i);
+            map_put(t, "const V u%d = unit_v(b%d[part]);\n", i, i);
         put_step(t, n, i);
     }
     if (dtype_half(n->type))
-        put(t, "STORE_V(%s, t%d, out + r * cols + j, left);\n", dtype_name(n->type), m->n - 1);
+        map_put(t, "STORE_V(%s, t%d, out + r * cols + j, left);\n", dtype_name(n->type), m->n - 1);
     else
-        put(t, "store_v(t%d, out + r * cols + j, left);\n", m->n - 1);
-    put(t, "}\n}\n}\n%s", drawn ? "}\n" : "");
+        map_put(t, "store_v(t%d, out + r * cols + j, left);\n", m->n - 1);
+    map_put(t, "}\n}\n}\n%s", drawn ? "}\n" : "");
 }
 
 /* The kernel's name is a digest of its text: equal chains of a graph become one kernel. */
@@ -273,7 +273,7 @@ const char *map_text(arena *a, const node *n, const struct layout *l, const char
     text body = { .a = a }, all = { .a = a };
     put_kernel(&body, n, l, "map");
     *name = name_of(a, body.p, n);
-    put(&all, "#include \"map.h\"\n");
+    map_put(&all, "#include \"map.h\"\n");
     put_kernel(&all, n, l, *name);
     return all.p;
 }

@@ -5,7 +5,7 @@
 
 struct sizes { i64 m, n, k, batch; bool flat; /* a's leading axes are rows of one product */ };
 
-static bool shared(const node *x) { return x->shape.nd == 2; }
+static bool matmul_shared(const node *x) { return x->shape.nd == 2; }
 
 static bool equal_batches(const node *a, const node *b)
 {
@@ -13,15 +13,15 @@ static bool equal_batches(const node *a, const node *b)
     return a->shape.nd == b->shape.nd && !memcmp(a->shape.d, b->shape.d, sizeof(i64) * leading);
 }
 
-static struct sizes sizes_of(const node *n)
+static struct sizes matmul_sizes(const node *n)
 {
     const node *a = n->in[0], *b = n->in[1];
     int trans = ((const struct matmul_args *)n->args)->trans;
     bool ta = trans & TRANS_A, tb = trans & TRANS_B;
     struct sizes s = { .m = node_dim(a, ta ? -1 : -2), .n = node_dim(b, tb ? -2 : -1),
                        .k = node_dim(a, ta ? -2 : -1), .batch = 1 };
-    s.batch = (shared(a) ? node_count(b) / (s.k * s.n) : node_count(a) / (s.m * s.k));
-    s.flat = shared(b) && !shared(a) && !ta;
+    s.batch = (matmul_shared(a) ? node_count(b) / (s.k * s.n) : node_count(a) / (s.m * s.k));
+    s.flat = matmul_shared(b) && !matmul_shared(a) && !ta;
     if (s.flat) {
         s.m *= s.batch;
         s.batch = 1;
@@ -37,9 +37,9 @@ static const char *matmul_shape(const node *n, struct shape *out)
         return "operands need two axes at least";
     if (node_dim(a, trans & TRANS_A ? -2 : -1) != node_dim(b, trans & TRANS_B ? -1 : -2))
         return "inner axes differ";
-    if (!shared(a) && !shared(b) && !equal_batches(a, b))
+    if (!matmul_shared(a) && !matmul_shared(b) && !equal_batches(a, b))
         return "batch axes differ";
-    *out = shared(a) ? b->shape : a->shape;
+    *out = matmul_shared(a) ? b->shape : a->shape;
     out->d[out->nd - 2] = node_dim(a, trans & TRANS_A ? -1 : -2);
     out->d[out->nd - 1] = node_dim(b, trans & TRANS_B ? -2 : -1);
     return NULL;
@@ -57,7 +57,7 @@ static void matmul_vjp(node *n, node *g, node *dx[])
     node *a = n->in[0], *b = n->in[1];
     bool ta = m->trans & TRANS_A, tb = m->trans & TRANS_B;
     dx[0] = ta ? op_matmul(b, g, TRANS_B | (tb ? TRANS_A : 0)) : op_matmul(g, b, tb ? 0 : TRANS_B);
-    if (sizes_of(n).flat) {
+    if (matmul_sizes(n).flat) {
         a = op_reshape(a, SHAPE(-1, node_dim(a, -1)));
         g = op_reshape(g, SHAPE(-1, node_dim(g, -1)));
     }
@@ -67,14 +67,14 @@ static void matmul_vjp(node *n, node *g, node *dx[])
 static struct operand operand_of(const node *x, bool one)
 {
     i64 row = node_dim(x, -1), matrix = row * node_dim(x, -2);
-    return (struct operand){ .r = x->home, .row = row, .outer = one || shared(x) ? 0 : matrix,
+    return (struct operand){ .r = x->home, .row = row, .outer = one || matmul_shared(x) ? 0 : matrix,
                              .type = x->type };
 }
 
 static struct product product_of(const node *n)
 {
     const struct matmul_args *m = n->args;
-    struct sizes s = sizes_of(n);
+    struct sizes s = matmul_sizes(n);
     struct product p = { .m = s.m, .n = s.n, .k = s.k, .outer = s.batch, .inner = 1, .alpha = m->alpha,
                          .ta = m->trans & TRANS_A, .tb = m->trans & TRANS_B,
                          .a = operand_of(n->in[0], s.flat), .b = operand_of(n->in[1], s.flat),
@@ -128,7 +128,7 @@ static u64 matmul_scratch(const node *n)
 
 static f64 matmul_macs(const node *n)
 {
-    struct sizes s = sizes_of(n);
+    struct sizes s = matmul_sizes(n);
     return (f64)s.m * (f64)s.n * (f64)s.k * (f64)s.batch;
 }
 

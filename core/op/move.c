@@ -51,11 +51,11 @@ static void view_emit(const node *n, launches *l)
     emit_block(n, l, n->in[0], 1, node_count(n), 1, node_count(n->in[0]), v->offset, node_count(n), 0);
 }
 
-static i64 view_offset(const node *n) { return ((const struct view_args *)n->args)->offset; }
+static i64 move_view_offset(const node *n) { return ((const struct view_args *)n->args)->offset; }
 
 static void view_vjp(node *n, node *g, node *dx[])
 {
-    i64 total = node_count(n->in[0]), offset = view_offset(n);
+    i64 total = node_count(n->in[0]), offset = move_view_offset(n);
     node *flat = op_reshape(g, SHAPE(-1));
     bool all = !offset && total == node_count(n);
     dx[0] = op_reshape(all ? flat : op_pad(flat, 0, offset, total), n->in[0]->shape);
@@ -71,17 +71,17 @@ static const char *onnx_part(struct onnx *o, const char *x, int axis, i64 from, 
 static const char *view_onnx(const node *n, struct onnx *o)
 {
     const struct shape *x = &n->in[0]->shape, *y = &n->shape;
-    i64 row = node_count(n) / MAX(1, node_dim(n, 0)), from = view_offset(n) / MAX(1, row);
+    i64 row = node_count(n) / MAX(1, node_dim(n, 0)), from = move_view_offset(n) / MAX(1, row);
     if (node_count(n) == node_count(n->in[0]))
         return onnx_apply(o, "Reshape", onnx_in(o, n, 0), onnx_shape(o, n));
     bool rows = x->nd == y->nd && !memcmp(x->d + 1, y->d + 1, sizeof *x->d * (size_t)(x->nd - 1));
-    if (!rows || from * row != view_offset(n) || onnx_images_axis(o, n) == 0)
+    if (!rows || from * row != move_view_offset(n) || onnx_images_axis(o, n) == 0)
         return NULL;
     return onnx_part(o, onnx_in(o, n, 0), 0, from, y->d[0]);
 }
 
 const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape,
-                     .emit = view_emit, .vjp = view_vjp, .offset = view_offset, .onnx = view_onnx };
+                     .emit = view_emit, .vjp = view_vjp, .offset = move_view_offset, .onnx = view_onnx };
 
 node *op_view(node *x, i64 offset, struct shape s)
 {

@@ -13,7 +13,7 @@
 struct norm_args { f32 eps; bool inside; };
 
 static i64 cols_of(const node *x) { return node_dim(x, -1); }
-static i64 rows_of(const node *x) { return node_count(x) / cols_of(x); }
+static i64 norm_rows_count(const node *x) { return node_count(x) / cols_of(x); }
 
 static const char *same_shape(const node *n, struct shape *out)
 {
@@ -24,7 +24,8 @@ static const char *same_shape(const node *n, struct shape *out)
 /* The gradient's rows in blocks whose number depends on the shape only: column sums follow them. */
 static i64 block_of(i64 rows, i64 cols) { return MAX(CEIL_DIV(rows, (i64)120), MAX(1, 2048 / cols)); }
 
-static void launch_rows(const node *n, launches *l, const char *kernel, const char *types, i64 rows, i64 cols)
+static void norm_launch_rows(const node *n, launches *l, const char *kernel, const char *types, i64 rows,
+                             i64 cols)
 {
     const struct norm_args *a = n->args;
     launch k = { .file = "norm", .kernel = kernel, .label = n->name, .types = types,
@@ -57,7 +58,8 @@ static const char *layernorm_shape(const node *n, struct shape *out)
 static void layernorm_emit(const node *n, launches *l)
 {
     bool affine = n->n_in > 1;
-    launch_rows(n, l, affine ? "layernorm_affine" : "layernorm", affine ? "x--y" : "xy", rows_of(n), cols_of(n));
+    norm_launch_rows(n, l, affine ? "layernorm_affine" : "layernorm", affine ? "x--y" : "xy",
+                     norm_rows_count(n), cols_of(n));
 }
 
 /* Of dy, x, w the gradient is dx; fuse/ may put what else flows into x before them, and dx is added to
@@ -68,12 +70,12 @@ static void layernorm_emit(const node *n, launches *l)
  */
 struct grad_args { f32 eps; node *parts, *sums[2]; /* of w and b, where the kernel itself adds the parts */ };
 
-static i64 blocks_of(i64 rows, i64 cols) { return CEIL_DIV(rows, block_of(rows, cols)); }
-static i64 apart_of(i64 rows, i64 cols)  { return ROUND_UP(blocks_of(rows, cols) * cols, (i64)1024); }
+static i64 norm_blocks(i64 rows, i64 cols) { return CEIL_DIV(rows, block_of(rows, cols)); }
+static i64 apart_of(i64 rows, i64 cols)  { return ROUND_UP(norm_blocks(rows, cols) * cols, (i64)1024); }
 
 static const char *parts_shape(const node *n, struct shape *out)
 {
-    *out = SHAPE(2, apart_of(rows_of(n->in[0]), cols_of(n->in[0])));
+    *out = SHAPE(2, apart_of(norm_rows_count(n->in[0]), cols_of(n->in[0])));
     return NULL;
 }
 
@@ -82,7 +84,7 @@ static void norm_grad_emit(const node *n, launches *l)
     const struct grad_args *a = n->args;
     bool adds = n->n_in > 3;
     const node *g = n->in[adds], *x = n->in[adds + 1], *w = n->in[adds + 2];
-    i64 rows = rows_of(x), cols = cols_of(x);
+    i64 rows = norm_rows_count(x), cols = cols_of(x);
     arg more = ARG_RANGE(RANGE_NONE);
     if (adds)
         more = (arg)ARG_NODE(n->in[0]);
@@ -101,30 +103,30 @@ static void norm_grad_emit(const node *n, launches *l)
             k.args[c++] = (arg)ARG_RANGE(a->sums[i] ? a->sums[i]->home : RANGE_NONE);
         k.args[c] = (arg)ARG_RANGE(a->sums[0] ? dev_counters(d) : RANGE_NONE);
     }
-    grid_groups(l, &k, blocks_of(rows, cols), 1, 1);
+    grid_groups(l, &k, norm_blocks(rows, cols), 1, 1);
     launch_add(l, &k);
 }
 
-static const char *sum_shape(const node *n, struct shape *out)
+static const char *norm_sum_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(cols_of(n->in[0]));
     return NULL;
 }
 
 /* layernorm_grad writes them. */
-static const op layernorm_sum_op = { "layernorm_sum", .shape = sum_shape };
+static const op layernorm_sum_op = { "layernorm_sum", .shape = norm_sum_shape };
 static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
                                .shape = same_shape, .emit = norm_grad_emit };
 
 /* As many ones as a row has values. */
-static node *ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }
+static node *norm_ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }
 
 static void layernorm_vjp(node *n, node *g, node *dx[])
 {
     const struct norm_args *a = n->args;
-    node *x = n->in[0], *w = n->n_in > 1 ? n->in[1] : ones(x);
-    i64 rows = rows_of(x), cols = cols_of(x);
+    node *x = n->in[0], *w = n->n_in > 1 ? n->in[1] : norm_ones(x);
+    i64 rows = norm_rows_count(x), cols = cols_of(x);
     dx[0] = node_new(&layernorm_grad_op, (&(struct grad_args){ .eps = a->eps }), g, x, w);
     if (n->n_in == 1)
         return;
@@ -140,7 +142,7 @@ static void layernorm_vjp(node *n, node *g, node *dx[])
         dx[1 + i] = op_reshape(sum, n->in[1 + i]->shape);
     }
     for (int i = 0; i < 2 && !joins; i++) {
-        node *part = op_view(parts, i * apart_of(rows, cols), SHAPE(blocks_of(rows, cols), cols));
+        node *part = op_view(parts, i * apart_of(rows, cols), SHAPE(norm_blocks(rows, cols), cols));
         dx[1 + i] = op_sum_to(part, n->in[1 + i]->shape);
     }
 }
@@ -171,16 +173,17 @@ node *op_layernorm(node *x, node *w, node *b, f32 eps)
 
 /* ---- l2norm -------------------------------------------------------------------------------------------- */
 
-static bool inside(const node *n) { return ((const struct norm_args *)n->args)->inside; }
+static bool norm_inside(const node *n) { return ((const struct norm_args *)n->args)->inside; }
 
 static void l2norm_emit(const node *n, launches *l)
 {
-    launch_rows(n, l, inside(n) ? "l2norm_inside" : "l2norm", "xy", rows_of(n), cols_of(n));
+    norm_launch_rows(n, l, norm_inside(n) ? "l2norm_inside" : "l2norm", "xy", norm_rows_count(n), cols_of(n));
 }
 
 static void l2norm_grad_emit(const node *n, launches *l)
 {
-    launch_rows(n, l, inside(n) ? "l2norm_inside_grad" : "l2norm_grad", "xgy", rows_of(n), cols_of(n));
+    norm_launch_rows(n, l, norm_inside(n) ? "l2norm_inside_grad" : "l2norm_grad", "xgy", norm_rows_count(n),
+                     cols_of(n));
 }
 
 static const op l2norm_grad_op = { "l2norm_grad", .args = sizeof(struct norm_args), .flags = OP_INPLACE,
@@ -196,7 +199,7 @@ static const char *l2norm_onnx(const node *n, struct onnx *o)
     const char *x = onnx_wide(o, onnx_in(o, n, 0));
     const char *eps = onnx_number(o, ((const struct norm_args *)n->args)->eps);
     const char *sum = onnx_apply(o, "ReduceSum", onnx_apply(o, "Mul", x, x), onnx_integers(o, -1));
-    sum = inside(n) ? onnx_apply(o, "Sqrt", onnx_apply(o, "Add", sum, eps))
+    sum = norm_inside(n) ? onnx_apply(o, "Sqrt", onnx_apply(o, "Add", sum, eps))
                     : onnx_apply(o, "Add", onnx_apply(o, "Sqrt", sum), eps);
     return onnx_half(o, onnx_apply(o, "Div", x, sum));
 }

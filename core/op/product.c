@@ -9,7 +9,7 @@ enum {
 
 #define PLACE(o) ARG_LONG4((o).at, (o).row, (o).outer, (o).inner)
 
-static f64 bytes_of(const struct product *p, const struct operand *o, i64 values)
+static f64 product_bytes(const struct product *p, const struct operand *o, i64 values)
 {
     i64 matrices = (o->outer ? p->outer : 1) * (o->inner ? p->inner : 1);
     return o->r.mem ? (f64)dtype_bytes(o->type) * (f64)values * (f64)matrices : 0;
@@ -18,9 +18,9 @@ static f64 bytes_of(const struct product *p, const struct operand *o, i64 values
 static f64 bytes_moved(const struct product *p)
 {
     i64 c = p->m * p->n;
-    return bytes_of(p, &p->a, p->m * p->k) + bytes_of(p, &p->b, p->k * p->n) + bytes_of(p, &p->bias, p->n) +
-           bytes_of(p, &p->side, p->keep == KEEP_SUMS ? p->m : c) + bytes_of(p, &p->other, c) +
-           bytes_of(p, &p->c, c) * (p->accumulate ? 2 : 1);
+    return product_bytes(p, &p->a, p->m * p->k) + product_bytes(p, &p->b, p->k * p->n)
+           + product_bytes(p, &p->bias, p->n) + product_bytes(p, &p->side, p->keep == KEEP_SUMS ? p->m : c)
+           + product_bytes(p, &p->other, c) + product_bytes(p, &p->c, c) * (p->accumulate ? 2 : 1);
 }
 
 static int flags_of(const struct product *p)
@@ -50,7 +50,7 @@ static void check_product(const dev *d, const struct product *p)
 
 /* What the kernel computes when k is split: a plain product into each split's slab; after the
  * slabs, each split's sums of A. */
-static struct product partial(const struct product *p, i64 splits)
+static struct product product_partial(const struct product *p, i64 splits)
 {
     struct product q = *p;
     q.c = (struct operand){ .r = p->scratch, .row = p->n, .outer = p->inner * p->m * p->n,
@@ -121,7 +121,7 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
     });
 }
 
-static range from(const struct operand *o)
+static range product_range(const struct operand *o)
 {
     u64 at = dtype_bytes(o->type) * (u64)o->at;
     return (range){ o->r.mem, o->r.off + at, o->r.bytes - at };
@@ -131,7 +131,7 @@ static void emit_blas(launches *l, const struct product *p, const char *label)
 {
     struct gemm g = { .ta = p->ta, .tb = p->tb, .m = p->m, .n = p->n, .k = p->k,
                       .lda = p->a.row, .ldb = p->b.row, .ldc = p->c.row, .batch = 1,
-                      .a = from(&p->a), .b = from(&p->b), .c = from(&p->c),
+                      .a = product_range(&p->a), .b = product_range(&p->b), .c = product_range(&p->c),
                       .alpha = p->alpha, .beta = p->accumulate ? 1 : 0 };
     launch_gemm(l, &g, label);
 }
@@ -172,7 +172,7 @@ void product_emit(launches *l, const struct product *given, const char *label)
     } else if (c.splits == 1 || c.joined) {
         emit_product(l, &p, &c, c.joined ? p.scratch : RANGE_NONE, label);
     } else {
-        struct product q = partial(&p, c.splits);
+        struct product q = product_partial(&p, c.splits);
         emit_product(l, &q, &c, RANGE_NONE, label);
         emit_sum(l, &p, &c, label);
     }

@@ -10,7 +10,7 @@
 #include "op/product_cut.h"
 
 /* The size of the fewest equal pieces of n (the last may be less): multiples of `unit`, at most `most`. */
-static i64 even(i64 n, i64 most, i64 unit)
+static i64 cut_even(i64 n, i64 most, i64 unit)
 {
     i64 pieces = CEIL_DIV(n, MAX(most / unit, 1) * unit);
     return ROUND_UP(CEIL_DIV(n, pieces), unit);
@@ -134,8 +134,8 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     i64 most_k = MIN(kb ? kb : product_fit(info, p->ta, p->m < few).kb, room / wide);
     cut_k(p, splits_cpu(d, p, most_k), 16, &c);
     choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
-    c.kb = MIN(even(c.share, most_k, 16), most_k);
-    c.np = even(c.nb, MIN(pack ? pack : product_fit(info, p->ta, c.mb < few).pack, room) / c.kb, wide);
+    c.kb = MIN(cut_even(c.share, most_k, 16), most_k);
+    c.np = cut_even(c.nb, MIN(pack ? pack : product_fit(info, p->ta, c.mb < few).pack, room) / c.kb, wide);
     i64 others = CEIL_DIV(p->n, c.nb) * product_batches(p) * c.splits;
     if (c.np >= c.nb && c.kb >= c.share) {        // packed B stays: then small blocks cost nothing
         i64 each = CEIL_DIV(units * product_tune(d, p, "TICKETS"), others);

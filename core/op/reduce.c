@@ -33,7 +33,7 @@ static struct split split_of(const node *n)
     return t;
 }
 
-static const char *sum_shape(const node *n, struct shape *out)
+static const char *reduce_sum_shape(const node *n, struct shape *out)
 {
     const struct sum_args *s = n->args;
     *out = n->in[0]->shape;
@@ -91,7 +91,7 @@ static const char *sum_onnx(const node *n, struct onnx *o)
     return onnx_half(o, onnx_apply(o, "ReduceSum", x, onnx_list(o, s->count, axes)));
 }
 
-const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = sum_shape, .emit = sum_emit,
+const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = reduce_sum_shape, .emit = sum_emit,
                     .vjp = sum_vjp, .scratch = sum_scratch, .onnx = sum_onnx };
 
 bool op_sums_rows(const node *n, i64 cols)

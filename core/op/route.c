@@ -16,7 +16,7 @@ static i64 tokens_of(const node *x) { return node_dim(x, 1); }
 static i64 slots_of(const node *x)  { return node_dim(x, 2); }
 
 /* Elements before the second result: what most devices ask of a view, and no gap where the sizes allow. */
-static i64 second(const node *logits) { return ROUND_UP(node_count(logits), (i64)32); }
+static i64 route_second(const node *logits) { return ROUND_UP(node_count(logits), (i64)32); }
 
 static u64 column_bytes(const node *logits, u64 n)
 {
@@ -40,7 +40,7 @@ static void route_grad_emit(const node *n, launches *l)
     launch_add(l, &(launch){ .file = "route", .kernel = "route_grad", .label = n->name,
         .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 6 * (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
-                  ARG_RANGE(n->in[3]->home), ARG_RANGE(n->in[4]->home), ARG_LONG(second(x)),
+                  ARG_RANGE(n->in[3]->home), ARG_RANGE(n->in[4]->home), ARG_LONG(route_second(x)),
                   ARG_RANGE(n->home), ARG_LONG(parts_offset(x)), ARG_LONG(tokens_of(x)),
                   ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
 }
@@ -52,7 +52,7 @@ static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args
 
 static const char *route_shape(const node *n, struct shape *out)
 {
-    *out = SHAPE(second(n->in[0]) + node_count(n->in[0]));
+    *out = SHAPE(route_second(n->in[0]) + node_count(n->in[0]));
     return NULL;
 }
 
@@ -64,7 +64,7 @@ static void route_emit(const node *n, launches *l)
         .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 3 * (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
                   ARG_RANGE(n->n_in > 3 ? n->in[3]->home : RANGE_NONE), ARG_RANGE(n->home),
-                  ARG_LONG(second(x)), ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std),
+                  ARG_LONG(route_second(x)), ARG_LONG(tokens_of(x)), ARG_LONG(slots_of(x)), ARG_REAL(a->std),
                   ARG_INT(a->stream), ARG_LONG(a->samples), ARG_INT(a->flags),
                   ARG_LOCAL(column_bytes(x, 2)) } });
 }
@@ -84,7 +84,7 @@ const op route_op = { "route", .args = sizeof(struct route_args), .shape = route
 
 /* ---- building it --------------------------------------------------------------------------------------- */
 
-static node *heated(node *logits, node *t, node *noise)
+static node *route_heated(node *logits, node *t, node *noise)
 {
     logits = op_div(logits, t);
     return noise ? op_add(logits, noise) : logits;
@@ -92,11 +92,12 @@ static node *heated(node *logits, node *t, node *noise)
 
 static struct routing route_composed(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
-    node *comb = heated(logits, t_comb, noise), *disp = op_softmax(heated(logits, t_disp, noise), 1);
+    node *comb = route_heated(logits, t_comb, noise),
+         *disp = op_softmax(route_heated(logits, t_disp, noise), 1);
     return (struct routing){ disp, entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
 }
 
-static bool fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
+static bool route_fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
 {
     dev *d = logits->g->d;
     if (logits->g->plain || logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
@@ -109,7 +110,7 @@ static bool fusible(const node *logits, const node *t_disp, const node *t_comb, 
 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
-    if (!fusible(logits, t_disp, t_comb, noise))
+    if (!route_fusible(logits, t_disp, t_comb, noise))
         return route_composed(logits, t_disp, t_comb, noise, entmax);
     struct route_args a = { .flags = entmax ? ENTMAX : 0 };
     node *in[4] = { logits, t_disp, t_comb, noise };
@@ -120,5 +121,6 @@ struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, b
         a.flags |= GIVEN;
     }
     node *both = node_make(logits->g, &route_op, &a, in, noise ? 4 : 3);
-    return (struct routing){ op_view(both, 0, logits->shape), op_view(both, second(logits), logits->shape) };
+    return (struct routing){ op_view(both, 0, logits->shape),
+                             op_view(both, route_second(logits), logits->shape) };
 }

@@ -56,7 +56,7 @@ static void on_tap(void *who, const char *name, node *n)
     }
 }
 
-static int zero(struct measuring *m)
+static int activations_zero(struct measuring *m)
 {
     for (enum site site = 0; site < SITES; site++)
         for (int l = 0; l < m->n->depth; l++) {
@@ -79,7 +79,7 @@ int measuring_open(struct measuring *m, const struct spec *s, const struct anato
     m->job = graph_input(m->g, "job", I32, SHAPE(2));
     model_build(&nn, s, m->images);
     simplify_graph(m->g);
-    return graph_compile(m->g) || feed_open(&m->feed, d, m->images, true) || zero(m) ? -1 : 0;
+    return graph_compile(m->g) || feed_open(&m->feed, d, m->images, true) || activations_zero(m) ? -1 : 0;
 }
 
 int measuring_step(struct measuring *m, const struct batch *b, bool ends)
@@ -97,7 +97,7 @@ int measuring_step(struct measuring *m, const struct batch *b, bool ends)
 }
 
 /* Sums by channel: of the rows `which` and `which + 1`, floats and what rounding took from them. */
-static f64 *sums(const f32 *state, i64 row, int which, int width, arena *a)
+static f64 *activations_sums(const f32 *state, i64 row, int which, int width, arena *a)
 {
     f64 *v = arena_array(a, f64, width);
     for (int i = 0; i < width; i++)
@@ -114,8 +114,8 @@ static int activations_read_layer(const struct measuring *m, const struct measur
     f32 *state = arena_array(a, f32, 7 * row);
     if (mem_read(m->d, (range){ x->state.mem, x->state.off, 28 * (u64)row }, state))
         return -1;
-    *out = (struct activity){ x->width, sums(state, row, 0, x->width, a),
-                              sums(state, row, by_batch ? 4 : 2, x->width, a),
+    *out = (struct activity){ x->width, activations_sums(state, row, 0, x->width, a),
+                              activations_sums(state, row, by_batch ? 4 : 2, x->width, a),
                               arena_array(a, f64, x->width), NULL };
     for (int i = 0; i < x->width; i++) {
         u32 count;

@@ -22,7 +22,7 @@ static int scorer_open(struct scorer *x, const struct spec *s, dev *d, params *p
 }
 
 /* Of the first `n` training images, as the model's own evaluation sees them; returns how many, or -1. */
-static i64 scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
+static i64 distance_scores(const struct spec *s, dev *d, params *p, i64 n, f32 *out)
 {
     struct scorer x = { 0 };
     struct data_options o = data_options_of(s, true);
@@ -129,8 +129,8 @@ int distance_measure(struct predecessor *p, const struct spec *s, const ckpt *re
     f32 *before = arena_array(a, f32, n * p->n.classes), *after = arena_array(a, f32, n * p->n.classes);
     fail_clear();
     params *q = predecessor_load(p, d) ? NULL : open_recycled(&with_head, recycled, p, channels, d);
-    i64 got = q ? scores(&p->s, d, p->p, n, before) : -1;
-    i64 again = got > 0 ? scores(&with_head, d, q, n, after) : got;
+    i64 got = q ? distance_scores(&p->s, d, p->p, n, before) : -1;
+    i64 again = got > 0 ? distance_scores(&with_head, d, q, n, after) : got;
     params_free(q);
     if (got > 0 && again == got)
         distance_compare(before, after, got, p->n.classes, r);

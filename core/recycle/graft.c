@@ -100,7 +100,7 @@ static int axes_of(const tensor *t, const char *letters, const struct lists *l, 
                 tensor_shape_text(got, t->nd, t->shape), want);
 }
 
-static const f32 *values(const struct grafter *g, const tensor *t)
+static const f32 *graft_values(const struct grafter *g, const tensor *t)
 {
     if (t->type == CKPT_F32)
         return tensor_data(t);
@@ -120,7 +120,7 @@ static int add_cut(const struct grafter *g, const tensor *t, const char *letters
     for (int i = 0; i < nd; i++)
         count *= shape[first + i] = axis[i].n;
     arena_mark m = arena_save(g->scratch);
-    const f32 *src = values(g, t);
+    const f32 *src = graft_values(g, t);
     if (!src)
         return fail_in("%s", t->name);
     f32 *dst = arena_array(g->a, f32, count), *end = dst;
@@ -153,7 +153,7 @@ static const char *block_key(const struct grafter *g, const struct anatomy *n, c
     return n->convnext ? key_at(g->a, key, b->stage, b->index) : key_at(g->a, key, b->index, 0);
 }
 
-static struct units channels(const struct grafter *g, int stage)
+static struct units graft_channels(const struct grafter *g, int stage)
 {
     int n = anatomy_stage_dim(g->to, stage);
     if (g->dense)
@@ -175,7 +175,8 @@ static int add_dense(const struct grafter *g, const struct cut *c, const struct 
 /* Lists of the dense part of block l, or of a stage (block < 0). */
 static struct lists dense_lists(const struct grafter *g, int stage, int block)
 {
-    struct lists l = { .c = channels(g, stage), .p = stage ? channels(g, stage - 1) : (struct units){ 0 } };
+    struct lists l = { .c = graft_channels(g, stage),
+                       .p = stage ? graft_channels(g, stage - 1) : (struct units){ 0 } };
     if (block < 0)
         return l;
     const struct block_shape *to = &g->to->block[block];

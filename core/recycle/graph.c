@@ -30,8 +30,8 @@ struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a)
 }
 
 /* Draws `room` of a part's units by their co-activation with the rest of the part. */
-static int trim(const f32 *together, int n, const i32 *unit, int size, int room, rng *r, i32 *out,
-                arena *scratch)
+static int partition_trim(const f32 *together, int n, const i32 *unit, int size, int room, rng *r, i32 *out,
+                          arena *scratch)
 {
     f64 *inside = arena_array(scratch, f64, size);
     u64 *weight = arena_array(scratch, u64, size);
@@ -58,7 +58,7 @@ int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int
             if (p->of[i] == drawn[d])
                 unit[size++] = i;
         if (size > room && r) {
-            n += trim(together, p->n, unit, size, room, r, out + n, scratch);
+            n += partition_trim(together, p->n, unit, size, room, r, out + n, scratch);
             continue;
         }
         memcpy(out + n, unit, sizeof *out * (size_t)MIN(size, room));
@@ -88,7 +88,7 @@ struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, aren
     return (struct cut_quality){ (all - inside) / 2, all / 2, q };
 }
 
-static int cut(const struct choice *c, i32 *part)
+static int partition_cut(const struct choice *c, i32 *part)
 {
     if (c->cutter == GRAPH_METIS && c->parts >= c->total)
         return fail(FAULT_USAGE, "recycle.parts is %d, but %s has only %d units: a part must hold some that "
@@ -102,7 +102,7 @@ static int cut(const struct choice *c, i32 *part)
 static int graph_choose(const struct choice *c, i32 *out)
 {
     i32 *part = c->part ? c->part : arena_array(c->scratch, i32, c->total);
-    if (cut(c, part))
+    if (partition_cut(c, part))
         return -1;
     struct parts p = parts_read(c->together, c->total, part, c->scratch);
     u64 *weight = arena_array(c->scratch, u64, p.count);

@@ -15,7 +15,7 @@ static int strongest_first(const void *a, const void *b)
     return (x->unit > y->unit) - (x->unit < y->unit);
 }
 
-static void strongest(const struct choice *c, i32 *out)
+static void importance_strongest(const struct choice *c, i32 *out)
 {
     struct ranked *r = arena_array(c->scratch, struct ranked, c->total);
     for (int i = 0; i < c->total; i++)
@@ -33,7 +33,7 @@ static int importance_choose(const struct choice *c, i32 *out)
         return -1;
     for (int set = 0; set < c->sets; set++, out += c->subset) {
         if (c->best) {
-            strongest(c, out);
+            importance_strongest(c, out);
             continue;
         }
         rng r = rng_at(c->seed, RNG_RECYCLE, c->place, (u32)set);

@@ -27,7 +27,7 @@ static struct level level_new(arena *a, int n, const f32 *w)
 
 /* Moves unit u where it gains most; returns the gain in modularity. of: community of each unit, sum: degree
  * of each community, toward: scratch, zero before and after. */
-static f64 settle(const struct level *l, int u, f64 r, i32 *of, f64 *sum, f64 *toward)
+static f64 louvain_settle(const struct level *l, int u, f64 r, i32 *of, f64 *sum, f64 *toward)
 {
     const f32 *row = l->w + (size_t)u * l->n;
     int old = of[u], best = old;
@@ -62,14 +62,14 @@ static f64 settle_all(const struct level *l, f64 r, rng *g, i32 *of, arena *a)
     do {
         gained = 0;
         for (int i = 0; i < l->n; i++)
-            gained += settle(l, order[i], r, of, sum, toward);
+            gained += louvain_settle(l, order[i], r, of, sum, toward);
         all += gained;
     } while (gained > LEAST_GAIN);
     return all;
 }
 
 /* Numbers the communities 0, 1, ... by first member; returns how many. */
-static int renumber(i32 *of, int n, arena *a)
+static int louvain_renumber(i32 *of, int n, arena *a)
 {
     i32 *number = arena_array(a, i32, n);
     int count = 0;
@@ -82,7 +82,7 @@ static int renumber(i32 *of, int n, arena *a)
 }
 
 /* The graph of communities. Summed in double: millions of counts lose their last digits in float. */
-static const f32 *merged(const struct level *l, const i32 *of, int count, arena *a)
+static const f32 *louvain_merged(const struct level *l, const i32 *of, int count, arena *a)
 {
     f64 *sum = arena_array(a, f64, (size_t)count * count);
     f32 *w = arena_array(a, f32, (size_t)count * count);
@@ -104,12 +104,12 @@ static f64 louvain_run(struct level l, f64 resolution, rng *g, i32 *part, arena 
     while (l.twice_m > 0) {
         i32 *of = arena_array(a, i32, l.n);
         gained += settle_all(&l, resolution, g, of, a);
-        int count = renumber(of, l.n, a);
+        int count = louvain_renumber(of, l.n, a);
         for (int i = 0; i < n; i++)
             part[i] = of[part[i]];
         if (count == l.n)
             break;
-        l = level_new(a, count, merged(&l, of, count, a));
+        l = level_new(a, count, louvain_merged(&l, of, count, a));
     }
     return gained;
 }

@@ -55,7 +55,7 @@ static int run_images(struct measuring *m, loader *l, i64 all)
 }
 
 /* Names the first layer, as images pass them, that gave something else than numbers. */
-static int check_numbers(const struct statistics *st)
+static int measure_check_numbers(const struct statistics *st)
 {
     static const enum site order[SITES] = { SITE_ATTN, SITE_CHANNEL, SITE_HIDDEN };
     for (int l = 0; l < st->depth; l++)
@@ -69,8 +69,8 @@ static int check_numbers(const struct statistics *st)
     return 0;
 }
 
-static int measure(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs, arena *a,
-                   struct statistics *out)
+static int measure_images(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs,
+                          arena *a, struct statistics *out)
 {
     struct measuring m = { 0 };
     loader *l = NULL;
@@ -79,7 +79,7 @@ static int measure(struct predecessor *p, dev *d, dataset *set, struct data_opti
     o->batch = m.step;
     rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) ? -1 : 0;
     rc = rc || measuring_read(&m, a, out) ? -1 : 0;
-    rc = rc || check_numbers(out) ? -1 : 0;
+    rc = rc || measure_check_numbers(out) ? -1 : 0;
     if (l)
         loader_close(l);
     measuring_close(&m);
@@ -142,7 +142,7 @@ static const char *cache_path(const struct provenance *w, arena *a)
     return arena_printf(a, "%s/statistics/%.16s.safetensors", dev_cache_dir(), hex);
 }
 
-static bool complete(const struct statistics *st, bool pairs)
+static bool measure_complete(const struct statistics *st, bool pairs)
 {
     return !pairs || st->of[SITE_HIDDEN]->together;
 }
@@ -159,10 +159,10 @@ static int read_kept(const char *path, bool asked, const struct provenance *w, b
         fail_clear();
         return 0;
     }
-    if (!complete(out, pairs) && asked)
+    if (!measure_complete(out, pairs) && asked)
         return fail(FAULT_DATA, "%s has no co-activation: remove it, or name another file in "
                     "recycle.statistics", path);
-    if (!complete(out, pairs))
+    if (!measure_complete(out, pairs))
         return 0;
     say(SAY_NORMAL, "recycle: statistics of %lld images from %s", (long long)w->images, path);
     return 1;
@@ -220,7 +220,7 @@ int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pai
     int rc = read_kept(path, asked, &w, pairs, a, out);
     if (!rc && d && asked)
         rc = can_keep(path, a);
-    if (!rc && d && !(rc = measure(p, d, set, &o, pairs, a, out)))
+    if (!rc && d && !(rc = measure_images(p, d, set, &o, pairs, a, out)))
         rc = measure_keep(path, asked, out, &w, a);
     data_close(set);
     return rc < 0 ? -1 : 0;

@@ -4,7 +4,8 @@
 #include "recycle/stage.h"
 
 /* Three numbers: what the experiment says, else the metadata, else a constant (0: the data set's own). */
-static reals three(const struct predecessor *p, reals given, const char *key, f64 otherwise, arena *a)
+static reals predecessor_three(const struct predecessor *p, reals given, const char *key, f64 otherwise,
+                               arena *a)
 {
     f64 v[3] = { otherwise, otherwise, otherwise };
     const char *says = ckpt_meta(p->c, key);
@@ -44,8 +45,8 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
         p->n.heads = p->s.model.heads = s->recycle.from.heads;
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     f64 augreg = strstr(file, "augreg") || text_ends(file, ".npz") ? 127.5 : 0;       // trained on [-1, 1]
-    p->s.data.mean = three(p, s->recycle.from.mean, "mean", augreg, a);
-    p->s.data.std = three(p, s->recycle.from.std, "std", augreg, a);
+    p->s.data.mean = predecessor_three(p, s->recycle.from.mean, "mean", augreg, a);
+    p->s.data.std = predecessor_three(p, s->recycle.from.std, "std", augreg, a);
     p->s.model.init = path;
     p->s.model.init_ema = false;
     p->s.model.strict = true;

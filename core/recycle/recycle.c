@@ -167,7 +167,7 @@ static int add_started(struct stage *r, const params *p, const bool *grafted)
 }
 
 /* Grafted is what the graft has in its own shape; a position embedding also needs the same grid. */
-static int assemble(struct stage *r)
+static int recycle_assemble(struct stage *r)
 {
     params *p = model_params(r->s);
     if (!p)
@@ -218,7 +218,7 @@ static int recycle_stages(struct stage *r, const char *out_path, struct recycle_
         return -1;
     r->grafted = ckpt_new();
     if (recycle_graft(s, r->experts.c, r->dense.c, &r->experts.n, &r->to, &r->picks, r->a, r->grafted)
-        || assemble(r))
+        || recycle_assemble(r))
         return -1;
     report_make(s, &r->experts.n, &r->to, st, &r->picks, r->a, report);
     struct predecessor *trunk = r->dense.c ? &r->dense : &r->experts;

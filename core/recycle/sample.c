@@ -26,7 +26,7 @@ int sample_weights(const char *what, const f64 *score, int n, u64 *weight)
 }
 
 /* Uniform in [0, n): as many bits as n has, again when too large. */
-static u64 below(rng *r, u64 n)
+static u64 sample_below(rng *r, u64 n)
 {
     u64 mask = n - 1, x;
     for (int s = 1; s < 64; s *= 2)
@@ -52,7 +52,7 @@ int sample_draw(rng *r, const u64 *weight, int n, int k, i32 *out, arena *scratc
     while (2 * top <= n)
         top *= 2;
     for (; drawn < k && total; drawn++) {
-        u64 x = below(r, total);
+        u64 x = sample_below(r, total);
         int at = 0;                               // the last unit whose running sum is <= x
         for (int step = top; step; step /= 2)
             if (at + step <= n && tree[at + step] <= x)

@@ -60,7 +60,7 @@ int statistics_save(const struct statistics *st, const struct provenance *w, con
 }
 
 /* A vector of the layer, copied into the arena; the first one sets the layer's width. NULL + fail. */
-static f64 *vector(const ckpt *c, const char *layer, const char *what, struct activity *x, arena *a)
+static f64 *statistics_vector(const ckpt *c, const char *layer, const char *what, struct activity *x, arena *a)
 {
     const tensor *t = ckpt_find(c, arena_printf(a, "%s.%s", layer, what));
     if (!t || t->nd != 1 || t->shape[0] < 1 || t->shape[0] > 1 << 22 || (x->width && t->shape[0] != x->width)) {
@@ -74,8 +74,8 @@ static f64 *vector(const ckpt *c, const char *layer, const char *what, struct ac
 
 static int statistics_read_layer(const ckpt *c, const char *layer, struct activity *x, arena *a)
 {
-    if (!(x->l1 = vector(c, layer, "l1", x, a)) || !(x->l2 = vector(c, layer, "l2", x, a)) ||
-        !(x->count = vector(c, layer, "count", x, a)))
+    if (!(x->l1 = statistics_vector(c, layer, "l1", x, a)) || !(x->l2 = statistics_vector(c, layer, "l2", x, a))
+        || !(x->count = statistics_vector(c, layer, "count", x, a)))
         return -1;
     const tensor *t = ckpt_find(c, arena_printf(a, "%s.together", layer));
     if (!t)

@@ -28,7 +28,7 @@ const strategy *strategy_find(const char *name)
 }
 
 /* Sums catch every NaN and infinity in one pass. The rest METIS relies on: it overruns its memory without. */
-static int measured(const struct choice *c)
+static int strategy_measured(const struct choice *c)
 {
     f64 sum = 0;
     bool counts = true;
@@ -58,7 +58,7 @@ int recycle_choose(const strategy *s, const struct choice *c, i32 *out)
     if (c->subset > c->total)
         return fail(FAULT_DATA, "%s has %d units, the successor needs %d: the predecessor must be at least "
                     "as wide as the successor", c->what, c->total, c->subset);
-    if (s->needs && measured(c))
+    if (s->needs && strategy_measured(c))
         return -1;
     if (c->subset == c->total) {                  // nothing to choose, dead units or not
         for (i64 i = 0; i < (i64)c->sets * c->subset; i++)

@@ -23,7 +23,7 @@ static struct sets sets_of(const struct block_shape *to, const struct block_pick
     return s;
 }
 
-static f64 overlap(const struct sets *s)
+static f64 summary_overlap(const struct sets *s)
 {
     f64 sum = 0;
     for (int x = 0; x < s->n; x++)
@@ -39,7 +39,7 @@ static f64 overlap(const struct sets *s)
     return s->n > 1 ? sum / (s->n * (s->n - 1) / 2) : NAN;
 }
 
-static f64 mass(const struct sets *s, const f64 *score)
+static f64 summary_mass(const struct sets *s, const f64 *score)
 {
     f64 all = 0, held = 0;
     for (int i = 0; score && i < s->total; i++) {
@@ -64,27 +64,32 @@ static f64 channels_held(const struct block_shape *to, const struct block_picks 
     return sets && all > 0 ? held / all / sets : NAN;
 }
 
-static void cover(const struct sets *s, u64 *any)
+static void summary_cover(const struct sets *s, u64 *any)
 {
     for (int e = 0; e < s->n; e++)
         for (int w = 0; w < s->words; w++)
             any[w] |= s->bits[(size_t)e * s->words + w];
 }
 
-static struct layer_report layer(const struct spec *s, const struct block_shape *to,
-                                 const struct block_picks *b, int total, const struct activity *x, arena *a)
+static struct layer_report summary_layer(const struct spec *s, const struct block_shape *to,
+                                         const struct block_picks *b, int total, const struct activity *x,
+                                         arena *a)
 {
     arena_mark m = arena_save(a);
     const f64 *score = x ? activity_score(s, x) : NULL;
     // Universal experts drawn from a second predecessor hold none of this one's neurons.
     struct sets core = sets_of(to, b, 0, to->core, total, a);
     struct sets universal = sets_of(to, b, to->core, b->dense_hidden ? 0 : to->universal, total, a);
-    struct layer_report r = { .mass_core = mass(&core, score), .mass_universal = mass(&universal, score),
-                              .overlap_core = overlap(&core), .overlap_universal = overlap(&universal),
-                              .mass_channels = NAN, .cut = NAN, .modularity = NAN };
+    struct layer_report r = { .mass_core = summary_mass(&core, score),
+                              .mass_universal = summary_mass(&universal, score),
+                              .overlap_core = summary_overlap(&core),
+                              .overlap_universal = summary_overlap(&universal),
+                              .mass_channels = NAN,
+                              .cut = NAN,
+                              .modularity = NAN };
     u64 *any = arena_array(a, u64, core.words);
-    cover(&core, any);
-    cover(&universal, any);
+    summary_cover(&core, any);
+    summary_cover(&universal, any);
     i64 covered = 0;
     for (int w = 0; w < core.words; w++)
         covered += __builtin_popcountll(any[w]);
@@ -134,7 +139,7 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
             continue;
         struct layer_report *r = &out->layer[out->layers++];
         const struct activity *hidden = st ? &st->of[SITE_HIDDEN][b->from] : NULL;
-        *r = layer(s, &to->block[l], b, from->block[b->from].hidden, hidden, a);
+        *r = summary_layer(s, &to->block[l], b, from->block[b->from].hidden, hidden, a);
         r->block = l;
         if (!st)
             continue;
@@ -146,7 +151,7 @@ void report_make(const struct spec *s, const struct anatomy *from, const struct 
 
 /* ---- writing it down ----------------------------------------------------------------------------------- */
 
-static const char *percent(char out[16], f64 share)
+static const char *summary_percent(char out[16], f64 share)
 {
     snprintf(out, 16, isnan(share) ? "-" : "%.1f", 100 * share);
     return out;
@@ -164,12 +169,12 @@ static void summary_layers(FILE *f, const struct recycle_report *r)
             "universal", "in use", graph ? "   parts     cut  modularity" : "");
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
-        fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, percent(c[0], l->mass_core),
-                percent(c[1], l->mass_universal), percent(c[2], l->mass_channels),
-                percent(c[3], l->overlap_core), percent(c[4], l->overlap_universal),
-                percent(c[5], l->coverage));
+        fprintf(f, "%-5d %8s %10s %9s %11s %10s %10s", l->block, summary_percent(c[0], l->mass_core),
+                summary_percent(c[1], l->mass_universal), summary_percent(c[2], l->mass_channels),
+                summary_percent(c[3], l->overlap_core), summary_percent(c[4], l->overlap_universal),
+                summary_percent(c[5], l->coverage));
         if (l->parts)
-            fprintf(f, " %7d %7s %11.4f", l->parts, percent(c[6], l->cut), l->modularity);
+            fprintf(f, " %7d %7s %11.4f", l->parts, summary_percent(c[6], l->cut), l->modularity);
         fprintf(f, "\n");
     }
     if (isnan(r->layer->mass_channels))
@@ -191,7 +196,7 @@ void report_text(FILE *f, const struct recycle_report *r)
                 r->dense ? "dense" : "experts", 100 * r->distance, 100 * r->agreement);
 }
 
-static json_t *as_json(f64 x) { return isnan(x) ? json_null() : json_real(x); }
+static json_t *summary_json(f64 x) { return isnan(x) ? json_null() : json_real(x); }
 
 char *report_json(arena *a, const struct recycle_report *r)
 {
@@ -199,20 +204,21 @@ char *report_json(arena *a, const struct recycle_report *r)
     for (int i = 0; i < r->layers; i++) {
         const struct layer_report *l = &r->layer[i];
         json_t *row = json_pack("{s:i, s:{s:o, s:o, s:o}, s:{s:o, s:o}, s:o}", "block", l->block,
-            "importance", "core", as_json(l->mass_core), "universal", as_json(l->mass_universal),
-                "channels", as_json(l->mass_channels),
-            "jaccard", "core", as_json(l->overlap_core), "universal", as_json(l->overlap_universal),
-            "coverage", as_json(l->coverage));
+            "importance", "core", summary_json(l->mass_core), "universal", summary_json(l->mass_universal),
+                "channels", summary_json(l->mass_channels),
+            "jaccard", "core", summary_json(l->overlap_core), "universal", summary_json(l->overlap_universal),
+            "coverage", summary_json(l->coverage));
         if (l->parts)
-            json_object_update_new(row, json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut",
-                                                  as_json(l->cut), "modularity", as_json(l->modularity)));
+            json_object_update_new(row,
+                                   json_pack("{s:i, s:o, s:o}", "parts", l->parts, "edge_cut",
+                                             summary_json(l->cut), "modularity", summary_json(l->modularity)));
         json_array_append_new(layers, row);
     }
     json_t *all = json_pack("{s:s, s:s, s:o, s:o, s:{s:s, s:o, s:o}}",
         "strategy", r->strategy, "metric", r->metric,
-        "channel_importance", as_json(r->channel_mass), "layers", layers,
-        "logits", "of", r->dense ? "dense" : "experts", "distance", as_json(r->distance),
-        "agreement", as_json(r->agreement));
+        "channel_importance", summary_json(r->channel_mass), "layers", layers,
+        "logits", "of", r->dense ? "dense" : "experts", "distance", summary_json(r->distance),
+        "agreement", summary_json(r->agreement));
     char *text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     char *copy = arena_copy(a, text, strlen(text));
     free(text);

@@ -100,7 +100,7 @@ enum { BY_DEFAULT, BY_PRESET, BY_USER, BY_WRITTEN };
 
 struct layer { int rank; const char *preset; };
 
-static const char *joined(arena *a, const char *section, const char *name)
+static const char *spec_joined(arena *a, const char *section, const char *name)
 {
     return section[0] ? arena_printf(a, "%s.%s", section, name) : name;
 }
@@ -114,11 +114,11 @@ static bool user_may(const char *path)
     return false;
 }
 
-static int apply(struct spec *s, const struct yaml *map, const char *section, struct layer layer);
+static int spec_apply(struct spec *s, const struct yaml *map, const char *section, struct layer layer);
 
 static int apply_one(struct spec *s, const struct yaml *y, const char *section, struct layer layer)
 {
-    const char *path = joined(s->arena, section, y->key);
+    const char *path = spec_joined(s->arena, section, y->key);
     const struct key *k = key_find(path);
     if (!k && spec_is_section(path)) {
         bool empty = y->kind == YAML_TEXT && !y->text[0];
@@ -126,7 +126,7 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
             return yaml_fail(y, "%s is a section: it must contain keys%s", path,
                              y->kind == YAML_TEXT && strchr(y->text, ':') ? ", with a space after the colon"
                                                                           : "");
-        return empty ? 0 : apply(s, y, path, layer);
+        return empty ? 0 : spec_apply(s, y, path, layer);
     }
     if (!k)
         return unknown_key(s->arena, section, y);
@@ -141,7 +141,7 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
     return value_read(s->arena, k, y, key_field(k, s));
 }
 
-static int apply(struct spec *s, const struct yaml *map, const char *section, struct layer layer)
+static int spec_apply(struct spec *s, const struct yaml *map, const char *section, struct layer layer)
 {
     if (map->kind != YAML_MAP)
         return map->kind == YAML_TEXT && !map->text[0] ? 0
@@ -200,7 +200,7 @@ static int apply_file(struct spec *s, const char *path, const struct chain *up, 
     struct yaml *root = yaml_load(s->arena, path);
     if (!root || apply_bases(s, root, &here))
         return -1;
-    return apply(s, root, "", (struct layer){ BY_WRITTEN });
+    return spec_apply(s, root, "", (struct layer){ BY_WRITTEN });
 }
 
 static int apply_user_file(struct spec *s)
@@ -213,14 +213,14 @@ static int apply_user_file(struct spec *s)
     struct yaml *root = file_exists(path) ? yaml_load(s->arena, path) : NULL;
     if (!root)
         return file_exists(path) ? -1 : 0;
-    return apply(s, root, "", (struct layer){ BY_USER });
+    return spec_apply(s, root, "", (struct layer){ BY_USER });
 }
 
 /* "a.b.c=value" as the tree {a: {b: {c: value}}}; text is taken as it stands: it needs no quotes. */
 static int apply_set(struct spec *s, const struct spec_set *set)
 {
     if (set->tree)
-        return apply(s, set->tree, "", (struct layer){ BY_WRITTEN });
+        return spec_apply(s, set->tree, "", (struct layer){ BY_WRITTEN });
     const char *eq = strchr(set->text, '=');
     if (!eq || eq == set->text)
         return fail(FAULT_USAGE, "%s %s: must be key=value", set->by, set->text);
@@ -277,7 +277,7 @@ static void apply_presets(struct spec *s)
             continue;
         struct yaml *y = yaml_parse(s->arena, "presets.def", "", spec_presets[i].text, false);
         const char *name = arena_printf(s->arena, "%s: %s", spec_presets[i].key, spec_presets[i].value);
-        check(y && !apply(s, y, "", (struct layer){ BY_PRESET, name }), "presets.def: %s: %s", name,
+        check(y && !spec_apply(s, y, "", (struct layer){ BY_PRESET, name }), "presets.def: %s: %s", name,
               fail_message());
     }
 }
@@ -304,7 +304,7 @@ static int check_arch(const struct spec *s)
 
 /* ---- loading ------------------------------------------------------------------------------------------- */
 
-static void begin(struct spec *s, arena *a, const char *file)
+static void spec_begin(struct spec *s, arena *a, const char *file)
 {
     *s = (struct spec){ .file = arena_printf(a, "%s", file), .arena = a };
     s->origin = arena_array(a, struct spec_origin, spec_key_count);
@@ -329,7 +329,7 @@ static int spec_finish(struct spec *s, const struct spec_set *sets, int n)
 
 int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set *sets, int n)
 {
-    begin(s, a, path ? path : "");
+    spec_begin(s, a, path ? path : "");
     if (apply_user_file(s) || (path && apply_file(s, path, NULL, (struct place){ 0 })))
         return -1;
     return spec_finish(s, sets, n);
@@ -338,9 +338,9 @@ int spec_load(struct spec *s, arena *a, const char *path, const struct spec_set 
 int spec_load_text(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
                    int n)
 {
-    begin(s, a, "");
+    spec_begin(s, a, "");
     struct yaml *root = yaml_parse(a, name, "", text, true);
-    if (apply_user_file(s) || !root || apply(s, root, "", (struct layer){ BY_WRITTEN }))
+    if (apply_user_file(s) || !root || spec_apply(s, root, "", (struct layer){ BY_WRITTEN }))
         return -1;
     return spec_finish(s, sets, n);
 }
@@ -348,9 +348,9 @@ int spec_load_text(struct spec *s, arena *a, const char *name, const char *text,
 int spec_parse(struct spec *s, arena *a, const char *name, const char *text, const struct spec_set *sets,
                int n)
 {
-    begin(s, a, name);
+    spec_begin(s, a, name);
     struct yaml *root = yaml_parse(a, name, "", text, true);
-    if (!root || apply_bases(s, root, NULL) || apply(s, root, "", (struct layer){ BY_WRITTEN }))
+    if (!root || apply_bases(s, root, NULL) || spec_apply(s, root, "", (struct layer){ BY_WRITTEN }))
         return -1;
     return spec_finish(s, sets, n);
 }

@@ -287,7 +287,7 @@ static const char *number_text(arena *a, const struct key *k, f64 v)
     return arena_printf(a, "%s", text);
 }
 
-static bool plain(const char *s)
+static bool value_plain(const char *s)
 {
     static const char safe[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-";
     return *s && *s != '-' && strspn(s, safe) == strlen(s) && strcmp(s, "null");
@@ -295,7 +295,7 @@ static bool plain(const char *s)
 
 static const char *value_quoted(arena *a, const char *s)
 {
-    if (plain(s))
+    if (value_plain(s))
         return arena_printf(a, "%s", s);
     char *out = arena_bytes(a, strlen(s) * 4 + 3, 1), *p = out;
     *p++ = '"';

@@ -152,7 +152,7 @@ static void list_row(FILE *f, arena *a, struct row r)
 }
 
 /* `|` would end a table cell. */
-static void write_cell(FILE *f, const char *text)
+static void write_table_cell(FILE *f, const char *text)
 {
     for (; *text; text++)
         fprintf(f, *text == '|' ? "\\|" : "%c", *text);
@@ -165,9 +165,9 @@ static void markdown_row(FILE *f, arena *a, struct row r)
                 r.key->help);
     else {
         fprintf(f, "| `%s` | `%s` | ", r.path, shown_default(r.key));
-        write_cell(f, value_expected(a, r.key));
+        write_table_cell(f, value_expected(a, r.key));
         fputs(" | ", f);
-        write_cell(f, r.key->help);
+        write_table_cell(f, r.key->help);
         fputs(" |\n", f);
     }
 }

@@ -162,7 +162,7 @@ static int yaml_convert(struct reader *r, struct fy_node *f, int depth, struct y
 /* ---- bytes libfyaml should not see: 0.7 never returns from some directives and some invalid UTF-8 ------ */
 
 /* Length of the well-formed UTF-8 character at p, 0 when there is none (p ends in NUL). */
-static int character(const u8 *p)
+static int yaml_character(const u8 *p)
 {
     int n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
           : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
@@ -179,7 +179,7 @@ static int check_text(const struct source *source)
     struct place at = { source, 1, 1 };
     int n;
     for (const u8 *p = (const u8 *)source->text; *p; p += n, at.column++) {
-        n = character(p);
+        n = yaml_character(p);
         if (!n)
             return place_fail(at, "byte 0x%02x is not UTF-8", *p);
         if ((*p < ' ' && !strchr("\t\n\r", *p)) || *p == 127)
@@ -221,7 +221,7 @@ static int second_document(struct fy_parser *parser, const struct source *source
     return place_fail((struct place){ source, 0, 0 }, "more than one document (---) in the file");
 }
 
-static struct yaml *parse(arena *a, const struct source *source, size_t n)
+static struct yaml *yaml_parse_text(arena *a, const struct source *source, size_t n)
 {
     if (check_text(source))
         return NULL;
@@ -270,7 +270,7 @@ struct yaml *yaml_parse(arena *a, const char *name, const char *dir, const char 
     struct source *source = arena_one(a, struct source);
     *source = (struct source){ arena_printf(a, "%s", name), arena_printf(a, "%s", dir),
                                arena_printf(a, "%s", text), lines };
-    return parse(a, source, strlen(text));
+    return yaml_parse_text(a, source, strlen(text));
 }
 
 static const char *folder_of(arena *a, const char *path)
@@ -306,7 +306,7 @@ struct yaml *yaml_load(arena *a, const char *path)
     }
     struct source *source = arena_one(a, struct source);
     *source = (struct source){ arena_printf(a, "%s", path), folder_of(a, path), text, true };
-    return parse(a, source, n);
+    return yaml_parse_text(a, source, n);
 }
 
 const struct yaml *yaml_get(const struct yaml *y, const char *key)

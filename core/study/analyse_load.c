@@ -17,7 +17,8 @@ void load_open(struct load *l, arena *a, int core, int universal, int classes)
 /* ---- summing ------------------------------------------------------------------------------------------- */
 
 /* An image's routing weights of one head: (n e s) both. */
-static void load_weights(struct load *l, const struct routed *r, const f32 *disp, const f32 *comb, i32 label)
+static void analyse_load_weights(struct load *l, const struct routed *r, const f32 *disp, const f32 *comb,
+                                 i32 label)
 {
     f64 token = 1 / (f64)(r->h * r->n), slot = 1 / (f64)(r->h * r->s);
     for (i64 n = 0; n < r->n; n++) {
@@ -100,7 +101,7 @@ void load_add(struct load *l, const struct routed *r, arena *scratch)
     for (i64 i = 0; i < r->used; i++)
         for (i64 h = 0; h < r->h; h++) {
             i64 at = (i * r->h + h) * map;
-            load_weights(l, r, r->dispatch + at, r->combine + at, r->label ? r->label[i] : -1);
+            analyse_load_weights(l, r, r->dispatch + at, r->combine + at, r->label ? r->label[i] : -1);
             load_outputs(l, r, i, h, r->combine + at, part);
         }
     load_gram(l, r);

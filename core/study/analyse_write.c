@@ -179,7 +179,7 @@ static int write_json(struct analysis *x, const char *path)
 
 /* ---- tables -------------------------------------------------------------------------------------------- */
 
-static void write_cell(FILE *f, f64 v)
+static void analyse_write_cell(FILE *f, f64 v)
 {
     isfinite(v) ? fprintf(f, ",%.9g", v) : fputc(',', f);
 }
@@ -198,18 +198,18 @@ static int write_experts_csv(const struct analysis *x, const char *path)
             int top = -1, near = write_nearest(d, e);
             f64 bits = x->labelled ? load_specialised(d, e, &top) : NAN;
             fprintf(o.f, "%d,%d,%s", l->index, e, parts[e >= l->core]);
-            write_cell(o.f, load_share(d, e));
-            write_cell(o.f, d->spread[e] / (f64)d->images);
+            analyse_write_cell(o.f, load_share(d, e));
+            analyse_write_cell(o.f, d->spread[e] / (f64)d->images);
             fprintf(o.f, ",%d", load_dead(d, e));
-            write_cell(o.f, bits);
+            analyse_write_cell(o.f, bits);
             fputc(',', o.f);
             csv_text(o.f, write_class(x, top));
             fprintf(o.f, near < 0 ? "," : ",%d", near);
-            write_cell(o.f, near < 0 ? NAN : load_alike(d, e, near));
-            write_cell(o.f, near < 0 ? NAN : weights_alike(&l->weights, e, near));
-            write_cell(o.f, l->n_moved ? l->moved[0].each[e] : NAN);
-            write_cell(o.f, write_lost(x, l->each ? l->each[e] : NULL));
-            write_cell(o.f, write_changed(x, l->each ? l->each[e] : NULL));
+            analyse_write_cell(o.f, near < 0 ? NAN : load_alike(d, e, near));
+            analyse_write_cell(o.f, near < 0 ? NAN : weights_alike(&l->weights, e, near));
+            analyse_write_cell(o.f, l->n_moved ? l->moved[0].each[e] : NAN);
+            analyse_write_cell(o.f, write_lost(x, l->each ? l->each[e] : NULL));
+            analyse_write_cell(o.f, write_changed(x, l->each ? l->each[e] : NULL));
             fputc('\n', o.f);
         }
     return file_commit(&o);
@@ -228,11 +228,11 @@ static int write_parts_csv(const struct analysis *x, const char *path)
             if (!l->part[p])
                 continue;
             fprintf(o.f, "%d,%s,%d", l->index, parts[p], p ? l->universal : l->core);
-            write_cell(o.f, write_root_share(d->square[p], d->square[PARTS]));
-            write_cell(o.f, d->square[PARTS] > 0 ? d->along[p] / d->square[PARTS] : NAN);
-            write_cell(o.f, load_part(d, p));
-            write_cell(o.f, write_lost(x, l->part[p]));
-            write_cell(o.f, write_changed(x, l->part[p]));
+            analyse_write_cell(o.f, write_root_share(d->square[p], d->square[PARTS]));
+            analyse_write_cell(o.f, d->square[PARTS] > 0 ? d->along[p] / d->square[PARTS] : NAN);
+            analyse_write_cell(o.f, load_part(d, p));
+            analyse_write_cell(o.f, write_lost(x, l->part[p]));
+            analyse_write_cell(o.f, write_changed(x, l->part[p]));
             fputc('\n', o.f);
         }
     return file_commit(&o);

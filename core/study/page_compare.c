@@ -4,12 +4,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const char *str(const json_t *j, const char *key)
+static const char *page_str(const json_t *j, const char *key)
 {
     const char *v = json_string_value(json_object_get(j, key));
     return v ? v : "";
 }
-static f64 num(const json_t *j, const char *key)
+static f64 page_num(const json_t *j, const char *key)
 {
     const json_t *v = json_object_get(j, key);
     return json_is_number(v) ? json_number_value(v) : NAN;
@@ -33,7 +33,7 @@ enum { CLASSES = 6 };
 /* 0: equal bits; then by error over bound: below 1/100, 1/10, 1; 4: up to 10 times; 5: more. */
 static int strip_class(const json_t *t)
 {
-    f64 error = num(t, "error"), bound = num(t, "bound");
+    f64 error = page_num(t, "error"), bound = page_num(t, "bound");
     if (json_is_true(json_object_get(t, "equal")))
         return 0;
     if (isnan(error))
@@ -44,14 +44,14 @@ static int strip_class(const json_t *t)
 
 static const char *strip_column(arena *a, const json_t *t)
 {
-    const char *kind = str(t, "kind");
-    return strcmp(kind, "after") ? kind : arena_printf(a, "after %.0f", num(t, "step"));
+    const char *kind = page_str(t, "kind");
+    return strcmp(kind, "after") ? kind : arena_printf(a, "after %.0f", page_num(t, "step"));
 }
 
 /* A layer's cell is its worst tensor: "blocks.3.attn" of blocks.3.attn.qkv.weight. */
 static const char *strip_layer(arena *a, const json_t *t)
 {
-    char *name = arena_printf(a, "%s", str(t, "name"));
+    char *name = arena_printf(a, "%s", page_str(t, "name"));
     if (text_starts(name, "block."))
         return arena_printf(a, "blocks%s", name + 5);      // what a block gives
     int dots = 0, most = text_starts(name, "stages.") ? 5 : text_starts(name, "blocks.") ? 3 : 1;
@@ -92,9 +92,9 @@ static void strip_draw(FILE *f, const struct strip *s)
             }
             int k = strip_class(t);
             fprintf(f, "<td class=\"e%d\" title=\"", k);
-            html_printf(f, "%s: error %s, rounding explains %s", str(t, "name"), html_number(v, num(t, "error")),
-                        html_number(w, num(t, "bound")));
-            fprintf(f, "\">%s %s", marks[k], k ? html_number(v, num(t, "error")) : "");
+            html_printf(f, "%s: error %s, rounding explains %s", page_str(t, "name"), html_number(v, page_num(t, "error")),
+                        html_number(w, page_num(t, "bound")));
+            fprintf(f, "\">%s %s", marks[k], k ? html_number(v, page_num(t, "error")) : "");
         }
     }
     fputs("</table></div><p class=\"small\">= equal bits; • within what rounding explains; ! up to ten times as much; "
@@ -112,7 +112,7 @@ static void strip_of(FILE *f, arena *a, const json_t *pair)
         if (r < 0 || c < 0)
             continue;
         const json_t *old = s->worst[r][c];
-        if (!old || strip_class(t) > strip_class(old) || (strip_class(t) == strip_class(old) && num(t, "error") > num(old, "error")))
+        if (!old || strip_class(t) > strip_class(old) || (strip_class(t) == strip_class(old) && page_num(t, "error") > page_num(old, "error")))
             s->worst[r][c] = t;
     }
     strip_draw(f, s);
@@ -124,10 +124,10 @@ static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *re
 {
     const json_t *first = json_array_get(records, 0);
     fputs("<p class=\"verdict\">", f);
-    html_printf(f, "%s and %s: %s", str(pair, "a"), str(pair, "b"), str(pair, "verdict"));
-    f64 speed = num(pair, "speed");
+    html_printf(f, "%s and %s: %s", page_str(pair, "a"), page_str(pair, "b"), page_str(pair, "verdict"));
+    f64 speed = page_num(pair, "speed");
     if (speed > 0)
-        html_printf(f, "; %s is %.3g times as fast", speed >= 1 ? str(pair, "a") : str(pair, "b"), speed >= 1 ? speed : 1 / speed);
+        html_printf(f, "; %s is %.3g times as fast", speed >= 1 ? page_str(pair, "a") : page_str(pair, "b"), speed >= 1 ? speed : 1 / speed);
     fputs("</p>", f);
     strip_of(f, a, pair);
     struct series gaps[3] = {
@@ -152,14 +152,14 @@ static void compare_time(FILE *f, arena *a, const json_t *records)
     for (int i = 0; i < 64 * n; i++)
         values[i] = NAN;
     for (int i = 0; i < n; i++)
-        labels[i] = str(json_array_get(records, (size_t)i), "label");
+        labels[i] = page_str(json_array_get(records, (size_t)i), "label");
     for (int i = 0; i < n; i++) {
         const json_t *kernels = json_object_get(json_array_get(records, (size_t)i), "kernels");
         for (size_t k = 0; k < json_array_size(kernels); k++) {
             const json_t *x = json_array_get(kernels, k);
-            int at = strip_find(groups, &b.n_groups, 64, str(x, "name"));
+            int at = strip_find(groups, &b.n_groups, 64, page_str(x, "name"));
             if (at >= 0)
-                values[at * n + i] = num(x, "ms");
+                values[at * n + i] = page_num(x, "ms");
         }
     }
     b.values = values;
@@ -177,10 +177,10 @@ static void compare_records_table(FILE *f, const json_t *records)
         const char *words[] = { "label", "device", "driver", "program", "settings", "precision" };
         fputs("<tr>", f);
         for (int k = 0; k < countof(words); k++)
-            fputs("<td class=\"words\">", f), html_text(f, str(r, words[k]));
-        f64 joules = num(r, "joules");
-        fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, num(r, "step_ms")), html_number(b, num(r, "img_s")),
-                html_number(c, num(r, "start_s")), text_bytes(d, num(r, "memory")), num(r, "launches"),
+            fputs("<td class=\"words\">", f), html_text(f, page_str(r, words[k]));
+        f64 joules = page_num(r, "joules");
+        fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, page_num(r, "step_ms")), html_number(b, page_num(r, "img_s")),
+                html_number(c, page_num(r, "start_s")), text_bytes(d, page_num(r, "memory")), page_num(r, "launches"),
                 joules > 0 ? html_number(e, joules) : "not told");
     }
     fputs("</table></div>", f);
@@ -192,7 +192,7 @@ int page_comparison(FILE *f, arena *a, const char *path)
     json_t *j = json_load_file(path, 0, &e);
     if (!j)
         return fail(FAULT_DATA, "%s:%d: %s", path, e.line, e.text);
-    if (strcmp(str(j, "format"), "jetcl comparison 1")) {
+    if (strcmp(page_str(j, "format"), "jetcl comparison 1")) {
         json_decref(j);
         return fail(FAULT_DATA, "%s: not a comparison of `jetcl compare --out`", path);
     }
@@ -204,7 +204,7 @@ int page_comparison(FILE *f, arena *a, const char *path)
     struct series *s = arena_array(a, struct series, n + 1);
     for (int i = 0; i < n; i++)
         s[i] = strip_curve(a, json_object_get(json_array_get(records, (size_t)i), "loss"),
-                           str(json_array_get(records, (size_t)i), "label"), i);
+                           page_str(json_array_get(records, (size_t)i), "label"), i);
     fputs("<div class=\"plots\">", f);
     plot_lines(f, a, &(struct plot){ .title = "Loss", .x_label = "step", .y_label = "loss", .n = n, .s = s });
     compare_time(f, a, records);

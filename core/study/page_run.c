@@ -216,13 +216,16 @@ static void run_provenance(FILE *f, arena *a, const struct page_run *r, int n)
 
 /* ---- what `jetcl analyse` left ------------------------------------------------------------------------------- */
 
-static int by_name(const struct dirent **a, const struct dirent **b) { return strcmp((*a)->d_name, (*b)->d_name); }
+static int page_by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
 
 static void run_analysis(FILE *f, arena *a, const struct page_run *r)
 {
     struct dirent **list = NULL;
     const char *dir = arena_printf(a, "%s/analysis", r->dir);
-    int n = scandir(dir, &list, NULL, by_name), shown = 0;
+    int n = scandir(dir, &list, NULL, page_by_name), shown = 0;
     for (int i = 0; i < n; i++) {
         const char *name = list[i]->d_name, *path = arena_printf(a, "%s/%s", dir, name);
         if (!shown && (text_ends(name, ".png") || text_ends(name, ".csv"))) {

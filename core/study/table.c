@@ -95,7 +95,7 @@ struct context {                                  /* what loading passes along *
 
 /* What else a result depends on: the device that is meant here, its driver, this program. Looked up once per
  * name. */
-static const char *identity(struct context *c, const char *device)
+static const char *table_identity(struct context *c, const char *device)
 {
     for (struct identity *i = c->identities; i; i = i->next)
         if (!strcmp(i->device, device))
@@ -134,7 +134,7 @@ static const char *found_elsewhere(struct table *t, const struct spec *s, u64 ha
 static int add_run(struct context *c, const struct spec *s, const char *name)
 {
     struct table *t = c->t;
-    u64 hash = spec_hash(s), own = hash_text(hash, identity(c, s->device));
+    u64 hash = spec_hash(s), own = hash_text(hash, table_identity(c, s->device));
     const char *dir = arena_printf(t->arena, "%s/%s/seed-%lld-%08x", t->out, folder_name(t->arena, s->name),
                                    (long long)s->seed, (u32)(own ^ own >> 32)), *other = NULL;
     if (c->collect && !file_exists(arena_printf(t->arena, "%s/result.json", dir)))
@@ -210,8 +210,8 @@ static int prepared_at(const struct context *c, const struct yaml *y)
 
 /* One run of `file`: over it the table's set, the row's, the column's, `use`, the seed, and what the command
  * line says. Returns its place in the list, or -1 + fail. */
-static int resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row,
-                   const struct table_column *column, const struct yaml *seed)
+static int table_resolve(struct context *c, const char *name, const struct yaml *file, const struct yaml *row,
+                         const struct table_column *column, const struct yaml *seed)
 {
     struct spec s;
     arena *a = c->t->arena;
@@ -264,7 +264,7 @@ static int read_prepare(struct context *c)
             return -1;
         if (!file)
             return yaml_fail(y, "prepare needs a name and a file");
-        int at = resolve(c, arena_printf(c->t->arena, "prepare / %s", name), file, y, NULL, NULL);
+        int at = table_resolve(c, arena_printf(c->t->arena, "prepare / %s", name), file, y, NULL, NULL);
         if (at < 0)
             return -1;
         c->prepared[c->n_prepare] = at;
@@ -325,7 +325,7 @@ static int read_cell(struct context *c, const struct yaml *row, const char *name
     out->runs = arena_array(c->t->arena, int, MAX(1, n));
     const char *shown = column->plain ? arena_printf(c->t->arena, "%s / %s", name, column->name) : name;
     for (int i = 0; i < MAX(1, n); i++) {
-        int at = resolve(c, shown, file, row, column, n ? &seeds[i] : NULL);
+        int at = table_resolve(c, shown, file, row, column, n ? &seeds[i] : NULL);
         bool twice = false;
         if (at < 0)
             return -1;

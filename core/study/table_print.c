@@ -14,7 +14,7 @@ static const enum kind kinds[METRICS] = {
 
 /* ---- values -------------------------------------------------------------------------------------------- */
 
-static f64 some(f64 v) { return v > 0 ? v : NAN; }         // 0 of these means not known
+static f64 table_some(f64 v) { return v > 0 ? v : NAN; }   // 0 of these means not known
 
 static f64 plain_value(enum metric m, const struct run_result *r)
 {
@@ -135,7 +135,7 @@ static int columns_of(const char *s)
 }
 
 /* `|` in a name would end the cell. */
-static const char *safe(arena *a, const char *s)
+static const char *table_safe(arena *a, const char *s)
 {
     char *out = arena_bytes(a, 2 * strlen(s) + 1, 1), *p = out;
     for (; *s; s++) {
@@ -159,8 +159,8 @@ static void print_markdown(FILE *f, struct table *t, bool best)
         for (int c = 0; c < t->n_columns; c++) {
             int at = t->transpose ? (c + 1) * columns + r + 1 : (r + 1) * columns + c + 1;
             text[at] = cell_text(t, r, c, best);
-            text[t->transpose ? r + 1 : (r + 1) * columns] = safe(t->arena, t->rows[r].name);
-            text[t->transpose ? (c + 1) * columns : c + 1] = safe(t->arena, t->columns[c].name);
+            text[t->transpose ? r + 1 : (r + 1) * columns] = table_safe(t->arena, t->rows[r].name);
+            text[t->transpose ? (c + 1) * columns : c + 1] = table_safe(t->arena, t->columns[c].name);
             paper |= !isnan(t->rows[r].paper[c]);
             most = MAX(most, t->rows[r].cells[c].n);
         }

@@ -26,7 +26,7 @@ void evaluator_close(struct evaluator *e)
 }
 
 /* The scores of the whole batch are numbers, or the first tensor that holds something else is named. */
-static int check_numbers(const struct evaluator *e, const struct batch *b, const f32 *logits)
+static int eval_check_numbers(const struct evaluator *e, const struct batch *b, const f32 *logits)
 {
     for (i64 i = 0; i < (i64)b->n * e->classes; i++)
         if (!isfinite(logits[i]))
@@ -41,11 +41,11 @@ int evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits)
     out.bytes = out.bytes / (u64)e->batch * (u64)b->n;
     if (feed_batch(&e->feed, b, 0, b->n) || graph_run(e->g) || mem_read(e->g->d, out, logits))
         return -1;
-    return check_numbers(e, b, logits);
+    return eval_check_numbers(e, b, logits);
 }
 
 /* How many logits are not smaller than the true one's: 0 is top-1. A NaN is never right. */
-static int rank(const f32 *z, int classes, int label)
+static int eval_rank(const f32 *z, int classes, int label)
 {
     int above = 0;
     for (int k = 0; k < classes; k++)
@@ -54,7 +54,7 @@ static int rank(const f32 *z, int classes, int label)
 }
 
 /* What was taken for the true class, which is at `above`: of the others the largest, the first of equal ones. */
-static int predicted(const f32 *z, int classes, int label, int above)
+static int eval_predicted(const f32 *z, int classes, int label, int above)
 {
     int best = -1;
     for (int k = 0; k < classes && above; k++)
@@ -78,13 +78,13 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
 {
     for (int i = 0; i < n; i++) {
         const f32 *z = logits + (i64)i * classes;
-        int label = labels[i], above = rank(z, classes, label);
+        int label = labels[i], above = eval_rank(z, classes, label);
         sums->top1 += above == 0;
         sums->top5 += above < 5;
         sums->loss += cross_entropy(z, classes, label);
         sums->n++;
         if (confusion)
-            confusion[(i64)label * classes + predicted(z, classes, label, above)]++;
+            confusion[(i64)label * classes + eval_predicted(z, classes, label, above)]++;
     }
 }
 

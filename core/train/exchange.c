@@ -125,7 +125,7 @@ static int sum_bucket(struct learner *l, struct buckets *b, i64 number)
 }
 
 /* What each rank has of its shard, to all. */
-static int spread(struct learner *l, struct buckets *b, enum which which)
+static int exchange_spread(struct learner *l, struct buckets *b, enum which which)
 {
     for (i64 k = 0, of = bucket_count(l); k < of; k++) {
         i64 at, own;
@@ -151,7 +151,7 @@ static int spread(struct learner *l, struct buckets *b, enum which which)
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
 
-static bool sharded(const struct learner *l) { return l->p->shards > 1; }
+static bool exchange_sharded(const struct learner *l) { return l->p->shards > 1; }
 
 int exchange_gradients(struct learner *l)
 {
@@ -166,7 +166,7 @@ int exchange_gradients(struct learner *l)
             rc = read_bucket(l, &b, k + 1);
         rc = dist_finish() || rc || sum_bucket(l, &b, k) ? -1 : 0;
     }
-    rc = rc || (!sharded(l) && spread(l, &b, GRADS)) ? -1 : 0;
+    rc = rc || (!exchange_sharded(l) && exchange_spread(l, &b, GRADS)) ? -1 : 0;
     arena_close(b.a);
     return rc;
 }
@@ -174,7 +174,7 @@ int exchange_gradients(struct learner *l)
 int exchange_norm(struct learner *l)
 {
     f32 square = 0;
-    if (dist_size() == 1 || !sharded(l))
+    if (dist_size() == 1 || !exchange_sharded(l))
         return 0;
     if (l->optim.squares->list && mem_read(l->d, l->optim.norm, &square))
         return -1;
@@ -187,10 +187,10 @@ int exchange_norm(struct learner *l)
 
 int exchange_values(struct learner *l)
 {
-    if (dist_size() == 1 || !sharded(l))
+    if (dist_size() == 1 || !exchange_sharded(l))
         return 0;
     struct buckets b = buckets_open(l);
-    int rc = spread(l, &b, VALUES);
+    int rc = exchange_spread(l, &b, VALUES);
     arena_close(b.a);
     return rc;
 }
@@ -221,7 +221,7 @@ int exchange_start(params *p)
 int exchange_gather(struct learner *l, bool second, i64 at, i64 n, f32 *out)
 {
     enum which which = second ? SECONDS : FIRSTS;
-    if (dist_size() == 1 || !sharded(l))
+    if (dist_size() == 1 || !exchange_sharded(l))
         return dist_rank() ? 0 : exchange_move(l, which, at, n, out, false);
     arena *a = arena_open("moment");
     f32 *own = arena_array(a, f32, MAX(1, n));

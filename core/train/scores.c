@@ -14,7 +14,7 @@ void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep)
 }
 
 /* Probability of the likeliest class. */
-static f64 confidence(const f32 *z, int classes, int best)
+static f64 scores_confidence(const f32 *z, int classes, int best)
 {
     f64 sum = 0;
     for (int k = 0; k < classes; k++)
@@ -29,7 +29,7 @@ void scores_add(struct scores *s, const f32 *z, int label)
         best = z[k] > z[best] ? k : best;
         above += k != label && !(z[k] < z[label]);
     }
-    f64 p = confidence(z, s->classes, best);
+    f64 p = scores_confidence(z, s->classes, best);
     int bin = MIN((int)(p * CALIBRATION_BINS), CALIBRATION_BINS - 1);
     s->bin[bin].n++;
     s->bin[bin].right += above == 0;

@@ -150,7 +150,7 @@ int session_open(struct session *e, const struct spec *s, int wants, const char 
 }
 
 /* Of a data set's classes and files, by name. */
-static u64 hash_of(u64 h, const dataset *d)
+static u64 session_hash(u64 h, const dataset *d)
 {
     char path[4096];
     for (int k = 0; d && k < data_classes(d); k++)
@@ -176,8 +176,9 @@ int session_join(const struct session *e)
     if (dist_size() == 1)
         return 0;
     const struct dev_info *info = dev_info(e->d);
-    if (dist_name_device(info->spec) || dist_same(hash_of(hash_of(HASH_START, e->train), e->eval), FAULT_DATA,
-                                                  "the data set there"))
+    if (dist_name_device(info->spec)
+        || dist_same(session_hash(session_hash(HASH_START, e->train), e->eval), FAULT_DATA,
+                     "the data set there"))
         return -1;
     for (int r = 0; r < dist_size(); r++)
         say(SAY_NORMAL, "%s", dist_name(r));

@@ -24,7 +24,7 @@ static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
 
 /* Position is kept in samples; steps of this batch size are what the schedule goes by. */
 static i64 steps_into_epoch(const struct loop *t) { return t->at.sample / spec_of(t)->train.batch; }
-static i64 position(const struct loop *t)         { return t->at.epoch * t->per_epoch + steps_into_epoch(t); }
+static i64 train_position(const struct loop *t) { return t->at.epoch * t->per_epoch + steps_into_epoch(t); }
 
 /* Are all batches of the epoch done? The rest, too few for one, is left out. */
 static bool is_whole(const struct loop *t) { return t->at.sample + spec_of(t)->train.batch > t->at.images; }
@@ -58,7 +58,7 @@ static int stop_here(struct loop *t)
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
 
-static f64 merit(const struct loop *t, const struct run_eval *got)
+static f64 train_merit(const struct loop *t, const struct run_eval *got)
 {
     switch (spec_of(t)->eval.metric) {
     case EVAL_top5: return got->top5;
@@ -83,7 +83,7 @@ static int keep_best(struct loop *t, const struct run_eval *got)
     if (dist_agree_flag(rc, &full))
         return -1;
     if (!full) {
-        t->at.best = merit(t, got);
+        t->at.best = train_merit(t, got);
         t->at.best_epoch = got->epoch;
     }
     return 0;
@@ -99,7 +99,7 @@ static int evaluate_now(struct loop *t)
         return dist_size() == 1 && stop_requested() && fail_fault() == stop_fault() ? learner_swap_ema(&t->l) ? -1 : 1 : -1;
     got.epoch = (int)(t->at.epoch + (t->at.sample > 0));
     got.step = t->at.step;
-    bool better = !t->at.best_epoch || is_better(merit(t, &got), t->at.best);
+    bool better = !t->at.best_epoch || is_better(train_merit(t, &got), t->at.best);
     t->at.since_best = better ? 0 : t->at.since_best + 1;
     t->at.evaluated = t->at.step;
     int rc = better ? keep_best(t, &got) : 0;
@@ -143,7 +143,7 @@ static int report_now(struct loop *t, f64 lr)
 static int one_step(struct loop *t, const struct batch *b)
 {
     const struct spec *s = spec_of(t);
-    f64 factor = schedule_factor(s, position(t), t->per_epoch);
+    f64 factor = schedule_factor(s, train_position(t), t->per_epoch);
     if (learner_step(&t->l, b, factor) || learner_wait(&t->l))
         return -1;
     if (t->held)

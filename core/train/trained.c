@@ -41,7 +41,7 @@ static int read_experiment(struct trained *t, arena *a, const struct spec_set *s
     return 0;
 }
 
-static int read_classes(struct trained *t, arena *a)
+static int trained_read_classes(struct trained *t, arena *a)
 {
     t->n = model_classes(t->c, a, &t->names);
     if (t->n < 0)
@@ -95,7 +95,7 @@ int trained_open(struct trained *t, arena *a, const char *path, const struct spe
     model_settle(&t->s, t->c);
     if (read_three(t, a, "mean", 0, &t->s.data.mean) || read_three(t, a, "std", 1e-6, &t->s.data.std))
         return -1;
-    return read_classes(t, a);
+    return trained_read_classes(t, a);
 }
 
 void trained_close(struct trained *t)
