@@ -63,8 +63,71 @@ static void sizes_are_read_back(void **state)
     }
 }
 
+/* A ViT with both final norms, as no tensor tells which of them its head reads: the experiment must. And the same of an
+ * activation. */
+static const struct { const char *set, *act, *says; } asked[] = {
+    { "registers: 0", NULL, "--set model.pool=token" },      { "pool: avg", NULL, NULL },
+    { "pool: token", NULL, NULL },                    { "pool: avg", "unknown", "--set model.act=quick_gelu" },
+    { "pool: avg, act: gelu", "unknown", NULL },      { "pool: avg, act: quick_gelu", "unknown", NULL },
+    { "pool: avg", "quick_gelu", NULL } };
+
+static ckpt *two_norms_new(arena *a, const char *act)
+{
+    struct spec s = parsed(a, "pool: avg");
+    params *p = model_params(&s);
+    ckpt *c = ckpt_new();
+    for (size_t k = 0; k < p->n; k++)
+        ckpt_add(c, p->list[k].name, CKPT_F32, p->list[k].shape.nd, p->list[k].shape.d,
+                 arena_array(a, f32, shape_count(p->list[k].shape)));
+    ckpt_add(c, "norm.weight", CKPT_F32, 1, (i64[]){ 16 }, arena_array(a, f32, 16));
+    ckpt_add(c, "norm.bias", CKPT_F32, 1, (i64[]){ 16 }, arena_array(a, f32, 16));
+    if (act)
+        ckpt_set_meta(c, "act", act);
+    params_free(p);
+    return ckpt_model(c, false);
+}
+
+static void what_tensors_do_not_tell_is_asked_for(void **state)
+{
+    (void)state;
+    dev *d = dev_open("null");
+    for (int i = 0; i < countof(asked); i++) {
+        arena *a = arena_open("test");
+        struct spec s = parsed(a, asked[i].set);
+        ckpt *c = two_norms_new(a, asked[i].act);
+        fail_clear();
+        model_settle(&s, c);
+        params *p = model_params(&s);
+        int rc = params_open(p, d, PARAMS_FORWARD) || model_load_whole(p, &s, c, NULL, NULL);
+        if (asked[i].says ? !rc || fail_fault() != FAULT_DATA || !strstr(fail_message(), asked[i].says) : rc)
+            fail_msg("%s: %s", asked[i].set, fail_message());
+        if (!rc)
+            assert_int_equal(s.model.act == MLP_ACT_quick_gelu,
+                             strstr(asked[i].set, "quick") || (asked[i].act && !strcmp(asked[i].act, "quick_gelu")));
+        params_free(p);
+        ckpt_close(c);
+        arena_close(a);
+    }
+    dev_close(d);
+}
+
+/* Heads leave no trace in shapes; one rule for who evaluates and who recycles. */
+static void heads_are_those_of_published_sizes(void **state)
+{
+    (void)state;
+    static const int row[][2] = { { 192, 3 }, { 384, 6 }, { 768, 12 }, { 1280, 16 }, { 128, 0 }, { 200, 0 } };
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < countof(row); i++)
+        assert_int_equal(model_heads(c, row[i][0]), row[i][1]);
+    ckpt_set_meta(c, "heads", "5");
+    assert_int_equal(model_heads(c, 1280), 5);
+    ckpt_close(c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_are_read_back) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_are_read_back),
+                                        cmocka_unit_test(what_tensors_do_not_tell_is_asked_for),
+                                        cmocka_unit_test(heads_are_those_of_published_sizes) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -226,10 +226,28 @@ static void hubs_say_more(void **state)
     config_says("{}", "", "mean", NULL);
     config_says("{\"pretrained_cfg\": {\"mean\": [0, 0.2, 1]}}", half, "mean", "0 51 255");
     config_says("{\"model_type\": \"clip\", \"vision_config\": {}}", "", "act", "quick_gelu");
-    config_says("{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", "", "act", NULL);
+    config_says("{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", "", "act", "gelu");
     config_says("{\"model_type\": \"vit\"}", "", "act", NULL);
     config_says("{\"id2label\": {\"0\": \"crane\", \"1\": \"crane\"}}", "", "classes",
                 "[\"crane (0)\",\"crane (1)\"]");
+}
+
+static void open_clip_says_its_activation(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *meta, *want; } row[] = {
+        { "{\"model_cfg\": {\"quick_gelu\": true, \"vision_cfg\": {\"width\": 768}}}", "act", "quick_gelu" },
+        { "{\"model_cfg\": {\"vision_cfg\": {\"width\": 1280, \"head_width\": 80}}}", "heads", "16" },
+        { "{\"model_cfg\": {}}", "act", "gelu" },
+        { "{\"preprocess_cfg\": {\"mean\": [0, 0.2, 1]}}", "mean", "0 51 255" } };
+    for (int i = 0; i < countof(row); i++) {
+        const char *d = folder("open_clip");
+        put_vit(d);
+        put(d, "open_clip_config.json", row[i].text);
+        ckpt *c = ckpt_open_model(d, false);
+        assert_string_equal(c ? ckpt_meta(c, row[i].meta) : fail_message(), row[i].want);
+        ckpt_close(c);
+    }
 }
 
 /* ImageNet's classes as hubs write them, with two cranes, are ours; in another order they are somebody's own. */
@@ -275,6 +293,7 @@ int main(void)
         cmocka_unit_test(hostile_indexes_are_refused),
         cmocka_unit_test(folders_are_searched),
         cmocka_unit_test(configs_are_checked), cmocka_unit_test(hubs_say_more),
+        cmocka_unit_test(open_clip_says_its_activation),
         cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

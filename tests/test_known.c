@@ -65,6 +65,30 @@ static void test_losses(void **state)
     assert_true(all.n == 3 && fabs(all.loss - want[0] - want[1] - want[2]) < 1e-9 && all.top1 == 0);
 }
 
+/* Of a hundred thousand classes a matrix would need 80 GB: each class is counted without one. */
+static void test_many_classes(void **state)
+{
+    (void)state;
+    enum { CLASSES = 100000 };
+    arena *a = arena_open("test");
+    f32 *z = arena_array(a, f32, CLASSES);
+    struct scores s, small;
+    scores_open(&s, a, CLASSES, 5, 0, true);
+    scores_open(&small, a, 3, 1, 0, true);
+    assert_true(!s.confusion && small.confusion && arena_used(a) < 16 << 20);
+    z[99999] = 2;
+    z[7] = 1;
+    scores_add(&s, z, 99999);
+    scores_add(&s, z, 7);
+    struct class_score last = scores_class(&s, 99999), seven = scores_class(&s, 7), mean = scores_mean(&s);
+    assert_true(last.images == 1 && last.right == 1 && last.said == 2 && last.precision == 0.5 && last.recall == 1);
+    assert_true(seven.images == 1 && seven.right == 0 && seven.said == 0 && seven.f1 == 0);
+    assert_true(mean.images == 2 && mean.right == 1 && mean.recall == 0.5 && s.in_top_k == 2);
+    scores_add(&small, z + 99997, 1);
+    assert_true(small.confusion[1 * 3 + 2] == 1);
+    arena_close(a);
+}
+
 /* ---- a network that sees brightness -------------------------------------------------------------------- */
 
 enum { SIDE = 8, DIM = 4 };
@@ -270,7 +294,7 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_counting), TEST(test_losses), TEST(test_eval), TEST(test_tables), TEST(test_convert),
+        TEST(test_counting), TEST(test_losses), TEST(test_many_classes), TEST(test_eval), TEST(test_tables), TEST(test_convert),
         TEST(test_predict) };
     return cmocka_run_group_tests(tests, make_world, scratch_close);
 }

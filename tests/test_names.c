@@ -249,6 +249,12 @@ static void no_scheme_is_half_loaded(void **state)
         { "", { "blocks.0.attn.qkv.SCB" }, "bitsandbytes" },
         { "", { "_orig_mod.norm.weight" }, "doubled" },
         { "", { "norm.bias" }, "EMA", true },
+        { "schema.", { "schema.norm.bias" }, "EMA", true },
+        { "emanuel.", { "emanuel.norm.bias" }, "EMA", true },
+        { "a.", { "b.patch_embed.proj.weight", "b.cls_token", "b.norm.bias", "b.pos_embed" },
+          "more than one model, under 'a.' and 'b.': jetcl convert --under" },
+        { "student.", { "teacher.patch_embed.proj.weight", "teacher.cls_token", "teacher.norm.bias" },
+          "more than one model, under 'teacher.' and 'student.'" },
     };
     for (int i = 0; i < countof(row); i++) {
         arena *a = arena_open("test");
@@ -262,6 +268,46 @@ static void no_scheme_is_half_loaded(void **state)
         arena_close(a);
     }
     assert_null(ckpt_model(ckpt_new(), false));
+}
+
+static void one_of_several_models_is_taken(void **state)
+{
+    (void)state;
+    static const char *const more[] = { "b.patch_embed.proj.weight", "b.cls_token", "b.norm.bias", "b.pos_embed" };
+    arena *a = arena_open("test");
+    const char *under;
+    ckpt *c = ckpt_below(small_new("a.", more, 4, a), "b.");
+    assert_true(c && ckpt_count(c) == 4 && (c = ckpt_model(c, false)));
+    assert_true(ckpt_find(c, "pos_embed") && ckpt_scheme(c, &under));
+    assert_string_equal(under, "b.");
+    ckpt_close(c);
+    assert_null(ckpt_below(small_new("a.", more, 4, a), "c."));
+    assert_true(fail_fault() == FAULT_DATA && strstr(fail_message(), "no tensor under 'c.'"));
+    arena_close(a);
+}
+
+/* CLIP computes with another activation, and nothing but OpenAI's own files or a config.json says so. */
+static void the_activation_is_known_or_asked_for(void **state)
+{
+    (void)state;
+    static const struct { const char *under, *more[3], *act; } row[] = {
+        { "visual.", { "visual.proj" }, "unknown" },
+        { "visual.", { "visual.proj", "input_resolution" }, "quick_gelu" },
+        { "model.visual.", { "model.visual.proj", "model.input_resolution" }, "quick_gelu" } };
+    static const char *const base[] = { "conv1.weight", "class_embedding", "ln_post.weight", "ln_post.bias" };
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        ckpt *c = ckpt_new();
+        for (int k = 0; k < countof(base); k++)
+            ckpt_add(c, arena_printf(a, "%s%s", row[i].under, base[k]), CKPT_F32, 1, (i64[]){ 1 }, ramp(k));
+        for (int k = 0; k < 3 && row[i].more[k]; k++)
+            ckpt_add(c, row[i].more[k], CKPT_F32, 2, (i64[]){ 1, 1 }, ramp(k));
+        if (!(c = ckpt_model(c, false)))
+            fail_msg("row %d: %s", i, fail_message());
+        assert_string_equal(ckpt_meta(c, "act"), row[i].act);
+        ckpt_close(c);
+        arena_close(a);
+    }
 }
 
 /* An unknown scheme's message: the three nearest, and the first names that do not fit the nearest. */
@@ -370,6 +416,7 @@ int main(void)
         cmocka_unit_test(schemes_read_and_write_alike),
         cmocka_unit_test(wrappers_come_off),
         cmocka_unit_test(no_scheme_is_half_loaded),
+        cmocka_unit_test(one_of_several_models_is_taken), cmocka_unit_test(the_activation_is_known_or_asked_for),
         cmocka_unit_test(unknown_names_are_explained),
         cmocka_unit_test(tensors_are_reshaped),
         cmocka_unit_test(stacked_layers_come_apart),

@@ -73,10 +73,13 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 
 /* The model in c under timm's names, whoever named it (names/schemes.def): wrappers opened wherever the patch
  * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left
- * out. Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet.
+ * out. Of several models, averaged ones are passed over, and a student as large as its teacher; more than one that
+ * remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet.
  * Takes over c, also on failure. NULL + fail(FAULT_DATA), which names the nearest schemes when none is
  * followed. */
 ckpt *ckpt_model(ckpt *c, bool ema);
+/* The tensors of c whose names begin so. Takes over c, also on failure. NULL + fail(FAULT_DATA) when none does. */
+ckpt *ckpt_below(ckpt *c, const char *under);
 /* ckpt_open, then ckpt_model. */
 ckpt *ckpt_open_model(const char *path, bool ema);
 /* Of ckpt_model's: whose names, and what stands before them ("state_dict.vit."). NULL of any other

@@ -233,6 +233,27 @@ static const char *folder_usual_act(const char *family)
                                             : NULL;
 }
 
+/* open_clip's: its activation is gelu unless it says otherwise. */
+static int folder_read_open_clip(ckpt *c, const char *path)
+{
+    json_t *root = file_exists(path) ? folder_json(c->mem, path, MAX_CONFIG) : NULL;
+    if (!root)
+        return file_exists(path) ? -1 : 0;
+    const json_t *model = json_object_get(root, "model_cfg"), *images = json_object_get(root, "preprocess_cfg");
+    const json_t *vision = json_object_get(model, "vision_cfg");
+    i64 width = json_integer_value(json_object_get(vision, "width")),
+        of_head = json_integer_value(json_object_get(vision, "head_width"));
+    char heads[24];
+    snprintf(heads, sizeof heads, "%lld", (long long)(width / (of_head > 0 ? of_head : 64)));
+    ckpt_set_meta(c, "act", json_is_true(json_object_get(model, "quick_gelu")) ? "quick_gelu" : "gelu");
+    if (width > 0)
+        ckpt_set_meta(c, "heads", heads);
+    folder_note_pixels(c, images, "mean", "mean");
+    folder_note_pixels(c, images, "std", "std");
+    json_decref(root);
+    return 0;
+}
+
 /* What no tensor says; and what tensors say too, for arch.c to compare. */
 static int folder_read_config(ckpt *c, const char *path)
 {
@@ -254,9 +275,9 @@ static int folder_read_config(ckpt *c, const char *path)
     family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));
     act = act ? act : folder_usual_act(family);
-    if (act && !strcmp(act, "quick_gelu"))
+    if (act && (!strcmp(act, "quick_gelu") || !strcmp(act, "gelu")))
         ckpt_set_meta(c, "act", act);
-    else if (act && strcmp(act, "gelu"))
+    else if (act)
         ckpt_set_meta(c, "config.hidden_act", act);
     if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
         ckpt_set_meta(c, "norm_eps", "1e-06");
@@ -327,7 +348,8 @@ static ckpt *folder_open_dir(const char *dir, arena *a)
         if (!file_exists(path))
             continue;
         ckpt *c = text_ends(path, ".json") ? folder_open_index(path) : ckpt_open_file(path);
-        if (c && (folder_read_config(c, arena_printf(a, "%s/config.json", dir))
+        if (c && (folder_read_open_clip(c, arena_printf(a, "%s/open_clip_config.json", dir))
+                  || folder_read_config(c, arena_printf(a, "%s/config.json", dir))
                   || folder_read_preprocessor(c, arena_printf(a, "%s/preprocessor_config.json", dir)))) {
             ckpt_close(c);
             return NULL;

@@ -134,6 +134,18 @@ static int names_say_eps(ckpt *view, f64 eps)
     return eps == 1e-6 || ckpt_meta(view, "norm_eps") ? 0 : ckpt_set_meta(view, "norm_eps", text);
 }
 
+/* CLIP's activation leaves no trace in its tensors: OpenAI's files are known by a number that they hold besides,
+ * of others only config.json says it. timm's names of a CLIP go with gelu, but for models called quickgelu. */
+static int names_say_act(ckpt *view, const ckpt *c, const struct reading *r)
+{
+    bool openai = ckpt_find(c, arena_printf(view->mem, "%sinput_resolution", r->under));
+    if (ckpt_meta(view, "act") || ckpt_meta(view, "config.hidden_act"))
+        return 0;
+    if (openai || strstr(c->path, "quickgelu"))
+        return ckpt_set_meta(view, "act", "quick_gelu");
+    return strstr(r->scheme->id, "clip") ? ckpt_set_meta(view, "act", "unknown") : 0;
+}
+
 static int names_translate_all(struct translation *x, ckpt *c, bool ema)
 {
     int n = ckpt_count(c);
@@ -146,8 +158,11 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     x->r = scheme_of(x->a, name, n, ema, &nearest);
     if (!x->r.scheme)
         return fail(FAULT_DATA, "no model whose names are known: %s", nearest);
-    if (ema && !strstr(x->r.under, "ema"))
+    if (ema && !path_says(x->r.under, "ema"))
         return fail(FAULT_DATA, "no averaged (EMA) weights in this file");
+    if (x->r.rival)
+        return fail(FAULT_DATA, "holds more than one model, under %s and %s: jetcl convert --under PREFIX FROM TO takes one "
+                    "of them", ckpt_quote(slice_of(x->r.under)), ckpt_quote(slice_of(x->r.rival)));
     x->view->scheme = x->r.scheme->title;
     x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
     x->view->google = text_starts(x->r.scheme->id, "jax");
@@ -156,7 +171,8 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     for (int i = 0; i < n; i++)
         if (names_translate_one(x, &c->list[i]->t, name[i], stacked[i]))
             return -1;
-    return view_fill(x->view, &x->all) || names_say_eps(x->view, x->r.scheme->eps) ? -1 : 0;
+    return view_fill(x->view, &x->all) || names_say_eps(x->view, x->r.scheme->eps)
+           || names_say_act(x->view, c, &x->r) ? -1 : 0;
 }
 
 ckpt *ckpt_model(ckpt *c, bool ema)
@@ -164,6 +180,25 @@ ckpt *ckpt_model(ckpt *c, bool ema)
     ckpt *view = view_new(c);
     struct translation x = { .a = view->mem, .view = view };
     if (!names_translate_all(&x, c, ema))
+        return view;
+    fail_in("%s", c->path);
+    ckpt_close(view);
+    return NULL;
+}
+
+ckpt *ckpt_below(ckpt *c, const char *under)
+{
+    ckpt *view = view_new(c);
+    struct pieces all = { 0 };
+    int rc = 0;
+    for (size_t i = 0; i < c->n && !rc; i++) {
+        const tensor *t = &c->list[i]->t;
+        struct piece p = { .source = t, .target = t->name, .share = -1, .whole = true };
+        if (text_starts(t->name, under))
+            rc = piece_shape(&p, COPY, false, t->nd, t->shape) ? -1 : pieces_add(view->mem, &all, &p);
+    }
+    rc = rc || (all.n ? view_fill(view, &all) : fail(FAULT_DATA, "no tensor under %s", ckpt_quote(slice_of(under))));
+    if (!rc)
         return view;
     fail_in("%s", c->path);
     ckpt_close(view);

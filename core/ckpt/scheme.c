@@ -4,7 +4,9 @@
  * of wrappers.
  */
 #include "ckpt/names.h"
+#include <ctype.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #define END { 0 } };
 #define NAME(from, to, how)         { from, to, how, -1, false, NULL },
@@ -155,27 +157,36 @@ static void scheme_judge(struct reading *r, const char *const *name, int n)
         }
 }
 
-static bool scheme_says_ema(const char *s) { return strstr(s, "ema"); }
-
-/* Copies beside the model that is meant: averaged, of a student, of an optimiser. */
-static bool scheme_is_copy(const char *under)
+bool path_says(const char *path, const char *word)
 {
-    static const char *const words[] = { "student", "momentum", "optimizer", "exp_avg" };
-    for (int i = 0; i < countof(words); i++)
-        if (strstr(under, words[i]))
+    size_t n = strlen(word);
+    for (const char *p = path; *p; p++)
+        if (!strncasecmp(p, word, n) && (p == path || !isalnum((u8)p[-1])) && !isalnum((u8)p[n]))
             return true;
-    return scheme_says_ema(under);
+    return false;
 }
 
-/* Is a the better reading? What --ema asks for first, then no copy, then more names, then fewer strange ones. */
+/* 0: the model that is meant; 1: a student, which its teacher comes before; 2: a copy, averaged or an optimiser's.
+ * With --ema the averaged ones are meant. */
+static int scheme_copy(const char *under, bool ema)
+{
+    static const char *const words[] = { "ema", "momentum", "optimizer", "exp_avg", "opt" };
+    if (ema)
+        return path_says(under, "ema") ? 0 : 2;
+    for (int i = 0; i < countof(words); i++)
+        if (path_says(under, words[i]))
+            return 2;
+    return path_says(under, "student");
+}
+
+/* Is a the better reading? No copy first, then more names, then fewer strange ones. */
 static bool scheme_better(const struct reading *a, const struct reading *b, bool ema)
 {
     if (!b->scheme)
         return true;
-    bool copy[2] = { ema ? !scheme_says_ema(a->under) : scheme_is_copy(a->under),
-                     ema ? !scheme_says_ema(b->under) : scheme_is_copy(b->under) };
+    int copy[2] = { scheme_copy(a->under, ema), scheme_copy(b->under, ema) };
     if (copy[0] != copy[1])
-        return copy[1];
+        return copy[0] < copy[1];
     return a->fit != b->fit ? a->fit > b->fit : a->strange < b->strange;
 }
 
@@ -206,6 +217,16 @@ static int scheme_find_places(arena *a, const struct scheme *s, const struct rul
     return found;
 }
 
+/* Is b a whole model too, which nothing says to be a copy of the best one, a? A student of as many tensors is its
+ * teacher's. */
+static bool scheme_rivals(const struct reading *a, const struct reading *b, bool ema)
+{
+    int copy = scheme_copy(b->under, ema);
+    bool other = strcmp(a->under, b->under) || strcmp(a->own, b->own);
+    bool student = copy == 1 && scheme_copy(a->under, ema) == 0 && a->fit == b->fit;
+    return other && b->fit > 2 && b->fit > b->strange && copy < 2 && !student;
+}
+
 static struct reading scheme_best_reading(arena *a, const struct scheme *s, const char *const *name, int n,
                                           bool ema)
 {
@@ -220,6 +241,9 @@ static struct reading scheme_best_reading(arena *a, const struct scheme *s, cons
         if (scheme_better(&place[i], &best, ema))
             best = place[i];
     }
+    for (int i = 0; i < found && !best.rival; i++)
+        if (scheme_rivals(&best, &place[i], ema))
+            best.rival = place[i].under;
     return best;
 }
 

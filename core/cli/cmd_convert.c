@@ -30,6 +30,8 @@ static ckpt *open_source(struct cli *c, const char *from)
 {
     const char *example;
     ckpt *file = ckpt_open(from);
+    if (file && cli_value(c, "under"))
+        file = ckpt_below(file, cli_value(c, "under"));
     int skipped = file ? ckpt_skipped(file, &example) : 0;
     if (skipped)
         say(SAY_NORMAL, "%s: left out %d that %s no tensor%s (%s)", from, skipped, skipped > 1 ? "are" : "is",
@@ -90,6 +92,7 @@ static int convert_run(struct cli *c)
 static const struct cli_option options[] = {
     { "raw", NULL, "keep every tensor, optimiser state included, under its own name" },
     { "ema", NULL, "take the averaged weights instead of the last ones" },
+    { "under", "PREFIX", "take only tensors whose names begin so, of a file that holds several models" },
     { "names", "SCHEME", "write another framework's names: hf_vit, torchvision_convnext, ..." },
     { "dtype", "fp32|fp16|bf16", "round the weights to this type; default: keep theirs" },
     { "meta", "KEY=VALUE", "add metadata; may be repeated" },

@@ -102,6 +102,13 @@ static int eval_check_files(const struct cli *c)
     return cli_value(c, "save-logits") ? ckpt_can_save(cli_value(c, "save-logits")) : 0;
 }
 
+static int eval_check_matrix(const struct cli *c, int classes)
+{
+    return cli_given(c, "confusion") && classes > CONFUSION_CLASSES
+           ? fail(FAULT_USAGE, "a confusion matrix of %d classes would have %.1e entries (at most %d classes); --per-class "
+                  "tells each class's numbers", classes, (f64)classes * classes, CONFUSION_CLASSES) : 0;
+}
+
 static int eval_split(struct cli *c, const struct trained *t, struct session *e)
 {
     struct evaluator v = { 0 };
@@ -109,11 +116,12 @@ static int eval_split(struct cli *c, const struct trained *t, struct session *e)
     struct run_eval got;
     i64 k = 5;
     loader *l = NULL;
-    int rc = cli_count(c, "top", 1, t->n, &k) || session_open_trained(e, t, true)
+    int rc = cli_count(c, "top", 1, t->n, &k) || eval_check_matrix(c, t->n) || session_open_trained(e, t, true)
           || evaluator_open(&v, &e->s, e->d, e->p, e->eval_options.batch)
           || !(l = loader_open(e->eval, &e->eval_options)) ? -1 : 0;
     if (!rc) {
-        scores_open(&s, c->arena, t->n, (int)k, cli_given(c, "save-logits") ? data_count(e->eval) : 0);
+        scores_open(&s, c->arena, t->n, (int)k, cli_given(c, "save-logits") ? data_count(e->eval) : 0,
+                    cli_given(c, "confusion"));
         rc = evaluate(&v, l, &got, &s);
         progress_done();
     }

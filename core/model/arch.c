@@ -12,11 +12,36 @@ static counts arch_pair(arena *a, int x, int y)
     return (counts){ x == y ? 1 : 2, v };
 }
 
-static int arch_meta_int(const ckpt *c, const char *key)
+int model_heads(const ckpt *c, int dim)
 {
-    const char *text = ckpt_meta(c, key);
+    static const struct { int dim, heads; } published[] = {
+        { 192, 3 },   { 384, 6 },   { 512, 8 },   { 768, 12 }, { 1024, 16 },
+        { 1152, 16 }, { 1280, 16 }, { 1408, 16 }, { 1664, 16 } };
+    const char *says = ckpt_meta(c, "heads");
     i64 n;
-    return text && text_int(slice_of(text), &n) && n > 0 && n < 65536 ? (int)n : 0;
+    if (says && text_int(slice_of(says), &n) && n > 0 && n <= 1024)
+        return (int)n;
+    for (int i = 0; i < countof(published); i++)
+        if (published[i].dim == dim)
+            return published[i].heads;
+    return 0;
+}
+
+bool model_two_norms(const ckpt *c) { return arch_has(c, "norm.weight") && arch_has(c, "fc_norm.weight"); }
+
+/* What its head reads: of two final norms nothing tells which one, unless the experiment does. */
+static void arch_read_pool(struct spec *s, const ckpt *c)
+{
+    if (!model_two_norms(c))
+        s->model.pool = arch_has(c, "fc_norm.weight") || !s->model.class_token ? POOL_avg : POOL_token;
+    else if (!spec_written(s, "model.pool"))
+        s->model.pool = POOL_auto;
+}
+
+bool model_act_unknown(const struct spec *s, const ckpt *c)
+{
+    const char *says = ckpt_meta(c, "act");
+    return says && !strcmp(says, "unknown") && !spec_written(s, "model.act");
 }
 
 /* A dense block's width and hidden width. 1 when there is none, -1 + fail when it is not a dense one. */
@@ -97,16 +122,14 @@ static int arch_read_vit(struct spec *s, const ckpt *c, arena *a)
     }
     if (rc < 0)
         return -1;
-    s->model.heads = arch_meta_int(c, "heads");
-    if (!s->model.heads && s->model.dim % 64 == 0)
-        s->model.heads = s->model.dim / 64;          // every published ViT but the very large
+    s->model.heads = model_heads(c, s->model.dim);
     s->model.class_token = arch_has(c, "cls_token");
     s->model.dist_token = arch_has(c, "head_dist.weight") ? DIST_head
                           : arch_has(c, "dist_token")     ? DIST_on
                                                           : DIST_off;
     s->model.registers = registers && registers->nd == 3 ? (int)MIN(registers->shape[1], 64) : 0;
     s->model.pre_norm = arch_has(c, "norm_pre.weight");
-    s->model.pool = arch_has(c, "fc_norm.weight") || !s->model.class_token ? POOL_avg : POOL_token;
+    arch_read_pool(s, c);
     s->model.qkv_bias = arch_has(c, "blocks.0.attn.qkv.bias");
     s->model.layer_scale = arch_has(c, "blocks.0.ls1.gamma");
     return arch_read_image(s, c, a);
@@ -188,7 +211,8 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
     if (!eps || !text_real(slice_of(eps), &s->model.norm_eps)
         || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
         s->model.norm_eps = 1e-6;
-    s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
+    if (!act || strcmp(act, "unknown") || model_act_unknown(s, c))
+        s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
     return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s) ? -1 : 0;
 }
 

@@ -124,9 +124,17 @@ int         model_classes(const ckpt *c, arena *a, const char *const **names);
 /* ---- arch.c -------------------------------------------------------------------------------------------- */
 
 /* The dense network in c (ckpt_model's) into s->model: family, sizes, options, classes (0: no head), the
- * image that its position embedding is for. heads is 0 when nothing says it. Lists lie in a. 0, or -1 +
+ * image that its position embedding is for. heads is 0 when nothing says it; pool, of two final norms, and an
+ * unknown activation stay what s says. Lists lie in a. 0, or -1 +
  * fail(FAULT_DATA). */
 int         model_read(struct spec *s, const ckpt *c, arena *a);
+/* Attention heads, which leave no trace in shapes: the metadata's, else those of the published ViT of that
+ * width, else 0. */
+int         model_heads(const ckpt *c, int dim);
+/* Two final norms, `norm` and `fc_norm`: which of them the head reads only the experiment can say. */
+bool        model_two_norms(const ckpt *c);
+/* A file whose activation nothing tells, and an experiment that does not say it either. */
+bool        model_act_unknown(const struct spec *s, const ckpt *c);
 /* What an experiment file says of such a model: "arch: vit, image: 224, patch: 16, ...". */
 const char *model_lines(arena *a, const struct spec *s);
 

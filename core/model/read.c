@@ -2,6 +2,7 @@
  * shapes say, as the text of an experiment file. */
 #include "model/model.h"
 #include <jansson.h>
+#include <stdlib.h>
 
 /* ---- what the metadata says ---------------------------------------------------------------------------- */
 
@@ -43,21 +44,6 @@ static const char *meta_three(arena *a, const ckpt *c, const char *key)
 
 /* ---- what the tensors say ------------------------------------------------------------------------------ */
 
-/* Heads leave no trace in the shapes: the metadata's, else those of the published sizes; 0: not known. */
-static int read_heads(const ckpt *c, int dim)
-{
-    static const struct { int dim, heads; } published[] = {
-        { 192, 3 }, { 384, 6 }, { 768, 12 }, { 1024, 16 }, { 1152, 16 }, { 1280, 16 }, { 1408, 16 } };
-    const char *says = ckpt_meta(c, "heads");
-    i64 n;
-    if (says && text_int(slice_of(says), &n) && n > 0 && n <= 1024)
-        return (int)n;
-    for (int i = 0; i < countof(published); i++)
-        if (published[i].dim == dim)
-            return published[i].heads;
-    return 0;
-}
-
 const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known)
 {
     const char *saved = ckpt_meta(c, "recipe"), *path = ckpt_path(c), *mean, *std;
@@ -70,9 +56,8 @@ const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_kno
     if (spec_parse(&s, a, path, "", NULL, 0) || model_read(&s, c, a))
         return NULL;
     bool vit = !strcmp(s.model.family, "vit");
-    int heads = vit ? read_heads(c, s.model.dim) : 0;
-    *heads_known = !vit || heads;
-    s.model.heads = MAX(heads, 1);
+    *heads_known = !vit || s.model.heads;
+    s.model.heads = MAX(s.model.heads, 1);
     mean = meta_three(a, c, "mean");
     std = meta_three(a, c, "std");
     if (!*mean && (strstr(file, "augreg") || text_ends(file, ".npz"))) {     // trained on [-1, 1]
@@ -94,12 +79,19 @@ int model_head(const ckpt *c)
 }
 
 /* Names that tell the classes apart. */
-static int read_check_names(const ckpt *c, const char *const *names, int n)
+static int read_by_name(const void *a, const void *b)
 {
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < i; j++)
-            if (!strcmp(names[i], names[j]))
-                return fail(FAULT_DATA, "%s: two of its classes are called '%s'", ckpt_path(c), names[i]);
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static int read_check_names(const ckpt *c, arena *a, const char *const *names, int n)
+{
+    const char **sorted = arena_array(a, const char *, n);
+    memcpy(sorted, names, sizeof *sorted * (size_t)n);
+    qsort(sorted, (size_t)n, sizeof *sorted, read_by_name);
+    for (int i = 1; i < n; i++)
+        if (!strcmp(sorted[i], sorted[i - 1]))
+            return fail(FAULT_DATA, "%s: two of its classes are called '%s'", ckpt_path(c), sorted[i]);
     return 0;
 }
 
@@ -137,5 +129,5 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     if (!n || (head && head != n))
         return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
     *names = is_imagenet(a, out, n) ? imagenet_names(a, false) : out;
-    return read_check_names(c, *names, n) ? -1 : n;
+    return read_check_names(c, a, *names, n) ? -1 : n;
 }

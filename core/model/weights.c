@@ -123,21 +123,35 @@ static const char *unread_advice(arena *a, const ckpt *c, const params *p)
     return NULL;
 }
 
+/* What no tensor tells, but the numbers depend on. NULL: nothing. */
+static const char *untold_advice(const struct spec *s, const ckpt *c)
+{
+    if (model_two_norms(c) && !spec_written(s, "model.pool"))
+        return "it holds two final norms: --set model.pool=token reads the class token after `norm`, avg the "
+               "mean of the patches after `fc_norm`";
+    if (model_act_unknown(s, c))
+        return "it does not say its activation: --set model.act=quick_gelu as in OpenAI's models, gelu as in "
+               "most others";
+    return NULL;
+}
+
 /* Numbers are only worth something when every parameter came from the file, and the file had no others. */
 static int check_whole(const params *p, const struct spec *s, const ckpt *c, const struct load_report *r,
                        arena *a)
 {
-    const char *first = NULL, *line = NULL;
+    const char *first = NULL, *line = NULL, *under;
     int unset = count_unset(p, &first);
     for (int i = 0; i < r->nlines && !line; i++)
         if (first && text_starts(r->line[i].text, first))
             line = r->line[i].text;
     if (unset)
-        return fail(FAULT_DATA, "%s: %d of the model's %zu parameters would be drawn at random%s%s; %s",
-                    ckpt_path(c), unset, p->n, unset > 1 ? ", the first is " : ": ", line ? line : first,
-                    unset_advice(a, c, first));
+        return fail(FAULT_DATA, "%s (%s names): %d of the model's %zu parameters would be drawn at random%s%s; %s",
+                    ckpt_path(c), ckpt_scheme(c, &under), unset, p->n, unset > 1 ? ", the first is " : ": ",
+                    line ? line : first, unset_advice(a, c, first));
     if (unread_advice(a, c, p))
         return fail(FAULT_DATA, "%s: %s", ckpt_path(c), unread_advice(a, c, p));
+    if (untold_advice(s, c))
+        return fail(FAULT_DATA, "%s: %s", ckpt_path(c), untold_advice(s, c));
     if (r->nwrong && s->model.strict)
         return fail(FAULT_DATA,
                     "%s: it holds %d tensor%s that the model has no place for: %s; --set "
@@ -168,7 +182,7 @@ void model_settle(struct spec *s, const ckpt *c)
     f64 says;
     if (eps && !spec_written(s, "model.norm_eps") && text_real(slice_of(eps), &says) && says > 0 && says <= 1)
         s->model.norm_eps = says;
-    if (act && !spec_written(s, "model.act"))
+    if (act && strcmp(act, "unknown") && !spec_written(s, "model.act"))
         s->model.act = strcmp(act, "quick_gelu") ? MLP_ACT_gelu : MLP_ACT_quick_gelu;
 }
 

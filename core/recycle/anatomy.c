@@ -1,4 +1,5 @@
 /* anatomy.c: depth and widths of a network, from an experiment or from a checkpoint's names and shapes. */
+#include "model/model.h"
 #include "recycle/recycle.h"
 
 bool block_moe(const struct block_shape *b) { return b->core + b->universal > 0; }
@@ -87,16 +88,9 @@ static int read_block(const ckpt *c, const char *name, struct block_shape *b)
     return 1;
 }
 
-static int meta_int(const ckpt *c, const char *key)
-{
-    const char *text = ckpt_meta(c, key);
-    i64 n;
-    return text && text_int(slice_of(text), &n) && n > 0 && n < 65536 ? (int)n : 0;
-}
-
 int anatomy_of_ckpt(const ckpt *c, arena *a, struct anatomy *out)
 {
-    *out = (struct anatomy){ .convnext = ckpt_find(c, "stem.0.weight"), .heads = meta_int(c, "heads") };
+    *out = (struct anatomy){ .convnext = ckpt_find(c, "stem.0.weight") };
     struct block_shape *list = NULL;
     size_t n = 0, cap = 0;
     for (int stage = 0; stage < (out->convnext ? MAX_STAGES : 1); stage++)
@@ -117,8 +111,7 @@ int anatomy_of_ckpt(const ckpt *c, arena *a, struct anatomy *out)
     if (!n)
         return fail(FAULT_DATA, "%s: no blocks.0.mlp.fc1.weight and no stages.0.blocks.0.mlp.fc1.weight: "
                     "neither a ViT nor a ConvNeXt as timm names them", ckpt_path(c));
-    if (!out->convnext && !out->heads && list->dim % 64 == 0)
-        out->heads = list->dim / 64;              // every published ViT but the very large
+    out->heads = out->convnext ? 0 : model_heads(c, list->dim);
     const tensor *head = ckpt_find(c, out->convnext ? "head.fc.weight" : "head.weight");
     out->classes = head && head->nd == 2 ? (int)head->shape[0] : 0;
     return 0;

@@ -88,8 +88,9 @@ static int measure_images(struct predecessor *p, dev *d, dataset *set, struct da
 
 /* ---- where statistics are kept ------------------------------------------------------------------------- */
 
-/* Which images, by name and size, and everything that shapes them on their way. */
-static void hash_images(const struct predecessor *p, const dataset *set, const struct data_options *o,
+/* Which images, by name and size, everything that shapes them on their way, and what the network computes of them that
+ * its tensors do not tell: a folder's config.json does. */
+static void hash_inputs(const struct predecessor *p, const dataset *set, const struct data_options *o,
                         char hex[65])
 {
     char *text = NULL, path[4096];
@@ -112,7 +113,8 @@ static void hash_images(const struct predecessor *p, const dataset *set, const s
             st.st_size = 0;
         fprintf(f, "%s %lld\n", name, (long long)st.st_size);
     }
-    fprintf(f, "fold %d heads %d\n", o->fold, p->n.heads);
+    fprintf(f, "fold %d heads %d act %d norm_eps %.9g precision %d\n", o->fold, p->n.heads, (int)p->s.model.act,
+            p->s.model.norm_eps, (int)p->s.train.precision);
     fclose(f);
     bytes_sha256(text, size, hex);
     free(text);
@@ -124,7 +126,7 @@ static struct provenance provenance_of(const struct predecessor *p, const datase
     bool by_batch = s->recycle.average == AVERAGE_batch;
     struct provenance w = { .images = o->limit, .batch = by_batch ? s->recycle.batch : 0 };
     memcpy(w.predecessor, p->sha256, sizeof w.predecessor);
-    hash_images(p, set, o, w.image_hash);
+    hash_inputs(p, set, o, w.image_hash);
     const char *plain = s->recycle.threshold == THRESHOLD_zero ? "zero" : "mean + std";
     if (s->recycle.threshold == THRESHOLD_percentile)
         snprintf(w.threshold, sizeof w.threshold, "percentile %.6g", s->recycle.percentile);

@@ -146,7 +146,7 @@ int analyse_open(struct analysis *x, const struct session *e, int batch)
     x->side = list_at(x->s.model.image, 0);
     x->prefix = strcmp(x->s.model.family, "convnext") ? model_prefix(&x->s, &placed) : 0;
     x->shown = arena_array(x->a, u8, (i64)x->show * x->side * x->side * 3);
-    scores_open(&x->scores, x->a, x->s.model.classes, 1, 0);
+    scores_open(&x->scores, x->a, x->s.model.classes, 1, 0, x->labelled);
     x->g = graph_new(e->d);
     struct nn m = { .g = x->g, .p = e->p };
     analyse_find_layers(x);

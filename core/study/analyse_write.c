@@ -172,7 +172,7 @@ static int write_json(struct analysis *x, const char *path)
         json_pack("{s:o, s:I, s:b, s:o, s:o, s:o}", "checkpoint", json_text(x->checkpoint), "images",
                   (json_int_t)x->base.n, "labelled", x->labelled, "top1",
                   json_number(write_top1(x, (i64)x->base.top1)), "formulas", formulas, "layers", layers);
-    if (x->labelled)
+    if (x->scores.confusion)
         json_object_set_new(j, "confusion", write_confusion(x));
     return json_save(path, j);
 }
@@ -307,7 +307,7 @@ static int write_moved_chart(const struct analysis *x, const char *path)
 
 int analyse_save(struct analysis *x, const char *dir)
 {
-    const char *const *names = x->labelled ? data_class_names(x->e->eval) : NULL;
+    const char *const *names = x->scores.confusion ? data_class_names(x->e->eval) : NULL;
     if (file_mkdirs(dir) || analyse_maps(x, dir)
         || write_json(x, arena_printf(x->a, "%s/analysis.json", dir)))
         return -1;

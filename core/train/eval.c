@@ -53,10 +53,10 @@ static int eval_rank(const f32 *z, int classes, int label)
     return isnan(z[label]) ? INT_MAX : above;
 }
 
-/* What was taken for the true class, which is at `above`: of the others the largest, the first of equal ones. */
-static int eval_predicted(const f32 *z, int classes, int label, int above)
+/* Of the others the largest, the first of equal ones. */
+int eval_predicted(const f32 *z, int classes, int label)
 {
-    int best = -1;
+    int best = -1, above = eval_rank(z, classes, label);
     for (int k = 0; k < classes && above; k++)
         if (k != label && (best < 0 || z[k] > z[best]))
             best = k;
@@ -84,7 +84,7 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
         sums->loss += cross_entropy(z, classes, label);
         sums->n++;
         if (confusion)
-            confusion[(i64)label * classes + eval_predicted(z, classes, label, above)]++;
+            confusion[(i64)label * classes + eval_predicted(z, classes, label)]++;
     }
 }
 
@@ -120,7 +120,7 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores
         rc = evaluator_logits(e, b, logits);
         struct run_eval of = { 0 };
         if (!rc)
-            eval_count(logits, b->labels, b->n, e->classes, &of, s ? s->confusion : NULL);
+            eval_count(logits, b->labels, b->n, e->classes, &of, NULL);
         memcpy(sums + SUMS * loader_place(l, done, &all), (f64[SUMS]){ of.top1, of.top5, of.loss, (f64)of.n },
                SUMS * sizeof *sums);
         for (int i = 0; !rc && s && i < b->n; i++)

@@ -114,6 +114,8 @@ int  evaluator_logits(struct evaluator *e, const struct batch *b, f32 *logits);
  * nor is a NaN. */
 void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct run_eval *sums,
                 i64 *confusion);
+/* The class that a row of logits says, as that matrix counts it: of equally likely ones never the true one. */
+int  eval_predicted(const f32 *logits, int classes, int label);
 /* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and what is counted besides (NULL: nothing). Scores that
  * are not numbers end it with fail(FAULT_NUMBERS), naming the first tensor of the network that holds one. */
 struct scores;
@@ -121,18 +123,19 @@ int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct score
 
 /* ---- scores.c: what is counted of an evaluation ---------------------------------------------------------- */
 
-enum { CALIBRATION_BINS = 15 };
+enum { CALIBRATION_BINS = 15, CONFUSION_CLASSES = 10000 };
 struct scores {
     int classes, k;
     i64 n, in_top_k;                              /* images; those whose class is among the k likeliest */
-    i64 *confusion;                               /* (classes classes): rows the truth, columns what was said */
+    struct { i64 images, said, right; } *of;      /* (classes) */
+    i64 *confusion;                               /* (classes classes): rows the truth, columns what was said; or NULL */
     struct { i64 n, right; f64 confidence; } bin[CALIBRATION_BINS];
     f32 *logits;                                  /* (n classes) and (n), or NULL */
     i64 *labels;
 };
-/* keep: room for so many images' logits, 0: they are not kept. */
-void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep);
-/* One image; its confusion is counted by eval_count. */
+/* keep: room for so many images' logits, 0: they are not kept. matrix: with confusion, of at most CONFUSION_CLASSES. */
+void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep, bool matrix);
+/* One image. */
 void scores_add(struct scores *s, const f32 *logits, int label);
 struct class_score { i64 images, said, right; f64 precision, recall, f1; };
 struct class_score scores_class(const struct scores *s, int k);

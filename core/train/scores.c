@@ -3,10 +3,12 @@
 #include "train/learner.h"
 #include <math.h>
 
-void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep)
+void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep, bool matrix)
 {
     *s = (struct scores){ .classes = classes, .k = k };
-    s->confusion = arena_array(a, i64, (i64)classes * classes);
+    s->of = arena_bytes(a, sizeof *s->of * (size_t)classes, _Alignof(i64));
+    if (matrix && classes <= CONFUSION_CLASSES)
+        s->confusion = arena_array(a, i64, (i64)classes * classes);
     if (keep) {
         s->logits = arena_array(a, f32, keep * classes);
         s->labels = arena_array(a, i64, keep);
@@ -22,6 +24,15 @@ static f64 scores_confidence(const f32 *z, int classes, int best)
     return 1 / sum;
 }
 
+static void scores_count(struct scores *s, int label, int said)
+{
+    s->of[label].images++;
+    s->of[said].said++;
+    s->of[label].right += said == label;
+    if (s->confusion)
+        s->confusion[(i64)label * s->classes + said]++;
+}
+
 void scores_add(struct scores *s, const f32 *z, int label)
 {
     int best = 0, above = 0;
@@ -29,6 +40,7 @@ void scores_add(struct scores *s, const f32 *z, int label)
         best = z[k] > z[best] ? k : best;
         above += k != label && !(z[k] < z[label]);
     }
+    scores_count(s, label, eval_predicted(z, s->classes, label));
     f64 p = scores_confidence(z, s->classes, best);
     int bin = MIN((int)(p * CALIBRATION_BINS), CALIBRATION_BINS - 1);
     s->bin[bin].n++;
@@ -44,11 +56,7 @@ void scores_add(struct scores *s, const f32 *z, int label)
 
 struct class_score scores_class(const struct scores *s, int k)
 {
-    struct class_score c = { .right = s->confusion[(i64)k * s->classes + k] };
-    for (int j = 0; j < s->classes; j++) {
-        c.images += s->confusion[(i64)k * s->classes + j];
-        c.said += s->confusion[(i64)j * s->classes + k];
-    }
+    struct class_score c = { s->of[k].images, s->of[k].said, s->of[k].right };
     c.recall = c.images ? (f64)c.right / (f64)c.images : 0;
     c.precision = c.said ? (f64)c.right / (f64)c.said : 0;
     c.f1 = c.images + c.said ? 2 * (f64)c.right / (f64)(c.images + c.said) : 0;
