@@ -5,6 +5,7 @@
  *     LOAD_1(Tx, p)    STORE_1(Tx, v, p)           one element; *p for F32
  *     LOAD_16(Tx, p, n, fill)   STORE_16(Tx, v, p, n)       as load_16 and store_16 of prelude.h
  *     LOAD_WHOLE(Tx, p)  STORE_WHOLE(Tx, v, p)     sixteen; vload16, vstore16 for F32
+ *     WIDENED(Tx, h)                               sixteen of a half type, read as ushort16
  *     #if BYTES(Tx) == 2
  *
  * Launches name the types that are not F32 (launch.types, core/dev/dev.h): -DTx=F16. Halves are rounded to
@@ -55,6 +56,7 @@
 #define STORE_16(T, v, p, n)      JOIN(store_16_, T)(v, p, n)
 #define LOAD_WHOLE(T, p)          JOIN(load_whole_, T)(p)
 #define STORE_WHOLE(T, v, p)      JOIN(store_whole_, T)(v, p)
+#define WIDENED(T, h)             JOIN(widened_, T)(h)
 
 #define BYTES_F32  4
 #define BYTES_F16  2
@@ -68,7 +70,7 @@
 #define load_whole_F32(p)         vload16(0, p)
 #define store_whole_F32(v, p)     vstore16(v, 0, p)
 
-/* ---- sixteen pieces of two bytes: the first n, the others 0 -------------------------------------------- */
+/* ---- the first n of sixteen pieces of two bytes, n < 16: the others 0 ---------------------------------- */
 
 #if defined(__AVX512BW__) && defined(__AVX512VL__) && SIMD >= 16 && defined(__has_builtin)
 #if __has_builtin(__builtin_ia32_loaddquhi256_mask) && __has_builtin(__builtin_ia32_storedquhi256_mask)
@@ -80,8 +82,6 @@ typedef short halves_16 __attribute__((vector_size(32)));
 
 static inline ushort16 load_halves(__global const ushort *p, long n)
 {
-    if (n >= 16)
-        return vload16(0, p);
 #ifdef MASKED_HALVES
     const halves_16 zero = __builtin_astype((ushort16)0, halves_16);
     const halves_16 *from = (const halves_16 *)(size_t)p;
@@ -96,10 +96,6 @@ static inline ushort16 load_halves(__global const ushort *p, long n)
 
 static inline void store_halves(ushort16 x, __global ushort *p, long n)
 {
-    if (n >= 16) {
-        vstore16(x, 0, p);
-        return;
-    }
 #ifdef MASKED_HALVES
     __builtin_ia32_storedquhi256_mask((halves_16 *)(size_t)p, __builtin_astype(x, halves_16),
                                       MASK_OF_HALVES(n));
@@ -114,7 +110,7 @@ static inline void store_halves(ushort16 x, __global ushort *p, long n)
 static inline float16 fill_up(float16 x, long n, float fill)
 {
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return n >= 16 ? x : select((float16)fill, x, lane < (int16)(int)n);
+    return select((float16)fill, x, lane < (int16)(int)n);
 }
 
 /* ---- BF16 ---------------------------------------------------------------------------------------------- */
@@ -140,10 +136,19 @@ static inline ushort16 to_bf16(float16 x)
 
 static inline float16 load_16_BF16(__global const ushort *p, long n, float fill)
 {
+    if (n >= 16)
+        return from_bf16(vload16(0, p));
     return fill_up(from_bf16(load_halves(p, n)), n, fill);
 }
-static inline void store_16_BF16(float16 x, __global ushort *p, long n) { store_halves(to_bf16(x), p, n); }
+static inline void store_16_BF16(float16 x, __global ushort *p, long n)
+{
+    if (n >= 16)
+        vstore16(to_bf16(x), 0, p);
+    else
+        store_halves(to_bf16(x), p, n);
+}
 
+#define widened_BF16(h)         from_bf16(h)
 #define load_whole_BF16(p)      from_bf16(vload16(0, p))
 #define store_whole_BF16(v, p)  vstore16(to_bf16(v), 0, p)
 
@@ -215,10 +220,19 @@ static inline void store_1_F16(float x, __global ushort *p) { vstore_half_rte(x,
 
 static inline float16 load_16_F16(__global const ushort *p, long n, float fill)
 {
+    if (n >= 16)
+        return from_f16(vload16(0, p));
     return fill_up(from_f16(load_halves(p, n)), n, fill);
 }
-static inline void store_16_F16(float16 x, __global ushort *p, long n) { store_halves(to_f16(x), p, n); }
+static inline void store_16_F16(float16 x, __global ushort *p, long n)
+{
+    if (n >= 16)
+        vstore16(to_f16(x), 0, p);
+    else
+        store_halves(to_f16(x), p, n);
+}
 
+#define widened_F16(h)         from_f16(h)
 #define load_whole_F16(p)      from_f16(vload16(0, p))
 #define store_whole_F16(v, p)  vstore16(to_f16(v), 0, p)
 #endif

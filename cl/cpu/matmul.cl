@@ -150,19 +150,28 @@ static void pack_part(local float16 *to, global const TYPE(Tb) *b, const long ro
  * apart, or, where A is transposed, MR of each k. */
 #define LINE(kk) (((kk) + 15) / 16 * 16)
 #if BYTES(Ta) == 2
-static void widen_rows(local float *to, global const TYPE(Ta) *a, const long ai, const long ak, const int i,
-                       const int m1, const int kk)
+static void widen_columns(local float *to, global const TYPE(Ta) *a, const long row, const int kk, const int count)
 {
-    if (ai == 1) {
-        a += i;
-        for (int k = 0; k < kk; k++, a += ak)
-            vstore16(LOAD_16(Ta, a, m1 - i, 0), 0, to + k * MR);         // the next k writes over what is too much
-        return;
-    }
-    for (int r = 0; r < MR; r++) {
+    int k = 0;
+    if (count >= 8)                               // two k at once; the next writes over what is too much
+        for (; k + 1 < kk; k += 2, a += 2 * row) {
+            const float16 x = WIDENED(Ta, (ushort16)(vload8(0, a), vload8(0, a + row)));
+            vstore8(x.lo, 0, to + k * MR);
+            vstore8(x.hi, 0, to + (k + 1) * MR);
+        }
+    for (; k < kk; k++, a += row)
+        vstore16(LOAD_16(Ta, a, count, 0), 0, to + k * MR);
+}
+
+static void widen_rows(local float *to, global const TYPE(Ta) *a, const long ai, const int i, const int m1,
+                       const int kk)
+{
+    for (int r = 0; r < MR; r++, to += LINE(kk)) {
         global const TYPE(Ta) *row = a + min(i + r, m1 - 1) * ai;
-        for (int k = 0; k < kk; k += 16)
-            vstore16(LOAD_16(Ta, row + k, kk - k, 0), 0, to + r * LINE(kk) + k);
+        for (int k = 0; k + 16 <= kk; k += 16)
+            vstore16(LOAD_WHOLE(Ta, row + k), 0, to + k);
+        if (kk % 16)
+            vstore16(LOAD_16(Ta, row + kk / 16 * 16, kk % 16, 0), 0, to + kk / 16 * 16);
     }
 }
 #define SUMMED local const float
@@ -295,7 +304,10 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
             if (f.lines <= 0)
                 aim_at_rows(&f, &s, i, ta, la.y);
 #if BYTES(Ta) == 2
-            widen_rows(floats, s.a, ai, ak, i, m1, kk);
+            if (ai == 1)
+                widen_columns(floats, s.a + i, ak, kk, m1 - i);
+            else
+                widen_rows(floats, s.a, ai, i, m1, kk);
             if (flags & SUMS && n == 0)
                 sum_columns((global float *)to.side + i, floats, MR, kk, min(MR, m1 - i), k > k0);
 #else

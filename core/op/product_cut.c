@@ -129,9 +129,12 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     if (dtype_half(p->a.type))
         room = room * 3 / 4;                      // the rest is for rows of A as floats
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    i64 few = product_tune(d, p, "FEW");
+    i64 few = dtype_half(p->a.type) ? 0 : product_tune(d, p, "FEW");      // rows of A are converted for each part of B
     i64 kb = product_tune(d, p, "KB"), pack = product_tune(d, p, "PACK");
-    i64 most_k = MIN(kb ? kb : product_fit(info, p->ta, p->m < few).kb, room / wide);
+    i64 fit = kb ? kb : product_fit(info, p->ta, p->m < few).kb;
+    if (dtype_half(p->c.type) && p->k <= 2 * fit)
+        fit = ROUND_UP(p->k, 16);                 // costs less than slabs
+    i64 most_k = MIN(fit, room / wide);
     cut_k(p, splits_cpu(d, p, most_k), 16, &c);
     choose_groups(p, units, units * product_tune(d, p, "GROUPS"), t.rows, wide, &c);
     c.kb = MIN(cut_even(c.share, most_k, 16), most_k);
