@@ -222,6 +222,26 @@ def check_comparison(folder):
     same("speed", j["pairs"][0]["speed"], y["step_ms"] / x["step_ms"])
     for r in (x, y):
         same(r["label"] + ", images/s", r["img_s"], 1e3 * r["batch"] / r["step_ms"])
+        for k in r["kernels"]:
+            same(k["name"] + ", share", k["of_peak"], max(k["gflops"] / r["peak_gflops"], k["gb_s"] / r["peak_gb_s"]))
+    check_seeds(j["pairs"][0]["seeds"], x["seed_loss"], y["seed_loss"])
+
+
+def check_seeds(said, x, y):
+    if len(x) < 2:
+        same("words of seeds", said, None)
+        return
+    want = [len(x)] + [v for s in (spread(x), spread(y)) for v in (s[0], s[2])]
+    mean, _, half = spread([u - v for u, v in zip(x, y)])
+    got = re.match(r"over (\d+) seeds the loss ends at (\S+) ± (\S+) and (\S+) ± (\S+) \(95 %\); (\S+) ± (\S+) by pairs of "
+                   r"\d+ seeds \(95 %\): (.*?)(;|$)", said)
+    if not got:
+        wrong.append(f"what seeds show: {said}")
+        return
+    for i, (value, digits) in enumerate(zip(want + [mean, half], (1e-9, 6e-4, .06, 6e-4, .06, 6e-3, .06))):
+        same(f"number {i} of what seeds show", float(got.group(i + 1)), value, digits)
+    if ("more than" in got.group(8)) != (abs(mean) > half):
+        wrong.append(f"seeds: '{got.group(8)}' of {mean} +- {half}")
 
 
 def main():

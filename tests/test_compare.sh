@@ -35,6 +35,17 @@ try "a smaller tolerance" 5 "the tolerance is" compare exp.yaml --device cpu,cpu
 try "another optimiser: the weights after the first step" 5 "differs from step 1 on" \
     compare exp.yaml --device cpu --set-b optim.eps=1e-2 --steps 2
 
+# Every number once more from the two records, by a script that knows none of this.
+try "several seeds are said in words" 5 "by pairs of 2 seeds (95 %)" \
+    compare exp.yaml --device cpu --set-b optim.lr=1 --steps 8 --seeds 2 --out seeds
+if command -v python3 >/dev/null; then
+    for d in plain seeds; do
+        out=$(python3 "$here/tests/page_numbers.py" comparison $d); ok $? "numbers of $d are those of its records" "$out"
+    done
+else
+    echo "skip numbers of comparisons: no python3"
+fi
+
 # Between machines.
 try "a record" 0 "" compare exp.yaml --device cpu --steps 11 --record here.jetcmp
 try "and another" 0 "" compare exp.yaml --device cpu@plain --steps 11 --record there.jetcmp

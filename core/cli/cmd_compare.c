@@ -8,7 +8,7 @@ enum { MOST_DEVICES = 8, MOST_VALUES = 1 << 22, FILE_VALUES = 1 << 14 };
 
 struct comparing {
     struct cli *c;
-    i64 steps;
+    i64 steps, seeds;
     f64 tolerance;
     struct record *r[MOST_DEVICES + 1];
     struct spec *s[MOST_DEVICES + 1];             /* what was run; none of records from files */
@@ -35,6 +35,7 @@ static int compare_record(struct comparing *x, const char *device, const char *l
     if (s.recycle.from.experts[0] && !s.model.init[0])
         say(SAY_NORMAL, "%s: recycling is left out, weights are random (--set model.init=FILE for others)", label);
     struct record_options o = { .label = label, .settings = settings, .steps = x->steps, .yardsticks = !x->n,
+                                .seeds = (int)x->seeds,
                                 .keep = cli_given(c, "record") ? FILE_VALUES : MOST_VALUES };
     struct record *r = arena_one(c->arena, struct record);
     if (record_make(r, c->arena, &s, &o))
@@ -154,10 +155,11 @@ static int compare_tell(struct comparing *x)
 
 static int compare_run(struct cli *c)
 {
-    struct comparing x = { .c = c, .steps = 200 };
+    struct comparing x = { .c = c, .steps = 200, .seeds = 1 };
     const char *text = cli_value(c, "tolerance"), *record = cli_value(c, "record");
     static const char *const signals[] = { "INT", "TERM" };
-    if (cli_operands(c, 1, INT32_MAX) || cli_count(c, "steps", 1, 1000000, &x.steps))
+    if (cli_operands(c, 1, INT32_MAX) || cli_count(c, "steps", 1, 1000000, &x.steps)
+        || cli_count(c, "seeds", 1, 1000, &x.seeds))
         return -1;
     if (text && (!text_real(slice_of(text), &x.tolerance) || !(x.tolerance > 0)))
         return fail(FAULT_USAGE, "--tolerance must be a number above 0, not '%s'", text);
@@ -176,6 +178,7 @@ static int compare_run(struct cli *c)
 
 static const struct cli_option options[] = {
     { "steps", "N", "number of training steps (200)" },
+    { "seeds", "N", "train with N seeds on each device, and say what they show of loss and accuracy (1)" },
     { "set-b", "KEY=VALUE", "compare with this setting on the first device; may be repeated" },
     { "record", "FILE", "only write what this device computes to FILE.jetcmp, for another machine" },
     { "tolerance", "X",

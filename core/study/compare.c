@@ -1,5 +1,6 @@
 /* compare.c: two records side by side: where the numbers part, and whether rounding explains it. */
 #include "study/compare.h"
+#include "study/seeds.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -45,7 +46,7 @@ static struct compared compare_tensors(const struct comparison *of, const struct
     c.equal = same && !broken && (!x->hash || !y->hash || x->hash == y->hash);
     if (tolerance > 0 && x->kind != RECORD_AFTER)
         c.bound = tolerance;
-    c.beyond = x->kind == RECORD_START ? !c.equal && c.error > 0x1p-23 : c.bound > 0 ? c.error > c.bound : broken;
+    c.beyond = x->kind <= RECORD_INPUT ? !c.equal && c.error > 0x1p-23 : c.bound > 0 ? c.error > c.bound : broken;
     return c;
 }
 
@@ -65,6 +66,7 @@ static void compare_all(struct comparison *c, arena *a)
         if (t->kind == RECORD_FORWARD || t->kind == RECORD_GRADIENT)
             c->worst = MAX(c->worst, x->error);
     }
+    c->missing = c->a->n + c->b->n - 2 * c->n;
 }
 
 /* ---- loss ------------------------------------------------------------------------------------------------ */
@@ -123,7 +125,7 @@ static const char *compare_layer(arena *a, const struct record_tensor *t)
 static const struct compared *compare_first(const struct comparison *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (c->list[i].beyond && (c->list[i].a->kind == RECORD_START || c->list[i].a->kind == RECORD_FORWARD))
+        if (c->list[i].beyond && c->list[i].a->kind <= RECORD_FORWARD)
             return &c->list[i];
     for (size_t i = c->n; i-- > 0;)
         if (c->list[i].beyond && c->list[i].a->kind == RECORD_GRADIENT)
@@ -143,7 +145,7 @@ static const char *compare_seed_words(arena *a, const struct comparison *c)
 
 static const char *compare_kind_word(const struct record_tensor *t)
 {
-    return t->kind == RECORD_START ? "initial value" : t->kind == RECORD_FORWARD ? "activation"
+    return t->kind == RECORD_START ? "initial value" : t->kind == RECORD_INPUT ? "input" : t->kind == RECORD_FORWARD ? "activation"
          : t->kind == RECORD_GRADIENT ? "gradient" : "weight";
 }
 
@@ -166,6 +168,22 @@ static const char *compare_words(struct comparison *c, arena *a)
                         c->first->error, limit, seeds);
 }
 
+/* "over 3 seeds: ..." of the loss at the end and, where there was an evaluation, of the accuracy. */
+static const char *compare_seeds(arena *a, const struct comparison *c)
+{
+    const struct record *x = c->a, *y = c->b;
+    int n = MIN(x->n_seeds, y->n_seeds);
+    if (n < 2)
+        return NULL;
+    struct seeds p = seeds_of(x->seed_loss, n), q = seeds_of(y->seed_loss, n);
+    const char *text = arena_printf(a, "over %d seeds the loss ends at %.4g ± %.2g and %.4g ± %.2g (95 %%); %s", n, p.mean,
+                                    p.half, q.mean, q.half, seeds_paired(a, x->seed_loss, y->seed_loss, n));
+    p = seeds_of(x->seed_top1, n), q = seeds_of(y->seed_top1, n);
+    return p.n < 2 || q.n < 2 ? text
+         : arena_printf(a, "%s; top-1 is %.2f ± %.2g and %.2f ± %.2g %%; %s", text, p.mean, p.half, q.mean, q.half,
+                        seeds_paired(a, x->seed_top1, y->seed_top1, n));
+}
+
 void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y, f64 tolerance)
 {
     *c = (struct comparison){ .a = x, .b = y, .tolerance = tolerance };
@@ -183,5 +201,6 @@ void compare_records(struct comparison *c, arena *a, const struct record *x, con
         c->first_layer = compare_layer(a, c->first->a);
     c->agree = !c->first && !loss && (c->n || c->n_loss);
     c->verdict = c->n || c->n_loss ? compare_words(c, a) : "nothing in common to compare";
+    c->seeds = compare_seeds(a, c);
     c->speed = x->step_ms > 0 && y->step_ms > 0 ? y->step_ms / x->step_ms : 0;
 }

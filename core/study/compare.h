@@ -11,7 +11,7 @@
  * of the first step from the roundings on the longest way to them, of later ones from the same run with every
  * starting weight moved by one rounding.
  *
- * The files, each calling only those before it: record_io record lockstep_host lockstep compare compare_out
+ * The files, each calling only those before it: energy seeds record_io record lockstep_host lockstep compare compare_out
  */
 #ifndef JETCL_COMPARE_H
 #define JETCL_COMPARE_H
@@ -20,9 +20,9 @@
 
 /* ---- record.c: what one device computed ------------------------------------------------------------------ */
 
-enum record_kind { RECORD_START, RECORD_FORWARD, RECORD_GRADIENT, RECORD_AFTER };
+enum record_kind { RECORD_START, RECORD_INPUT, RECORD_FORWARD, RECORD_GRADIENT, RECORD_AFTER };
 struct record_tensor {
-    const char *name;                             /* "forward/block.3", "gradient/head.weight", "after.10/..." */
+    const char *name;                             /* "input/images", "forward/block.3", "gradient/head.weight", "after.10/..." */
     enum record_kind kind;
     i64    step;                                  /* RECORD_AFTER: after so many */
     i64    count, n;                              /* elements; those kept, spread over all by record_index() */
@@ -30,11 +30,16 @@ struct record_tensor {
     u64    hash;                                  /* of all bits; 0: not known */
     f64    bound;                                 /* relative error that rounding explains; 0: not known */
 };
-struct record_kernel { const char *name; int launches; f64 ms, gflops, gb_s; };     /* of one step */
+/* Of one step. of_peak: the time that the device's own peaks would take over the time taken; 0: not known. */
+struct record_kernel { const char *name; int launches; f64 ms, gflops, gb_s, of_peak; };
 struct record {
     const char *label, *device, *platform, *driver, *program, *experiment, *precision, *settings;
     i64   steps, batch;
     f64   start_s, step_ms, img_s, joules;        /* of a step; joules 0: not known */
+    f64   peak_gflops, peak_gb_s;                 /* measured on this device; 0: not known */
+    const char *joules_from;                      /* who told: "RAPL", "hwmon", "nvidia-smi"; "" */
+    int   n_seeds;                                /* the experiment's seed and those after it, on the same device */
+    f64  *seed_loss, *seed_top1;                  /* mean of the last tenth of the steps; % after them, or NAN */
     u64   memory;
     int   launches, n_kernels;
     struct record_kernel *kernels;                /* slowest first */
@@ -47,6 +52,7 @@ struct record_options {
     const char *label, *settings;                 /* settings: what differs from the experiment, in words */
     i64  steps;
     i64  keep;                                    /* elements kept of a tensor */
+    int  seeds;                                   /* so many seeds; 1: the experiment's alone */
     bool yardsticks;                              /* run it twice more: weights one rounding off, another seed */
 };
 /* Runs s (device, precision and so on as it says): the first step in parts, then all of them. Everything lies in a.
@@ -87,7 +93,7 @@ int  lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, de
 struct compared { const struct record_tensor *a, *b; f64 error, ulps, bound; bool equal, beyond; };
 struct comparison {
     const struct record *a, *b;
-    size_t n;
+    size_t n, missing;                            /* tensors of both; of one alone */
     struct compared *list;                        /* tensors of both, in the order of the network */
     int    equal;
     f64    worst, tolerance;                      /* largest error of forward and gradient; 0: bounds decide */
@@ -98,6 +104,7 @@ struct comparison {
     int    n_loss;
     f64   *gap, *allowed;                         /* of the loss, by step; allowed 0: not known */
     f64    seed_gap, mean_gap;                    /* mean |difference| of the loss over steps: of two seeds, of a and b */
+    const char *seeds;                            /* what several seeds show, in words, or NULL */
     f64    speed;                                 /* how many times as fast as a b is; 0: not known */
 };
 void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y, f64 tolerance);

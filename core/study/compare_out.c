@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const char *const kind_words[] = { "start", "forward", "gradient", "after" };
+static const char *const kind_words[] = { "start", "input", "forward", "gradient", "after" };
 
 /* ---- text ------------------------------------------------------------------------------------------------ */
 
@@ -42,7 +42,7 @@ static void out_line(FILE *f, const char *what, const struct worst *w)
 static void out_tensors(FILE *f, const struct comparison *c)
 {
     fprintf(f, "\n  %-22s %5s %10s %8s  %9s %9s %9s\n", "", "all", "equal bits", "beyond", "error", "bound", "ulps");
-    static const char *const titles[] = { "initial values", "activations", "gradients" };
+    static const char *const titles[] = { "initial values", "inputs", "activations", "gradients" };
     for (int k = RECORD_START; k < RECORD_AFTER; k++) {
         struct worst w = out_worst(c, (enum record_kind)k, 0);
         out_line(f, titles[k], &w);
@@ -67,15 +67,37 @@ static void out_speed(FILE *f, const struct comparison *c)
         if (r[i]->step_ms > 0) {
             fprintf(f, "  %-16s %9.1f ms/step %9.1f images/s  start %.1f s  %s  %d launches", r[i]->label, r[i]->step_ms,
                     r[i]->img_s, r[i]->start_s, text_bytes(mem, (f64)r[i]->memory), r[i]->launches);
-            fprintf(f, r[i]->joules > 0 ? "  %.2f J/step\n" : "\n", r[i]->joules);
+            fprintf(f, r[i]->joules > 0 ? "  %.2f J/step (%s)\n" : "\n", r[i]->joules, r[i]->joules_from);
         }
-    fprintf(f, c->n && c->a->n_kernels ? "\n  %-16s %12s %12s %8s\n" : "", "ms by kernel file", c->a->label,
-            c->b->label, "ratio");
-    for (int i = 0; i < c->a->n_kernels; i++)
-        for (int k = 0; k < c->b->n_kernels; k++)
-            if (!strcmp(c->a->kernels[i].name, c->b->kernels[k].name))
-                fprintf(f, "  %-16s %12.3f %12.3f %8.2f\n", c->a->kernels[i].name, c->a->kernels[i].ms,
-                        c->b->kernels[k].ms, c->b->kernels[k].ms / MAX(c->a->kernels[i].ms, 1e-9));
+}
+
+static void out_share(FILE *f, f64 of_peak)
+{
+    if (of_peak > 0)
+        fprintf(f, " %9.0f %%", 100 * of_peak);
+    else
+        fprintf(f, " %11s", "-");
+}
+
+static void out_kernels(FILE *f, const struct comparison *c)
+{
+    const struct record *a = c->a, *b = c->b;
+    if (!a->n_kernels || !b->n_kernels)
+        return;
+    fprintf(f, "\n  %-16s %12s %12s %8s   share of own peaks\n", "ms by kernel file", a->label, b->label, "ratio");
+    for (int i = 0; i < a->n_kernels; i++)
+        for (int k = 0; k < b->n_kernels; k++)
+            if (!strcmp(a->kernels[i].name, b->kernels[k].name)) {
+                fprintf(f, "  %-16s %12.3f %12.3f %8.2f", a->kernels[i].name, a->kernels[i].ms, b->kernels[k].ms,
+                        b->kernels[k].ms / MAX(a->kernels[i].ms, 1e-9));
+                out_share(f, a->kernels[i].of_peak);
+                out_share(f, b->kernels[k].of_peak);
+                fputc('\n', f);
+            }
+    for (int i = 0; i < 2; i++)
+        if ((i ? b : a)->peak_gflops > 0)
+            fprintf(f, "  peaks of %s: %.0f GFLOP/s, %.1f GB/s\n", (i ? b : a)->label, (i ? b : a)->peak_gflops,
+                    (i ? b : a)->peak_gb_s);
 }
 
 void compare_print(FILE *f, const struct comparison *c)
@@ -88,8 +110,13 @@ void compare_print(FILE *f, const struct comparison *c)
         fprintf(f, "  of two different experiments\n");
     if (c->n)
         out_tensors(f, c);
+    if (c->seeds)
+        fprintf(f, "\n  %s\n", c->seeds);
+    if (c->missing)
+        fprintf(f, "\n  %zu tensors are in one of the records only\n", c->missing);
     fputc('\n', f);
     out_speed(f, c);
+    out_kernels(f, c);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------------------ */
@@ -107,17 +134,19 @@ static json_t *out_record(const struct record *r)
     json_t *kernels = json_array();
     for (int i = 0; i < r->n_kernels; i++) {
         const struct record_kernel *k = &r->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", k->name, "launches", k->launches,
-                                                 "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
-                                                 json_number(k->gb_s)));
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "name", k->name, "launches",
+                              k->launches, "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
+                              json_number(k->gb_s), "of_peak", json_number(k->of_peak)));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:o, s:o, s:o, s:o}",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                      "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
                      "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
                      json_text(r->experiment), "precision", json_text(r->precision), "settings",
                      json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
                      "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
-                     "memory", (json_int_t)r->memory, "launches", r->launches, "kernels", kernels,
+                     "memory", (json_int_t)r->memory, "launches", r->launches, "peak_gflops", r->peak_gflops,
+                     "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels,
+                     "seed_loss", out_curve(r->seed_loss, r->n_seeds), "seed_top1", out_curve(r->seed_top1, r->n_seeds),
                      "loss", out_curve(r->loss, r->n_loss), "loss_nudged", out_curve(r->nudged, r->n_nudged),
                      "loss_reseeded", out_curve(r->reseeded, r->n_reseeded));
 }
@@ -132,11 +161,11 @@ static json_t *out_pair(const struct comparison *c)
             "error", json_number(x->error), "bound", json_number(x->bound), "ulps", json_number(x->ulps),
             "equal", (int)x->equal, "beyond", (int)x->beyond));
     }
-    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o}", "a", json_text(c->a->label),
+    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "a", json_text(c->a->label),
                      "b", json_text(c->b->label), "agree", (int)c->agree, "verdict", json_text(c->verdict), "first_step",
                      (json_int_t)c->first_step, "first_layer", c->first_layer ? json_text(c->first_layer) : json_null(),
                      "equal", c->equal, "worst", isfinite(c->worst) ? c->worst : 1e300, "speed", c->speed,
-                     "mean_gap", json_number(c->mean_gap), "seed_gap", json_number(c->seed_gap), "gap", out_curve(c->gap, c->n_loss),
+                     "seeds", c->seeds ? json_text(c->seeds) : json_null(), "mean_gap", json_number(c->mean_gap), "seed_gap", json_number(c->seed_gap), "gap", out_curve(c->gap, c->n_loss),
                      "allowed", out_curve(c->allowed, c->n_loss), "tensors", tensors);
 }
 

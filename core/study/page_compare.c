@@ -129,6 +129,8 @@ static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *re
     if (speed > 0)
         html_printf(f, "; %s is %.3g times as fast", speed >= 1 ? page_str(pair, "a") : page_str(pair, "b"), speed >= 1 ? speed : 1 / speed);
     fputs("</p>", f);
+    if (*page_str(pair, "seeds"))
+        fputs("<p>", f), html_text(f, page_str(pair, "seeds")), fputs("</p>", f);
     strip_of(f, a, pair);
     struct series gaps[3] = {
         strip_curve(a, json_object_get(pair, "gap"), "between the two", 1),
@@ -143,12 +145,14 @@ static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *re
     fputs("</div>", f);
 }
 
-static void compare_time(FILE *f, arena *a, const json_t *records)
+/* Bars of a number of each kernel file, by device. */
+static void compare_bars(FILE *f, arena *a, const json_t *records, const char *title, const char *unit, const char *key,
+                         f64 scale)
 {
     int n = (int)MIN(json_array_size(records), 8);
     const char *groups[64], **labels = arena_array(a, const char *, n + 1);
     f64 *values = arena_array(a, f64, 64 * MAX(1, n));
-    struct bars b = { .title = "Time of a step by kernel file", .unit = "ms", .n_series = n, .groups = groups, .series = labels };
+    struct bars b = { .title = title, .unit = unit, .n_series = n, .groups = groups, .series = labels };
     for (int i = 0; i < 64 * n; i++)
         values[i] = NAN;
     for (int i = 0; i < n; i++)
@@ -159,7 +163,7 @@ static void compare_time(FILE *f, arena *a, const json_t *records)
             const json_t *x = json_array_get(kernels, k);
             int at = strip_find(groups, &b.n_groups, 64, page_str(x, "name"));
             if (at >= 0)
-                values[at * n + i] = page_num(x, "ms");
+                values[at * n + i] = scale * page_num(x, key);
         }
     }
     b.values = values;
@@ -179,9 +183,12 @@ static void compare_records_table(FILE *f, const json_t *records)
         for (int k = 0; k < countof(words); k++)
             fputs("<td class=\"words\">", f), html_text(f, page_str(r, words[k]));
         f64 joules = page_num(r, "joules");
+        const char *told = joules > 0 ? page_str(r, "joules_from") : "not told";
         fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, page_num(r, "step_ms")), html_number(b, page_num(r, "img_s")),
                 html_number(c, page_num(r, "start_s")), text_bytes(d, page_num(r, "memory")), page_num(r, "launches"),
-                joules > 0 ? html_number(e, joules) : "not told");
+                joules > 0 ? html_number(e, joules) : "");
+        fputs(" ", f);
+        html_text(f, told);
     }
     fputs("</table></div>", f);
 }
@@ -207,7 +214,8 @@ int page_comparison(FILE *f, arena *a, const char *path)
                            page_str(json_array_get(records, (size_t)i), "label"), i);
     fputs("<div class=\"plots\">", f);
     plot_lines(f, a, &(struct plot){ .title = "Loss", .x_label = "step", .y_label = "loss", .n = n, .s = s });
-    compare_time(f, a, records);
+    compare_bars(f, a, records, "Time of a step by kernel file", "ms", "ms", 1);
+    compare_bars(f, a, records, "Share of each device's own peaks", "%", "of_peak", 100);
     fputs("</div>", f);
     compare_records_table(f, records);
     json_decref(j);

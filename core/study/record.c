@@ -1,8 +1,9 @@
 /* record.c: one device's part of a comparison. The first step is computed twice: once in a graph of its own that keeps
  * every named activation and every gradient, and then, as all others, by the learner that trains. */
 #include "study/compare.h"
+#include "bench/bench.h"
+#include "study/energy.h"
 #include "train/learner.h"
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -20,6 +21,7 @@ struct making {
     i64     next_epoch, left;                     /* of the loader: batches left of this epoch */
     bool    nudge;
     f64    *loss;
+    struct record *seed;                          /* where the loss and the accuracy of this seed go, at the end */
     struct record *base;                          /* of a nudged run: r, whose bounds it widens */
     f64     started;
 };
@@ -58,7 +60,7 @@ static void record_value(struct making *m, const char *name, enum record_kind ki
     struct record_tensor *t = record_find(m->r, name);
     if (!m->base && !t)
         record_add(m, name, kind, step, v, count, bound);
-    else if (m->base && t && kind != RECORD_START)
+    else if (m->base && t && kind != RECORD_START && kind != RECORD_INPUT)
         record_spread(t, v, record_unit(m->base->precision));
 }
 
@@ -167,8 +169,20 @@ static int first_build(struct making *m, struct first *f)
     return graph_compile(f->g) || feed_open(&f->feed, e->d, f->images, m->l.parts == 1) ? -1 : 0;
 }
 
+/* What the network sees, so that another framework can compute the same from the record alone. */
+static int first_input(struct making *m, const node *n, const char *name)
+{
+    f32 *v = arena_array(n->g->a, f32, node_count(n));
+    if (node_read(n, v))
+        return -1;
+    record_value(m, name, RECORD_INPUT, 1, v, node_count(n), 0);
+    return 0;
+}
+
 static int first_keep(struct making *m, struct first *f)
 {
+    if (first_input(m, f->images, "input/images") || first_input(m, f->targets, "input/targets"))
+        return -1;
     f64 *bound = record_bounds(f->g->a, f->g, record_unit(m->r->precision));
     params *p = m->e.p;
     for (size_t i = 0; i < f->m.n_taps; i++) {
@@ -253,28 +267,6 @@ static int record_step(struct making *m, i64 step, f64 *busy)
 
 /* ---- time ------------------------------------------------------------------------------------------------ */
 
-/* Joules that the processors have used, where the kernel tells (RAPL); it wraps after hours. */
-static f64 record_joules(void)
-{
-    char path[512];
-    f64 sum = 0;
-    DIR *d = opendir("/sys/class/powercap");
-    for (struct dirent *x; d && (x = readdir(d));) {
-        unsigned long long v;
-        if (!text_starts(x->d_name, "intel-rapl:") || strchr(x->d_name + 11, ':'))
-            continue;
-        snprintf(path, sizeof path, "/sys/class/powercap/%.200s/energy_uj", x->d_name);
-        FILE *f = fopen(path, "r");
-        if (f && fscanf(f, "%llu", &v) == 1)
-            sum += 1e-6 * (f64)v;
-        if (f)
-            fclose(f);
-    }
-    if (d)
-        closedir(d);
-    return sum;
-}
-
 static int by_time(const void *a, const void *b)
 {
     f64 x = ((const struct record_kernel *)a)->ms, y = ((const struct record_kernel *)b)->ms;
@@ -303,17 +295,38 @@ static int record_times(struct record *r, arena *a, launches *l)
     return 0;
 }
 
+/* Of multiply-adds in registers and of a copy, each for a fifth of a second. */
+static int record_peaks(struct making *m)
+{
+    static const char *const names[] = { "peak.fma", "peak.bandwidth" };
+    bench *b = bench_open(m->e.d, &(struct bench_options){ .seconds = 0.2 });
+    int rc = b ? 0 : -1;
+    for (int i = 0; b && i < bench_count(b) && !rc; i++)
+        for (int k = 0; k < countof(names) && !rc; k++) {
+            struct bench_result got;
+            if (strcmp(bench_name(b, i), names[k]))
+                continue;
+            rc = bench_run(b, i, &got);
+            f64 best = rc ? 0 : got.median_ms / got.min_ms;        // a peak is what it once reached
+            *(k ? &m->r->peak_gb_s : &m->r->peak_gflops) = rc ? 0 : best * (k ? got.gb_s : got.gflops);
+        }
+    bench_close(b);
+    return rc;
+}
+
 static int record_kernels(struct making *m)
 {
     struct record *r = m->r;
     r->kernels = arena_array(m->a, struct record_kernel, launches_count(m->l.g->list)
                                                          + launches_count(m->l.optim.g->list) + 1);
-    if (record_times(r, m->a, m->l.g->list) || record_times(r, m->a, m->l.optim.g->list))
+    if (record_times(r, m->a, m->l.g->list) || record_times(r, m->a, m->l.optim.g->list) || record_peaks(m))
         return -1;
     for (int i = 0; i < r->n_kernels; i++) {
         f64 seconds = MAX(1e-3 * r->kernels[i].ms, 1e-9);
         r->kernels[i].gflops /= seconds;
         r->kernels[i].gb_s /= seconds;
+        if (r->peak_gflops > 0 && r->peak_gb_s > 0)
+            r->kernels[i].of_peak = MAX(r->kernels[i].gflops / r->peak_gflops, r->kernels[i].gb_s / r->peak_gb_s);
     }
     qsort(r->kernels, (size_t)r->n_kernels, sizeof *r->kernels, by_time);
     return 0;
@@ -328,7 +341,8 @@ static int record_open(struct making *m, const struct spec *s)
     struct spec with = *s;
     if (!data && !with.model.classes)
         with.model.classes = 10;
-    if (session_open(&m->e, &with, SESSION_TRAINS | (data ? SESSION_TRAIN_DATA : 0), NULL))
+    int wants = !data ? 0 : m->o->seeds > 1 && m->seed ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA : SESSION_TRAIN_DATA;
+    if (session_open(&m->e, &with, SESSION_TRAINS | wants, NULL))
         return -1;
     if (m->nudge && record_nudge(m->e.p))
         return -1;
@@ -359,23 +373,59 @@ static void record_identity(struct making *m)
     r->batch = m->e.s.train.batch;
 }
 
+/* Accuracy on the evaluation split, with the weights as they are. */
+static int record_top1(struct making *m, f64 *top1)
+{
+    struct evaluator v = { 0 };
+    struct run_eval got;
+    loader *l = loader_open(m->e.eval, &m->e.eval_options);
+    int rc = !l || evaluator_open(&v, &m->e.s, m->e.d, m->e.p, m->e.eval_options.batch) || evaluate(&v, l, &got, NULL) ? -1 : 0;
+    *top1 = rc ? NAN : got.top1;
+    evaluator_close(&v);
+    if (l)
+        loader_close(l);
+    return rc;
+}
+
+/* Adds a seed to the record: the mean loss of the last tenth of its steps, its accuracy. */
+static int record_seed(struct making *m)
+{
+    struct record *r = m->seed;
+    i64 n = m->o->steps, from = n - MAX(1, n / 10);
+    f64 sum = 0;
+    for (i64 i = from; i < n; i++)
+        sum += m->loss[i];
+    r->seed_loss[r->n_seeds] = sum / (f64)(n - from);
+    r->seed_top1[r->n_seeds] = NAN;
+    int rc = m->e.eval ? record_top1(m, &r->seed_top1[r->n_seeds]) : 0;
+    r->n_seeds++;
+    return rc;
+}
+
 static int record_train(struct making *m)
 {
-    f64 busy = 0, joules = record_joules();
+    f64 busy = 0;
+    struct energy energy;
+    energy_begin(&energy, "/sys", dev_info(m->e.d));
     int rc = m->r && !m->base ? record_weights(m, 0) : 0;
     for (i64 step = 1; step <= m->o->steps && !rc; step++) {
         progress("%s: step %lld of %lld%s", m->o->label, (long long)step, (long long)m->o->steps,
                  m->nudge ? ", weights one rounding off" : m->r ? "" : ", another seed");
         rc = record_step(m, step, &busy);
+        energy_tick(&energy);
         if (stop_requested() && !rc)
             rc = fail(FAULT_STOPPED, "stopped by a signal");
     }
+    f64 joules = energy_end(&energy);
+    if (!rc && m->seed)
+        rc = record_seed(m);
     if (rc || !m->r || m->base)
         return rc;
     i64 timed = MAX(1, m->o->steps - 1);
     m->r->step_ms = 1e3 * busy / (f64)timed;
     m->r->img_s = busy > 0 ? (f64)(timed * m->r->batch) / busy : 0;
-    m->r->joules = MAX(0, record_joules() - joules) / (f64)m->o->steps;
+    m->r->joules = joules / (f64)m->o->steps;
+    m->r->joules_from = energy.from;
     m->r->memory = dev_mem_peak(m->e.d);
     return record_kernels(m);
 }
@@ -392,23 +442,38 @@ static int record_run(struct making *m, const struct spec *s)
     return rc;
 }
 
+/* The experiment with a later seed, of which only the losses are kept, and what seeds show. */
+static int record_reseed(struct record *r, arena *a, const struct spec *s, const struct record_options *o, int seed)
+{
+    struct making m = { .a = a, .o = o, .seed = r };
+    struct spec seeded = *s;
+    seeded.seed += seed;
+    if (record_run(&m, &seeded))
+        return -1;
+    if (seed == 1)
+        r->reseeded = m.loss, r->n_reseeded = (int)o->steps;
+    return 0;
+}
+
 int record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o)
 {
-    struct making m = { .r = r, .a = a, .o = o };
+    struct making m = { .r = r, .a = a, .o = o, .seed = r };
+    int seeds = MAX(1, o->seeds);
     *r = (struct record){ .label = o->label, .settings = o->settings ? o->settings : "", .steps = o->steps,
                           .precision = s->train.precision == PRECISION_fp16 ? "fp16"
-                                       : s->train.precision ? "bf16" : "fp32" };
+                                       : s->train.precision ? "bf16" : "fp32", .joules_from = "",
+                          .seed_loss = arena_array(a, f64, seeds + 1), .seed_top1 = arena_array(a, f64, seeds + 1) };
     if (record_run(&m, s))
         return -1;
     r->loss = m.loss, r->n_loss = (int)o->steps;
-    if (!o->yardsticks)
-        return 0;
-    struct making nudged = { .r = r, .a = a, .o = o, .nudge = true, .base = r }, other = { .a = a, .o = o };
-    struct spec seeded = *s;
-    seeded.seed++;
-    if (record_run(&nudged, s) || record_run(&other, &seeded))
+    struct making nudged = { .r = r, .a = a, .o = o, .nudge = true, .base = r };
+    if (o->yardsticks && record_run(&nudged, s))
         return -1;
-    r->nudged = nudged.loss, r->n_nudged = (int)o->steps;
-    r->reseeded = other.loss, r->n_reseeded = (int)o->steps;
+    if (o->yardsticks)
+        r->nudged = nudged.loss, r->n_nudged = (int)o->steps;
+    for (int k = 1; k < MAX(seeds, o->yardsticks ? 2 : 1); k++)
+        if (record_reseed(r, a, s, o, k))
+            return -1;
+    r->n_seeds = seeds;                           // a yardstick is none of them
     return 0;
 }

@@ -37,9 +37,9 @@ static json_t *io_about(const struct record *r)
     char hash[20];
     for (int i = 0; i < r->n_kernels; i++) {
         const struct record_kernel *k = &r->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o}", "name", k->name, "launches", k->launches,
-                                                 "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
-                                                 json_number(k->gb_s)));
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "name", k->name, "launches",
+                              k->launches, "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
+                              json_number(k->gb_s), "of_peak", json_number(k->of_peak)));
     }
     for (size_t i = 0; i < r->n; i++) {
         const struct record_tensor *t = &r->tensors[i];
@@ -47,13 +47,14 @@ static json_t *io_about(const struct record *r)
         json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count, "hash", hash,
                                                         "bound", json_number(t->bound)));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:o, s:o}",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, s:f, s:o, s:o, s:o}",
                      "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
                      "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
                      json_text(r->experiment), "precision", json_text(r->precision), "settings",
                      json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
                      "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
-                     "memory", (json_int_t)r->memory, "launches", r->launches, "kernels", kernels,
+                     "memory", (json_int_t)r->memory, "launches", r->launches, "peak_gflops", r->peak_gflops,
+                     "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels,
                      "tensors", tensors);
 }
 
@@ -63,7 +64,8 @@ int record_save(const struct record *r, const char *path)
     ckpt *c = ckpt_new();
     const struct { const char *name; const f64 *v; int n; } curves[] = {
         { "loss", r->loss, r->n_loss }, { "loss.nudged", r->nudged, r->n_nudged },
-        { "loss.reseeded", r->reseeded, r->n_reseeded } };
+        { "loss.reseeded", r->reseeded, r->n_reseeded },
+        { "seeds.loss", r->seed_loss, r->n_seeds }, { "seeds.top1", r->seed_top1, r->n_seeds } };
     for (size_t i = 0; i < r->n; i++) {
         const struct record_tensor *t = &r->tensors[i];
         i64 n = MIN(t->n, MOST_KEPT);
@@ -109,6 +111,7 @@ static int io_kind(struct record_tensor *t)
     long long step = 0;
     char slash = 0;
     if (text_starts(t->name, "start/"))         t->kind = RECORD_START;
+    else if (text_starts(t->name, "input/"))    t->kind = RECORD_INPUT;
     else if (text_starts(t->name, "forward/"))  t->kind = RECORD_FORWARD;
     else if (text_starts(t->name, "gradient/")) t->kind = RECORD_GRADIENT;
     else if (sscanf(t->name, "after.%12lld%c", &step, &slash) == 2 && slash == '/' && step > 0)
@@ -157,7 +160,8 @@ static void io_kernels(struct record *r, arena *a, const json_t *list)
     for (size_t i = 0; i < json_array_size(list) && i < 1000; i++) {
         const json_t *k = json_array_get(list, i);
         r->kernels[r->n_kernels++] = (struct record_kernel){ io_text(a, k, "name", "?"), (int)io_number(k, "launches"),
-            io_number(k, "ms"), io_number(k, "gflops"), io_number(k, "gb_s") };
+            io_number(k, "ms"), io_number(k, "gflops"), io_number(k, "gb_s"),
+            io_number(k, "of_peak") };
     }
 }
 
@@ -170,14 +174,19 @@ static int io_read(struct record *r, arena *a, const ckpt *c, const char *path, 
         .precision = io_text(a, j, "precision", "fp32"), .settings = io_text(a, j, "settings", ""),
         .steps = (i64)io_number(j, "steps"), .batch = (i64)io_number(j, "batch"), .start_s = io_number(j, "start_s"),
         .step_ms = io_number(j, "step_ms"), .img_s = io_number(j, "img_s"), .joules = io_number(j, "joules"),
-        .memory = (u64)io_number(j, "memory"), .launches = (int)io_number(j, "launches") };
+        .memory = (u64)io_number(j, "memory"), .launches = (int)io_number(j, "launches"),
+        .peak_gflops = io_number(j, "peak_gflops"), .peak_gb_s = io_number(j, "peak_gb_s"),
+        .joules_from = io_text(a, j, "joules_from", "") };
+    int n_top1 = 0;
     io_kernels(r, a, json_object_get(j, "kernels"));
     for (int i = 0; i < ckpt_count(c); i++)
         if (io_tensor(r, a, ckpt_at(c, i), about))
             return fail_in("%s", path);
     if (io_curve(c, a, "loss", &r->loss, &r->n_loss) || io_curve(c, a, "loss.nudged", &r->nudged, &r->n_nudged)
-        || io_curve(c, a, "loss.reseeded", &r->reseeded, &r->n_reseeded))
+        || io_curve(c, a, "loss.reseeded", &r->reseeded, &r->n_reseeded)
+        || io_curve(c, a, "seeds.loss", &r->seed_loss, &r->n_seeds) || io_curve(c, a, "seeds.top1", &r->seed_top1, &n_top1))
         return fail_in("%s", path);
+    r->n_seeds = MIN(r->n_seeds, n_top1);
     return r->n || r->n_loss ? 0 : fail(FAULT_DATA, "%s: a record without any values", path);
 }
 
