@@ -46,6 +46,7 @@ struct loader {
     i64 base, end;                                /* samples before batch 0; one past the last batch */
     i32 *order;                                   /* train: the epoch's permutation */
     f64 waited, busy;
+    int numbered;                                 /* workers that have begun */
     i64 images;
     bool *skipped;                                /* per sample, reported already */
     const char **messages;
@@ -226,6 +227,18 @@ static f64 thread_seconds(void)
     return (f64)t.tv_sec + 1e-9 * (f64)t.tv_nsec;
 }
 
+static _Thread_local int worker_number;          /* from 1; 0: a thread that is not a worker */
+
+static void task_span(const struct slot *s, int images, f64 began)
+{
+    char track[32], name[64];
+    if (!timeline_on())
+        return;
+    snprintf(track, sizeof track, "data worker %d", worker_number);
+    snprintf(name, sizeof name, "%d images of batch %lld", images, (long long)s->number);
+    timeline_span(track, name, "", began, clock_now());
+}
+
 /* Called and returns with the lock held; works without it. An epoch that starts meanwhile frees the slot. */
 static void run_task(loader *l, struct slot *s, struct worker_space *w)
 {
@@ -233,7 +246,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
     s->claimed = to;
     l->active++;
     pthread_mutex_unlock(&l->lock);
-    f64 start = thread_seconds();
+    f64 start = thread_seconds(), began = clock_now();
     for (int k = from; k < to; k++)
         loader_load(l, s, w, k);
     pthread_mutex_lock(&l->lock);
@@ -244,6 +257,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
         loader_loaded(l, s);
         pthread_mutex_lock(&l->lock);
     }
+    task_span(s, to - from, began);
     l->busy += thread_seconds() - start;
     l->images += to - from;
     l->active--;
@@ -260,6 +274,7 @@ static void *loader_thread(void *arg)
     struct worker_space w = { .decoder.a = arena_open("data worker") };
     w.resizer.a = w.decoder.a;
     pthread_mutex_lock(&l->lock);
+    worker_number = ++l->numbered;
     while (!l->quit) {
         struct slot *s = oldest_with_work(l);
         if (s)

@@ -200,6 +200,16 @@ int  file_save(const char *path, const void *bytes, size_t n);          /* the t
 void file_unfinished(const char *path, bool yes);
 void file_drop_unfinished(void);
 const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL: no map's */
+/* ---- timeline.c: spans of time of any thread, as a trace for ui.perfetto.dev and chrome://tracing ----------- */
+
+/* From now on. *zero: the time of day, in seconds, that the trace begins with; 0: now, and it is said. */
+void timeline_begin(f64 *zero);
+bool timeline_on(void);
+/* start, end: of clock_now(). Spans of one track must nest or follow one another. Nothing where it is not on, nor for what began before. */
+void timeline_span(const char *track, const char *name, const char *detail, f64 start, f64 end);
+/* Writes the events as a list of JSON objects, without brackets around, and stops. process: a number and its name. */
+void timeline_end(FILE *f, int process, const char *name);
+
 f64  clock_now(void);                                        /* monotonic seconds */
 
 /* ---- rng.c: counter-based random numbers (Salmon et al. 2011, Philox4x32-10), bit-equal to cl/random.h - */

@@ -17,6 +17,8 @@ int launches_run_part(launches *l, int from, int to)
         return 0;
     if (trace_on(TRACE_time))
         return launches_trace(l, from, to);
+    if (timeline_on())
+        return launches_timeline(l, from, to);
     for (int i = from; i < to; i++)
         if (launch_enqueue(&l->e[i], l->d->queue, 0, NULL, NULL))
             return -1;
@@ -25,5 +27,5 @@ int launches_run_part(launches *l, int from, int to)
 
 int launches_run(launches *l)
 {
-    return l->events && !trace_on(TRACE_time) ? order_run(l) : launches_run_part(l, 0, (int)l->n);
+    return l->events && !trace_on(TRACE_time) && !timeline_on() ? order_run(l) : launches_run_part(l, 0, (int)l->n);
 }

@@ -45,6 +45,7 @@ int order_find(launches *l);                 /* fills in after, waited and event
 int order_run(launches *l);                  /* launches_run() where there are events */
 
 /* ---- profile.c */
+int launches_timeline(launches *l, int from, int to);    /* runs [from, to), each launch a span of the timeline */
 int launches_trace(launches *l, int from, int to);       /* runs [from, to); a table in JETCL_TRACE=time */
 
 #endif

@@ -126,7 +126,10 @@ static void wait_for_all(f64 patience)
         if (now - start > 50e-6)
             dist_nap(now - start > 0.1 ? 1e-3 : 30e-6);
     }
-    job.waited += clock_now() - start;
+    f64 end = clock_now();
+    job.waited += end - start;
+    if (job.size > 1)
+        timeline_span("MPI", "wait for ranks", "", start, end);
 }
 
 int dist_finish(void)

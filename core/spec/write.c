@@ -34,7 +34,7 @@ static bool outside_hash(const char *path)
 {
     static const char *const outside[] = {
         "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
-        "data.changed", "log.", "keep.", "signal.", "dist.", "train.check"
+        "data.changed", "log.", "keep.", "signal.", "dist.", "train.check", "train.profile"
     };
     for (int i = 0; i < countof(outside); i++)
         if (text_ends(outside[i], ".") ? text_starts(path, outside[i]) : !strcmp(path, outside[i]))

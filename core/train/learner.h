@@ -184,6 +184,17 @@ int  session_save(const struct session *e, const char *path);
 ckpt *session_ckpt(const struct session *e, arena *a);
 void session_close(struct session *e);
 
+/* ---- timing.c: train.profile, together on all ranks -------------------------------------------------------- */
+
+struct timing { bool on, over; i64 until; f64 began, mark; };
+/* Before a step, of which `done` were done in this process: begins the trace of `steps` when it is time. 0 or -1 + fail. */
+int  timing_step(struct timing *t, i64 steps, i64 done);
+void timing_part(struct timing *t, const char *part);       /* what was done since the part before */
+/* After it: the last of the steps ends the trace. path: where rank 0 writes it; NULL on the others. 0 or -1 + fail. */
+int  timing_done(struct timing *t, i64 step, i64 done, const char *path, const char *device);
+/* Where training ends before. */
+int  timing_end(struct timing *t, const char *path, const char *device);
+
 /* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
 
 /* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. epoch: epochs

@@ -110,6 +110,7 @@ static void *save_thread(void *arg)
     v->rc = save_files(v, a);
     snprintf(v->why, sizeof v->why, "%s", v->rc ? fail_message() : "");
     v->took = clock_now() - start;
+    timeline_span("saving", "write files", v->dir, start, start + v->took);
     arena_close(a);
     return NULL;
 }
@@ -167,6 +168,7 @@ static int save_copied(saver *v, const struct progress *at, arena *a)
     v->weights = session_ckpt(v->e, a);
     snapshot_weights(&v->copy, v->l, v->weights);
     v->held = clock_now() - start;
+    timeline_span("training", "copy what is saved", "", start, start + v->held);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     v->running = !pthread_create(&v->thread, NULL, save_thread, v);

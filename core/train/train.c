@@ -15,6 +15,7 @@ struct loop {
     i64              per_epoch, done;             /* steps: of an epoch, in this process */
     f64              saved;                       /* clock_now() of the last save */
     bool             stop;                        /* some rank was asked to */
+    struct timing    timing;
     f64              told, waited;                /* when the last numbers were reported, and dist_seconds() then */
 };
 
@@ -93,12 +94,14 @@ static int keep_best(struct loop *t, const struct run_eval *got)
 static int evaluate_now(struct loop *t)
 {
     struct run_eval got;
+    f64 began = clock_now();
     if (learner_swap_ema(&t->l))
         return -1;
     if (evaluate(&t->v, t->eval, &got, NULL))
         return dist_size() == 1 && stop_requested() && fail_fault() == stop_fault() ? learner_swap_ema(&t->l) ? -1 : 1 : -1;
     got.epoch = (int)(t->at.epoch + (t->at.sample > 0));
     got.step = t->at.step;
+    timeline_span("training", "evaluate", "", began, clock_now());
     bool better = !t->at.best_epoch || is_better(train_merit(t, &got), t->at.best);
     t->at.since_best = better ? 0 : t->at.since_best + 1;
     t->at.evaluated = t->at.step;
@@ -144,8 +147,12 @@ static int one_step(struct loop *t, const struct batch *b)
 {
     const struct spec *s = spec_of(t);
     f64 factor = schedule_factor(s, train_position(t), t->per_epoch);
-    if (learner_step(&t->l, b, factor) || learner_wait(&t->l))
+    if (learner_step(&t->l, b, factor))
         return -1;
+    timing_part(&t->timing, "compute");
+    if (learner_wait(&t->l))
+        return -1;
+    timing_part(&t->timing, "wait for device");
     if (t->held)
         loader_release(t->train, t->held);        // the step before is done
     t->held = b;
@@ -187,13 +194,17 @@ static const struct batch *next_batch(struct loop *t, int *rc)
     return b;
 }
 
+static const char *trace_path(const struct loop *t) { return t->r ? report_path(t->r, "trace.json") : NULL; }
+
 static int one_epoch(struct loop *t)
 {
     int rc = 0;
     const struct batch *b;
     loader_start_at(t->train, t->at.epoch, t->at.sample);
-    while (!rc && (b = next_batch(t, &rc)))
-        rc = one_step(t, b);
+    while (!rc && !(rc = timing_step(&t->timing, t->e->s.train.profile, t->done)) && (b = next_batch(t, &rc))) {
+        timing_part(&t->timing, "wait for data");
+        rc = one_step(t, b) || timing_done(&t->timing, t->at.step, t->done, trace_path(t), dev_info(t->e->d)->name) ? -1 : 0;
+    }
     if (release_held(t) || rc)
         return -1;
     if (t->stop && !is_over(t))
@@ -284,6 +295,7 @@ int train_loop(struct session *e, report *r, const char **reason)
     while (!rc && !is_done(&t))
         rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;
     stop_watched(false);
+    rc = rc || timing_end(&t.timing, trace_path(&t), dev_info(e->d)->name) ? -1 : 0;
     *reason = is_enough(&t) ? "patience" : "done";
     saver_close(t.saver);
     learner_close(&t.l);
