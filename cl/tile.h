@@ -15,13 +15,21 @@
 #if defined(POCL_DEVICE_ADDRESS_BITS) && defined(__has_builtin)
 #define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p), 0, 2)
 #define PREFETCH_NEAR(p) __builtin_prefetch((const void *)(size_t)(p), 0, 3)
+#define PREFETCH_TO_WRITE(p) __builtin_prefetch((const void *)(size_t)(p), 1, 3)
 #else
 #define PREFETCH(p) (void)(p)
 #define PREFETCH_NEAR(p) (void)(p)
+#define PREFETCH_TO_WRITE(p) (void)(p)
 #endif
 #ifndef MR
 #define MR 8                                  // rows of a tile: 2, 3, 6 or 8
 #define NV 3                                  // vectors of a tile: 1 or 3
+#endif
+// Steps of k in a turn of the inner loop. Narrow vectors leave few multiply-adds beside its counters, and AHEAD.
+#if SIMD >= 16
+#define STEPS 1
+#else
+#define STEPS 4
 #endif
 #ifndef AHEAD
 #define AHEAD
@@ -62,19 +70,42 @@ static void pack_plain(SPACE float16 *to, global const TYPE(Tb) *b, const long r
     }
 }
 
-/* B is stored [column][k]: transposed in squares of 16 x 16. */
+/* B is stored [column][k]: transposed in squares of 16 x 16, or of 8 x 8 where a vector has no 16 lanes. */
+#if SIMD < 16 && BYTES(Tb) == 4
+#define SQUARE 8
+static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int last)
+{
+    for (int k0 = 0; k0 < kk; k0 += 8) {
+        const int k = min(k0, kk - 8);                      // the last square overlaps the one before
+        for (int h = 0; h < 16; h += 8) {
+            SPACE float *at = (SPACE float *)(to + k * NV) + h;
+#define LOAD(i)  const float8 x##i = vload8(0, b + min(h + i, last) * row + k);
+#define STORE(i) vstore8(b##i, 0, at + i * WIDE);
+            EIGHT(LOAD) { TRANSPOSE_8(x) EIGHT(STORE) }
+        }
+    }
+}
+#else
+#define SQUARE 16
+static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int last)
+{
+    for (int k0 = 0; k0 < kk; k0 += 16) {
+        const int k = min(k0, kk - 16);
+#define LOAD(i) float16 x##i = LOAD_16(Tb, b + min(i, last) * row + k, 16, 0), y##i;
+#define STORE(i) to[(k + i) * NV] = x##i;
+        SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
+    }
+}
+#endif
+
 static void pack_transposed(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk,
                             const int nn)
 {
     for (int v = 0; 16 * v < min(nn, WIDE); v++, b += 16 * row) {
-        const int last = nn - 1 - 16 * v;                   // columns past it repeat it: never stored
-        for (int k0 = 0; k0 < kk && kk >= 16; k0 += 16) {
-            const int k = min(k0, kk - 16);                 // the last square overlaps the one before
-#define LOAD(i) float16 x##i = LOAD_16(Tb, b + min(i, last) * row + k, 16, 0), y##i;
-#define STORE(i) to[(k + i) * NV + v] = x##i;
-            SIXTEEN(LOAD) TRANSPOSE(x, y) SIXTEEN(STORE)
-        }
-        for (int k = 0; k < kk && kk < 16; k++) {
+        const int last = min(nn - 1 - 16 * v, 15);          // columns past it repeat it: never stored
+        if (kk >= SQUARE)
+            pack_squares(to + v, b, row, kk, last);
+        for (int k = 0; k < kk && kk < SQUARE; k++) {
             float t[16];
             for (int j = 0; j < 16; j++)
                 t[j] = LOAD_1(Tb, b + min(j, last) * row + k);
@@ -92,12 +123,33 @@ static void pack_transposed(SPACE float16 *to, global const TYPE(Tb) *b, const l
 #define MADS_1(r)    { const float16 x = a##r[p]; VECTORS_1(MAD, r) }
 #define MADS_2(r)    { const float16 x = a##r[p]; VECTORS_2(MAD, r) }
 #define MADS_3(r)    { const float16 x = a##r[p]; VECTORS_3(MAD, r) }
+#define K_STEP(nv, ak)                                                                      \
+    {                                                                                       \
+        VECTORS_##nv(LOAD_B, )                                                              \
+        ROWS(MADS_##nv)                                                                     \
+        p += (ak);                                                                          \
+        panel += B_STEP;                                                                    \
+    }
+#if STEPS == 1
 #define ALONG_K(nv, kk, ak)                                                                 \
     for (long p = 0, stop = (long)(kk) * (ak); p < stop; p += (ak), panel += B_STEP) {      \
         VECTORS_##nv(LOAD_B, )                                                              \
         AHEAD                                                                               \
         ROWS(MADS_##nv)                                                                     \
     }
+#else
+#define ALONG_K(nv, kk, ak)                                                                 \
+    {                                                                                       \
+        long p = 0;                                                                         \
+        const long stop = (long)(kk) * (ak);                                                \
+        for (const long whole = stop - (STEPS - 1) * (ak); p < whole;) {                    \
+            AHEAD                                                                           \
+            K_STEP(nv, ak) K_STEP(nv, ak) K_STEP(nv, ak) K_STEP(nv, ak)                     \
+        }                                                                                   \
+        while (p < stop)                                                                    \
+            K_STEP(nv, ak)                                                                  \
+    }
+#endif
 
 /* Declares the sums and fills them: a0.. point to rows of A, whose k are ak apart; `panel` points to B.
  * Vectors beyond the `columns` that are asked for stay 0. */

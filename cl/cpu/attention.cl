@@ -155,7 +155,7 @@ static void multiply(global TYPE(Ty) *c, const long c_row, const struct left *a,
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += b->wide) {
         PANEL_OF(b, j)
-        global const TYPE(Tx) *ahead = f->p;
+        global const TYPE(Tx) *ahead = f->p + (STEPS == 1 ? 0 : j / b->wide * (kk / STEPS) * f->step);
         MULTIPLY(columns, kk, a->step)
         if (a->rows == MR && columns % 16 == 0) {
             global TYPE(Ty) *to = c + j;

@@ -114,6 +114,8 @@ static void aim(struct ahead *f, global const void *p, const int lines, const in
 #define ROW_OF_OLD(r)  global const TYPE(To) *old = s.old + (i + r) * s.old_row + j;
 #define FETCH_OLD(r, v) PREFETCH_NEAR(old + 16 * v);
 #define FETCH_ROW(r)   { ROW_OF_OLD(r) VECTORS(FETCH_OLD, r) }
+#define FETCH_C(r, v)  PREFETCH_TO_WRITE(row + 16 * v);
+#define FETCH_ROW_OF_C(r) { ROW_OF_C(r) VECTORS(FETCH_C, r) }
 #define PUT_1(r)       { ROW_OF_C(r) VECTORS_1(PUT, r) }
 #define PUT_2(r)       { ROW_OF_C(r) VECTORS_2(PUT, r) }
 #define PUT_3(r)       { ROW_OF_C(r) VECTORS_3(PUT, r) }
@@ -229,10 +231,15 @@ static struct ahead multiply_rows(const struct step s, const struct target to, s
         local const float *panel = s.panels + (j - s.n) / WIDE * s.kk * WIDE;
         if (f.lines <= 0)
             f.step = f.jump = 0;
-        f.lines -= s.kk;
+        f.lines -= s.kk / STEPS;
         if (s.other_too) {
             ROWS(FETCH_ROW)
         }
+#if STEPS > 1
+        else {
+            ROWS(FETCH_ROW_OF_C)
+        }
+#endif
         MULTIPLY(columns, s.kk, ak)
 #if NV == 3
         if (quick && columns >= 48)
