@@ -1,13 +1,20 @@
 #!/usr/bin/env python3
 """Training and forward speed beside PyTorch on this machine's processor, fp32, as a table, by hand:
 
-    python3 tests/peers/speed.py [--rounds 3] [--seconds 3] [--compile] [--forward] [vit_s32 moe_s32 vit_t moe_t]
+    python3 tests/peers/speed.py [--rounds 3] [--seconds 3] [--compile] [--forward] [--cpu-time] [vit_s32 moe_s32 vit_t moe_t]
 
 PyTorch from pip or Debian, whichever this Python has; the models below are plain PyTorch of the same sizes as `jetcl bench
 step.NAME` takes. Both programs take turns (A B A B ..), each for `seconds` a round, and each row has the medians of the
 rounds' medians; `of peak` is jetcl's multiply-adds against the device's own peak. --compile adds torch.compile.
-The last column is the spread of jetcl's rounds: a machine with other work gives other ratios."""
+The last column is the spread of jetcl's rounds: a machine with other work gives other ratios. --cpu-time counts processor
+time, divided by the processors, for such a machine; PyTorch's threads sleep while they wait, so that waiting is no work.
+Its allocator is told to keep its memory, which otherwise costs it page faults in each step."""
 import argparse, json, os, statistics, subprocess, sys, time
+
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 28)}
+WANTED = dict(ALLOCATOR, **({"OMP_WAIT_POLICY": "PASSIVE"} if "--cpu-time" in sys.argv else {}))
+if any(k not in os.environ for k in WANTED):                   # read when a process starts
+    os.execve(sys.executable, [sys.executable, *sys.argv], dict(WANTED, **os.environ))
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -145,19 +152,21 @@ class Peer:
         self.optimiser.step()
         assert loss.item() == loss.item(), "the loss became NaN"
 
-    def images_per_second(self, seconds):
+    def images_per_second(self, seconds, cpu_time):
+        clock = (lambda: time.process_time() / torch.get_num_threads()) if cpu_time else time.perf_counter
         times, end = [], time.time() + seconds
         self.step()
         while len(times) < 3 or time.time() < end:
-            start = time.time()
+            start = clock()
             self.step()
-            times.append(time.time() - start)
+            times.append(clock() - start)
         return self.batch / statistics.median(times)
 
 
-def jetcl(name, seconds):
-    r = subprocess.run([JETCL, "bench", name, "--device", "cpu", "--json", "--seconds", str(seconds)],
-                       capture_output=True, text=True)
+def jetcl(name, seconds, cpu_time):
+    r = subprocess.run([JETCL, "bench", name, "--device", "cpu", "--json", "--seconds", str(seconds)]
+                       + ["--cpu-time"] * cpu_time, capture_output=True, text=True,
+                       env={k: v for k, v in os.environ.items() if k not in ALLOCATOR})
     if r.returncode:
         sys.exit("jetcl bench %s: %s" % (name, r.stderr.strip()))
     return next(row for row in map(json.loads, r.stdout.splitlines()) if row["name"] == name)
@@ -169,6 +178,7 @@ def main():
     p.add_argument("--seconds", type=float, default=3)
     p.add_argument("--compile", action="store_true")
     p.add_argument("--forward", action="store_true")
+    p.add_argument("--cpu-time", action="store_true")
     p.add_argument("models", nargs="*", default=list(MODELS))
     o = p.parse_args()
     kind = "forward" if o.forward else "step"
@@ -182,11 +192,11 @@ def main():
         built = [Peer(MODELS[name], o.forward, n == "compiled") for n in peers]
         ours, peak, theirs = [], [], [[] for _ in peers]
         for _ in range(o.rounds):
-            row = jetcl("%s.%s" % (kind, name), o.seconds)
+            row = jetcl("%s.%s" % (kind, name), o.seconds, o.cpu_time)
             ours.append(row["img_s"])
             peak.append(row.get("of_peak", 0))
             for peer, to in zip(built, theirs):
-                to.append(peer.images_per_second(o.seconds))
+                to.append(peer.images_per_second(o.seconds, o.cpu_time))
         own, best = statistics.median(ours), [statistics.median(t) for t in theirs]
         print("%-10s %8.1f %6.0f %%" % (name, own, 100 * statistics.median(peak)) + "".join("%10.1f" % b for b in best) +
               "%8.2f %6.0f %%" % (own / max(best), 100 * (max(ours) - min(ours)) / own), flush=True)
