@@ -25,11 +25,12 @@
 #define MR 8                                  // rows of a tile: 2, 3, 6 or 8
 #define NV 3                                  // vectors of a tile: 1 or 3
 #endif
-// Steps of k in a turn of the inner loop. Narrow vectors leave few multiply-adds beside its counters, and AHEAD.
-#if SIMD >= 16
-#define STEPS 1
-#else
+// Steps of k in a turn of the inner loop: twelve multiply-adds of AVX2 are too few beside its counters and AHEAD.
+// With 4 lanes, compilers load four steps' values of A at once, and spill.
+#if SIMD == 8
 #define STEPS 4
+#else
+#define STEPS 1
 #endif
 #ifndef AHEAD
 #define AHEAD

@@ -235,8 +235,8 @@ static struct ahead multiply_rows(const struct step s, const struct target to, s
         if (s.other_too) {
             ROWS(FETCH_ROW)
         }
-#if STEPS > 1
-        else {
+#if SIMD < 16
+        else {                                    // stores wait for their lines
             ROWS(FETCH_ROW_OF_C)
         }
 #endif
