@@ -199,6 +199,58 @@ static void configs_are_checked(void **state)
     }
 }
 
+static int take_nothing(void *arg, const struct param *x, const f32 *values)
+{
+    (void)arg, (void)x, (void)values;
+    return 0;
+}
+
+static void put_convnext(const char *dir)            /* Hugging Face's, two stages of 8 and 16 channels, 1 and 2 blocks */
+{
+    static const struct { const char *name; int nd; i64 shape[4]; } row[] = {
+        { "embeddings.patch_embeddings.weight", 4, { 8, 3, 4, 4 } }, { "embeddings.layernorm.weight", 1, { 8 } },
+        { "encoder.stages.0.layers.0.pwconv1.weight", 2, { 32, 8 } },
+        { "encoder.stages.1.layers.0.pwconv1.weight", 2, { 64, 16 } },
+        { "encoder.stages.1.layers.1.pwconv1.weight", 2, { 64, 16 } }, { "layernorm.weight", 1, { 16 } } };
+    char path[5000];
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < countof(row); i++)
+        ckpt_add(c, row[i].name, CKPT_F32, row[i].nd, row[i].shape, values);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(ckpt_save(c, path), 0);
+    ckpt_close(c);
+}
+
+/* Of a ConvNeXt too, and by whoever loads it whole, whatever the experiment says. */
+static void configs_of_convnext_are_checked(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *says; } row[] = {
+        { "{\"depths\": [1, 2], \"hidden_sizes\": [8, 16], \"num_channels\": 3, \"patch_size\": 4}", "drawn at random" },
+        { "{\"depths\": [1, 3], \"hidden_sizes\": [8, 16]}", "says depths 1 3, but the tensors have 1 2" },
+        { "{\"hidden_sizes\": [8, 16, 32]}", "says hidden_sizes 8 16 32, but the tensors have 8 16" },
+        { "{\"hidden_sizes\": [\"x\"]}", "says hidden_sizes 0" }, { "{\"num_channels\": 1}", "num_channels 1" },
+        { "{\"patch_size\": 2}", "says patch_size 2, but the tensors have 4" } };
+    const char *d = folder("hf_convnext");
+    put_convnext(d);
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        struct spec s;
+        put(d, "config.json", row[i].text);
+        assert_int_equal(spec_parse(&s, a, "x.yaml", "model: {arch: convnext, image: 32, depths: [1, 2], "
+                                    "dims: [8, 16], classes: 3}", NULL, 0), 0);
+        ckpt *c = ckpt_open_model(d, false);
+        params *p = model_params(&s);
+        fail_clear();
+        int rc = c && p ? model_load_whole(p, &s, c, take_nothing, NULL) : 0;
+        if (!rc || fail_fault() != FAULT_DATA || !strstr(fail_message(), row[i].says))
+            fail_msg("%s: %s", row[i].text, fail_message());
+        params_free(p);
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
 /* What a hub's folder says besides: its normalisation, an activation left out as usual, classes called alike. */
 static void config_says(const char *config, const char *preprocessor, const char *meta, const char *want)
 {
@@ -292,7 +344,8 @@ int main(void)
         cmocka_unit_test(shards_are_joined),
         cmocka_unit_test(hostile_indexes_are_refused),
         cmocka_unit_test(folders_are_searched),
-        cmocka_unit_test(configs_are_checked), cmocka_unit_test(hubs_say_more),
+        cmocka_unit_test(configs_are_checked),
+        cmocka_unit_test(configs_of_convnext_are_checked), cmocka_unit_test(hubs_say_more),
         cmocka_unit_test(open_clip_says_its_activation),
         cmocka_unit_test(imagenet_is_recognised),
     };

@@ -153,6 +153,19 @@ static void folder_note_number(ckpt *c, const json_t *config, const char *keys, 
     }
 }
 
+/* Integers of this key as "96 192 384 768" into the metadata. */
+static void folder_note_list(ckpt *c, const json_t *config, const char *key, const char *meta)
+{
+    const json_t *list = json_object_get(config, key), *v;
+    const char *text = "";
+    size_t i;
+    json_array_foreach((json_t *)list, i, v)
+        if (i < 16)
+            text = arena_printf(c->mem, "%s%s%.12g", text, i ? " " : "", json_number_value(v));
+    if (*text)
+        ckpt_set_meta(c, meta, text);
+}
+
 /* WordNet has two cranes: names that stand twice get their class's number. */
 static json_t *folder_tell_apart(const json_t *names)
 {
@@ -271,6 +284,9 @@ static int folder_read_config(ckpt *c, const char *path)
     folder_note_number(c, config, "num_hidden_layers\0", "config.num_hidden_layers");
     folder_note_number(c, config, "patch_size\0", "config.patch_size");
     folder_note_number(c, config, "image_size\0", "config.image_size");
+    folder_note_number(c, config, "num_channels\0", "config.num_channels");
+    folder_note_list(c, config, "hidden_sizes", "config.hidden_sizes");
+    folder_note_list(c, config, "depths", "config.depths");
     const char *family = json_string_value(json_object_get(config, "model_type"));
     family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));

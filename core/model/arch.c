@@ -163,25 +163,39 @@ static int arch_read_convnext(struct spec *s, const ckpt *c, arena *a)
     return 0;
 }
 
+static const char *arch_list(arena *a, counts list)
+{
+    const char *text = "";
+    for (int i = 0; i < list.n; i++)
+        text = arena_printf(a, "%s%s%d", text, i ? " " : "", list.v[i]);
+    return text;
+}
+
+static const char *arch_number(arena *a, i64 n) { return arena_printf(a, "%lld", (long long)n); }
+
 /* A folder's config.json against the tensors. 0, or -1 + fail. */
-static int arch_check_config(const ckpt *c, const struct spec *s)
+static int arch_check_config(const ckpt *c, const struct spec *s, arena *a)
 {
     bool vit = !strcmp(s->model.family, "vit");
-    const struct { const char *key; int have; } row[] = {
-        { "hidden_size", s->model.dim }, { "num_hidden_layers", s->model.depth },
-        { "patch_size", s->model.patch }, { "image_size", list_at(s->model.image, 0) } };
+    const tensor *patch = ckpt_find(c, vit ? "patch_embed.proj.weight" : "stem.0.weight");
+    bool whole = patch && patch->nd == 4;
+    const struct { const char *key, *have; } row[] = {
+        { "hidden_size", vit ? arch_number(a, s->model.dim) : NULL },
+        { "num_hidden_layers", vit ? arch_number(a, s->model.depth) : NULL },
+        { "image_size", vit ? arch_number(a, list_at(s->model.image, 0)) : NULL },
+        { "patch_size", whole ? arch_number(a, patch->shape[3]) : NULL },
+        { "num_channels", whole ? arch_number(a, patch->shape[1]) : NULL },
+        { "hidden_sizes", vit ? NULL : arch_list(a, s->model.dims) },
+        { "depths", vit ? NULL : arch_list(a, s->model.depths) } };
     const char *act = ckpt_meta(c, "config.hidden_act");
     if (act)
         return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have",
                     ckpt_path(c), act);
-    for (int i = 0; vit && i < countof(row); i++) {
-        char key[64];
-        f64 says;
-        snprintf(key, sizeof key, "config.%s", row[i].key);
-        const char *text = ckpt_meta(c, key);
-        if (text && (!text_real(slice_of(text), &says) || says != row[i].have))
-            return fail(FAULT_DATA, "%s: config.json says %s %.40s, but the tensors have %d", ckpt_path(c),
-                        row[i].key, text, row[i].have);
+    for (int i = 0; i < countof(row); i++) {
+        const char *says = ckpt_meta(c, arena_printf(a, "config.%s", row[i].key));
+        if (says && row[i].have && strcmp(says, row[i].have))
+            return fail(FAULT_DATA, "%s: config.json says %s %.60s, but the tensors have %s", ckpt_path(c),
+                        row[i].key, says, row[i].have);
     }
     const char *heads = ckpt_meta(c, "heads");
     if (vit && heads && *heads && (s->model.heads < 1 || s->model.dim % s->model.heads))
@@ -213,7 +227,7 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
         s->model.norm_eps = 1e-6;
     if (!act || strcmp(act, "unknown") || model_act_unknown(s, c))
         s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
-    return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s) ? -1 : 0;
+    return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s, a) ? -1 : 0;
 }
 
 const char *model_lines(arena *a, const struct spec *s)

@@ -160,13 +160,24 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
     return 0;
 }
 
+/* A config.json that came with the file must fit it, whatever the experiment says. */
+static int check_config(ckpt *c, arena *a)
+{
+    struct spec s;
+    const char *value;
+    bool says = false;
+    for (int i = 0; i < ckpt_meta_count(c); i++)
+        says |= text_starts(ckpt_meta_at(c, i, &value), "config.");
+    return says && (spec_parse(&s, a, ckpt_path(c), "", NULL, 0) || model_read(&s, c, a)) ? -1 : 0;
+}
+
 int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take, void *arg)
 {
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     struct load_options o = model_load_options(s);
     o.strict = o.norm_to_fc_norm = false;            // a token's norm is a start for the mean's, not its value
-    int rc = weights_load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    int rc = check_config(c, a) || weights_load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
     if (!rc && report.nlines)
         load_report_say(&report, ckpt_path(c));
     arena_close(a);

@@ -59,7 +59,7 @@ def weights(model):
         shape = [int(n) for n in shape.split()]
         scale = name.endswith('weight') and len(shape) == 1 or 'gamma' in name or 'scale' in name
         if name not in ('step', 'interpolation'):
-            state[name] = (RNG.normal(0, .05, shape) + scale).astype(np.float32)
+            state[name] = np.asarray(RNG.normal(0, .05, shape) + scale, np.float32)
     save_file(state, path('w.safetensors'), {'classes': json.dumps(CLASSES), 'mean': '120 110 100', 'std': '60 59 58'})
     return state
 

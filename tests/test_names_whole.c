@@ -1,0 +1,141 @@
+/* test_names_whole.c: a scheme's file of a whole model is used whole or not at all: with any one of its tensors
+ * missing, or under a name that nobody knows, it is refused, with the parameter that would be drawn at random. */
+#include "ckpt_help.h"
+#include "model/model.h"
+
+#define VIT "arch: vit, image: 8, patch: 4, dim: 8, depth: 2, heads: 2, classes: 3, "
+#define JAX "arch: vit, patch: 2, dim: 4, depth: 2, heads: 1, classes: 3, mlp_ratio: 1.5, pool: token, "
+#define CONVNEXT "arch: convnext, image: 32, depths: [1, 2], dims: [4, 8], classes: 3"
+
+/* Every scheme, with a model that it can name; of JAX's, which are only read, files. */
+static const struct { const char *id, *model, *file; } rows[] = {
+    { "timm_vit", VIT "pool: token, dist_token: head" },
+    { "timm_vit", VIT "pool: avg, layer_scale: 1" },
+    { "timm_convnext", CONVNEXT },
+    { "timm_convnext", CONVNEXT ", grn: on, layer_scale: off" },
+    { "facebook_convnext", CONVNEXT },
+    { "hf_vit", VIT "pool: token" },
+    { "hf_dinov2", VIT "pool: token, layer_scale: 1, registers: 2" },
+    { "hf_beit", VIT "pool: avg, layer_scale: 1, qkv_bias: off" },
+    { "hf_clip", VIT "pool: token, pre_norm: on, head_bias: off" },
+    { "hf_convnext", CONVNEXT },
+    { "hf_convnextv2", CONVNEXT ", grn: on, layer_scale: off" },
+    { "torchvision_vit", VIT "pool: token" },
+    { "torchvision_convnext", CONVNEXT },
+    { "mmpretrain_vit", VIT "pool: token" },
+    { "mmpretrain_convnext", CONVNEXT },
+    { "clip", VIT "pool: token, pre_norm: on, head_bias: off" },
+    { "augreg", JAX "image: 6", "tests/golden/ckpt_augreg.npz" },
+    { "big_vision", JAX "image: 4", "tests/golden/ckpt_bigvision.npz" },
+};
+
+struct whole { arena *a; struct spec s; params *p; ckpt *theirs; bool headless; };
+
+/* Random values, so that a tensor in another's place would show. */
+static struct whole whole_open(int row)
+{
+    struct whole w = { arena_open("test") };
+    const char *text = arena_printf(w.a, "model: {%s, drop_path: off}", rows[row].model);
+    if (spec_parse(&w.s, w.a, "x.yaml", text, NULL, 0) || !(w.p = model_params(&w.s)))
+        fail_msg("%s: %s", rows[row].model, fail_message());
+    if (rows[row].file) {
+        w.theirs = ckpt_open(rows[row].file);
+        return w;
+    }
+    ckpt *ours = ckpt_new();
+    bool headless = !strcmp(rows[row].id, "hf_dinov2");       // its classifier reads the mean of the patches as well
+    rng r = rng_at(1, RNG_TEST, 0, 0);
+    for (size_t i = 0; i < w.p->n; i++) {
+        const struct param *x = &w.p->list[i];
+        f32 *v = arena_array(w.a, f32, shape_count(x->shape));
+        LOOP(k, shape_count(x->shape)) v[k] = (f32)rng_normal(&r);
+        if (!headless || !text_starts(x->name, "head."))
+            ckpt_add(ours, x->name, CKPT_F32, x->shape.nd, x->shape.d, v);
+    }
+    if (!(w.theirs = ckpt_named(ours, rows[row].id)))
+        fail_msg("%s: %s: %s", rows[row].id, rows[row].model, fail_message());
+    w.headless = headless;
+    return w;
+}
+
+static void whole_close(struct whole *w)
+{
+    ckpt_close(w->theirs);
+    params_free(w->p);
+    arena_close(w->a);
+}
+
+static int count_taken(void *arg, const struct param *x, const f32 *values)
+{
+    (void)x, (void)values;
+    ++*(int *)arg;
+    return 0;
+}
+
+/* A backbone's file, into all parameters but the head's. */
+static int load_headless(struct whole *w, ckpt *c)
+{
+    struct want *want = arena_array(w->a, struct want, w->p->n);
+    struct load_options o = model_load_options(&w->s);
+    struct load_report r = { 0 };
+    int n = 0;
+    for (size_t i = 0; i < w->p->n; i++) {
+        const struct param *x = &w->p->list[i];
+        if (text_starts(x->name, "head."))
+            continue;
+        want[n] = (struct want){ .name = x->name, .nd = x->shape.nd,
+                                 .data = arena_array(w->a, f32, shape_count(x->shape)) };
+        memcpy(want[n++].shape, x->shape.d, sizeof x->shape.d);
+    }
+    if (ckpt_load(w->a, c, want, n, &o, &r))
+        return -1;
+    return r.loaded == n ? (int)w->p->n : fail(FAULT_DATA, "%d of %d", r.loaded, n);
+}
+
+/* Loads their tensors but for `odd`, which is left out, or (renamed) has a name that nobody knows. How many parameters
+ * were taken, or -1 + fail. */
+static int load_but(struct whole *w, int odd, bool renamed)
+{
+    ckpt *c = ckpt_new();
+    int taken = 0;
+    for (int i = 0; i < ckpt_count(w->theirs); i++) {
+        const tensor *t = ckpt_at(w->theirs, i);
+        const char *name = i == odd ? arena_printf(w->a, "%s_x", t->name) : t->name;
+        if (i != odd || renamed)
+            ckpt_add(c, name, t->type, t->nd, t->shape, tensor_data(t));
+    }
+    for (size_t i = 0; i < w->p->n; i++)
+        w->p->list[i].loaded = false;
+    fail_clear();
+    c = ckpt_model(c, false);
+    struct spec s = w->s;
+    int rc = !c ? -1 : w->headless ? (taken = load_headless(w, c)) < 0
+                                   : model_load_whole(w->p, &s, c, count_taken, &taken);
+    ckpt_close(c);
+    return rc ? -1 : taken;
+}
+
+static void one_tensor_less_is_refused(void **state)
+{
+    (void)state;
+    for (int row = 0; row < countof(rows); row++) {
+        struct whole w = whole_open(row);
+        int n = ckpt_count(w.theirs);
+        if (load_but(&w, -1, false) != (int)w.p->n)
+            fail_msg("%s: %s", rows[row].id, fail_message());
+        for (int i = 0; i < 2 * n; i++) {
+            const char *name = ckpt_at(w.theirs, i / 2)->name;
+            int taken = load_but(&w, i / 2, i % 2);
+            if (taken >= 0 || fail_fault() != FAULT_DATA || strchr(fail_message(), '\n'))
+                fail_msg("%s: with %s %s it is accepted, %d parameters; %s", rows[row].id, name,
+                         i % 2 ? "renamed" : "missing", taken, fail_message());
+        }
+        whole_close(&w);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_tensor_less_is_refused) };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
