@@ -52,8 +52,14 @@ done
 try "ranks are named" 0 "rank 2 (" ranks 3 --out named --set train.steps=1
 try "again" 0 "" ranks 3 --out again
 cmp -s r3/ckpt/last.state again/ckpt/last.state; ok $? "the same ranks give the same bits"
+for i in on off; do try "small buckets, overlap $i" 0 "" ranks 3 --out overlap_$i --set dist.bucket=0.004 --set dist.overlap=$i; done
+cmp -s overlap_on/ckpt/last.state overlap_off/ckpt/last.state; ok $? "gradients that travel during the backward pass: the same bits"
+alike one overlap_on; ok $? "small buckets: the losses of one rank"
 try "uneven shares, one rank without an image" 0 "" ranks 3 --out uneven --set 'dist.shares=[10, 13, 0]'
 alike one uneven; ok $? "uneven shares: the losses of one rank"
+try "shares by speed" 0 "rank 1 (" ranks 2 --out fast --set dist.shares=auto
+has "$out" "% of every batch" && grep -Eq '^ *shares: \[0\.[0-9]+, 0\.[0-9]+\]' fast/config.yaml; ok $? "shares are measured and written" "$out"
+alike one fast; ok $? "shares by speed: the losses of one rank"
 try "moments on every rank" 0 "" ranks 2 --out off --set dist.shard=off
 alike one off; ok $? "moments on every rank: the losses of one"
 try "shares of another number of ranks" 2 "dist.shares" ranks 3 --out bad --set 'dist.shares=[1, 2]'
@@ -69,6 +75,18 @@ rm -rf back; try "nine steps of three ranks" 0 "" ranks 3 --out back --set train
 rm -f back/result.json
 try "the rest of one" 0 "after step 9" "$jetcl" run exp.yaml --out back --resume
 alike one back; ok $? "a state of three ranks continued by one: the losses of one"
+
+# Where one rank has all images nothing is rounded otherwise: the shards that others update and keep are to the bit those of one.
+cp one/ckpt/last.state whole.state
+rm -rf s1 s3
+try "nine steps of one" 0 "" "$jetcl" run exp.yaml --out s1 --set train.steps=9
+try "nine steps of three, one of which computes" 0 "" ranks 3 --out s3 --set train.steps=9 --set 'dist.shares=[0, 1, 0]'
+cmp -s s1/ckpt/last.state s3/ckpt/last.state; ok $? "a state of three ranks is that of one, to the bit"
+rm -f s1/result.json s3/result.json
+try "one's state continued by four" 0 "after step 9" ranks 4 --out s1 --resume --set 'dist.shares=[0, 0, 0, 1]'
+try "three's state continued by one" 0 "after step 9" "$jetcl" run exp.yaml --out s3 --resume
+cmp -s s1/ckpt/last.state whole.state && cmp -s s3/ckpt/last.state whole.state
+ok $? "states of any ranks continued by any: the bits of one rank"
 
 try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"

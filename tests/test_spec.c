@@ -147,6 +147,7 @@ static void test_combinations(void **state)
             "x.yaml:1:51: universal experts require kind: sphero");
     refused("model: {arch: convnext_f, depths: [1, 2]}", "x.yaml:1:27: 2 depths but 4 dims");
     refused("model: {pool: token, class_token: off}", "x.yaml:1:15: pool: token needs");
+    refused("dist: {shares: [auto, 1]}", "x.yaml:1:8: auto stands for all ranks");
     refused("recycle: {from: {dense: a.npz}}", "x.yaml:1:25: nothing is recycled");
     parsed("model: {arch: convnext, image: 64, depths: [1, 1, 2, 1], dims: [16, 32, 64, 128],\n"
            "        moe: {layers: [3, 4], core: [2, 1], universal: [4, 2]}}");

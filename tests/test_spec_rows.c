@@ -230,6 +230,8 @@ static void test_words(void **state)
                 assert_int_equal(*(int *)room, atoi(eq + 1));
             else if (k->type == TYPE_real)
                 assert_true(*(f64 *)room == atof(eq + 1));
+            else if (strcmp(eq + 1, "[]"))            // a list of that number alone
+                assert_true(((reals *)room)->n == 1 && ((reals *)room)->v[0] == atof(eq + 1));
             else
                 assert_int_equal(((reals *)room)->n, 0);
             const char *back = value_text(a, k, room);            // off=1 comes back as 1
@@ -360,7 +362,8 @@ static void test_hash(void **state)
     static const char *const outside[] = {
         "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics", "log.every",
         "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best", "signal.save_on",
-        "dist.shard", "dist.shares", "dist.timeout", "train.check", "train.profile" };
+        "dist.shard", "dist.shares", "dist.overlap", "dist.bucket",
+        "dist.timeout", "train.check", "train.profile" };
     struct spec s = parsed("");
     u64 before = spec_hash(&s);
     int seen = 0;

@@ -8,8 +8,8 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: cache host probe fake dump ocl null source tunables program buffer launch order profile enqueue blas
- * Order: fill choose open
+ * Order: cache host probe fake dump ocl null source tunables program buffer launch mark order profile enqueue
+ * Order: blas fill choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -207,8 +207,24 @@ int       launches_compile(launches *l);
  * others may overlap on CPUs (order.c). No allocation, no clSetKernelArg. */
 int       launches_run(launches *l);
 int       launches_run_part(launches *l, int from, int to);     /* launches [from, to), in order */
+/* The same, giving events at marks (ascending) after which the launches before `at` are done: mark.c. */
+struct mark { int at; void *event; };
+int       launches_run_marks(launches *l, struct mark *c, int n);
 /* Runs once with profiling and waits: seconds[i] of each launch from device events. */
 int       launches_time(launches *l, f64 *seconds);
+
+/* ---- mark.c: copies while a list runs ------------------------------------------------------------------- */
+
+/* Those of the marks that have no event get one that comes when all is done that was enqueued so far. */
+int  marks_end(dev *d, struct mark *c, int n);
+void marks_forget(struct mark *c, int n);
+/* Reads r once the mark is reached, whatever is enqueued behind it; dst is filled when `end` of a later mem_reads_end is
+ * reached. */
+int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
+int  mem_reads_end(dev *d, struct mark *end);
+int  mark_reached(dev *d, const struct mark *c, bool *yes);      /* does not wait; -1 + fail when a copy failed */
+/* Blocking, beside the launches that run, which must not touch r. */
+int  mem_write_beside(dev *d, range r, const void *src);
 
 /* ---- tunables.c ---------------------------------------------------------------------------------------- */
 

@@ -27,5 +27,17 @@ int launches_run_part(launches *l, int from, int to)
 
 int launches_run(launches *l)
 {
-    return l->events && !trace_on(TRACE_time) && !timeline_on() ? order_run(l) : launches_run_part(l, 0, (int)l->n);
+    return launches_run_marks(l, NULL, 0);
+}
+
+int launches_run_marks(launches *l, struct mark *c, int n)
+{
+    bool one_run = trace_on(TRACE_time) || timeline_on(), overlap = l->events && !one_run;
+    int at = 0, rc = overlap ? order_run(l, c, n) : 0;
+    for (int i = 0; i < n && !overlap && !one_run && !rc && l->d->queue; at = c[i++].at)
+        rc = launches_run_part(l, at, c[i].at)
+             || OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, (cl_event *)&c[i].event)) ? -1 : 0;
+    if (!overlap && !rc)
+        rc = launches_run_part(l, at, (int)l->n);
+    return rc ? -1 : marks_end(l->d, c, n);
 }

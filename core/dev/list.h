@@ -42,7 +42,7 @@ u64  launch_local(const struct entry *e);    /* bytes: the kernel's own and what
 
 /* ---- order.c */
 int order_find(launches *l);                 /* fills in after, waited and events; 0, or -1 + fail */
-int order_run(launches *l);                  /* launches_run() where there are events */
+int order_run(launches *l, struct mark *c, int n);   /* launches_run_marks() where there are events */
 
 /* ---- profile.c */
 int launches_timeline(launches *l, int from, int to);    /* runs [from, to), each launch a span of the timeline */

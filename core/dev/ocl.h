@@ -21,7 +21,7 @@ struct dev {
     cl_device_id     id;
     cl_context       context;
     cl_command_queue queue;                  /* NULL: the null device */
-    cl_command_queue timed, unordered;       /* made when first needed; commands of the latter wait for their
+    cl_command_queue timed, unordered, beside;       /* made when first needed; commands of the latter wait for their
                                                 events alone */
     mem             *tickets;                /* TICKETS pairs for dev_tickets(), the last one handed out */
     int              ticket;

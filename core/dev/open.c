@@ -132,6 +132,8 @@ void dev_close(dev *d)
     mem_free(d->tickets);
     if (d->unordered)
         clReleaseCommandQueue(d->unordered);
+    if (d->beside)
+        clReleaseCommandQueue(d->beside);
     if (d->timed)
         clReleaseCommandQueue(d->timed);
     if (d->queue)

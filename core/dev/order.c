@@ -133,6 +133,23 @@ static int order_join(launches *l)
            OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
 }
 
+/* The events of launches [from, to) and of the mark before, as one. */
+static int mark_here(launches *l, size_t from, size_t to, void *before, struct mark *c)
+{
+    cl_event *wait = l->events + l->n, event = NULL;
+    cl_uint n = 0;
+    for (size_t i = from; i < to; i++)
+        if (l->events[i])
+            wait[n++] = l->events[i];
+    if (before)
+        wait[n++] = before;
+    if (!n)
+        return 0;                                     // marks_end gives it one
+    int rc = OCL(l->name, clEnqueueMarkerWithWaitList(l->d->unordered, n, wait, &event));
+    c->event = event;
+    return rc;
+}
+
 static bool order_ready(const launches *l, const bool *done, size_t i)
 {
     bool yes = !done[i];
@@ -158,18 +175,21 @@ static int run_shuffled(launches *l)
     return rc;
 }
 
-int order_run(launches *l)
+int order_run(launches *l, struct mark *m, int n_marks)
 {
     cl_event start;
-    size_t n = 0;
-    int rc = 0;
+    size_t n = 0, from = 0;
+    int rc = 0, k = 0;
     if (trace_on(TRACE_shuffle))
         return run_shuffled(l);
     if (OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)) ||
         OCL(l->name, clFlush(l->d->queue)))
         return -1;
-    for (; n < l->n && !rc; n++)
+    for (; n < l->n && !rc; n++) {
         rc = order_enqueue(l, n, start);
+        for (; k < n_marks && m[k].at <= (int)n + 1 && !rc; from = n + 1, k++)
+            rc = mark_here(l, from, n + 1, k ? m[k - 1].event : NULL, &m[k]);
+    }
     rc = rc ? rc : order_join(l);
     if (rc)
         clFinish(l->d->unordered);                    // whatever runs must not outlive the list

@@ -51,6 +51,7 @@ int  dist_same(u64 hash, enum fault fault, const char *what);
 struct dist_pair { const void *send; u64 sent; void *recv; u64 received; };
 int  dist_start(const struct dist_pair *with);    /* together; the memory stays until dist_finish */
 int  dist_finish(void);
+void dist_progress(void);                         /* lets what was started move on, between start and finish */
 f64  dist_seconds(void);                          /* spent waiting for other ranks so far */
 u64  dist_sent(void);                             /* bytes sent so far */
 

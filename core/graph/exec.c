@@ -56,9 +56,25 @@ int graph_compile(graph *g)
     return g->complaint ? fail(FAULT_USAGE, "%s", g->complaint) : launches_compile(g->list);
 }
 
-int graph_run(graph *g)
+int graph_run(graph *g) { return graph_run_marks(g, NULL, 0); }
+
+int graph_run_marks(graph *g, struct mark *m, int n)
 {
-    return trace_on(TRACE_nan) ? graph_find_nan(g) : launches_run(g->list);
+    if (!trace_on(TRACE_nan))
+        return launches_run_marks(g->list, m, n);
+    return graph_find_nan(g) || marks_end(g->d, m, n) ? -1 : 0;
+}
+
+int graph_last(const graph *g, range r)
+{
+    int last = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const node *n = g->nodes[i];
+        range h = n->home;
+        if (n->fixed && h.mem == r.mem && h.off < r.off + r.bytes && r.off < h.off + h.bytes)
+            last = MAX(last, n->maker ? n->maker->list.to : n->list.to);
+    }
+    return last;
 }
 
 int graph_set_step(graph *g, const step_words *w)

@@ -48,6 +48,7 @@ params *model_open(dev *d, const struct spec *s, enum params_use use)
     params *p = model_params(s);
     if (!p)
         return NULL;
+    p->dealt = dist_size() > 1 ? dist_size() : 0;
     if (s->dist.shard == SHARD_optimizer) {
         p->shard = dist_rank();
         p->shards = dist_size();

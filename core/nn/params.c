@@ -4,6 +4,9 @@
  *
  *     value  [cls_token ..][pos_embed ..][blocks.0.norm1.weight ..] ...
  *     grad, m, v           at the same offsets
+ *
+ * For several ranks layers are dealt, so that each rank's shard has some of the last ones: in the backward pass
+ * gradients of all shards come at the same rate.
  */
 #include "nn/nn.h"
 #include <math.h>
@@ -60,14 +63,33 @@ void params_shard(const params *p, int r, int n, i64 *from, i64 *to)
     *to *= ADAMW_BLOCK;
 }
 
-/* A pool with the list's layout; every pool of the same device splits it alike. */
+/* Whose turn it is in memory: the list's order, or that of as many hands as it is dealt to, each parameter to the
+ * smallest. */
+static void find_order(params *p)
+{
+    int hands = MAX(1, p->dealt), n = 0;
+    u64 *size = arena_array(p->a, u64, hands);
+    int *hand = arena_array(p->a, int, p->n + 1);
+    p->order = arena_array(p->a, int, p->n + 1);
+    for (size_t i = 0; i < p->n; i++) {
+        for (int h = 0; h < hands; h++)
+            hand[i] = size[h] < size[hand[i]] ? h : hand[i];
+        size[hand[i]] += params_padded(&p->list[i]);
+    }
+    for (int h = 0; h < hands; h++)
+        for (size_t i = 0; i < p->n; i++)
+            if (hand[i] == h)
+                p->order[n++] = (int)i;
+}
+
+/* A pool with the order's layout; every pool of the same device splits it alike. */
 static pool *take_all(params *p, const char *what, range *out)
 {
     pool *pool = pool_new(p->d, what);
     if (pool_reserve(pool, params_bytes(p, PARAMS_FORWARD)))
         return NULL;
     for (size_t i = 0; i < p->n; i++)
-        if (!(out[i] = pool_take(pool, params_padded(&p->list[i]))).mem)
+        if (!(out[p->order[i]] = pool_take(pool, params_padded(&p->list[p->order[i]]))).mem)
             return NULL;
     return pool;
 }
@@ -95,7 +117,8 @@ static int fill_gaps(params *p, const range *r)
 static void find_slabs(params *p, const range *v)
 {
     p->slabs = arena_array(p->a, struct param_slab, p->n + 1);
-    for (size_t i = 0; i < p->n; i++) {
+    for (size_t k = 0; k < p->n; k++) {
+        int i = p->order[k];
         struct param_slab *s = p->n_slabs ? &p->slabs[p->n_slabs - 1] : NULL;
         if (!s || s->value.mem != v[i].mem) {
             s = &p->slabs[p->n_slabs++];
@@ -118,9 +141,11 @@ static int open_more(params *p, range *r, pool **pool, const char *what, size_t 
 {
     if (!(*pool = take_all(p, what, r)) || fill_zero(p, r))
         return -1;
-    for (size_t i = 0, s = 0; i < p->n; i++)
-        if (i == 0 || p->list[i].slab != p->list[i - 1].slab)
-            *(range *)((char *)&p->slabs[s] + which) = params_alike(&p->slabs[s], r, i), s++;
+    for (size_t k = 0; k < p->n; k++) {
+        struct param_slab *s = &p->slabs[p->list[p->order[k]].slab];
+        if (!p->list[p->order[k]].offset)
+            *(range *)((char *)s + which) = params_alike(s, r, (size_t)p->order[k]);
+    }
     return 0;
 }
 
@@ -155,6 +180,7 @@ static int open_moments(params *p)
 int params_open(params *p, dev *d, enum params_use use)
 {
     p->d = d;
+    find_order(p);
     range *r = arena_array(p->a, range, p->n + 1);
     if (!(p->values = take_all(p, "parameters", r)) || fill_gaps(p, r))
         return -1;

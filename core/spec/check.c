@@ -109,10 +109,18 @@ static int check_signals(const struct spec *s)
     return 0;
 }
 
+static int check_shares(const struct spec *s)
+{
+    for (int i = 0; i < s->dist.shares.n; i++)
+        if (s->dist.shares.v[i] < 0 && s->dist.shares.n > 1)
+            return spec_fail(s, "dist.shares", "auto stands for all ranks: dist.shares: auto");
+    return 0;
+}
+
 int spec_check(const struct spec *s)
 {
     bool convnext = !strcmp(s->model.family, "convnext");
     if (convnext ? check_convnext(s) : check_vit(s))
         return -1;
-    return check_moe(s, convnext) || check_recipe(s) || check_signals(s) ? -1 : 0;
+    return check_moe(s, convnext) || check_recipe(s) || check_signals(s) || check_shares(s) ? -1 : 0;
 }

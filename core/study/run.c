@@ -152,12 +152,18 @@ static int dry_steps(struct session *e)
 int run_dry(const struct spec *s)
 {
     struct session e;
+    struct spec measured = *s;
+    arena *a = arena_open("dry run");
     int what = SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS;
     if (check_start(s))
         return -1;
     dist_timeout(s->dist.timeout);
-    int rc = dist_agree(session_open(&e, s, what, NULL)) || session_join(&e) || dry_steps(&e) ? -1 : 0;
-    session_close(&e);
+    int rc = shares_measure(&measured, a);
+    if (!rc) {
+        rc = dist_agree(session_open(&e, &measured, what, NULL)) || session_join(&e) || dry_steps(&e) ? -1 : 0;
+        session_close(&e);
+    }
+    arena_close(a);
     return rc;
 }
 
@@ -196,6 +202,7 @@ static int check_device(const struct session *e, arena *a)
 static int run_claimed(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
     struct session e = { 0 };
+    struct spec measured = *s;
     report *rep = NULL;
     const char *reason = NULL;
     bool first = !dist_rank();                             // has the folder; others compute
@@ -205,7 +212,9 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);
     if (o->folder->state)
         stop_kept();
-    rc = session_open(&e, s, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || check_device(&e, a) ? -1 : 0;
+    if (shares_measure(&measured, a))
+        return -1;
+    rc = session_open(&e, &measured, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || check_device(&e, a) ? -1 : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!rc && first)

@@ -6,18 +6,19 @@
  *     gradients of rank 1   [ a | b | c ] ---+-->    rank 1:  b0 + b1 + b2 -> AdamW -> b'  ---+--> [ a'| b'| c']
  *     gradients of rank 2   [ a | b | c ] --'        rank 2:  c0 + c1 + c2 -> AdamW -> c'  --'
  *
- * in buckets, the next of which is read from the device while one is under way. A rank sends 2 (n - 1) / n
- * times the parameters per step (Rajbhandari et al. 2020, the first two stages of ZeRO). */
+ * in buckets, from the end of every shard on, where the last layers lie (params.c): they travel while the backward
+ * pass computes the gradients of those before. A rank sends 2 (n - 1) / n times the parameters per step (Rajbhandari
+ * et al. 2020, the first two stages of ZeRO). */
 #include "train/learner.h"
 #include <math.h>
 
-enum { BUCKET = 1 << 20 };                        /* elements of each shard that go at a time */
+enum { BLOCK = 1 << 20 };                         /* elements that are sent to all at a time */
 enum which { VALUES, GRADS, FIRSTS, SECONDS };
 
 void exchange_share(const struct spec *s, int *from, int *to)
 {
     i64 a, b;
-    bool given = s->dist.shares.n == dist_size();
+    bool given = s->dist.shares.n == dist_size() && !shares_auto(s);
     share_of(s->train.batch, dist_rank(), dist_size(), given ? s->dist.shares.v : NULL, &a, &b);
     *from = (int)a;
     *to = (int)b;
@@ -28,32 +29,61 @@ u64 exchange_bytes(u64 weight_bytes, int ranks) { return 2 * weight_bytes / (u64
 /* ---- between device and host --------------------------------------------------------------------------- */
 
 /* Elements [at, at + n) of all slabs in a row, from the device or to it. Of moments only what lies here. */
-static int exchange_move(struct learner *l, enum which which, i64 at, i64 n, f32 *host, bool write)
+enum way { READ, WRITE, READ_AT, WRITE_BESIDE };  /* the last two while the graph runs: after its mark */
+
+static int exchange_copy(struct learner *l, range r, f32 *host, enum way way, const struct mark *mark)
+{
+    switch (way) {
+    case READ:  return mem_read(l->d, r, host);
+    case WRITE: return mem_write(l->d, r, host);
+    case READ_AT: return mem_read_at(l->d, mark, r, host);
+    default:    return mem_write_beside(l->d, r, host);
+    }
+}
+
+static range exchange_range(const struct param_slab *b, enum which which)
+{
+    return which == VALUES ? b->value : which == GRADS ? b->grad : which == FIRSTS ? b->m : b->v;
+}
+
+static int exchange_part(struct learner *l, enum which which, i64 at, i64 n, f32 *host, enum way way,
+                         const struct mark *mark)
 {
     i64 slab = 0;
     for (int k = 0; k < l->p->n_slabs; slab += l->p->slabs[k++].count) {
         const struct param_slab *b = &l->p->slabs[k];
-        range whole = which == VALUES ? b->value : which == GRADS ? b->grad : which == FIRSTS ? b->m : b->v;
+        range whole = exchange_range(b, which);
         i64 begin = slab + (which >= FIRSTS ? b->first : 0), end = begin + (which >= FIRSTS ? b->owned : b->count);
         i64 from = MAX(at, begin), to = MIN(at + n, end);
         if (from >= to)
             continue;
         range r = { whole.mem, whole.off + 4 * (u64)(from - begin), 4 * (u64)(to - from) };
-        if (write ? mem_write(l->d, r, host + (from - at)) : mem_read(l->d, r, host + (from - at)))
+        if (exchange_copy(l, r, host + (from - at), way, mark))
             return -1;
     }
     return 0;
 }
 
+static int exchange_move(struct learner *l, enum which which, i64 at, i64 n, f32 *host, bool write)
+{
+    return exchange_part(l, which, at, n, host, write ? WRITE : READ, NULL);
+}
+
 /* ---- buckets ------------------------------------------------------------------------------------------- */
 
-/* Bucket `number` of rank r's shard: elements [*at, *at + *n). */
+static i64 bucket_size(const struct learner *l)
+{
+    return ROUND_UP((i64)(l->s->dist.bucket * (1 << 20) / 4) + 1, (i64)ADAMW_BLOCK);
+}
+
+/* Bucket `number` of rank r's shard, counted from its end: elements [*at, *at + *n). */
 static void bucket_of(const struct learner *l, int r, i64 number, i64 *at, i64 *n)
 {
-    i64 from, to;
+    i64 from, to, size = bucket_size(l);
     params_shard(l->p, r, dist_size(), &from, &to);
-    *at = MIN(to, from + number * BUCKET);
-    *n = MIN(to - *at, BUCKET);
+    to = MAX(from, to - number * size);
+    *at = MAX(from, to - size);
+    *n = to - *at;
 }
 
 static i64 bucket_count(const struct learner *l)
@@ -62,13 +92,13 @@ static i64 bucket_count(const struct learner *l)
     for (int r = 0; r < dist_size(); r++) {
         i64 from, to;
         params_shard(l->p, r, dist_size(), &from, &to);
-        most = MAX(most, CEIL_DIV(to - from, (i64)BUCKET));
+        most = MAX(most, CEIL_DIV(to - from, bucket_size(l)));
     }
     return most;
 }
 
 /* Host memory of a bucket of every rank, two of them going out and one coming in. */
-struct buckets { arena *a; f32 *out[2], *in; struct dist_pair *with; i64 size; };
+struct buckets { arena *a; f32 *out[2], *in; struct dist_pair *with; i64 size; struct mark read; };
 
 static struct buckets buckets_open(const struct learner *l)
 {
@@ -85,16 +115,29 @@ static struct buckets buckets_open(const struct learner *l)
     return b;
 }
 
-/* Everybody's part of a bucket, from the device. */
+/* Everybody's part of a bucket, from the device, as soon as it is there. */
 static int read_bucket(struct learner *l, struct buckets *b, i64 number)
 {
     for (int r = 0; r < dist_size(); r++) {
         i64 at, n;
         bucket_of(l, r, number, &at, &n);
-        if (exchange_move(l, GRADS, at, n, b->out[number % 2] + r * b->size, false))
+        f32 *to = b->out[number % 2] + r * b->size;
+        if (exchange_part(l, GRADS, at, n, to, READ_AT, &l->marks[number]))
             return -1;
     }
-    return 0;
+    return mem_reads_end(l->d, &b->read);
+}
+
+/* Until it is there; what is under way goes on meanwhile. */
+static int await_bucket(struct learner *l, struct buckets *b)
+{
+    bool yes = false;
+    int rc = 0;
+    while (!yes && !(rc = mark_reached(l->d, &b->read, &yes)))
+        if (!yes)
+            dist_progress();
+    marks_forget(&b->read, 1);
+    return rc;
 }
 
 static void send_bucket(struct learner *l, struct buckets *b, i64 number)
@@ -121,7 +164,7 @@ static int sum_bucket(struct learner *l, struct buckets *b, i64 number)
         for (i64 i = 0; i < n; i++)
             sum[i] = r ? sum[i] + x[i] : x[i];
     }
-    return exchange_move(l, GRADS, at, n, sum, true);
+    return exchange_part(l, GRADS, at, n, sum, WRITE_BESIDE, NULL);
 }
 
 /* What each rank has of its shard, to all. */
@@ -153,19 +196,55 @@ static int exchange_spread(struct learner *l, struct buckets *b, enum which whic
 
 static bool exchange_sharded(const struct learner *l) { return l->p->shards > 1; }
 
+/* Launches that must be done before rank r's part of a bucket is there. */
+static int bucket_last(const struct learner *l, int r, i64 number)
+{
+    i64 at, n, slab = 0;
+    int last = 0;
+    bucket_of(l, r, number, &at, &n);
+    for (int k = 0; k < l->p->n_slabs; slab += l->p->slabs[k++].count) {
+        const struct param_slab *b = &l->p->slabs[k];
+        i64 from = MAX(at, slab), to = MIN(at + n, slab + b->count);
+        range whole = b->grad;
+        if (from < to)
+            last = MAX(last, graph_last(l->g, (range){ whole.mem, whole.off + 4 * (u64)(from - slab),
+                                                       4 * (u64)(to - from) }));
+    }
+    return last;
+}
+
+int exchange_plan(struct learner *l)
+{
+    if (dist_size() == 1)
+        return 0;
+    bool overlap = l->s->dist.overlap && l->parts == 1;        // several parts are added up at the end
+    int all = l->g ? launches_count(l->g->list) : 0, last = 0;
+    l->n_marks = (int)bucket_count(l);
+    l->marks = arena_array(l->p->a, struct mark, l->n_marks);
+    for (int k = 0; k < l->n_marks; k++) {
+        for (int r = 0; r < dist_size() && overlap; r++)
+            last = MAX(last, bucket_last(l, r, k));
+        l->marks[k].at = overlap ? last : all;
+    }
+    return 0;
+}
+
 int exchange_gradients(struct learner *l)
 {
     if (dist_size() == 1)
         return 0;
     struct buckets b = buckets_open(l);
-    i64 of = bucket_count(l);
-    int rc = read_bucket(l, &b, 0);
+    i64 of = l->n_marks;
+    int rc = marks_end(l->d, l->marks, l->n_marks) || read_bucket(l, &b, 0);        // without images nothing ran
     for (i64 k = 0; k < of && !rc; k++) {
+        if ((rc = await_bucket(l, &b)))
+            break;
         send_bucket(l, &b, k);
         if (k + 1 < of)
             rc = read_bucket(l, &b, k + 1);
         rc = dist_finish() || rc || sum_bucket(l, &b, k) ? -1 : 0;
     }
+    marks_forget(l->marks, l->n_marks);
     rc = rc || (!exchange_sharded(l) && exchange_spread(l, &b, GRADS)) ? -1 : 0;
     arena_close(b.a);
     return rc;
@@ -205,12 +284,12 @@ int exchange_start(params *p)
     struct learner l = { .d = p->d, .p = p };
     arena *a = arena_open("values");
     i64 all = 0, n;
-    f32 *v = arena_array(a, f32, BUCKET);
+    f32 *v = arena_array(a, f32, BLOCK);
     int rc = 0;
     for (int k = 0; k < p->n_slabs; k++)
         all += p->slabs[k].count;
     for (i64 at = 0; at < all && dist_size() > 1 && !rc; at += n) {
-        n = MIN(BUCKET, all - at);
+        n = MIN(BLOCK, all - at);
         rc = (!dist_rank() && exchange_move(&l, VALUES, at, n, v, false)) || dist_broadcast(v, 4 * (u64)n)
              || (dist_rank() && exchange_move(&l, VALUES, at, n, v, true)) ? -1 : 0;
     }

@@ -27,7 +27,8 @@ static int gradient_homes(struct learner *l, range *home, range *slabs)
     l->part_grads = pool_new(l->d, "gradients of a micro-batch");
     if (pool_reserve(l->part_grads, params_bytes(l->p, PARAMS_FORWARD)))
         return -1;
-    for (size_t i = 0; i < l->p->n; i++) {
+    for (size_t k = 0; k < l->p->n; k++) {
+        int i = l->p->order[k];
         const struct param *x = &l->p->list[i];
         home[i] = pool_take(l->part_grads, ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4);
         if (!home[i].mem || mem_fill(l->d, home[i], 0))
@@ -72,7 +73,7 @@ static int learner_build(struct learner *l)
     for (int k = 0; k < l->p->n_slabs && l->parts > 1; k++)
         op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
     simplify_graph(l->g);
-    return graph_compile(l->g) || feed_open(&l->feed, l->d, l->images, l->part_size == s->train.batch) ? -1 : 0;
+    return graph_compile(l->g) || exchange_plan(l) || feed_open(&l->feed, l->d, l->images, l->part_size == s->train.batch) ? -1 : 0;
 }
 
 static int open_ema(struct learner *l)
@@ -108,7 +109,7 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
         return -1;
-    if (optim_open(&l->optim, s, p) || (share && learner_build(l)))
+    if (optim_open(&l->optim, s, p) || (share ? learner_build(l) : exchange_plan(l)))
         return -1;
     return s->train.ema > 0 ? open_ema(l) : 0;
 }
@@ -129,13 +130,13 @@ void learner_close(struct learner *l)
 }
 
 /* Runs a graph with its own step words; waits only when the ring comes round to words still in use. */
-static int learner_run(struct learner *l, graph *g, const step_words *w)
+static int learner_run(struct learner *l, graph *g, const step_words *w, int n_marks)
 {
     int slot = (int)(l->runs++ % STEPS_AHEAD);
     if (l->done[slot] && dev_wait(l->d, l->done[slot]))
         return -1;
     l->ring[slot] = *w;
-    if (graph_set_step(g, &l->ring[slot]) || graph_run(g))
+    if (graph_set_step(g, &l->ring[slot]) || graph_run_marks(g, l->marks, n_marks))
         return -1;
     l->done[slot] = dev_fence(l->d);
     return 0;
@@ -155,7 +156,8 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
         w.u[STEP_OTHERS] = (u32)(s->train.batch - l->part_size);
         const f32 *targets = b->soft_labels + part * node_count(l->targets);
         if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
-            || mem_write_later(l->d, l->targets->home, targets) || learner_run(l, l->g, &w))
+            || mem_write_later(l->d, l->targets->home, targets)
+            || learner_run(l, l->g, &w, part + 1 < l->parts ? 0 : l->n_marks))
             return -1;
     }
     l->summed++;
@@ -166,7 +168,7 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
     w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
     w.f[STEP_GRAD_SCALE] = 1;
     if (exchange_gradients(l) || (l->optim.squares->list && graph_run(l->optim.squares)) || exchange_norm(l)
-        || (l->optim.owns && learner_run(l, l->optim.g, &w)) || exchange_values(l)
+        || (l->optim.owns && learner_run(l, l->optim.g, &w, 0)) || exchange_values(l)
         || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
     if (mem_read_later(l->d, l->optim.norm, &l->square[l->step % STEPS_AHEAD]))

@@ -40,6 +40,8 @@ void optim_close(struct optim *o);
 /* ---- exchange.c: a step over several ranks ------------------------------------------------------------- */
 
 struct learner;
+/* Which of the graph's launches each bucket of gradients waits for; before the first step. */
+int  exchange_plan(struct learner *l);
 /* Together: sums the gradients over ranks, in their order, into what each rank updates (dist.shard: off: into
  * all). */
 int  exchange_gradients(struct learner *l);
@@ -58,6 +60,12 @@ void exchange_share(const struct spec *s, int *from, int *to);
 /* Bytes that a rank sends per step, of `ranks`. */
 u64  exchange_bytes(u64 weight_bytes, int ranks);
 
+/* ---- shares.c: dist.shares: auto ------------------------------------------------------------------------ */
+
+bool shares_auto(const struct spec *s);
+/* Together, before session_open: measures, where auto, and sets dist.shares, which then lies in a. */
+int  shares_measure(struct spec *s, arena *a);
+
 /* ---- learner.c: a model with its gradient -------------------------------------------------------------- */
 
 #define STEPS_AHEAD 4
@@ -71,6 +79,8 @@ struct learner {
     struct feed feed;                             /* what writes the images of the loader's batches */
     int      part_size, parts;                    /* images of a part; parts of this rank's share; 0: none */
     int      first;                               /* of its images, in the batch */
+    struct mark *marks;                           /* of the graph: where each bucket of gradients is there */
+    int      n_marks;
     range    loss, loss_sum;
     pool    *memory;
     pool    *part_grads;                          /* with several parts: the gradients of one */

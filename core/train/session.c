@@ -120,6 +120,9 @@ int session_fit(struct session *e)
 static int check_shares(const struct spec *s)
 {
     f64 sum = 0;
+    check(!shares_auto(s) || dist_size() == 1, "shares are measured before a session is opened");
+    if (shares_auto(s))
+        return 0;
     for (int i = 0; i < s->dist.shares.n; i++)
         sum += s->dist.shares.v[i];
     if (s->dist.shares.n && s->dist.shares.n != dist_size())

@@ -1,0 +1,77 @@
+/* mark.c: reading what a launch list has computed while the rest of it still runs. A mark's event comes when the launches
+ * before it are done; copies wait for it in a queue of their own:
+ *
+ *     queue    launch launch launch [mark 0] launch launch [mark 1] launch ...
+ *     beside                         read             read
+ */
+#include "dev/list.h"
+
+static int mark_queue(dev *d)
+{
+    cl_int e = 0;
+    if (!d->beside)
+        d->beside = clCreateCommandQueue(d->context, d->id, 0, &e);
+    return ocl_check(d->info.name, e, "clCreateCommandQueue");
+}
+
+int marks_end(dev *d, struct mark *c, int n)
+{
+    cl_event all = NULL;
+    if (!d->queue || !n)
+        return 0;
+    if (mark_queue(d) || OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &all)))
+        return -1;
+    for (int i = 0; i < n; i++)
+        if (!c[i].event && !clRetainEvent(all))
+            c[i].event = all;
+    clReleaseEvent(all);
+    clFlush(d->queue);
+    return 0;
+}
+
+void marks_forget(struct mark *c, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (c[i].event)
+            clReleaseEvent(c[i].event);
+        c[i].event = NULL;
+    }
+}
+
+int mem_read_at(dev *d, const struct mark *c, range r, void *dst)
+{
+    cl_event event = c->event;
+    mem_check(r);
+    if (!d->queue)
+        memset(dst, 0, r.bytes);
+    if (!d->queue || !r.bytes)
+        return 0;
+    return OCL(r.mem->what, clEnqueueReadBuffer(d->beside, r.mem->cl, CL_FALSE, r.off, r.bytes, dst, 1, &event, NULL));
+}
+
+int mem_write_beside(dev *d, range r, const void *src)
+{
+    mem_check(r);
+    if (!d->queue || !r.bytes)
+        return 0;
+    return OCL(r.mem->what, clEnqueueWriteBuffer(d->beside, r.mem->cl, CL_TRUE, r.off, r.bytes, src, 0, NULL, NULL));
+}
+
+int mem_reads_end(dev *d, struct mark *end)
+{
+    cl_event event = NULL;
+    int rc = !d->queue ? 0 : OCL(d->info.name, clEnqueueMarkerWithWaitList(d->beside, 0, NULL, &event));
+    if (d->queue)
+        clFlush(d->beside);
+    end->event = event;
+    return rc;
+}
+
+int mark_reached(dev *d, const struct mark *c, bool *yes)
+{
+    cl_int state = CL_COMPLETE;
+    int rc = !c->event ? 0 : OCL(d->info.name, clGetEventInfo(c->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state,
+                                                             &state, NULL));
+    *yes = state <= CL_COMPLETE;
+    return rc || state < 0 ? fail(FAULT_DEVICE, "%s: a copy failed", d->info.name) : 0;
+}
