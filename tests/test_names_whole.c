@@ -106,6 +106,7 @@ static int load_but(struct whole *w, int odd, bool renamed)
     }
     for (size_t i = 0; i < w->p->n; i++)
         w->p->list[i].loaded = false;
+    ckpt_set_meta(c, "act", "gelu");              // which CLIP's names alone do not tell
     fail_clear();
     c = ckpt_model(c, false);
     struct spec s = w->s;

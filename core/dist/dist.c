@@ -138,7 +138,7 @@ void dist_progress(void)
     int missing;
     if (job.size > 1)
         dist_mpi->done(&missing);
-    nap(30e-6);
+    dist_nap(30e-6);
 }
 
 int dist_finish(void)

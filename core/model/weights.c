@@ -177,7 +177,8 @@ int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take,
     struct load_report report = { 0 };
     struct load_options o = model_load_options(s);
     o.strict = o.norm_to_fc_norm = false;            // a token's norm is a start for the mean's, not its value
-    int rc = check_config(c, a) || weights_load(p, o, c, a, &report, take, arg) || check_whole(p, s, c, &report, a) ? -1 : 0;
+    int rc = check_config(c, a) || weights_load(p, o, c, a, &report, take, arg)
+                     || check_whole(p, s, c, &report, a) ? -1 : 0;
     if (!rc && report.nlines)
         load_report_say(&report, ckpt_path(c));
     arena_close(a);

@@ -289,7 +289,7 @@ def hf_clip(act):
     return pretrained(shake(t.CLIPVisionModelWithProjection(c)), lambda m, x: m(x).image_embeds)
 
 
-case('hf clip', 32, 4, 'hf_clip')(lambda: hf_clip('gelu'))
+case('hf clip', 32, 4, 'hf_clip', ', act: gelu')(lambda: hf_clip('gelu'))
 case('hf clip, quick gelu', 32, 4, 'hf_clip', ', act: quick_gelu')(lambda: hf_clip('quick_gelu'))
 
 
