@@ -87,6 +87,15 @@ try "three's state continued by one" 0 "after step 9" "$jetcl" run exp.yaml --ou
 cmp -s s1/ckpt/last.state s3/ckpt/last.state; ok $? "states of any ranks continued by any are the same"
 try "and have the bits of a run on one rank" 0 ", 0 differ" "$jetcl" inspect --diff one/ckpt/last.state s1/ckpt/last.state
 
+# Evaluation: what is counted of every image is counted in its order.
+last=one/ckpt/last.safetensors
+timed "$jetcl" eval $last --json --save-logits one.safetensors 2>eval.log | sed 's/"seconds":[^,]*,//' >one.json
+timed mpirun -n 3 "$jetcl" eval $last --json --save-logits three.safetensors 2>>eval.log | sed 's/"seconds":[^,]*,//' >three.json
+[ -s one.json ] && cmp -s one.json three.json; ok $? "eval on three ranks: every digit of one" "$(tail -n 3 eval.log)"
+cmp -s one.safetensors three.safetensors; ok $? "eval on three ranks: the logits of one, in order"
+try "eval on devices by list" 0 "top-1" "$jetcl" eval $last --device 0:0,0:0
+try "a fault at eval is told by all ranks once" 3 "no such" mpirun -n 2 "$jetcl" eval $last --data nowhere
+
 try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
 

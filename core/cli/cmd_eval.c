@@ -1,6 +1,7 @@
 /* cmd_eval.c: how right a checkpoint is on a labelled set, over all and for each class. */
 #include "cli/cli.h"
 #include "study/analyse.h"
+#include "cli/ranks.h"
 #include "log/files.h"
 
 /* ---- what is written ----------------------------------------------------------------------------------- */
@@ -125,10 +126,10 @@ static int eval_split(struct cli *c, const struct trained *t, struct session *e)
         rc = evaluate(&v, l, &got, &s);
         progress_done();
     }
-    rc = rc || eval_write_files(c, e, &s) ? -1 : 0;
-    if (!rc && c->json)
+    rc = dist_agree(rc || (!dist_rank() && eval_write_files(c, e, &s)) ? -1 : 0);
+    if (!rc && c->json && !dist_rank())
         rc = eval_print_json(t, e, &got, &s);
-    else if (!rc)
+    else if (!rc && !dist_rank())
         eval_print_text(t, e, &got, &s);
     if (l)
         loader_close(l);
@@ -144,7 +145,7 @@ static int eval_run(struct cli *c)
     int rc = cli_operands(c, 1, 2) || eval_check_files(c) || cli_trained(c, &t, &used) ? -1 : 0;
     if (!rc && used < c->n)
         rc = fail(FAULT_USAGE, "too many arguments: a checkpoint knows its experiment, and images come after --data");
-    rc = rc || cli_data(c, &t.s) || eval_split(c, &t, &e) ? -1 : 0;
+    rc = rc || cli_data(c, &t.s) || ranks_launch(c, t.s.device) || eval_split(c, &t, &e) ? -1 : 0;
     session_close(&e);
     trained_close(&t);
     return rc;
@@ -165,4 +166,4 @@ static const struct cli_option options[] = {
 const struct command eval_cmd = {
     "eval", "accuracy of a checkpoint on labelled images", "eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT [options]",
     { "jetcl eval runs/demo/latest", "jetcl eval best.safetensors --data photos/ --per-class classes.csv" },
-    options, TAKES_JSON | TAKES_PRECISION, eval_run };
+    options, TAKES_JSON | TAKES_PRECISION | TAKES_RANKS, eval_run };

@@ -101,6 +101,55 @@ static void add_batches(const f64 *sums, i64 batches, struct run_eval *out)
     }
 }
 
+/* A batch's logits and labels on the way to rank 0, which counts those of all in their order: what it counts is
+ * then to the digit that of one rank. */
+struct eval_row { i64 n; f32 values[]; };
+
+static u64 eval_bytes(const struct evaluator *e)
+{
+    return sizeof(struct eval_row) + 4 * (u64)e->batch * (u64)(e->classes + 1);
+}
+
+static int eval_collect(const struct evaluator *e, arena *a, const struct batch *b, const f32 *logits, struct scores *s)
+{
+    u64 bytes = eval_bytes(e), *sizes = arena_array(a, u64, dist_size());
+    void **into = arena_array(a, void *, dist_size());
+    struct eval_row *own = arena_bytes(a, (size_t)bytes, 8);
+    own->n = b ? b->n : 0;
+    if (b) {
+        memcpy(own->values, logits, 4 * (size_t)own->n * (size_t)e->classes);
+        memcpy(own->values + (i64)e->batch * e->classes, b->labels, 4 * (size_t)own->n);
+    }
+    for (int r = 0; r < dist_size(); r++) {
+        sizes[r] = bytes;
+        into[r] = dist_rank() ? NULL : arena_bytes(a, (size_t)bytes, 8);
+    }
+    if (dist_gather(own, into, sizes))
+        return -1;
+    for (int r = 0; r < dist_size() && !dist_rank(); r++) {
+        const struct eval_row *x = into[r];
+        const i32 *labels = (const i32 *)(x->values + (i64)e->batch * e->classes);
+        for (i64 i = 0; i < x->n; i++)
+            scores_add(s, x->values + i * e->classes, labels[i]);
+    }
+    return 0;
+}
+
+/* Together, once per round of turns, in the last of which a rank may have no batch. */
+static int eval_round(const struct evaluator *e, const struct batch *b, const f32 *logits, struct scores *s, int rc)
+{
+    if (dist_size() == 1) {
+        for (int i = 0; !rc && i < b->n; i++)
+            scores_add(s, logits + (i64)i * e->classes, b->labels[i]);
+        return rc;
+    }
+    bool none = false;
+    arena *a = arena_open("scores");
+    rc = dist_agree_flag(rc, &none) || eval_collect(e, a, b, logits, s) ? -1 : 0;
+    arena_close(a);
+    return rc;
+}
+
 int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s)
 {
     arena *a = arena_open("evaluation");
@@ -123,12 +172,13 @@ int evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores
             eval_count(logits, b->labels, b->n, e->classes, &of, NULL);
         memcpy(sums + SUMS * loader_place(l, done, &all), (f64[SUMS]){ of.top1, of.top5, of.loss, (f64)of.n },
                SUMS * sizeof *sums);
-        for (int i = 0; !rc && s && i < b->n; i++)
-            scores_add(s, logits + (i64)i * e->classes, b->labels[i]);
+        rc = s ? eval_round(e, b, logits, s, rc) : rc;
         progress("evaluating %s %lld/%lld", say_bar(bar, 24, (f64)done / (f64)batches), (long long)done,
                  (long long)batches);
         done++;
     }
+    for (; s && !rc && dist_size() > 1 && done * dist_size() < all; done++)     // others may have a batch more
+        rc = eval_round(e, NULL, NULL, s, fail_fault() != FAULT_NONE ? -1 : 0);
     rc = dist_agree(rc || fail_fault() != FAULT_NONE ? -1 : 0) || dist_sum(sums, SUMS * all) ? -1 : 0;
     add_batches(sums, all, out);
     arena_close(a);

@@ -126,7 +126,7 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
                 i64 *confusion);
 /* The class that a row of logits says, as that matrix counts it: of equally likely ones never the true one. */
 int  eval_predicted(const f32 *logits, int classes, int label);
-/* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and what is counted besides (NULL: nothing). Scores that
+/* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and, on rank 0, what is counted besides (NULL: nothing). Scores that
  * are not numbers end it with fail(FAULT_NUMBERS), naming the first tensor of the network that holds one. */
 struct scores;
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s);
