@@ -94,7 +94,7 @@ timed mpirun -n 3 "$jetcl" eval $last --json --save-logits three.safetensors 2>>
 [ -s one.json ] && cmp -s one.json three.json; ok $? "eval on three ranks: every digit of one" "$(tail -n 3 eval.log)"
 cmp -s one.safetensors three.safetensors; ok $? "eval on three ranks: the logits of one, in order"
 try "eval on devices by list" 0 "top-1" "$jetcl" eval $last --device 0:0,0:0
-try "a fault at eval is told by all ranks once" 3 "no such" mpirun -n 2 "$jetcl" eval $last --data nowhere
+try "a fault at eval is told by all ranks once" 3 "No such file" mpirun -n 2 "$jetcl" eval $last --data nowhere
 
 try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
