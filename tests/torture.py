@@ -9,8 +9,6 @@ the signal, with one line that says why.
 """
 import argparse
 import collections
-import hashlib
-import json
 import os
 import random
 import re
@@ -19,6 +17,8 @@ import signal
 import subprocess
 import sys
 import time
+
+from runs import essence
 
 FUNCTIONS = ["open", "write", "fsync", "close", "rename", "link", "unlink", "mmap", "clEnqueue", "clBuild", "clFinish"]
 ERRORS = {"open": ["ENOSPC", "EACCES", "EMFILE", "EIO"], "mmap": ["ENOMEM"]}
@@ -72,29 +72,7 @@ class Rig:
         return process.returncode, err
 
     def essence(self, out):
-        """What must not depend on when a run was disturbed."""
-        got = {}
-        ckpt = self.path(out, "ckpt")
-        for name in sorted(os.listdir(ckpt)):
-            with open(os.path.join(ckpt, name), "rb") as f:
-                got["ckpt/" + name] = hashlib.sha256(f.read()).hexdigest()
-        lines = []
-        with open(self.path(out, "metrics.jsonl")) as f:
-            for line in f:
-                row = json.loads(line)
-                if "event" not in row:
-                    lines.append({k: v for k, v in row.items() if k not in ("t", "img_s", "data_s", "run_s", "s", "mem")})
-        got["metrics"] = lines
-        with open(self.path(out, "result.json")) as f:
-            result = json.load(f)
-        for row in result["evals"]:
-            row.pop("seconds")
-        for key in ("seconds", "img_s", "memory"):
-            result.pop(key)
-        got["result"] = result
-        with open(self.path(out, "recycle.json")) as f:
-            got["recycle"] = f.read()
-        return got
+        return essence(self.path(out))
 
 
 def judge(rig, whole, out, how, code, err, allowed):

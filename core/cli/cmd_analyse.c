@@ -5,6 +5,7 @@
 #include <glob.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- where things are ---------------------------------------------------------------------------------- */
 
@@ -126,6 +127,7 @@ static int analyse_one(struct cli *c)
     int rc = cli_count(c, "show", 0, 1000, &show) || subject_open(c, &s) ? -1 : 0;
     const char *run = rc ? NULL : analyse_run_of(x.a, s.t.path);
     const char *dir = rc ? NULL : analyse_out(c, s.t.path, run);
+    bool made = dir && !file_exists(dir);
     x.show = (int)show;
     x.labelled = s.labelled;
     x.checkpoint = s.t.path;
@@ -135,6 +137,8 @@ static int analyse_one(struct cli *c)
         analyse_print(&x);
         say(SAY_NORMAL, "analysis in %s", dir);
     }
+    if (rc && made)
+        rmdir(dir);                                        // if nothing is in it
     if (x.g)
         analyse_close(&x);
     subject_close(&s);

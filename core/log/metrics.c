@@ -246,10 +246,22 @@ static const struct run_eval *best_eval(const report *r)
     return best;
 }
 
+/* As metrics.jsonl gives it back: what is the best must not depend on whether a run was resumed. */
+static f64 metrics_rounded(f64 v)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.9g", v);
+    return strtod(text, NULL);
+}
+
 int report_eval(report *r, const struct run_eval *e)
 {
+    struct run_eval kept = *e;
+    kept.top1 = metrics_rounded(e->top1);
+    kept.top5 = metrics_rounded(e->top5);
+    kept.loss = metrics_rounded(e->loss);
     json_t *j = metrics_stamped("eval", e->epoch, e->step);
-    *arena_push(r->arena, r->past.evals, r->past.n, r->past.cap) = *e;
+    *arena_push(r->arena, r->past.evals, r->past.n, r->past.cap) = kept;
     speed_eval(&r->speed, e->seconds);
     set_real(j, "loss", e->loss);
     set_real(j, "top1", e->top1);

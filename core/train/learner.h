@@ -236,6 +236,8 @@ void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c
 typedef struct saver saver;
 saver *saver_open(struct session *e, struct learner *l, report *r);
 int    saver_start(saver *v, const struct progress *at, i64 epoch);
+/* Is one of the files missing that saver_start links for this epoch? */
+bool   saver_lacks(const saver *v, i64 epoch);
 /* Until the last one is written. 0, or -1 + fail(FAULT_RUN) when it could not be. */
 int    saver_finish(saver *v);
 void   saver_close(saver *v);                     /* NULL is fine */

@@ -194,6 +194,15 @@ int saver_start(saver *v, const struct progress *at, i64 epoch)
     return rc;
 }
 
+bool saver_lacks(const saver *v, i64 epoch)
+{
+    static const char *const kinds[] = { "safetensors", "state" };
+    bool lacks = false;
+    for (int i = 0; i < 1 + v->e->s.keep.states && v->e->s.keep.last; i++)
+        lacks |= !file_exists(arena_printf(v->own, "%s/epoch_%04lld.%s", v->dir, (long long)epoch, kinds[i]));
+    return lacks;
+}
+
 int saver_finish(saver *v)
 {
     save_wait(v);

@@ -222,6 +222,13 @@ static bool is_enough(const struct loop *t)
     return s->eval.patience && t->at.since_best >= s->eval.patience;
 }
 
+/* The epochs whose checkpoints stay. */
+static bool is_kept(const struct loop *t)
+{
+    const struct spec *s = spec_of(t);
+    return t->at.epoch && !t->at.sample && s->keep.every && t->at.epoch % s->keep.every == 0;
+}
+
 static int after_epoch(struct loop *t)
 {
     const struct spec *s = spec_of(t);
@@ -241,7 +248,7 @@ static int after_epoch(struct loop *t)
         if (rc)
             return -1;
     }
-    bool keep = whole && s->keep.every && t->at.epoch % s->keep.every == 0;
+    bool keep = whole && is_kept(t);
     if (!last && !keep && !is_enough(t))
         return 0;
     return train_save(t, keep) || ((last || is_enough(t)) && saver_finish(t->saver)) ? -1 : 0;
@@ -286,11 +293,20 @@ static bool is_done(const struct loop *t)
     return is_enough(t) || (is_over(t) && (t->at.evaluated == t->at.step || !t->v.g));
 }
 
+/* Killed after the state was written and before the files that come with it: the same save again. Together. */
+static int save_rest(struct loop *t)
+{
+    bool lacks = t->r && ((is_kept(t) && saver_lacks(t->saver, t->at.epoch)) || is_done(t));
+    if (dist_agree_flag(0, &lacks))
+        return -1;
+    return lacks && t->at.step ? train_save(t, is_kept(t)) || saver_finish(t->saver) ? -1 : 0 : 0;
+}
+
 int train_loop(struct session *e, report *r, const char **reason)
 {
     struct loop t = { .e = e, .r = r };
     fail_clear();
-    int rc = dist_agree(open_loop(&t)) || open_state(&t) ? -1 : 0;
+    int rc = dist_agree(open_loop(&t)) || open_state(&t) || save_rest(&t) ? -1 : 0;
     stop_watched(true);
     while (!rc && !is_done(&t))
         rc = one_epoch(&t) || after_epoch(&t) ? -1 : 0;
