@@ -58,6 +58,10 @@ typedef struct loader  loader;
 /* ---- dataset.c ----------------------------------------------------------------------------------------- */
 
 dataset    *data_open(const struct data_options *o);    /* NULL + fail(FAULT_DATA or FAULT_USAGE) */
+/* Is the set not there at all? (One that is there and damaged, or has no such split, is.) */
+bool        data_absent(const struct data_options *o);
+/* Images of o->split and classes of the set as published; 0 where that is not known. */
+int         data_published(const struct data_options *o, int *classes);
 /* Pictures by name, and those below named folders, without labels (one class), for prediction. o->set and
  * split are not looked at. */
 dataset    *data_open_files(const char *const *paths, int n, const struct data_options *o);

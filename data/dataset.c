@@ -276,6 +276,31 @@ static void say_passed_over(const dataset *d)
             *d->split ? d->split : "images", what);
 }
 
+bool data_absent(const struct data_options *o)
+{
+    const struct data_set *kind = data_set_named(o->set);
+    if (!kind)
+        return false;
+    dataset *d = new_dataset(kind);
+    d->root = data_default_root(d->a, o->root);
+    d->split = o->split;
+    bool known = !kind->splits[0].name || dataset_find_split(d);
+    bool absent = !known ? false : kind->probe[0] ? find_layout(d) : !file_exists(d->root);
+    fail_clear();
+    data_close(d);
+    return absent;
+}
+
+int data_published(const struct data_options *o, int *classes)
+{
+    const struct data_set *kind = data_set_named(o->set);
+    *classes = kind ? kind->classes : 0;
+    for (const struct data_split *x = kind ? kind->splits : NULL; x && x->name; x++)
+        if (!strcmp(x->name, o->split))
+            return (int)x->images;
+    return 0;
+}
+
 dataset *data_open(const struct data_options *o)
 {
     const struct data_set *kind = data_set_named(o->set);

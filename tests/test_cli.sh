@@ -63,7 +63,7 @@ try 0 '"lr": 0.004' '' config --json
 try 0 '"accumulate": "auto"' '' config --json
 try 0 '"key": "model.moe.core"' '' config --list --json
 
-try 2 '' '--json is for results' table experiments/tables/demo.yaml --dry-run --json
+try 0 '"seconds":null' '' table experiments/tables/demo.yaml --dry-run --json -q --device null
 
 # what is said last, and by the more special option, counts
 try 0 'seed: 7' '' config --seed 7 --set seed=5
@@ -162,9 +162,9 @@ if "$jetcl" devices >/dev/null 2>&1 && script -qec true /dev/null >/dev/null 2>&
 fi
 
 # tables: resolved and listed, collected without running anything
-for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing"; done
-try 0 'missing for 6: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://storage.googleapis.com/' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing"
-try 0 'jetcl data fetch flowers' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing"
+for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing" --device null; done
+try 0 'missing for 6: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://storage.googleapis.com/' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing" --device null
+try 0 'jetcl data fetch flowers' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing" --device null
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
 try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' \
     table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"

@@ -43,7 +43,6 @@ ckpt run moe.yaml --set recycle.from.dense=@ --out new
 data run exp.yaml --set data.root=@ --out new
 run run exp.yaml --resume=@
 yaml run @ --dry-run
-ckpt run exp.yaml --set model.init=@ --dry-run
 yaml train @ --out new
 ckpt train exp.yaml --set model.init=@ --out new
 data train exp.yaml --set data.root=@ --out new

@@ -132,8 +132,7 @@ ok $? "verify as JSON"
 
 # What can be wrong.
 try "no place for tuning results" 1 "cannot make the folder: File exists" tune exp.yaml --cache-dir exp.yaml
-try "weights that are not there" 3 "no such checkpoint (README, " \
-    run exp.yaml --dry-run --set model.init=gone.npz
+try "weights that are not there" 3 "no such checkpoint (README, " run exp.yaml --out x --set model.init=gone.npz
 mkdir -p foreign empty; : > foreign/notes.txt
 try "no run to resume" 2 "foreign holds no run to resume" run exp.yaml --out foreign --resume
 try "a warm-up that never ends" 0 "the learning rate never reaches optim.lr" \
@@ -154,7 +153,7 @@ try "no such predecessor" 3 "recycle.from.experts" \
     run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=gone.pth
 try "a truncated predecessor" 3 "cut.safetensors" \
     run exp.yaml --out x --set model.moe.layers=[1] --set recycle.from.experts=cut.safetensors
-try "nothing to start from" 3 "model.init" run exp.yaml --dry-run --set model.init=gone.safetensors
+try "nothing to start from" 3 "model.init" run exp.yaml --out x --set model.init=gone.safetensors
 [ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
 try "a device that computes nothing" 2 "there would be no result" eval exp.yaml whole/ckpt/last.safetensors --device null

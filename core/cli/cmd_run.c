@@ -20,7 +20,7 @@ static int run_finish(struct cli *c, struct spec *s)
     if (ranks_launch(c, s->device))
         return -1;
     if (c->dry_run)
-        return run_dry(s);
+        return run_dry(s, c->json);
     struct run_options o = { .out = c->out, .resume = c->resume, .force = c->force,
                              .argc = c->argc, .argv = c->argv };
     if (run_experiment(s, &o, c->arena, &r))

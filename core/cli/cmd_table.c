@@ -12,15 +12,14 @@ static int table_cmd_run(struct cli *c)
         || table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs",
                       c->sets, c->n_sets, collect || status))
         return -1;
-    if (c->dry_run || status) {
-        table_list(stdout, &t, status);
-        if (c->dry_run)
-            table_needs(stdout, &t);
-        return 0;
-    }
     if (only && !table_has(&t, only))
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);
-    int rc = collect ? 0 : table_run(&t, only ? only : "", c->argc, c->argv);
+    only = only ? only : "";
+    if (status || (c->dry_run && !c->json))
+        table_list(stdout, &t, only, status);
+    if (c->dry_run || status)
+        return c->dry_run ? table_forecast(&t, only, c->json) : 0;
+    int rc = collect ? 0 : table_run(&t, only, c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
         return fail(FAULT_STOPPED,
                     "stopped by a signal; finished runs are saved, the same command continues");

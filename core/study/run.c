@@ -4,6 +4,7 @@
 #include "study/selftest.h"
 #include "study/study.h"
 #include "train/learner.h"
+#include <math.h>
 #include <stdlib.h>
 
 /* A finished run of the same experiment is only read. 1: it was; 0: there is work. */
@@ -119,51 +120,58 @@ static void say_network(const struct session *e, f64 step)
     }
 }
 
-/* Steps on made-up data: everything is built and allocated as in a run, nothing is written. */
-static int dry_steps(struct session *e)
+static json_t *dry_json(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
 {
-    enum { STEPS = 5 };
-    struct learner l;
-    arena *a = arena_open("dry run");
-    int from, to;
-    exchange_share(&e->s, &from, &to);
-    struct batch b = feed_noise(a, &e->s, MAX(1, to - from), (u64)e->s.seed);
-    f64 start = clock_now(), built, loss, norm;
-    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, &b, 0) || learner_read(&l, &loss, &norm);
-    built = clock_now();
-    for (int i = 0; i < STEPS && !rc; i++)
-        rc = learner_step(&l, &b, 0) || learner_wait(&l);
-    rc = rc || learner_read(&l, &loss, &norm) ? -1 : 0;
-    f64 step = (clock_now() - built) / STEPS;
-    if (!rc && dist_size() == 1)
-        say_network(e, step);
-    f64 steps = (f64)e->s.train.epochs * (data_count(e->train) / e->s.train.batch);
-    char mem[24], time[24];
-    if (!rc)
-        say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
-            "(%.0f img/s), %s of memory; %.0f steps in about %s; loss %.3f", built - start, e->s.train.batch,
-            l.parts, l.parts == 1 ? "" : "es", 1e3 * step, e->s.train.batch / step,
-            text_bytes(mem, (f64)dev_mem_peak(e->d)), steps, text_time(time, steps * step), loss);
-    learner_close(&l);
-    arena_close(a);
-    return rc;
+    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "built_s", json_number(f->built), "step_s",
+                     json_number(f->step), "batch", s->train.batch, "micro_batches", f->parts, "img_s",
+                     json_number(s->train.batch / f->step), "memory", json_integer((json_int_t)f->memory), "steps",
+                     json_number(steps), "seconds", json_number(steps * f->step), "missing", needs_json(n));
 }
 
-int run_dry(const struct spec *s)
+static void dry_say(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
 {
-    struct session e;
-    struct spec measured = *s;
-    arena *a = arena_open("dry run");
-    int what = SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS;
-    if (check_start(s))
-        return -1;
-    dist_timeout(s->dist.timeout);
-    int rc = shares_measure(&measured, a);
+    char mem[24], time[24];
+    for (size_t i = 0; i < n->n; i++)
+        say(SAY_NORMAL, "missing: %s%s%s", n->list[i].what, *n->list[i].where ? ": " : "", n->list[i].where);
+    const char *all = isnan(steps) ? "number of steps not known"
+                                   : arena_printf(n->a, "%.0f steps in about %s", steps, text_time(time, steps * f->step));
+    say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
+        "(%.0f img/s), %s of memory; %s; loss %.3f", f->built, s->train.batch, f->parts, f->parts == 1 ? "" : "es",
+        1e3 * f->step, s->train.batch / f->step, text_bytes(mem, (f64)f->memory), all, f->loss);
+}
+
+/* Leaves out of *s what is not there, and notes it. Together: rank 0 reads the files. */
+static int dry_without(struct spec *s, struct needs *n)
+{
+    const char **const from[] = { &s->model.init, &s->recycle.from.experts, &s->recycle.from.dense };
+    for (int i = 0; i < countof(from); i++)
+        if (needs_checkpoint(n, *from[i]))
+            *from[i] = "";
+    bool data = !*s->data.set || !needs_data(n, s);
+    return data ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS : SESSION_TRAINS;
+}
+
+int run_dry(const struct spec *given, bool json)
+{
+    struct session e = { 0 };
+    struct forecast f = { 0 };
+    struct needs n = { .a = arena_open("what a run needs") };
+    struct spec s = *given;
+    int what = dry_without(&s, &n), rc = check_start(&s), images = what == SESSION_TRAINS ? forecast_images(&s) : 0;
+    dist_timeout(s.dist.timeout);
+    rc = rc || shares_measure(&s, n.a) || dist_agree(session_open(&e, &s, what, NULL)) || session_join(&e)
+         || forecast_measure(&e, &f) ? -1 : 0;
     if (!rc) {
-        rc = dist_agree(session_open(&e, &measured, what, NULL)) || session_join(&e) || dry_steps(&e) ? -1 : 0;
-        session_close(&e);
+        f64 steps = forecast_steps(&e.s, e.train ? data_count(e.train) : images);
+        if (dist_size() == 1)
+            say_network(&e, f.step);
+        if (json)
+            rc = json_line(stdout, dry_json(&e.s, &f, steps, &n));
+        else
+            dry_say(&e.s, &f, steps, &n);
     }
-    arena_close(a);
+    session_close(&e);
+    arena_close(n.a);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 #ifndef JETCL_STUDY_H
 #define JETCL_STUDY_H
 #include "log/log.h"
+#include "log/files.h"
 
 /* ---- run.c --------------------------------------------------------------------------------------------- */
 
@@ -14,8 +15,36 @@
  * when another process works in the folder (fail_message() says which); or -1 + fail; FAULT_STOPPED after a
  * signal, with everything saved. Strings and lists of *r lie in a. */
 int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r);
-/* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what a run
- * would take. */
-int run_dry(const struct spec *s);
+/* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what a run would take: on
+ * stderr, or json on stdout. What is not there yet is said and done without. */
+int run_dry(const struct spec *s, bool json);
+
+/* ---- needs.c: checkpoints and data sets that are not there ----------------------------------------------- */
+
+struct need { const char *what, *where; int runs; };       /* where to get it; how many runs need it */
+struct needs { arena *a; struct need *list; size_t n, cap; };
+/* Notes it if it is missing: true. */
+bool needs_checkpoint(struct needs *s, const char *path);
+bool needs_data(struct needs *s, const struct spec *spec);
+/* "missing for 3: WHAT: WHERE" */
+void needs_print(FILE *f, const struct needs *s);
+json_t *needs_json(const struct needs *s);
+
+/* ---- forecast.c: what a run would take --------------------------------------------------------------------- */
+
+struct session;
+struct forecast {
+    int parts;                                        /* micro-batches of a step */
+    f64 built, step, loss;                            /* seconds to the end of the first step, of a later one */
+    u64 memory;                                       /* of the device, most at once */
+};
+/* Of an opened session, on made-up images. 0, or -1 + fail. */
+int forecast_measure(struct session *e, struct forecast *f);
+/* The same of an experiment alone, whose data and weights are not looked at. */
+int forecast_step(const struct spec *s, struct forecast *f);
+/* Images to train on, 0: not known: those there, else as published. Fills in model.classes: auto. */
+int forecast_images(struct spec *s);
+/* Steps of a run; NAN: not known. */
+f64 forecast_steps(const struct spec *s, int images);
 
 #endif

@@ -91,10 +91,13 @@ bool table_has(const struct table *t, const char *only);
 /* What is there now: mean and standard deviation over seeds. */
 enum table_format { TABLE_MARKDOWN, TABLE_CSV, TABLE_JSON };
 int  table_print(FILE *f, struct table *t, enum table_format format, bool best);
-/* One line per experiment: its state and its folder; who: also which process works on it. */
-void table_list(FILE *f, const struct table *t, bool who);
-/* A line for each checkpoint and data set that is not there, for how many experiments, and where to get it. */
-void table_needs(FILE *f, const struct table *t);
+/* Is this run asked for, or prepared for one that is? */
+bool table_asks(const struct table *t, const struct table_run *r, const char *only);
+/* One line per experiment that is asked for: its state and its folder; who: also which process works on it. */
+void table_list(FILE *f, const struct table *t, const char *only, bool who);
+/* Of what is to be done: steps, memory and time of each experiment, from a measured step of each model; checkpoints and
+ * data sets that are not there, and where to get them; the time of all. As lines, or one line of JSON. 0, or -1 + fail. */
+int  table_forecast(const struct table *t, const char *only, bool json);
 
 /* ---- between table.c and table_print.c ---- */
 

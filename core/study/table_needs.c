@@ -1,86 +1,131 @@
-/* table_needs.c: what a table cannot start without: checkpoints and data sets that are not there, and where to
- * get them. */
-#include "data/data.h"
+/* table_needs.c: what running a table would take: what is not there, memory, and time from a measured step of each
+ * model. */
+#include "model/model.h"
 #include "study/table.h"
+#include <math.h>
 
-static const struct { const char *file, *where; } published[] = {
-#define WEIGHTS(file, where) { file, where },
-#include "study/weights.def"
-#undef WEIGHTS
-};
-
-struct need { const char *what, *where; int runs; };
-struct needs { arena *a; struct need *list; size_t n, cap; };
-
-static void needs_add(struct needs *s, const char *what, const char *where)
-{
-    size_t i = 0;
-    while (i < s->n && strcmp(s->list[i].what, what))
-        i++;
-    if (i == s->n)
-        *arena_push(s->a, s->list, s->n, s->cap) = (struct need){ what, where, 0 };
-    s->list[i].runs++;
-}
-
-/* "a/b/../c" as "a/c": experiments name the same file along different ways. */
-static const char *needs_plain(arena *a, const char *path)
-{
-    char *out = arena_printf(a, "%s", path);
-    for (char *up; (up = strstr(out, "/../"));) {
-        char *from = up;
-        while (from > out && from[-1] != '/')
-            from--;
-        if (from == up || !strncmp(from, "../", 3))           // nothing before it to leave out
-            break;
-        memmove(from, up + 4, strlen(up + 4) + 1);
-    }
-    return out;
-}
-
-static const char *needs_where(const char *path)
-{
-    for (int i = 0; i < countof(published); i++)
-        if (text_ends(path, published[i].file))
-            return published[i].where;
-    return "named by the experiment";
-}
+/* Models of one family, cost and precision take equally long. */
+struct measured { const struct spec *s; f64 macs; struct forecast f; bool known; };
+struct measuring { arena *a; struct measured *list; size_t n, cap; const char *why; };
 
 /* A checkpoint that a prepared run will leave there is not missing. */
-static void needs_checkpoint(struct needs *s, const struct table *t, const struct table_run *r, const char *path)
+static void needs_of_run(struct needs *s, const struct table *t, const struct table_run *r, const char *path)
 {
-    bool made = !*path || file_exists(path);
+    bool made = false;
     for (int i = 0; i < r->n_uses; i++)
         made |= strstr(path, t->runs[r->uses[i]].dir) != NULL;
     if (!made)
-        needs_add(s, needs_plain(s->a, path), needs_where(path));
+        needs_checkpoint(s, path);
 }
 
-static void needs_data(struct needs *s, const struct table_run *r)
+/* What is to be done of what is asked for. */
+static bool needs_work(const struct table *t, const struct table_run *r, const char *only)
 {
-    struct data_options o = data_options_of(&r->spec, true);
-    if (!*r->spec.data.set || !strcmp(r->spec.data.set, "demo"))          // draws its own
-        return;
-    dataset *d = data_open(&o);
-    if (!d)
-        needs_add(s, arena_printf(s->a, "%s", fail_message()), "");       // says where to get it
-    data_close(d);
-    fail_clear();
+    return table_asks(t, r, only) && r->state != CELL_DONE;
 }
 
-void table_needs(FILE *f, const struct table *t)
+static void needs_of_table(struct needs *s, const struct table *t, const char *only)
 {
-    struct needs s = { .a = arena_open("what a table needs") };
     for (size_t i = 0; i < t->n_runs; i++) {
         const struct table_run *r = &t->runs[i];
-        if (r->state == CELL_DONE || (r->counts_only && !r->prepared))
+        if (!needs_work(t, r, only))
             continue;
-        needs_checkpoint(&s, t, r, r->spec.model.init);
-        needs_checkpoint(&s, t, r, r->spec.recycle.from.experts);
-        needs_checkpoint(&s, t, r, r->spec.recycle.from.dense);
-        needs_data(&s, r);
+        needs_of_run(s, t, r, r->spec.model.init);
+        needs_of_run(s, t, r, r->spec.recycle.from.experts);
+        needs_of_run(s, t, r, r->spec.recycle.from.dense);
+        needs_data(s, &r->spec);
     }
-    for (size_t i = 0; i < s.n; i++)
-        fprintf(f, "missing for %d: %s%s%s\n", s.list[i].runs, s.list[i].what, *s.list[i].where ? ": " : "",
-                s.list[i].where);
-    arena_close(s.a);
+}
+
+/* Measured with few images at a time: for a person who waits. */
+static const struct measured *measure_like(struct measuring *m, const struct spec *s, f64 macs)
+{
+    enum { IMAGES = 16 };
+    for (size_t i = 0; i < m->n; i++) {
+        const struct spec *x = m->list[i].s;
+        if (!strcmp(x->model.family, s->model.family) && !strcmp(x->device, s->device)
+            && x->train.precision == s->train.precision && x->model.moe.layers.n == s->model.moe.layers.n
+            && macs < 1.02 * m->list[i].macs && macs > 0.98 * m->list[i].macs)
+            return &m->list[i];
+    }
+    struct spec *few = arena_one(m->a, struct spec);
+    *few = *s;
+    few->train.batch = MIN(IMAGES, s->train.batch);
+    few->train.accumulate = 1;
+    struct measured *x = arena_push(m->a, m->list, m->n, m->cap);
+    *x = (struct measured){ .s = few, .macs = macs };
+    progress("measuring a step of %s", s->name);
+    x->known = !forecast_step(few, &x->f);
+    progress_done();
+    if (!x->known)
+        m->why = arena_printf(m->a, "%s", fail_message());
+    fail_clear();
+    return x;
+}
+
+/* Steps, seconds (NAN: not known) and bytes of one experiment. */
+struct cost { f64 steps, seconds, bytes; };
+static int cost_of(struct measuring *m, const struct spec *of, struct cost *out)
+{
+    struct spec s = *of;
+    struct model_count k;
+    int images = forecast_images(&s);
+    int part = CEIL_DIV(s.train.batch, MAX(1, s.train.accumulate));
+    if (model_count(m->a, &s, part, part, &k))
+        return -1;
+    const struct measured *x = measure_like(m, &s, k.macs);
+    out->steps = forecast_steps(&s, images);
+    out->seconds = x->known ? out->steps * x->f.step * s.train.batch / x->s->train.batch : NAN;
+    out->bytes = (f64)(k.state_bytes + k.train_bytes);
+    return 0;
+}
+
+static json_t *cost_json(const struct table_run *r, const struct cost *c)
+{
+    return json_pack("{s:o, s:I, s:o, s:o, s:i, s:o, s:o}", "name", json_text(r->name), "seed",
+                     (json_int_t)r->spec.seed, "folder", json_text(r->dir), "steps", json_number(c->steps), "batch",
+                     r->spec.train.batch, "seconds", json_number(c->seconds), "memory", json_integer((json_int_t)c->bytes));
+}
+
+static void cost_print(const struct table_run *r, const struct cost *c)
+{
+    char bytes[24], time[24];
+    printf("%s, seed %lld: ", r->name, (long long)r->spec.seed);
+    isnan(c->steps) ? printf("steps of %d images", r->spec.train.batch)
+                    : printf("%.0f steps of %d images", c->steps, r->spec.train.batch);
+    printf(", %s of memory", text_bytes(bytes, c->bytes));
+    isnan(c->seconds) ? puts("") : printf(", about %s\n", text_time(time, c->seconds));
+}
+
+int table_forecast(const struct table *t, const char *only, bool json)
+{
+    struct measuring m = { .a = arena_open("what a table takes") };
+    struct needs n = { .a = m.a };
+    json_t *list = json_array();
+    f64 total = 0;
+    int rc = 0, todo = 0;
+    char time[24];
+    needs_of_table(&n, t, only);
+    for (size_t i = 0; i < t->n_runs && !rc; i++) {
+        const struct table_run *r = &t->runs[i];
+        struct cost c;
+        if (!needs_work(t, r, only) || (rc = cost_of(&m, &r->spec, &c)))
+            continue;
+        total += c.seconds;
+        todo++;
+        json ? (void)json_array_append_new(list, cost_json(r, &c)) : cost_print(r, &c);
+    }
+    if (!rc && json)
+        rc = json_line(stdout, json_pack("{s:O, s:o, s:o}", "experiments", list, "missing", needs_json(&n), "seconds",
+                                         json_number(total)));
+    else if (!rc) {
+        needs_print(stdout, &n);
+        if (m.why)
+            printf("no step was measured: %s\n", m.why);
+        else if (!isnan(total))
+            printf("%d experiments to do: training takes about %s here\n", todo, text_time(time, total));
+    }
+    json_decref(list);
+    arena_close(m.a);
+    return rc;
 }

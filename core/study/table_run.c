@@ -118,13 +118,22 @@ int table_run(struct table *t, const char *only, int argc, char **argv)
                     : 0;
 }
 
-void table_list(FILE *f, const struct table *t, bool who)
+bool table_asks(const struct table *t, const struct table_run *r, const char *only)
+{
+    bool asked = !r->prepared && !r->counts_only && strstr(r->name, only);
+    for (size_t i = 0; i < t->n_runs && r->prepared && !asked; i++)
+        for (int j = 0; j < t->runs[i].n_uses; j++)
+            asked |= &t->runs[t->runs[i].uses[j]] == r && table_asks(t, &t->runs[i], only);
+    return asked;
+}
+
+void table_list(FILE *f, const struct table *t, const char *only, bool who)
 {
     static const char *const words[] = { "to do", "started", "done", "failed" };
     for (size_t i = 0; i < t->n_runs; i++) {
         const struct table_run *r = &t->runs[i];
         struct lock_owner o;
-        if (r->counts_only && !r->prepared)
+        if (!table_asks(t, r, only))
             continue;
         bool held = who && r->state != CELL_DONE && !lock_look(r->dir, &o);
         fprintf(f, "%-7s  %-55s  %s, seed %lld", held && o.alive ? "running" : words[r->state], r->dir,
