@@ -37,7 +37,8 @@ chmod +x agent
 cat >exp.yaml <<END
 name: small
 data: {set: demo, root: $here/data, train: a/train, eval: a/test, workers: 1}
-model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 3, heads: 2, drop_path: 0.2}
+model: {arch: vit, image: 32, patch: 8, dim: 32, depth: 3, heads: 2, drop_path: 0.2,
+  moe: {layers: [1, 2], core: 2, universal: 4, dropout: 0.3, noise: 0.5, expert_drop: 0.2}}
 train: {epochs: 100, batch: 23, steps: 20}
 optim: {lr: 2e-3, eps: 1e-4, layer_decay: off}
 schedule: {warmup_epochs: off}
@@ -45,7 +46,7 @@ eval: {every: off}
 keep: {every: off}
 log: {every: 1}
 END
-export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+export JETCL_CHECK=off POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_plm_rsh_agent="$here/agent" OMPI_MCA_btl=tcp,self
 export OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 OMPI_MCA_orte_execute_quiet=1
 ranks() { # ranks N LOG options...
