@@ -1,0 +1,70 @@
+#!/bin/sh
+# test_cases.sh: cases from people's reports that no other script has; tests/README.md has the list.
+. "$(dirname "$0")/run_help.sh"
+bmp() { # bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its channels in octal
+    mkdir -p "${1%/*}"
+    row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
+    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
+      printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
+}
+for split in train test; do
+    for i in 000 020 040 060; do
+        bmp mine/photos/$split/ape/$i.bmp 377 $i $i
+        bmp mine/photos/$split/bee/$i.bmp $i 377 $i
+        bmp mine/photos/$split/cat/$i.bmp $i $i 377
+    done
+done
+cat > mine/small.yaml <<'END'
+name: small
+data: {set: folder, root: photos, train: train, eval: test, workers: 1}
+model: {arch: vit, image: 16, patch: 8, dim: 32, depth: 2, heads: 2, drop_path: off}
+train: {epochs: 12, batch: 6}
+optim: {lr: 3e-3, layer_decay: off}
+schedule: {warmup_epochs: off}
+augment: {randaugment: off, mixup: off, cutmix: off, erasing: off, scale_min: 1, flip: off}
+eval: {every: off}
+END
+
+# A2: the model's classes are in another order than folders sort in.
+try "train with classes in another order" 0 "top-1 100.00 %" \
+    train mine/small.yaml --set 'data.classes=[cat, ape, bee]' --out turned
+try "folders that sort otherwise" 0 "top-1 100.00 %" eval turned --data mine/photos
+try "the class is the model's" 0 '"class":0,"name":"cat"' predict turned mine/photos/test/cat/000.bmp --json
+
+# A4: the device is part of a cell.
+cat > mine/table.yaml <<'END'
+columns: [top-1]
+rows: [{name: A, cells: [small.yaml], set: {device: cpu}}, {name: B, cells: [small.yaml], set: {device: "null"}}]
+END
+try "rows that differ in the device" 0 "to do" table mine/table.yaml --status
+[ "$(echo "$out" | grep -o 'runs/small/seed-[^ ]*' | sort -u | wc -l)" = 2 ]; ok $? "are two cells" "$out"
+
+# A5: mean and std stand alone. A red pixel of 255, less mean, over std: ImageNet's are 123.675 and 58.395.
+red() { # red ARGUMENTS...: the largest value of the network's input
+    "$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors -q --set 'data.classes=[ape]' \
+        --set 'augment.smoothing=off' "$@" >/dev/null 2>said
+    "$jetcl" inspect in.safetensors --json -q | tr -d '\n ' | sed 's/.*"name":"images"[^}]*"max":\([^,}]*\).*/\1/'
+}
+near() { awk "BEGIN { d = $1 - ($2); exit !(d * d < 1e-6) }" 2>/dev/null; }
+usual=$(red); near "$usual" 131.325/58.395; ok $? "neither: the set's own" "$usual $(cat said)"
+mean=$(red --set 'data.mean=[200,200,200]'); near "$mean" 55/58.395; ok $? "data.mean alone" "$mean"
+std=$(red --set 'data.std=[10,10,10]'); near "$std" 13.1325; ok $? "data.std alone" "$std"
+
+# B4: more images than there were.
+try "a run stopped early" 0 "" run mine/small.yaml --out some --set train.steps=3
+rm some/result.json; cp -r mine more; bmp more/photos/train/ape/more.bmp 377 0 0
+untouched some "more images are refused" 3 "--set data.changed=accept" run mine/small.yaml --out some --resume \
+    --set data.root="$dir/more/photos"
+try "unless that is said" 0 "top-1" run mine/small.yaml --out some --resume --set data.root="$dir/more/photos" \
+    --set data.changed=accept
+
+# B13: drivers' compilers are told to be silent, whatever they would say.
+JETCL_DUMP=dump "$jetcl" config mine/small.yaml --launches --device null >/dev/null 2>&1
+all=$(find dump -type f | wc -l); quiet=$(grep -rlE -- '(^|[ "])-w( |$|")' dump | wc -l)
+[ "$all" -gt 5 ] && [ "$quiet" -gt 5 ]; ok $? "-w is among the options" "$quiet of $all files"
+
+# B15: inputs lie beside the file, outputs below the folder that the command is started in; said in help.
+mkdir elsewhere && cd elsewhere
+try "from another folder" 0 "top-1" run ../mine/small.yaml --set train.steps=1
+[ -d runs/small ] && [ ! -e ../mine/runs ]; ok $? "outputs are below the working folder" "$(ls . ../mine)"
+try "the rule is in help" 0 "the folder the command is started in" help run
