@@ -157,7 +157,8 @@ printf 'model: {arch: vit, image: 16, patch: 8, dim: 8, depth: 2, heads: 2}\n' >
 same 'the table of layers fits into 80 columns' "$(awk 'length > 80' "$dir/out")" ''
 # Where there are pseudo-terminals: a bare chroot has none.
 if "$jetcl" devices >/dev/null 2>&1 && script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
-    TERM=xterm script -qec "'$jetcl' bench layernorm.fwd --seconds 0.01" /dev/null >"$dir/out" </dev/null
+    TERM=xterm script -qec "'$jetcl' bench layernorm.fwd --seconds 0.01 --cache-dir '$dir/unbuilt'" /dev/null >"$dir/out" </dev/null
+    same 'what is being built stands in the progress line' "$(grep -c 'building kernels: cl/bench.cl' "$dir/out")" 1
     same 'a progress line is gone before a result is printed' "$(grep -c 'fwdlayernorm' "$dir/out")" 0
 fi
 

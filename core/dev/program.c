@@ -56,7 +56,9 @@ static cl_program program_build(const dev *d, const char *label, const char *tex
     if (ocl_check(label, e, "clCreateProgramWithSource"))
         return NULL;
     crash_inside("clBuildProgram", label);
+    progress("building kernels: %s", label);
     e = clBuildProgram(cl, 1, &d->id, options, NULL, NULL);
+    progress_done();
     crash_inside(NULL, NULL);
     crash_catch();
     arena *a = arena_open("build log");
