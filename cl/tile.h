@@ -27,10 +27,8 @@
 #endif
 // Steps of k in a turn of the inner loop: twelve multiply-adds of AVX2 are too few beside its counters and AHEAD.
 // With 4 lanes, compilers load four steps' values of A at once, and spill.
-#if SIMD == 8
-#define STEPS 4
-#else
-#define STEPS 1
+#ifndef STEPS
+#define STEPS (SIMD == 8 ? 4 : 1)
 #endif
 #ifndef AHEAD
 #define AHEAD

@@ -25,6 +25,7 @@
 #define Tb Tx
 #define SPACE global
 #define B_STEP step
+#define STEPS 1                   /* short loops: by four steps 8 % slower than as compilers unroll them */
 #include "tile.h"
 #include "special.h"
 #include "ticket.h"
@@ -155,7 +156,7 @@ static void multiply(global TYPE(Ty) *c, const long c_row, const struct left *a,
     ROWS(ROW_OF_A)
     for (int j = 0; j < n; j += b->wide) {
         PANEL_OF(b, j)
-        global const TYPE(Tx) *ahead = f->p + (STEPS == 1 ? 0 : j / b->wide * (kk / STEPS) * f->step);
+        global const TYPE(Tx) *ahead = f->p;
         MULTIPLY(columns, kk, a->step)
         if (a->rows == MR && columns % 16 == 0) {
             global TYPE(Ty) *to = c + j;
