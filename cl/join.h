@@ -2,8 +2,9 @@
  * one that comes last reads all parts in order. So the bits do not depend on which one that is, and no second launch is
  * needed. Parts are read and written as volatile.
  *
- * What other groups wrote before they counted must be seen after. OpenCL C 1.2 has no word for it: the host asks for
- * this (dev_info.joins) only where one of these fences holds. */
+ * What other groups wrote before they counted must be seen after. OpenCL C 1.2 has no word for it: dev_info.joins says
+ * where it was seen to hold (joins.cl). Fences of the whole device: AMD's and NVIDIA's by their own names; Intel's
+ * mem_fence() is one too (a send to fence.ugm.invalidate.tile). */
 #ifndef JOIN_H
 #define JOIN_H
 #if defined(__has_builtin)

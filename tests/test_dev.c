@@ -501,6 +501,22 @@ static void test_gemm(void **state)
 
 /* ---- the null device ----------------------------------------------------------------------------------- */
 
+/* A device may be asked whether groups see each other's sums; a kernel that looks too early is told from one that does not,
+ * and nothing of it is left behind. */
+static void test_joins(void **state)
+{
+    (void)state;
+    dev *d = dev_open("cpu");
+    u64 used = dev_mem_used(d);
+    assert_true(dev_joins_hold(d, NULL));
+    assert_false(dev_joins_hold(d, "-DBROKEN=1"));
+    assert_false(dev_joins_hold(d, "-DFENCE=1+"));        // does not build: no, and no failure of the program
+    assert_int_equal(fail_fault(), 0);
+    assert_true(dev_joins_hold(d, NULL));
+    assert_int_equal(dev_mem_used(d), used);
+    dev_close(d);
+}
+
 static void test_null(void **state)
 {
     (void)state;
@@ -537,7 +553,7 @@ int main(void)
 {
     setenv("POCL_DEVICES", "pthread basic", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_no_driver), cmocka_unit_test(test_choosing), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_joins), cmocka_unit_test(test_no_driver), cmocka_unit_test(test_choosing), cmocka_unit_test(test_memory),
         cmocka_unit_test(test_pool), cmocka_unit_test(test_launches), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_classes), cmocka_unit_test(test_build_errors), cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_cache), cmocka_unit_test(test_gemm), cmocka_unit_test(test_null),

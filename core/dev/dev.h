@@ -9,7 +9,7 @@
  *
  * `make layers` checks that no file calls one that stands after it here:
  * Order: cache host probe fake dump ocl null source tunables program buffer launch mark order profile enqueue
- * Order: blas fill choose open
+ * Order: blas fill joins choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -64,6 +64,7 @@ struct dev_info {
     bool fp16, fp64, subgroups, little_endian;
     bool fma;                            /* a fused multiply-add is an instruction */
     bool joins;                          /* may a group read what others wrote before they counted up an integer? */
+    u32  emulated;                       /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
     char wide[32];                       /* build option for kernels that need many registers, or "" */
     char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
@@ -158,6 +159,9 @@ range dev_tickets(dev *d);
 /* COUNTERS I32, zero between launches, for kernels whose groups join what they computed: of a device that runs one
  * launch after the other. */
 range dev_counters(dev *d);
+/* Does a group see what others wrote before they counted up an integer? Asks the device, in some milliseconds; dev_open does,
+ * for what is no CPU. defs: NULL, or for tests -DBROKEN, of which nobody may say yes. */
+bool  dev_joins_hold(dev *d, const char *defs);
 #define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);

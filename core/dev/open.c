@@ -37,13 +37,12 @@ static int open_connect(dev *d, const struct found *f)
     return ocl_check(f->info.name, e, "clCreateCommandQueue");
 }
 
-/* What the device's own bookkeeping takes does not count as used. */
+/* What the device's own bookkeeping takes does not count as used (dev_open). */
 static int make_tickets(dev *d)
 {
     u64 bytes = TICKETS * (u64)d->info.align + 4 * DEV_COUNTERS;
     if (!(d->tickets = mem_new(d, bytes, "tickets")) || mem_fill(d, (range){ d->tickets, 0, bytes }, 0))
         return -1;
-    d->used = d->peak = 0;
     return 0;
 }
 
@@ -94,6 +93,9 @@ dev *dev_open(const char *spec)
         return NULL;
     }
     confirm_wide(d);
+    if (!d->info.cpu_kind && d->info.joins && d->class == DEV_GPU)
+        d->info.joins = dev_joins_hold(d, NULL);
+    d->used = d->peak = 0;
     tune_load(d);
     crash_hint(dev_cache_hint(a, &d->info));
     if (!strcmp(spec, "auto"))

@@ -97,9 +97,7 @@ static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info
     i->simd = probe_lanes(id, ext, i);
     i->registers = host_registers(i->simd);
     host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE));        // others need them under JETCL_CLASS=cpu
-    // OpenCL 1.2 promises nothing between groups. CPUs are coherent; for two kinds of GPU cl/join.h has a fence of the
-    // whole device. Intel's mem_fence() is one of a group, and first caches are not coherent.
-    i->joins = i->cpu_kind || strstr(ext, "cl_nv_") || strstr(ext, "cl_amd_");
+    i->joins = true;                              // others than CPUs are asked when they are opened: joins.c
     if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);
 }

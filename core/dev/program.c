@@ -21,10 +21,12 @@ const char *program_options(arena *a, const dev *d, const char *defs)
 {
     static const char *const class[] = { " -DCLASS_CPU=1", " -DCLASS_GPU=1", "" };
     const struct dev_info *i = &d->info;
-    return arena_printf(a, "-cl-std=CL1.2 -w -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s",
+    bool lanes = i->emulated > 1 && d->class == DEV_GPU;
+    return arena_printf(a, "-cl-std=CL1.2 -w -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s",
                         d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
                         source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
                         i->fma || d->class != DEV_CPU ? "" : " -DNO_FMA=1",
+                        lanes ? arena_printf(a, " -DEMULATE_SUBGROUP=%u", i->emulated) : "",
                         defs && *defs ? " " : "", defs ? defs : "");
 }
 
