@@ -45,13 +45,6 @@
 #define unit_v   unit_1
 #endif
 
-/* A row of a drawn tensor, numbered as if the whole batch lay in it: drawn.y rows are a sample's, the part's
- * samples take drawn.z of them, then it begins anew (core/op/op.h, op_by_sample). */
-static inline long row_of_batch(long row, long4 drawn, long before, long others)
-{
-    return row + drawn.y * before + (others && drawn.z ? row / drawn.z * drawn.y * others : 0);
-}
-
 /* Uniform [0, 1) for element i; bits for element i on, MAP_DRAWN vectors of them. seed and step are the step
  * buffer's (core/graph/graph.h). */
 static inline float draw(ulong seed, uint step, uint stream, long i)

@@ -5,6 +5,7 @@
  *     float16 u = unit_16(bits), z = normal_16(u);           // [0, 1) in steps of 2^-24; N(0, 1)
  *     uint16 two[2]; random_32(seed, stream, step, g, two);  // elements 16 g .. 16 g + 31
  *     uint bits = random_1(seed, stream, step, i);           // one element
+ *     uint4 four = random_4(seed, stream, step, i);          // elements i .. i + 3, i a multiple of 4
  *
  * Sixteen elements take four counters, one per lane of a uint4; word w of lane l is element 4 w + l.
  */
@@ -45,12 +46,23 @@ static inline void random_32(ulong seed, uint stream, uint step, ulong group, ui
     bits[1] = (uint16)(a.hi, b.hi, c.hi, d.hi);
 }
 
-#define PHILOX_ONE(n) {                                                                                 \
-    const uint low0 = c0 * 0xD2511F53u, low2 = c2 * 0xCD9E8D57u;                                        \
-    const uint high0 = mul_hi(c0, 0xD2511F53u), high2 = mul_hi(c2, 0xCD9E8D57u);                        \
+#define PHILOX_WORDS(n, word) {                                                                         \
+    const word low0 = c0 * 0xD2511F53u, low2 = c2 * 0xCD9E8D57u;                                        \
+    const word high0 = mul_hi(c0, (word)0xD2511F53u), high2 = mul_hi(c2, (word)0xCD9E8D57u);            \
     c0 = high2 ^ c1 ^ ((uint)seed + n * 0x9E3779B9u);                                                   \
     c2 = high0 ^ c3 ^ ((uint)(seed >> 32) + n * 0xBB67AE85u);                                           \
     c1 = low2, c3 = low0; }
+#define PHILOX_ONE(n)  PHILOX_WORDS(n, uint)
+#define PHILOX_ONE4(n) PHILOX_WORDS(n, uint4)
+
+/* Elements i .. i + 3, i a multiple of 4: the same word of four counters. */
+static inline uint4 random_4(ulong seed, uint stream, uint step, ulong i)
+{
+    const ulong counter = i >> 4 << 2;
+    uint4 c0 = (uint4)((uint)counter) + (uint4)(0, 1, 2, 3), c1 = (uint)(counter >> 32), c2 = step, c3 = stream;
+    PHILOX_10(PHILOX_ONE4)
+    return i & 8 ? i & 4 ? c3 : c2 : i & 4 ? c1 : c0;
+}
 
 static inline uint random_1(ulong seed, uint stream, uint step, ulong i)
 {
@@ -58,6 +70,13 @@ static inline uint random_1(ulong seed, uint stream, uint step, ulong i)
     uint c0 = (uint)counter, c1 = (uint)(counter >> 32), c2 = step, c3 = stream;
     PHILOX_10(PHILOX_ONE)
     return i & 8 ? i & 4 ? c3 : c2 : i & 4 ? c1 : c0;
+}
+
+/* A row of a drawn tensor, numbered as if the whole batch lay in it: drawn.y rows are a sample's, the part's
+ * samples take drawn.z of them, then it begins anew (core/op/op.h, op_by_sample). */
+static inline long row_of_batch(long row, long4 drawn, long before, long others)
+{
+    return row + drawn.y * before + (others && drawn.z ? row / drawn.z * drawn.y * others : 0);
 }
 
 /* Is any of these far out, where the normal's second polynomial holds (one draw in 300)? Yes, if asking costs

@@ -138,10 +138,80 @@ static void test_norm_past(void **state)
     LOOP(i, countof(shapes)) same_norm(shapes[i][0], shapes[i][1]);
 }
 
+/* Two kinds of experts on a permuted array, each with biases, gelu and dropout, then stochastic depth: (b e d) -> (b e d).
+ * Returns the launches. */
+enum { EX_B = 6, EX_E = 5, EX_CORE = 2, EX_D = 20, EX_WEIGHTS = 10, EX_X = EX_B * EX_E * EX_D, EX_MOST = 3 * 37 * EX_D };
+struct experts { f32 y[EX_X], grads[EX_WEIGHTS][EX_MOST]; };
+
+static node *two_layers(node *x, node *const w[4], i64 hidden)
+{
+    graph *g = x->g;
+    i64 e = node_dim(x, 0);
+    node *h = op_gelu(op_add(op_matmul(x, w[0], TRANS_B), op_reshape(w[1], SHAPE(e, 1, hidden))));
+    h = op_mul(h, op_by_sample(op_keep_mask(g, h->shape, .7f), 1, EX_B));
+    node *y = op_add(op_matmul(h, w[2], TRANS_B), op_reshape(w[3], SHAPE(e, 1, EX_D)));
+    return op_mul(y, op_by_sample(op_keep_mask(g, y->shape, .8f), 1, EX_B));
+}
+
+static int run_experts(const char *trace, struct experts *out)
+{
+    static f32 values[EX_MOST];
+    static step_words step = { .u = { [STEP_NUMBER] = 7, [STEP_SEED_LO] = 11, [STEP_BEFORE] = 2, [STEP_OTHERS] = 3 } };
+    const i64 hidden[2] = { 37, 24 }, count[2] = { EX_CORE, EX_E - EX_CORE };
+    LOOP(i, countof(values)) values[i] = .3f * cosf(.7f * (f32)i);
+    trace_set(trace);
+    graph *g = graph_new(device);
+    node *in[EX_WEIGHTS], *grad[EX_WEIGHTS], *part[2];
+    in[0] = graph_input(g, "x", F32, SHAPE(EX_B, EX_E, EX_D));
+    in[1] = graph_input(g, "mix", F32, SHAPE(EX_B, 9, EX_E));
+    LOOP(k, 2) {
+        const struct shape shapes[4] = { SHAPE(count[k], hidden[k], EX_D), SHAPE(count[k], hidden[k]),
+                                         SHAPE(count[k], EX_D, hidden[k]), SHAPE(count[k], EX_D) };
+        LOOP(i, 4) in[2 + 4 * k + i] = graph_input(g, "w", F32, shapes[i]);
+    }
+    node *x = op_transpose(op_square(in[0]), 1, 0, 2);
+    LOOP(k, 2) part[k] = two_layers(op_slice(x, 0, k ? EX_CORE : 0, count[k]), in + 2 + 4 * k, hidden[k]);
+    node *y = op_transpose(op_square(op_concat(part[0], part[1], 0)), 1, 0, 2);
+    node *mask = op_by_sample(op_keep_mask(g, SHAPE(EX_B, 1, 1), .6f), 1, EX_B);
+    y = op_add(op_matmul(in[1], op_mul(in[0], y), 0), op_mul(op_matmul(in[1], y, 0), mask));
+    grad_build_from(y, op_square(y), in, EX_WEIGHTS, grad);
+    LOOP(k, EX_WEIGHTS) node_keep(grad[k] = grad[k]->op == &view_op ? grad[k]->in[0] : grad[k]);
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    LOOP(k, EX_WEIGHTS) node_write(in[k], values + k);
+    assert_int_equal(graph_set_step(g, &step), 0);
+    assert_int_equal(graph_run(g), 0);
+    LOOP(k, EX_WEIGHTS) node_read(grad[k], out->grads[k]);
+    int launches = launches_count(g->list);
+    graph_free(g);
+    trace_set("");
+    return launches;
+}
+
+/* Products of GPUs draw masks, sum the gradients of experts' biases, and read permuted arrays where they lie. */
+static void test_experts(void **state)
+{
+    static struct experts apart, joined;
+    (void)state;
+    int many = run_experts("no_join", &apart), few = run_experts("", &joined);
+    bool gpu = dev_class(device) == DEV_GPU;
+    assert_in_range(few, 20, gpu ? many - 30 : many - 10);
+    f64 sum = 0;
+    LOOP(k, EX_WEIGHTS) LOOP(i, countof(apart.grads[k])) {
+        sum += fabs((f64)apart.grads[k][i]);
+        if (!(fabsf(apart.grads[k][i] - joined.grads[k][i]) <= 1e-5f * (1 + fabsf(apart.grads[k][i]))))
+            fail_msg("gradient %d, element %d: %.9g, apart %.9g", (int)k, (int)i, (f64)joined.grads[k][i],
+                     (f64)apart.grads[k][i]);
+    }
+    assert_true(sum > 1);
+    print_message("%d launches, %d apart\n", few, many);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_route), cmocka_unit_test(test_mlp), cmocka_unit_test(test_norm_past)
+        cmocka_unit_test(test_experts), cmocka_unit_test(test_route), cmocka_unit_test(test_mlp),
+        cmocka_unit_test(test_norm_past)
     };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, open_device, close_device);

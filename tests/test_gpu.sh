@@ -36,9 +36,11 @@ most() {
     [ "${n:-0}" -gt 100 ] && [ "$n" -le "$1" ] && echo "ok $n launches a step of $3 as $2" \
         || echo "not ok $n launches a step of $3 as $2, at most $1"
 }
-most 330 nvidia vit-t
-most 330 rdna vit-t
-most 430 arc vit-t
-most 430 apple vit-t
-most 640 nvidia v-jetmoe-t
-most 990 nvidia c-jetmoe-f
+most 300 nvidia vit-t
+most 300 rdna vit-t
+most 400 arc vit-t
+most 400 apple vit-t
+most 500 nvidia v-jetmoe-t
+most 500 rdna v-jetmoe-t
+most 600 apple v-jetmoe-t
+most 800 nvidia c-jetmoe-f

@@ -22,6 +22,9 @@
  */
 #include "product.h"
 #include "special.h"
+#if DRAWS
+#include "random.h"
+#endif
 #define ACT_REAL  float4
 #define gelu      gelu_4
 #define gelu_grad gelu_grad_4
@@ -35,6 +38,7 @@
 #define TB 0
 #define ALIGNED 0                             // do all rows start at multiples of 16 bytes?
 #define WITH_SUMS 0                           // side[i] = sum of A's column i, too
+#define DRAWS 0                              // is C multiplied by a mask?
 #define INDEX int                             // offsets within a matrix
 #endif
 #ifndef TK
@@ -72,7 +76,20 @@ static void store_4(const float4 v, global float *p, const long n)
 
 /* ---- the epilogue: the sums y of columns j.. of row i, of which n exist -------------------------------- */
 
-static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int j, const int n)
+/* A mask that is drawn (DRAWS): mask = (stream, rows of a sample, rows of all, rows of C that share a number or 0). */
+#define MASK_ARGS global const uint *now, const long4 mask, const float kept
+#if DRAWS
+static float4 mask_of(MASK_ARGS, const long row, const int j, const int cols)
+{
+    const ulong seed = (ulong)now[2] << 32 | now[1];
+    const long place = row_of_batch(mask.w ? row / mask.w : row, mask, now[7], now[8]);
+    const ulong at = mask.w ? place * 16 : place * ((cols + 15) / 16 * 16) + j;
+    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[0], at) : random_4(seed, (uint)mask.x, now[0], at);
+    return convert_float4(convert_int4(kept + unit_4(bits))) * (1.0f / kept);
+}
+#endif
+
+static void finish(float4 y, EPILOGUE_ARGS, MASK_ARGS, const int z, const long i, const int j, const int n)
 {
     c += place(lc, z, size.w) + i * lc.y + j;
     y *= alpha;
@@ -85,6 +102,9 @@ static void finish(float4 y, EPILOGUE_ARGS, const int z, const long i, const int
     if (flags & SLOPE)
         store_4(act_slope(act_of(flags), y), side + place(lside, z, size.w) + i * lside.y + j, n);
     y = act_value(act_of(flags), y);
+#if DRAWS
+    y *= mask_of(now, mask, kept, z * size.x + i, j, (int)size.y);
+#endif
     if (flags & (RESIDUAL | FACTOR)) {
         const float4 x = load_4(other + place(lother, z, size.w) + i * lother.y + j, n);
         y = flags & FACTOR ? y * x : y + x;
@@ -177,7 +197,7 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
  * tile, the splits' sums as items hold them, and after all tiles' the sums of A's columns, TM a split; tiles:
  * TK * (TM + TN + 8) floats. */
 __attribute__((reqd_work_group_size(GX, GY, 1)))
-kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *slab)
+kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *slab, MASK_ARGS)
 {
     const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
     const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
@@ -284,14 +304,14 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
             const int j = n0 + 4 * x + 4 * GX * q;
             if (i < size.x && j < size.y)
                 finish(sum[0][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
-                       alpha, z, i, j, (int)size.y - j);
+                       alpha, now, mask, kept, z, i, j, (int)size.y - j);
         }
         EACH(s, RM - 1) EACH(q, RN / 4) sum[s][q] = sum[s + 1][q];
     }
 }
 
 /* C = epilogue(sum of all splits' slabs): one item takes four columns of a row. */
-kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS, const int rows)
+kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS, const int rows, MASK_ARGS)
 {
     const int j = 4 * get_global_id(0), z = get_global_id(2), n = size.y;
     const long i = get_global_id(1), apart = size.x * size.y * batches;
@@ -308,6 +328,6 @@ kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS
     slab += z * size.x * size.y + i * n + j;
     for (int p = 0; p < splits; p++)
         y += load_4(slab + p * apart, n - j);
-    finish(y, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha, z, i, j,
-           n - j);
+    finish(y, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha, now, mask,
+           kept, z, i, j, n - j);
 }

@@ -12,14 +12,6 @@
 #include "team.h"
 #include "special.h"
 
-/* This item's column begins at `base`; it takes rows down, down + step, .. Beyond the last there are none. */
-#define TILE(r, b, block)                                                                                 \
-    SHELF;                                                                                                \
-    const int cols = block, me = get_local_id(0), across = me % cols, down = me / cols;                   \
-    const int step = ITEMS / cols;                                                                        \
-    const long groups = ((b) + cols - 1) / cols, c = get_group_id(0) % groups * cols + across;            \
-    const long rows = c < (b) ? (r) : 0, base = get_group_id(0) / groups * (r) * (b) + c
-
 __kernel GROUP void softmax_rows(__global const float *x, __global float *y, long a, long r, long b,
                                  long block)
 {

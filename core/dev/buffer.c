@@ -216,3 +216,18 @@ range pool_take(pool *p, u64 bytes)
 }
 
 u64 pool_total(const pool *p) { return p->total; }
+
+/* ---- zeros that kernels count in ------------------------------------------------------------------------ */
+
+range dev_tickets(dev *d)
+{
+    if (!d->tickets)
+        return RANGE_NONE;
+    d->ticket = (d->ticket + 1) % TICKETS;
+    return (range){ d->tickets, d->ticket * (u64)d->info.align, 8 };
+}
+
+range dev_counters(dev *d)
+{
+    return d->tickets ? (range){ d->tickets, TICKETS * (u64)d->info.align, 4 * DEV_COUNTERS } : RANGE_NONE;
+}

@@ -46,19 +46,6 @@ static int make_tickets(dev *d)
     return 0;
 }
 
-range dev_tickets(dev *d)
-{
-    if (!d->tickets)
-        return RANGE_NONE;
-    d->ticket = (d->ticket + 1) % TICKETS;
-    return (range){ d->tickets, d->ticket * (u64)d->info.align, 8 };
-}
-
-range dev_counters(dev *d)
-{
-    return d->tickets ? (range){ d->tickets, TICKETS * (u64)d->info.align, 4 * DEV_COUNTERS } : RANGE_NONE;
-}
-
 /* The option is asked for only if a program builds with it: older drivers do not know it. */
 static void confirm_wide(dev *d)
 {

@@ -4,7 +4,7 @@
  *     simplify_graph(g);                                     // drop, fuse, join
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: uses drop products sums join types simplify
+ * Order: uses drop products sums strides join types simplify
  */
 #ifndef JETCL_FUSE_H
 #define JETCL_FUSE_H

@@ -21,6 +21,9 @@ void fuse_sums(graph *g);
 void fuse_pads(graph *g);
 void join_chains(graph *g);
 
+/* ---- strides.c */
+void fuse_strides(graph *g);
+
 /* ---- types.c */
 void types_assign(graph *g);                     /* last: nothing looks at a node's type before */
 

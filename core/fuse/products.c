@@ -3,6 +3,7 @@
  *
  *     matmul + bias, act of it, + residual     -> one product with an epilogue
  *     act and act' of one product              -> the first keeps act', the gradient's multiplies by it
+ *     product * mask that is drawn             -> GPUs' products draw it (dropout, stochastic depth)
  */
 #include "fuse/passes.h"
 
@@ -33,7 +34,7 @@ static bool is_bias(const node *p, const node *b)
 {
     const struct matmul_args *m = p->args;
     i64 cols = node_dim(p, -1);
-    if (m->bias || node_dim(b, -1) != cols)
+    if (m->bias || m->mask || node_dim(b, -1) != cols)
         return false;
     // (n) for all, or (batch.. 1 n): one row per batch of a batched product
     bool batched = p->in[1]->shape.nd > 2 && b->shape.nd == p->shape.nd && node_dim(b, -2) == 1;
@@ -74,7 +75,8 @@ static node *product_reader(const node *p, int from)
 static void fuse_act(node *n, enum act act, int *uses)
 {
     node *p = n->in[0];
-    if (!plain_product(p) || p->keep || p->fixed || p->maker || product_reader(p, p->id + 1) != n)
+    if (!plain_product(p) || p->keep || p->fixed || p->maker || product_reader(p, p->id + 1) != n
+        || ((const struct matmul_args *)p->args)->mask)
         return;
     node *other = product_reader(p, n->id + 1);
     bool slope = other && uses[p->id] == 2 && map_act(other, 1) == act && other->in[0] == p;
@@ -104,6 +106,46 @@ static void fuse_mul(node *n, int *uses)
     }
 }
 
+/* Does a mask of shape s have n's front, and ones after it? Then one of its numbers serves a run of n's rows, or one
+ * element. */
+static bool product_front(struct shape s, struct shape n)
+{
+    int same = 0, i;
+    while (same < n.nd && same < s.nd && s.d[same] == n.d[same])
+        same++;
+    for (i = same; i < s.nd && s.d[i] == 1; i++)
+        ;
+    return s.nd == n.nd && i == s.nd;
+}
+
+/* The node that is kept for the backward part moves to where the product will be: is it read from there on only? */
+static bool fuse_side(node *p, node *n)
+{
+    const struct matmul_args *m = p->args;
+    node *side = m->pre ? m->pre : m->slope;
+    node *first = side ? product_reader(side, p->id + 1) : NULL;
+    if (first && first->id <= n->id)
+        return false;
+    if (side)
+        side->maker = n;
+    return true;
+}
+
+/* product * mask, or the gradient's dy * mask. */
+static bool fuse_mask(node *n, node *p, node *mask, int *uses)
+{
+    const struct map_step *drawn = map_drawn(mask, "keep_mask");
+    const struct matmul_args *m = p->args;
+    bool product = p->op == &matmul_op && !m->residual && !m->factor && !m->sums && !m->mask;
+    if (!drawn || !product || !uses_private(p, uses) || !matmul_masks(p) || !shape_equal(p->shape, n->shape)
+        || !product_front(drawn->shape, n->shape) || !fuse_side(p, n))
+        return false;
+    struct matmul_args *all = product_absorb(n, p, mask->in[0], uses);
+    all->step = n->n_in - 1;
+    all->mask = drawn;
+    return true;
+}
+
 void fuse_products(graph *g)
 {
     int *uses = uses_count(g);
@@ -114,7 +156,9 @@ void fuse_products(graph *g)
             fuse_add(n, uses);
         else if (act)
             fuse_act(n, act, uses);
-        else if (map_is(n, "mul", 0))
+        else if (map_is(n, "mul", 0) && !fuse_mask(n, n->in[0], n->in[1], uses))
             fuse_mul(n, uses);
+        else if (map_is(n, "mul", 1))
+            fuse_mask(n, n->in[1], n->in[0], uses);
     }
 }

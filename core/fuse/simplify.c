@@ -23,6 +23,7 @@ static void fuse_all(graph *g)
     fuse_pads(g);
     fuse_products(g);
     fuse_sums(g);
+    fuse_strides(g);
     drop_dead(g);
     join_chains(g);
     drop_dead(g);

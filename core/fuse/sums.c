@@ -1,7 +1,7 @@
 /* sums.c: sums that another kernel can compute on the way.
  *
  *     a^T b, and the sums of a's columns       -> one product that reads a once (bias gradients)
- *     x's adjoint + layernorm's dx             -> layernorm's gradient with one more operand
+ *     x's adjoint + layernorm's dx             -> layernorm's gradient with one more operand; routing's likewise
  *     pad(a, front) + pad(b, back)             -> a concatenation
  */
 #include "fuse/passes.h"
@@ -12,9 +12,10 @@
 static void fuse_column_sums(node *n, const int *uses)
 {
     node *a = n->in[0];
-    for (size_t i = 0; i < n->g->n && a->shape.nd == 2 && matmul_sums(n); i++) {
+    i64 cols = node_dim(a, -1), batches = node_count(a) / MAX(1, cols * node_dim(a, -2));
+    for (size_t i = 0; i < n->g->n && matmul_sums(n); i++) {
         node *s = n->g->nodes[i];
-        bool fits = op_sums_rows(s, node_dim(a, 1)) && source_of(s->in[0]) == source_of(a);
+        bool fits = op_sums_rows(s, batches, cols) && source_of(s->in[0]) == source_of(a);
         if (!fits || s->maker || uses[s->id])
             continue;
         struct matmul_args *m = arena_one(n->g->a, struct matmul_args);
@@ -25,15 +26,19 @@ static void fuse_column_sums(node *n, const int *uses)
     }
 }
 
-/* ---- layernorm's gradient adds what flows past the norm ------------------------------------------------ */
+/* ---- gradients add what flows past ---------------------------------------------------------------------- */
+
+static bool takes_past(const node *dx)
+{
+    return (dx->op == &layernorm_grad_op && dx->n_in == 3) || route_takes_past(dx);
+}
 
 /* x + f(norm(x)) passes its adjoint on, and adds the norm's dx to it. Here the producer absorbs the sum, as
  * dx's sums for the weights are read before n: the adjoint becomes dx's first operand, and n a view of dx. */
-static bool fuse_norm_grad(node *n, node *dx, node *past, int *uses)
+static bool fuse_past(node *n, node *dx, node *past, int *uses)
 {
     bool early = past->id < dx->id && !source_of(past)->maker;
-    if (dx->op != &layernorm_grad_op || dx->n_in > 3 || !uses_private(dx, uses) || !early
-        || !shape_equal(past->shape, dx->shape))
+    if (!takes_past(dx) || !uses_private(dx, uses) || !early || !shape_equal(past->shape, dx->shape))
         return false;
     uses_forget(n, uses);
     uses_forget(dx, uses);
@@ -45,13 +50,13 @@ static bool fuse_norm_grad(node *n, node *dx, node *past, int *uses)
     return true;
 }
 
-static void fuse_norm_grads(graph *g)
+static void fuse_pasts(graph *g)
 {
     int *uses = uses_count(g);
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
-        if (map_is(n, "add", 0) && n->n_in == 2 && !fuse_norm_grad(n, n->in[0], n->in[1], uses))
-            fuse_norm_grad(n, n->in[1], n->in[0], uses);
+        if (map_is(n, "add", 0) && n->n_in == 2 && !fuse_past(n, n->in[0], n->in[1], uses))
+            fuse_past(n, n->in[1], n->in[0], uses);
     }
 }
 
@@ -61,7 +66,7 @@ void fuse_sums(graph *g)
     for (size_t i = 0; i < g->n; i++)
         if (g->nodes[i]->op == &matmul_op)
             fuse_column_sums(g->nodes[i], uses);
-    fuse_norm_grads(g);
+    fuse_pasts(g);
 }
 
 /* ---- disjoint pads that fill an array are a concatenation ---------------------------------------------- */

@@ -60,8 +60,9 @@ static void share_gathers(graph *g)
             continue;
         u64 at = 0;
         for (int k = 0; k < n->n_in; at += node_bytes(n->in[k++])) {
-            node *x = n->in[k];
-            bool own = root_of(x) == x && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
+            node *view = n->in[k], *x = root_of(view);        // it, or what it shows all of
+            bool all = !view->plan.offset && node_bytes(view) == node_bytes(x);
+            bool own = all && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
             if (own && at % plan_alignment(g) == 0)
                 plan_reroot(g, x, n, at);
         }

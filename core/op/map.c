@@ -48,22 +48,16 @@ bool map_draws(const node *n)
     return false;
 }
 
-bool map_drawn(const node *n, f32 *scale, u32 *stream, i64 *samples)
-{
-    const struct map_args *m = n->args;
-    if (n->op != &map_op || m->n != 1 || m->step[0].row != MAP_normal)
-        return false;
-    *scale = m->step[0].c;
-    *stream = m->step[0].stream;
-    *samples = m->step[0].samples;
-    return true;
-}
-
 bool map_is(const node *n, const char *row, int which)
 {
     const struct map_args *m = n->args;
     return n->op == &map_op && m->n == 1 && m->step[0].which == which
         && !strcmp(map_rows[m->step[0].row].name, row);
+}
+
+const struct map_step *map_drawn(const node *n, const char *row)
+{
+    return map_is(n, row, 0) ? ((const struct map_args *)n->args)->step : NULL;
 }
 
 enum act map_act(const node *n, int which)

@@ -387,6 +387,33 @@ static void permute_emit(const node *n, launches *l)
     (x.n < 2 || x.stride[x.n - 1] == 1 ? emit_rows : emit_turn)(n, l, x);
 }
 
+static const char *strided_shape(const node *n, struct shape *out)
+{
+    *out = n->shape;
+    return NULL;
+}
+
+static const op strided_op = { "strided", .args = sizeof(struct strided_view), .flags = OP_ALIAS,
+                               .shape = strided_shape };
+
+const struct strided_view *op_strided(const node *n) { return n->op == &strided_op ? n->args : NULL; }
+
+bool op_become_strided(node *n, const node *permute, i64 offset)
+{
+    if (permute->op != &permute_op)
+        return false;
+    struct strided s = strides_of(permute);
+    i64 rows = node_dim(n, -2), cols = node_dim(n, -1);
+    bool even = s.n == 3 && s.stride[2] == 1 && s.extent[2] == cols && s.extent[1] == rows && !(offset % (rows * cols));
+    if (!even)
+        return false;
+    struct strided_view v = { offset / (rows * cols) * s.stride[0], s.stride[1], s.stride[0] };
+    n->op = &strided_op;
+    n->args = memcpy(arena_bytes(n->g->a, sizeof v, 16), &v, sizeof v);
+    n->in[0] = permute->in[0];
+    return true;
+}
+
 static void permute_vjp(node *n, node *g, node *dx[])
 {
     const struct permute_args *p = n->args;

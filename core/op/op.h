@@ -50,8 +50,8 @@ enum act map_act(const node *n, int which);       /* the activation of which it 
 void  map_become_mul(node *n, node *a, node *b);  /* for fuse/ */
 bool  map_draws(const node *n);                   /* does it draw random numbers? */
 bool  map_fits(const node *n);                    /* do its operands and constants fit in one launch? */
-/* Is it op_normal's? Then what it draws. */
-bool  map_drawn(const node *n, f32 *scale, u32 *stream, i64 *samples);
+/* What n draws, if it is nothing but a draw of this row ("normal"); else NULL. */
+const struct map_step *map_drawn(const node *n, const char *row);
 /* Says where the samples of a batch lie in a drawn tensor: `together` rows (of its last axis) belong to one
  * of `samples`, and so on, once or several times over. What is drawn then depends on a sample's place in the
  * whole batch (STEP_BEFORE, STEP_OTHERS). Returns it. */
@@ -69,12 +69,16 @@ struct matmul_args {
     int trans;
     enum act act;
     int bias, residual, factor;                   /* which operand, or 0; only one of the last two */
+    int step;                                     /* likewise: the step buffer, where.. */
+    const struct map_step *mask;                  /* ..a keep_mask of this shape's front, ones after it, multiplies
+                                                     before the last two; NULL: none */
     /* Second results for the backward part, or NULL: the value before the activation, or its derivative;
      * the sums of stored a's columns. At most one. */
     node *pre, *slope, *sums;
     f32 alpha;
 };
 extern const op matmul_op;
+bool matmul_masks(const node *n);                 /* can it draw a mask, where it runs? */
 bool matmul_sums(const node *n);                  /* can it, where it runs, sum stored a's columns as well? */
 void matmul_key(const node *n, char key[64]);     /* what dev_tune_for calls the shape */
 
@@ -95,6 +99,8 @@ node *op_attention(node *qkv, int heads);
  * NULL: it gets no gradient. */
 struct routing { node *disp, *comb; };
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax);
+/* For fuse/: is it the gradient of a side, whose launch can add it to one more operand, the first? */
+bool route_takes_past(const node *n);
 extern const op attention_op;
 void attention_key(const node *n, char key[64]);  /* as matmul_key */
 int  attention_heads(const node *n);
@@ -103,7 +109,8 @@ node *op_sum_to(node *x, struct shape s);         /* sums the axes that are 1 in
 node *op_sum(node *x, int axis);                  /* keeps the axis, with length 1 */
 node *op_mean(node *x);                           /* of everything -> scalar */
 extern const op sum_op;
-bool  op_sums_rows(const node *n, i64 cols);      /* does it add up all rows of `cols` values? */
+/* Does it add up all rows of `cols` values, in each of `batches`? */
+bool  op_sums_rows(const node *n, i64 batches, i64 cols);
 
 /* count(s) elements from `offset` on; no copy if that is aligned. */
 node *op_view(node *x, i64 offset, struct shape s);
@@ -113,11 +120,16 @@ node *op_permute(node *x, const int *order);                /* axis i of the res
 node *op_slice(node *x, int axis, i64 from, i64 count);
 node *op_pad(node *x, int axis, i64 before, i64 total);     /* zeros around: the adjoint of slice */
 node *op_concat(node *a, node *b, int axis);
-extern const op view_op, pad_op;
+extern const op view_op, pad_op, permute_op;
 /* For fuse/. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes
  * their concatenation; n becomes a view of all of x. */
 bool  op_become_join(node *at, node *a, node *b);
 void  op_become_view(node *n, node *x);
+/* n shows permute's result from `offset` on, as (matrices rows cols). Where these lie evenly in what is permuted it becomes
+ * an alias of that, which only products may read: `at`, `row` and `matrix` of op_strided say where in elements. */
+bool  op_become_strided(node *n, const node *permute, i64 offset);
+struct strided_view { i64 at, row, matrix; };
+const struct strided_view *op_strided(const node *n);       /* NULL: n is none */
 
 /* logits (b k), target (b k) rows that sum to 1 -> (b): -sum_k t' log softmax, with the smoothed
  * t' = t (1 - smoothing) + smoothing / k. */

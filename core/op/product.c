@@ -42,6 +42,7 @@ static void check_product(const dev *d, const struct product *p)
     check(!p->keep || (p->keep == KEEP_SUMS ? p->ta && product_sums(d) : p->act != ACT_NONE),
           "product cannot keep %d (activation %d, A transposed %d)", (int)p->keep, (int)p->act, p->ta);
     check(p->other.type == p->c.type, "product: what is added to C is of another type");
+    check(!(p->mask.kept > 0) || product_masks(d), "product: this device's kernels draw no mask");
     check(!p->times || !p->accumulate, "product cannot both multiply with a matrix and accumulate");
     u64 need = product_scratch(d, p);
     check(p->scratch.bytes >= need, "product: scratch of %llu bytes, needs %llu",
@@ -63,8 +64,21 @@ static struct product product_partial(const struct product *p, i64 splits)
         q.keep = KEEP_NOTHING;
     q.act = ACT_NONE;
     q.times = q.accumulate = false;
+    q.mask = (struct mask){ 0 };
     q.alpha = 1;
     return q;
+}
+
+/* GPUs' last arguments: the mask. */
+static void add_mask(launch *k, const struct product *p)
+{
+    const struct mask *m = &p->mask;
+    int n = 0;
+    while (k->args[n].kind != ARG_END)
+        n++;
+    k->args[n] = (arg)ARG_RANGE(m->step);
+    k->args[n + 1] = (arg)ARG_LONG4(m->stream, m->together, m->together * m->samples, m->rows);
+    k->args[n + 2] = (arg)ARG_REAL(m->kept);
 }
 
 #define ARRAY(o) ARG_TYPED((o).r, (o).type), PLACE(o)
@@ -88,13 +102,14 @@ static void emit_product(launches *l, const struct product *p, const struct cut 
                   ARG_LONG4(c->mb, c->nb, c->kb, c->np), ARG_INT(c->share),
                   ARG_RANGE(dev_tickets(d)), ARG_LOCAL(dtype_bytes(F32) * (u64)c->local) },
     };
-    if (dev_class(d) == DEV_GPU && dev_has_override(d, "matmul")) {
+    if (product_masks(d)) {
         int n = 0;
         while (k.args[n].kind != ARG_END)
             n++;
         k.args[n] = (arg)ARG_RANGE(slab);
         k.args[n - 4] = (arg)ARG_LONG4(c->mb, c->nb, c->splits, c->joined);
         k.args[n - 2] = (arg)ARG_RANGE(c->joined ? dev_counters(d) : RANGE_NONE);
+        add_mask(&k, p);
     }
     if (c->workers) {
         k.global[0] = (u64)c->workers;
@@ -110,7 +125,7 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
     f64 values = (f64)(p->m * p->n * product_batches(p));
     i64 groups = MAX(4 * (i64)dev_info(launches_dev(l))->compute_units / product_batches(p), 1);
     i64 rows = alone ? CEIL_DIV(p->m, groups) : 1;
-    launch_add(l, &(launch){
+    launch k = {
         .file = "matmul", .kernel = "matmul_sum", .label = label, .defs = c->defs,
         .types = "--c-d-s-o",
         .flops = (f64)c->splits * values, .bytes = (f64)dtype_bytes(F32) * (f64)(c->splits + 1) * values,
@@ -118,7 +133,10 @@ static void emit_sum(launches *l, const struct product *p, const struct cut *c, 
                     (u64)product_batches(p) },
         .local = { alone ? 1 : 64, 1, 1 },
         .args = { ARG_RANGE(p->scratch), ARG_INT(c->splits), EPILOGUE(p), ARG_INT(rows) },
-    });
+    };
+    if (product_masks(launches_dev(l)))
+        add_mask(&k, p);
+    launch_add(l, &k);
 }
 
 static range product_range(const struct operand *o)
@@ -145,7 +163,7 @@ static bool same_place(const struct operand *a, const struct operand *b)
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
 static bool wants_blas(dev *d, const struct product *p)
 {
-    bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep &&
+    bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep && !(p->mask.kept > 0) &&
                  p->act == ACT_NONE && p->a.type == F32 && p->b.type == F32 && p->c.type == F32;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
            MIN(MIN(p->m, p->n), p->k) >= product_tune(d, p, "BLAS") && dev_blas(d);
@@ -155,7 +173,7 @@ void product_emit(launches *l, const struct product *given, const char *label)
 {
     dev *d = launches_dev(l);
     struct product p = *given;
-    if (p.other.r.mem && !p.times && same_place(&p.other, &p.c)) {
+    if (p.other.r.mem && !p.times && !(p.mask.kept > 0) && same_place(&p.other, &p.c)) {
         check(p.act == ACT_NONE && !p.accumulate,
               "%s: product onto its own result after an activation", label);
         p.accumulate = true;                     // the same sum, in the form that may be cut along k

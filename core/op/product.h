@@ -26,7 +26,7 @@ enum act {
  * (where product_sums() can, and A is transposed). */
 enum product_keep { KEEP_NOTHING, KEEP_PRE, KEEP_SLOPE, KEEP_SUMS };
 
-/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) + other[z] (+ C[z]) for every batch z = (outer,
+/* C[z] = act(alpha op(A[z]) op(B[z]) + bias[z]) mask[z] + other[z] (+ C[z]) for every batch z = (outer,
  * inner). All sizes at least 1. C may not overlap A or B; what is added may be C itself. NaN and infinities
  * propagate; C is not read unless `accumulate`. The order of every sum depends on the sizes, the device
  * class and its tuning file only. */
@@ -38,6 +38,9 @@ struct product {
     enum act act;
     struct operand other;            /* laid out as it likes; added after act; r.mem NULL: none */
     bool times;                      /* it is multiplied with instead */
+    /* A mask that is drawn (op_keep_mask): 1 / kept with probability `kept`, else 0; one number for `rows` rows of C, batch
+     * after batch, or where that is 0 one for each element. kept 0: none. Only where product_masks(). */
+    struct mask { range step; u32 stream; i64 together, samples, rows; f32 kept; } mask;
     enum product_keep keep;          /* a second result, for the backward part, goes to.. */
     struct operand side;             /* ..here: laid out like C; sums: m values a batch (row unused) */
     bool accumulate;                 /* C += instead of C = */
@@ -49,6 +52,7 @@ struct product {
  * batches, if more than one. */
 void product_key(const struct product *p, char key[64]);
 bool product_sums(const dev *d);
+bool product_masks(const dev *d);
 u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not looked at */
 /* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention
  * uses it too. */

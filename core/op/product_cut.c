@@ -200,9 +200,9 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
     c.local = DEPTH * (c.mb + c.nb + 8);
     bool far = (p->ta ? p->k : p->m) * p->a.row >= INT32_MAX || (p->tb ? p->n : p->k) * p->b.row >= INT32_MAX;
     snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d -DTA=%d -DTB=%d -DALIGNED=%d "
-             "-DWITH_SUMS=%d -DINDEX=%s%s%s%s", (int)g.gx, (int)g.gy, (int)g.rm, (int)g.rn, p->ta, p->tb,
+             "-DWITH_SUMS=%d -DINDEX=%s%s%s%s%s", (int)g.gx, (int)g.gy, (int)g.rm, (int)g.rn, p->ta, p->tb,
              gpu_aligned(&p->a) && gpu_aligned(&p->b), p->keep == KEEP_SUMS, far ? "long" : "int",
-             dev_info(d)->cpu_kind ? " -DUNROLL=1" : "",
+             p->mask.kept > 0 ? " -DDRAWS=1" : "", dev_info(d)->cpu_kind ? " -DUNROLL=1" : "",
              *dev_info(d)->wide ? " " : "", dev_info(d)->wide);
     return c;
 }
@@ -223,4 +223,5 @@ u64 product_scratch(const dev *d, const struct product *p)
     return c.splits > 1 ? dtype_bytes(F32) * (u64)(c.splits * values) : 0;
 }
 
+bool product_masks(const dev *d) { return d && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul"); }
 bool product_sums(const dev *d) { return d && dev_class(d) != DEV_NULL && dev_has_override(d, "matmul"); }

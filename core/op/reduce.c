@@ -94,10 +94,9 @@ static const char *sum_onnx(const node *n, struct onnx *o)
 const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = reduce_sum_shape, .emit = sum_emit,
                     .vjp = sum_vjp, .scratch = sum_scratch, .onnx = sum_onnx };
 
-bool op_sums_rows(const node *n, i64 cols)
+bool op_sums_rows(const node *n, i64 batches, i64 cols)
 {
-    const struct sum_args *s = n->args;
-    return n->op == &sum_op && s->axis == 0 && split_of(n).b == cols;
+    return n->op == &sum_op && split_of(n).a == batches && split_of(n).b == cols;
 }
 
 static node *sum_axes(node *x, int axis, int count)

@@ -1,15 +1,8 @@
 /* route.c: the routing of a MoE layer: which slot reads which tokens, and which token which slots. Tokens and
  * slots share one array of logits; each slot takes a softmax over the tokens, each token an entmax over the
- * slots. On CPUs one launch makes both and another their gradients; elsewhere, and under JETCL_TRACE=no_join,
- * the same is composed of the ops that say it. */
-#include "op/op.h"
-
-enum {
-#define FLAG(name, value) name = value,
-#include "cl/route_flags.def"
-#undef FLAG
-};
-struct route_args { int flags; f32 std; u32 stream; i64 samples; };
+ * slots. On CPUs one launch makes both and another their gradients; on GPUs each side has its own (route_sides.c). Without
+ * such kernels, and under JETCL_TRACE=no_join, the same is composed of the ops that say it. */
+#include "op/route.h"
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }
 static i64 tokens_of(const node *x) { return node_dim(x, 1); }
@@ -97,6 +90,8 @@ static struct routing route_composed(node *logits, node *t_disp, node *t_comb, n
     return (struct routing){ disp, entmax ? op_entmax15(comb) : op_softmax(comb, 2) };
 }
 
+static bool route_by_sides(const dev *d) { return d && dev_class(d) == DEV_GPU; }
+
 static bool route_fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
 {
     dev *d = logits->g->d;
@@ -105,7 +100,7 @@ static bool route_fusible(const node *logits, const node *t_disp, const node *t_
         return false;
     if (!d || dev_class(d) == DEV_NULL)
         return true;
-    return dev_has_override(d, "route") && column_bytes(logits, 2) <= dev_info(d)->local_mem;
+    return dev_has_override(d, "route") && (route_by_sides(d) || column_bytes(logits, 2) <= dev_info(d)->local_mem);
 }
 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
@@ -114,12 +109,15 @@ struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, b
         return route_composed(logits, t_disp, t_comb, noise, entmax);
     struct route_args a = { .flags = entmax ? ENTMAX : 0 };
     node *in[4] = { logits, t_disp, t_comb, noise };
-    if (noise && map_drawn(noise, &a.std, &a.stream, &a.samples)) {
-        a.flags |= DRAWN;
+    const struct map_step *drawn = noise ? map_drawn(noise, "normal") : NULL;
+    if (drawn) {
+        a = (struct route_args){ a.flags | DRAWN, drawn->c, drawn->stream, drawn->samples };
         in[3] = graph_step(logits->g);
     } else if (noise) {
         a.flags |= GIVEN;
     }
+    if (route_by_sides(logits->g->d))
+        return route_sides(logits, t_disp, t_comb, noise ? in[3] : NULL, &a);
     node *both = node_make(logits->g, &route_op, &a, in, noise ? 4 : 3);
     return (struct routing){ op_view(both, 0, logits->shape),
                              op_view(both, route_second(logits), logits->shape) };
