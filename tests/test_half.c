@@ -142,6 +142,18 @@ static int half_nodes(const graph *g)
     return n;
 }
 
+/* The gradient of routing holds sums for the temperatures, too: they are read as they were computed. */
+static void check_temperatures(const graph *g, bool routes)
+{
+    int n = 0;
+    for (size_t i = 0; i < g->n; i++) {
+        const node *x = g->nodes[i], *from = x->n_in ? x->in[0] : x;
+        n += !strcmp(x->op->name, "route_grad");
+        assert_false(!strcmp(from->op->name, "route_grad") && node_count(from) == node_count(x) && dtype_half(x->type));
+    }
+    assert_true(!routes || n || dev_class(device) == DEV_GPU);
+}
+
 static f64 distance(const f32 *x, const f32 *y, i64 n, f64 over)
 {
     f64 far = 0, size = 0;
@@ -175,6 +187,7 @@ static void test_models(void **state)
                 fprintf(stderr, "model %d %s: %d of %d nodes half, gradient off by %.3f of %.3f, loss %.6f %.6f, plan %.3f\n", k,
                         precisions[i], n, (int)got.l.g->n, off, unit * sqrt(n / 3.0), loss_half, loss,
                         (f64)got.l.g->plan->planned / (f64)want.l.g->plan->planned);
+            check_temperatures(got.l.g, strstr(models[k], "moe"));
             assert_true(n > 40);
             assert_true(off > 0 && off < unit * sqrt(n / 3.0));
             assert_true(fabs(loss_half - loss) < 4 * unit * loss && fabs(norm_half / norm - 1) < 8 * unit);
