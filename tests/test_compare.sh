@@ -73,9 +73,16 @@ out=$(JETCL_CL=bad "$jetcl" devices --check --device cpu --json 2>&1); code=$?
 sed 's/^train:.*/train: {epochs: 1, batch: 16, steps: 1}/' exp.yaml >train.yaml
 echo "data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}" >>train.yaml
 out=$(JETCL_CHECK= JETCL_CL=bad "$jetcl" train train.yaml --out bad_run 2>&1); code=$?
-[ $code = 4 ] && has "$out" "attention.cl attention_grad" && has "$out" "@plain"
-ok $? "and it keeps a training from starting" "exit $code: $out"
-[ ! -e bad_run/metrics.jsonl ]; ok $? "with nothing written"
+[ $code = 0 ] && has "$out" "attention.cl attention_grad" && has "$out" "plain kernels are used in place of those of attention"
+ok $? "and a training takes the plain ones in its place" "exit $code: $out"
+grep -q '"plain_kernels": " attention "' bad_run/env.json; ok $? "which env.json has"
+# A fault in kernels that have no other ones: nothing starts.
+cp -r "$here/cl" worse
+sed -i 's/y \*= alpha;/y *= 1.01f * alpha;/' worse/matmul.cl
+sed -i 's/one\[r\] = 1;/one[r] = 1.01f;/' worse/cpu/attention.cl
+out=$(JETCL_CHECK= JETCL_CL=worse "$jetcl" train train.yaml --out worse_run 2>&1); code=$?
+[ $code = 4 ] && has "$out" "fails its self-test"; ok $? "where the plain ones fail too it does not start" "exit $code: $out"
+[ ! -e worse_run/metrics.jsonl ]; ok $? "with nothing written"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run -v 2>&1)
 has "$out" "checking the kernels" && [ -n "$(ls cache/checks)" ]; ok $? "a sound one is noted" "$out"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run2 -v 2>&1)

@@ -56,7 +56,7 @@ static int compare_blame(struct comparing *x, int other)
         struct selftest t;
         const struct record *r = x->r[both[i]];
         const struct spec *s = x->s[both[i]];
-        if (selftest_run(&t, x->c->arena, s->device, s))
+        if (selftest_run(&t, x->c->arena, s->device, s, ""))
             return -1;
         FILE *f = x->c->json ? stderr : stdout;
         fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with the plain kernels and float64 loops\n", r->label, t.failed);

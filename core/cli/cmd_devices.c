@@ -127,7 +127,7 @@ static int devices_check(struct cli *c, const char *setting)
     json_t *all = json_array();
     for (char *spec = strtok_r(list, ",", &save); spec; spec = strtok_r(NULL, ",", &save)) {
         struct selftest t;
-        if (selftest_run(&t, c->arena, spec, NULL)) {
+        if (selftest_run(&t, c->arena, spec, NULL, "")) {
             json_decref(all);
             return fail_in("%s", spec);
         }

@@ -52,6 +52,7 @@ enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
 struct dev_info {
     char name[128], vendor[128], driver[128], version[128], platform[128];
     char spec[64];                       /* "platform:device", as clinfo -l counts */
+    char replaced[160];                  /* dev_replace(): " attention conv ", or "" */
     char uuid[40], pci[16];              /* "" when the device does not say */
     enum dev_class class;
     bool cpu_kind, gpu_kind, accelerator_kind;
@@ -104,6 +105,8 @@ void                   dev_want_blas(dev *d);
 /* The generic kernels in place of its class's, as JETCL_TRACE=no_class, for this handle alone: what others
  * are checked against. */
 void                   dev_force_plain(dev *d);
+/* From now on d takes the generic kernels of these files ("attention conv") in place of its class's. */
+void                   dev_replace(dev *d, const char *files);
 /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
 const char            *dev_cache_dir(void);
 void                   dev_set_cache_dir(const char *path);

@@ -76,6 +76,7 @@ const char *source_text(arena *a, const dev *d, const char *file, const char **p
 const char *source_wrap(arena *a, const char *group, const char *text);
 
 bool        source_plain(const dev *d);      /* generic kernels only? */
+bool        source_generic(const dev *d, const char *file);      /* for this file: plain, or replaced */
 void        source_hash(char hex[20]);       /* of all kernel texts */
 
 /* ---- fake.c */

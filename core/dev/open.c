@@ -144,6 +144,12 @@ void dev_force_class(dev *d, enum dev_class class)
 
 void dev_force_plain(dev *d) { d->plain = true; }
 
+void dev_replace(dev *d, const char *files)
+{
+    check(strlen(files) + 3 <= sizeof d->info.replaced, "too many kernel files: %s", files);
+    snprintf(d->info.replaced, sizeof d->info.replaced, *files ? " %s " : "%s", files);
+}
+
 void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
 void dev_keep_binaries(dev *d)          { d->keep = d->queue; }
 void dev_want_blas(dev *d)              { d->blas_anywhere = true; }

@@ -23,6 +23,15 @@ static const char *source_load(arena *a, const char *path)
 
 bool source_plain(const dev *d) { return d->plain || trace_on(TRACE_no_class); }
 
+bool source_generic(const dev *d, const char *file)
+{
+    const char *at = d->info.replaced;
+    size_t n = strlen(file);
+    while ((at = strstr(at, file)) && (at[-1] != ' ' || at[n] != ' '))
+        at++;
+    return source_plain(d) || at;
+}
+
 void source_hash(char hex[20])
 {
     arena *a = arena_open("source");
@@ -42,7 +51,7 @@ void source_hash(char hex[20])
 static const char *class_path(arena *a, const dev *d, const char *file)
 {
     static const char *const folder[] = { "cpu", "gpu" };
-    if (source_plain(d) || d->class == DEV_NULL)
+    if (source_generic(d, file) || d->class == DEV_NULL)
         return NULL;
     return arena_printf(a, "cl/%s/%s.cl", folder[d->class], file);
 }

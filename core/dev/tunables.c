@@ -27,7 +27,7 @@ static const struct row *tunables_find(const char *kernel, const char *class, co
 i32 dev_tune(const dev *d, const char *kernel, const char *macro)
 {
     static const char *const class[] = { "cpu", "gpu", NULL };       // the null device takes any row there is
-    const struct row *r = tunables_find(kernel, source_plain(d) ? "any" : class[d->class], macro);
+    const struct row *r = tunables_find(kernel, source_generic(d, kernel) ? "any" : class[d->class], macro);
     r = r ? r : tunables_find(kernel, "any", macro);
     check(r, "cl/tune.def has no row (%s, any, %s)", kernel, macro);
     return r->value;
@@ -56,7 +56,7 @@ i32 dev_group(const dev *d, const char *kernel)
 
 i32 dev_tune_for(const dev *d, const char *kernel, const char *shape, const char *macro)
 {
-    for (const struct tuned *t = source_plain(d) ? NULL : d->tuned; t; t = t->next)
+    for (const struct tuned *t = source_generic(d, kernel) ? NULL : d->tuned; t; t = t->next)
         if (!strcmp(t->kernel, kernel) && !strcmp(t->shape, shape) && !strcmp(t->macro, macro))
             return t->value;
     return dev_tune(d, kernel, macro);

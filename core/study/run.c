@@ -203,7 +203,7 @@ static int check_device(const struct session *e, arena *a)
     struct spec own = e->s;
     if (dist_size() > 1)
         dev_of_rank(a, e->s.device, dist_local(), &own.device);
-    return selftest_before(&own);
+    return selftest_before(&own, e->d);
 }
 
 /* In a folder that is ours. Everything that can be wrong is found before report_open, the first to change anything. */

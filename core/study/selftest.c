@@ -61,6 +61,7 @@ static int check_network(struct selftest *t, arena *a, const char *device, const
     int rc = -1;
     if (plain) {
         dev_force_plain(plain);
+        dev_replace(d, t->replaced);
         rc = lockstep_run(&l, a, s, d, plain, n);
     }
     if (!rc) {
@@ -225,13 +226,13 @@ static int check_by_bound(const void *a, const void *b)
     return (p < q) - (p > q);
 }
 
-int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own)
+int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own, const char *replaced)
 {
     f64 start = clock_now();
     struct dev_info d;
     if (!strcmp(device, "auto") && !dev_find(device, &d))
         device = arena_printf(a, "%s", d.spec);   // which it is was said before
-    *t = (struct selftest){ .cap_kernels = 512, .kernels = arena_array(a, struct lockstep_kernel, 512) };
+    *t = (struct selftest){ .replaced = replaced, .cap_kernels = 512, .kernels = arena_array(a, struct lockstep_kernel, 512) };
     int rc = own ? check_network(t, a, device, own->name, own, MIN(4, own->train.batch)) : check_all(t, a, device);
     qsort(t->kernels, (size_t)t->n_kernels, sizeof *t->kernels, check_by_bound);
     t->seconds = clock_now() - start;
@@ -254,27 +255,81 @@ static const char *check_record(arena *a, const struct spec *s, const struct dev
     return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);
 }
 
-int selftest_before(const struct spec *s)
+/* The files whose kernels failed and have a generic one, "attention conv"; NULL: one that failed has none. */
+static const char *check_culprits(arena *a, const struct selftest *t, const dev *d)
+{
+    const char *files = "";
+    for (int i = 0; i < t->n_kernels; i++) {
+        const char *name = t->kernels[i].name;
+        if (t->kernels[i].failed && text_starts(name, "plain "))
+            return NULL;
+        for (const char *end; t->kernels[i].failed && (end = strstr(name, ".cl ")); name = end + 1) {
+            const char *from = end;
+            while (from > name && from[-1] != ' ')
+                from--;
+            const char *file = arena_printf(a, "%.*s", (int)(end - from), from);
+            if (dev_has_override(d, file) && !strstr(arena_printf(a, " %s ", files), arena_printf(a, " %s ", file)))
+                files = arena_printf(a, "%s%s%s", files, *files ? " " : "", file);
+        }
+    }
+    return *files ? files : NULL;
+}
+
+/* Without the kernels that failed: the generic ones of one file in their place, or of all files that are named, where the
+ * test is then passed. */
+static int check_without(const struct spec *s, const struct spec *own, arena *a, const struct selftest *t, dev *d,
+                         const char **replaced)
+{
+    const char *all = check_culprits(a, t, d);
+    char *save = NULL, *list = arena_printf(a, "%s", all && strlen(all) < 150 ? all : "");
+    struct selftest again = { .failed = t->failed };
+    for (char *file = strtok_r(list, " ", &save); file && again.failed && strchr(all, ' '); file = strtok_r(NULL, " ", &save))
+        if (selftest_run(&again, a, s->device, own, *replaced = file))
+            return -1;
+    if (*list && again.failed && selftest_run(&again, a, s->device, own, *replaced = all))
+        return -1;
+    return !again.failed ? 0 : fail(FAULT_DEVICE, "%s fails its self-test: %s; --device %s@plain computes with the plain "
+                                    "kernels", dev_info(d)->name, t->failed, s->device);
+}
+
+static void check_say_replaced(const dev *d, const char *files, const char *why)
+{
+    if (*files)
+        warn("%s fails its self-test%s%s: plain kernels are used in place of those of %s", dev_info(d)->name,
+             *why ? ": " : "", why, files);
+}
+
+/* Runs the test, and once more without what failed; *replaced: "" when nothing did. */
+static int check_now(const struct spec *s, arena *a, dev *d, const char **replaced)
 {
     struct selftest t;
-    struct dev_info d;
+    const struct spec *own = s->train.check == CHECK_full ? NULL : s;
+    say(SAY_VERBOSE, "checking the kernels of this network on %s", dev_info(d)->name);
+    *replaced = "";
+    if (selftest_run(&t, a, s->device, own, "") || (t.failed && check_without(s, own, a, &t, d, replaced)))
+        return -1;
+    check_say_replaced(d, *replaced, t.failed ? t.failed : "");
+    return 0;
+}
+
+int selftest_before(const struct spec *s, dev *d)
+{
     arena *a = arena_open("self-test");
-    const char *folder = getenv("JETCL_CL"), *check = getenv("JETCL_CHECK"), *path;
+    const char *folder = getenv("JETCL_CL"), *check = getenv("JETCL_CHECK"), *replaced = NULL;
     bool off = s->train.check == CHECK_off || (s->train.check == CHECK_auto && check && !strcmp(check, "off"));
-    int rc = off || !strcmp(s->device, "null") ? 0 : dev_find(s->device, &d) ? -1 : 1;
-    path = rc == 1 ? check_record(a, s, &d) : "";
-    if (rc == 1 && s->train.check == CHECK_auto && file_exists(path) && !(folder && *folder))
-        rc = 0;
-    if (rc == 1) {
-        say(SAY_VERBOSE, "checking the kernels of this network on %s", d.name);
-        rc = selftest_run(&t, a, s->device, s->train.check == CHECK_full ? NULL : s);
-        if (!rc && t.failed)
-            rc = fail(FAULT_DEVICE, "%s fails its self-test: %s; --device %s@plain computes with the plain kernels",
-                      d.name, t.failed, s->device);
-        else if (!rc && !file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())))
-            file_save(path, "passed\n", 7);       // without a cache folder it is done again
-        if (!rc)
+    int rc = 0;
+    if (!off && dev_class(d) != DEV_NULL) {
+        const char *path = check_record(a, s, dev_info(d));
+        bool known = s->train.check == CHECK_auto && !(folder && *folder) && file_exists(path);
+        if (known && (replaced = file_text(a, path, NULL)))
+            check_say_replaced(d, replaced, "");
+        rc = replaced ? 0 : check_now(s, a, d, &replaced);
+        if (!rc && !known && !file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())))
+            file_save(path, replaced, strlen(replaced));   // without a cache folder it is done again
+        if (!rc) {
             fail_clear();
+            dev_replace(d, replaced);
+        }
     }
     arena_close(a);
     return rc;
