@@ -4,6 +4,7 @@
 #include "op/op.h"
 #include "op/grid.h"
 #include "op/onnx.h"
+#include <math.h>
 
 static const char *entmax_shape(const node *n, struct shape *out)
 {
@@ -27,8 +28,45 @@ static void entmax_launch_rows(const node *n, launches *l, const char *kernel)
 static void entmax_emit(const node *n, launches *l)      { entmax_launch_rows(n, l, "entmax15"); }
 static void entmax_grad_emit(const node *n, launches *l) { entmax_launch_rows(n, l, "entmax15_grad"); }
 
+/* tau by bisection: sum_i max(z_i - tau, 0)^2 falls from at least 1 to 0 on [-1, 0]. */
+static void entmax_host_row(const f64 *x, f64 *p, i64 cols)
+{
+    f64 top = -INFINITY, lo = -1, hi = 0;
+    for (i64 i = 0; i < cols; i++)
+        top = fmax(top, x[i] / 2);
+    for (int round = 0; round < 60; round++) {
+        f64 tau = (lo + hi) / 2, sum = 0;
+        for (i64 i = 0; i < cols; i++)
+            sum += pow(fmax(x[i] / 2 - top - tau, 0), 2);
+        *(sum > 1 ? &lo : &hi) = tau;
+    }
+    for (i64 i = 0; i < cols; i++)
+        p[i] = pow(fmax(x[i] / 2 - top - lo, 0), 2);
+}
+
+static void entmax_host(const node *n, const f64 *const *in, f64 *y)
+{
+    i64 cols = node_dim(n, -1);
+    for (i64 at = 0; at < node_count(n); at += cols)
+        entmax_host_row(in[0] + at, y + at, cols);
+}
+
+static void entmax_grad_host(const node *n, const f64 *const *in, f64 *dx)
+{
+    i64 cols = node_dim(n, -1);
+    for (i64 at = 0; at < node_count(n); at += cols) {
+        f64 along = 0, all = 0;
+        for (i64 i = at; i < at + cols; i++) {
+            along += sqrt(in[0][i]) * in[1][i];
+            all += sqrt(in[0][i]);
+        }
+        for (i64 i = at; i < at + cols; i++)
+            dx[i] = sqrt(in[0][i]) * (in[1][i] - along / all);
+    }
+}
+
 const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = entmax_shape,
-                            .emit = entmax_grad_emit };
+                            .emit = entmax_grad_emit, .host = entmax_grad_host };
 
 static void entmax_vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&entmax_grad_op, NULL, n, g); }
 
@@ -63,6 +101,6 @@ static const char *entmax_onnx(const node *n, struct onnx *o)
 }
 
 const op entmax_op = { "entmax", .flags = OP_INPLACE, .shape = entmax_shape, .emit = entmax_emit,
-                       .vjp = entmax_vjp, .onnx = entmax_onnx };
+                       .vjp = entmax_vjp, .host = entmax_host, .onnx = entmax_onnx };
 
 node *op_entmax15(node *x) { return node_new(&entmax_op, NULL, x); }

@@ -9,6 +9,7 @@
 #include "op/op.h"
 #include "op/grid.h"
 #include "op/onnx.h"
+#include <math.h>
 
 struct norm_args { f32 eps; bool inside; };
 
@@ -62,6 +63,31 @@ static void layernorm_emit(const node *n, launches *l)
                      norm_rows_count(n), cols_of(n));
 }
 
+/* Mean of a row, and 1 / sqrt(var + eps). */
+static f64 layernorm_statistics(const f64 *x, i64 cols, f64 eps, f64 *mean)
+{
+    f64 square = 0;
+    *mean = 0;
+    for (i64 j = 0; j < cols; j++)
+        *mean += x[j] / (f64)cols;
+    for (i64 j = 0; j < cols; j++)
+        square += (x[j] - *mean) * (x[j] - *mean);
+    return 1 / sqrt(square / (f64)cols + eps);
+}
+
+static void layernorm_host(const node *n, const f64 *const *in, f64 *y)
+{
+    i64 cols = cols_of(n);
+    f64 mean, scale = 0;
+    for (i64 i = 0; i < node_count(n); i++) {
+        if (i % cols == 0)
+            scale = layernorm_statistics(in[0] + i, cols, (f64)((const struct norm_args *)n->args)->eps, &mean);
+        y[i] = (in[0][i] - mean) * scale;
+        if (n->n_in > 1)
+            y[i] = y[i] * in[1][i % cols] + in[2][i % cols];
+    }
+}
+
 /* Of dy, x, w the gradient is dx; fuse/ may put what else flows into x before them, and dx is added to
  * that, in its place: the plan writes over the first operand that no later node reads. Beside it, since both
  * need the row's statistics, sums over each block of rows for dw and db:
@@ -107,6 +133,25 @@ static void norm_grad_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
+/* With h = (x - mean) scale and d = g w: dx = scale (d - mean(d) - h mean(d h)), onto what is before it. */
+static void layernorm_grad_host(const node *n, const f64 *const *in, f64 *dx)
+{
+    bool adds = n->n_in > 3;
+    const f64 *g = in[adds], *x = in[adds + 1], *w = in[adds + 2];
+    i64 cols = cols_of(n);
+    for (i64 at = 0; at < node_count(n); at += cols) {
+        f64 mean, scale = layernorm_statistics(x + at, cols, (f64)((const struct grad_args *)n->args)->eps, &mean);
+        f64 sum = 0, along = 0;
+        for (i64 j = 0; j < cols; j++) {
+            sum += g[at + j] * w[j] / (f64)cols;
+            along += g[at + j] * w[j] * (x[at + j] - mean) * scale / (f64)cols;
+        }
+        for (i64 j = 0; j < cols; j++)
+            dx[at + j] = scale * (g[at + j] * w[j] - sum - (x[at + j] - mean) * scale * along)
+                         + (adds ? in[0][at + j] : 0);
+    }
+}
+
 static const char *norm_sum_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(cols_of(n->in[0]));
@@ -117,7 +162,7 @@ static const char *norm_sum_shape(const node *n, struct shape *out)
 static const op layernorm_sum_op = { "layernorm_sum", .shape = norm_sum_shape };
 static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
-                               .shape = same_shape, .emit = norm_grad_emit };
+                               .shape = same_shape, .emit = norm_grad_emit, .host = layernorm_grad_host };
 
 /* As many ones as a row has values. */
 static node *norm_ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }
@@ -163,7 +208,7 @@ static const char *layernorm_onnx(const node *n, struct onnx *o)
 
 const op layernorm_op = { "layernorm", .args = sizeof(struct norm_args), .flags = OP_INPLACE,
                           .shape = layernorm_shape, .emit = layernorm_emit, .vjp = layernorm_vjp,
-                          .onnx = layernorm_onnx };
+                          .host = layernorm_host, .onnx = layernorm_onnx };
 
 node *op_layernorm(node *x, node *w, node *b, f32 eps)
 {
@@ -186,8 +231,40 @@ static void l2norm_grad_emit(const node *n, launches *l)
                      cols_of(n));
 }
 
+/* |x| of a row and what x is divided by. */
+static f64 l2norm_length(const node *n, const f64 *x, f64 *length)
+{
+    f64 square = 0, eps = (f64)((const struct norm_args *)n->args)->eps;
+    for (i64 j = 0; j < cols_of(n); j++)
+        square += x[j] * x[j];
+    *length = sqrt(norm_inside(n) ? square + eps : square);
+    return norm_inside(n) ? *length : *length + eps;
+}
+
+static void l2norm_host(const node *n, const f64 *const *in, f64 *y)
+{
+    f64 length, by = 1;
+    for (i64 i = 0; i < node_count(n); i++) {
+        by = i % cols_of(n) ? by : l2norm_length(n, in[0] + i, &length);
+        y[i] = in[0][i] / by;
+    }
+}
+
+/* dx = g / by - x (x.g) / (by^2 |x|), |x| with eps under its root where `inside` */
+static void l2norm_grad_host(const node *n, const f64 *const *in, f64 *dx)
+{
+    i64 cols = cols_of(n);
+    for (i64 at = 0; at < node_count(n); at += cols) {
+        f64 length, by = l2norm_length(n, in[0] + at, &length), along = 0;
+        for (i64 j = at; j < at + cols; j++)
+            along += in[0][j] * in[1][j];
+        for (i64 j = at; j < at + cols; j++)
+            dx[j] = in[1][j] / by - (length > 0 ? in[0][j] * along / (by * by * length) : 0);
+    }
+}
+
 static const op l2norm_grad_op = { "l2norm_grad", .args = sizeof(struct norm_args), .flags = OP_INPLACE,
-                                   .shape = same_shape, .emit = l2norm_grad_emit };
+                                   .shape = same_shape, .emit = l2norm_grad_emit, .host = l2norm_grad_host };
 
 static void l2norm_vjp(node *n, node *g, node *dx[])
 {
@@ -205,7 +282,7 @@ static const char *l2norm_onnx(const node *n, struct onnx *o)
 }
 
 const op l2norm_op = { "l2norm", .args = sizeof(struct norm_args), .flags = OP_INPLACE, .shape = same_shape,
-                       .emit = l2norm_emit, .vjp = l2norm_vjp, .onnx = l2norm_onnx };
+                       .emit = l2norm_emit, .vjp = l2norm_vjp, .host = l2norm_host, .onnx = l2norm_onnx };
 
 node *op_l2norm(node *x, f32 eps, bool inside)
 {

@@ -3,6 +3,7 @@
 #include "op/op.h"
 #include "op/grid.h"
 #include "op/onnx.h"
+#include <math.h>
 
 struct softmax_args { int axis; };
 
@@ -45,9 +46,46 @@ static void softmax_grad_emit(const node *n, launches *l)
     launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns");
 }
 
+/* Calls row(n, operands, y, first element, elements, their distance) for each row along the axis. */
+typedef void softmax_row(const f64 *const *in, f64 *y, i64 at, i64 r, i64 step);
+
+static void softmax_each(const node *n, const f64 *const *in, f64 *y, softmax_row *row)
+{
+    int axis = ((const struct softmax_args *)n->args)->axis;
+    i64 r = n->shape.d[axis], b = 1;
+    for (int i = axis + 1; i < n->shape.nd; i++)
+        b *= n->shape.d[i];
+    for (i64 i = 0; i < node_count(n) / (r * b); i++)
+        for (i64 j = 0; j < b; j++)
+            row(in, y, i * r * b + j, r, b);
+}
+
+static void softmax_host_row(const f64 *const *in, f64 *y, i64 at, i64 r, i64 step)
+{
+    f64 top = -INFINITY, sum = 0;
+    for (i64 k = 0; k < r; k++)
+        top = fmax(top, in[0][at + k * step]);
+    for (i64 k = 0; k < r; k++)
+        sum += y[at + k * step] = exp(in[0][at + k * step] - top);
+    for (i64 k = 0; k < r; k++)
+        y[at + k * step] /= sum;
+}
+
+static void softmax_grad_host_row(const f64 *const *in, f64 *dx, i64 at, i64 r, i64 step)
+{
+    f64 sum = 0;
+    for (i64 k = 0; k < r; k++)
+        sum += in[0][at + k * step] * in[1][at + k * step];
+    for (i64 k = 0; k < r; k++)
+        dx[at + k * step] = in[0][at + k * step] * (in[1][at + k * step] - sum);
+}
+
+static void softmax_host(const node *n, const f64 *const *in, f64 *y)      { softmax_each(n, in, y, softmax_host_row); }
+static void softmax_grad_host(const node *n, const f64 *const *in, f64 *y) { softmax_each(n, in, y, softmax_grad_host_row); }
+
 /* dx = y (g - sum(g y)) */
 const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
-                             .shape = softmax_shape, .emit = softmax_grad_emit };
+                             .shape = softmax_shape, .emit = softmax_grad_emit, .host = softmax_grad_host };
 
 static void softmax_vjp(node *n, node *g, node *dx[]) { dx[0] = node_new(&softmax_grad_op, n->args, n, g); }
 
@@ -60,7 +98,7 @@ static const char *softmax_onnx(const node *n, struct onnx *o)
 
 const op softmax_op = { "softmax", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,
                         .shape = softmax_shape, .emit = softmax_emit, .vjp = softmax_vjp,
-                        .onnx = softmax_onnx };
+                        .host = softmax_host, .onnx = softmax_onnx };
 
 node *op_softmax(node *x, int axis)
 {

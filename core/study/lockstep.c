@@ -5,7 +5,8 @@
  *              device    ----> values --'
  *                 '<---- the reference's values, for the nodes that follow
  *
- * Products and sums are held against float64 loops on the host, everything else against the reference device. Where
+ * What has float64 loops on the host (products, sums, normalisations, softmax, entmax, loss) is held against those, both
+ * the device's and the plain kernel; everything else against the reference device. Where
  * one side has an op that the other composes of several (attention, routing), the stretch between two nodes that both
  * have is looked at as a whole.
  */

@@ -1,4 +1,5 @@
-/* lockstep_host.c: products with what is fused into them, and sums, as plain loops in float64. */
+/* lockstep_host.c: nodes by plain loops in float64: products with what is fused into them and sums here, other ops by their
+ * own `host`. */
 #include "study/lockstep_host.h"
 #include <math.h>
 
@@ -10,7 +11,7 @@ static bool host_product(const node *n)
     return n->op == &matmul_op && (m->act == ACT_NONE || m->act == ACT_gelu) && n->op->macs(n) < MOST_MACS;
 }
 
-bool lockstep_on_host(const node *n) { return host_product(n) || n->op == &sum_op; }
+bool lockstep_on_host(const node *n) { return n->op->host || host_product(n) || n->op == &sum_op; }
 
 /* A bias has one row for all batches, or one for each (of rows * cols elements). */
 static f64 host_epilogue(const node *n, const f64 *const *in, i64 at, f64 v)
@@ -72,6 +73,9 @@ const f64 *lockstep_host(arena *a, const node *n, const f64 *const *operands)
         if (!operands[i])
             return NULL;
     f64 *y = arena_array(a, f64, node_count(n));
-    n->op == &sum_op ? host_sum(n, operands[0], y) : host_matmul(n, operands, y);
+    if (n->op->host)
+        n->op->host(n, operands, y);
+    else
+        n->op == &sum_op ? host_sum(n, operands[0], y) : host_matmul(n, operands, y);
     return y;
 }
