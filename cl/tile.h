@@ -28,7 +28,11 @@
 // Steps of k in a turn of the inner loop: twelve multiply-adds of AVX2 are too few beside its counters and AHEAD.
 // With 4 lanes, compilers load four steps' values of A at once, and spill.
 #ifndef STEPS
-#define STEPS (SIMD == 8 ? 4 : 1)
+#if SIMD == 8
+#define STEPS 4
+#else
+#define STEPS 1
+#endif
 #endif
 #ifndef AHEAD
 #define AHEAD
