@@ -87,6 +87,12 @@ try "three's state continued by one" 0 "after step 9" "$jetcl" run exp.yaml --ou
 cmp -s s1/ckpt/last.state s3/ckpt/last.state; ok $? "states of any ranks continued by any are the same"
 try "and have the bits of a run on one rank" 0 ", 0 differ" "$jetcl" inspect --diff one/ckpt/last.state s1/ckpt/last.state
 
+# Of P bytes of parameters each of n ranks sends 2 P (n - 1) / n.
+try "what a step would take on a network" 0 "100 Gb/s" "$jetcl" run exp.yaml --dry-run
+echo "$out" | sed -n 's/^\([248]\) ranks: each sends \([0-9.]*\) kB.*/\1 \2/p' \
+    | awk '{ p[NR] = $2 * $1 / (2 * ($1 - 1)) } END { exit !(NR == 3 && p[1] > 450 && p[1] < 520 && p[2] / p[1] > 0.98 && p[2] / p[1] < 1.02 && p[3] / p[1] > 0.98 && p[3] / p[1] < 1.02) }'
+ok $? "and what each rank would send" "$out"
+
 # Evaluation: what is counted of every image is counted in its order.
 last=one/ckpt/last.safetensors
 timed "$jetcl" eval $last --json --save-logits one.safetensors 2>eval.log | sed 's/"seconds":[^,]*,//' >one.json

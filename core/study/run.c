@@ -101,8 +101,16 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     return report_finish(rep, r) || result_load(a, report_path(rep, ""), r) ? -1 : 0;
 }
 
-/* What a step over several ranks would send, and take, beside one that computes for `step` seconds: a rank sends
- * and receives at the same time, after it has computed (core/dist/NOTES.md). */
+/* A step that computes for `own` seconds here and sends gradients for `half` seconds, parameters for as many:
+ * gradients while the backward pass runs, two thirds of it all (core/dist/NOTES.md). */
+static f64 network_step(const struct session *e, f64 own, f64 half)
+{
+    bool overlap = e->s.dist.overlap && e->s.train.accumulate == 1;
+    return overlap ? own / 3 + fmax(2 * own / 3, half) + half : own + 2 * half;
+}
+
+/* What a step over several ranks would send, and take, beside one that computes for `step` seconds: a rank
+ * sends and receives at the same time. */
 static void say_network(const struct session *e, f64 step)
 {
     static const struct { const char *name; f64 bits; } links[] = {
@@ -114,7 +122,7 @@ static void say_network(const struct session *e, f64 step)
         u64 sent = exchange_bytes((u64)weights, counts[i]);
         for (int k = 0; k < countof(links); k++)
             snprintf(text + strlen(text), sizeof text - strlen(text), "%s %.3g s at %s", k ? "," : "",
-                     step / counts[i] + 8 * (f64)sent / links[k].bits, links[k].name);
+                     network_step(e, step / counts[i], 4 * (f64)sent / links[k].bits), links[k].name);
         say(SAY_NORMAL, "%d ranks: each sends %s per step; a step would take%s", counts[i],
             text_bytes(bytes, (f64)sent), text);
     }

@@ -67,7 +67,7 @@ paste a b | awk '{ d = $1 - $2; d = d < 0 ? -d : d; n += d <= 1e-6 * $1 } END { 
 
 ranks 4 dead.log --out "$here/dead" --set train.steps=off --set keep.minutes=0.02 &
 started dead.log; sleep 3; start=$(date +%s)
-kill -9 $(ip netns pids $tag-2 | while read -r p; do [ "$(cat /proc/$p/comm 2>/dev/null)" = jetcl ] && echo $p; done)
+kill -9 $(ip netns pids $tag-2 | while read -r p; do [ "$(cat /proc/$p/comm 2>/dev/null)" = "$(basename "$jetcl" | cut -c1-15)" ] && echo $p; done)
 wait; grep -q '^exit 0' dead.log; [ $? = 1 ] && [ $(($(date +%s) - start)) -lt 30 ]; ok $? "a rank that is killed ends the job, $(($(date +%s) - start)) s" dead.log
 last=$(losses dead | wc -l)
 [ -s dead/ckpt/last.state ]; ok $? "its state is there" dead.log
