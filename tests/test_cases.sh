@@ -50,6 +50,29 @@ usual=$(red); near "$usual" 131.325/58.395; ok $? "neither: the set's own" "$usu
 mean=$(red --set 'data.mean=[200,200,200]'); near "$mean" 55/58.395; ok $? "data.mean alone" "$mean"
 std=$(red --set 'data.std=[10,10,10]'); near "$std" 13.1325; ok $? "data.std alone" "$std"
 
+# A7: values that are not numbers, where nothing is measured, and in a batch that is given.
+cat > moe.yaml <<END
+base: mine/small.yaml
+model: {moe: {layers: [1], core: 2, universal: 2}}
+recycle: {from: {experts: nan.safetensors}, images: 8, batch: 4, compare: off}
+END
+cp turned/ckpt/last.safetensors nan.safetensors
+printf '\0\0\300\177' | dd of=nan.safetensors bs=1 seek=$(($(wc -c < nan.safetensors) - 4)) conv=notrunc 2>/dev/null
+for strategy in random uniform copy importance; do
+    try "recycling by $strategy from NaN" 5 "holds a value that is not a number" \
+        recycle moe.yaml --out new.safetensors --set recycle.strategy=$strategy
+done
+"$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors -q >/dev/null 2>&1; size=$(wc -c < in.safetensors)
+try "a probe" 0 "logits" probe --weights turned/ckpt/last.safetensors --input in.safetensors --out y.safetensors \
+    mine/small.yaml --set model.classes=3
+for bytes in '\0\0\300\177' '\0\0\200\177'; do
+    printf "$bytes" | dd of=in.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+    rm -f y.safetensors
+    try "a probe of what is not a number" 5 "holds a value that is not a number" probe --weights \
+        turned/ckpt/last.safetensors --input in.safetensors --out y.safetensors mine/small.yaml --set model.classes=3
+    [ ! -e y.safetensors ]; ok $? "and nothing is written"
+done
+
 # B4: more images than there were.
 try "a run stopped early" 0 "" run mine/small.yaml --out some --set train.steps=3
 rm some/result.json; cp -r mine more; bmp more/photos/train/ape/more.bmp 377 0 0

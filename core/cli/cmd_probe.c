@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "model/model.h"
 #include <fnmatch.h>
+#include <math.h>
 
 struct probe {
     struct cli *c;
@@ -57,6 +58,15 @@ static int check_labels(struct probe *b)
     return 0;
 }
 
+static int check_values(const struct probe *b, const char *name, const f32 *v, u64 n)
+{
+    for (u64 i = 0; i < n; i++)
+        if (!isfinite(v[i]))
+            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)", ckpt_path(b->x),
+                        name, (unsigned long long)i, (f64)v[i]);
+    return 0;
+}
+
 /* Rows of class probabilities: (b classes). */
 static int write_labels(struct probe *b)
 {
@@ -64,7 +74,8 @@ static int write_labels(struct probe *b)
     f32 *rows = arena_array(b->a, f32, b->b * k);
     f64 *label = arena_array(b->a, f64, b->b);
     if (b->soft_labels)
-        return tensor_to_f32(b->soft_labels, rows) ? -1 : node_write(b->label_node, rows);
+        return tensor_to_f32(b->soft_labels, rows) || check_values(b, "soft_labels", rows, b->soft_labels->count)
+               || node_write(b->label_node, rows) ? -1 : 0;
     if (tensor_to_f64(b->labels, label))
         return -1;
     for (i64 i = 0; i < b->b; i++) {
@@ -80,7 +91,7 @@ static int write_inputs(struct probe *b)
 {
     f32 *v = arena_array(b->a, f32, b->images->count);
     step_words w = { .u = { [STEP_SEED_LO] = (u32)b->s.seed, [STEP_SEED_HI] = (u32)((u64)b->s.seed >> 32) } };
-    if (tensor_to_f32(b->images, v) || node_write(b->image_node, v) || (b->loss && write_labels(b)))
+    if (tensor_to_f32(b->images, v) || check_values(b, "images", v, b->images->count) || node_write(b->image_node, v) || (b->loss && write_labels(b)))
         return -1;
     return graph_set_step(b->g, &w) || dev_finish(b->d) ? -1 : 0;
 }

@@ -2,6 +2,7 @@
  * normalisation of its images off its metadata. It sees images of the successor's size, or of
  * recycle.image: its position embedding is resampled for them. */
 #include "recycle/stage.h"
+#include <math.h>
 
 /* Three numbers: what the experiment says, else the metadata, else a constant (0: the data set's own). */
 static reals predecessor_three(const struct predecessor *p, reals given, const char *key, f64 otherwise,
@@ -34,11 +35,32 @@ static int predecessor_see(struct predecessor *p, const struct spec *s, arena *a
     return 0;
 }
 
+/* Strategies that measure nothing would carry over what is not a number. */
+static int predecessor_check(const ckpt *c)
+{
+    arena *a = arena_open("predecessor");
+    int rc = 0;
+    for (int i = 0; i < ckpt_count(c) && !rc; i++) {
+        const tensor *t = ckpt_at(c, i);
+        arena_mark m = arena_save(a);
+        f32 *v = arena_array(a, f32, t->count);
+        rc = tensor_to_f32(t, v);
+        for (u64 k = 0; k < t->count && !rc; k++)
+            if (!isfinite(v[k]))
+                rc = fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)", ckpt_path(c),
+                          t->name, (unsigned long long)k, (f64)v[k]);
+        tensor_drop(t);
+        arena_restore(a, m);
+    }
+    arena_close(a);
+    return rc;
+}
+
 int predecessor_open(struct predecessor *p, const struct spec *s, const char *path, arena *a)
 {
     *p = (struct predecessor){ .path = path, .s = *s };
     p->c = ckpt_open_model(path, false);
-    if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || model_read(&p->s, p->c, a)
+    if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || predecessor_check(p->c) || model_read(&p->s, p->c, a)
         || ckpt_sha256(p->c, p->sha256) || predecessor_see(p, s, a))
         return -1;
     if (s->recycle.from.heads && !strcmp(path, s->recycle.from.experts))
