@@ -62,8 +62,8 @@ static int check_values(const struct probe *b, const char *name, const f32 *v, u
 {
     for (u64 i = 0; i < n; i++)
         if (!isfinite(v[i]))
-            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)", ckpt_path(b->x),
-                        name, (unsigned long long)i, (f64)v[i]);
+            return fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)",
+                        ckpt_path(b->x), name, (unsigned long long)i, (f64)v[i]);
     return 0;
 }
 
@@ -91,7 +91,8 @@ static int write_inputs(struct probe *b)
 {
     f32 *v = arena_array(b->a, f32, b->images->count);
     step_words w = { .u = { [STEP_SEED_LO] = (u32)b->s.seed, [STEP_SEED_HI] = (u32)((u64)b->s.seed >> 32) } };
-    if (tensor_to_f32(b->images, v) || check_values(b, "images", v, b->images->count) || node_write(b->image_node, v) || (b->loss && write_labels(b)))
+    if (tensor_to_f32(b->images, v) || check_values(b, "images", v, b->images->count)
+        || node_write(b->image_node, v) || (b->loss && write_labels(b)))
         return -1;
     return graph_set_step(b->g, &w) || dev_finish(b->d) ? -1 : 0;
 }

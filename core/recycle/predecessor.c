@@ -47,8 +47,8 @@ static int predecessor_check(const ckpt *c)
         rc = tensor_to_f32(t, v);
         for (u64 k = 0; k < t->count && !rc; k++)
             if (!isfinite(v[k]))
-                rc = fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)", ckpt_path(c),
-                          t->name, (unsigned long long)k, (f64)v[k]);
+                rc = fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)",
+                          ckpt_path(c), t->name, (unsigned long long)k, (f64)v[k]);
         tensor_drop(t);
         arena_restore(a, m);
     }
