@@ -5,6 +5,7 @@
  *     model.safetensors.index.json: {"weight_map": {"vit.layernorm.bias": "model-00002-of-00003.safetensors", ...}}
  */
 #include "ckpt/format.h"
+#include "spec/spec.h"
 #include <dirent.h>
 #include <jansson.h>
 #include <stdlib.h>
@@ -291,7 +292,7 @@ static int folder_read_config(ckpt *c, const char *path)
     family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));
     act = act ? act : folder_usual_act(family);
-    if (act && (!strcmp(act, "quick_gelu") || !strcmp(act, "gelu")))
+    if (act && spec_word_index("model.act", act) >= 0)
         ckpt_set_meta(c, "act", act);
     else if (act)
         ckpt_set_meta(c, "config.hidden_act", act);

@@ -226,7 +226,7 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
         || !(s->model.norm_eps > 0 && s->model.norm_eps <= 1))
         s->model.norm_eps = 1e-6;
     if (!act || strcmp(act, "unknown") || model_act_unknown(s, c))
-        s->model.act = act && !strcmp(act, "quick_gelu") ? MLP_ACT_quick_gelu : MLP_ACT_gelu;
+        s->model.act = (enum mlp_act)MAX(0, act ? spec_word_index("model.act", act) : -1);   // gelu, the first
     return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s, a) ? -1 : 0;
 }
 

@@ -31,15 +31,14 @@ const char *model_block(arena *a, const struct spec *s, int block)
     return arena_printf(a, "stages.%d.blocks.%d", stage, block);
 }
 
-/* x sigmoid(1.702 x), the sigmoid by tanh: no exponential overflows, here or in the gradient. */
-static node *blocks_quick_gelu(node *x)
-{
-    return op_mul(x, op_offset(op_scale(op_tanh(op_scale(x, 0.851f)), 0.5f), 0.5f));
-}
-
 node *(*model_act(const struct spec *s))(node *)
 {
-    return s->model.act == MLP_ACT_gelu ? op_gelu : blocks_quick_gelu;
+    static node *(*const build[])(node *) = {
+#define ACT(name, value, slope) op_##name,
+#include "cl/act.def"
+#undef ACT
+    };
+    return build[s->model.act];
 }
 
 int model_prefix(const struct spec *s, int *with_position)

@@ -194,8 +194,8 @@ void model_settle(struct spec *s, const ckpt *c)
     f64 says;
     if (eps && !spec_written(s, "model.norm_eps") && text_real(slice_of(eps), &says) && says > 0 && says <= 1)
         s->model.norm_eps = says;
-    if (act && strcmp(act, "unknown") && !spec_written(s, "model.act"))
-        s->model.act = strcmp(act, "quick_gelu") ? MLP_ACT_gelu : MLP_ACT_quick_gelu;
+    if (act && !spec_written(s, "model.act") && spec_word_index("model.act", act) >= 0)
+        s->model.act = (enum mlp_act)spec_word_index("model.act", act);
 }
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
@@ -252,7 +252,7 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     ckpt_set_meta(c, "arch", s->model.arch);
     ckpt_set_meta(c, "family", s->model.family);
     ckpt_set_meta(c, "norm_eps", arena_printf(a, "%g", s->model.norm_eps));
-    ckpt_set_meta(c, "act", s->model.act == MLP_ACT_gelu ? "gelu" : "quick_gelu");
+    ckpt_set_meta(c, "act", spec_word(a, s, "model.act"));
     ckpt_set_meta(c, "image", arena_printf(a, "%d %d", (int)image.d[2], (int)image.d[3]));
     if (!strcmp(s->model.family, "vit")) {
         ckpt_set_meta(c, "heads", arena_printf(a, "%d", s->model.heads));

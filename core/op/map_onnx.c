@@ -12,6 +12,14 @@ static const char *map_gelu(struct onnx *o, const char *x)
     return onnx_apply(o, "Mul", e, map_constant(o, 0.5f));
 }
 
+/* x (1 + tanh(0.851 x)) / 2 */
+static const char *map_quick_gelu(struct onnx *o, const char *x)
+{
+    const char *t = onnx_apply(o, "Tanh", onnx_apply(o, "Mul", x, map_constant(o, 0.851f)));
+    t = onnx_apply(o, "Add", t, map_constant(o, 1));
+    return onnx_apply(o, "Mul", onnx_apply(o, "Mul", x, map_constant(o, 0.5f)), t);
+}
+
 /* Rows that are a node of that type: of their operands, or of their operand and the constant. */
 static const struct { const char *row, *type; bool constant; } map_words[] = {
     { "exp", "Exp" },  { "sqrt", "Sqrt" }, { "tanh", "Tanh" }, { "add", "Add" }, { "sub", "Sub" },
@@ -33,5 +41,5 @@ const char *map_onnx(const node *n, struct onnx *o)
         return shape_equal(n->shape, n->in[0]->shape) ? onnx_apply(o, "Identity", x) : onnx_expand(o, x, n);
     if (!strcmp(row, "square"))
         return onnx_apply(o, "Mul", x, x);
-    return strcmp(row, "gelu") ? NULL : map_gelu(o, x);
+    return !strcmp(row, "gelu") ? map_gelu(o, x) : !strcmp(row, "quick_gelu") ? map_quick_gelu(o, x) : NULL;
 }

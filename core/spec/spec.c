@@ -8,6 +8,12 @@
 
 /* ---- the table ----------------------------------------------------------------------------------------- */
 
+static const char mlp_act_words[] =
+#define ACT(name, value, slope) #name " "
+#include "cl/act.def"
+#undef ACT
+    ;
+
 #define WORD_TEXT(p, w) #w " "
 const struct key spec_keys[] = {
 #define SECTION(name, help) { TYPE_section, #name, "", "", help, 0 },
@@ -17,11 +23,14 @@ const struct key spec_keys[] = {
 #define CHOICE(section, prefix, name, def, help, ...) \
     { TYPE_choice, #section #name, #def, WORDS(WORD_TEXT, prefix, __VA_ARGS__), help, \
       offsetof(struct spec, section name) },
+#define LISTED(section, list, name, def, help) \
+    { TYPE_choice, #section #name, #def, list##_words, help, offsetof(struct spec, section name) },
 #include "spec/keys.def"
 #undef SECTION
 #undef END
 #undef KEY
 #undef CHOICE
+#undef LISTED
 };
 const int spec_key_count = countof(spec_keys);
 

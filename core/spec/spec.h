@@ -42,6 +42,13 @@ typedef struct { int n; const char *const *v; } texts;
     WORDS_PICK(__VA_ARGS__, WORDS_8, WORDS_7, WORDS_6, WORDS_5, WORDS_4, WORDS_3, WORDS_2, WORDS_1, ) \
     (m, p, __VA_ARGS__)
 
+/* Words of a LISTED key: the rows of another list. */
+enum mlp_act {
+#define ACT(name, value, slope) MLP_ACT_##name,
+#include "cl/act.def"
+#undef ACT
+};
+
 #define WORD_ENUM(p, w) p##_##w,
 struct spec_origin;
 struct spec {
@@ -49,11 +56,13 @@ struct spec {
 #define END(name) } name;
 #define KEY(section, type, name, def, checks, help) FIELD_##type name;
 #define CHOICE(section, prefix, name, def, help, ...) enum { WORDS(WORD_ENUM, prefix, __VA_ARGS__) } name;
+#define LISTED(section, list, name, def, help) enum list name;
 #include "spec/keys.def"
 #undef SECTION
 #undef END
 #undef KEY
 #undef CHOICE
+#undef LISTED
     const char         *file;              /* the experiment file, "" for defaults alone */
     struct spec_origin *origin;            /* who wrote each key; for spec_fail() */
     arena              *arena;
@@ -82,6 +91,9 @@ int spec_parse(struct spec *s, arena *a, const char *name, const char *text, con
 int spec_fail(const struct spec *s, const char *key, const char *fmt, ...) PRINTF(3, 4);
 /* Did a file, the environment or --set write this key (rather than a default or preset)? */
 bool spec_written(const struct spec *s, const char *key);
+/* The value of a key as it is written, "quick_gelu"; which of a key's words it is, -1: none of them. */
+const char *spec_word(arena *a, const struct spec *s, const char *key);
+int  spec_word_index(const char *key, const char *word);
 
 /* ---- writing ------------------------------------------------------------------------------------------- */
 

@@ -331,6 +331,22 @@ static const char *list_text(arena *a, const struct key *k, const void *field)
     return arena_printf(a, "%s]", text);
 }
 
+const char *spec_word(arena *a, const struct spec *s, const char *key)
+{
+    const struct key *k = key_find(key);
+    return value_text(a, k, key_field(k, s));
+}
+
+int spec_word_index(const char *key, const char *word)
+{
+    const char *p = key_find(key)->checks;
+    int i = 0;
+    for (slice w; (w = next_word(&p)).n; i++)
+        if (slice_eq(w, word))
+            return i;
+    return -1;
+}
+
 const char *value_text(arena *a, const struct key *k, const void *field)
 {
     const char *p = k->checks;
