@@ -54,25 +54,6 @@
 
 /* ---- packing: one panel, kk x WIDE, of which nn columns exist ------------------------------------------ */
 
-/* B is stored [k][column]; the edge's vector is filled up with 0, vectors past it are left alone. */
-static void pack_plain(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int nn)
-{
-    const int whole = min(nn, WIDE) / 16;
-    if (whole == NV) {
-        for (int k = 0; k < kk; k++, b += row, to += NV) {
-#define COPY(r, v) to[v] = LOAD_WHOLE(Tb, b + 16 * v);
-            VECTORS(COPY, )
-        }
-        return;
-    }
-    for (int k = 0; k < kk; k++, b += row, to += NV) {
-        for (int v = 0; v < whole; v++)
-            to[v] = LOAD_WHOLE(Tb, b + 16 * v);
-        if (nn % 16)
-            to[whole] = LOAD_16(Tb, b + 16 * whole, nn % 16, 0);
-    }
-}
-
 /* B is stored [column][k]: transposed in squares of 16 x 16, or of 8 x 8 where a vector has no 16 lanes. */
 #if SIMD < 16 && BYTES(Tb) == 4
 #define SQUARE 8

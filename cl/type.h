@@ -131,7 +131,7 @@ static inline ushort16 to_bf16(float16 x)
 {
     const uint16 u = as_uint16(x), is_nan = as_uint16(x != x);            // select() took twice as long
     const uint16 bias = ((u >> 16 & 1) + 0x7fff) & ~is_nan;
-    return convert_ushort16((u + bias | is_nan & 0x400000) >> 16);
+    return convert_ushort16((u + bias | (is_nan & 0x400000)) >> 16);
 }
 
 static inline float16 load_16_BF16(__global const ushort *p, long n, float fill)

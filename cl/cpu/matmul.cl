@@ -137,6 +137,25 @@ static void aim(struct ahead *f, global const void *p, const int lines, const in
         }                                     \
     }
 
+/* B is stored [k][column]; the edge's vector is filled up with 0, vectors past it are left alone. */
+static void pack_plain(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int nn)
+{
+    const int whole = min(nn, WIDE) / 16;
+    if (whole == NV) {
+        for (int k = 0; k < kk; k++, b += row, to += NV) {
+#define COPY(r, v) to[v] = LOAD_WHOLE(Tb, b + 16 * v);
+            VECTORS(COPY, )
+        }
+        return;
+    }
+    for (int k = 0; k < kk; k++, b += row, to += NV) {
+        for (int v = 0; v < whole; v++)
+            to[v] = LOAD_WHOLE(Tb, b + 16 * v);
+        if (nn % 16)
+            to[whole] = LOAD_16(Tb, b + 16 * whole, nn % 16, 0);
+    }
+}
+
 /* kk x columns of B, panel after panel. */
 static void pack_part(local float16 *to, global const TYPE(Tb) *b, const long row, const bool transposed,
                       const int kk, const int columns)

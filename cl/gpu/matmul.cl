@@ -254,8 +254,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
 
     const int splits = block.z, joined = block.w && splits > 1;
     const int tile = (z * (int)get_num_groups(1) + (int)get_group_id(1)) * (int)get_num_groups(0) + (int)get_group_id(0);
-    const int tiles_all = batches * (int)get_num_groups(1) * (int)get_num_groups(0);
 #if WITH_SUMS
+    const int tiles_all = batches * (int)get_num_groups(1) * (int)get_num_groups(0);
     /* Items hold quads of one row of k each: the rows meet in local memory, in order. */
     volatile global float *sums = (volatile global float *)(slab + (long)tiles_all * splits * (TM * TN / 4)) +
                                   ((long)(z * (int)get_num_groups(0) + (int)get_group_id(0)) * splits) * TM;
