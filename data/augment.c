@@ -106,7 +106,7 @@ static int from_halved(struct worker_space *w, const struct data_options *o, con
                        size_t bytes, const struct view *v, int k)
 {
     int W, H;
-    image_turned_size(info, &W, &H);
+    image_oriented_size(info, &W, &H);
     f64 shrink = 1.0 / (1 << k);
     struct scaling s = scaling_of(o, v);
     s.in_w = CEIL_DIV(W, 1 << k);
@@ -136,7 +136,7 @@ static int from_file(struct worker_space *w, const dataset *d, const struct data
     struct view v;
     if (peek_file(w, d, o, i, &info, &bytes))
         return -1;
-    image_turned_size(&info, &W, &H);
+    image_oriented_size(&info, &W, &H);
     if (view_of(o, epoch, i, W, H, &v))
         return -1;
     int k = o->train && o->fast_decode && info.kind == IMAGE_JPEG ? augment_halvings(&v) : 0;

@@ -1,4 +1,4 @@
-/* data.h: labelled image sets and the threads that turn them into batches.
+/* data.h: labelled image sets and the threads that make batches of them.
  *
  *     struct data_options o = { .set = "pets", .split = "test", .image = 224, .batch = 64 };
  *     dataset *d = data_open(&o);                        loader *l = loader_open(d, &o);
@@ -47,7 +47,7 @@ struct data_options {
      * image becomes and is mixed with depends on its place in the whole batch. */
     bool shared;
     int  from, to;
-    int  turn, turns;                             /* eval: only batches turn, turn + turns, ...; turns 0: all */
+    int  rank, ranks;                             /* eval: only batches rank, rank + ranks, ...; ranks 0: all */
 };
 /* As the experiment says, for the training or the evaluation split; it must outlive the dataset. */
 struct data_options data_options_of(const struct spec *s, bool train);
@@ -131,7 +131,7 @@ void batch_image(const struct batch *b, int k, f32 *planes);
 loader *loader_open(dataset *d, const struct data_options *o);  /* threads, no work yet; NULL + fail */
 void    loader_close(loader *l);
 i64     loader_batches(const loader *l);                        /* per epoch */
-/* Which batch of all *of turns its own batch `number` is. */
+/* Which batch of all *of ranks its own batch `number` is. */
 i64     loader_place(const loader *l, i64 number, i64 *of);
 /* Begins an epoch at a batch; what was under way is dropped. All batches of the last epoch must have been
  * released. */

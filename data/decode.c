@@ -18,8 +18,8 @@ static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
 static u32 be32(const u8 *p) { return be16(p) << 16 | be16(p + 2); }
 
 /* TIFF: "II*\0" or "MM\0*", offset of a directory of 12-byte entries {tag, type, count, value}; tag 0x112 is
- * the turn. */
-int exif_turn(const u8 *t, size_t n)
+ * the orientation. */
+int exif_orientation(const u8 *t, size_t n)
 {
     if (n < 8 || (memcmp(t, "II*\0", 4) && memcmp(t, "MM\0*", 4)))
         return 1;
@@ -31,8 +31,8 @@ int exif_turn(const u8 *t, size_t n)
     u32 entries = GET16(t + at);
     for (at += 2; entries-- && at + 12 <= n; at += 12)
         if (GET16(t + at) == 0x112) {
-            u32 turn = GET16(t + at + 8);
-            return turn >= 1 && turn <= 8 ? (int)turn : 1;
+            u32 orientation = GET16(t + at + 8);
+            return orientation >= 1 && orientation <= 8 ? (int)orientation : 1;
         }
 #undef GET16
     return 1;
@@ -64,7 +64,7 @@ static int peek_jpeg(const u8 *p, size_t n, struct image_info *out)
             return 0;
         }
         if (m == 0xE1 && len >= 8 && !memcmp(body, "Exif\0\0", 6))
-            out->turn = exif_turn(body + 6, len - 8);
+            out->orientation = exif_orientation(body + 6, len - 8);
         at += 2 + len;
     }
     return fail(FAULT_DATA, "damaged JPEG: no frame header");
@@ -86,7 +86,7 @@ static int peek_png(const u8 *p, size_t n, struct image_info *out)
         if (at + 12 + len > n || !memcmp(p + at + 4, "IDAT", 4))
             break;
         if (!memcmp(p + at + 4, "eXIf", 4))
-            out->turn = exif_turn(p + at + 8, len);
+            out->orientation = exif_orientation(p + at + 8, len);
     }
     return 0;
 }
@@ -135,7 +135,7 @@ static int peek_kind(const u8 *p, size_t n, struct image_info *out)
     case IMAGE_GIF:  return peek_gif(p, n, out);
     case IMAGE_BMP:  return bmp_peek(p, n, out);
     case IMAGE_WEBP:
-        out->turn = webp_turn(p, n);
+        out->orientation = webp_orientation(p, n);
         return webp_peek(p, n, out);
     default: return peek_unknown(p, n);
     }
@@ -143,47 +143,47 @@ static int peek_kind(const u8 *p, size_t n, struct image_info *out)
 
 int image_peek(const u8 *p, size_t n, bool exif, struct image_info *out)
 {
-    *out = (struct image_info){ .kind = image_kind_of(p, n), .turn = 1 };
+    *out = (struct image_info){ .kind = image_kind_of(p, n), .orientation = 1 };
     if (peek_kind(p, n, out))
         return -1;
     if (!exif)
-        out->turn = 1;
+        out->orientation = 1;
     if (out->w <= 0 || out->h <= 0 || (i64)out->w * out->h > MOST_PIXELS)
         return fail(FAULT_DATA, "%s of %d x %d pixels (1 to %d are read)", image_kind_name(out->kind), out->w,
                     out->h, MOST_PIXELS);
     return 0;
 }
 
-void image_turned_size(const struct image_info *info, int *w, int *h)
+void image_oriented_size(const struct image_info *info, int *w, int *h)
 {
-    *w = info->turn >= 5 ? info->h : info->w;
-    *h = info->turn >= 5 ? info->w : info->h;
+    *w = info->orientation >= 5 ? info->h : info->w;
+    *h = info->orientation >= 5 ? info->w : info->h;
 }
 
 /* EXIF orientations as a map from upright (x, y) to stored (x, y) of a W x H stored picture:
  *   1 x,y   2 W-1-x,y   3 W-1-x,H-1-y   4 x,H-1-y   5 y,x   6 y,H-1-x   7 W-1-y,H-1-x   8 W-1-y,x */
-static struct window stored_window(int turn, int W, int H, struct window w)
+static struct window stored_window(int orientation, int W, int H, struct window w)
 {
-    struct window s = turn >= 5 ? (struct window){ w.y, w.x, w.h, w.w } : w;
-    if (turn == 2 || turn == 3 || turn == 7 || turn == 8)
+    struct window s = orientation >= 5 ? (struct window){ w.y, w.x, w.h, w.w } : w;
+    if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8)
         s.x = W - s.x - s.w;
-    if (turn == 3 || turn == 4 || turn == 6 || turn == 7)
+    if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7)
         s.y = H - s.y - s.h;
     return s;
 }
 
-static void turn_pixels(int turn, const struct image *m, struct image *out)
+static void orient_pixels(int orientation, const struct image *m, struct image *out)
 {
     i64 dx = 3, dy = 3 * (i64)m->w, at = 0;                   // steps through m for one step of x, y in out
-    if (turn == 2 || turn == 3 || turn == 7 || turn == 8) {
+    if (orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8) {
         at += 3 * (i64)(m->w - 1);
         dx = -3;
     }
-    if (turn == 3 || turn == 4 || turn == 6 || turn == 7) {
+    if (orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7) {
         at += 3 * (i64)m->w * (m->h - 1);
         dy = -dy;
     }
-    i64 sx = turn >= 5 ? dy : dx, sy = turn >= 5 ? dx : dy;
+    i64 sx = orientation >= 5 ? dy : dx, sy = orientation >= 5 ? dx : dy;
     u8 *to = out->rgb;
     for (int y = 0; y < out->h; y++)
         for (int x = 0; x < out->w; x++, to += 3)
@@ -212,15 +212,15 @@ int image_decode(struct decoder *d, const u8 *p, size_t n, const struct image_in
     check(!halvings || info->kind == IMAGE_JPEG, "%d halvings of a %s", halvings,
           image_kind_name(info->kind));
     int W = CEIL_DIV(info->w, 1 << halvings), H = CEIL_DIV(info->h, 1 << halvings);
-    struct window all = { 0, 0, info->turn >= 5 ? H : W, info->turn >= 5 ? W : H };
-    struct window w = want ? *want : all, s = stored_window(info->turn, W, H, w);
+    struct window all = { 0, 0, info->orientation >= 5 ? H : W, info->orientation >= 5 ? W : H };
+    struct window w = want ? *want : all, s = stored_window(info->orientation, W, H, w);
     if (image_room(d->a, out, w.w, w.h))
         return -1;
-    if (info->turn == 1)
+    if (info->orientation == 1)
         return decode_stored(d, p, n, info, s, halvings, out);
     if (image_room(d->a, &d->raw, s.w, s.h) || decode_stored(d, p, n, info, s, halvings, &d->raw))
         return -1;
-    turn_pixels(info->turn, &d->raw, out);
+    orient_pixels(info->orientation, &d->raw, out);
     return 0;
 }
 

@@ -16,10 +16,10 @@ int bmp_decode(const u8 *p, size_t n, const struct image_info *info, struct wind
 /* Width and height; and of a WebP its orientation, 1 when it says none. */
 int webp_peek(const u8 *p, size_t n, struct image_info *out);
 int bmp_peek(const u8 *p, size_t n, struct image_info *out);
-int webp_turn(const u8 *p, size_t n);
+int webp_orientation(const u8 *p, size_t n);
 /* Into an open file: 0, or -1 when the file could not be written (errno). */
 int jpeg_write(FILE *f, const struct image *m, int quality);
 int png_write(FILE *f, const struct image *m);
-int exif_turn(const u8 *tiff, size_t n);               /* orientation of a TIFF block, 1 when there is none */
+int exif_orientation(const u8 *tiff, size_t n);               /* orientation of a TIFF block, 1 when there is none */
 
 #endif

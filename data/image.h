@@ -27,8 +27,8 @@ static inline size_t image_bytes(const struct image *m) { return (size_t)m->w * 
 /* ---- decode.c ------------------------------------------------------------------------------------------ */
 
 enum image_kind { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_GIF, IMAGE_WEBP, IMAGE_BMP };
-/* w, h: as stored. turn: EXIF orientation 1..8; 5..8 swap width and height. */
-struct image_info { enum image_kind kind; int w, h, turn; };
+/* w, h: as stored. orientation: EXIF orientation 1..8; 5..8 swap width and height. */
+struct image_info { enum image_kind kind; int w, h, orientation; };
 const char *image_kind_name(enum image_kind k);
 
 /* The format that the first n bytes of a file name; IMAGE_STARTS of them are enough. */
@@ -37,7 +37,7 @@ enum image_kind image_kind_of(const u8 *bytes, size_t n);
 /* What the first bytes say, without decoding. Sizes above 2^27 pixels are refused. 0 or -1 +
  * fail(FAULT_DATA). */
 int  image_peek(const u8 *bytes, size_t n, bool exif, struct image_info *out);
-void image_turned_size(const struct image_info *info, int *w, int *h);      /* as seen after the rotation */
+void image_oriented_size(const struct image_info *info, int *w, int *h);      /* as seen after the rotation */
 
 /* A decoder owns the memory that decoding reuses from picture to picture; zeroed, with an arena, it is
  * ready. */

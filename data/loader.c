@@ -63,14 +63,14 @@ i64 loader_place(const loader *l, i64 number, i64 *of)
 {
     i64 n = loader_samples(l), b = l->o.batch;
     *of = l->o.train ? n / b : CEIL_DIV(n, b);
-    return l->o.turns ? number * l->o.turns + l->o.turn : number;
+    return l->o.ranks ? number * l->o.ranks + l->o.rank : number;
 }
 
 i64 loader_batches(const loader *l)
 {
     i64 all;
     loader_place(l, 0, &all);
-    return l->o.turns ? MAX(0, CEIL_DIV(all - l->o.turn, l->o.turns)) : all;
+    return l->o.ranks ? MAX(0, CEIL_DIV(all - l->o.rank, l->o.ranks)) : all;
 }
 
 /* Where batch `number` of this loader begins. */
@@ -431,7 +431,7 @@ void loader_start(loader *l, i64 epoch, i64 from_batch)
 void loader_start_at(loader *l, i64 epoch, i64 from)
 {
     i64 b = l->o.batch;
-    check(l->o.train && !l->o.turns, "a place in the order of a split that is not trained on");
+    check(l->o.train && !l->o.ranks, "a place in the order of a split that is not trained on");
     start_epoch(l, epoch, from % b, from / b, from / b + MAX(0, loader_samples(l) - from) / b);
 }
 

@@ -58,17 +58,17 @@ static const struct set demo_sets[] = {
 
 static f32 render_polygon(f32 x, f32 y, int corners, f32 inner)
 {
-    f32 turn = 2 * PI / corners, a = atan2f(x, y), r = hypotf(x, y);
-    a = fabsf(a - turn * roundf(a / turn));                   // fold into half of one corner's sector
-    return r * cosf(turn / 2 - a) - inner;
+    f32 sector = 2 * PI / corners, a = atan2f(x, y), r = hypotf(x, y);
+    a = fabsf(a - sector * roundf(a / sector));                   // fold into half of one corner's sector
+    return r * cosf(sector / 2 - a) - inner;
 }
 
 static f32 render_star(f32 x, f32 y)
 {
-    f32 turn = 2 * PI / 5, a = atan2f(x, y), r = hypotf(x, y);
-    a = fabsf(a - turn * roundf(a / turn));
+    f32 sector = 2 * PI / 5, a = atan2f(x, y), r = hypotf(x, y);
+    a = fabsf(a - sector * roundf(a / sector));
     f32 px = r * sinf(a), py = r * cosf(a);                   // edge from the tip (0,1) to the notch
-    f32 nx = 0.42f * sinf(turn / 2), ny = 0.42f * cosf(turn / 2), dx = nx, dy = ny - 1, len = hypotf(dx, dy);
+    f32 nx = 0.42f * sinf(sector / 2), ny = 0.42f * cosf(sector / 2), dx = nx, dy = ny - 1, len = hypotf(dx, dy);
     return (px * -dy + (py - 1) * dx) / len;
 }
 
@@ -101,7 +101,7 @@ struct color { f32 v[3]; };
 struct thing {
     enum shape shape;
     enum texture texture;
-    f32 x, y, size, turn, period, phase;
+    f32 x, y, size, angle, period, phase;
     struct color ink, second;
     f32 opacity;
 };
@@ -150,7 +150,7 @@ static void add_things(struct scene *s, struct kind k, rng *r)
 {
     f32 at[8][2], radius;
     int n = render_place(k.layout, at, &radius);
-    f32 zoom = render_between(r, 0.85, 1.15), turn = render_between(r, -0.35, 0.35);
+    f32 zoom = render_between(r, 0.85, 1.15), angle = render_between(r, -0.35, 0.35);
     f32 dx = render_between(r, -0.12, 0.12), dy = render_between(r, -0.12, 0.12);
     struct thing t = { .shape = k.shape, .texture = k.texture, .opacity = 1 };
     f32 bright = render_between(r, 200, 255);
@@ -161,12 +161,12 @@ static void add_things(struct scene *s, struct kind k, rng *r)
     t.phase = render_between(r, 0, 6.28);
     f32 own = render_between(r, -0.4, 0.4);
     for (int i = 0; i < n; i++) {
-        t.x = zoom * (at[i][0] * cosf(turn) - at[i][1] * sinf(turn)) + dx;
-        t.y = zoom * (at[i][0] * sinf(turn) + at[i][1] * cosf(turn)) + dy;
+        t.x = zoom * (at[i][0] * cosf(angle) - at[i][1] * sinf(angle)) + dx;
+        t.y = zoom * (at[i][0] * sinf(angle) + at[i][1] * cosf(angle)) + dy;
         t.x += render_between(r, -0.04, 0.04);
         t.y += render_between(r, -0.04, 0.04);
         t.size = radius * zoom * render_between(r, 0.9, 1.1);
-        t.turn = own + render_between(r, -0.2, 0.2);
+        t.angle = own + render_between(r, -0.2, 0.2);
         s->things[s->n++] = t;
     }
 }
@@ -181,7 +181,7 @@ static void add_clutter(struct scene *s, rng *r)
         t->x = render_between(r, -1.1, 1.1);
         t->y = render_between(r, -1.1, 1.1);
         t->size = render_between(r, 0.1, 0.28);
-        t->turn = render_between(r, 0, 6.28);
+        t->angle = render_between(r, 0, 6.28);
         t->period = render_between(r, 0.15, 0.3);
         t->phase = render_between(r, 0, 6.28);
         t->ink = render_color_of(r, 150);
@@ -231,7 +231,7 @@ static void render_paint(struct color *to, const struct thing *t, f32 x, f32 y, 
     f32 dx = (x - t->x) / t->size, dy = (y - t->y) / t->size;
     if (dx * dx + dy * dy > 4)
         return;
-    f32 c = cosf(t->turn), s = sinf(t->turn), u = dx * c + dy * s, v = -dx * s + dy * c;
+    f32 c = cosf(t->angle), s = sinf(t->angle), u = dx * c + dy * s, v = -dx * s + dy * c;
     f32 cover = t->opacity * fminf(1, fmaxf(0, 0.5f - render_outline(t->shape, u, v) * t->size * pixels));
     if (cover <= 0)
         return;

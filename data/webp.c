@@ -29,7 +29,7 @@ int webp_peek(const u8 *p, size_t n, struct image_info *out)
 }
 
 /* RIFF chunks after "RIFF size WEBP": type, 32-bit little-endian length, payload padded to an even length. */
-int webp_turn(const u8 *p, size_t n)
+int webp_orientation(const u8 *p, size_t n)
 {
     for (u64 at = 12, len; at + 8 <= n; at += 8 + len + (len & 1)) {
         len = (u64)p[at + 4] | (u64)p[at + 5] << 8 | (u64)p[at + 6] << 16 | (u64)p[at + 7] << 24;
@@ -37,8 +37,8 @@ int webp_turn(const u8 *p, size_t n)
             break;
         const u8 *body = p + at + 8;
         if (!memcmp(p + at, "EXIF", 4))           // some writers keep JPEG's marker before the TIFF block
-            return len >= 6 && !memcmp(body, "Exif\0\0", 6) ? exif_turn(body + 6, len - 6)
-                                                            : exif_turn(body, len);
+            return len >= 6 && !memcmp(body, "Exif\0\0", 6) ? exif_orientation(body + 6, len - 6)
+                                                            : exif_orientation(body, len);
     }
     return 1;
 }

@@ -77,15 +77,15 @@ SOME struct image picture(int w, int h, u32 seed)
 }
 
 enum jpeg_form { JPEG_444, JPEG_422, JPEG_420, JPEG_440, JPEG_GREY, JPEG_CMYK, JPEG_YCCK, JPEG_PLAIN_CMYK };
-struct jpeg_how { enum jpeg_form form; int quality, turn /* EXIF, 0 none */, restart; bool progressive,
+struct jpeg_how { enum jpeg_form form; int quality, orientation /* EXIF, 0 none */, restart; bool progressive,
                   big_endian; };
 
-SOME void jpeg_exif(j_compress_ptr c, int turn, bool big)
+SOME void jpeg_exif(j_compress_ptr c, int orientation, bool big)
 {
     u8 b[32] = "Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\0\0\0\0\0",
        m[32] = "Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01";
-    b[24] = (u8)turn;
-    m[25] = (u8)turn;
+    b[24] = (u8)orientation;
+    m[25] = (u8)orientation;
     jpeg_write_marker(c, JPEG_APP0 + 1, big ? m : b, 32);
 }
 
@@ -120,8 +120,8 @@ SOME u8 *jpeg_bytes(const struct image *m, struct jpeg_how how, size_t *n)
     if (how.progressive)
         jpeg_simple_progression(&c);
     jpeg_start_compress(&c, TRUE);
-    if (how.turn)
-        jpeg_exif(&c, how.turn, how.big_endian);
+    if (how.orientation)
+        jpeg_exif(&c, how.orientation, how.big_endian);
     u8 *row = arena_bytes(mem, (size_t)m->w * 4, 1);
     for (int y = 0; y < m->h; y++) {
         const u8 *p = m->rgb + (size_t)y * m->w * 3;

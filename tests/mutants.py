@@ -284,7 +284,7 @@ def folder_of(file):
 
 
 def draw(mutants, count, seed):
-    """An endless order: folders in turn by the root of their sizes, in each a line, then a fault in it."""
+    """An endless order: folders one after the other, as often as the root of their sizes, in each a line, then a fault in it."""
     r = random.Random(seed)
     by = collections.defaultdict(lambda: collections.defaultdict(list))
     for m in mutants:

@@ -303,12 +303,12 @@ static void open_clip_says_its_activation(void **state)
 }
 
 /* ImageNet's classes as hubs write them, with two cranes, are ours; in another order they are somebody's own. */
-static int imagenet_classes(arena *a, bool turned, const char *const **got)
+static int imagenet_classes(arena *a, bool reversed, const char *const **got)
 {
     const char *const *ours = imagenet_names(a, false), *list = "[";
     ckpt *c = ckpt_new();
     for (int i = 0; i < 1000; i++) {
-        const char *name = ours[turned ? 999 - i : i];
+        const char *name = ours[reversed ? 999 - i : i];
         list = arena_printf(a, "%s\"%.*s\"%s", list, (int)strcspn(name, "("), name, i < 999 ? "," : "]");
     }
     ckpt_set_meta(c, "classes", list);

@@ -63,12 +63,12 @@ static void resize_knows_no_direction(void **state)
 {
     (void)state;
     enum { H0 = 9, W0 = 3, H = 2, W = 8 };
-    f32 in[H0 * W0], turned[H0 * W0], out[H * W], back[H * W];
+    f32 in[H0 * W0], transposed[H0 * W0], out[H * W], back[H * W];
     for (int i = 0; i < H0 * W0; i++)
-        turned[i % W0 * H0 + i / W0] = in[i] = (f32)(i * 7 % 11) - 4.5f;
+        transposed[i % W0 * H0 + i / W0] = in[i] = (f32)(i * 7 % 11) - 4.5f;
     for (int bilinear = 0; bilinear < 2; bilinear++) {
         posembed_resize(in, H0, W0, out, H, W, 1, bilinear);
-        posembed_resize(turned, W0, H0, back, W, H, 1, bilinear);
+        posembed_resize(transposed, W0, H0, back, W, H, 1, bilinear);
         for (int i = 0; i < H * W; i++)
             assert_float_equal(out[i], back[i % W * H + i / W], 1e-6);
     }

@@ -47,7 +47,7 @@ static void headers_of_every_kind(void **state)
     }
 }
 
-static void fortran_order_is_turned(void **state)
+static void fortran_order_is_transposed(void **state)
 {
     (void)state;
     static const u16 data[24] = { 0, 12, 4, 16, 8, 20, 1, 13, 5, 17, 9, 21, 2, 14, 6, 18, 10, 22, 3, 15, 7,
@@ -263,7 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(headers_of_every_kind),
-        cmocka_unit_test(fortran_order_is_turned),
+        cmocka_unit_test(fortran_order_is_transposed),
         cmocka_unit_test(arrays_of_no_numbers_are_left_out),
         cmocka_unit_test(hostile_npy_headers_are_refused),
         cmocka_unit_test(hostile_entries_are_refused),

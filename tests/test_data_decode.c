@@ -34,7 +34,7 @@ static void windows_are_exact(void **state)
                                      (struct jpeg_how){ .form = form,
                                                         .progressive = how & 1,
                                                         .restart = how & 2 ? 3 : 0,
-                                                        .turn = how == 3 ? 1 + form % 8 : 0 },
+                                                        .orientation = how == 3 ? 1 + form % 8 : 0 },
                                      &n);
             for (int k = 0; k < 2; k++) {
                 struct image whole = decoded(p, n, true, NULL, k);
@@ -51,25 +51,25 @@ static void windows_are_exact(void **state)
         }
 }
 
-/* The eight orientations, little and big endian, against turning by hand. */
-static void turns_by_exif(void **state)
+/* The eight orientations, little and big endian, against rotating by hand. */
+static void orients_by_exif(void **state)
 {
     (void)state;
     struct image m = picture(40, 24, 3);
     size_t n;
     const u8 *p = jpeg_bytes(&m, (struct jpeg_how){ 0 }, &n);
     struct image flat = decoded(p, n, true, NULL, 0);
-    for (int turn = 1; turn <= 8; turn++) {
-        p = jpeg_bytes(&m, (struct jpeg_how){ .turn = turn, .big_endian = turn & 1 }, &n);
+    for (int orientation = 1; orientation <= 8; orientation++) {
+        p = jpeg_bytes(&m, (struct jpeg_how){ .orientation = orientation, .big_endian = orientation & 1 }, &n);
         struct image got = decoded(p, n, true, NULL, 0), ignored = decoded(p, n, false, NULL, 0);
         assert_pixels(&ignored, 40, 24, flat.rgb, 0, "exif off");
-        assert_int_equal(got.w, turn >= 5 ? 24 : 40);
+        assert_int_equal(got.w, orientation >= 5 ? 24 : 40);
         for (int y = 0; y < got.h; y++)
             for (int x = 0; x < got.w; x++) {
                 // column and row as stored, before mirroring
-                int a = turn >= 5 ? y : x, b = turn >= 5 ? x : y;
-                bool back = turn == 2 || turn == 3 || turn == 7 || turn == 8,
-                     down = turn == 3 || turn == 4 || turn == 6 || turn == 7;
+                int a = orientation >= 5 ? y : x, b = orientation >= 5 ? x : y;
+                bool back = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8,
+                     down = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
                 const u8 *want =
                     flat.rgb + ((size_t)(down ? 23 - b : b) * 40 + (size_t)(back ? 39 - a : a)) * 3;
                 assert_memory_equal(got.rgb + ((size_t)y * got.w + x) * 3, want, 3);
@@ -352,7 +352,7 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(windows_are_exact), TEST(turns_by_exif),  TEST(jpeg_colors),          TEST(png_kinds),
+        TEST(windows_are_exact), TEST(orients_by_exif),  TEST(jpeg_colors),          TEST(png_kinds),
         TEST(gif_frames),        TEST(refuses_damage), TEST(refuses_bombs),        TEST(tiny_pictures),
         TEST(saves_png),         TEST(shows_paths),    TEST(whole_decodes_as_djpeg),
     };

@@ -72,7 +72,7 @@ static void reads_extended_webp(void **state)
     memcpy(x + 4, &size, 4);
     assert_int_equal(load(x, (size_t)(end - x), &got), 0);
     assert_int_equal(got.w, 20);
-    for (int i = 0; i < 200; i++)                 /* turned by half a circle */
+    for (int i = 0; i < 200; i++)                 /* rotated by half a circle */
         assert_memory_equal(got.rgb + 3 * i, m.rgb + 3 * (199 - i), 3);
     x[20] |= 2;
     assert_int_equal(load(x, (size_t)(end - x), &got), -1);

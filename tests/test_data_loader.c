@@ -313,7 +313,7 @@ static void fast_decoding_is_close(void **state)
         struct image m = picture(400 + 13 * i, 300 + 31 * i, (u32)i), soft = { 0 };
         image_resize(mem, &m, FILTER_BILINEAR, 12, 10, &soft);                        // nothing fine
         image_resize(mem, &soft, FILTER_BICUBIC, m.w, m.h, &m);
-        write_jpeg(at("fast/train/a/%d.jpg", i), &m, (struct jpeg_how){ .form = JPEG_420, .turn = 1 + i });
+        write_jpeg(at("fast/train/a/%d.jpg", i), &m, (struct jpeg_how){ .form = JPEG_420, .orientation = 1 + i });
     }
     struct data_options o = { .set = "folder",
                               .root = at("fast"),

@@ -129,7 +129,7 @@ static const char *pictures(void)
 {
     for (int i = 0; i < N; i++) {
         struct image m = picture(90 + 3 * i, 80 + i, (u32)i);
-        write_jpeg(at("options/train/%c/%02d.jpg", 'a' + i % 3, i), &m, (struct jpeg_how){ .turn = 6 });
+        write_jpeg(at("options/train/%c/%02d.jpg", 'a' + i % 3, i), &m, (struct jpeg_how){ .orientation = 6 });
     }
     return at("options");
 }

@@ -438,7 +438,7 @@ static void test_cache(void **state)
     assert_int_equal(traced("loaded cached"), 1);
     dev_close(d);
 
-    static const char *const damage[] = {                    // cut short, a bit turned, not ours, empty
+    static const char *const damage[] = {                    // cut short, a bit flipped, not ours, empty
         "f=$(ls %s/kernels/*.bin) && head -c 1000 $f >$f.x && mv $f.x $f",
         "f=$(ls %s/kernels/*.bin) && printf X | dd of=$f bs=1 seek=900 conv=notrunc 2>/dev/null",
         "f=$(ls %s/kernels/*.bin) && echo nonsense >$f", "f=$(ls %s/kernels/*.bin) && : >$f" };

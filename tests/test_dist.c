@@ -70,16 +70,16 @@ static void test_parts_of_batches(void **state)
         same_as_whole(root, cut[i][0], cut[i][1]);
 }
 
-/* Evaluation takes whole batches by turns: all of them, each once, with their own numbers. */
-static void test_turns(void **state)
+/* Evaluation takes whole batches, one rank after the other: all of them, each once, with their own numbers. */
+static void test_shared_batches(void **state)
 {
     (void)state;
     struct data_options o = options(folder());
     o.train = false;
     o.batch = 4;
-    for (int turns = 1; turns <= 7; turns++) {
+    for (int ranks = 1; ranks <= 7; ranks++) {
         int seen[21] = { 0 }, batches = 0;
-        for (o.turns = turns, o.turn = 0; o.turn < turns; o.turn++) {
+        for (o.ranks = ranks, o.rank = 0; o.rank < ranks; o.rank++) {
             dataset *d = data_open(&o);
             loader *l = opened(d, &o);
             i64 number = 0, all;
@@ -141,7 +141,7 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_parts_of_batches), T(test_turns), T(test_shares),
+        T(test_parts_of_batches), T(test_shared_batches), T(test_shares),
         T(test_alone),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);

@@ -96,7 +96,7 @@ static const char *yaml;
 
 /* One patch, whose mean brightness above 128 goes to channel 0 and below to channel 1; the block adds
  * nothing. fc_norm makes (b, -b, 0, 0) into +-sqrt 2; the head answers class 1, or `dark` class 0, to light. */
-static void add_weights(ckpt *c, const char *prefix, bool turned)
+static void add_weights(ckpt *c, const char *prefix, bool swapped)
 {
     static const struct { const char *name; i64 shape[4]; int nd; } rest[] = {
         { "patch_embed.proj.bias", { DIM }, 1 }, { "pos_embed", { 1, 1, DIM }, 3 },
@@ -118,7 +118,7 @@ static void add_weights(ckpt *c, const char *prefix, bool turned)
     ckpt_add(c, arena_printf(A, "%spatch_embed.proj.weight", prefix), CKPT_F32, 4,
              (i64[]){ DIM, 3, SIDE, SIDE }, patch);
     ckpt_add(c, arena_printf(A, "%sfc_norm.weight", prefix), CKPT_F32, 1, (i64[]){ DIM }, one);
-    ckpt_add(c, arena_printf(A, "%shead.weight", prefix), CKPT_F32, 2, (i64[]){ 2, DIM }, heads[turned]);
+    ckpt_add(c, arena_printf(A, "%shead.weight", prefix), CKPT_F32, 2, (i64[]){ 2, DIM }, heads[swapped]);
 }
 
 static void grey(const char *path, int v)

@@ -121,7 +121,7 @@ static bool near(f64 got, f64 want, f64 size)
 
 static void verify(struct bench *b, const struct product *p, const char *what)
 {
-    // Cells are turned to NaN once looked at, so that in the end C's range must be NaN throughout.
+    // Cells become NaN once looked at, so that in the end C's range must be NaN throughout.
     for (i64 z0 = 0; z0 < p->outer; z0++)
         for (i64 z1 = 0; z1 < p->inner; z1++)
             for (i64 i = 0; i < p->m; i++)

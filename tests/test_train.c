@@ -208,7 +208,7 @@ static void test_parts(void **state)
         far = fmax(far, fabs((f64)one[i] - two[i]));
         off += !(fabs((f64)one[i] - two[i]) < 1e-6);
     }
-    assert_true(far < 1e-4 && off < n / 20);      // Adam turns a gradient of round-off into a step
+    assert_true(far < 1e-4 && off < n / 20);      // Adam makes of a gradient of round-off a step
 }
 
 static void test_learns(void **state)

@@ -133,8 +133,8 @@ static struct ahead of_next(global const TYPE(Tx) *k, const int z, const int nex
                             const int h, const int d)
 {
     const long to_next = (next / h - z / h) * (3L * n * h * d) + (next % h - z % h) * d;
-    const int turn = i / MR, column = turn / 2 * 16;
-    const struct ahead f = { k + to_next + turn % 2 * h * d + column, column < d ? 3L * h * d : 0 };
+    const int line = i / MR, column = line / 2 * 16;
+    const struct ahead f = { k + to_next + line % 2 * h * d + column, column < d ? 3L * h * d : 0 };
     return f;
 }
 
@@ -264,8 +264,8 @@ ALONE kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, gl
 
 /* MR rows, p: scores -> P, g: dP -> dS / scale: products with it scale. Columns of g past n are 0 while sums
  * are taken; no product reads any past n. */
-static void turn_back(global float16 *p, global float16 *g, const int n, const float scale,
-                      const float *log_sum)
+static void scores_grad(global float16 *p, global float16 *g, const int n, const float scale,
+                        const float *log_sum)
 {
     const int wide = PADDED(n) / 16, last = (n - 1) / 16;
     const int16 edge = edge_of(n);
@@ -332,7 +332,7 @@ ALONE kernel void attention_grad(global const TYPE(Tx) *qkv, global const float 
                 multiply_wide(gi, &gos, &v_transposed, d, n);
                 for (int r = 0; r < MR; r++)
                     logs[r] = log_sum[(long)z * n + r0 + min(r, rows - 1)];
-                turn_back(pi, gi, n, scale * LOG2_E, logs);
+                scores_grad(pi, gi, n, scale * LOG2_E, logs);
                 const struct ahead f = of_next(k, z, next < heads ? next : z, r0, n, h, d);
                 multiply(dq + r0 * row, row, &gs, &k_plain, n, d, scales, false, &f);
             }

@@ -14,7 +14,7 @@
  *
  * Local memory, three parts, 32 KB for 64 rows of 64 channels, so that two groups fit where there is 64:
  *
- *     rows (D ROWS)      q; in the backward kernels q and dout, or k and v, in turns
+ *     rows (D ROWS)      q; in the backward kernels q and dout, or k and v, alternately
  *     block (32 WIDE)    k, v, .. of the block, transposed or as they are
  *     scores (32 WIDE)   sums across items, then p and dS; the forward kernel's v
  *

@@ -1,5 +1,5 @@
 /* tune_model.c: for every shape of a training step's products and attention, one parameter after the other: its
- * values race the best so far, turn about, so that other work slows both. What wins by 3 % and agrees with
+ * values race the best so far, alternately, so that other work slows both. What wins by 3 % and agrees with
  * the generic kernels is the new best.
  *
  *     shipped -- KB: 128, 384, 512 --> best -- NP: 192, 768 --> best -- ... --> again against shipped; kept
@@ -201,7 +201,7 @@ static int tune_ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Both in turn: the least seconds of each, and b's over a's: of the least ones or in the middle of the turns,
+/* Both alternately: the least seconds of each, and b's over a's: of the least ones or in the middle of the rounds,
  * whichever says less for b. A clear loser runs no further. */
 static int tune_race(const struct trial *a, const struct trial *b, struct result *r)
 {

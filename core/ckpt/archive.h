@@ -20,7 +20,7 @@ int         archive_read(zip_file_t *f, void *out, u64 n);
 int         archive_end(zip_file_t *f);
 
 /* Writing into o->f. Entries are stored, not deflated (weights hardly shrink), with a fixed date: same input,
- * same bytes. Head bytes are borrowed until archive_finish; a tensor (e may be NULL) is read when its turn
+ * same bytes. Head bytes are borrowed until archive_finish; a tensor (e may be NULL) is read when its place
  * comes and dropped after. */
 zip_t *archive_create(arena *a, struct file_out *o);
 int    archive_put(arena *a, zip_t *z, const char *name, const void *head, u64 n, entry *e);

@@ -157,7 +157,7 @@ int   ckpt_check_seal(const ckpt *c);
 
 /* SHA-256 in lower-case hex: what a child records of its parents. 0, or -1 + fail(FAULT_DATA). */
 int   file_sha256(const char *path, char hex[65]);
-/* Of an opened file; of several, SHA-256 of theirs in turn. */
+/* Of an opened file; of several, SHA-256 of theirs in order. */
 int   ckpt_sha256(const ckpt *c, char hex[65]);
 void  bytes_sha256(const void *p, size_t n, char hex[65]);
 

@@ -147,7 +147,7 @@ static int safetensors_numbers(struct scan *s, i64 *out, int most, int *n)
     return json_expect(s, ']');
 }
 
-/* {"key": value, ...}: calls member with each key in turn. */
+/* {"key": value, ...}: calls member with each key in order. */
 static int json_object_at(struct scan *s, int (*member)(struct scan *, slice key, void *arg), void *arg)
 {
     slice key;

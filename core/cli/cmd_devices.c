@@ -36,7 +36,7 @@ static void devices_print_cpu(const struct dev_info *i)
     char text[3][24];
     struct dev_host h;
     struct product_tile t = product_tile(i);
-    struct product_fit plain = product_fit(i, false, false), turned = product_fit(i, true, false);
+    struct product_fit plain = product_fit(i, false, false), transposed = product_fit(i, true, false);
     dev_host(&h);
     for (int k = 0; k < 3; k++)
         snprintf(text[k], sizeof text[k], "%llu KiB", (unsigned long long)i->cache[k] >> 10);
@@ -46,7 +46,7 @@ static void devices_print_cpu(const struct dev_info *i)
            i->cache[2] ? text[2] : "", i->cache_from);
     printf("      products  %d x %d sums in %u of %u registers, k %lld (transposed %lld), B %lld K (%lld K)\n",
            t.rows, 16 * t.vectors, (u32)(t.rows * t.vectors) * MAX(16 / i->simd, 1), i->registers,
-           (long long)plain.kb, (long long)turned.kb, (long long)plain.pack >> 10, (long long)turned.pack >> 10);
+           (long long)plain.kb, (long long)transposed.kb, (long long)plain.pack >> 10, (long long)transposed.pack >> 10);
 }
 
 static void devices_print(const struct dev_info *i, bool chosen)
@@ -119,7 +119,7 @@ static json_t *check_json(const struct selftest *t, const char *device)
                      "checks", lines, "kernels", kernels);
 }
 
-/* Every device of the setting in turn; a failure does not keep the others from being looked at. */
+/* Every device of the setting, one after the other; a failure does not keep the others from being looked at. */
 static int devices_check(struct cli *c, const char *setting)
 {
     char *save = NULL, *list = arena_printf(c->arena, "%s", setting);

@@ -1,4 +1,4 @@
-/* main.c: finds the command, runs it, and turns what it returns into a message and an exit code. */
+/* main.c: finds the command, runs it, and makes of what it returns a message and an exit code. */
 #include "cli/cli.h"
 #include "cli/options.h"
 #include "dist/dist.h"

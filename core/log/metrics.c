@@ -11,7 +11,7 @@ struct report {
     const char   *dir, *state;
     struct run_folder own;                                 /* claimed here */
     lock         *lock;
-    char          paths[8][4200];                          /* of report_path, in turn: nothing grows with a run */
+    char          paths[8][4200];                          /* of report_path, used in a circle: nothing grows with a run */
     int           n_paths;
     struct inputs *inputs;
     FILE         *metrics, *csv;

@@ -164,7 +164,7 @@ static void depthwise_vjp(node *n, node *g, node *dx[])
         dx[2] = op_view(sums, node_count(w), SHAPE(c));
 }
 
-static const char *depthwise_turned(struct onnx *o, const char *x, const i64 order[4])
+static const char *depthwise_permuted(struct onnx *o, const char *x, const i64 order[4])
 {
     const char *y = onnx_apply(o, "Transpose", x);
     onnx_ints(o, "perm", 4, order);
@@ -176,12 +176,12 @@ static const char *depthwise_onnx(const node *n, struct onnx *o)
 {
     const node *w = n->in[1];
     i64 kh = node_dim(w, 2), kw = node_dim(w, 3);
-    const char *x = depthwise_turned(o, onnx_in(o, n, 0), (i64[]){ 0, 3, 1, 2 });
+    const char *x = depthwise_permuted(o, onnx_in(o, n, 0), (i64[]){ 0, 3, 1, 2 });
     const char *y = n->n_in > 2 ? onnx_apply(o, "Conv", x, onnx_in(o, n, 1), onnx_in(o, n, 2))
                                 : onnx_apply(o, "Conv", x, onnx_in(o, n, 1));
     onnx_int(o, "group", node_dim(w, 0));
     onnx_ints(o, "pads", 4, (i64[]){ kh / 2, kw / 2, kh / 2, kw / 2 });
-    return depthwise_turned(o, y, (i64[]){ 0, 2, 3, 1 });
+    return depthwise_permuted(o, y, (i64[]){ 0, 2, 3, 1 });
 }
 
 const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = depthwise_shape,

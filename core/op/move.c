@@ -357,7 +357,7 @@ static void emit_rows(const node *n, launches *l, struct strided x)
 }
 
 /* The last axis is v; u is the one that lies together in the source. */
-static void emit_turn(const node *n, launches *l, struct strided x)
+static void emit_transposed(const node *n, launches *l, struct strided x)
 {
     i64 e[4] = { 1, 1, 1, 1 }, from[4] = { 0 }, to[4] = { 0 }, inner = 1, du = 0, nu = 1, batches = 1;
     for (int i = x.n - 1, k = 3; i >= 0; inner *= x.extent[i--])
@@ -384,7 +384,7 @@ static void emit_turn(const node *n, launches *l, struct strided x)
 static void permute_emit(const node *n, launches *l)
 {
     struct strided x = strides_of(n);
-    (x.n < 2 || x.stride[x.n - 1] == 1 ? emit_rows : emit_turn)(n, l, x);
+    (x.n < 2 || x.stride[x.n - 1] == 1 ? emit_rows : emit_transposed)(n, l, x);
 }
 
 static const char *strided_shape(const node *n, struct shape *out)

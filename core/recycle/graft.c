@@ -135,7 +135,7 @@ static int add_cut(const struct grafter *g, const tensor *t, const char *letters
     return 0;
 }
 
-/* The key with its '#' replaced by these numbers, in turn. */
+/* The key with its '#' replaced by these numbers, in order. */
 static const char *key_at(arena *a, const char *key, int first, int second)
 {
     const char *hash = strchr(key, '#'), *next = hash ? strchr(hash + 1, '#') : NULL;

@@ -21,8 +21,8 @@ static int open_split(struct session *e, bool train)
         o->shared = true;
         exchange_share(&e->s, &o->from, &o->to);
     } else if (dist_size() > 1) {
-        o->turn = dist_rank();
-        o->turns = dist_size();
+        o->rank = dist_rank();
+        o->ranks = dist_size();
     }
     if (check_square(&e->s))
         return -1;
@@ -165,7 +165,7 @@ static u64 session_hash(u64 h, const dataset *d)
     return h;
 }
 
-/* Two ranks that compute on one GPU, which takes them by turns. */
+/* Two ranks that compute on one GPU, which takes them alternately. */
 static void warn_of_sharing(void)
 {
     for (int r = 0; r < dist_size(); r++)

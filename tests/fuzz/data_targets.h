@@ -29,7 +29,7 @@ static int fuzz_image(const u8 *p, size_t n)
     if (image_peek(p, n, true, &info))
         one_line();
     else if ((i64)info.w * info.h <= 1 << 20) {
-        image_turned_size(&info, &w, &h);
+        image_oriented_size(&info, &w, &h);
         struct window part = { w / 3, h / 4, w - w / 3 - w / 5, h - h / 4 - h / 7 };
         int rc = image_decode(&d, p, n, &info, NULL, 0, &out);
         if (rc)

@@ -4,7 +4,7 @@
     python3 tests/peers/speed.py [--rounds 3] [--seconds 3] [--compile] [--forward] [--cpu-time] [vit_s32 moe_s32 vit_t moe_t]
 
 PyTorch from pip or Debian, whichever this Python has; the models below are plain PyTorch of the same sizes as `jetcl bench
-step.NAME` takes. Both programs take turns (A B A B ..), each for `seconds` a round, and each row has the medians of the
+step.NAME` takes. Both programs alternate (A B A B ..), each for `seconds` a round, and each row has the medians of the
 rounds' medians; `of peak` is jetcl's multiply-adds against the device's own peak. --compile adds torch.compile.
 The last column is the spread of jetcl's rounds: a machine with other work gives other ratios. --cpu-time counts processor
 time, divided by the processors, for such a machine; PyTorch's threads sleep while they wait, so that waiting is no work.
