@@ -1,30 +1,30 @@
 /* adamw.cl: the optimiser's step, and sums over whole arenas. 28 bytes a parameter: bound by memory. Sums add
- * 16 running sums a part, then the parts in order. */
+ * 16 running sums a chunk, then the partial sums in order. */
 #include "adamw.h"
 
-__kernel ALONE void square_parts(__global const float *x, __global float *parts, long count, long part)
+__kernel ALONE void square_partials(__global const float *x, __global float *partials, long count, long chunk)
 {
-    const long j0 = get_group_id(0) * part, j1 = min(count, j0 + part);
+    const long j0 = get_group_id(0) * chunk, j1 = min(count, j0 + chunk);
     float16 s = 0;
     for (long j = j0; j < j1; j += 16) {
         const float16 v = load_16(x + j, j1 - j, 0);
         s = fma(v, v, s);
     }
-    parts[get_group_id(0)] = sum_16(s);
+    partials[get_group_id(0)] = sum_16(s);
 }
 
-__kernel ALONE void add_parts(__global const float *parts, __global float *sum, long count)
+__kernel ALONE void add_partials(__global const float *partials, __global float *sum, long count)
 {
     float16 s = 0;
     for (long j = 0; j < count; j += 16)
-        s += load_16(parts + j, count - j, 0);
+        s += load_16(partials + j, count - j, 0);
     *sum = sum_16(s);
 }
 
-__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long part,
+__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long chunk,
                                float keep, float share)
 {
-    const long j0 = get_group_id(0) * part, j1 = min(count, j0 + part);
+    const long j0 = get_group_id(0) * chunk, j1 = min(count, j0 + chunk);
     for (long j = j0; j < j1; j += 16)
         store_16(fma(load_16(sum + j, j1 - j, 0), keep, load_16(x + j, j1 - j, 0) * share), sum + j, j1 - j);
 }

@@ -3,7 +3,7 @@
  *
  *   fma_chain    ten independent chains of fused multiply-adds per item, in registers: ten hide an fma's
  *                latency, and ten accumulators fit any register file
- *   stream       y = x; a group copies `part` values, neighbouring items neighbouring vectors
+ *   stream       y = x; a group copies `chunk` values, neighbouring items neighbouring vectors
  */
 #ifndef WG
 #define WG    1
@@ -27,10 +27,10 @@ __kernel GROUP void fma_chain(__global float *out, int rounds, float m, float c)
     out[i] = sum.s0 + sum.s1 + sum.s2 + sum.s3;
 }
 
-__kernel GROUP void stream(__global const float *x, __global float *y, long part)
+__kernel GROUP void stream(__global const float *x, __global float *y, long chunk)
 {
-    const long j0 = get_group_id(0) * part;
-    for (long j = j0 + get_local_id(0) * LANES; j < j0 + part; j += WG * LANES)
+    const long j0 = get_group_id(0) * chunk;
+    for (long j = j0 + get_local_id(0) * LANES; j < j0 + chunk; j += WG * LANES)
 #if LANES == 16
         store_16(load_16(x + j, 16, 0), y + j, 16);
 #else

@@ -3,7 +3,7 @@
  *
  *   depthwise_weights   w -> t (KH KW c), rotated by 180 degrees for the gradient of x; channels innermost
  *   depthwise           y[b, i, j, c] = bias[c] + sum_pq t[p, q, c] x[b, i + p - KH/2, j + q - KW/2, c]
- *   depthwise_grad      part p of its own: sums over some rows i of dw (KH KW c) and, after them, of db (c)
+ *   depthwise_grad      chunk p on its own: sums over some rows i of dw (KH KW c) and, after them, of db (c)
  *
  * The _plain kernels are the reference, and serve few channels; the tiles below serve a GPU's item (V is
  * float: one channel) and a CPU's (V is float16: sixteen neighbours) alike.
@@ -53,11 +53,11 @@ __kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *
             }
 }
 
-/* Groups (channels, parts): part p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
-__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *parts,
+/* Groups (channels, chunks): chunk p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
+__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
                                    int h, int w, int c, int rows, int chunk)
 {
-    __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
+    __global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
     const int from = get_global_id(1) * chunk, to = min(rows, from + chunk);
     for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
         for (int k = 0; k < KH * KW; k++) {

@@ -21,14 +21,14 @@ static inline uint4 draws(ulong seed, uint stream, int row, int n)
     return (uint4)(c0, c1, c2, c3);
 }
 
-/* Images from `part` on are partners. */
+/* Images from `micro` on are partners. */
 __kernel void erase(__global uchar *pixels, __global const int *recipes, __global const uchar *noise,
-                    uint stream, int h, int w, int part, long rows, long block)
+                    uint stream, int h, int w, int micro, long rows, long block)
 {
     const long first = get_group_id(0) * block, end = min(first + block, rows);
     for (long row = first; row < end; row++) {
         const int k = row / h, y = row % h;
-        __global const int *r = recipes + (k < part ? 17 * k + 5 : 17 * (k - part) + 11);
+        __global const int *r = recipes + (k < micro ? 17 * k + 5 : 17 * (k - micro) + 11);
         if (y < r[0] || y >= r[1])
             continue;
         __global uchar *to = pixels + (row * w + r[2]) * 3;

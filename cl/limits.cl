@@ -1,16 +1,16 @@
 /* limits.cl: from which value on a channel counts as active: mean + standard deviation of a group of values,
- * or a percentile. A group is an image, or all images of the step (then there is one). Part p of a group is
- * `part` values of it; parts are counted side by side and joined in order. Percentiles are found digit by
+ * or a percentile. A group is an image, or all images of the step (then there is one). Chunk p of a group is
+ * `chunk` values of it; chunks are counted side by side and joined in order. Percentiles are found digit by
  * digit, without sorting. Bound by reading x: once for mean and deviation, five times for a percentile.
  */
 #define GROUP_VALUES(group) ((limits ? ((group) < job[0] ? 1 : 0) : job[0]) * per_image)
 
-/* Count, mean and sum of squared differences of each part. */
-__kernel ALONE void limit_moments(__global const float *x, __global float4 *parts, __global const int *job,
-                                  long per_image, long part, int limits)
+/* Count, mean and sum of squared differences of each chunk. */
+__kernel ALONE void limit_moments(__global const float *x, __global float4 *partials, __global const int *job,
+                                  long per_image, long chunk, int limits)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
-    const long from = p * part, n = clamp(size - from, 0L, part);
+    const long from = p * chunk, n = clamp(size - from, 0L, chunk);
     __global const float *v = x + group * per_image + from;
     float16 s = 0, d2 = 0;
     for (long i = 0; i < n; i += 16)
@@ -20,16 +20,16 @@ __kernel ALONE void limit_moments(__global const float *x, __global float4 *part
         const float16 d = load_16(v + i, n - i, mean) - mean;
         d2 = fma(d, d, d2);
     }
-    parts[group * get_num_groups(0) + p] = (float4)(n, mean, sum_16(d2), 0);
+    partials[group * get_num_groups(0) + p] = (float4)(n, mean, sum_16(d2), 0);
 }
 
 /* Joined as Chan, Golub and LeVeque (1979) do. */
-__kernel ALONE void limit_mean_std(__global const float4 *parts, __global float *limit, long count)
+__kernel ALONE void limit_mean_std(__global const float4 *partials, __global float *limit, long count)
 {
     const long group = get_group_id(0);
     float4 all = 0;
     for (long p = 0; p < count; p++) {
-        const float4 x = parts[group * count + p];
+        const float4 x = partials[group * count + p];
         if (x.x == 0)
             continue;
         const float n = all.x + x.x, d = x.y - all.y;
@@ -47,15 +47,15 @@ static inline uint ordered(float v)
 
 static inline float unordered(uint u) { return as_float(u & 0x80000000u ? u & 0x7fffffffu : ~u); }
 
-/* The k-th smallest value digit by digit, eight bits at a time: parts count the digits of values that begin
+/* The k-th smallest value digit by digit, eight bits at a time: chunks count the digits of values that begin
  * with what is known (state.x), then limit_digit finds the digit where k lies. state: known bits, k within
  * them, how many are there. */
 __kernel ALONE void limit_digits(__global const float *x, __global uint *counts, __global const uint4 *state,
-                                 __global const int *job, long per_image, long part, int limits, int shift)
+                                 __global const int *job, long per_image, long chunk, int limits, int shift)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const uint known = shift < 24 ? state[group].x : 0;
-    const long from = p * part, n = clamp(size - from, 0L, part);
+    const long from = p * chunk, n = clamp(size - from, 0L, chunk);
     __global const float *v = x + group * per_image + from;
     __global uint *out = counts + (group * get_num_groups(0) + p) * 256;
     uint h[256];
@@ -72,7 +72,7 @@ __kernel ALONE void limit_digits(__global const float *x, __global uint *counts,
 
 /* numpy's percentile: position q (size - 1) / 10^8, linear between neighbours. */
 __kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *state, __global const int *job,
-                                long per_image, long parts, int limits, int shift, int q)
+                                long per_image, long chunks, int limits, int shift, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
     const uint rank = size ? (uint)((ulong)q * (ulong)(size - 1) / 100000000ul) : 0;
@@ -81,8 +81,8 @@ __kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *sta
     int digit = 0;
     for (;; digit++) {
         here = 0;
-        for (long p = 0; p < parts; p++)
-            here += counts[(group * parts + p) * 256 + digit];
+        for (long p = 0; p < chunks; p++)
+            here += counts[(group * chunks + p) * 256 + digit];
         if (digit == 255 || s.y < below + here)
             break;
         below += here;
@@ -90,13 +90,13 @@ __kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *sta
     state[group] = (uint4)(s.x | (uint)digit << shift, s.y - below, here, 0);
 }
 
-/* Smallest value above the one found, by parts. */
+/* Smallest value above the one found, by chunks. */
 __kernel ALONE void limit_above(__global const float *x, __global uint *counts, __global const uint4 *state,
-                                __global const int *job, long per_image, long part, int limits)
+                                __global const int *job, long per_image, long chunk, int limits)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const uint found = state[group].x;
-    const long from = p * part, n = clamp(size - from, 0L, part);
+    const long from = p * chunk, n = clamp(size - from, 0L, chunk);
     uint least = 0xffffffffu;
     for (long i = 0; i < n; i++) {
         const uint u = ordered(x[group * per_image + from + i]);
@@ -107,15 +107,15 @@ __kernel ALONE void limit_above(__global const float *x, __global uint *counts, 
 
 __kernel ALONE void limit_percentile(__global const uint *counts, __global const uint4 *state,
                                      __global const int *job, __global float *limit, long per_image,
-                                     long parts, int limits, int q)
+                                     long chunks, int limits, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
     const uint4 s = state[group];
     const float low = unordered(s.x);
     const float share = size ? (float)((ulong)q * (ulong)(size - 1) % 100000000ul) * 1e-8f : 0;
     uint least = 0xffffffffu;
-    for (long p = 0; p < parts; p++)
-        least = min(least, counts[group * parts + p]);
+    for (long p = 0; p < chunks; p++)
+        least = min(least, counts[group * chunks + p]);
     const float high = s.y + 1 < s.z || least == 0xffffffffu ? low : unordered(least);
     limit[group] = low + (high - low) * share;
 }

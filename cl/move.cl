@@ -17,12 +17,12 @@ static inline void copy_run(__global const TYPE(Tx) *s, __global TYPE(Ty) *d, lo
         STORE_16(Ty, LOAD_16(Tx, s + j, n - j, 0), d + j, n - j);
 }
 
-/* Group: part get_group_id(0) % parts of each of `rows` rows. */
+/* Group: chunk get_group_id(0) % chunks of each of `rows` rows. */
 __kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long src_run,
-                               long src_from, long dst_run, long dst_from, long parts, long part, long rows)
+                               long src_from, long dst_run, long dst_from, long chunks, long chunk, long rows)
 {
-    const long j = get_group_id(0) % parts * part, n = min(part, run - j);
-    const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
+    const long j = get_group_id(0) % chunks * chunk, n = min(chunk, run - j);
+    const long r0 = get_group_id(0) / chunks * rows, r1 = min(a, r0 + rows);
     for (long r = r0; r < r1; r++)
         copy_run(src + r * src_run + src_from + j, dst + r * dst_run + dst_from + j, n);
 }
@@ -34,11 +34,11 @@ static inline void zero_run(__global TYPE(Ty) *d, long n)
 }
 
 __kernel ALONE void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long from,
-                              long dst_run, long parts, long part, long rows)
+                              long dst_run, long chunks, long chunk, long rows)
 {
-    const long j0 = get_group_id(0) % parts * part, j1 = min(dst_run, j0 + part);
+    const long j0 = get_group_id(0) % chunks * chunk, j1 = min(dst_run, j0 + chunk);
     const long begin = clamp(from, j0, j1), end = clamp(from + run, j0, j1);
-    const long r0 = get_group_id(0) / parts * rows, r1 = min(a, r0 + rows);
+    const long r0 = get_group_id(0) / chunks * rows, r1 = min(a, r0 + rows);
     for (long r = r0; r < r1; r++) {
         __global TYPE(Ty) *d = dst + r * dst_run;
         zero_run(d + j0, begin - j0);

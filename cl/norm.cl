@@ -54,16 +54,16 @@ __kernel ALONE void layernorm_affine(__global const TYPE(Tx) *x, __global const 
 
 /* With d = x - mean, r = 1 / sqrt(mean(d^2) + eps) and h = g w: dx = r (h - mean(h) - d r^2 mean(h d)), plus
  * `more` if there is some; dw = sum_rows g r d and db = sum_rows g, over the block's rows into row
- * block_number of parts, and as far behind it as `apart`. dx may lie over x, g or more.
+ * block_number of partials, and as far behind it as `apart`. dx may lie over x, g or more.
  *
  * Row after row: several at a time are faster in the second cache, but what reads ahead follows rows, not
  * pairs of them: from memory they took twice as long. */
 __kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w, __global const TYPE(Tg) *g,
-                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *parts,
+                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *partials,
                                    long rows, long cols, long block, long apart, float eps)
 {
-    __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
-    for (long j = 0; j < cols && parts; j++)
+    __global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
+    for (long j = 0; j < cols && partials; j++)
         dw[j] = db[j] = 0;
     ROWS(i) {
         __global const TYPE(Tx) *xi = x + i * cols;
@@ -84,7 +84,7 @@ __kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TY
             const long left = cols - j;
             const float16 d = LOAD_16(Tx, xi + j, left, 0) - mean, gj = LOAD_16(Tg, gi + j, left, 0), gr = gj * r;
             const float16 y = fma(gr, LOAD_16(Tb, w + j, left, 0), -m1) - d * m2;
-            if (parts) {
+            if (partials) {
                 store_16(fma(gr, d, load_16(dw + j, left, 0)), dw + j, left);
                 store_16(gj + load_16(db + j, left, 0), db + j, left);
             }

@@ -61,7 +61,7 @@ static void same_as_whole(const char *root, int from, int to)
     data_close(d);
 }
 
-static void test_parts_of_batches(void **state)
+static void test_shares_of_batches(void **state)
 {
     (void)state;
     static const int cut[][2] = { { 0, 5 }, { 5, 10 }, { 3, 4 }, { 0, 10 }, { 10, 10 }, { 0, 0 } };
@@ -141,7 +141,7 @@ static void test_alone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_parts_of_batches), T(test_shared_batches), T(test_shares),
+        T(test_shares_of_batches), T(test_shared_batches), T(test_shares),
         T(test_alone),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);

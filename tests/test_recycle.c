@@ -312,16 +312,16 @@ static void parts_fill_in_the_order_drawn(void **state)
     i32 out[8];
     for (int i = 0; i < 64; i++)
         w[i] = (f32)(1 + i % 9 % 8 + i / 9);
-    struct parts p = parts_read(w, 8, label, a);
+    struct partition p = partition_read(w, 8, label, a);
     assert_int_equal(p.count, 3);
     EXPECT(p.of, 0, 0, 1, 2, 1, 0, 2, 1);
     assert_true(p.inside[2] == w[3 * 8 + 6] + w[6 * 8 + 3]);
-    assert_int_equal(parts_fill(&p, w, drawn, 3, 5, NULL, out, a), 5);
+    assert_int_equal(partition_fill(&p, w, drawn, 3, 5, NULL, out, a), 5);
     EXPECT(out, 0, 1, 2, 4, 7);
-    assert_int_equal(parts_fill(&p, w, drawn, 1, 5, NULL, out, a), 3);
+    assert_int_equal(partition_fill(&p, w, drawn, 1, 5, NULL, out, a), 3);
     EXPECT(out, 2, 4, 7);
     rng r = rng_at(1, RNG_TEST, 0, 0);
-    assert_int_equal(parts_fill(&p, w, drawn, 2, 5, &r, out, a), 5);
+    assert_int_equal(partition_fill(&p, w, drawn, 2, 5, &r, out, a), 5);
     strictly_ascending(out, 5, 8);
     assert_true(out[0] <= 1);
 }

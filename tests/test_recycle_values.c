@@ -615,13 +615,13 @@ static void draws_of_parts_and_units(void **state)
         star[i] = star[5 * i] = (f32)i;
     for (int i = 0; i < 5; i++)
         star[6 * i] = (f32)(100 * (5 - i));
-    struct parts p = parts_read(star, 5, (const i32[5]){ 0 }, room);
+    struct partition p = partition_read(star, 5, (const i32[5]){ 0 }, room);
     assert_true(p.count == 1 && p.inside[0] == 12);
     f64 units[5] = { 0 };
     for (u32 i = 0; i < DRAWS; i++) {
         rng r = rng_at(4, RNG_TEST, i, 0);
         i32 unit[5];
-        assert_int_equal(parts_fill(&p, star, (const i32[1]){ 0 }, 1, 1, &r, unit, room), 1);
+        assert_int_equal(partition_fill(&p, star, (const i32[1]){ 0 }, 1, 1, &r, unit, room), 1);
         units[unit[0]]++;
     }
     bins_follow("units", units, (const f64[5]){ 6 / 12.0, 1 / 12.0, 2 / 12.0, 3 / 12.0, 0 }, 5, DRAWS);

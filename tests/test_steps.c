@@ -1,5 +1,5 @@
 /* test_steps.c: optimiser steps against a host that computes them in double: groups of every parameter,
- * moments, decay, clipping, parts, averaged weights, the learning rate; which random draws differ, and which
+ * moments, decay, clipping, micro-batches, averaged weights, the learning rate; which random draws differ, and which
  * must not; what a state file brings back. */
 #include "on_device.h"
 #include <math.h>
@@ -250,7 +250,7 @@ static void steps(const char *text)
             fail_msg("%s", fail_message());
         OK(learner_open(&l, of[which], device, p));
         struct host h = host_of(&s, p);
-        assert_int_equal(l.parts, of[which]->train.accumulate);
+        assert_int_equal(l.micro_batches, of[which]->train.accumulate);
         for (int t = 1; t <= STEPS; t++) {
             struct batch b = { .n = s.train.batch, .numbers = pixels[t - 1], .soft_labels = labels[t - 1] };
             f64 loss, norm, factor = t == 2 ? .5 : 1, want = loss_by_hand(&s, p, &b);
@@ -285,17 +285,17 @@ static void steps(const char *text)
 #define RECIPE "optim: {lr: 1e-2, eps: 1e-4, weight_decay: 0.5, betas: [0.8, 0.9], layer_decay: 0.7}\n" \
                "augment: {smoothing: 0.2}\n"
 
-static void test_one_part(void **state)
+static void test_one_micro_batch(void **state)
 {
     (void)state;
     steps(VIT RECIPE "train: {batch: 6, accumulate: 1, ema: 0.5, clip_norm: off}");
 }
-static void test_two_parts(void **state)
+static void test_two_micro_batches(void **state)
 {
     (void)state;
     steps(VIT RECIPE "train: {batch: 6, accumulate: 2, ema: 0.5, clip_norm: 100}");       // not reached
 }
-static void test_three_parts(void **state)
+static void test_three_micro_batches(void **state)
 {
     (void)state;
     steps(VIT RECIPE "train: {batch: 6, accumulate: 3, ema: 0.9, clip_norm: 0.1}");
@@ -311,17 +311,17 @@ static void test_convnext(void **state)
     steps(CONVNEXT RECIPE "train: {batch: 4, accumulate: 2, ema: 0.5, clip_norm: 0.1}");
 }
 
-/* The gradient of a batch in parts is that of the whole: the parts are other images, and all of them, each
+/* The gradient of a batch in micro-batches is that of the whole: the micro-batches are other images, and all of them, each
  * with what is drawn for it. */
 static void parts_are_the_batch(const char *text)
 {
     f32 *first = NULL;
     i64 n;
-    for (int parts = 1; parts <= 3; parts++) {
+    for (int micro_batches = 1; micro_batches <= 3; micro_batches++) {
         struct spec s = parsed(arena_printf(a, "%strain: {batch: 6}", text));
         struct learner l;
         f64 loss, norm;
-        s.train.accumulate = parts;
+        s.train.accumulate = micro_batches;
         make_batches(&s);
         params *p = model_open(device, &s, PARAMS_TRAIN);
         OK(learner_open(&l, &s, device, p));
@@ -331,9 +331,9 @@ static void parts_are_the_batch(const char *text)
         if (first)
             LOOP(i, n)
                 if (!(fabs((f64)g[i] - first[i]) <= 1e-5 * fabs(first[i]) + 4e-7 * norm))
-                    fail_msg("%s: %d parts: gradient %lld is %g, of the whole %g", text, parts, (long long)i,
+                    fail_msg("%s: %d micro-batches: gradient %lld is %g, of the whole %g", text, micro_batches, (long long)i,
                              (f64)g[i], (f64)first[i]);
-        first = parts == 1 ? g : first;
+        first = micro_batches == 1 ? g : first;
         learner_close(&l);
         params_free(p);
     }
@@ -342,7 +342,7 @@ static void parts_are_the_batch(const char *text)
 #define MOE(more) "model: {arch: vit, image: 8, patch: 4, dim: 16, depth: 3, heads: 2, classes: 3,\n" \
                   " drop_path: 0.4, moe: {layers: [1, 2], core: 2, universal: 3, slots: 2, " more "}}\n"
 
-static void test_parts_are_the_batch(void **state)
+static void test_micro_batches_are_the_batch(void **state)
 {
     (void)state;
     parts_are_the_batch(VIT);
@@ -355,7 +355,7 @@ static void test_parts_are_the_batch(void **state)
     trace_set("");
 }
 
-static void test_parts_must_fit(void **state)
+static void test_micro_batches_must_fit(void **state)
 {
     (void)state;
     struct spec s = parsed(VIT "train: {batch: 6, accumulate: 4}");
@@ -368,7 +368,7 @@ static void test_parts_must_fit(void **state)
     params_free(p);
 }
 
-/* Losses are means over the parts since the last reading. */
+/* Losses are means over the micro-batches since the last reading. */
 static void test_reported(void **state)
 {
     (void)state;
@@ -394,7 +394,7 @@ static void test_reported(void **state)
 
 /* ---- random draws -------------------------------------------------------------------------------------- */
 
-/* Losses of the parts of some steps that change nothing, on a batch of one image many times over, with labels
+/* Losses of the micro-batches of some steps that change nothing, on a batch of one image many times over, with labels
  * that are the same in both halves: whatever differs was drawn. */
 enum { DRAWS = 6 };
 static void drawn(const char *model, const char *train, i64 seed, i64 from, f64 out[DRAWS])
@@ -419,11 +419,11 @@ static void drawn(const char *model, const char *train, i64 seed, i64 from, f64 
     for (int k = 0; k < DRAWS;) {
         f32 last;
         OK(learner_step(&l, &b, 0) || mem_read(device, l.loss, &last) || learner_read(&l, &out[k], &norm));
-        if (l.parts == 2) {
+        if (l.micro_batches == 2) {
             out[k + 1] = 2 * last;                // of the second part, half of the batch, and of the first
             out[k] = 2 * out[k] - 2 * last;
         }
-        k += l.parts;
+        k += l.micro_batches;
     }
     learner_close(&l);
     params_free(p);
@@ -454,13 +454,13 @@ static void test_draws(void **state)
     (void)state;
     for (int i = 0; i < countof(random_models); i++) {
         const char *model = random_models[i];
-        f64 one[DRAWS], two[DRAWS], parts[DRAWS], seed[DRAWS], later[DRAWS], high[DRAWS];
+        f64 one[DRAWS], two[DRAWS], halves[DRAWS], seed[DRAWS], later[DRAWS], high[DRAWS];
         drawn(model, "accumulate: 1", 1, 0, one);
         drawn(model, "accumulate: 1", 1, 0, two);
         drawn(model, "accumulate: 1", 1, 3, later);
         drawn(model, "accumulate: 1", 2, 0, seed);
         drawn(model, "accumulate: 1", 1 + (1LL << 32), 0, high);
-        drawn(model, "accumulate: 2", 1, 0, parts);
+        drawn(model, "accumulate: 2", 1, 0, halves);
         if (memcmp(one, two, sizeof one) || memcmp(one + 3, later, 3 * sizeof *one))
             fail_msg("%s: not a function of seed and step", model);
         bool fine = i == 1 || i == 2;             // of many small draws: never equal by chance
@@ -468,9 +468,9 @@ static void test_draws(void **state)
             fail_msg("%s: steps draw the same", model);
         bool alike = true;
         for (int k = 0; k < DRAWS; k += 2)
-            alike &= fabs(parts[k] - parts[k + 1]) < 1e-6;
-        if (distinct(parts, DRAWS) < (fine ? DRAWS : 4) || alike)
-            fail_msg("%s: parts draw the same", model);
+            alike &= fabs(halves[k] - halves[k + 1]) < 1e-6;
+        if (distinct(halves, DRAWS) < (fine ? DRAWS : 4) || alike)
+            fail_msg("%s: micro-batches draw the same", model);
         if (!memcmp(one, seed, sizeof one) || !memcmp(one, high, sizeof one)
             || !memcmp(seed, high, sizeof one))
             fail_msg("%s: seeds draw the same", model);
@@ -622,9 +622,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, test_begin, test_end)
     const struct CMUnitTest tests[] = {
-        TEST(test_groups), TEST(test_layer_decay), TEST(test_schedule), TEST(test_schedule_rounds), TEST(test_one_part),
-        TEST(test_two_parts), TEST(test_three_parts), TEST(test_convnext), TEST(test_average_that_stays),
-        TEST(test_parts_are_the_batch), TEST(test_parts_must_fit),
+        TEST(test_groups), TEST(test_layer_decay), TEST(test_schedule), TEST(test_schedule_rounds), TEST(test_one_micro_batch),
+        TEST(test_two_micro_batches), TEST(test_three_micro_batches), TEST(test_convnext), TEST(test_average_that_stays),
+        TEST(test_micro_batches_are_the_batch), TEST(test_micro_batches_must_fit),
         TEST(test_reported), TEST(test_draws), TEST(test_samples), TEST(test_noise_in_evaluation),
         TEST(test_state), TEST(test_other_state) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });

@@ -48,8 +48,8 @@ __kernel ALONE void depthwise(__global const TYPE(Tx) *x, __global const float *
         }
 }
 
-/* Groups (shares of SHARE channels, the last one takes the rest as well; parts). */
-__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *parts,
+/* Groups (shares of SHARE channels, the last one takes the rest as well; chunks). */
+__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
                                    int h, int w, int c, int rows, int chunk)
 {
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
@@ -57,7 +57,7 @@ __kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TY
     const int first = get_group_id(0) * SHARE, last = at_end ? c : first + SHARE;
     const float counted[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     const V lane = LOAD(counted);
-    __global float *sum = parts + (long)get_group_id(1) * c * (KH * KW + 1);
+    __global float *sum = partials + (long)get_group_id(1) * c * (KH * KW + 1);
     for (int k = 0; k <= KH * KW; k++)
         for (int n = first; n < last; n++)
             sum[k * c + n] = 0;

@@ -157,7 +157,7 @@ static void pack_plain(SPACE float16 *to, global const TYPE(Tb) *b, const long r
 }
 
 /* kk x columns of B, panel after panel. */
-static void pack_part(local float16 *to, global const TYPE(Tb) *b, const long row, const bool transposed,
+static void pack_block(local float16 *to, global const TYPE(Tb) *b, const long row, const bool transposed,
                       const int kk, const int columns)
 {
     for (int j = 0; j < columns; j += WIDE, to += kk * NV)
@@ -319,7 +319,7 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         const struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai, ak,
                                 other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
         if (!packed)
-            pack_part(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
+            pack_block(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
         // What is packed next lies in runs of lines: rows of B, or (not transposed) columns 16 wide.
         global const TYPE(Tb) *next = more_k ? b + n * bn + (k + kb) * bk :
                                    b + (more_n ? (n + np) * bn : next_batch + n0 * bn) + k0 * bk;

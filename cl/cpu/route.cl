@@ -113,11 +113,11 @@ static inline float row_dot(__global const float *a, __global const float *b, lo
 }
 
 /* With g1, g2 the adjoints of what the softmax and the entmax saw: dlogits = g1 / T_d + g2 / T_c, and from
- * dlogits[parts] on, side by side, each image's share of dT_d = -sum(g1 logits) / T_d^2 and of dT_c. */
+ * dlogits[partials] on, side by side, each image's share of dT_d = -sum(g1 logits) / T_d^2 and of dT_c. */
 __kernel ALONE void route_grad(__global const float *logits, __global const float *t_disp,
                                __global const float *t_comb, __global const float *disp,
                                __global const float *g_disp, long from, __global float *dlogits,
-                               long parts, long n, long s, int flags, __local float16 *column)
+                               long partials, long n, long s, int flags, __local float16 *column)
 {
     __global const float *comb = disp + from, *g_comb = g_disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
@@ -144,6 +144,6 @@ __kernel ALONE void route_grad(__global const float *logits, __global const floa
             store_16(fma(g1, r_disp, g2 * r_comb), dlogits + k, left);
         }
     }
-    dlogits[parts + 2 * image] = -r_disp * r_disp * sum_16(h1);
-    dlogits[parts + 2 * image + 1] = -r_comb * r_comb * sum_16(h2);
+    dlogits[partials + 2 * image] = -r_disp * r_disp * sum_16(h1);
+    dlogits[partials + 2 * image + 1] = -r_comb * r_comb * sum_16(h2);
 }

@@ -1,38 +1,38 @@
 /* adamw.cl for GPUs: neighbouring items take neighbouring values. Sums: an item's values in order, then a
- * tree, then the parts in order. Bound by memory. */
+ * tree, then the partial sums in order. Bound by memory. */
 #include "team.h"
 #include "adamw.h"
 
-#define PART(j) \
-    for (long j = get_group_id(0) * part + get_local_id(0), \
-              end_ = min(count, ((long)get_group_id(0) + 1) * part); j < end_; j += ITEMS)
+#define CHUNK(j) \
+    for (long j = get_group_id(0) * chunk + get_local_id(0), \
+              end_ = min(count, ((long)get_group_id(0) + 1) * chunk); j < end_; j += ITEMS)
 
-__kernel GROUP void square_parts(__global const float *x, __global float *parts, long count, long part)
+__kernel GROUP void square_partials(__global const float *x, __global float *partials, long count, long chunk)
 {
     SHELF;
     float s = 0;
-    PART(j)
+    CHUNK(j)
         s = fma(x[j], x[j], s);
     s = team_sum(shelf, ITEMS, s);
     if (get_local_id(0) == 0)
-        parts[get_group_id(0)] = s;
+        partials[get_group_id(0)] = s;
 }
 
-__kernel GROUP void add_parts(__global const float *parts, __global float *sum, long count)
+__kernel GROUP void add_partials(__global const float *partials, __global float *sum, long count)
 {
     SHELF;
     float s = 0;
     for (long j = get_local_id(0); j < count; j += ITEMS)
-        s += parts[j];
+        s += partials[j];
     s = team_sum(shelf, ITEMS, s);
     if (get_local_id(0) == 0)
         *sum = s;
 }
 
-__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long part,
+__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long chunk,
                                float keep, float share)
 {
-    PART(j)
+    CHUNK(j)
         sum[j] = fma(sum[j], keep, x[j] * share);
 }
 

@@ -29,13 +29,13 @@ __kernel void depthwise(__global const float *x, __global const float *t, __glob
             tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, WIDTH(w), c);
 }
 
-__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *parts,
+__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *partials,
                              int h, int w, int c, int rows, int chunk)
 {
     FIX(c)
     const long from = get_global_id(1) * chunk, to = min((long)rows, from + chunk);
     const int n = get_global_id(0);
-    __global float *dw = parts + (long)get_global_id(1) * c * (KH * KW + 1);
+    __global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
     V sum[KH * KW + 1];
     if (n >= c)
         return;

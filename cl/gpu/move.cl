@@ -3,10 +3,10 @@
 #include "team.h"
 
 __kernel GROUP void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run,
-                               long src_from, long dst_run, long dst_from, long parts, long part, long rows)
+                               long src_from, long dst_run, long dst_from, long chunks, long chunk, long rows)
 {
-    const long j0 = get_group_id(0) % parts * part, r0 = get_group_id(0) / parts * rows;
-    const int width = min(part, run - j0), count = min(rows, a - r0) * width;
+    const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
+    const int width = min(chunk, run - j0), count = min(rows, a - r0) * width;
     src += r0 * src_run + src_from + j0;
     dst += r0 * dst_run + dst_from + j0;
     for (int at = get_local_id(0); at < count; at += ITEMS) {
@@ -16,10 +16,10 @@ __kernel GROUP void copy_block(__global const float *src, __global float *dst, l
 }
 
 __kernel GROUP void pad_block(__global const float *src, __global float *dst, long a, long run, long from,
-                              long dst_run, long parts, long part, long rows)
+                              long dst_run, long chunks, long chunk, long rows)
 {
-    const long j0 = get_group_id(0) % parts * part, r0 = get_group_id(0) / parts * rows;
-    const int width = min(part, dst_run - j0), count = min(rows, a - r0) * width;
+    const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
+    const int width = min(chunk, dst_run - j0), count = min(rows, a - r0) * width;
     for (int at = get_local_id(0); at < count; at += ITEMS) {
         const int r = at / width, j = at - r * width;
         const long k = j0 + j - from;

@@ -42,13 +42,13 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
  *
  *     dx[.., c], dw[c], db[c]  by item  c mod ITEMS
  *
- * `more` is added to dx, where there is some; dx may lie over x, g or more; parts is as cl/norm.cl has it. Where
- * the device joins (join.h), the last group adds the parts of all into sum_w and sum_b.
+ * `more` is added to dx, where there is some; dx may lie over x, g or more; partials is as cl/norm.cl has it. Where
+ * the device joins (join.h), the last group adds the partials of all into sum_w and sum_b.
  */
 #define CHUNK (4 * TEAMS)
 
 __kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global const float *more, __global float *dx, __global float *parts,
+                                   __global const float *more, __global float *dx, __global float *partials,
                                    long rows, long cols, long block, long apart, float eps,
                                    __global float *sum_to_w, __global float *sum_to_b,
                                    volatile __global int *counter)
@@ -56,7 +56,7 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
     SHELF;
     __local int before;
     __local float4 stats[CHUNK];
-    __global float *dw = parts + get_group_id(0) * cols, *db = dw + apart;
+    __global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
     const long begin = get_group_id(0) * block, last = min(rows, begin + block);
     for (long from = begin; from < last; from += CHUNK) {
         const int count = min((long)CHUNK, last - from);
@@ -74,7 +74,7 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
         }
         barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);      // dx may lie over what teams have read
         for (long c = get_local_id(0); c < cols; c += ITEMS) {
-            float sum_w = parts && from > begin ? dw[c] : 0, sum_b = parts && from > begin ? db[c] : 0;
+            float sum_w = partials && from > begin ? dw[c] : 0, sum_b = partials && from > begin ? db[c] : 0;
             for (int k = 0; k < count; k++) {
                 const float4 s = stats[k];
                 const long at = (from + k) * cols + c;
@@ -84,7 +84,7 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
                 const float y = s.y * (gj * w[c] - s.z - n * s.w);
                 dx[at] = more ? y + more[at] : y;
             }
-            if (parts) {
+            if (partials) {
                 dw[c] = sum_w;
                 db[c] = sum_b;
             }
@@ -97,10 +97,10 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
     for (long c = get_local_id(0); c < 2 * cols && joins; c += ITEMS) {
         const long j = c % cols;
         __global float *to = c < cols ? sum_to_w : sum_to_b;
-        volatile __global float *part = parts + (c < cols ? 0 : apart) + j;
+        volatile __global float *partial = partials + (c < cols ? 0 : apart) + j;
         float s = 0;
         for (int p = 0; p < groups; p++)
-            s += part[p * cols];
+            s += partial[p * cols];
         if (to)
             to[j] = s;
     }

@@ -74,7 +74,7 @@ static int measure_step(struct meter *m, const struct spec *s, params *p, const 
     if (learner_open(&x.l, s, m->d, p) || bench_step(&x) || dev_finish(m->d))
         goto done;
     r->start_ms = 1e3 * (clock_now() - start);
-    struct subject it = { bench_step, &x, .flops = bench_flops_of(x.l.g) * x.l.parts };
+    struct subject it = { bench_step, &x, .flops = bench_flops_of(x.l.g) * x.l.micro_batches };
     rc = meter_measure(m, &it, r) || learner_read(&x.l, &loss, &norm);
     if (!rc && !(loss - loss == 0))
         rc = fail(FAULT_NUMBERS, "the loss became %g", loss);

@@ -86,7 +86,7 @@ static int count_run(struct cli *c)
         s.model.classes = CLASSES;
         say(SAY_NORMAL, "model.classes is auto: counted with %d (--set model.classes=N)", CLASSES);
     }
-    int parts = MAX(1, s.train.accumulate), train = batch ? (int)batch : CEIL_DIV(s.train.batch, parts);
+    int count = MAX(1, s.train.accumulate), train = batch ? (int)batch : CEIL_DIV(s.train.batch, count);
     int eval = batch ? (int)batch : s.eval.batch ? s.eval.batch : MIN(64, s.train.batch);
     if (model_count(c->arena, &s, train, eval, &k))
         return -1;

@@ -1,8 +1,8 @@
 /* feed.c: the loader's batches as a network's input. Bytes and recipes go to the device, which erases, mixes
  * and normalises (cl/feed.cl): a quarter of what the finished numbers would take on the way.
  *
- * A part of a larger batch is mixed with images of other parts, so these come along after its own: memory
- * stays that of two parts. Only a whole batch finds its partners in itself. */
+ * A micro-batch is mixed with images of others of its batch, so these come along after its own: memory
+ * stays that of two micro-batches. Only a whole batch finds its partners in itself. */
 #include "model/model.h"
 #include "op/grid.h"
 
@@ -14,11 +14,11 @@ static range feed_take(struct feed *f, u64 bytes)
 }
 
 /* A kernel over the rows of `images` images. */
-static void add_launch(struct feed *f, const char *kernel, i64 images, i64 part, const arg *first, int n)
+static void add_launch(struct feed *f, const char *kernel, i64 images, i64 micro, const arg *first, int n)
 {
     launch k = { .file = "feed", .kernel = kernel, .label = "images" };
     i64 rows = images * f->h, block = grid_rows(f->list, &k, rows, 3 * f->w);
-    const arg rest[] = { ARG_INT(f->h), ARG_INT(f->w), ARG_INT(part), ARG_LONG(rows), ARG_LONG(block) };
+    const arg rest[] = { ARG_INT(f->h), ARG_INT(f->w), ARG_INT(micro), ARG_LONG(rows), ARG_LONG(block) };
     memcpy(k.args, first, sizeof *first * (size_t)n);
     memcpy(k.args + n, rest, sizeof rest);
     grid_groups(f->list, &k, CEIL_DIV(rows, block), 1, 1);
@@ -27,10 +27,10 @@ static void add_launch(struct feed *f, const char *kernel, i64 images, i64 part,
 
 int feed_open(struct feed *f, dev *d, const node *images, bool whole)
 {
-    *f = (struct feed){ .d = d, .part = node_dim(images, 0),
+    *f = (struct feed){ .d = d, .micro = node_dim(images, 0),
                         .h = (int)node_dim(images, 2), .w = (int)node_dim(images, 3),
                         .gathered = !whole, .images = images->home, .memory = pool_new(d, "pixels") };
-    u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->part;
+    u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->micro;
     f->pixels = feed_take(f, image * n * (whole ? 1 : 2));
     f->recipes = feed_take(f, sizeof(struct recipe) * n);
     f->values = feed_take(f, sizeof *((struct batch *)0)->values);
@@ -45,8 +45,8 @@ int feed_open(struct feed *f, dev *d, const node *images, bool whole)
                           ARG_INT(RNG_AUGMENT) };
     const arg feed[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->values),
                          ARG_RANGE(f->images) };
-    add_launch(f, "erase", whole ? f->part : 2 * f->part, f->part, erase, countof(erase));
-    add_launch(f, "feed", f->part, whole ? 0 : f->part, feed, countof(feed));
+    add_launch(f, "erase", whole ? f->micro : 2 * f->micro, f->micro, erase, countof(erase));
+    add_launch(f, "feed", f->micro, whole ? 0 : f->micro, feed, countof(feed));
     return launches_compile(f->list);
 }
 
@@ -70,7 +70,7 @@ static int write_partners(struct feed *f, const struct batch *b, i64 from, i64 n
     size_t image = 3 * (size_t)f->h * (size_t)f->w;
     for (i64 k = 0; k < n; k++) {
         const u8 *partner = b->pixels + (size_t)b->recipes[from + k].partner * image;
-        if (mem_write_later(f->d, image_at(f, f->part + k, 1), partner))
+        if (mem_write_later(f->d, image_at(f, f->micro + k, 1), partner))
             return -1;
     }
     return 0;
@@ -78,15 +78,15 @@ static int write_partners(struct feed *f, const struct batch *b, i64 from, i64 n
 
 static int write_numbers(struct feed *f, const f32 *from, i64 n)
 {
-    u64 bytes = f->images.bytes / (u64)f->part * (u64)n;
+    u64 bytes = f->images.bytes / (u64)f->micro * (u64)n;
     return mem_write_later(f->d, (range){ f->images.mem, f->images.off, bytes }, from);
 }
 
 int feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n)
 {
     size_t image = 3 * (size_t)f->h * (size_t)f->w;
-    check(n > 0 && n <= f->part && from >= 0 && from + n <= b->n && (f->gathered || (!from && n == b->n)),
-          "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->part,
+    check(n > 0 && n <= f->micro && from >= 0 && from + n <= b->n && (f->gathered || (!from && n == b->n)),
+          "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->micro,
           f->gathered ? "" : " of whole batches");
     if (b->numbers)
         return write_numbers(f, b->numbers + (size_t)from * image, n);

@@ -67,14 +67,14 @@ struct feed {
     range images, pixels, recipes, values, noise;
     const void *noise_of;                         /* the table that the device has */
     launches *list;
-    i64   part;
+    i64   micro;                                  /* images of a micro-batch */
     int   h, w;
-    bool  gathered;                               /* partners lie after the part's own images */
+    bool  gathered;                               /* partners lie after the micro-batch's own images */
 };
-/* images: a compiled graph's input (part 3 h w). whole: batches are never larger than it. 0, or -1 + fail. */
+/* images: a compiled graph's input (micro 3 h w). whole: batches are never larger than it. 0, or -1 + fail. */
 int  feed_open(struct feed *f, dev *d, const node *images, bool whole);
 void feed_close(struct feed *f);
-/* Images [from, from + n) of b, n <= part, into the front of `images`, finished; whole: all of b.
+/* Images [from, from + n) of b, n <= micro, into the front of `images`, finished; whole: all of b.
  * Enqueued: b must stay until a later fence. Batches that erase are all of one loader, so the table of
  * noise goes up once. */
 int  feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n);

@@ -19,25 +19,25 @@ static const char *scalar_shape(const node *n, struct shape *out)
 
 struct arena_args { range x, sum; i64 count; f32 keep, share; };
 
-#define SQUARE_PART 16384
-static i64 parts_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_PART); }
+#define SQUARE_CHUNK 16384
+static i64 chunks_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_CHUNK); }
 
 static void square_emit(const node *n, launches *l)
 {
     const struct arena_args *s = n->args;
-    launch first = { .file = "adamw", .kernel = "square_parts", .label = n->name,
+    launch first = { .file = "adamw", .kernel = "square_partials", .label = n->name,
                      .bytes = (f64)dtype_bytes(F32) * (f64)s->count,
                      .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count),
-                               ARG_LONG(SQUARE_PART) } };
-    launch second = { .file = "adamw", .kernel = "add_parts", .label = n->name,
-                      .args = { ARG_RANGE(n->work), ARG_RANGE(n->home), ARG_LONG(parts_of(s)) } };
-    grid_groups(l, &first, parts_of(s), 1, 1);
+                               ARG_LONG(SQUARE_CHUNK) } };
+    launch second = { .file = "adamw", .kernel = "add_partials", .label = n->name,
+                      .args = { ARG_RANGE(n->work), ARG_RANGE(n->home), ARG_LONG(chunks_of(s)) } };
+    grid_groups(l, &first, chunks_of(s), 1, 1);
     launch_add(l, &first);
     grid_groups(l, &second, 1, 1, 1);
     launch_add(l, &second);
 }
 
-static u64 square_scratch(const node *n) { return dtype_bytes(F32) * (u64)parts_of(n->args); }
+static u64 square_scratch(const node *n) { return dtype_bytes(F32) * (u64)chunks_of(n->args); }
 
 const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape,
                            .emit = square_emit, .scratch = square_scratch };
@@ -54,9 +54,9 @@ static void blend_emit(const node *n, launches *l)
     const struct arena_args *s = n->args;
     launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name,
                  .bytes = 3 * (f64)dtype_bytes(F32) * (f64)s->count,
-                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_PART),
+                 .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_CHUNK),
                            ARG_REAL(s->keep), ARG_REAL(s->share) } };
-    grid_groups(l, &k, parts_of(s), 1, 1);
+    grid_groups(l, &k, chunks_of(s), 1, 1);
     launch_add(l, &k);
 }
 

@@ -115,7 +115,7 @@ static f64 depthwise_macs(const node *n)
 
 /* ---- the gradient of the weights ----------------------------------------------------------------------- */
 
-/* Rows of all images are summed in parts, (parts, (kh kw + 1) c): dw with channels innermost, then db. Their
+/* Rows of all images are summed in chunks, (chunks, (kh kw + 1) c): dw with channels innermost, then db. Their
  * number follows from the shape and the class, so the bits are the same on every run. */
 static i64 chunk_of(const node *n)
 {

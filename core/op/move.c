@@ -19,16 +19,16 @@ static const char *view_shape(const node *n, struct shape *out)
     return inside ? NULL : "view beyond the end";
 }
 
-/* A group's share of rows of `run` values: `part` of the run, of `rows` rows. */
-struct share { i64 parts, part, rows; };
+/* A group's share of rows of `run` values: `chunk` of the run, of `rows` rows. */
+struct share { i64 chunks, chunk, rows; };
 
 static struct share share_of(const launches *l, i64 a, i64 run)
 {
     const dev *d = launches_dev(l);
     i64 share = dev_tune(d, "move", "SHARE"), most = dev_tune(d, "move", "GROUPS");
-    i64 part = ROUND_UP(MIN(MAX(1, run), MAX(share, CEIL_DIV(run, most))), (i64)16);
-    i64 parts = CEIL_DIV(run, part), rows = MAX(share / MAX(1, run), a * parts / most);
-    return (struct share){ MAX(1, parts), part, MAX(1, rows) };
+    i64 chunk = ROUND_UP(MIN(MAX(1, run), MAX(share, CEIL_DIV(run, most))), (i64)16);
+    i64 chunks = CEIL_DIV(run, chunk), rows = MAX(share / MAX(1, run), a * chunks / most);
+    return (struct share){ MAX(1, chunks), chunk, MAX(1, rows) };
 }
 
 static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 count, i64 b,
@@ -40,8 +40,8 @@ static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 c
                  .bytes = 2 * (f64)dtype_bytes(n->type) * (f64)(a * run),
                  .args = { ARG_NODE(src), ARG_NODE(n), ARG_LONG(a), ARG_LONG(run),
                            ARG_LONG(src_r * b), ARG_LONG(src_from * b), ARG_LONG(dst_r * b),
-                           ARG_LONG(dst_from * b), ARG_LONG(s.parts), ARG_LONG(s.part), ARG_LONG(s.rows) } };
-    grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
+                           ARG_LONG(dst_from * b), ARG_LONG(s.chunks), ARG_LONG(s.chunk), ARG_LONG(s.rows) } };
+    grid_groups(l, &k, s.chunks * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
 
@@ -61,7 +61,7 @@ static void view_vjp(node *n, node *g, node *dx[])
     dx[0] = op_reshape(all ? flat : op_pad(flat, 0, offset, total), n->in[0]->shape);
 }
 
-static const char *onnx_part(struct onnx *o, const char *x, int axis, i64 from, i64 count)
+static const char *onnx_slice_of(struct onnx *o, const char *x, int axis, i64 from, i64 count)
 {
     const char *first = onnx_integers(o, from), *end = onnx_integers(o, from + count);
     return onnx_apply(o, "Slice", x, first, end, onnx_integers(o, axis));
@@ -77,7 +77,7 @@ static const char *view_onnx(const node *n, struct onnx *o)
     bool rows = x->nd == y->nd && !memcmp(x->d + 1, y->d + 1, sizeof *x->d * (size_t)(x->nd - 1));
     if (!rows || from * row != move_view_offset(n) || onnx_images_axis(o, n) == 0)
         return NULL;
-    return onnx_part(o, onnx_in(o, n, 0), 0, from, y->d[0]);
+    return onnx_slice_of(o, onnx_in(o, n, 0), 0, from, y->d[0]);
 }
 
 const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape,
@@ -107,7 +107,7 @@ node *op_reshape(node *x, struct shape s)
 
 /* ---- slice, pad ---------------------------------------------------------------------------------------- */
 
-struct part_args { int axis; i64 from, extent; };
+struct slice_args { int axis; i64 from, extent; };
 
 static i64 outer_size(const node *n, int axis)
 {
@@ -126,7 +126,7 @@ static int axis_of(const node *x, int axis) { return axis < 0 ? axis + x->shape.
 
 static const char *slice_shape(const node *n, struct shape *out)
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     const struct shape *x = &n->in[0]->shape;
     if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + p->extent > x->d[p->axis])
         return "the slice reaches past the end";
@@ -137,7 +137,7 @@ static const char *slice_shape(const node *n, struct shape *out)
 
 static void slice_emit(const node *n, launches *l)
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     const node *x = n->in[0];
     emit_block(n, l, x, outer_size(n, p->axis), p->extent, inner_size(n, p->axis), x->shape.d[p->axis],
                p->from, p->extent, 0);
@@ -145,17 +145,17 @@ static void slice_emit(const node *n, launches *l)
 
 static void slice_vjp(node *n, node *g, node *dx[])
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     dx[0] = op_pad(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
 }
 
 static const char *slice_onnx(const node *n, struct onnx *o)
 {
-    const struct part_args *p = n->args;
-    return onnx_part(o, onnx_in(o, n, 0), p->axis, p->from, p->extent);
+    const struct slice_args *p = n->args;
+    return onnx_slice_of(o, onnx_in(o, n, 0), p->axis, p->from, p->extent);
 }
 
-const op slice_op = { "slice", .args = sizeof(struct part_args), .shape = slice_shape, .emit = slice_emit,
+const op slice_op = { "slice", .args = sizeof(struct slice_args), .shape = slice_shape, .emit = slice_emit,
                       .vjp = slice_vjp, .onnx = slice_onnx };
 
 node *op_slice(node *x, int axis, i64 from, i64 count)
@@ -166,12 +166,12 @@ node *op_slice(node *x, int axis, i64 from, i64 count)
         s.d[axis] = count;
         return op_view(x, from * inner_size(x, axis), s);
     }
-    return node_new(&slice_op, (&(struct part_args){ axis, from, count }), x);
+    return node_new(&slice_op, (&(struct slice_args){ axis, from, count }), x);
 }
 
 static const char *pad_shape(const node *n, struct shape *out)
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     const struct shape *x = &n->in[0]->shape;
     if (p->axis < 0 || p->axis >= x->nd || p->from < 0 || p->from + x->d[p->axis] > p->extent)
         return "the operand does not fit inside";
@@ -182,31 +182,31 @@ static const char *pad_shape(const node *n, struct shape *out)
 
 static void pad_emit(const node *n, launches *l)
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     const node *x = n->in[0];
     i64 a = outer_size(n, p->axis), b = inner_size(n, p->axis), count = x->shape.d[p->axis];
     struct share s = share_of(l, a, p->extent * b);
     launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .types = "xy",
                  .bytes = (f64)(node_bytes(n) + node_bytes(x)),
                  .args = { ARG_NODE(x), ARG_NODE(n), ARG_LONG(a), ARG_LONG(count * b),
-                           ARG_LONG(p->from * b), ARG_LONG(p->extent * b), ARG_LONG(s.parts),
-                           ARG_LONG(s.part), ARG_LONG(s.rows) } };
-    grid_groups(l, &k, s.parts * CEIL_DIV(a, s.rows), 1, 1);
+                           ARG_LONG(p->from * b), ARG_LONG(p->extent * b), ARG_LONG(s.chunks),
+                           ARG_LONG(s.chunk), ARG_LONG(s.rows) } };
+    grid_groups(l, &k, s.chunks * CEIL_DIV(a, s.rows), 1, 1);
     launch_add(l, &k);
 }
 
 static void pad_vjp(node *n, node *g, node *dx[])
 {
-    const struct part_args *p = n->args;
+    const struct slice_args *p = n->args;
     dx[0] = op_slice(g, p->axis, p->from, n->in[0]->shape.d[p->axis]);
 }
 
-const op pad_op = { "pad", .args = sizeof(struct part_args), .shape = pad_shape, .emit = pad_emit,
+const op pad_op = { "pad", .args = sizeof(struct slice_args), .shape = pad_shape, .emit = pad_emit,
                     .vjp = pad_vjp };
 
 node *op_pad(node *x, int axis, i64 from, i64 total)
 {
-    return node_new(&pad_op, (&(struct part_args){ axis_of(x, axis), from, total }), x);
+    return node_new(&pad_op, (&(struct slice_args){ axis_of(x, axis), from, total }), x);
 }
 
 /* ---- concat -------------------------------------------------------------------------------------------- */
@@ -270,16 +270,16 @@ node *op_concat(node *a, node *b, int axis)
 
 bool op_become_join(node *at, node *a, node *b)
 {
-    const struct part_args *pa = a->args, *pb = b->args;
+    const struct slice_args *pa = a->args, *pb = b->args;
     if (pa->from > pb->from)
         return op_become_join(at, b, a);
     i64 first = node_count(a->in[0]), all = first + node_count(b->in[0]);
     if (pa->extent != pb->extent || pa->from || pb->from != first || all != pa->extent)
         return false;
-    node *parts[2] = { a->in[0], b->in[0] };
+    node *both[2] = { a->in[0], b->in[0] };
     at->op = &join_op;
     at->args = memset(arena_bytes(at->g->a, sizeof(struct axis_args), 16), 0, sizeof(struct axis_args));
-    memcpy(at->in, parts, sizeof parts);
+    memcpy(at->in, both, sizeof both);
     at->n_in = 2;
     return true;
 }

@@ -92,14 +92,14 @@ static void layernorm_host(const node *n, const f64 *const *in, f64 *y)
  * that, in its place: the plan writes over the first operand that no later node reads. Beside it, since both
  * need the row's statistics, sums over each block of rows for dw and db:
  *
- *     parts    dw's (blocks cols), up to a multiple of 1024, then db's
+ *     partials    dw's (blocks cols), up to a multiple of 1024, then db's
  */
-struct grad_args { f32 eps; node *parts, *sums[2]; /* of w and b, where the kernel itself adds the parts */ };
+struct grad_args { f32 eps; node *partials, *sums[2]; /* of w and b, where the kernel itself adds them */ };
 
 static i64 norm_blocks(i64 rows, i64 cols) { return CEIL_DIV(rows, block_of(rows, cols)); }
 static i64 apart_of(i64 rows, i64 cols)  { return ROUND_UP(norm_blocks(rows, cols) * cols, (i64)1024); }
 
-static const char *parts_shape(const node *n, struct shape *out)
+static const char *partials_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(2, apart_of(norm_rows_count(n->in[0]), cols_of(n->in[0])));
     return NULL;
@@ -114,10 +114,10 @@ static void norm_grad_emit(const node *n, launches *l)
     arg more = ARG_RANGE(RANGE_NONE);
     if (adds)
         more = (arg)ARG_NODE(n->in[0]);
-    range parts = a->parts ? a->parts->home : RANGE_NONE;
+    range partials = a->partials ? a->partials->home : RANGE_NONE;
     launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name, .types = "xbgmy",
                  .bytes = (f64)node_bytes(n->in[0]) * n->n_in,
-                 .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(parts), ARG_LONG(rows),
+                 .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(partials), ARG_LONG(rows),
                            ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),
                            ARG_REAL(a->eps) } };
     dev *d = launches_dev(l);
@@ -160,7 +160,7 @@ static const char *norm_sum_shape(const node *n, struct shape *out)
 
 /* layernorm_grad writes them. */
 static const op layernorm_sum_op = { "layernorm_sum", .shape = norm_sum_shape };
-static const op layernorm_parts_op = { "layernorm_parts", .shape = parts_shape };
+static const op layernorm_partials_op = { "layernorm_partials", .shape = partials_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
                                .shape = same_shape, .emit = norm_grad_emit, .host = layernorm_grad_host };
 
@@ -175,20 +175,20 @@ static void layernorm_vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(&layernorm_grad_op, (&(struct grad_args){ .eps = a->eps }), g, x, w);
     if (n->n_in == 1)
         return;
-    node *parts = node_new(&layernorm_parts_op, NULL, x);
-    parts->maker = dx[0];
-    ((struct grad_args *)dx[0]->args)->parts = parts;
+    node *partials = node_new(&layernorm_partials_op, NULL, x);
+    partials->maker = dx[0];
+    ((struct grad_args *)dx[0]->args)->partials = partials;
     const dev *d = x->g->d;
     bool joins = d && dev_class(d) == DEV_GPU && dev_has_override(d, "norm") && dev_info(d)->joins;
     for (int i = 0; i < 2 && joins; i++) {
-        node *sum = node_new(&layernorm_sum_op, NULL, x, parts);       // parts: so that it has memory
+        node *sum = node_new(&layernorm_sum_op, NULL, x, partials);       // partials: so that it has memory
         sum->maker = dx[0];
         ((struct grad_args *)dx[0]->args)->sums[i] = sum;
         dx[1 + i] = op_reshape(sum, n->in[1 + i]->shape);
     }
     for (int i = 0; i < 2 && !joins; i++) {
-        node *part = op_view(parts, i * apart_of(rows, cols), SHAPE(norm_blocks(rows, cols), cols));
-        dx[1 + i] = op_sum_to(part, n->in[1 + i]->shape);
+        node *partial = op_view(partials, i * apart_of(rows, cols), SHAPE(norm_blocks(rows, cols), cols));
+        dx[1 + i] = op_sum_to(partial, n->in[1 + i]->shape);
     }
 }
 

@@ -1,7 +1,7 @@
-/* reduce.c: sums over axes. One launch sums the middle axis of (a r b); long sums are cut into parts whose
- * number depends on the shape only, and a second launch adds the parts in order: the same bits on every run.
+/* reduce.c: sums over axes. One launch sums the middle axis of (a r b); long sums are cut into splits whose
+ * number depends on the shape only, and a second launch adds those in order: the same bits on every run.
  *
- *     (a r b) -> parts (a s b) -> (a b)
+ *     (a r b) -> partial sums (a s b) -> (a b)
  */
 #include "op/op.h"
 #include "op/grid.h"
@@ -9,7 +9,7 @@
 
 struct sum_args { int axis, count; };             /* axes [axis, axis + count) become 1 */
 
-struct split { i64 a, r, b, parts, part; };
+struct split { i64 a, r, b, splits, chunk; };
 
 static struct split split_of(const node *n)
 {
@@ -23,13 +23,13 @@ static struct split split_of(const node *n)
             t.r *= x->d[i];
         else
             t.b *= x->d[i];
-    i64 wide = t.b == 1 ? 4096 : 64;              // elements or rows worth a part of their own
+    i64 wide = t.b == 1 ? 4096 : 64;              // elements or rows worth a chunk of their own
     if (t.r >= 2 * wide && t.a * CEIL_DIV(t.b, (i64)256) < 64)
-        t.parts = MIN(64, t.r / wide);
-    t.part = CEIL_DIV(t.r, t.parts);
+        t.splits = MIN(64, t.r / wide);
+    t.chunk = CEIL_DIV(t.r, t.splits);
     if (t.b == 1)
-        t.part = ROUND_UP(t.part, (i64)16);
-    t.parts = CEIL_DIV(t.r, t.part);
+        t.chunk = ROUND_UP(t.chunk, (i64)16);
+    t.splits = CEIL_DIV(t.r, t.chunk);
     return t;
 }
 
@@ -48,35 +48,35 @@ static const char *reduce_sum_shape(const node *n, struct shape *out)
 #define MOST_DEEP 16384
 
 static void launch_sum(const node *n, launches *l, arg from, arg to, i64 a, i64 r, i64 b,
-                       i64 parts, i64 part)
+                       i64 splits, i64 chunk)
 {
     bool rows = b == 1;
     launch k = { .file = "reduce",
                  .kernel = rows ? "sum_rows" : "sum_columns",
                  .label = n->name,
                  .types = "xy",
-                 .bytes = (f64)dtype_bytes(n->type) * (f64)(a * b) * (f64)(r + parts) };
-    i64 block = rows ? grid_rows(l, &k, a, part) : dev_tune(launches_dev(l), "reduce", "COLS");
+                 .bytes = (f64)dtype_bytes(n->type) * (f64)(a * b) * (f64)(r + splits) };
+    i64 block = rows ? grid_rows(l, &k, a, chunk) : dev_tune(launches_dev(l), "reduce", "COLS");
     const arg args[] = { from, to, ARG_LONG(a), ARG_LONG(r), ARG_LONG(b),
-                         ARG_LONG(part), ARG_LONG(block) };
+                         ARG_LONG(chunk), ARG_LONG(block) };
     memcpy(k.args, args, sizeof args);
-    grid_groups(l, &k, CEIL_DIV(rows ? a : b, block), parts, rows ? 1 : MIN(a, MOST_DEEP));
+    grid_groups(l, &k, CEIL_DIV(rows ? a : b, block), splits, rows ? 1 : MIN(a, MOST_DEEP));
     launch_add(l, &k);
 }
 
 static void sum_emit(const node *n, launches *l)
 {
     struct split s = split_of(n);
-    const arg from = ARG_NODE(n->in[0]), to = ARG_NODE(n), parts = ARG_RANGE(n->work);
-    launch_sum(n, l, from, s.parts > 1 ? parts : to, s.a, s.r, s.b, s.parts, s.part);
-    if (s.parts > 1)
-        launch_sum(n, l, parts, to, s.a, s.parts, s.b, 1, s.parts);
+    const arg from = ARG_NODE(n->in[0]), to = ARG_NODE(n), splits = ARG_RANGE(n->work);
+    launch_sum(n, l, from, s.splits > 1 ? splits : to, s.a, s.r, s.b, s.splits, s.chunk);
+    if (s.splits > 1)
+        launch_sum(n, l, splits, to, s.a, s.splits, s.b, 1, s.splits);
 }
 
 static u64 sum_scratch(const node *n)
 {
     struct split s = split_of(n);
-    return s.parts > 1 ? dtype_bytes(F32) * (u64)(s.a * s.parts * s.b) : 0;
+    return s.splits > 1 ? dtype_bytes(F32) * (u64)(s.a * s.splits * s.b) : 0;
 }
 
 static void sum_vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }

@@ -18,11 +18,11 @@ static u64 column_bytes(const node *logits, u64 n)
 
 /* ---- the gradient: dlogits, then each image's share of both temperatures' --------------------- */
 
-static i64 parts_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
+static i64 partials_offset(const node *logits) { return ROUND_UP(node_count(logits), (i64)1024); }
 
 static const char *route_grad_shape(const node *n, struct shape *out)
 {
-    *out = SHAPE(parts_offset(n->in[0]) + 2 * images_of(n->in[0]));
+    *out = SHAPE(partials_offset(n->in[0]) + 2 * images_of(n->in[0]));
     return NULL;
 }
 
@@ -34,7 +34,7 @@ static void route_grad_emit(const node *n, launches *l)
         .local = { 1 }, .global = { (u64)images_of(x) }, .bytes = 6 * (f64)node_bytes(x),
         .args = { ARG_RANGE(x->home), ARG_RANGE(n->in[1]->home), ARG_RANGE(n->in[2]->home),
                   ARG_RANGE(n->in[3]->home), ARG_RANGE(n->in[4]->home), ARG_LONG(route_second(x)),
-                  ARG_RANGE(n->home), ARG_LONG(parts_offset(x)), ARG_LONG(tokens_of(x)),
+                  ARG_RANGE(n->home), ARG_LONG(partials_offset(x)), ARG_LONG(tokens_of(x)),
                   ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
 }
 
@@ -66,7 +66,7 @@ static void route_vjp(node *n, node *g, node *dx[])
 {
     node *x = n->in[0], *all = node_new(&route_grad_op, n->args, x, n->in[1], n->in[2], n, g);
     i64 b = images_of(x);
-    node *sums = op_sum_to(op_view(all, parts_offset(x), SHAPE(b, 2)), SHAPE(2));
+    node *sums = op_sum_to(op_view(all, partials_offset(x), SHAPE(b, 2)), SHAPE(2));
     dx[0] = op_view(all, 0, x->shape);
     dx[1] = op_view(sums, 0, n->in[1]->shape);
     dx[2] = op_view(sums, 1, n->in[2]->shape);

@@ -7,11 +7,11 @@
 
 #define STRIP 64
 #define WORD  32
-#define PART  65536                /* values of a group that one item counts, for limits */
+#define CHUNK 65536                /* values of a group that one item counts, for limits */
 
 /* Sizes of a node, and where its scratch holds what. */
 struct layout {
-    i64 images, n, channels, strips, words, all, per_image, groups, parts;
+    i64 images, n, channels, strips, words, all, per_image, groups, chunks;
     u64 sums, limit, found, counts, end;
 };
 
@@ -26,13 +26,13 @@ static struct layout layout_of(const node *n)
     l.words = CEIL_DIV(l.n, (i64)WORD);
     l.all = ROUND_UP(l.images * l.words, (i64)16);
     l.groups = s->by_image ? l.images : 1;
-    l.parts = CEIL_DIV(s->by_image ? l.per_image : node_count(x), (i64)PART);
+    l.chunks = CEIL_DIV(s->by_image ? l.per_image : node_count(x), (i64)CHUNK);
     u64 align = n->g->d ? dev_info(n->g->d)->align : 128, words = (u64)(l.strips * l.all * STRIP);
     l.sums = ROUND_UP(dtype_bytes(I32) * words, align);
     l.limit = l.sums + ROUND_UP(2 * dtype_bytes(F32) * words, align);
     l.found = l.limit + ROUND_UP(dtype_bytes(F32) * (u64)l.groups, align);
     l.counts = l.found + ROUND_UP(16 * (u64)l.groups, align);
-    l.end = l.counts + (s->limit == STATS_ZERO ? 0 : 1024 * (u64)(l.groups * l.parts));
+    l.end = l.counts + (s->limit == STATS_ZERO ? 0 : 1024 * (u64)(l.groups * l.chunks));
     return l;
 }
 
@@ -60,42 +60,42 @@ static void emit_limits(const node *n, launches *l, const struct layout *t)
     const node *x = n->in[0], *job = n->in[1];
     range limit = part_of(n, t->limit, t->found), found = part_of(n, t->found, t->counts);
     range counts = part_of(n, t->counts, t->end);
-    launch parts = { .file = "limits", .label = n->name, .global = { (u64)t->parts, (u64)t->groups },
+    launch count = { .file = "limits", .label = n->name, .global = { (u64)t->chunks, (u64)t->groups },
                      .local = { 1, 1 }, .bytes = (f64)node_bytes(x) };
     launch join = { .file = "limits", .label = n->name, .global = { (u64)t->groups }, .local = { 1 } };
     if (s->limit == STATS_MEAN_STD) {
-        parts.kernel = "limit_moments";
-        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(job->home),
-                                    ARG_LONG(t->per_image), ARG_LONG(PART), ARG_INT(s->by_image) },
+        count.kernel = "limit_moments";
+        memcpy(count.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(job->home),
+                                    ARG_LONG(t->per_image), ARG_LONG(CHUNK), ARG_INT(s->by_image) },
                6 * sizeof(arg));
         join.kernel = "limit_mean_std";
-        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(limit), ARG_LONG(t->parts) },
+        memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(limit), ARG_LONG(t->chunks) },
                3 * sizeof(arg));
-        launch_add(l, &parts);
+        launch_add(l, &count);
         launch_add(l, &join);
         return;
     }
     for (int shift = 24; shift >= 0; shift -= 8) {
-        parts.kernel = "limit_digits";
-        memcpy(parts.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
-                                    ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(PART),
+        count.kernel = "limit_digits";
+        memcpy(count.args, (arg[]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
+                                    ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(CHUNK),
                                     ARG_INT(s->by_image), ARG_INT(shift) }, 8 * sizeof(arg));
         join.kernel = "limit_digit";
         memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home),
-                                   ARG_LONG(t->per_image), ARG_LONG(t->parts), ARG_INT(s->by_image),
+                                   ARG_LONG(t->per_image), ARG_LONG(t->chunks), ARG_INT(s->by_image),
                                    ARG_INT(shift), ARG_INT(s->percentile) }, 8 * sizeof(arg));
-        launch_add(l, &parts);
+        launch_add(l, &count);
         launch_add(l, &join);
     }
-    parts.kernel = "limit_above";
-    memcpy(parts.args, (arg[8]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
-                                 ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(PART),
+    count.kernel = "limit_above";
+    memcpy(count.args, (arg[8]){ ARG_RANGE(x->home), ARG_RANGE(counts), ARG_RANGE(found),
+                                 ARG_RANGE(job->home), ARG_LONG(t->per_image), ARG_LONG(CHUNK),
                                  ARG_INT(s->by_image) }, 8 * sizeof(arg));
     join.kernel = "limit_percentile";
     memcpy(join.args, (arg[]){ ARG_RANGE(counts), ARG_RANGE(found), ARG_RANGE(job->home), ARG_RANGE(limit),
-                               ARG_LONG(t->per_image), ARG_LONG(t->parts), ARG_INT(s->by_image),
+                               ARG_LONG(t->per_image), ARG_LONG(t->chunks), ARG_INT(s->by_image),
                                ARG_INT(s->percentile) }, 8 * sizeof(arg));
-    launch_add(l, &parts);
+    launch_add(l, &count);
     launch_add(l, &join);
 }
 

@@ -9,9 +9,9 @@
  * in every expert; so by default what fits of the last part is drawn as well. */
 #include "recycle/recycle.h"
 
-struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a)
+struct partition partition_read(const f32 *together, int n, const i32 *part, arena *a)
 {
-    struct parts p = { n, 0, arena_array(a, i32, n), arena_array(a, f64, n) };
+    struct partition p = { n, 0, arena_array(a, i32, n), arena_array(a, f64, n) };
     int most = 0;
     for (int i = 0; i < n; i++)
         most = MAX(most, part[i] + 1);
@@ -46,7 +46,7 @@ static int partition_trim(const f32 *together, int n, const i32 *unit, int size,
     return drawn;
 }
 
-int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
                i32 *out, arena *scratch)
 {
     arena_mark m = arena_save(scratch);
@@ -72,7 +72,7 @@ int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int
 struct cut_quality cut_measure(const f32 *together, int n, const i32 *part, arena *scratch)
 {
     arena_mark m = arena_save(scratch);
-    struct parts p = parts_read(together, n, part, scratch);
+    struct partition p = partition_read(together, n, part, scratch);
     f64 *degree = arena_array(scratch, f64, p.count), all = 0, inside = 0, q = 0;
     for (int i = 0; i < n; i++)
         for (int j = 0; j < n; j++)
@@ -104,7 +104,7 @@ static int graph_choose(const struct choice *c, i32 *out)
     i32 *part = c->part ? c->part : arena_array(c->scratch, i32, c->total);
     if (partition_cut(c, part))
         return -1;
-    struct parts p = parts_read(c->together, c->total, part, c->scratch);
+    struct partition p = partition_read(c->together, c->total, part, c->scratch);
     u64 *weight = arena_array(c->scratch, u64, p.count);
     i32 *drawn = arena_array(c->scratch, i32, p.count);
     if (sample_weights(c->what, p.inside, p.count, weight))
@@ -112,7 +112,7 @@ static int graph_choose(const struct choice *c, i32 *out)
     for (int set = 0; set < c->sets; set++, out += c->subset) {
         rng r = rng_at(c->seed, RNG_RECYCLE, c->place, (u32)set);
         int count = sample_draw(&r, weight, p.count, p.count, drawn, c->scratch);
-        int n = parts_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out, c->scratch);
+        int n = partition_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out, c->scratch);
         if (n < c->subset)
             return fail(FAULT_NUMBERS, "only %d of the %d units of %s ever fire together with others, %d are "
                         "needed: use more images, a lower recycle.threshold, or another strategy",

@@ -78,12 +78,12 @@ void louvain_cut(const f32 *together, int n, f64 resolution, u64 seed, i32 *part
 /* ---- graph.c ------------------------------------------------------------------------------------------- */
 
 /* Parts numbered by their first unit, and the co-activation inside each (every pair counted twice). */
-struct parts { int n, count; i32 *of; f64 *inside; };
-struct parts parts_read(const f32 *together, int n, const i32 *part, arena *a);
+struct partition { int n, count; i32 *of; f64 *inside; };
+struct partition partition_read(const f32 *together, int n, const i32 *part, arena *a);
 /* The units of the drawn parts, part after part, until `subset` are found; ascending in the end. Of the part
  * that does not fit, its first units (r == NULL), or units drawn by their co-activation inside the part.
  * Returns how many there were. */
-int parts_fill(const struct parts *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
                i32 *out, arena *scratch);
 
 /* Quality of a cut: weight between parts, weight of all edges (each once), and Newman's modularity at

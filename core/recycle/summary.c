@@ -96,7 +96,7 @@ static struct layer_report summary_layer(const struct spec *s, const struct bloc
     r.coverage = (f64)covered / total;
     if (b->part && x && x->together) {
         struct cut_quality q = cut_measure(x->together, total, b->part, a);
-        r.parts = parts_read(x->together, total, b->part, a).count;
+        r.parts = partition_read(x->together, total, b->part, a).count;
         r.cut = q.total > 0 ? q.cut / q.total : NAN;
         r.modularity = q.modularity;
     }

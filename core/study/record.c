@@ -146,8 +146,8 @@ static int first_build(struct making *m, struct first *f)
     f->g = graph_new(e->d);
     f->g->half = model_precision(s);
     f->m = (struct nn){ f->g, p, .train = true };
-    f->images = graph_input(f->g, "images", F32, model_images(s, m->l.part_size));
-    f->targets = graph_input(f->g, "targets", F32, SHAPE(m->l.part_size, s->model.classes));
+    f->images = graph_input(f->g, "images", F32, model_images(s, m->l.micro_size));
+    f->targets = graph_input(f->g, "targets", F32, SHAPE(m->l.micro_size, s->model.classes));
     graph_step(f->g);
     node *logits = model_build(&f->m, s, f->images), **wrt = arena_array(f->g->a, node *, p->n);
     f->loss = node_keep(op_mean(op_cross_entropy(logits, f->targets, (f32)s->augment.smoothing)));
@@ -166,7 +166,7 @@ static int first_build(struct making *m, struct first *f)
             f->seen[i] = node_keep(n->op->flags & (OP_ALIAS | OP_LEAF) ? op_copy(n) : n);
     }
     simplify_graph(f->g);
-    return graph_compile(f->g) || feed_open(&f->feed, e->d, f->images, m->l.parts == 1) ? -1 : 0;
+    return graph_compile(f->g) || feed_open(&f->feed, e->d, f->images, m->l.micro_batches == 1) ? -1 : 0;
 }
 
 /* What the network sees, so that another framework can compute the same from the record alone. */
@@ -213,7 +213,7 @@ static int record_first(struct making *m, const struct batch *b)
     struct first f = { 0 };
     u64 seed = (u64)m->e.s.seed;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)seed, [STEP_SEED_HI] = (u32)(seed >> 32) } };
-    int rc = first_build(m, &f) || feed_batch(&f.feed, b, 0, m->l.part_size)
+    int rc = first_build(m, &f) || feed_batch(&f.feed, b, 0, m->l.micro_size)
              || mem_write_later(m->e.d, f.targets->home, b->soft_labels) || graph_set_step(f.g, &w) || graph_run(f.g)
              || dev_finish(m->e.d) || first_keep(m, &f) ? -1 : 0;
     for (int k = 0; k < m->e.p->n_slabs && !rc; k++)       // what learner_open left there

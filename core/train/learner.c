@@ -1,8 +1,8 @@
-/* learner.c: one optimiser step. A batch is computed in parts that fit the device; each part's graph
+/* learner.c: one optimiser step. A batch is computed in micro-batches that fit the device; the graph of one
  * leaves its gradients in the gradient arena (added up when there are several), then the optimiser's graph
  * takes one step.
  *
- *     upload part 0 | forward, backward | += | upload part 1 | forward, backward | += | clip, AdamW | EMA
+ *     upload 0 | forward, backward | += | upload 1 | forward, backward | += | clip, AdamW | EMA
  *
  * Everything is enqueued; the host only waits for the step before the last one, so that it stays ahead
  * of the device.
@@ -17,20 +17,20 @@ static range learner_take(pool *pool, u64 bytes)
     return r;
 }
 
-/* Where gradients go: their arena, or, with several parts, another one laid out alike. */
+/* Where gradients go: their arena, or, with several micro-batches, another one laid out alike. */
 static int gradient_homes(struct learner *l, range *home, range *slabs)
 {
     for (size_t i = 0; i < l->p->n; i++)
         home[i] = l->p->list[i].grad;
-    if (l->parts == 1)
+    if (l->micro_batches == 1)
         return 0;
-    l->part_grads = pool_new(l->d, "gradients of a micro-batch");
-    if (pool_reserve(l->part_grads, params_bytes(l->p, PARAMS_FORWARD)))
+    l->micro_grads = pool_new(l->d, "gradients of a micro-batch");
+    if (pool_reserve(l->micro_grads, params_bytes(l->p, PARAMS_FORWARD)))
         return -1;
     for (size_t k = 0; k < l->p->n; k++) {
         int i = l->p->order[k];
         const struct param *x = &l->p->list[i];
-        home[i] = pool_take(l->part_grads, ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4);
+        home[i] = pool_take(l->micro_grads, ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4);
         if (!home[i].mem || mem_fill(l->d, home[i], 0))
             return -1;
         if (!x->offset)
@@ -45,13 +45,13 @@ static int learner_build(struct learner *l)
     const struct spec *s = l->s;
     struct nn m = { l->g = graph_new(l->d), l->p, .train = true };
     l->g->half = model_precision(s);
-    l->images = graph_input(l->g, "images", F32, model_images(s, l->part_size));
-    l->targets = graph_input(l->g, "targets", F32, SHAPE(l->part_size, s->model.classes));
+    l->images = graph_input(l->g, "images", F32, model_images(s, l->micro_size));
+    l->targets = graph_input(l->g, "targets", F32, SHAPE(l->micro_size, s->model.classes));
     graph_step(l->g);
     node *logits = model_build(&m, s, l->images);
     node *loss = op_mean(op_cross_entropy(logits, l->targets, (f32)s->augment.smoothing));
-    if (l->part_size < s->train.batch)            // its share of the batch's mean: parts are summed
-        loss = op_scale(loss, (f32)((f64)l->part_size / s->train.batch));
+    if (l->micro_size < s->train.batch)            // its share of the batch's mean: they are summed
+        loss = op_scale(loss, (f32)((f64)l->micro_size / s->train.batch));
     node **wrt = arena_array(l->g->a, node *, l->p->n), **grads = arena_array(l->g->a, node *, l->p->n);
     range *home = arena_array(l->g->a, range, l->p->n);
     range *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
@@ -70,10 +70,11 @@ static int learner_build(struct learner *l)
             simplify_place(grads[i], home[i]);
     simplify_place(loss, l->loss);
     op_add_into(l->g, l->loss_sum, l->loss, 1);
-    for (int k = 0; k < l->p->n_slabs && l->parts > 1; k++)
+    for (int k = 0; k < l->p->n_slabs && l->micro_batches > 1; k++)
         op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
     simplify_graph(l->g);
-    return graph_compile(l->g) || exchange_plan(l) || feed_open(&l->feed, l->d, l->images, l->part_size == s->train.batch) ? -1 : 0;
+    return graph_compile(l->g) || exchange_plan(l)
+                   || feed_open(&l->feed, l->d, l->images, l->micro_size == s->train.batch) ? -1 : 0;
 }
 
 static int open_ema(struct learner *l)
@@ -98,13 +99,13 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     int to;
     exchange_share(s, &l->first, &to);
     int share = to - l->first;
-    l->parts = share ? MAX(1, MIN(s->train.accumulate, share)) : 0;  // auto was filled in by session_open
-    l->part_size = share ? CEIL_DIV(share, l->parts) : 0;
-    if (l->part_size * l->parts != share)
+    l->micro_batches = share ? MAX(1, MIN(s->train.accumulate, share)) : 0;  // auto was filled in by session_open
+    l->micro_size = share ? CEIL_DIV(share, l->micro_batches) : 0;
+    if (l->micro_size * l->micro_batches != share)
         return fail(FAULT_USAGE, "%d images of a batch cannot be split into %d equal micro-batches "
-                    "(train.accumulate)", share, l->parts);
-    if (l->parts > 1)
-        say(SAY_NORMAL, "each batch of %d is computed in %d micro-batches", share, l->parts);
+                    "(train.accumulate)", share, l->micro_batches);
+    if (l->micro_batches > 1)
+        say(SAY_NORMAL, "each batch of %d is computed in %d micro-batches", share, l->micro_batches);
     l->loss = learner_take(l->memory, 4);
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
@@ -122,7 +123,7 @@ void learner_close(struct learner *l)
     graph_free(l->g);
     graph_free(l->ema_graph);
     optim_close(&l->optim);
-    pool *pools[] = { l->memory, l->part_grads, l->ema };
+    pool *pools[] = { l->memory, l->micro_grads, l->ema };
     for (int i = 0; i < countof(pools); i++)
         if (pools[i])
             pool_free(pools[i]);
@@ -146,18 +147,18 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
 {
     const struct spec *s = l->s;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
-    if (l->parts != 1)                            // they are added up, or there are none
+    if (l->micro_batches != 1)                            // they are added up, or there are none
         for (int k = 0; k < l->p->n_slabs; k++)
             if (mem_fill(l->d, l->p->slabs[k].grad, 0))
                 return -1;
-    for (int part = 0; part < l->parts; part++) {
+    for (int micro = 0; micro < l->micro_batches; micro++) {
         w.u[STEP_NUMBER] = (u32)l->step;
-        w.u[STEP_BEFORE] = (u32)(l->first + part * l->part_size);
-        w.u[STEP_OTHERS] = (u32)(s->train.batch - l->part_size);
-        const f32 *targets = b->soft_labels + part * node_count(l->targets);
-        if (feed_batch(&l->feed, b, (i64)part * l->part_size, l->part_size)
+        w.u[STEP_BEFORE] = (u32)(l->first + micro * l->micro_size);
+        w.u[STEP_OTHERS] = (u32)(s->train.batch - l->micro_size);
+        const f32 *targets = b->soft_labels + micro * node_count(l->targets);
+        if (feed_batch(&l->feed, b, (i64)micro * l->micro_size, l->micro_size)
             || mem_write_later(l->d, l->targets->home, targets)
-            || learner_run(l, l->g, &w, part + 1 < l->parts ? 0 : l->n_marks))
+            || learner_run(l, l->g, &w, micro + 1 < l->micro_batches ? 0 : l->n_marks))
             return -1;
     }
     l->summed++;

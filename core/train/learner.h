@@ -73,17 +73,17 @@ struct learner {
     const struct spec *s;
     dev     *d;
     params  *p;
-    graph   *g;                                   /* one part of a batch: loss, gradients into their arena */
+    graph   *g;                                   /* a micro-batch: loss, gradients into their arena */
     struct optim optim;
     node    *images, *targets;                    /* (b 3 h w), (b k) */
     struct feed feed;                             /* what writes the images of the loader's batches */
-    int      part_size, parts;                    /* images of a part; parts of this rank's share; 0: none */
+    int      micro_size, micro_batches;           /* images of one; how many this rank's share is, 0: none */
     int      first;                               /* of its images, in the batch */
     struct mark *marks;                           /* of the graph: where each bucket of gradients is there */
     int      n_marks;
     range    loss, loss_sum;
     pool    *memory;
-    pool    *part_grads;                          /* with several parts: the gradients of one */
+    pool    *micro_grads;                         /* with several micro-batches: the gradients of one */
     pool    *ema;                                 /* averaged weights, laid out as the parameters */
     range   *ema_slabs;
     graph   *ema_graph;
@@ -185,7 +185,7 @@ int  session_join(const struct session *e);
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
 /* Device and every parameter of a trained model; data: and its evaluation split, labelled by the model's class names. */
 int  session_open_trained(struct session *e, const struct trained *t, bool data);
-/* The part of it that needs s and d alone: train.accumulate, as few parts as memory allows. 0, or
+/* The part of it that needs s and d alone: train.accumulate, as few micro-batches as memory allows. 0, or
  * -1 + fail(FAULT_DEVICE). */
 int  session_fit(struct session *e);
 /* The weights with what a reader needs to know: classes in index order, mean and std, architecture. */
@@ -219,7 +219,7 @@ int  state_load(const char *path, struct learner *l, struct progress *at);
 int  state_check(const char *path, const params *p, struct progress *at);
 
 /* A copy in the host's memory, from which another thread can write while training goes on. */
-struct snapshot { arena *a; u8 **part[4]; bool full; };  /* [weights, moments, averages][slab] */
+struct snapshot { arena *a; u8 **kind[4]; bool full; };  /* [weights, moments, averages][slab] */
 int  snapshot_open(struct snapshot *s, const struct learner *l);     /* -1 + fail when memory is short */
 void snapshot_close(struct snapshot *s);
 int  snapshot_take(struct snapshot *s, struct learner *l);           /* blocks until the last step is done */

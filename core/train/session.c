@@ -84,9 +84,9 @@ static int too_large(struct session *e, const struct model_count *k, int images,
                 dev_info(e->d)->name, have, left);
 }
 
-/* Fills in train.accumulate: as few parts of a batch as nine tenths of the memory allow, whatever else runs
+/* Fills in train.accumulate: as few micro-batches as nine tenths of the memory allow, whatever else runs
  * now, so that the same machine always computes the same; but what is not free now is not taken. Several
- * parts, and averaged weights, take an arena each besides weights, gradients and two moments. */
+ * micro-batches, and averaged weights, take an arena each besides weights, gradients and two moments. */
 int session_fit(struct session *e)
 {
     int from, batch, given = e->s.train.accumulate, rc = 0;
@@ -95,22 +95,22 @@ int session_fit(struct session *e)
     u64 have = device_memory(e->d) / 10 * 9;
     arena *a = arena_open("memory");
     struct model_count k;
-    for (int parts = MAX(1, given); have && batch && !rc; parts++) {
-        int images = MAX(1, batch / parts);
-        if (batch % parts && !given)
+    for (int count = MAX(1, given); have && batch && !rc; count++) {
+        int images = MAX(1, batch / count);
+        if (batch % count && !given)
             continue;
         if ((rc = model_count(a, &e->s, images, data_options_of(&e->s, false).batch, &k)))
             break;
         u64 moments = 2 * k.weight_bytes, here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
-        u64 state = k.state_bytes - moments + here + k.weight_bytes * ((parts > 1) + (e->s.train.ema > 0));
-        state += (u64)shape_count(model_images(&e->s, images)) * (parts > 1 ? 2 : 1);    // pixels: see feed.c
+        u64 state = k.state_bytes - moments + here + k.weight_bytes * ((count > 1) + (e->s.train.ema > 0));
+        state += (u64)shape_count(model_images(&e->s, images)) * (count > 1 ? 2 : 1);    // pixels: see feed.c
         u64 need = state + k.train_bytes + k.eval_bytes;
-        e->s.train.accumulate = parts;
+        e->s.train.accumulate = count;
         if (need <= have) {
             rc = need > free_memory(e->d) ? too_large(e, &k, images, state) : 0;
             break;
         }
-        if (given || parts >= batch || state > have)
+        if (given || count >= batch || state > have)
             rc = too_large(e, &k, images, state);
     }
     arena_close(a);

@@ -9,7 +9,7 @@
 
 /* Moments lie where they are updated: on this rank a shard of them, or all. */
 enum { FIRST = 1, SECOND };
-struct part { const char *prefix; range (*of)(const struct learner *l, const struct param *x); int moment; };
+struct values { const char *prefix; range (*of)(const struct learner *l, const struct param *x); int moment; };
 
 static range state_within(range slab, const struct param *x)
 {
@@ -26,11 +26,11 @@ static range ema_of(const struct learner *l, const struct param *x)
     return state_within(l->ema_slabs[x->slab], x);
 }
 
-static const struct part parts[] = {
+static const struct values kinds[] = {
     { "", value_of, 0 }, { "m.", NULL, FIRST }, { "v.", NULL, SECOND }, { "ema.", ema_of, 0 },
 };
 
-static int state_parts_of(const struct learner *l) { return l->ema ? 4 : 3; }
+static int state_kinds_of(const struct learner *l) { return l->ema ? 4 : 3; }
 
 static void set_number(ckpt *c, arena *a, const char *key, f64 v)
 {
@@ -108,15 +108,15 @@ static int state_serve(struct learner *l)
     return 0;
 }
 
-static void add_part(ckpt *c, arena *a, struct learner *l, const struct part *part, const struct param *x)
+static void state_add_values(ckpt *c, arena *a, struct learner *l, const struct values *kind, const struct param *x)
 {
-    if (part->of) {
-        param_save(l->p, x, part->of(l, x), c, a, part->prefix);
+    if (kind->of) {
+        param_save(l->p, x, kind->of(l, x), c, a, kind->prefix);
         return;
     }
     struct moment *m = arena_one(a, struct moment);
-    *m = (struct moment){ l, x, part->moment };
-    ckpt_add_later(c, arena_printf(a, "%s%s", part->prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
+    *m = (struct moment){ l, x, kind->moment };
+    ckpt_add_later(c, arena_printf(a, "%s%s", kind->prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
                    state_give, m);
 }
 
@@ -125,10 +125,10 @@ static void add_part(ckpt *c, arena *a, struct learner *l, const struct part *pa
 int snapshot_open(struct snapshot *s, const struct learner *l)
 {
     *s = (struct snapshot){ .a = arena_open("copy of the state") };
-    for (int k = 0; k < state_parts_of(l); k++) {
-        s->part[k] = arena_array(s->a, u8 *, l->p->n_slabs + 1);
+    for (int k = 0; k < state_kinds_of(l); k++) {
+        s->kind[k] = arena_array(s->a, u8 *, l->p->n_slabs + 1);
         for (int i = 0; i < l->p->n_slabs; i++)
-            if (!(s->part[k][i] = arena_try(s->a, l->p->slabs[i].value.bytes, 64)))
+            if (!(s->kind[k][i] = arena_try(s->a, l->p->slabs[i].value.bytes, 64)))
                 return -1;
     }
     return 0;
@@ -145,8 +145,8 @@ int snapshot_take(struct snapshot *s, struct learner *l)
     for (int i = 0; i < l->p->n_slabs; i++) {
         const struct param_slab *b = &l->p->slabs[i];
         const range from[] = { b->value, b->m, b->v, l->ema ? l->ema_slabs[i] : RANGE_NONE };
-        for (int k = 0; k < state_parts_of(l); k++)
-            if (mem_read(l->d, (range){ from[k].mem, from[k].off, b->value.bytes }, s->part[k][i]))
+        for (int k = 0; k < state_kinds_of(l); k++)
+            if (mem_read(l->d, (range){ from[k].mem, from[k].off, b->value.bytes }, s->kind[k][i]))
                 return -1;
     }
     return 0;
@@ -154,7 +154,7 @@ int snapshot_take(struct snapshot *s, struct learner *l)
 
 static const void *snapshot_of(const struct snapshot *s, int k, const struct param *x)
 {
-    return s->part[k][x->slab] + 4 * (size_t)x->offset;
+    return s->kind[k][x->slab] + 4 * (size_t)x->offset;
 }
 
 void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c)
@@ -171,14 +171,14 @@ ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snap
 {
     ckpt *c = ckpt_new();
     f32 sum = 0;
-    for (int k = 0; k < state_parts_of(l); k++)
+    for (int k = 0; k < state_kinds_of(l); k++)
         for (size_t i = 0; i < l->p->n; i++) {
             const struct param *x = &l->p->list[i];
             if (s)
-                ckpt_add(c, arena_printf(a, "%s%s", parts[k].prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
+                ckpt_add(c, arena_printf(a, "%s%s", kinds[k].prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
                          snapshot_of(s, k, x));
             else
-                add_part(c, a, l, &parts[k], x);
+                state_add_values(c, a, l, &kinds[k], x);
         }
     ckpt_set_meta(c, "format", STATE_FORMAT);
     set_number(c, a, "epoch", (f64)at->epoch);
@@ -284,18 +284,18 @@ static int load_tensor(const tensor *t, const char *name, const struct param *x,
 }
 
 /* Rank 0 reads, all get it; each keeps the moments that it updates. */
-static int load_part(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path,
+static int state_load_values(const ckpt *c, struct learner *l, int k, const struct param *x, const char *path,
                      arena *a)
 {
-    const char *name = arena_printf(a, "%s%s", parts[k].prefix, x->name);
+    const char *name = arena_printf(a, "%s%s", kinds[k].prefix, x->name);
     const tensor *t = c ? ckpt_find(c, name) : NULL;
     i64 n = shape_count(x->shape);
     f32 *v = arena_array(a, f32, n);
     int rc = c ? load_tensor(t, name, x, path, v) : 0;
     if (dist_agree(rc) || dist_broadcast(v, 4 * (u64)n))
         return -1;
-    return parts[k].of ? mem_write(l->d, parts[k].of(l, x), v)
-                       : exchange_put(l, parts[k].moment == SECOND, place_of(l, x), n, v);
+    return kinds[k].of ? mem_write(l->d, kinds[k].of(l, x), v)
+                       : exchange_put(l, kinds[k].moment == SECOND, place_of(l, x), n, v);
 }
 
 int state_load(const char *path, struct learner *l, struct progress *at)
@@ -304,10 +304,10 @@ int state_load(const char *path, struct learner *l, struct progress *at)
     int rc = dist_rank() || (c && !read_progress(c, path, at) && !ckpt_check_seal(c)) ? 0 : -1;
     rc = dist_agree(rc);
     arena *a = arena_open("state");
-    for (int k = 0; k < state_parts_of(l); k++)
+    for (int k = 0; k < state_kinds_of(l); k++)
         for (size_t i = 0; i < l->p->n && !rc; i++) {
             arena_mark m = arena_save(a);
-            rc = load_part(c, l, k, &l->p->list[i], path, a);
+            rc = state_load_values(c, l, k, &l->p->list[i], path, a);
             arena_restore(a, m);
         }
     rc = rc || dist_broadcast(at, sizeof *at) ? -1 : 0;
