@@ -194,6 +194,26 @@ int params_open(params *p, dev *d, enum params_use use)
     return use >= PARAMS_TRAIN ? open_moments(p) : 0;
 }
 
+params *params_twin(const params *p, const char *what)
+{
+    params *t = params_new();
+    t->list = arena_array(t->a, struct param, p->n + 1);
+    memcpy(t->list, p->list, p->n * sizeof *p->list);
+    t->n = t->cap = p->n;
+    t->total = p->total;
+    t->d = p->d;
+    range *r = arena_array(t->a, range, p->n + 1);
+    bool done = (t->values = take_all(t, what, r)) && !fill_gaps(t, r);
+    if (done)
+        find_slabs(t, r);
+    for (int k = 0; done && k < p->n_slabs; k++)
+        done = !mem_copy(t->d, t->slabs[k].value, p->slabs[k].value);
+    if (done)
+        return t;
+    params_free(t);
+    return NULL;
+}
+
 int params_read(const params *p, const struct param *x, f32 *out)
 {
     return mem_read(p->d, x->value, out);

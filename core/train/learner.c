@@ -79,16 +79,12 @@ static int learner_build(struct learner *l)
 
 static int open_ema(struct learner *l)
 {
-    l->ema = pool_new(l->d, "averaged weights");
-    l->ema_slabs = arena_array(l->p->a, range, l->p->n_slabs);
+    if (!(l->ema = params_twin(l->p, "averaged weights")))
+        return -1;
     l->ema_graph = graph_new(l->d);
-    for (int k = 0; k < l->p->n_slabs; k++) {
-        const struct param_slab *b = &l->p->slabs[k];
-        l->ema_slabs[k] = learner_take(l->ema, b->value.bytes);
-        if (!l->ema_slabs[k].mem || mem_copy(l->d, l->ema_slabs[k], b->value))
-            return -1;
-        op_blend_into(l->ema_graph, l->ema_slabs[k], b->value, b->count, (f32)l->s->train.ema);
-    }
+    for (int k = 0; k < l->p->n_slabs; k++)
+        op_blend_into(l->ema_graph, l->ema->slabs[k].value, l->p->slabs[k].value, l->p->slabs[k].count,
+                      (f32)l->s->train.ema);
     simplify_graph(l->ema_graph);
     return graph_compile(l->ema_graph);
 }
@@ -123,7 +119,8 @@ void learner_close(struct learner *l)
     graph_free(l->g);
     graph_free(l->ema_graph);
     optim_close(&l->optim);
-    pool *pools[] = { l->memory, l->micro_grads, l->ema };
+    params_free(l->ema);
+    pool *pools[] = { l->memory, l->micro_grads };
     for (int i = 0; i < countof(pools); i++)
         if (pools[i])
             pool_free(pools[i]);
@@ -219,14 +216,4 @@ bool learner_scales(const struct learner *l) { return l->s->train.precision == P
 int learner_scale(struct learner *l, struct loss_scale *out) { return mem_read(l->d, l->optim.scale, out); }
 int learner_set_scale(struct learner *l, const struct loss_scale *s) { return mem_write(l->d, l->optim.scale, s); }
 
-int learner_swap_ema(struct learner *l)
-{
-    for (int k = 0; l->ema && k < l->p->n_slabs; k++) {
-        const struct param_slab *b = &l->p->slabs[k];
-        range spare = b->grad;                    // free between two steps
-        if (mem_copy(l->d, spare, b->value) || mem_copy(l->d, b->value, l->ema_slabs[k])
-            || mem_copy(l->d, l->ema_slabs[k], spare) || mem_fill(l->d, spare, 0))
-            return -1;
-    }
-    return 0;
-}
+params *learner_weights(const struct learner *l) { return l->ema ? l->ema : l->p; }

@@ -84,8 +84,7 @@ struct learner {
     range    loss, loss_sum;
     pool    *memory;
     pool    *micro_grads;                         /* with several micro-batches: the gradients of one */
-    pool    *ema;                                 /* averaged weights, laid out as the parameters */
-    range   *ema_slabs;
+    params  *ema;                                 /* averaged weights (train.ema); NULL: none */
     graph   *ema_graph;
     i64      step;                                /* optimiser steps done */
     i64      summed;                              /* steps in loss_sum */
@@ -109,8 +108,8 @@ int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
 bool learner_scales(const struct learner *l);
 int  learner_scale(struct learner *l, struct loss_scale *out);
 int  learner_set_scale(struct learner *l, const struct loss_scale *s);
-/* Swaps averaged and trained weights (train.ema); nothing without them. */
-int  learner_swap_ema(struct learner *l);
+/* What is evaluated and saved as the model: the averaged weights, where there are some, else the trained ones. */
+params *learner_weights(const struct learner *l);
 
 /* ---- eval.c -------------------------------------------------------------------------------------------- */
 
@@ -188,8 +187,8 @@ int  session_open_trained(struct session *e, const struct trained *t, bool data)
 /* The part of it that needs s and d alone: train.accumulate, as few micro-batches as memory allows. 0, or
  * -1 + fail(FAULT_DEVICE). */
 int  session_fit(struct session *e);
-/* The weights with what a reader needs to know: classes in index order, mean and std, architecture. */
-int  session_save(const struct session *e, const char *path);
+/* The weights p with what a reader needs to know: classes in index order, mean and std, architecture. */
+int  session_save(const struct session *e, const params *p, const char *path);
 /* The same without weights, to be filled and closed; what it says lies in a. */
 ckpt *session_ckpt(const struct session *e, arena *a);
 void session_close(struct session *e);
@@ -225,8 +224,10 @@ void snapshot_close(struct snapshot *s);
 int  snapshot_take(struct snapshot *s, struct learner *l);           /* blocks until the last step is done */
 /* The state as a file to be sealed and saved; s NULL: read from the device when it is written. */
 ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a);
-/* The model as it is evaluated: averaged weights, where there are some. */
+/* Adds the model as it is evaluated (learner_weights) to c, out of a copy, or out of a state's file, which stays open
+ * until c is saved: the device is read once. */
 void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c);
+void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a);
 
 /* ---- save.c: saving while training goes on -------------------------------------------------------------- */
 

@@ -137,17 +137,24 @@ static void save_wait(saver *v)
     v->a = NULL;
 }
 
+/* The weights out of the state that was just written. */
+static int save_weights_again(const saver *v, const char *state, arena *a)
+{
+    ckpt *from = ckpt_open(state), *c = from ? session_ckpt(v->e, a) : NULL;
+    if (c)
+        state_weights(from, v->l, c, a);
+    int rc = c ? ckpt_save(c, arena_printf(a, "%s/last.safetensors", v->dir)) : -1;
+    ckpt_close(c);
+    ckpt_close(from);
+    return rc;
+}
+
 /* Without memory for a copy, or with several ranks: everything from the device, at once. Together. */
 static int save_at_once(saver *v, const struct progress *at, arena *a)
 {
-    const char *weights = arena_printf(a, "%s/last.safetensors", v->dir);
-    v->rc = state_save(arena_printf(a, "%s/last.state", v->dir), v->l, at);
-    if (learner_swap_ema(v->l))
-        return -1;
-    int rc = v->rc || (v->first && (session_save(v->e, weights) || save_epoch(v, a))) ? -1 : 0;
-    v->rc = dist_agree(rc);
-    if (learner_swap_ema(v->l))
-        return -1;
+    const char *state = arena_printf(a, "%s/last.state", v->dir);
+    v->rc = state_save(state, v->l, at);
+    v->rc = dist_agree(v->rc || (v->first && (save_weights_again(v, state, a) || save_epoch(v, a))) ? -1 : 0);
     if (v->rc)
         snprintf(v->why, sizeof v->why, "%s", fail_message());
     else

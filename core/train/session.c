@@ -233,11 +233,11 @@ ckpt *session_ckpt(const struct session *e, arena *a)
     return c;
 }
 
-int session_save(const struct session *e, const char *path)
+int session_save(const struct session *e, const params *p, const char *path)
 {
     arena *a = arena_open("checkpoint");
     ckpt *c = session_ckpt(e, a);
-    params_save(e->p, c, a);
+    params_save(p, c, a);
     int rc = ckpt_save(c, path);
     ckpt_close(c);
     arena_close(a);

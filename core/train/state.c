@@ -23,7 +23,7 @@ static range value_of(const struct learner *l, const struct param *x)
 
 static range ema_of(const struct learner *l, const struct param *x)
 {
-    return state_within(l->ema_slabs[x->slab], x);
+    return state_within(l->ema->slabs[x->slab].value, x);
 }
 
 static const struct values kinds[] = {
@@ -144,7 +144,7 @@ int snapshot_take(struct snapshot *s, struct learner *l)
 {
     for (int i = 0; i < l->p->n_slabs; i++) {
         const struct param_slab *b = &l->p->slabs[i];
-        const range from[] = { b->value, b->m, b->v, l->ema ? l->ema_slabs[i] : RANGE_NONE };
+        const range from[] = { b->value, b->m, b->v, learner_weights(l)->slabs[i].value };
         for (int k = 0; k < state_kinds_of(l); k++)
             if (mem_read(l->d, (range){ from[k].mem, from[k].off, b->value.bytes }, s->kind[k][i]))
                 return -1;
@@ -162,6 +162,24 @@ void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c
     for (size_t i = 0; i < l->p->n; i++) {
         const struct param *x = &l->p->list[i];
         ckpt_add(c, x->name, CKPT_F32, x->shape.nd, x->shape.d, snapshot_of(s, l->ema ? 3 : 0, x));
+    }
+}
+
+static int state_copy(void *arg, void *out)
+{
+    const tensor *t = arg;
+    int rc = tensor_to_f32(t, out);
+    tensor_drop(t);
+    return rc;
+}
+
+void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a)
+{
+    for (size_t i = 0; i < l->p->n; i++) {
+        const struct param *x = &l->p->list[i];
+        const tensor *t = ckpt_find(state, arena_printf(a, "%s%s", l->ema ? "ema." : "", x->name));
+        check(t, "%s is not in the state that was just written", x->name);
+        ckpt_add_later(c, x->name, CKPT_F32, x->shape.nd, x->shape.d, state_copy, (void *)t);
     }
 }
 

@@ -41,7 +41,7 @@ static bool is_over(const struct loop *t)
 
 static int save_weights(struct loop *t, const char *name)
 {
-    return session_save(t->e, report_path(t->r, name));
+    return session_save(t->e, learner_weights(&t->l), report_path(t->r, name));
 }
 
 static int train_save(struct loop *t, bool epoch_file)
@@ -95,10 +95,8 @@ static int evaluate_now(struct loop *t)
 {
     struct run_eval got;
     f64 began = clock_now();
-    if (learner_swap_ema(&t->l))
-        return -1;
     if (evaluate(&t->v, t->eval, &got, NULL))
-        return dist_size() == 1 && stop_requested() && fail_fault() == stop_fault() ? learner_swap_ema(&t->l) ? -1 : 1 : -1;
+        return dist_size() == 1 && stop_requested() && fail_fault() == stop_fault() ? 1 : -1;
     got.epoch = (int)(t->at.epoch + (t->at.sample > 0));
     got.step = t->at.step;
     timeline_span("training", "evaluate", "", began, clock_now());
@@ -107,7 +105,7 @@ static int evaluate_now(struct loop *t)
     t->at.evaluated = t->at.step;
     int rc = better ? keep_best(t, &got) : 0;
     rc = rc || (t->r && report_eval(t->r, &got)) ? -1 : 0;
-    return dist_agree(rc) || learner_swap_ema(&t->l) ? -1 : 0;
+    return dist_agree(rc);
 }
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
@@ -260,7 +258,7 @@ static int open_loop(struct loop *t)
     t->train = loader_open(e->train, &e->train_options);
     t->eval = t->train ? loader_open(e->eval, &e->eval_options) : NULL;
     if (!t->eval || learner_open(&t->l, &e->s, e->d, e->p)
-        || evaluator_open(&t->v, &e->s, e->d, e->p, e->eval_options.batch))
+        || evaluator_open(&t->v, &e->s, e->d, learner_weights(&t->l), e->eval_options.batch))
         return -1;
     t->per_epoch = loader_batches(t->train);
     t->saver = saver_open(e, &t->l, t->r);
