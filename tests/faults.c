@@ -4,9 +4,9 @@
  *     FAULT=fsync:2:delay        half a second late
  *     FAULT=clEnqueue:100:fail   calls of every function whose name begins so are counted together
  *
- * Only calls that concern the program's own folder count (FAULT_BELOW=DIR: of files below it), so that the number does
- * not depend on what libraries do at their start. FAULT_COUNT=FILE: how many there were, for the next rounds.
- */
+ * Only calls that concern the program's own folder count (FAULT_BELOW=DIR: of files below it), so that the
+ * number does not depend on what libraries do at their start. FAULT_COUNT=FILE: how many there were, for the
+ * next rounds. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -107,11 +107,20 @@ ssize_t write(int fd, const void *p, size_t n)
     return fd > 2 && concerns(fd) && strikes("write") ? -1 : NEXT(write)(fd, p, n);
 }
 
-int fsync(int fd)                             { return concerns(fd) && strikes("fsync") ? -1 : NEXT(fsync)(fd); }
-int close(int fd)                             { return concerns(fd) && strikes("close") ? (NEXT(close)(fd), errno = error, -1) : NEXT(close)(fd); }
-int rename(const char *from, const char *to)  { return concerns_path(to) && strikes("rename") ? -1 : NEXT(rename)(from, to); }
-int link(const char *from, const char *to)    { return concerns_path(to) && strikes("link") ? -1 : NEXT(link)(from, to); }
-int unlink(const char *path)                  { return concerns_path(path) && strikes("unlink") ? -1 : NEXT(unlink)(path); }
+int fsync(int fd) { return concerns(fd) && strikes("fsync") ? -1 : NEXT(fsync)(fd); }
+int close(int fd)
+{
+    return concerns(fd) && strikes("close") ? (NEXT(close)(fd), errno = error, -1) : NEXT(close)(fd);
+}
+int rename(const char *from, const char *to)
+{
+    return concerns_path(to) && strikes("rename") ? -1 : NEXT(rename)(from, to);
+}
+int link(const char *from, const char *to)
+{
+    return concerns_path(to) && strikes("link") ? -1 : NEXT(link)(from, to);
+}
+int unlink(const char *path) { return concerns_path(path) && strikes("unlink") ? -1 : NEXT(unlink)(path); }
 
 void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
 {
@@ -123,10 +132,18 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
     int name params { int (*next) params = (int (*) params)dlsym(RTLD_NEXT, #name); \
                       return strikes(#name) ? -5 : next args; }
 typedef void *h;
-CL(clEnqueueNDRangeKernel, (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e), (q, k, d, o, g, l, n, w, e))
-CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueWriteBuffer, (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e), (q, a, b, o, p, c, n, w, e))
-CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e), (q, b, p, ps, o, c, n, w, e))
-CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u), (p, n, d, o, f, u))
+CL(clEnqueueNDRangeKernel,
+   (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e),
+   (q, k, d, o, g, l, n, w, e))
+CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e),
+   (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueWriteBuffer,
+   (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e),
+   (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e),
+   (q, a, b, o, p, c, n, w, e))
+CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e),
+   (q, b, p, ps, o, c, n, w, e))
+CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u),
+   (p, n, d, o, f, u))
 CL(clFinish, (h q), (q))

@@ -6,6 +6,10 @@
 #include <math.h>
 #include <stdlib.h>
 
+/* Chance that a normal number is below x. */
+__attribute__((unused))
+static f64 normal_cdf(f64 x) { return 0.5 * erfc(-x / sqrt(2)); }
+
 /* Pearson's test: seen[i] of `draws` draws fell into bin i, which has this chance. Bins where less than 8 are
  * expected count as one; a bin without a chance must be empty. */
 __attribute__((unused))

@@ -11,7 +11,8 @@ static const struct { const char *model, *has, *lacks; i64 n; } rows[] = {
     { "pre_norm: on, pool: token", "norm_pre.bias", "patch_embed.proj.bias", 0 },
     { "head_bias: off, pool: token, act: quick_gelu, norm_eps: 1e-5", "head.weight", "head.bias", 0 },
     { "qkv_bias: off, pool: avg, layer_scale: 1", "blocks.1.ls2.gamma", "blocks.0.attn.qkv.bias", 0 },
-    { "arch: convnext, grn: on, layer_scale: off", "stages.2.blocks.0.mlp.grn.weight", "stages.0.blocks.0.gamma", 0 },
+    { "arch: convnext, grn: on, layer_scale: off", "stages.2.blocks.0.mlp.grn.weight",
+      "stages.0.blocks.0.gamma", 0 },
     { "arch: convnext, head_bias: off", "stages.0.blocks.0.gamma", "head.fc.bias", 0 },
 };
 
@@ -19,8 +20,9 @@ static struct spec parsed(arena *a, const char *text)
 {
     struct spec s;
     bool convnext = strstr(text, "convnext");
-    const char *size = convnext ? "image: 32, depths: [1, 1, 2], dims: [8, 16, 24], classes: 3"
-                                : "arch: vit, image: [16, 24], patch: 4, dim: 16, depth: 2, heads: 2, classes: 3";
+    const char *size = convnext
+                           ? "image: 32, depths: [1, 1, 2], dims: [8, 16, 24], classes: 3"
+                           : "arch: vit, image: [16, 24], patch: 4, dim: 16, depth: 2, heads: 2, classes: 3";
     text = arena_printf(a, "model: {%s, %s, drop_path: off}", size, text);
     if (spec_parse(&s, a, "x.yaml", text, NULL, 0))
         fail_msg("%s", fail_message());
@@ -63,8 +65,8 @@ static void sizes_are_read_back(void **state)
     }
 }
 
-/* A ViT with both final norms, as no tensor tells which of them its head reads: the experiment must. And the same of an
- * activation. */
+/* A ViT with both final norms, as no tensor tells which of them its head reads: the experiment must. And the
+ * same of an activation. */
 static const struct { const char *set, *act, *says; } asked[] = {
     { "registers: 0", NULL, "--set model.pool=token" },      { "pool: avg", NULL, NULL },
     { "pool: token", NULL, NULL },                    { "pool: avg", "unknown", "--set model.act=quick_gelu" },
@@ -103,7 +105,8 @@ static void what_tensors_do_not_tell_is_asked_for(void **state)
             fail_msg("%s: %s", asked[i].set, fail_message());
         if (!rc)
             assert_int_equal(s.model.act == MLP_ACT_quick_gelu,
-                             strstr(asked[i].set, "quick") || (asked[i].act && !strcmp(asked[i].act, "quick_gelu")));
+                             strstr(asked[i].set, "quick")
+                                 || (asked[i].act && !strcmp(asked[i].act, "quick_gelu")));
         params_free(p);
         ckpt_close(c);
         arena_close(a);

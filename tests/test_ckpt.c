@@ -66,8 +66,10 @@ static void round_trip_keeps_every_bit(void **state)
 static void written_bytes_are_fixed(void **state)
 {
     (void)state;
-    static const char want[] = "\x88\0\0\0\0\0\0\0{\"__metadata__\":{\"k\":\"v\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],"
-        "\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[8,9]}}      \0\0\x80?\0\0\0\xc0*";
+    static const char want[] =
+        "\x88\0\0\0\0\0\0\0{\"__metadata__\":{\"k\":\"v\"},\"w\":{\"dtype\":\"F32\",\"shape\":[2],"
+        "\"data_offsets\":[0,8]},\"b\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[8,9]}}      "
+        "\0\0\x80?\0\0\0\xc0*";
     static const f32 w[] = { 1, -2 };
     char path[4096];
     ckpt *c = ckpt_new();
@@ -84,7 +86,8 @@ static void empty_files_are_files(void **state)
 {
     (void)state;
     static const char *const header[] = { "{}", "{\"__metadata__\":{}}", "{\"__metadata__\":{\"a\":\"b\"}}  ",
-        "{ \"a\\u00e9\\ud83d\\ude00\" : { \"shape\" : [ 0 , 3 ] , \"dtype\" : \"F32\" , \"data_offsets\" : [ 0 , 0 ] } }" };
+                                          "{ \"a\\u00e9\\ud83d\\ude00\" : { \"shape\" : [ 0 , 3 ] , \"dtype\" "
+                                          ": \"F32\" , \"data_offsets\" : [ 0 , 0 ] } }" };
     for (int i = 0; i < countof(header); i++) {
         u8 file[256];
         ckpt *c = ckpt_open_bytes(file, safetensors(file, header[i], NULL, 0), "x");
@@ -117,7 +120,8 @@ static void crooked_data_is_aligned(void **state)
 static void hostile_headers_are_refused(void **state)
 {
     (void)state;
-#define T(name, type, shape, offsets) "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define T(name, type, shape, offsets)                                                                          \
+    "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
     static const struct { const char *header, *says; } row[] = {
         { "{" T("a", "F32", "[2]", "[0,8]") "," T("a", "F32", "[2]", "[8,16]") "}",
           "two tensors are called 'a'" },

@@ -68,7 +68,8 @@ static void shards_are_joined(void **state)
     put_tensors(d, "a.safetensors", (const char *const[]){ "x", "y" }, 2);
     put_tensors(d, "b.pth", (const char *const[]){ "z" }, 1);
     put(d, "model.safetensors.index.json",
-        "{\"metadata\": {\"total_size\": 24}, \"weight_map\": {\"x\": \"a.safetensors\", \"z\": \"b.pth\", \"y\": \"a.safetensors\"}}");
+        "{\"metadata\": {\"total_size\": 24}, \"weight_map\": {\"x\": \"a.safetensors\", \"z\": \"b.pth\", "
+        "\"y\": \"a.safetensors\"}}");
     opens(d, "model.safetensors.index.json", "z", 1);
     opens(d, "", "y", 3);
 }
@@ -151,12 +152,14 @@ static void folders_are_searched(void **state)
 
 /* ---- config.json --------------------------------------------------------------------------------------- */
 
-static void put_vit(const char *dir)                 /* Hugging Face's, 8 channels, one block, 2 x 2 patches of 4 */
+static void put_vit(const char *dir) /* Hugging Face's, 8 channels, one block, 2 x 2 patches of 4 */
 {
     static const struct { const char *name; int nd; i64 shape[4]; } row[] = {
-        { "vit.embeddings.patch_embeddings.projection.weight", 4, { 8, 3, 4, 4 } }, { "vit.embeddings.cls_token", 3, { 1, 1, 8 } },
+        { "vit.embeddings.patch_embeddings.projection.weight", 4, { 8, 3, 4, 4 } },
+        { "vit.embeddings.cls_token", 3, { 1, 1, 8 } },
         { "vit.embeddings.position_embeddings", 3, { 1, 5, 8 } },
-        { "vit.encoder.layer.0.intermediate.dense.weight", 2, { 16, 8 } }, { "classifier.weight", 2, { 2, 8 } } };
+        { "vit.encoder.layer.0.intermediate.dense.weight", 2, { 16, 8 } },
+        { "classifier.weight", 2, { 2, 8 } } };
     char path[5000];
     ckpt *c = ckpt_new();
     for (int i = 0; i < countof(row); i++)
@@ -169,14 +172,20 @@ static void put_vit(const char *dir)                 /* Hugging Face's, 8 channe
 static void configs_are_checked(void **state)
 {
     (void)state;
-    static const struct { const char *text, *says; } row[] = {
-        { "{\"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"patch_size\": 4, \"image_size\": 8, "
-          "\"hidden_act\": \"gelu\", \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}", NULL },
-        { "{\"vision_config\": {\"num_attention_heads\": 4}, \"hidden_size\": 512, \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}", NULL },
-        { "{\"hidden_size\": 16}", "hidden_size 16, but the tensors have 8" },
-        { "{\"num_hidden_layers\": 2}", "num_hidden_layers 2" }, { "{\"patch_size\": 16}", "patch_size 16" },
-        { "{\"image_size\": 224}", "image_size 224" }, { "{\"num_attention_heads\": 3}", "do not divide 8" },
-        { "{\"hidden_act\": \"relu\"}", "hidden_act relu" }, { "{\"hidden_size\": ", "line 1" } };
+    static const struct { const char *text, *says; } row[] = { { "{\"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"patch_size\": "
+                  "4, \"image_size\": 8, "
+                  "\"hidden_act\": \"gelu\", \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}",
+                  NULL },
+                { "{\"vision_config\": {\"num_attention_heads\": 4}, \"hidden_size\": 512, \"id2label\": "
+                  "{\"0\": \"cat\", \"1\": \"dog\"}}",
+                  NULL },
+                { "{\"hidden_size\": 16}", "hidden_size 16, but the tensors have 8" },
+                { "{\"num_hidden_layers\": 2}", "num_hidden_layers 2" },
+                { "{\"patch_size\": 16}", "patch_size 16" },
+                { "{\"image_size\": 224}", "image_size 224" },
+                { "{\"num_attention_heads\": 3}", "do not divide 8" },
+                { "{\"hidden_act\": \"relu\"}", "hidden_act relu" },
+                { "{\"hidden_size\": ", "line 1" } };
     const char *d = folder("hf");
     put_vit(d);
     for (int i = 0; i < countof(row); i++) {
@@ -302,7 +311,8 @@ static void open_clip_says_its_activation(void **state)
     }
 }
 
-/* ImageNet's classes as hubs write them, with two cranes, are ours; in another order they are somebody's own. */
+/* ImageNet's classes as hubs write them, with two cranes, are ours; in another order they are somebody's own.
+ * */
 static int imagenet_classes(arena *a, bool reversed, const char *const **got)
 {
     const char *const *ours = imagenet_names(a, false), *list = "[";

@@ -15,7 +15,7 @@ static void add_text(struct bytes *b, const char *s) { add(b, s, strlen(s)); }
 
 /* ---- ONNX ---------------------------------------------------------------------------------------------- */
 
-static void field(struct bytes *b, int number, const void *p, size_t n)        /* of bytes, shorter than 16 kB */
+static void field(struct bytes *b, int number, const void *p, size_t n) /* of bytes, shorter than 16 kB */
 {
     u8 head[3] = { (u8)(number << 3 | 2), (u8)(n | 128), (u8)(n >> 7) };
     add(b, head, 3);
@@ -24,7 +24,8 @@ static void field(struct bytes *b, int number, const void *p, size_t n)        /
 
 static void number(struct bytes *b, int field, u8 v) { add(b, (u8[]){ (u8)(field << 3), v }, 2); }
 
-static struct bytes initialiser(const char *name, int type, u8 rows, u8 columns, int data, const void *p, size_t n)
+static struct bytes initialiser(const char *name, int type, u8 rows, u8 columns, int data, const void *p,
+                                size_t n)
 {
     struct bytes t = { .n = 0 };
     number(&t, 1, rows);
@@ -199,7 +200,8 @@ static void floats_are_rounded(void **state)
 {
     (void)state;
     static const struct { f32 in; u16 half, brain; } row[] = {
-        { 1, 0x3c00, 0x3f80 }, { -2, 0xc000, 0xc000 }, { 0, 0, 0 }, { 65504, 0x7bff, 0x4780 }, { 65519, 0x7bff, 0x4780 },
+        { 1, 0x3c00, 0x3f80 }, { -2, 0xc000, 0xc000 }, { 0, 0, 0 }, { 65504, 0x7bff, 0x4780 },
+        { 65519, 0x7bff, 0x4780 },
         { 65520, 0x7c00, 0x4780 }, { 1e9f, 0x7c00, 0x4e6e }, { 6.1035156e-5f, 0x0400, 0x3880 },
         { 5.9604645e-8f, 0x0001, 0x3380 }, { 2.9802322e-8f, 0, 0x3300 }, { 2.9802326e-8f, 0x0001, 0x3300 },
         { 6.1e-5f, 0x03ff, 0x3880 }, { 1.00048828125f, 0x3c00, 0x3f80 }, { 1.00146484375f, 0x3c02, 0x3f80 },

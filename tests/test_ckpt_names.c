@@ -160,12 +160,19 @@ static void values_may_be_lent(void **state)
 static void position_grids_need_not_be_square(void **state)
 {
     (void)state;
-    static const struct { const char *grid; i64 tokens; int rows, columns; i64 want; bool ok, resized; } row[] = {
-        { NULL, 5, 2, 3, 7, true, true }, { NULL, 4, 2, 3, 7, true, true }, { NULL, 7, 2, 3, 7, true, false },
-        { "2 3", 7, 3, 2, 7, true, true }, { "2 3", 7, 2, 3, 7, true, false },
-        { "2 3", 6, 3, 3, 10, true, true },
-        { NULL, 8, 3, 3, 10, true, true }, { "99999999 9", 7, 3, 3, 10, true, true },
-        { NULL, 5, 3, 4, 10, false, false }, { "1 1", 17, 3, 3, 10, true, true }, { "1 1", 15, 3, 3, 10, false, false },
+    static const struct {
+        const char *grid;
+        i64 tokens;
+        int rows, columns;
+        i64 want;
+        bool ok, resized;
+    } row[] = {
+        { NULL, 5, 2, 3, 7, true, true },      { NULL, 4, 2, 3, 7, true, true },
+        { NULL, 7, 2, 3, 7, true, false },     { "2 3", 7, 3, 2, 7, true, true },
+        { "2 3", 7, 2, 3, 7, true, false },    { "2 3", 6, 3, 3, 10, true, true },
+        { NULL, 8, 3, 3, 10, true, true },     { "99999999 9", 7, 3, 3, 10, true, true },
+        { NULL, 5, 3, 4, 10, false, false },   { "1 1", 17, 3, 3, 10, true, true },
+        { "1 1", 15, 3, 3, 10, false, false },
     };
     for (int i = 0; i < countof(row); i++) {
         ckpt *c = ckpt_new();
@@ -205,12 +212,14 @@ static void patches_are_resized(void **state)
     assert_float_equal(is, was, 1e-4);
 
     static const struct { i64 channels, side, want; bool ok; } row[] = {
-        { 3, 4, 4, true }, { 1, 4, 4, true }, { 4, 4, 4, true }, { 3, 4, 2, true }, { 1, 2, 4, true }, { 2, 4, 4, false } };
+        { 3, 4, 4, true }, { 1, 4, 4, true }, { 4, 4, 4, true }, { 3, 4, 2, true }, { 1, 2, 4, true },
+        { 2, 4, 4, false } };
     for (int i = 0; i < countof(row); i++) {
         static const f32 ones[4 * 16] = { 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3 };
         f32 out[3 * 16] = { 0 };
         ckpt *c = ckpt_new();
-        ckpt_add(c, "patch_embed.proj.weight", CKPT_F32, 4, (i64[]){ 1, row[i].channels, row[i].side, row[i].side }, ones);
+        ckpt_add(c, "patch_embed.proj.weight", CKPT_F32, 4,
+                 (i64[]){ 1, row[i].channels, row[i].side, row[i].side }, ones);
         struct want w = { "patch_embed.proj.weight", 4, { 1, 3, row[i].want, row[i].want }, out };
         struct load_report r;
         arena *a = arena_open("test");

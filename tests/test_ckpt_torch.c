@@ -7,14 +7,16 @@
 
 #define TEXT(n, s)      "X" n "\0\0\0" s
 #define ODICT           "ccollections\nOrderedDict\n)R"
-#define STORAGE(type, key, numel) "(" TEXT("\7", "storage") "ctorch\n" type "\n" TEXT("\1", key) TEXT("\3", "cpu") "K" numel "tQ"
+#define STORAGE(type, key, numel)                                                                              \
+    "(" TEXT("\7", "storage") "ctorch\n" type "\n" TEXT("\1", key) TEXT("\3", "cpu") "K" numel "tQ"
 #define REBUILD(storage, offset, shape, stride) \
     "ctorch._utils\n_rebuild_tensor_v2\n(" storage offset shape stride "\x89" ODICT "tR"
 #define TEN             STORAGE("FloatStorage", "0", "\12")
 #define PLAIN           REBUILD(TEN, "K\0", "(K\2K\3t", "(K\3K\1t")
 #define STATE(items)    "\x80\2" ODICT "(" items "u."
 #define WITH(tensor)    STATE(TEXT("\1", "w") tensor)
-#define FROM_TYPE(f, args) "ctorch._tensor\n_rebuild_from_type_v2\n(" f "cmy\nClass\n" args "}" TEXT("\1", "a") "K\1stR"
+#define FROM_TYPE(f, args)                                                                                     \
+    "ctorch._tensor\n_rebuild_from_type_v2\n(" f "cmy\nClass\n" args "}" TEXT("\1", "a") "K\1stR"
 #define P(literal)      literal, sizeof(literal) - 1
 
 static const f32 ten[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 };
@@ -56,10 +58,13 @@ static void views_of_every_kind(void **state)
         { P(WITH("ctorch._utils\n_rebuild_tensor_v3\n((" TEXT("\7", "storage")
                  "ctorch.storage\nUntypedStorage\n" TEXT("\1", "0")
                  TEXT("\3", "cpu") "K\50tQK\1K\2\x85K\1\x85\x89" ODICT "ctorch\nfloat32\ntR")), { 1, 2 }, 2 },
-        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "t"))), { 0, 1 },
+        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "t"))),
+          { 0, 1 },
           2 },                    // a tensor with attributes
-        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_parameter\n", PLAIN "\x88" ODICT "\x87"))), { 0, 1, 2, 3, 4, 5 }, 6 },
-        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4", "conj") "\x89stR")),
+        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_parameter\n", PLAIN "\x88" ODICT "\x87"))),
+          { 0, 1, 2, 3, 4, 5 }, 6 },
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4",
+          "conj") "\x89stR")),
           { 0, 1 }, 2 },
     };
     for (int i = 0; i < countof(row); i++) {
@@ -76,13 +81,16 @@ static void containers_make_names(void **state)
 {
     (void)state;
 #define SCALAR REBUILD(TEN, "K\7", ")", ")")
-    static const char pickle[] = "\x80\2}(" TEXT("\5", "model") "}(" TEXT("\1", "a") "}" TEXT("\1", "b") SCALAR "s"
-        TEXT("\1", "l") "](" SCALAR "K\5" SCALAR "eu" "K\3" SCALAR TEXT("\4", "meta") "}(" TEXT("\5", "epoch") "K\7"
-        TEXT("\4", "name") TEXT("\2", "\xc3\xa9") TEXT("\2", "lr") "G\77\340\0\0\0\0\0\0" TEXT("\2", "on") "\x88u"
-        TEXT("\3", "obj") "cmmengine.logging\nHistory\n)\x81}" TEXT("\1", "h") SCALAR "sb"
-        TEXT("\3", "mod") "cmy.nets\nNet\n)\x81}(" TEXT("\13", "_parameters") "}" TEXT("\1", "w") SCALAR "s"
-        TEXT("\10", "_modules") "}" TEXT("\2", "in") "cmy.nets\nIn\n)\x81}" TEXT("\10", "_buffers") ODICT TEXT("\1", "n") SCALAR "ssbsub"
-        TEXT("\1", "d") "cmy\nDict\n)R" TEXT("\1", "k") SCALAR "s" "u.";
+    static const char pickle[] = "\x80\2}(" TEXT("\5", "model") "}(" TEXT("\1", "a") "}" TEXT("\1", "b") SCALAR
+        "s" TEXT("\1", "l") "](" SCALAR "K\5" SCALAR "eu"
+                            "K\3" SCALAR TEXT("\4", "meta") "}(" TEXT("\5", "epoch") "K\7" TEXT("\4", "name")
+                                TEXT("\2", "\xc3\xa9")
+                                    TEXT("\2", "lr") "G\77\340\0\0\0\0\0\0" TEXT("\2", "on") "\x88u" TEXT(
+                                        "\3", "obj") "cmmengine.logging\nHistory\n)\x81}" TEXT("\1", "h") SCALAR
+        "sb" TEXT("\3", "mod") "cmy.nets\nNet\n)\x81}(" TEXT("\13", "_parameters") "}" TEXT("\1", "w") SCALAR
+        "s" TEXT("\10", "_modules") "}" TEXT("\2", "in") "cmy.nets\nIn\n)\x81}" TEXT("\10", "_buffers")
+            ODICT TEXT("\1", "n") SCALAR "ssbsub" TEXT("\1", "d") "cmy\nDict\n)R" TEXT("\1", "k") SCALAR "s"
+                                                                                                         "u.";
     static const char *const want[] = { "model.a.b", "model.l.0", "model.l.2", "3", "mod.w", "mod.in.n",
                                         "d.k" };
     const char *example;
@@ -141,7 +149,8 @@ static void byte_order_is_obeyed(void **state)
 {
     (void)state;
     static const u8 data[40] = { 0x3f, 0x80, 0, 0, 0x40, 0, 0, 0 };
-    const struct zipped e[] = { { "data.pkl", P(WITH(PLAIN)) }, { "data/0", data, 40 }, { "byteorder", "big", 3 } };
+    const struct zipped e[] = { { "data.pkl", P(WITH(PLAIN)) }, { "data/0", data, 40 },
+    { "byteorder", "big", 3 } };
     const struct zipped bad[] = { e[0], e[1], { "byteorder", "odd", 3 } };
     u8 file[2048];
     f32 v[6];
@@ -202,25 +211,30 @@ static void hostile_tensors_are_refused(void **state)
           "not in the archive" },
         { P(WITH(REBUILD(STORAGE("OddStorage", "0", "\3"), "K\0", "K\3\x85", "K\1\x85"))),
           "unknown type 'OddStorage'" },
-        { P(WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\5", "../..") TEXT("\3", "cpu") "K\1tQ", "K\0", ")", ")"))),
+        { P(WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\5", "../..") TEXT("\3",
+          "cpu") "K\1tQ", "K\0", ")", ")"))),
           "not in the archive" },
         { P(WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0") TEXT("\3", "cpu")
                          "\x8a\10\0\0\0\0\0\0\0\x7ftQ", "K\0", ")", ")"))), "elements" },
         { P(WITH(REBUILD("N", "K\0", ")", ")"))), "other types" },
         { P(WITH(REBUILD("K\1Q", "K\0", ")", ")"))), "not a storage" },
         { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n)R")), "other types" },
-        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4", "conj") "\x88stR")),
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\4",
+          "conj") "\x88stR")),
           "conjugated" },
-        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\3", "neg") "\x88stR")),
+        { P(WITH("ctorch._utils\n_rebuild_tensor_v2\n(" TEN "K\0K\2\x85K\1\x85\x89" ODICT "}" TEXT("\3",
+          "neg") "\x88stR")),
           "negated" },
         { P(WITH("ctorch._tensor\n_rebuild_from_type_v2\n)R")), "other types" },
-        { P(WITH(FROM_TYPE("K\1", ")"))), "other types" }, { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "K\1"))), "other types" },
+        { P(WITH(FROM_TYPE("K\1", ")"))), "other types" },
+        { P(WITH(FROM_TYPE("ctorch._utils\n_rebuild_tensor_v2\n", "K\1"))), "other types" },
         { P(WITH("ctorch._tensor\n_rebuild_from_type_v2\nq\0](h\0K\1eq\1h\1a" "h\0h\1\x85R")), "" },
         { P(WITH(FROM_TYPE("ctorch._tensor\n_rebuild_from_type\n", ")"))), "other types" },
         { P(WITH(FROM_TYPE("cos\nsystem\n", "(" TEXT("\2", "id") "t"))), "'os'" },
         { P(WITH("ctorch._utils\n_rebuild_parameter\n)R")), "nothing" },
         { P(STATE(TEXT("\1", "w") PLAIN TEXT("\1", "w") PLAIN)), "two tensors are called 'w'" },
-        { P(STATE(TEXT("\2", "\033w") PLAIN)), "not a valid tensor name" }, { P(STATE(TEXT("\1", "\0") PLAIN)), "not a valid tensor name" },
+        { P(STATE(TEXT("\2", "\033w") PLAIN)), "not a valid tensor name" },
+        { P(STATE(TEXT("\1", "\0") PLAIN)), "not a valid tensor name" },
     };
     for (int i = 0; i < countof(row); i++) {
         u8 file[4096];
@@ -317,7 +331,9 @@ static void bombs_are_refused(void **state)
 #define MAGIC   "\x80\2\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 #define HEAD    MAGIC "\x80\2M\xe9\3." "\x80\2}."
 #define NUMEL   "\12\0\0\0\0\0\0\0"
-#define FORTY   "\0\0\0\0\0\0\200\77\0\0\0\100\0\0\100\100\0\0\200\100\0\0\240\100\0\0\300\100\0\0\340\100\0\0\0\101\0\0\20\101"
+#define FORTY                                                                                                  \
+    "\0\0\0\0\0\0\200\77\0\0\0\100\0\0\100\100\0\0\200\100\0\0\240\100\0\0\300\100\0\0\340\100\0\0\0\101\0\0"  \
+    "\20\101"
 
 static void legacy_streams(void **state)
 {
@@ -339,8 +355,11 @@ static void legacy_streams(void **state)
         assert_refused(file, n, "");
 
     // protocol 4 frames each pickle
-    static const char framed[] = "\x80\4\x95\15\0\0\0\0\0\0\0" "\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
-        "\x80\4\x95\4\0\0\0\0\0\0\0M\xe9\3." "\x80\4}." WITH(PLAIN) "\x80\2]U\1""0a." NUMEL FORTY;
+    static const char framed[] = "\x80\4\x95\15\0\0\0\0\0\0\0"
+                                 "\x8a\12\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
+                                 "\x80\4\x95\4\0\0\0\0\0\0\0M\xe9\3."
+                                 "\x80\4}." WITH(PLAIN) "\x80\2]U\1"
+                                                        "0a." NUMEL FORTY;
     c = ckpt_open_bytes(P(framed), "x");
     assert_true(c && !tensor_to_f32(ckpt_find(c, "w"), v) && v[5] == 5);
     ckpt_close(c);
@@ -361,8 +380,10 @@ static void hostile_legacy_streams_are_refused(void **state)
           "elements in the last" },
         { P(HEAD WITH(PLAIN) "\x80\2]U\1""0a." "\2\0\0\0\0\0\0\0" FORTY), "smaller than its tensors" },
         { P(HEAD WITH(PLAIN) "\x80\2](U\1""0U\1""0e." NUMEL FORTY NUMEL FORTY), "given twice" },
-        { P(HEAD WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0") TEXT("\3", "cpu")
-            "K\12(U\1v\x8a\10\377\377\377\377\377\377\377\177K\5ttQ", "K\1", "K\2\x85", "K\1\x85")) "]."), "out of range" },
+        { P(HEAD WITH(REBUILD("(" TEXT("\7", "storage") "ctorch\nFloatStorage\n" TEXT("\1", "0") TEXT("\3",
+          "cpu")
+            "K\12(U\1v\x8a\10\377\377\377\377\377\377\377\177K\5ttQ", "K\1", "K\2\x85", "K\1\x85")) "]."),
+            "out of range" },
         { P(HEAD "cos\nsystem\n."), "'os'" },
     };
     for (int i = 0; i < countof(row); i++)

@@ -179,7 +179,8 @@ static void impossible_counts_are_refused(void **state)
     memcpy(end, to, 22);
     u64 at = (u64)(to - file);
     zip_number(&to, 0x06064b50, 4), zip_number(&to, 44, 8), zip_number(&to, 0x2d, 4), zip_number(&to, 0, 8);
-    zip_number(&to, (u64)1 << 32, 8), zip_number(&to, (u64)1 << 32, 8), zip_number(&to, 46, 8), zip_number(&to, 0, 8);
+    zip_number(&to, (u64)1 << 32, 8), zip_number(&to, (u64)1 << 32, 8), zip_number(&to, 46, 8),
+        zip_number(&to, 0, 8);
     zip_number(&to, 0x07064b50, 8), zip_number(&to, at, 8), zip_number(&to, 1, 4);
     memcpy(to, end, 22);
     memset(to + 12, 0xff, 8);

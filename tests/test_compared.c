@@ -1,4 +1,5 @@
-/* test_compared.c: comparisons of runs whose loss is not a number, and charts of values that rounding alone tells apart. */
+/* test_compared.c: comparisons of runs whose loss is not a number, and charts of values that rounding alone
+ * tells apart. */
 #include "unit.h"
 #include "study/analyse.h"
 #include "study/compare.h"
@@ -9,8 +10,16 @@
 
 static struct record losses(f64 *v, int n)
 {
-    return (struct record){ .label = "a", .device = "d", .platform = "p", .driver = "v", .program = "j", .experiment = "",
-                            .precision = "fp32", .settings = "", .loss = v, .n_loss = n };
+    return (struct record){ .label = "a",
+                            .device = "d",
+                            .platform = "p",
+                            .driver = "v",
+                            .program = "j",
+                            .experiment = "",
+                            .precision = "fp32",
+                            .settings = "",
+                            .loss = v,
+                            .n_loss = n };
 }
 
 static void compare(f64 *x, f64 *y, bool agree)
@@ -65,7 +74,8 @@ static void nothing_kept_shows_nothing(void **state)
 {
     (void)state;
     f32 none[1] = { 0 };
-    struct record_tensor t = { .count = 100, .n = 0, .v = none, .bound = 1e-6 }, known = t, other = t, empty = t;
+    struct record_tensor t = { .count = 100, .n = 0, .v = none, .bound = 1e-6 }, known = t, other = t,
+                         empty = t;
     known.hash = 7, other.hash = 8, empty.count = 0;
     assert_true(compare_one(t, t).beyond && !compare_one(t, t).equal);
     assert_true(compare_one(known, other).beyond);
@@ -105,7 +115,8 @@ static void a_chart_is_xml(void **state)
     unlink(path);
 }
 
-/* Shares of experts that get the same: 100 / 3 in two roundings. Steps of that axis would be lost when added. */
+/* Shares of experts that get the same: 100 / 3 in two roundings. Steps of that axis would be lost when added.
+ * */
 static void a_flat_chart_ends(void **state)
 {
     (void)state;

@@ -241,7 +241,8 @@ static struct data_options halves(int n)
         write_png(at("halves/train/a/%d.png", i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     return (struct data_options){ .set = "folder", .root = at("halves"), .split = "train", .image = 32,
                                   .batch = 50, .workers = 2, .train = true,
-                                  .keep_decoded = true, .has_mean = true, .has_std = true, .mean = { 0, 0, 0 }, .std = { 1, 1, 1 },
+                                  .keep_decoded = true, .has_mean = true, .has_std = true, .mean = { 0, 0, 0 },
+                                  .std = { 1, 1, 1 },
                                   .augment.scale_min = 1 };
 }
 
@@ -313,7 +314,8 @@ static void fast_decoding_is_close(void **state)
         struct image m = picture(400 + 13 * i, 300 + 31 * i, (u32)i), soft = { 0 };
         image_resize(mem, &m, FILTER_BILINEAR, 12, 10, &soft);                        // nothing fine
         image_resize(mem, &soft, FILTER_BICUBIC, m.w, m.h, &m);
-        write_jpeg(at("fast/train/a/%d.jpg", i), &m, (struct jpeg_how){ .form = JPEG_420, .orientation = 1 + i });
+        write_jpeg(at("fast/train/a/%d.jpg", i), &m,
+                   (struct jpeg_how){ .form = JPEG_420, .orientation = 1 + i });
     }
     struct data_options o = { .set = "folder",
                               .root = at("fast"),
@@ -427,7 +429,8 @@ static void refuses_odd_folders(void **state)
     write_text(at("odd/train/nobody/x.tif"), "II*");
     write_text(at("odd/train/nobody/y.TIF"), "II*");
     assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "odd/train/nobody: no image in it that can be read, but 2 .tif (JPEG, PNG, GIF, WebP");
+    assert_failed(FAULT_DATA,
+                  "odd/train/nobody: no image in it that can be read, but 2 .tif (JPEG, PNG, GIF, WebP");
     o.set = "foldr";
     assert_null(data_open(&o));
     assert_failed(FAULT_USAGE, "did you mean 'folder'?");

@@ -1,5 +1,6 @@
-/* test_dist.c: shares of a batch: what a rank's loader gives is bit for bit its part of the whole batch, whoever the
- * images are mixed with; and how things are shared out. What several ranks do together is test_dist.sh's. */
+/* test_dist.c: shares of a batch: what a rank's loader gives is bit for bit its part of the whole batch,
+ * whoever the images are mixed with; and how things are shared out. What several ranks do together is
+ * test_dist.sh's. */
 #include "data_help.h"
 #include "dist/dist.h"
 
@@ -8,7 +9,8 @@ static const char *folder(void)
     for (int c = 0; c < 3; c++)
         for (int i = 0; i < 7; i++) {
             struct image m = picture(30 + 7 * i % 31, 25 + 5 * c % 23, (u32)(c * 100 + i));
-            write_png(at("shared/train/class%c/im %d.png", 'a' + c, i), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+            write_png(at("shared/train/class%c/im %d.png", 'a' + c, i), &m, PNG_COLOR_TYPE_RGB, 8, false,
+                      false);
         }
     return at("shared");
 }
@@ -17,7 +19,8 @@ static struct data_options options(const char *root)
 {
     return (struct data_options){ .set = "folder", .root = root, .split = "train", .image = 24, .workers = 2,
                                   .batch = 10, .train = true, .seed = 7,
-                                  .augment = { 2, 9, 0.5, .erasing = 0.5, .mixup = 0.8, .cutmix = 1, .flip = true } };
+                                  .augment = { 2, 9, 0.5, .erasing = 0.5, .mixup = 0.8, .cutmix = 1,
+                                  .flip = true } };
 }
 
 static loader *opened(dataset *d, const struct data_options *o)

@@ -1,5 +1,6 @@
-/* test_export.c: the ONNX files of `jetcl export`, unpacked by protobuf-c: a graph in order, of standard operators,
- * with our weights under their names. tests/peers/export.py compares what they compute, under ONNX Runtime. */
+/* test_export.c: the ONNX files of `jetcl export`, unpacked by protobuf-c: a graph in order, of standard
+ * operators, with our weights under their names. tests/peers/export.py compares what they compute, under ONNX
+ * Runtime. */
 #include "unit.h"
 #include "export/export.h"
 #ifdef HAVE_ONNX
@@ -10,7 +11,8 @@
 #define VIT "arch: vit, image: [8, 12], patch: 4, dim: 8, depth: 2, heads: 2, classes: 3"
 #define CONVNEXT "arch: convnext, image: 32, depths: [1, 2], dims: [4, 8], classes: 3"
 
-/* How many of the operators that say which network it is: attention and dispatch are softmaxes, entmax sorts. */
+/* How many of the operators that say which network it is: attention and dispatch are softmaxes, entmax sorts.
+ * */
 static const struct { const char *model; int softmax, topk, conv, erf, expand; } rows[] = {
     { VIT, 2, 0, 0, 2, 1 },
     { VIT ", pool: token, dist_token: head, registers: 2, pre_norm: on", 2, 0, 0, 2, 3 },
@@ -27,11 +29,13 @@ static const struct { const char *model; int softmax, topk, conv, erf, expand; }
 
 /* Every operator that an export may use, with its operands. */
 static const struct { const char *type; size_t least, most; } operators[] = {
-    { "Add", 2, 2 }, { "Cast", 1, 1 }, { "Concat", 2, 3 }, { "Constant", 0, 0 }, { "Conv", 2, 3 }, { "CumSum", 2, 2 },
+    { "Add", 2, 2 }, { "Cast", 1, 1 }, { "Concat", 2, 3 }, { "Constant", 0, 0 }, { "Conv", 2, 3 },
+    { "CumSum", 2, 2 },
     { "Div", 2, 2 }, { "Erf", 1, 1 }, { "Exp", 1, 1 }, { "Expand", 2, 2 }, { "Gather", 2, 2 },
     { "GatherElements", 2, 2 }, { "Identity", 1, 1 }, { "LayerNormalization", 2, 3 }, { "LessOrEqual", 2, 2 },
     { "MatMul", 2, 2 }, { "Max", 2, 2 }, { "Mul", 2, 2 }, { "ReduceMax", 1, 1 }, { "ReduceSum", 2, 2 },
-    { "Reshape", 2, 2 }, { "Shape", 1, 1 }, { "Slice", 4, 4 }, { "Softmax", 1, 1 }, { "Sqrt", 1, 1 }, { "Sub", 2, 2 },
+    { "Reshape", 2, 2 }, { "Shape", 1, 1 }, { "Slice", 4, 4 }, { "Softmax", 1, 1 }, { "Sqrt", 1, 1 },
+    { "Sub", 2, 2 },
     { "Tanh", 1, 1 }, { "TopK", 2, 2 }, { "Transpose", 1, 1 },
 };
 
@@ -95,7 +99,8 @@ static void check_operator(const Onnx__NodeProto *n)
     fail_msg("%s is a %s", n->name, n->op_type);
 }
 
-/* Every operand is there before its node; every value has one maker and, but for the result and places, a reader. */
+/* Every operand is there before its node; every value has one maker and, but for the result and places, a
+ * reader. */
 static void check_order(arena *a, const Onnx__GraphProto *g)
 {
     const char **have = arena_array(a, const char *, 2 * g->n_node + g->n_initializer + 1);
@@ -239,7 +244,8 @@ int main(void)
 #else
 int main(void)
 {
-    puts("skip export  ./configure did not find protobuf-c: apt-get install libprotobuf-c-dev protobuf-c-compiler");
+    puts("skip export  ./configure did not find protobuf-c: apt-get install libprotobuf-c-dev "
+         "protobuf-c-compiler");
     return 0;
 }
 #endif

@@ -7,7 +7,8 @@
 
 #define VIT "model: {arch: vit, image: 16, patch: 4, dim: 48, depth: 3, heads: 3, classes: 3, drop_path: "
 #define MOE ",\n        moe: {layers: [1, 2], core: 2, universal: 3}"
-#define CONVNEXT "model: {arch: convnext, image: 32, dims: [16, 24, 32, 40], depths: [1, 1, 2, 1], classes: 3, drop_path: "
+#define CONVNEXT                                                                                               \
+    "model: {arch: convnext, image: 32, dims: [16, 24, 32, 40], depths: [1, 1, 2, 1], classes: 3, drop_path: "
 #define RECIPE "}\noptim: {lr: 1e-2}\nschedule: {warmup_epochs: 0}\ntrain: {batch: 4, precision: "
 
 static f32 pixels[4 * 3 * 32 * 32], labels[4 * 3];
@@ -96,7 +97,8 @@ static void fill_values(f32 *x, enum dtype t)
             bits = (bits & ~low) + low / 2 + (u32)(i / 4 % 3);
         memcpy(&x[i], &bits, sizeof bits);
     }
-    x[0] = 65519.9f, x[1] = 65520, x[2] = -INFINITY, x[3] = NAN, x[4] = -0.0f, x[5] = 0x1p-25f, x[6] = 0x1.8p-24f;
+    x[0] = 65519.9f, x[1] = 65520, x[2] = -INFINITY, x[3] = NAN, x[4] = -0.0f, x[5] = 0x1p-25f,
+    x[6] = 0x1.8p-24f;
 }
 
 static void round_on(dev *d, enum dtype t)
@@ -184,8 +186,10 @@ static void test_models(void **state)
             int n = half_nodes(got.l.g);
             f64 off = distance(read_all(&got, true), read_all(&want, true), want.p->total, scale);
             if (getenv("SHOW"))
-                fprintf(stderr, "model %d %s: %d of %d nodes half, gradient off by %.3f of %.3f, loss %.6f %.6f, plan %.3f\n", k,
-                        precisions[i], n, (int)got.l.g->n, off, unit * sqrt(n / 3.0), loss_half, loss,
+                fprintf(stderr,
+                        "model %d %s: %d of %d nodes half, gradient off by %.3f of %.3f, loss %.6f %.6f, plan "
+                        "%.3f\n",
+                        k, precisions[i], n, (int)got.l.g->n, off, unit * sqrt(n / 3.0), loss_half, loss,
                         (f64)got.l.g->plan->planned / (f64)want.l.g->plan->planned);
             check_temperatures(got.l.g, strstr(models[k], "moe"));
             assert_true(n > 40);
@@ -351,7 +355,8 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rounding), cmocka_unit_test(test_models), cmocka_unit_test(test_overflow), cmocka_unit_test(test_underflow),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_models), cmocka_unit_test(test_overflow),
+        cmocka_unit_test(test_underflow),
         cmocka_unit_test(test_growth), cmocka_unit_test(test_bias), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_resume) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });

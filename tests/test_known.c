@@ -81,7 +81,8 @@ static void test_many_classes(void **state)
     scores_add(&s, z, 99999);
     scores_add(&s, z, 7);
     struct class_score last = scores_class(&s, 99999), seven = scores_class(&s, 7), mean = scores_mean(&s);
-    assert_true(last.images == 1 && last.right == 1 && last.said == 2 && last.precision == 0.5 && last.recall == 1);
+    assert_true(last.images == 1 && last.right == 1 && last.said == 2 && last.precision == 0.5
+                && last.recall == 1);
     assert_true(seven.images == 1 && seven.right == 0 && seven.said == 0 && seven.f1 == 0);
     assert_true(mean.images == 2 && mean.right == 1 && mean.recall == 0.5 && s.in_top_k == 2);
     scores_add(&small, z + 99997, 1);
@@ -221,7 +222,8 @@ static void test_tables(void **state)
     assert_string_equal(file_text(A, classes, NULL), "class,name,images,top1,precision,recall,f1\n"
                         "0,\"dark\",4,75.0000,1.000000,0.750000,0.857143\n"
                         "1,\"light\",2,100.0000,0.666667,1.000000,0.800000\n");
-    assert_string_equal(file_text(A, confusion, NULL), "truth,\"dark\",\"light\"\n\"dark\",3,1\n\"light\",0,2\n");
+    assert_string_equal(file_text(A, confusion, NULL),
+                        "truth,\"dark\",\"light\"\n\"dark\",3,1\n\"light\",0,2\n");
 }
 
 static void test_convert(void **state)
@@ -294,7 +296,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(test_counting), TEST(test_losses), TEST(test_many_classes), TEST(test_eval), TEST(test_tables), TEST(test_convert),
+        TEST(test_counting), TEST(test_losses), TEST(test_many_classes), TEST(test_eval), TEST(test_tables),
+        TEST(test_convert),
         TEST(test_predict) };
     return cmocka_run_group_tests(tests, make_world, scratch_close);
 }

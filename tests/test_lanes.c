@@ -1,5 +1,5 @@
-/* test_lanes.c: CPUs of other vectors and caches than this one's (JETCL_FAKE, JETCL_LANES): what shapes follow from
- * them, and that the kernels so shaped give what the plain ones give. */
+/* test_lanes.c: CPUs of other vectors and caches than this one's (JETCL_FAKE, JETCL_LANES): what shapes follow
+ * from them, and that the kernels so shaped give what the plain ones give. */
 #include "unit.h"
 #include "autograd/autograd.h"
 #include "fuse/fuse.h"

@@ -292,8 +292,8 @@ static void test_result(void **state)
     in.evals = out.evals, in.skipped = out.skipped, out.reason = in.reason;
     assert_true(in.top1 == out.top1 && in.top5 == out.top5 && in.loss == out.loss && in.steps == out.steps
                 && in.best_top1 == out.best_top1 && in.best_epoch == out.best_epoch && in.hash == 77
-                && in.params == out.params && in.memory == out.memory && in.unset == out.unset && in.flops == out.flops
-                && in.flops_complete == out.flops_complete && in.img_s == out.img_s
+                && in.params == out.params && in.memory == out.memory && in.unset == out.unset
+                && in.flops == out.flops && in.flops_complete == out.flops_complete && in.img_s == out.img_s
                 && in.seconds == out.seconds && in.epochs == 4 && in.n_evals == 4 && in.n_skipped == 0);
     report_close(r);
 }
@@ -379,7 +379,8 @@ static void test_line(void **state)
     assert_string_equal(progress_line(&s, 0).text, "epoch 1/4  1/10");
     ticks(&s, 2, 12, .5, .1);
     s.step = (struct report_step){ 2, 12, 2.34567, 2.1e-3, 1, 0 };
-    assert_string_equal(progress_line(&s, 0).text, "epoch 2/4  2/10  loss 2.346  64 img/s  ETA 0:04 (run 0:14)");
+    assert_string_equal(progress_line(&s, 0).text,
+                        "epoch 2/4  2/10  loss 2.346  64 img/s  ETA 0:04 (run 0:14)");
     assert_string_equal(progress_line(&s, WITH_LR | WITH_DATA).text,
                         "epoch 2/4  2/10  loss 2.346  lr 2.1e-3  64 img/s  data 20%  ETA 0:04 (run 0:14)");
     char text[24];

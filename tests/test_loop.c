@@ -189,7 +189,7 @@ static void test_patience(void **state)
     SCRIPT(10, 9);
     end = ran("one", "{eval: {patience: 1, every: 2}, train: {epochs: 7}}", &reason);
     assert_true(end.epoch == 4 && end.best_epoch == 2 && end.since_best == 1);
-    end = ran("one", "{eval: {patience: 1}, keep: {every: off}}", &reason);        // saved, though nothing else is
+    end = ran("one", "{eval: {patience: 1}, keep: {every: off}}", &reason); // saved, though nothing else is
     assert_true(end.epoch == 2 && end.since_best == 1);
     SCRIPT(5);
     end = ran("one", "train: {epochs: 3}", &reason);       // no patience: never ends early
@@ -213,8 +213,9 @@ static void test_metric(void **state)
         struct progress end = ran("metric", keys, &reason);
         assert_true(end.best_epoch == want[k].epoch && end.best == want[k].best
                     && end.since_best == 4 - want[k].epoch);
-        assert_true(same_file("metric/ckpt/best.safetensors",
-                              arena_printf(scratch_arena, "metric/ckpt/epoch_%04d.safetensors", want[k].epoch)));
+        assert_true(
+            same_file("metric/ckpt/best.safetensors",
+                      arena_printf(scratch_arena, "metric/ckpt/epoch_%04d.safetensors", want[k].epoch)));
     }
     memset(series, 0, sizeof series);             // a loss that is no number is the worst
     series[0].loss = series[2].loss = NAN;
@@ -300,7 +301,8 @@ static void test_averaged(void **state)
     ran("ema", "train: {epochs: 3, ema: 0.5}", &reason);
     struct { const char *file; const char *prefix; bool same; } of[] = {
         { "last.safetensors", "", true }, { "best.safetensors", "", true },
-        { "epoch_0003.safetensors", "", true }, { "epoch_0002.safetensors", "", false }, { "last.state", "ema.", true }, { "last.state", "", false } };
+        { "epoch_0003.safetensors", "", true }, { "epoch_0002.safetensors", "", false },
+        { "last.state", "ema.", true }, { "last.state", "", false } };
     for (int k = 0; k < countof(of); k++) {
         f32 x[24], y[24];
         head_of(arena_printf(scratch_arena, "%s/ckpt/%s", folder, of[k].file),
@@ -389,7 +391,8 @@ static void test_pieces(void **state)
     SCRIPT(10, 30, 20, 30, 25, 99);
     struct progress end, whole = ran("whole", keys, &reason);
     assert_true(whole.epoch == 4 && whole.best_epoch == 2 && whole.since_best == 2);
-    static const i64 stops[] = { 1, 2, 4, 5, 8, 11 };      // looks at the flag: after a step, and an epoch's last
+    static const i64 stops[] = {
+        1, 2, 4, 5, 8, 11 };      // looks at the flag: after a step, and an epoch's last
     for (int k = 0; k < countof(stops); k++) {
         fail_clear();
         assert_int_equal(run_loop("parts", keys, false, stops[k], &end, &reason), -1);

@@ -39,8 +39,10 @@ static ckpt *theirs_new(const struct key *k, int n, const char *const qkv[3], co
         i64 shape[4] = { k[i].shape[0] / 3, k[i].shape[1] };
         const char *mark = strstr(k[i].theirs, "%s");
         for (int s = 0; s < 3; s++)
-            ckpt_add(c, arena_printf(a, "%s%.*s%s%s", before, (int)(mark - k[i].theirs), k[i].theirs, qkv[s], mark + 2),
-                     CKPT_F32, k[i].nd, shape, ramp(at + s * (int)count(&k[i]) / 3));
+            ckpt_add(
+                c,
+                arena_printf(a, "%s%.*s%s%s", before, (int)(mark - k[i].theirs), k[i].theirs, qkv[s], mark + 2),
+                CKPT_F32, k[i].nd, shape, ramp(at + s * (int)count(&k[i]) / 3));
     }
     return c;
 }
@@ -66,21 +68,29 @@ static ckpt *ours_new(const struct key *k, int n)
     { "norm.weight", nw, 1, { D } }, { "norm.bias", nb, 1, { D } }, \
     { "head.weight", hw, 2, { 3, D } }, { "head.bias", hb, 1, { 3 } } }
 
-#define CONVNEXT(stem, stemnorm, dw, norm, f1, f2, gamma, down0, down1, hn, fc) { \
-    { "stem.0.weight", stem ".weight", 4, { D, 3, 4, 4 } }, { "stem.0.bias", stem ".bias", 1, { D } }, \
-    { "stem.1.weight", stemnorm ".weight", 1, { D } }, { "stem.1.bias", stemnorm ".bias", 1, { D } }, \
-    { "stages.0.blocks.0.gamma", gamma, 1, { D } }, \
-    { "stages.0.blocks.0.conv_dw.weight", dw ".weight", 4, { D, 1, 7, 7 } }, \
-    { "stages.0.blocks.0.conv_dw.bias", dw ".bias", 1, { D } }, \
-    { "stages.0.blocks.0.norm.weight", norm ".weight", 1, { D } }, { "stages.0.blocks.0.norm.bias", norm ".bias", 1, { D } }, \
-    { "stages.0.blocks.0.mlp.fc1.weight", f1 ".weight", 2, { 4 * D, D } }, \
-    { "stages.0.blocks.0.mlp.fc1.bias", f1 ".bias", 1, { 4 * D } }, \
-    { "stages.0.blocks.0.mlp.fc2.weight", f2 ".weight", 2, { D, 4 * D } }, \
-    { "stages.0.blocks.0.mlp.fc2.bias", f2 ".bias", 1, { D } }, \
-    { "stages.1.downsample.0.weight", down0 ".weight", 1, { D } }, { "stages.1.downsample.0.bias", down0 ".bias", 1, { D } }, \
-    { "stages.1.downsample.1.weight", down1 ".weight", 4, { 8, D, 2, 2 } }, { "stages.1.downsample.1.bias", down1 ".bias", 1, { 8 } }, \
-    { "head.norm.weight", hn ".weight", 1, { 8 } }, { "head.norm.bias", hn ".bias", 1, { 8 } }, \
-    { "head.fc.weight", fc ".weight", 2, { 3, 8 } }, { "head.fc.bias", fc ".bias", 1, { 3 } } }
+#define CONVNEXT(stem, stemnorm, dw, norm, f1, f2, gamma, down0, down1, hn, fc)                                \
+    {                                                                                                          \
+        { "stem.0.weight", stem ".weight", 4, { D, 3, 4, 4 } }, { "stem.0.bias", stem ".bias", 1, { D } },     \
+            { "stem.1.weight", stemnorm ".weight", 1, { D } }, { "stem.1.bias", stemnorm ".bias", 1, { D } },  \
+            { "stages.0.blocks.0.gamma", gamma, 1, { D } },                                                    \
+            { "stages.0.blocks.0.conv_dw.weight", dw ".weight", 4, { D, 1, 7, 7 } },                           \
+            { "stages.0.blocks.0.conv_dw.bias", dw ".bias", 1, { D } },                                        \
+            { "stages.0.blocks.0.norm.weight", norm ".weight", 1, { D } },                                     \
+            { "stages.0.blocks.0.norm.bias", norm ".bias", 1, { D } },                                         \
+            { "stages.0.blocks.0.mlp.fc1.weight", f1 ".weight", 2, { 4 * D, D } },                             \
+            { "stages.0.blocks.0.mlp.fc1.bias", f1 ".bias", 1, { 4 * D } },                                    \
+            { "stages.0.blocks.0.mlp.fc2.weight", f2 ".weight", 2, { D, 4 * D } },                             \
+            { "stages.0.blocks.0.mlp.fc2.bias", f2 ".bias", 1, { D } },                                        \
+            { "stages.1.downsample.0.weight", down0 ".weight", 1, { D } },                                     \
+            { "stages.1.downsample.0.bias", down0 ".bias", 1, { D } },                                         \
+            { "stages.1.downsample.1.weight", down1 ".weight", 4, { 8, D, 2, 2 } },                            \
+            { "stages.1.downsample.1.bias", down1 ".bias", 1, { 8 } },                                         \
+            { "head.norm.weight", hn ".weight", 1, { 8 } }, { "head.norm.bias", hn ".bias", 1, { 8 } },        \
+            { "head.fc.weight", fc ".weight", 2, { 3, 8 } },                                                   \
+        {                                                                                                      \
+            "head.fc.bias", fc ".bias", 1, { 3 }                                                               \
+        }                                                                                                      \
+    }
 
 static const struct key timm_vit[] = VIT("patch_embed.proj", "cls_token", "pos_embed", "blocks.0.norm1.weight",
     "blocks.0.norm1.bias", "blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.bias", "blocks.0.attn.proj.weight",
@@ -88,22 +98,26 @@ static const struct key timm_vit[] = VIT("patch_embed.proj", "cls_token", "pos_e
     "blocks.0.mlp.fc1.bias", "blocks.0.mlp.fc2.weight", "blocks.0.mlp.fc2.bias", "norm.weight", "norm.bias",
     "head.weight", "head.bias");
 #define L "vit.encoder.layer.0."
-static const struct key hf_vit[] = VIT("vit.embeddings.patch_embeddings.projection", "vit.embeddings.cls_token",
+static const struct key hf_vit[] = VIT(
+    "vit.embeddings.patch_embeddings.projection", "vit.embeddings.cls_token",
     "vit.embeddings.position_embeddings", L "layernorm_before.weight", L "layernorm_before.bias",
     L "attention.attention.%s.weight", L "attention.attention.%s.bias", L "attention.output.dense.weight",
-    L "attention.output.dense.bias", L "layernorm_after.weight", L "layernorm_after.bias", L "intermediate.dense.weight",
-    L "intermediate.dense.bias", L "output.dense.weight", L "output.dense.bias", "vit.layernorm.weight",
-    "vit.layernorm.bias", "classifier.weight", "classifier.bias");
+    L "attention.output.dense.bias", L "layernorm_after.weight", L "layernorm_after.bias",
+    L "intermediate.dense.weight", L "intermediate.dense.bias", L "output.dense.weight", L "output.dense.bias",
+    "vit.layernorm.weight", "vit.layernorm.bias", "classifier.weight", "classifier.bias");
 #undef L
 #define L "encoder.layers.encoder_layer_0."
-static const struct key torchvision_vit[] = VIT("conv_proj", "class_token", "encoder.pos_embedding", L "ln_1.weight",
-    L "ln_1.bias", L "self_attention.in_proj_weight", L "self_attention.in_proj_bias", L "self_attention.out_proj.weight",
-    L "self_attention.out_proj.bias", L "ln_2.weight", L "ln_2.bias", L "mlp.0.weight", L "mlp.0.bias", L "mlp.3.weight",
-    L "mlp.3.bias", "encoder.ln.weight", "encoder.ln.bias", "heads.head.weight", "heads.head.bias");
+static const struct key torchvision_vit[] =
+    VIT("conv_proj", "class_token", "encoder.pos_embedding", L "ln_1.weight", L "ln_1.bias",
+        L "self_attention.in_proj_weight", L "self_attention.in_proj_bias", L "self_attention.out_proj.weight",
+        L "self_attention.out_proj.bias", L "ln_2.weight", L "ln_2.bias", L "mlp.0.weight", L "mlp.0.bias",
+        L "mlp.3.weight", L "mlp.3.bias", "encoder.ln.weight", "encoder.ln.bias", "heads.head.weight",
+        "heads.head.bias");
 #undef L
 #define L "backbone.layers.0."
 static const struct key mmpretrain_vit[] = VIT("backbone.patch_embed.projection", "backbone.cls_token",
-    "backbone.pos_embed", L "ln1.weight", L "ln1.bias", L "attn.qkv.weight", L "attn.qkv.bias", L "attn.proj.weight",
+    "backbone.pos_embed", L "ln1.weight", L "ln1.bias", L "attn.qkv.weight", L "attn.qkv.bias",
+    L "attn.proj.weight",
     L "attn.proj.bias", L "ln2.weight", L "ln2.bias", L "ffn.layers.0.0.weight", L "ffn.layers.0.0.bias",
     L "ffn.layers.1.weight", L "ffn.layers.1.bias", "backbone.ln1.weight", "backbone.ln1.bias",
     "head.layers.head.weight", "head.layers.head.bias");
@@ -112,17 +126,19 @@ static const struct key facebook_convnext[] = CONVNEXT("downsample_layers.0.0", 
     "stages.0.0.dwconv", "stages.0.0.norm", "stages.0.0.pwconv1", "stages.0.0.pwconv2", "stages.0.0.gamma",
     "downsample_layers.1.0", "downsample_layers.1.1", "norm", "head");
 #define B "convnext.encoder.stages.0.layers.0."
-static const struct key hf_convnext[] = CONVNEXT("convnext.embeddings.patch_embeddings", "convnext.embeddings.layernorm",
-    B "dwconv", B "layernorm", B "pwconv1", B "pwconv2", B "layer_scale_parameter",
-    "convnext.encoder.stages.1.downsampling_layer.0", "convnext.encoder.stages.1.downsampling_layer.1",
-    "convnext.layernorm", "classifier");
+static const struct key hf_convnext[] = CONVNEXT(
+    "convnext.embeddings.patch_embeddings", "convnext.embeddings.layernorm", B "dwconv", B "layernorm",
+    B "pwconv1", B "pwconv2", B "layer_scale_parameter", "convnext.encoder.stages.1.downsampling_layer.0",
+    "convnext.encoder.stages.1.downsampling_layer.1", "convnext.layernorm", "classifier");
 #undef B
-static const struct key torchvision_convnext[] = CONVNEXT("features.0.0", "features.0.1", "features.1.0.block.0",
-    "features.1.0.block.2", "features.1.0.block.3", "features.1.0.block.5", "features.1.0.layer_scale", "features.2.0",
-    "features.2.1", "classifier.0", "classifier.2");
+static const struct key torchvision_convnext[] =
+    CONVNEXT("features.0.0", "features.0.1", "features.1.0.block.0", "features.1.0.block.2",
+             "features.1.0.block.3", "features.1.0.block.5", "features.1.0.layer_scale", "features.2.0",
+             "features.2.1", "classifier.0", "classifier.2");
 #define B "backbone.stages.0.0."
 static const struct key mmpretrain_convnext[] = CONVNEXT("backbone.downsample_layers.0.0",
-    "backbone.downsample_layers.0.1", B "depthwise_conv", B "norm", B "pointwise_conv1", B "pointwise_conv2", B "gamma",
+    "backbone.downsample_layers.0.1", B "depthwise_conv", B "norm", B "pointwise_conv1", B "pointwise_conv2",
+    B "gamma",
     "backbone.downsample_layers.1.0", "backbone.downsample_layers.1.1", "backbone.norm3", "head.fc");
 #undef B
 
@@ -157,7 +173,8 @@ static struct key *keys_of(int i, arena *a)
 static void schemes_read_and_write_alike(void **state)
 {
     (void)state;
-    static const char *const before[] = { "", "state_dict.", "model.", "state_dict.module._orig_mod.", "net.encoder." };
+    static const char *const before[] = {
+        "", "state_dict.", "model.", "state_dict.module._orig_mod.", "net.encoder." };
     for (int i = 0; i < countof(table); i++)
         for (int w = 0; w < countof(before); w++) {
             arena *a = arena_open("test");
@@ -189,7 +206,8 @@ static void schemes_read_and_write_alike(void **state)
 /* A timm ViT's first keys under `under`, and these besides. */
 static ckpt *small_new(const char *under, const char *const *more, int n, arena *a)
 {
-    static const char *const base[] = { "patch_embed.proj.weight", "cls_token", "blocks.0.norm1.weight", "norm.weight" };
+    static const char *const base[] = {
+        "patch_embed.proj.weight", "cls_token", "blocks.0.norm1.weight", "norm.weight" };
     ckpt *c = ckpt_new();
     for (int i = 0; i < countof(base); i++)
         ckpt_add(c, arena_printf(a, "%s%s", under, base[i]), CKPT_F32, 1, (i64[]){ 1 }, ramp(i));
@@ -203,23 +221,32 @@ static void wrappers_come_off(void **state)
     (void)state;
     static const struct { const char *under, *more[4], *out, *left; bool ema; } row[] = {
         { "", { "head.bias" }, "head.bias", "" },
-        { "state_dict.model.", { "optimizer.x", "state_dict.model.head.bias", "message_hub.y" }, "head.bias", "2 beside" },
+        { "state_dict.model.", { "optimizer.x", "state_dict.model.head.bias", "message_hub.y" }, "head.bias",
+          "2 beside" },
         { "module.backbone.", { "module.backbone.head.bias" }, "head.bias", "" },
-        { "teacher.module.backbone.", { "student.module.backbone.patch_embed.proj.weight", "teacher.module.backbone.norm.bias",
+        { "teacher.module.backbone.",
+          { "student.module.backbone.patch_embed.proj.weight", "teacher.module.backbone.norm.bias",
           "teacher.module.head.mlp.0.weight" }, "norm.bias", "1 a projection head" },
-        { "student.", { "teacher.patch_embed.proj.weight", "teacher.cls_token", "teacher.norm.bias", "teacher.pos_embed" },
+        { "student.",
+          { "teacher.patch_embed.proj.weight", "teacher.cls_token", "teacher.norm.bias", "teacher.pos_embed" },
           "pos_embed", "4 beside" },
-        { "module.base_encoder.", { "module.momentum_encoder.patch_embed.proj.weight", "module.base_encoder.head.0.weight",
+        { "module.base_encoder.",
+          { "module.momentum_encoder.patch_embed.proj.weight", "module.base_encoder.head.0.weight",
           "module.base_encoder.pos_embed" }, "pos_embed", "1 a projection head" },
-        { "ema_state_dict.module.model.", { "epoch", "ema_state_dict.module.model.head.bias", "ema_state_dict.steps" },
+        { "ema_state_dict.module.model.",
+          { "epoch", "ema_state_dict.module.model.head.bias", "ema_state_dict.steps" },
           "head.bias", "2 beside", true },
         { "", { "head.bias", "ema.head.bias" }, "head.bias", "1 averaged" },
         { "", { "blocks.2.mlp.phi", "moe_layers_dict.a.phi" }, "blocks.2.mlp.phi", "1 a second mention" },
-        { "model.", { "model.blocks.6.mlp.core_experts.vit_fc1.weight" }, "blocks.6.mlp.core_experts.vit_fc1.weight", "" },
+        { "model.", { "model.blocks.6.mlp.core_experts.vit_fc1.weight" },
+          "blocks.6.mlp.core_experts.vit_fc1.weight", "" },
         { "", { "blocks.1.12.ls1.gamma" }, "blocks.12.ls1.gamma", "" },
-        { "", { "blocks._fsdp_wrapped_module.0._checkpoint_wrapped_module.norm2.bias" }, "blocks.0.norm2.bias", "" },
-        { "", { "decoder_blocks.0.norm1.weight", "mask_token", "register_tokens" }, "reg_token", "1 the decoder" },
-        { "", { "blocks.0.attn.qkv.activation_post_process.min_val", "norm.bias" }, "norm.bias", "1 an observer" },
+        { "", { "blocks._fsdp_wrapped_module.0._checkpoint_wrapped_module.norm2.bias" }, "blocks.0.norm2.bias",
+          "" },
+        { "", { "decoder_blocks.0.norm1.weight", "mask_token", "register_tokens" }, "reg_token",
+          "1 the decoder" },
+        { "", { "blocks.0.attn.qkv.activation_post_process.min_val", "norm.bias" }, "norm.bias",
+          "1 an observer" },
         { "", { "pre_logits.fc.weight", "head.weight", "norm.bias" }, "norm.bias", "1 of no use" },
     };
     for (int i = 0; i < countof(row); i++) {
@@ -273,7 +300,8 @@ static void no_scheme_is_half_loaded(void **state)
 static void one_of_several_models_is_taken(void **state)
 {
     (void)state;
-    static const char *const more[] = { "b.patch_embed.proj.weight", "b.cls_token", "b.norm.bias", "b.pos_embed" };
+    static const char *const more[] = {
+        "b.patch_embed.proj.weight", "b.cls_token", "b.norm.bias", "b.pos_embed" };
     arena *a = arena_open("test");
     const char *under;
     ckpt *c = ckpt_below(small_new("a.", more, 4, a), "b.");
@@ -322,7 +350,8 @@ static void unknown_names_are_explained(void **state)
         ckpt_add(c, name[i], CKPT_F32, 1, (i64[]){ 1 }, ramp(i));
     assert_null(ckpt_model(c, false));
     assert_non_null(strstr(fail_message(), "Hugging Face ViT (2 of 6)"));
-    assert_non_null(strstr(fail_message(), "'vit.encoder.block.0.ln1.weight', 'vit.encoder.block.0.ln2.weight'"));
+    assert_non_null(
+        strstr(fail_message(), "'vit.encoder.block.0.ln1.weight', 'vit.encoder.block.0.ln2.weight'"));
     assert_null(ckpt_named(ckpt_new(), "hugging"));
     assert_int_equal(fail_fault(), FAULT_USAGE);
 }
@@ -361,7 +390,7 @@ static void tensors_are_reshaped(void **state)
     assert_string_equal(ckpt_meta(c, "norm_eps"), "1e-05");
     ckpt_close(c);
 
-    c = ckpt_new();                                  // the patch embedding in its place, but a class token of rank 2
+    c = ckpt_new(); // the patch embedding in its place, but a class token of rank 2
     ckpt_add(c, "visual.conv1.weight", CKPT_F32, 4, (i64[]){ D, 3, 1, 1 }, ramp(0));
     ckpt_add(c, "visual.class_embedding", CKPT_F32, 2, (i64[]){ 1, D }, ramp(0));
     ckpt_add(c, "visual.ln_pre.bias", CKPT_F32, 1, (i64[]){ D }, ramp(0));
@@ -383,11 +412,13 @@ static void stacked_layers_come_apart(void **state)
     ckpt *c = ckpt_new();
     char name[3][100];
     for (int p = 0; p < 3; p++) {
-        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel", qkv[p]);
+        snprintf(name[p], 100, "params/img/Transformer/encoderblock/MultiHeadDotProductAttention_0/%s/kernel",
+                 qkv[p]);
         ckpt_add(c, name[p], CKPT_F32, 4, (i64[]){ LAYERS, C, H, K }, w[p]);
     }
     ckpt_add(c, "params/img/embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
-    ckpt_add(c, "params/img/Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ LAYERS, C }, scale);
+    ckpt_add(c, "params/img/Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ LAYERS, C },
+             scale);
     ckpt_add(c, "params/txt/other", CKPT_F32, 0, NULL, w);
     c = ckpt_model(c, false);
     assert_non_null(c);
@@ -402,7 +433,7 @@ static void stacked_layers_come_apart(void **state)
     assert_float_equal(((const f32 *)tensor_data(ckpt_find(c, "blocks.1.norm1.weight")))[2], 6, 0);
     ckpt_close(c);
 
-    c = ckpt_new();                                  // thousands of layers, each of which unpacks the whole stack
+    c = ckpt_new(); // thousands of layers, each of which unpacks the whole stack
     ckpt_add(c, "embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, w);
     ckpt_add(c, "cls", CKPT_F32, 1, (i64[]){ 1 }, w);
     ckpt_add(c, "Transformer/encoderblock/LayerNorm_0/scale", CKPT_F32, 2, (i64[]){ 60000, 1 }, scale);
@@ -416,7 +447,8 @@ int main(void)
         cmocka_unit_test(schemes_read_and_write_alike),
         cmocka_unit_test(wrappers_come_off),
         cmocka_unit_test(no_scheme_is_half_loaded),
-        cmocka_unit_test(one_of_several_models_is_taken), cmocka_unit_test(the_activation_is_known_or_asked_for),
+        cmocka_unit_test(one_of_several_models_is_taken),
+        cmocka_unit_test(the_activation_is_known_or_asked_for),
         cmocka_unit_test(unknown_names_are_explained),
         cmocka_unit_test(tensors_are_reshaped),
         cmocka_unit_test(stacked_layers_come_apart),

@@ -254,7 +254,8 @@ static void test_gpu_apart(void **state)
     assert_non_null(device);
     assert_true(dev_class(device) == DEV_GPU && !dev_info(device)->joins);
     for (int i = 0; i < countof(cases); i++)
-        if (cases[i].name && (text_starts(cases[i].name, "layernorm") || text_starts(cases[i].name, "matmul"))) {
+        if (cases[i].name
+            && (text_starts(cases[i].name, "layernorm") || text_starts(cases[i].name, "matmul"))) {
             run_case(&cases[i], 33, 65);
             run_case(&cases[i], 1000, 3);
         }

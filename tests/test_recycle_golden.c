@@ -130,7 +130,7 @@ static void graph_selection_with_the_given_partition(void **state)
     const f32 *together = reals_of(get("stats.mlp.act.2.co_act"));
     const i32 *drawn = ints(get("graph.drawn_positions"));
     const f32 *want = reals_of(get("graph.prob"));
-    struct parts p = parts_read(together, 256, ints(get("graph.partition")), a);
+    struct partition p = partition_read(together, 256, ints(get("graph.partition")), a);
     assert_int_equal(p.count, 32);
     const i32 *ids = ints(get("graph.cluster_ids"));
     for (int i = 0; i < 256; i++)
@@ -391,8 +391,8 @@ static const char *saved(ckpt *c, const char *name)
 /* Both golden batches (4 and 3 images); only >= 0: that batch alone. */
 static struct statistics measured(dev *d, const char *teacher, const char *options, int only)
 {
-    struct spec *s = parsed(arena_printf(a, "recycle: {from: {experts: '%s', heads: 4}, image: 32, batch: 4, %s}",
-                                         teacher, options));
+    struct spec *s = parsed(arena_printf(
+        a, "recycle: {from: {experts: '%s', heads: 4}, image: 32, batch: 4, %s}", teacher, options));
     struct predecessor p;
     struct measuring m;
     struct statistics st;

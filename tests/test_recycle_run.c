@@ -327,7 +327,8 @@ static void bad_input_is_refused(void **state)
     }
     ckpt_set_meta(bad, "heads", "6");
     assert_int_equal(ckpt_save(bad, at("nan.safetensors")), 0);
-    refused(experiment(at("nan.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS, "blocks.1.mlp.fc1.weight holds a value that is not a number");
+    refused(experiment(at("nan.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS,
+            "blocks.1.mlp.fc1.weight holds a value that is not a number");
     ckpt_close(bad);
     ckpt_close(c);
 }
@@ -360,7 +361,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes), T(a_dense_successor),
+        T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes),
+        T(a_dense_successor),
         T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
         T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
     };

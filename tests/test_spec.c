@@ -375,7 +375,8 @@ static void test_round_trip(void **state)
     assert_string_equal(t.data.classes.v[1], "null");
     assert_true(t.optim.eps == 1.0000000000000002e-8);
     assert_true(spec_hash(&s) == spec_hash(&t));
-    static const char *const names[] = { "-", "- x", "-x", "~", "'", "\"", "a: b", "#", "null", "[", "x", "é", "%" };
+    static const char *const names[] = {
+        "-", "- x", "-x", "~", "'", "\"", "a: b", "#", "null", "[", "x", "é", "%" };
     for (int i = 0; i < countof(names); i++) {
         s.name = names[i];
         assert_string_equal(parsed(written(&s)).name, names[i]);

@@ -320,7 +320,8 @@ static const char *other_value(const struct key *k, const struct spec *s)
 {
     const char *now = value_text(a, k, key_field(k, s));
     static const char *const try[] = { "off", "on", "2", "0.5", "3", "1", "[0.25, 0.5]", "[1, 2, 3]",
-                                       "[x]", "[]", "x", "vit_base_patch32_224", "[9, 9, 9, 9]", "0", "4", "32" };
+                                       "[x]", "[]", "x", "vit_base_patch32_224", "[9, 9, 9, 9]", "0", "4",
+                                       "32" };
     if (k->type == TYPE_choice) {
         const char *word = k->checks;
         if (text_starts(word, now))
@@ -360,7 +361,8 @@ static void test_hash(void **state)
 {
     (void)state;
     static const char *const outside[] = {
-        "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics", "log.every",
+        "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics",
+        "log.every",
         "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best", "signal.save_on",
         "dist.shard", "dist.shares", "dist.overlap", "dist.bucket",
         "dist.timeout", "train.check", "train.profile" };

@@ -177,7 +177,8 @@ static void test_statistics(void **state)
     for (int k = 0; k < 3; k++) {
         struct run_eval evals[] = { { 1, 10, 100, top1[k], 5, 1, 1 }, { 5, 20, 100, 3, 5, 1, 1 } };
         done_with(&t, k, (struct run_result){ .top1 = top1[k], .best_top1 = 10 * top1[k], .top5 = 50 + top1[k],
-            .loss = top1[k] / 8, .img_s = 100 * top1[k], .seconds = 60 * top1[k], .memory = (u64)(1e6 * top1[k]),
+            .loss = top1[k] / 8, .img_s = 100 * top1[k], .seconds = 60 * top1[k],
+            .memory = (u64)(1e6 * top1[k]),
             .flops = 1e9 * top1[k], .flops_complete = 2e9 * top1[k], .n_evals = 2, .evals = evals });
         done_with(&t, 3 + k, (struct run_result){ .top1 = k ? k + 1 : 3, .best_top1 = 1, .n_evals = 0 });
         struct run_eval never = { 1, 10, 100, .5, 5, 1, 1 };
@@ -189,7 +190,8 @@ static void test_statistics(void **state)
         "\"A\",\"top1\",top1,2.333333333,1.527525232,3,\n", "\"A\",\"best\",best,23.33333333,15.27525232,3,\n",
         "\"A\",\"top5\",top5,52.33333333,1.527525232,3,\n", "\"A\",\"loss\",loss,0.2916666667,0.190940654,3,\n",
         "\"A\",\"speed\",img_s,233.3333333,152.7525232,3,\n", "\"A\",\"time\",seconds,140,91.6515139,3,\n",
-        "\"A\",\"mem\",memory,2.333333333,1.527525232,3,\n", "\"A\",\"flops\",flops,2.333333333,1.527525232,3,\n",
+        "\"A\",\"mem\",memory,2.333333333,1.527525232,3,\n",
+        "\"A\",\"flops\",flops,2.333333333,1.527525232,3,\n",
         "\"A\",\"full\",flops_complete,4666666667,3055050463,3,\n",
         "\"A\",\"to\",epochs_to,3.666666667,2.309401077,3,\n",       /* B's mean is 8/3: after 5, 5 and 1 */
         "\"C\",\"to\",epochs_to,inf,", "\"B\",\"top1\",top1,2.666666667,0.5773502692,3,\n" };
@@ -197,8 +199,8 @@ static void test_statistics(void **state)
         if (!strstr(csv, want[i]))
             fail_msg("no line %s in\n%s", want[i], csv);
     const char *plain = printed(&t, TABLE_MARKDOWN, false);
-    static const char *const cells[] = { "| 2.3 ± 1.5 ", "| 23.3 ± 15.3 ", "| 0.292 ± 0.191 ", "| 233 ± 153 ",
-                                         "| 2.33 ± 1.53 ", "| never " };
+    static const char *const cells[] = { "| 2.3 ± 1.5 ", "| 23.3 ± 15.3 ", "| 0.292 ± 0.191 ",
+                                         "| 233 ± 153 ", "| 2.33 ± 1.53 ", "| never " };
     for (int i = 0; i < countof(cells); i++)
         if (!strstr(plain, cells[i]))
             fail_msg("no cell %s in\n%s", cells[i], plain);
