@@ -142,7 +142,7 @@ static void graph_selection_with_the_given_partition(void **state)
         assert_true(fabs(p.inside[k] / sum - want[k]) <= 1e-6);
     for (int e = 0; e < 3; e++) {
         i32 got[128];
-        assert_int_equal(parts_fill(&p, together, drawn + 17 * e, 17, 128, NULL, got, a), 128);
+        assert_int_equal(partition_fill(&p, together, drawn + 17 * e, 17, 128, NULL, got, a), 128);
         same_ints("graph.selected", got, ints(get("graph.selected")) + 128 * e, 128);
     }
 }
