@@ -201,6 +201,7 @@ params *params_twin(const params *p, const char *what)
     memcpy(t->list, p->list, p->n * sizeof *p->list);
     t->n = t->cap = p->n;
     t->total = p->total;
+    t->order = p->order;
     t->d = p->d;
     range *r = arena_array(t->a, range, p->n + 1);
     bool done = (t->values = take_all(t, what, r)) && !fill_gaps(t, r);

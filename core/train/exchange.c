@@ -217,7 +217,7 @@ int exchange_plan(struct learner *l)
 {
     if (dist_size() == 1)
         return 0;
-    bool overlap = l->s->dist.overlap && l->parts == 1;        // several parts are added up at the end
+    bool overlap = l->s->dist.overlap && l->micro_batches == 1;    // several are added up at the end
     int all = l->g ? launches_count(l->g->list) : 0, last = 0;
     l->n_marks = (int)bucket_count(l);
     l->marks = arena_array(l->p->a, struct mark, l->n_marks);
