@@ -47,7 +47,7 @@ int forecast_measure(struct session *e, struct forecast *f)
         rc = learner_step(&l, &b, 0) || learner_wait(&l);
     rc = rc || learner_read(&l, &f->loss, &norm) ? -1 : 0;
     f->step = (clock_now() - built) / STEPS;
-    f->parts = l.parts;
+    f->micro_batches = l.micro_batches;
     f->memory = dev_mem_peak(e->d);
     learner_close(&l);
     arena_close(a);

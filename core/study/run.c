@@ -113,8 +113,12 @@ static f64 network_step(const struct session *e, f64 own, f64 half)
  * sends and receives at the same time. */
 static void say_network(const struct session *e, f64 step)
 {
-    static const struct { const char *name; f64 bits; } links[] = {
-        { "1 Gb/s", 1e9 }, { "10 Gb/s", 10e9 }, { "25 Gb/s", 25e9 }, { "100 Gb/s", 100e9 }, { "PCIe 3 x16", 100e9 } };
+    static const struct { const char *name; f64 bits;
+    } links[] = { { "1 Gb/s", 1e9 },
+                  { "10 Gb/s", 10e9 },
+                  { "25 Gb/s", 25e9 },
+                  { "100 Gb/s", 100e9 },
+                  { "PCIe 3 x16", 100e9 } };
     static const int counts[] = { 2, 4, 8 };
     f64 weights = (f64)params_bytes(e->p, PARAMS_FORWARD);
     for (int i = 0; i < countof(counts); i++) {
@@ -130,10 +134,11 @@ static void say_network(const struct session *e, f64 step)
 
 static json_t *dry_json(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
 {
-    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "built_s", json_number(f->built), "step_s",
-                     json_number(f->step), "batch", s->train.batch, "micro_batches", f->parts, "img_s",
-                     json_number(s->train.batch / f->step), "memory", json_integer((json_int_t)f->memory), "steps",
-                     json_number(steps), "seconds", json_number(steps * f->step), "missing", needs_json(n));
+    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "built_s", json_number(f->built),
+                     "step_s", json_number(f->step), "batch", s->train.batch, "micro_batches", f->micro_batches,
+                     "img_s", json_number(s->train.batch / f->step), "memory",
+                     json_integer((json_int_t)f->memory), "steps", json_number(steps), "seconds",
+                     json_number(steps * f->step), "missing", needs_json(n));
 }
 
 static void dry_say(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
@@ -141,11 +146,14 @@ static void dry_say(const struct spec *s, const struct forecast *f, f64 steps, c
     char mem[24], time[24];
     for (size_t i = 0; i < n->n; i++)
         say(SAY_NORMAL, "missing: %s%s%s", n->list[i].what, *n->list[i].where ? ": " : "", n->list[i].where);
-    const char *all = isnan(steps) ? "number of steps not known"
-                                   : arena_printf(n->a, "%.0f steps in about %s", steps, text_time(time, steps * f->step));
-    say(SAY_NORMAL, "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
-        "(%.0f img/s), %s of memory; %s; loss %.3f", f->built, s->train.batch, f->parts, f->parts == 1 ? "" : "es",
-        1e3 * f->step, s->train.batch / f->step, text_bytes(mem, (f64)f->memory), all, f->loss);
+    const char *all =
+        isnan(steps) ? "number of steps not known"
+                     : arena_printf(n->a, "%.0f steps in about %s", steps, text_time(time, steps * f->step));
+    say(SAY_NORMAL,
+        "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
+        "(%.0f img/s), %s of memory; %s; loss %.3f",
+        f->built, s->train.batch, f->micro_batches, f->micro_batches == 1 ? "" : "es", 1e3 * f->step,
+        s->train.batch / f->step, text_bytes(mem, (f64)f->memory), all, f->loss);
 }
 
 /* Leaves out of *s what is not there, and notes it. Together: rank 0 reads the files. */
@@ -165,7 +173,8 @@ int run_dry(const struct spec *given, bool json)
     struct forecast f = { 0 };
     struct needs n = { .a = arena_open("what a run needs") };
     struct spec s = *given;
-    int what = dry_without(&s, &n), rc = check_start(&s), images = what == SESSION_TRAINS ? forecast_images(&s) : 0;
+    int what = dry_without(&s, &n), rc = check_start(&s),
+        images = what == SESSION_TRAINS ? forecast_images(&s) : 0;
     dist_timeout(s.dist.timeout);
     rc = rc || shares_measure(&s, n.a) || dist_agree(session_open(&e, &s, what, NULL)) || session_join(&e)
          || forecast_measure(&e, &f) ? -1 : 0;
@@ -194,14 +203,18 @@ static int check_continue(const struct session *e, const struct run_folder *f, a
         const char *what = spec_load(&before, a, config, NULL, 0) ? NULL : spec_fixed(a, &before, &e->s);
         fail_clear();
         if (what)
-            return fail(FAULT_USAGE, "%s cannot be continued: %s (batch, micro-batches, workers and epochs may change; "
-                        "seed, data and model may not)", f->dir, what);
+            return fail(FAULT_USAGE,
+                        "%s cannot be continued: %s (batch, micro-batches, workers and epochs may change; "
+                        "seed, data and model may not)",
+                        f->dir, what);
     }
     if (state_check(f->state, e->p, &at))
         return -1;
     if (at.images && at.images != images && e->s.data.changed != CHANGED_accept)
-        return fail(FAULT_DATA, "%s: trained on %lld images so far, and there are %d now; --set data.changed=accept "
-                    "continues with these", f->dir, (long long)at.images, images);
+        return fail(FAULT_DATA,
+                    "%s: trained on %lld images so far, and there are %d now; --set data.changed=accept "
+                    "continues with these",
+                    f->dir, (long long)at.images, images);
     return 0;
 }
 
@@ -230,7 +243,10 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
         stop_kept();
     if (shares_measure(&measured, a))
         return -1;
-    rc = session_open(&e, &measured, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL) || check_device(&e, a) ? -1 : 0;
+    rc = session_open(&e, &measured, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL)
+                 || check_device(&e, a)
+             ? -1
+             : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!rc && first)
@@ -275,7 +291,7 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
     if (idle)
         return rc == BUSY;
     known.folder = &f;
-    known.hash = spec_hash(s);                             // of what was asked for; the session's has no `auto` left
+    known.hash = spec_hash(s); // of what was asked for; the session's has no `auto` left
     rc = run_claimed(s, &known, a, r);
     if (!dist_rank())
         folder_release(&f);

@@ -34,7 +34,7 @@ json_t *needs_json(const struct needs *s);
 
 struct session;
 struct forecast {
-    int parts;                                        /* micro-batches of a step */
+    int micro_batches;                                /* micro-batches of a step */
     f64 built, step, loss;                            /* seconds to the end of the first step, of a later one */
     u64 memory;                                       /* of the device, most at once */
 };
