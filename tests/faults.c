@@ -3,6 +3,7 @@
  *     LD_PRELOAD=build/faults.so FAULT=write:7:ENOSPC FAULT_LOG=x jetcl run ...
  *     FAULT=fsync:2:delay        half a second late
  *     FAULT=clEnqueue:100:fail   calls of every function whose name begins so are counted together
+ *     FAULT=link:-1:EPERM        every one
  *
  * Only calls that concern the program's own folder count (FAULT_BELOW=DIR: of files below it), so that the
  * number does not depend on what libraries do at their start. FAULT_COUNT=FILE: how many there were, for the
@@ -11,6 +12,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -31,7 +33,8 @@ static void __attribute__((constructor)) faults_begin(void)
 {
     static const struct { const char *name; int error; } errors[] = {
         { "ENOSPC", ENOSPC }, { "EIO", EIO }, { "EDQUOT", EDQUOT }, { "EROFS", EROFS }, { "ENOMEM", ENOMEM },
-        { "EACCES", EACCES }, { "EMFILE", EMFILE }, { "fail", EIO } };
+        { "EACCES", EACCES }, { "EMFILE", EMFILE }, { "EPERM", EPERM }, { "EAGAIN", EAGAIN },
+        { "fail", EIO } };
     char how[32] = "";
     const char *fault = getenv("FAULT"), *dir = getenv("FAULT_BELOW");
     if (dir)
@@ -55,7 +58,7 @@ static void __attribute__((destructor)) faults_end(void)
 /* Is this the call? true: it must fail with `error`. */
 static bool strikes(const char *name)
 {
-    if (!which[0] || strncmp(name, which, strlen(which)) || atomic_fetch_add(&calls, 1) + 1 != nth)
+    if (!which[0] || strncmp(name, which, strlen(which)) || (atomic_fetch_add(&calls, 1) + 1 != nth && nth >= 0))
         return false;
     if (delays)
         nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
@@ -121,6 +124,11 @@ int link(const char *from, const char *to)
     return concerns_path(to) && strikes("link") ? -1 : NEXT(link)(from, to);
 }
 int unlink(const char *path) { return concerns_path(path) && strikes("unlink") ? -1 : NEXT(unlink)(path); }
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*f)(void *), void *arg)
+{
+    return strikes("pthread_create") ? error : NEXT(pthread_create)(thread, attributes, f, arg);
+}
 
 void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
 {

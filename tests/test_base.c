@@ -422,6 +422,17 @@ static void files_are_replaced_whole(void **state)
     assert_int_equal(fail_fault(), FAULT_RUN);
     assert_false(file_exists(o.tmp));
     assert_int_equal(file_save(at("no/such/folder"), "x", 1), -1);
+    assert_int_equal(file_save(at("last"), "newer", 5), 0);
+    snprintf(path, sizeof path, "%s", at("last"));
+    assert_int_equal(file_link(path, at("epoch")), 0);
+    assert_int_equal(file_link(path, at("epoch")), 0);    // again: two names of one file
+    expect_text(at("epoch"), "newer");
+    file_save(path, "newest", 6);
+    assert_int_equal(file_link(path, at("epoch")), 0);
+    expect_text(at("epoch"), "newest");
+    assert_int_equal(file_link(at("nothing"), at("epoch")), -1);
+    assert_int_equal(fail_fault(), FAULT_RUN);
+    expect_text(at("epoch"), "newest");
     f64 t = clock_now();
     usleep(2000);
     assert_true(clock_now() - t >= .0019 && clock_now() - t < 100);

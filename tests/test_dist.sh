@@ -127,6 +127,16 @@ for i in signal whole; do
 done
 paste signal.txt whole.txt | awk '{ d = $2 / $4 - 1; exit !(NF == 4 && $1 == $3 && d < 0.05 && d > -0.05) }'
 ok $? "continued by one, its next losses are of all ranks" "$(paste signal.txt whole.txt; tail -n 2 signal.rest)"
+# The process that started the ranks is the one a person or a scheduler knows.
+for signal in INT TERM HUP USR1; do
+    long parent$signal 2 "$jetcl" run exp.yaml --device 0:0,0:0
+    for p in $(pgrep -x jetcl); do                # the one without a rank
+        tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--out parent$signal " || continue
+        grep -qz OMPI_COMM_WORLD_RANK "/proc/$p/environ" || kill -$signal "$p"
+    done; wait
+    grep -q "^exit 75" parent$signal.log && [ -s parent$signal/ckpt/last.state ] && [ ! -e parent$signal/lock ]
+    ok $? "SIG$signal at the starter of the ranks: saved, 75" "$(tail -n 3 parent$signal.log)"
+done
 long dead 3 "$jetcl" run exp.yaml --device 0:0,0:0,0:0
 kill -9 "$(rank dead 1)"; start=$(date +%s); wait
 grep -q "^exit 1$" dead.log && grep -q "rank 1 (.*0:0) is gone" dead.log && [ $(($(date +%s) - start)) -lt 60 ]

@@ -40,6 +40,37 @@ echo garbage > stolen/lock
 untouched stolen "a file of that name which is no lock" 3 "not a lock of this program" \
     run exp.yaml --out stolen --force
 
+# ---- a file system without hard links
+shim() { name=$1; shift; LD_PRELOAD=$build/faults.so FAULT_BELOW=$dir FAULT=$name "$@"; }
+if [ -e "$build/faults.so" ]; then
+    out=$(shim link:-1:EPERM "$jetcl" run exp.yaml --out nolinks 2>&1 </dev/null); code=$?
+    [ $code = 0 ] && ! has "$out" warning; ok $? "a run where nothing can be linked" "$code: $out"
+    bad=0; for f in epoch_0001.state epoch_0002.state epoch_0001.safetensors epoch_0002.safetensors; do
+        cmp -s done/ckpt/$f nolinks/ckpt/$f || bad=1; done
+    ok $bad "keeps the same epochs" "$(ls -l done/ckpt nolinks/ckpt)"
+    [ ! -e nolinks/lock ]; ok $? "and its lock is gone"
+    shim link:-1:EPERM "$jetcl" run exp.yaml --out held2 --set train.epochs=5000 -q </dev/null >/dev/null 2>&1 &
+    pid=$!
+    until [ -s held2/ckpt/last.state ] || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
+    out=$(shim link:-1:EPERM "$jetcl" run exp.yaml --out held2 --resume 2>&1 </dev/null); code=$?
+    [ $code = 1 ] && has "$out" "held2 is in use by process $pid on "; ok $? "one owner there too" "$code: $out"
+    kill -KILL $pid; wait $pid 2>/dev/null
+    : > held2/lock; touch -d '10 minutes ago' held2/lock
+    try "a lock that was never written is taken over" 0 "held2/lock was left by process 0 on -" \
+        run exp.yaml --out held2 --resume --set train.epochs=1
+    : > held2/lock
+    try "a fresh one may be about to be" 1 "held2 is in use" run exp.yaml --out held2 --force
+    rm held2/lock
+    # No thread to save on: each of those that are made in turn.
+    for n in 1 2 3 4 5 6 7 8; do
+        out=$(shim pthread_create:$n:EAGAIN "$jetcl" run exp.yaml --out nothread.$n --device 0:0 2>&1 </dev/null); code=$?
+        case $code in
+            0) cmp -s done/ckpt/last.state nothread.$n/ckpt/last.state ;;
+            *) [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] && [ $code -le 4 ] ;;
+        esac; ok $? "thread $n cannot be made" "$code: $out"
+    done
+fi
+
 # ---- --force
 mkdir -p foreign/ckpt && echo mine > foreign/ckpt/last.safetensors
 rm -r foreign/ckpt; mkdir foreign/photos; echo mine > foreign/photos/metrics.jsonl

@@ -3,7 +3,9 @@
 #include "unit.h"
 #include <jansson.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "log/log.h"
@@ -185,17 +187,68 @@ static void test_resume(void **state)
     report_close(r);
 }
 
+static int lines(const char *path)
+{
+    size_t n;
+    int count = 0;
+    for (const char *p = file_text(a, path, &n); *p; p++)
+        count += *p == '\n';
+    return count;
+}
+
+/* What cannot be written waits, and a run without its metrics is not complete. */
 static void test_full_disk(void **state)
 {
     (void)state;
     struct spec s = experiment("");
+    struct run_result result = { .reason = "done" };
     report_close(opened(&s, "full", NULL));
     unlink("full/metrics.jsonl");
     assert_int_equal(symlink("/dev/full", "full/metrics.jsonl"), 0);
     report *r = report_open(&s, &(struct run_options){ .out = "full", .force = true }, NULL);
     assert_non_null(r);
-    assert_int_equal(report_event(r, "test", 1), -1);
+    assert_int_equal(report_event(r, "test", 1), 0);
+    assert_int_equal(report_flush(r), -1);
     assert_string_equal(fail_message(), "full/metrics.jsonl: cannot write: No space left on device");
+    assert_int_equal(report_finish(r, &result), -1);
+    assert_false(file_exists("full/result.json"));
+    report_close(r);
+}
+
+/* A disk that has room again: every line, once and in order, although one was written in part. */
+static void test_full_for_a_while(void **state)
+{
+    (void)state;
+    struct spec s = experiment("log: {tensorboard: on}");
+    struct rlimit old, low;
+    report *r = opened(&s, "while", NULL);
+    struct stat st;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(report_event(r, "test", 0), 0);
+    assert_int_equal(stat("while/metrics.jsonl", &st), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    low = (struct rlimit){ (rlim_t)st.st_size + 10, old.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+    for (int i = 1; i < 4; i++) {
+        assert_int_equal(report_step(r, &(struct report_step){ .epoch = 1, .step = i, .loss = i }), 0);
+        assert_int_equal(report_flush(r), -1);
+    }
+    assert_int_equal(lines("while/metrics.jsonl"), 1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(report_event(r, "test", 4), 0);
+    assert_int_equal(report_flush(r), 0);
+    FILE *f = fopen("while/metrics.jsonl", "r");
+    char line[2048];
+    for (int i = 0; i < 5; i++) {
+        assert_non_null(fgets(line, sizeof line, f));
+        json_t *j = json_loads(line, 0, NULL);
+        assert_int_equal(json_integer_value(json_object_get(j, "step")), i);
+        json_decref(j);
+    }
+    assert_null(fgets(line, sizeof line, f));
+    fclose(f);
+    assert_int_equal(lines("while/metrics.csv"), 4);       // a head, and the three steps
+    assert_int_equal(report_finish(r, &(struct run_result){ .reason = "done" }), 0);
     report_close(r);
 }
 
@@ -204,6 +257,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_files), cmocka_unit_test(test_not_a_number), cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_resume), cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_for_a_while),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

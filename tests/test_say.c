@@ -223,6 +223,54 @@ static void ask_nobody(void)
 
 static void ask_nobody_later(void) { stop_kept(); ask_nobody(); }
 
+/* What lies at the path by now is another process's, as a lock that was taken over. */
+static void ask_after_another(void)
+{
+    char mine[4096];
+    snprintf(mine, sizeof mine, "%s", at("taken-over"));
+    stop_begin();
+    if (file_save(mine, "mine", 4))
+        _exit(9);
+    file_unfinished(mine, true);
+    if (file_save(mine, "theirs", 6))
+        _exit(8);
+    kill(getpid(), SIGTERM);
+    sleep(10);
+    _exit(6);
+}
+
+/* Signals go to a child, which has them as the program was started with them. */
+static pid_t child;
+static void  tell(bool again) { kill(child, again ? SIGKILL : SIGUSR1); }
+
+static void ask_parent(void)
+{
+    int status, ready[2];
+    char c;
+    stop_begin();
+    if (pipe(ready))
+        _exit(9);
+    for (int i = 0; i < 2; i++) {
+        if (!(child = fork())) {
+            sigset_t blocked;
+            stop_child();
+            pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+            if (sigismember(&blocked, SIGUSR1) || write(ready[1], "x", 1) != 1)
+                _exit(3);
+            sleep(10);
+            _exit(4);
+        }
+        stop_pass_on(tell);
+        if (read(ready[0], &c, 1) != 1)
+            _exit(8);
+        kill(getpid(), SIGTERM);
+        waitpid(child, &status, 0);
+        if (!WIFSIGNALED(status) || WTERMSIG(status) != (i ? SIGKILL : SIGUSR1))
+            _exit(7);
+    }
+    _exit(stop_requested() ? 5 : 2);
+}
+
 static void ask_in_background(void)               /* a shell ignores SIGINT there, nohup SIGHUP */
 {
     signal(SIGINT, SIG_IGN);
@@ -294,6 +342,29 @@ static void crashes(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
+static void processes(void **state)
+{
+    (void)state;
+    struct process me, p;
+    process_self(&me);
+    assert_int_equal(me.pid, getpid());
+    assert_int_equal(process_look(&me), PROCESS_LIVES);
+    p = me, p.start++;                            // the number was used again
+    assert_int_equal(process_look(&p), PROCESS_GONE);
+    p = me, strcpy(p.boot, "an-earlier-one");
+    assert_int_equal(process_look(&p), PROCESS_GONE);
+    p = me, strcpy(p.space, "pid:[1]");           // a container of this machine
+    assert_int_equal(process_look(&p), PROCESS_ELSEWHERE);
+    p = me, strcpy(p.host, "another");
+    assert_int_equal(process_look(&p), PROCESS_ELSEWHERE);
+    p = me;
+    if (!(p.pid = fork()))
+        _exit(0);
+    usleep(50000);
+    assert_int_equal(process_look(&p), PROCESS_GONE);      // not waited for yet
+    waitpid((pid_t)p.pid, NULL, 0);
+}
+
 static void signals(void **state)
 {
     (void)state;
@@ -310,6 +381,10 @@ static void signals(void **state)
         assert_false(text_ends(e->d_name, ".tmp"));
     closedir(d);
     assert_int_equal(apart(ask_in_background), 5 << 8);
+    status = apart(ask_after_another);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    expect_text(at("taken-over"), "theirs");
+    assert_int_equal(apart(ask_parent), 5 << 8);
 }
 
 int main(void)
@@ -321,6 +396,7 @@ int main(void)
         cmocka_unit_test(progress_is_one_line),
         cmocka_unit_test(traces),
         cmocka_unit_test(signals),
+        cmocka_unit_test(processes),
         cmocka_unit_test(crashes),
     };
     return cmocka_run_group_tests_name("say", tests, begin, end);

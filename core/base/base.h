@@ -94,10 +94,25 @@ void stop_catch(const char *const *names, int n);
  * ends two seconds after the signal. A second SIGINT always ends it at once. */
 void stop_watched(bool on);
 bool stop_requested(void);
+/* For a program that other processes do the work for. A child, between fork and exec: signals as they were before
+ * stop_begin. The parent: what asks it to end is told to `tell` from now on, on another thread: with `again` false the
+ * first signal, true a SIGINT or SIGTERM after it. */
+void stop_child(void);
+void stop_pass_on(void (*tell)(bool again));
 /* Something was saved from which the same command continues. */
 void stop_kept(void);
 /* What a command ends with that was stopped: FAULT_STOPPED after stop_kept(), else 128 + the signal. */
 enum fault stop_fault(void);
+
+/* ---- process.c: which process is meant, across machines and containers --------------------------------- */
+
+/* start: ticks since the machine's; boot: which start of the machine; space: its namespace of process numbers. */
+struct process { char host[65], boot[64], space[64]; long pid; unsigned long long start; };
+void process_self(struct process *me);
+/* Of another machine, or container, /proc here does not tell. A process that ended, but whose parent has not asked yet,
+ * is gone. */
+enum process_state { PROCESS_LIVES, PROCESS_GONE, PROCESS_ELSEWHERE };
+enum process_state process_look(const struct process *p);
 
 /* ---- crash.c: faults inside a driver, and mapped files that are cut short ------------------------------- */
 
@@ -195,8 +210,11 @@ int  file_begin(struct file_out *o, const char *path);
 int  file_commit(struct file_out *o);                        /* 0, or -1 + fail and the old file as it was */
 void file_abort(struct file_out *o);
 int  file_save(const char *path, const void *bytes, size_t n);          /* the three above in one */
-/* These go when the program is ended by a signal; `yes` false: no longer. path is copied; file_begin does it for its
- * own. */
+/* Another name, `to`, for the file `from` as it is now; a copy where the file system has no hard links. What was at
+ * `to` is replaced as a whole. 0, or -1 + fail(FAULT_RUN). */
+int  file_link(const char *from, const char *to);
+/* The file that is at path now goes when the program is ended by a signal; `yes` false: no longer. path is copied;
+ * file_begin does it for its own. */
 void file_unfinished(const char *path, bool yes);
 void file_drop_unfinished(void);
 const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL: no map's */

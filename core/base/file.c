@@ -12,7 +12,7 @@
 
 /* Found from a signal handler, so no list that moves. More maps than this are not told of. */
 static struct { const u8 *volatile p; u64 n; char path[1024]; } maps[64];
-static char            unfinished[64][4200];
+static struct { char path[4200]; dev_t device; ino_t inode; } unfinished[64];
 static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
 
 static void map_note(const struct file_map *m, const char *path)
@@ -47,10 +47,15 @@ const char *file_mapped_at(const void *p)
 
 void file_unfinished(const char *path, bool yes)
 {
+    struct stat st;
+    if (yes && stat(path, &st))
+        return;
     pthread_mutex_lock(&lists);
     for (int i = 0; i < countof(unfinished); i++)
-        if (yes ? !unfinished[i][0] : !strcmp(unfinished[i], path)) {
-            snprintf(unfinished[i], sizeof unfinished[i], "%s", yes ? path : "");
+        if (yes ? !unfinished[i].path[0] : !strcmp(unfinished[i].path, path)) {
+            unfinished[i].device = yes ? st.st_dev : 0;
+            unfinished[i].inode = yes ? st.st_ino : 0;
+            snprintf(unfinished[i].path, sizeof unfinished[i].path, "%s", yes ? path : "");
             break;
         }
     pthread_mutex_unlock(&lists);
@@ -58,9 +63,11 @@ void file_unfinished(const char *path, bool yes)
 
 void file_drop_unfinished(void)
 {
+    struct stat st;
     for (int i = 0; i < countof(unfinished); i++)          // without the mutex: also where a fault ends the program
-        if (unfinished[i][0])
-            unlink(unfinished[i]);
+        if (unfinished[i].path[0] && !stat(unfinished[i].path, &st) && st.st_dev == unfinished[i].device
+            && st.st_ino == unfinished[i].inode)           // by now it may be another process's: a lock that was taken over
+            unlink(unfinished[i].path);
 }
 
 /* ---- reading --------------------------------------------------------------------------------------------- */
@@ -212,6 +219,37 @@ int file_save(const char *path, const void *bytes, size_t n)
     if (n)
         fwrite(bytes, 1, n, o.f);                 // a short write shows in file_commit's ferror
     return file_commit(&o);
+}
+
+/* Without hard links: FAT, and many network and user-space file systems. */
+static int file_copy(const char *from, const char *to)
+{
+    struct file_map m;
+    struct file_out o;
+    if (file_map(from, &m))
+        return fail(FAULT_RUN, "%s: cannot write: %s", to, fail_message());
+    int rc = file_begin(&o, to);
+    for (u64 at = 0, piece; !rc && at < m.n; at += piece) {
+        piece = MIN(m.n - at, (u64)8 << 20);
+        fwrite(m.p + at, 1, piece, o.f);          // a short write shows in file_commit's ferror
+        file_forget(&m, m.p, at);
+    }
+    rc = rc ? rc : file_commit(&o);
+    file_unmap(&m);
+    return rc;
+}
+
+int file_link(const char *from, const char *to)
+{
+    char fresh[4096];
+    if (snprintf(fresh, sizeof fresh, "%s.%ld.tmp", to, (long)getpid()) >= (int)sizeof fresh)
+        return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(to), to);
+    bool done = !link(from, fresh) && !rename(fresh, to);
+    unlink(fresh);                                // also where both were names of one file: then rename leaves it
+    if (!done)
+        return file_copy(from, to);
+    sync_folder(to);
+    return 0;
 }
 
 f64 clock_now(void)

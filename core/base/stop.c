@@ -5,6 +5,7 @@
  *     asked for, stop_watched            stop_requested() is true from now on; the loop that asks saves and ends
  *     asked for, not watched             the same, and the program ends when two seconds have passed
  *     a second SIGINT                    the program ends at once
+ *     passed on, stop_pass_on            others are told, and this program ends when they have
  */
 #include "base/base.h"
 #include <errno.h>
@@ -20,6 +21,8 @@ static const struct { const char *name; int sig; } known[] = {
     { "INT", SIGINT }, { "TERM", SIGTERM }, { "HUP", SIGHUP }, { "USR1", SIGUSR1 }, { "USR2", SIGUSR2 },
 };
 static atomic_int  caught;
+static void (*_Atomic passed_on)(bool again);
+static sigset_t    set, before;                   /* ours; what was blocked at the start */
 static atomic_bool asked[countof(known)], ignored[countof(known)], watched, kept, begun;
 
 static int known_index(int sig)
@@ -62,25 +65,27 @@ static void stop_unwatched(int sig)
 static void stop_take(int sig)
 {
     int k = known_index(sig);
-    if (ignored[k] && (!asked[k] || sig == SIGHUP))        // nohup, or a shell's background: as it was told
-        return;
-    if (!asked[k] || (caught && sig == SIGINT))
-        stop_now(sig);
     int none = 0;
-    atomic_compare_exchange_strong(&caught, &none, sig);
+    if (ignored[k] && (sig == SIGHUP || (!asked[k] && !passed_on)))            // nohup, or a shell's background
+        return;
+    if (!passed_on && (!asked[k] || (caught && sig == SIGINT)))
+        stop_now(sig);
+    bool first = atomic_compare_exchange_strong(&caught, &none, sig);
+    if (passed_on && (first || sig == SIGINT || sig == SIGTERM))
+        passed_on(!first);
 }
 
 static void *stop_thread(void *arg)
 {
-    const sigset_t *set = arg;
+    (void)arg;
     crash_own_thread();
     f64 since = 0;
     for (;;) {
         struct timespec tenth = { 0, 100000000 };
-        int sig = caught ? sigtimedwait(set, NULL, &tenth) : sigwaitinfo(set, NULL);
+        int sig = caught ? sigtimedwait(&set, NULL, &tenth) : sigwaitinfo(&set, NULL);
         if (sig > 0)
             stop_take(sig);
-        if (!caught || watched)
+        if (!caught || watched || passed_on)
             since = 0;
         else if (!since)
             since = clock_now();
@@ -95,7 +100,6 @@ static void stop_nothing(int sig) { (void)sig; }
 
 void stop_begin(void)
 {
-    static sigset_t set;
     pthread_t thread;
     if (begun)
         return;
@@ -108,10 +112,10 @@ void stop_begin(void)
         if (ignored[i])
             signal(known[i].sig, stop_nothing);
     }
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int why = pthread_create(&thread, NULL, stop_thread, &set);
+    pthread_sigmask(SIG_BLOCK, &set, &before);
+    int why = pthread_create(&thread, NULL, stop_thread, NULL);
     if (why) {
-        pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
         warn("signals end the program at once, without saving: no thread for them: %s", strerror(why));
         return;
     }
@@ -127,6 +131,16 @@ void stop_catch(const char *const *names, int n)
             if (!strcmp(names[i], known[j].name))
                 asked[j] = true;
     }
+}
+
+void stop_pass_on(void (*tell)(bool again)) { passed_on = tell; }
+
+void stop_child(void)
+{
+    for (int i = 0; begun && i < countof(known); i++)
+        signal(known[i].sig, ignored[i] ? SIG_IGN : SIG_DFL);
+    if (begun)
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 void       stop_watched(bool on)  { watched = on; }

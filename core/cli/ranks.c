@@ -1,22 +1,62 @@
 /* ranks.c: `--device 0:0,0:1` is `mpirun -n 2` of the same command. mpirun gets a process group of its own, so that
- * Ctrl-C reaches us alone: it, and the other signals that save, are passed on to the ranks as SIGUSR1, since at
- * SIGINT and SIGTERM mpirun would kill them before they have saved. */
+ * Ctrl-C reaches us alone. It, and the other signals that save, go to the ranks as SIGUSR1, and from here: at SIGINT and
+ * SIGTERM mpirun would kill them before they have saved, and of some versions SIGUSR1 does not get through.
+ */
 #include "cli/ranks.h"
 #include "dev/dev.h"
 #include "dist/dist.h"
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static volatile pid_t child;
+static atomic_int mpirun;                         /* its process; 0: not yet */
 
-static void ranks_pass_on(int sig)
+static pid_t ranks_parent(pid_t pid)
 {
-    (void)sig;
-    if (child > 0)
-        kill(child, SIGUSR1);
+    char path[64], text[512];
+    int parent = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+    if (f)
+        fclose(f);
+    text[n] = 0;
+    const char *end = strrchr(text, ')');                  // a program's name may hold anything
+    return end && sscanf(end + 1, " %*c %d", &parent) == 1 ? (pid_t)parent : 0;
+}
+
+/* This program, started by mpirun, or by one that it started. */
+static bool ranks_is_one(pid_t pid)
+{
+    char path[64], exe[4096] = "", own[4096] = "";
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    if (readlink(path, exe, sizeof exe - 1) < 0 || readlink("/proc/self/exe", own, sizeof own - 1) < 0
+        || strcmp(exe, own))
+        return false;
+    while (pid > 1 && pid != mpirun)
+        pid = ranks_parent(pid);
+    return pid > 1;
+}
+
+/* Without ranks there is nothing that could be saved. */
+static void ranks_tell(bool again)
+{
+    int told = 0;
+    while (!mpirun)                                        // between fork and what comes after it
+        usleep(1000);
+    DIR *d = again ? NULL : opendir("/proc");
+    for (struct dirent *e; d && (e = readdir(d));) {
+        pid_t pid = (pid_t)atoi(e->d_name);
+        told += pid > 1 && pid != mpirun && ranks_is_one(pid) && !kill(pid, SIGUSR1);
+    }
+    if (d)
+        closedir(d);
+    if (!told)
+        kill(mpirun, SIGTERM);
 }
 
 static void ranks_environment(void)
@@ -34,9 +74,11 @@ static void ranks_environment(void)
 static _Noreturn void ranks_wait(void)
 {
     int status;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+    while (waitpid(mpirun, &status, 0) < 0 && errno == EINTR)
         ;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (stop_requested() && code && code != FAULT_STOPPED)
+        exit(stop_fault());
     exit(code > 128 ? FAULT_RUN : code);
 }
 
@@ -62,16 +104,17 @@ int ranks_launch(struct cli *c, const char *devices)
     }
     say(SAY_NORMAL, "%s", text);
     ranks_environment();
-    if ((child = fork()) == 0) {
+    stop_pass_on(ranks_tell);
+    pid_t child = fork();
+    if (child == 0) {
+        stop_child();
         setpgid(0, 0);
         execvp("mpirun", (char *const *)argv);
         fprintf(stderr, "jetcl: mpirun: %s (apt-get install openmpi-bin)\n", strerror(errno));
         _exit(FAULT_USAGE);
     }
     if (child < 0)
-        return fail(FAULT_RUN, "cannot start mpirun: %s", strerror(errno));
-    const int signals[] = { SIGINT, SIGTERM, SIGUSR1 };
-    for (int i = 0; i < countof(signals); i++)
-        signal(signals[i], ranks_pass_on);
+        return stop_pass_on(NULL), fail(FAULT_RUN, "cannot start mpirun: %s", strerror(errno));
+    mpirun = child;
     ranks_wait();
 }

@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct rank_about { char host[64], device[64]; i64 pid; };
+struct rank_about { struct process who; char device[64]; };
 struct verdict { i32 fault, flag; char message[1000]; };
 
 static struct {
@@ -25,7 +25,7 @@ int  dist_local(void)            { return job.local; }
 f64  dist_seconds(void)          { return job.waited; }
 u64  dist_sent(void)             { return job.sent; }
 void dist_timeout(f64 seconds)   { job.timeout = seconds; }
-const char *dist_host(int rank)   { return job.about ? job.about[rank].host : "this host"; }
+const char *dist_host(int rank)   { return job.about ? job.about[rank].who.host : "this host"; }
 const char *dist_device(int rank) { return job.about ? job.about[rank].device : ""; }
 
 const char *dist_name(int rank)
@@ -40,12 +40,8 @@ const char *dist_name(int rank)
 
 /* ---- waiting ------------------------------------------------------------------------------------------- */
 
-/* Is the rank's process on this host gone? */
-static bool is_gone(int r)
-{
-    return job.about && job.about[r].pid && !strcmp(job.about[r].host, job.about[job.rank].host)
-        && kill((pid_t)job.about[r].pid, 0) && errno == ESRCH;
-}
+/* Is the rank's process, of this host and container, gone? */
+static bool is_gone(int r) { return job.about && process_look(&job.about[r].who) == PROCESS_GONE; }
 
 static void dist_nap(f64 seconds)
 {
@@ -188,10 +184,10 @@ int dist_open(void)
 
 int dist_name_device(const char *device)
 {
-    struct rank_about own = { .pid = (i64)getpid() };
+    struct rank_about own = { .device = "" };
     if (job.size == 1)
         return 0;
-    gethostname(own.host, sizeof own.host - 1);
+    process_self(&own.who);
     snprintf(own.device, sizeof own.device, "%s", device);
     struct rank_about *all = arena_array(job.a, struct rank_about, job.size);
     send_all(&own, sizeof own, all, WORK);

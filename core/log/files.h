@@ -66,12 +66,23 @@ json_t *json_text(const char *s);                               /* bytes that ar
 int     json_line(FILE *f, json_t *j);                          /* j on a line; takes it over; -1 + fail */
 int     json_save(const char *path, json_t *j);                 /* atomically; takes over j */
 
+/* ---- append.c ------------------------------------------------------------------------------------------ */
+
+/* A file that grows. append_put never fails: what cannot be written is said, waits, and is tried again with the next.
+ * append_flush: is all of it written? append_sync: and on the disk? 0, or -1 + fail(FAULT_RUN). anew: without what
+ * was there. append_open gives NULL + fail. */
+typedef struct append append;
+append *append_open(arena *a, const char *path, bool anew);
+void    append_put(append *f, const void *p, size_t n);
+int     append_flush(append *f), append_sync(append *f);
+void    append_close(append *f);                                /* NULL is fine */
+
 /* ---- tensorboard.c ------------------------------------------------------------------------------------- */
 
 /* Event files of TensorBoard: scalars only. open gives NULL + fail. */
 typedef struct tensorboard tensorboard;
 tensorboard *tensorboard_open(arena *a, const char *dir);
-int          tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value);
+void         tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value);
 void         tensorboard_close(tensorboard *t);
 
 #endif

@@ -15,7 +15,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -33,76 +32,31 @@ struct lock {
     bool            threaded, quit, lost;
 };
 
-/* ---- who ----------------------------------------------------------------------------------------------- */
-
-/* When process pid began, in ticks since the machine's start; 0: there is none, or it has ended and its parent has
- * not asked yet. */
-static unsigned long long lock_started(long pid)
-{
-    char path[64], text[1024];
-    unsigned long long start = 0;
-    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
-    FILE *f = fopen(path, "r");
-    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
-    if (f)
-        fclose(f);
-    text[n] = 0;
-    char *end = strrchr(text, ')');                        // a program's name may hold anything
-    char state = 0;
-    if (!end
-        || sscanf(end + 1,
-                  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &start)
-               != 2
-        || state == 'Z')
-        return 0;
-    return start;
-}
-
-/* The first word of a file or target of a link; "-" when there is none. */
-static void lock_word(const char *path, bool link, char out[64])
-{
-    char text[256] = "";
-    FILE *f = link ? NULL : fopen(path, "r");
-    ssize_t n = link ? readlink(path, text, sizeof text - 1)
-                : f  ? (ssize_t)fread(text, 1, sizeof text - 1, f)
-                     : 0;
-    text[n > 0 ? n : 0] = 0;
-    if (f)
-        fclose(f);
-    if (sscanf(text, "%63s", out) != 1)
-        strcpy(out, "-");
-}
+/* ---- the file ------------------------------------------------------------------------------------------ */
 
 static void lock_me(struct lock_owner *me)
 {
     time_t now = time(NULL);
     struct tm tm;
-    *me = (struct lock_owner){ .pid = (long)getpid(), .start = lock_started((long)getpid()), .alive = true };
-    if (gethostname(me->host, sizeof me->host - 1) || !me->host[0])
-        strcpy(me->host, "-");
-    for (char *p = me->host; *p; p++)
-        *p = (char)((u8)*p <= ' ' ? '_' : *p);
-    lock_word("/proc/sys/kernel/random/boot_id", false, me->boot);
-    lock_word("/proc/self/ns/pid", true, me->space);
+    *me = (struct lock_owner){ .alive = true };
+    process_self(&me->who);
     strftime(me->since, sizeof me->since, "%Y-%m-%d %H:%M:%S", localtime_r(&now, &tm));
 }
 
-/* 0; 1: no such file; -1: not a lock of this program. */
+/* 0; 1: no such file; -1: not a lock of this program. An empty one is of a process that is just about to write it. */
 static int lock_parse(const char *path, struct lock_owner *o)
 {
     char text[512];
-    *o = (struct lock_owner){ 0 };
+    *o = (struct lock_owner){ .who = { "-", "-", "-", 0, 0 }, .since = "a moment" };
     FILE *f = fopen(path, "r");
     if (!f)
         return errno == ENOENT ? 1 : -1;
     size_t n = fread(text, 1, sizeof text - 1, f);
     fclose(f);
     text[n] = 0;
-    return sscanf(text, "jetcl lock 1\n%64s %ld %llu %63s %63s\n%31[^\n]", o->host, &o->pid, &o->start,
-                  o->boot, o->space, o->since)
-                   == 6
-               ? 0
-               : -1;
+    struct process *p = &o->who;
+    return !n || sscanf(text, "jetcl lock 1\n%64s %ld %llu %63s %63s\n%31[^\n]", p->host, &p->pid, &p->start,
+                        p->boot, p->space, o->since) == 6 ? 0 : -1;
 }
 
 /* Seconds between two times of one file server. */
@@ -115,53 +69,49 @@ static f64 lock_age(const struct stat *then, const struct stat *now)
 /* fresh: a file just made in the folder. */
 static bool lock_lives(const struct lock_owner *o, const struct stat *file, const struct stat *fresh)
 {
-    struct lock_owner me;
-    lock_me(&me);
-    bool here = !strcmp(o->host, me.host) && !strcmp(o->space, me.space);
-    if (here && !strcmp(o->boot, me.boot))
-        return lock_started(o->pid) == o->start;
-    return !here && lock_age(file, fresh) < SILENT;        // this machine, but started since: dead
+    enum process_state state = process_look(&o->who);
+    return state == PROCESS_ELSEWHERE ? lock_age(file, fresh) < SILENT : state == PROCESS_LIVES;
 }
 
-/* ---- the file ------------------------------------------------------------------------------------------ */
-
-static int lock_make(const char *path, const struct lock_owner *me, struct stat *st)
+/* The file at path, made new with `flag`. 0; 1: it is there already; -1 + fail. */
+static int lock_make(const char *path, const struct lock_owner *me, int flag, struct stat *st)
 {
     char text[512];
-    int n = snprintf(text, sizeof text, "jetcl lock 1\n%s %ld %llu %s %s\n%s\n", me->host, me->pid, me->start,
-                     me->boot, me->space, me->since);
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    const struct process *p = &me->who;
+    int n = snprintf(text, sizeof text, "jetcl lock 1\n%s %ld %llu %s %s\n%s\n", p->host, p->pid, p->start,
+                     p->boot, p->space, me->since);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flag, 0666);
     bool bad = fd < 0 || write(fd, text, (size_t)n) != n || fsync(fd) || fstat(fd, st);
     int why = errno;
     if (fd >= 0)
         close(fd);
+    if (bad && fd >= 0)
+        unlink(path);
+    if (fd < 0 && why == EEXIST)
+        return 1;
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(why)) : 0;
 }
 
 /* Where a lock is written before it is linked. Processes of two machines, or containers, often have one number. */
-static const char *lock_draft(arena *a, const char *path, const struct lock_owner *me)
+static const char *lock_draft(arena *a, const char *path, const struct process *me)
 {
     return arena_printf(a, "%s.%s.%ld.%llu", path, me->host, me->pid, me->start);
 }
 
-/* 0: the lock is ours; 1: there is one already; -1 + fail. */
-static int lock_link(const char *mine, const char *path)
+/* 0: the lock is ours, the file *st; 1: there is one already; -1 + fail. */
+static int lock_link(const char *mine, const char *path, const struct lock_owner *me, struct stat *st)
 {
-    struct stat st;
-    if (!link(mine, path))
-        return 0;
+    int rc = lock_make(mine, me, O_TRUNC, st);
+    if (rc || !link(mine, path))
+        return rc;
     int why = errno;
-    if (!stat(mine, &st) && st.st_nlink == 2)              // done, but the server's answer was lost
+    if (!stat(mine, st) && st->st_nlink == 2)              // done, but the server's answer was lost
         return 0;
     if (why == EEXIST)
         return 1;
     if (why != EPERM && why != ENOTSUP && why != ENOSYS)
         return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(why));
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);        // no links here: the next best
-    if (fd < 0)
-        return errno == EEXIST ? 1 : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
-    close(fd);
-    return rename(mine, path) ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno)) : 0;
+    return lock_make(path, me, O_EXCL, st);                // no links here: the next best, empty for a moment
 }
 
 /* Removes a dead owner's lock, unless another process was faster: then the file is another one by now. */
@@ -174,9 +124,9 @@ static void lock_break(const char *path, const struct lock_owner *dead)
         return;
     flock(fd, LOCK_EX);                                    // one breaks at a time
     bool same = !fstat(fd, &held) && !stat(path, &now) && held.st_ino == now.st_ino
-             && !lock_parse(path, &o) && o.pid == dead->pid && o.start == dead->start;
+             && !lock_parse(path, &o) && o.who.pid == dead->who.pid && o.who.start == dead->who.start;
     if (same && !unlink(path))
-        warn("%s was left by process %ld on %s of %s, which is gone: taken over", path, dead->pid, dead->host,
+        warn("%s was left by process %ld on %s of %s, which is gone: taken over", path, dead->who.pid, dead->who.host,
              dead->since);
     close(fd);
 }
@@ -196,12 +146,12 @@ int lock_look(const char *dir, struct lock_owner *o)
                       : fail(FAULT_DATA,
                              "%s: not a lock of this program; remove it if no run uses the folder", path);
     lock_me(&me);
-    if (!strcmp(o->host, me.host) && !strcmp(o->space, me.space))
+    if (process_look(&o->who) != PROCESS_ELSEWHERE)
         fresh = file;
     else {                                                 // what time is it on the server?
         arena *a = arena_open("time of the server");
-        const char *mine = lock_draft(a, path, &me);
-        if (lock_make(mine, &me, &fresh)) {
+        const char *mine = lock_draft(a, path, &me.who);
+        if (lock_make(mine, &me, O_TRUNC, &fresh)) {
             fail_clear();
             clock_gettime(CLOCK_REALTIME, &fresh.st_mtim);
         }
@@ -253,7 +203,7 @@ static void lock_begin(lock *l)
 
 static int lock_busy(const char *dir, const struct lock_owner *o)
 {
-    fail(FAULT_RUN, "%s is in use by process %ld on %s since %s", dir, o->pid, o->host, o->since);
+    fail(FAULT_RUN, "%s is in use by process %ld on %s since %s", dir, o->who.pid, o->who.host, o->since);
     return 1;
 }
 
@@ -266,9 +216,9 @@ int lock_take(const char *dir, lock **out)
     int rc = 1;
     *out = NULL;
     lock_me(&me);
-    const char *mine = lock_draft(a, path, &me);
+    const char *mine = lock_draft(a, path, &me.who);
     for (int i = 0; rc == 1 && i < TRIES; i++) {
-        if ((rc = lock_make(mine, &me, &st)) || (rc = lock_link(mine, path)) != 1)
+        if ((rc = lock_link(mine, path, &me, &st)) != 1)
             break;
         int none = lock_look(dir, &other);
         if (none < 0)

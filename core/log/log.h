@@ -39,12 +39,7 @@ int result_save(const char *dir, const struct run_result *r);
 /* ---- lock.c: one owner for a folder, on one machine or on many with a common file system --------------- */
 
 typedef struct lock lock;
-struct lock_owner {
-    char host[65], boot[64], space[64], since[32];
-    long pid;
-    unsigned long long start;
-    bool alive;
-};
+struct lock_owner { struct process who; char since[32]; bool alive; };
 /* Takes dir/lock. 0; 1 when a living process has it (fail_message() says which); -1 + fail(FAULT_RUN). The
  * lock of a dead one is taken over, with a warning. Its own thread keeps it fresh until lock_drop (NULL is
  * fine). */
@@ -113,6 +108,8 @@ int  report_resume(report *r, i64 step, i64 evaluated);
  * result.json is there, so the run is complete. */
 void report_result(const report *r, arena *a, struct run_result *out);
 int  report_finish(report *r, const struct run_result *result);
+/* Are the lines so far written? Those that could not be wait, and go first the next time. 0, or -1 + fail(FAULT_RUN). */
+int  report_flush(report *r);
 void report_close(report *r);                           /* NULL is fine */
 
 #endif

@@ -1,6 +1,5 @@
 /* metrics.c: what a run says while it goes: metrics.jsonl, event files, and at the end result.json. */
 #include "log/files.h"
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <time.h>
@@ -14,7 +13,7 @@ struct report {
     char          paths[8][4200];                          /* of report_path, used in a circle: nothing grows with a run */
     int           n_paths;
     struct inputs *inputs;
-    FILE         *metrics, *csv;
+    append       *metrics, *csv;
     tensorboard  *board;
     u64           hash;
     f64           started;                                 /* clock_now() */
@@ -47,28 +46,45 @@ static json_t *metrics_stamped(const char *split, int epoch, i64 step)
 static const char *const csv_columns[] = { "t", "split", "epoch", "step", "loss", "lr", "grad_norm", "img_s", "data_s",
                                            "mem", "top1", "top5", "n", "s", "run_s" };
 
+/* Everything that f got is at *text, to be freed. */
+static FILE *text_begin(char **text, size_t *n)
+{
+    FILE *f = open_memstream(text, n);
+    check(f, "no memory stream");
+    return f;
+}
+
 static void write_csv(report *r, const json_t *j)
 {
+    char *text;
+    size_t n;
+    FILE *f = text_begin(&text, &n);
     for (int i = 0; i < countof(csv_columns) && json_object_get(j, "split"); i++) {
         const json_t *v = json_object_get(j, csv_columns[i]);
-        fputs(i ? "," : "", r->csv);
+        fputs(i ? "," : "", f);
         if (json_is_string(v))
-            fputs(json_string_value(v), r->csv);
+            fputs(json_string_value(v), f);
         else if (json_is_integer(v))
-            fprintf(r->csv, "%lld", (long long)json_integer_value(v));
+            fprintf(f, "%lld", (long long)json_integer_value(v));
         else if (json_is_real(v))
-            fprintf(r->csv, "%.7g", json_real_value(v));
-        fputs(i == countof(csv_columns) - 1 ? "\n" : "", r->csv);
+            fprintf(f, "%.7g", json_real_value(v));
+        fputs(i == countof(csv_columns) - 1 ? "\n" : "", f);
     }
+    fclose(f);
+    append_put(r->csv, text, n);
+    free(text);
 }
 
 static int open_csv(report *r)
 {
-    const char *path = report_path(r, "metrics.csv");
-    if (!(r->csv = fopen(path, "w")))
-        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
-    for (int i = 0; i < countof(csv_columns); i++)
-        fprintf(r->csv, "%s%s", csv_columns[i], i == countof(csv_columns) - 1 ? "\n" : ",");
+    char head[512] = "";
+    if (!(r->csv = append_open(r->arena, report_path(r, "metrics.csv"), true)))
+        return -1;
+    for (int i = 0; i < countof(csv_columns); i++) {
+        size_t n = strlen(head);
+        snprintf(head + n, sizeof head - n, "%s%s", csv_columns[i], i == countof(csv_columns) - 1 ? "\n" : ",");
+    }
+    append_put(r->csv, head, strlen(head));
     return 0;
 }
 
@@ -78,8 +94,7 @@ static int rewrite_csv(report *r)
     char *line = NULL;
     size_t room = 0;
     FILE *f = fopen(report_path(r, "metrics.jsonl"), "r");
-    if (r->csv)
-        fclose(r->csv);
+    append_close(r->csv);
     int rc = open_csv(r);
     while (f && !rc && getline(&line, &room, f) > 0) {
         json_t *j = json_loads(line, 0, NULL);
@@ -89,8 +104,7 @@ static int rewrite_csv(report *r)
     free(line);
     if (f)
         fclose(f);
-    return rc || !fflush(r->csv) ? rc : fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.csv"),
-                                             strerror(errno));
+    return rc;
 }
 
 /* Takes over j. */
@@ -107,11 +121,11 @@ static int write_line(report *r, json_t *j)
     char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9));     // as result.json has them
     json_decref(j);
     check(text, "a metrics line that is not valid JSON");
-    bool bad = fprintf(r->metrics, "%s\n", text) < 0 || fflush(r->metrics) || fflush(r->csv);
+    size_t n = strlen(text);
+    text[n] = '\n';                                        // in place of the NUL
+    append_put(r->metrics, text, n + 1);
     free(text);
-    if (bad)
-        fail(FAULT_RUN, "%s: cannot write: %s", report_path(r, "metrics.jsonl"), strerror(errno));
-    return bad ? -1 : 0;
+    return 0;
 }
 
 /* ---- opening ------------------------------------------------------------------------------------------- */
@@ -134,9 +148,8 @@ static int open_files(report *r, const struct spec *s, bool resumed)
     }
     if (resumed && !r->state)
         say(SAY_NORMAL, "%s: the run there was ended before its first save: it begins again", r->dir);
-    r->metrics = fopen(metrics, continued ? "a" : "w");
-    if (!r->metrics)
-        return fail(FAULT_RUN, "%s: cannot write: %s", metrics, strerror(errno));
+    if (!(r->metrics = append_open(r->arena, metrics, !continued)))
+        return -1;
     if (continued ? rewrite_csv(r) : open_csv(r))          // a new file is not read: it may be a device
         return -1;
     if (s->log.tensorboard && !(r->board = tensorboard_open(r->arena, report_path(r, "tb"))))
@@ -185,10 +198,8 @@ void report_close(report *r)
     if (!r)
         return;
     progress_done();
-    if (r->metrics)
-        fclose(r->metrics);
-    if (r->csv)
-        fclose(r->csv);
+    append_close(r->metrics);
+    append_close(r->csv);
     tensorboard_close(r->board);
     env_close(r->inputs);
     folder_release(&r->own);
@@ -197,11 +208,12 @@ void report_close(report *r)
 
 /* ---- what happened ------------------------------------------------------------------------------------- */
 
-static int to_board(report *r, const char *split, i64 step, const char *name, f64 value)
+static void to_board(report *r, const char *split, i64 step, const char *name, f64 value)
 {
     char tag[64];
     snprintf(tag, sizeof tag, "%s/%s", split, name);
-    return r->board ? tensorboard_scalar(r->board, step, tag, value) : 0;
+    if (r->board)
+        tensorboard_scalar(r->board, step, tag, value);
 }
 
 void report_tick(report *r, const struct report_tick *t) { speed_tick(&r->speed, t); }
@@ -227,14 +239,15 @@ int report_step(report *r, const struct report_step *s)
     json_object_set_new(j, "mem", json_integer((json_int_t)(s->mem >> 20)));
     json_object_set_new(j, "run_s", json_number(run_seconds(r)));
     speed_say(&r->speed);
-    if (write_line(r, j) || to_board(r, "train", s->step, "loss", s->loss))
-        return -1;
-    if (s->scale > 0 && to_board(r, "train", s->step, "scale", s->scale))
-        return -1;
-    return to_board(r, "train", s->step, "lr", s->lr) ||
-           to_board(r, "train", s->step, "grad_norm", s->grad_norm) ||
-           (p.img_s > 0 && to_board(r, "train", s->step, "img_s", p.img_s)) ||
-           to_board(r, "train", s->step, "mem", (f64)(s->mem >> 20)) ? -1 : 0;
+    to_board(r, "train", s->step, "loss", s->loss);
+    if (s->scale > 0)
+        to_board(r, "train", s->step, "scale", s->scale);
+    to_board(r, "train", s->step, "lr", s->lr);
+    to_board(r, "train", s->step, "grad_norm", s->grad_norm);
+    if (p.img_s > 0)
+        to_board(r, "train", s->step, "img_s", p.img_s);
+    to_board(r, "train", s->step, "mem", (f64)(s->mem >> 20));
+    return write_line(r, j);
 }
 
 static const struct run_eval *best_eval(const report *r)
@@ -275,10 +288,10 @@ int report_eval(report *r, const struct run_eval *e)
         snprintf(when, sizeof when, "best %.2f %% after epoch %d", best->top1, best->epoch);
     say(SAY_NORMAL, "epoch %d: top1 %.2f %%  top5 %.2f %%  loss %.3f  (%s)", e->epoch, e->top1, e->top5,
         e->loss, when);
-    if (write_line(r, j) || to_board(r, "eval", e->step, "loss", e->loss))
-        return -1;
-    return to_board(r, "eval", e->step, "top1", e->top1) ||
-           to_board(r, "eval", e->step, "top5", e->top5) ? -1 : 0;
+    to_board(r, "eval", e->step, "loss", e->loss);
+    to_board(r, "eval", e->step, "top1", e->top1);
+    to_board(r, "eval", e->step, "top5", e->top5);
+    return write_line(r, j);
 }
 
 int report_event(report *r, const char *event, i64 step)
@@ -317,4 +330,9 @@ void report_result(const report *r, arena *a, struct run_result *out)
     }
 }
 
-int report_finish(report *r, const struct run_result *result) { return result_save(r->dir, result); }
+int report_flush(report *r) { return append_flush(r->metrics); }
+
+int report_finish(report *r, const struct run_result *result)
+{
+    return append_sync(r->metrics) || append_sync(r->csv) || result_save(r->dir, result) ? -1 : 0;
+}

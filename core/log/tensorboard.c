@@ -5,13 +5,12 @@
  *   Summary  1: Value { 1: tag string   2: simple_value float }
  */
 #include "log/files.h"
-#include <errno.h>
 #include <time.h>
 #include <unistd.h>
 
-struct tensorboard { FILE *f; const char *path; };
+struct tensorboard { append *f; };
 
-struct bytes { u8 p[512]; size_t n; };
+struct bytes { u8 p[600]; size_t n; };
 
 static void bytes_put(struct bytes *b, const void *p, size_t n)
 {
@@ -51,15 +50,16 @@ static u32 masked_crc(const void *p, size_t n)
     return (crc >> 15 | crc << 17) + 0xa282ead8u;
 }
 
-static int write_record(tensorboard *t, const struct bytes *b)
+static void write_record(tensorboard *t, const struct bytes *b)
 {
+    struct bytes record = { .n = 0 };
     u64 length = b->n;
     u32 head = masked_crc(&length, sizeof length), tail = masked_crc(b->p, b->n);
-    fwrite(&length, sizeof length, 1, t->f);
-    fwrite(&head, sizeof head, 1, t->f);
-    fwrite(b->p, 1, b->n, t->f);
-    fwrite(&tail, sizeof tail, 1, t->f);
-    return fflush(t->f) ? fail(FAULT_RUN, "%s: cannot write: %s", t->path, strerror(errno)) : 0;
+    bytes_put(&record, &length, sizeof length);
+    bytes_put(&record, &head, sizeof head);
+    bytes_put(&record, b->p, b->n);
+    bytes_put(&record, &tail, sizeof tail);
+    append_put(t->f, record.p, record.n);
 }
 
 static void begin_event(struct bytes *b)
@@ -80,18 +80,16 @@ tensorboard *tensorboard_open(arena *a, const char *dir)
         return NULL;
     if (gethostname(host, sizeof host - 1))
         snprintf(host, sizeof host, "host");
-    t->path = arena_printf(a, "%s/events.out.tfevents.%lld.%s", dir, (long long)time(NULL), host);
-    t->f = fopen(t->path, "ab");
-    if (!t->f) {
-        fail(FAULT_RUN, "%s: cannot write: %s", t->path, strerror(errno));
+    t->f = append_open(a, arena_printf(a, "%s/events.out.tfevents.%lld.%s", dir, (long long)time(NULL), host), false);
+    if (!t->f)
         return NULL;
-    }
     begin_event(&b);
     put_bytes(&b, 3, "brain.Event:2", 13);
-    return write_record(t, &b) ? NULL : t;
+    write_record(t, &b);
+    return t;
 }
 
-int tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value)
+void tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value)
 {
     struct bytes scalar = { .n = 0 }, summary = { .n = 0 }, event = { .n = 0 };
     f32 v = (f32)value;
@@ -103,13 +101,10 @@ int tensorboard_scalar(tensorboard *t, i64 step, const char *tag, f64 value)
     put_field(&event, 2, VARINT);
     put_varint(&event, (u64)step);
     put_bytes(&event, 5, summary.p, summary.n);
-    return write_record(t, &event);
+    write_record(t, &event);
 }
 
 void tensorboard_close(tensorboard *t)
 {
-    if (t && t->f)
-        fclose(t->f);
-    if (t)
-        t->f = NULL;
+    append_close(t ? t->f : NULL);
 }

@@ -208,7 +208,7 @@ static int check_continue(const struct session *e, const struct run_folder *f, a
                         "seed, data and model may not)",
                         f->dir, what);
     }
-    if (state_check(f->state, e->p, &at))
+    if (state_check(f->state, e->p, e->s.train.ema > 0, &at))
         return -1;
     if (at.images && at.images != images && e->s.data.changed != CHANGED_accept)
         return fail(FAULT_DATA,

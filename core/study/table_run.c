@@ -139,7 +139,7 @@ void table_list(FILE *f, const struct table *t, const char *only, bool who)
         fprintf(f, "%-7s  %-55s  %s, seed %lld", held && o.alive ? "running" : words[r->state], r->dir,
                 r->name, (long long)r->spec.seed);
         if (held)
-            fprintf(f, "  (process %ld on %s since %s%s)", o.pid, o.host, o.since,
+            fprintf(f, "  (process %ld on %s since %s%s)", o.who.pid, o.who.host, o.since,
                     o.alive ? "" : ", which is gone: the next one takes over");
         fputc('\n', f);
     }

@@ -213,9 +213,9 @@ int  timing_end(struct timing *t, const char *path, const char *device);
 struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best, sample, images, evaluated; };
 int  state_save(const char *path, struct learner *l, const struct progress *at);
 int  state_load(const char *path, struct learner *l, struct progress *at);
-/* Is it a state, undamaged, and of a model with these parameters? Reads all of it, changes nothing. 0, or
- * -1 + fail(FAULT_DATA). */
-int  state_check(const char *path, const params *p, struct progress *at);
+/* Is it a state, undamaged, and of a model with these parameters, with averaged ones if `ema`? Reads all of it, changes
+ * nothing. 0, or -1 + fail(FAULT_DATA). */
+int  state_check(const char *path, const params *p, bool ema, struct progress *at);
 
 /* A copy in the host's memory, from which another thread can write while training goes on. */
 struct snapshot { arena *a; u8 **kind[4]; bool full; };  /* [weights, moments, averages][slab] */

@@ -16,9 +16,10 @@
 struct saver {
     struct session *e;
     struct learner *l;
+    report         *r;                            /* NULL on ranks that do not write */
     const char     *dir;
     struct snapshot copy;
-    bool            copies, first;                /* there is memory for one; rank 0, which writes */
+    bool            copies;                       /* there is memory for one */
     arena          *own, *a;                      /* a: of the save that is being written */
     ckpt           *state, *weights;
     i64             epoch, step;
@@ -34,8 +35,7 @@ saver *saver_open(struct session *e, struct learner *l, report *r)
 {
     arena *a = arena_open("saver");
     saver *v = arena_one(a, saver);
-    *v = (saver){ .own = a, .e = e, .l = l };
-    v->first = r;
+    *v = (saver){ .own = a, .e = e, .l = l, .r = r };
     v->dir = r ? arena_printf(a, "%s/ckpt", report_path(r, "")) : "";
     if (dist_size() > 1)                          // the moments of other ranks come while it is written
         return v;
@@ -50,18 +50,11 @@ saver *saver_open(struct session *e, struct learner *l, report *r)
 
 /* ---- the thread's part ----------------------------------------------------------------------------------- */
 
-/* Another name for what was just saved: the next save replaces last.* and leaves this. Where the file system has no
- * hard links it is written again from c, if there is one. */
-static int save_as(saver *v, ckpt *c, arena *a, const char *kind)
+/* Another name for what was just saved: the next save replaces last.* and leaves this. */
+static int save_as(saver *v, arena *a, const char *kind)
 {
-    const char *last = arena_printf(a, "%s/last.%s", v->dir, kind);
-    const char *path = arena_printf(a, "%s/epoch_%04lld.%s", v->dir, (long long)v->epoch, kind);
-    const char *fresh = arena_printf(a, "%s.%ld.tmp", path, (long)getpid());
-    bool done = !link(last, fresh) && !rename(fresh, path);
-    unlink(fresh);                                // also where both were names of one file: then rename leaves it
-    if (done)
-        return 0;
-    return c ? ckpt_save(c, path) : fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+    return file_link(arena_printf(a, "%s/last.%s", v->dir, kind),
+                     arena_printf(a, "%s/epoch_%04lld.%s", v->dir, (long long)v->epoch, kind));
 }
 
 /* epoch_NNNN files beyond keep.last go. */
@@ -85,8 +78,8 @@ static void forget_old(saver *v, arena *a)
 static int save_epoch(saver *v, arena *a)
 {
     const struct spec *s = &v->e->s;
-    if (v->epoch && s->keep.last && ((s->keep.states && save_as(v, v->state, a, "state"))
-                                     || save_as(v, v->weights, a, "safetensors")))
+    if (v->epoch && s->keep.last && ((s->keep.states && save_as(v, a, "state"))
+                                     || save_as(v, a, "safetensors")))
         return -1;
     if (v->epoch)
         forget_old(v, a);
@@ -149,16 +142,25 @@ static int save_weights_again(const saver *v, const char *state, arena *a)
     return rc;
 }
 
+/* Said at the next save, or an error at the end. */
+static int save_failed(saver *v)
+{
+    v->rc = -1;
+    snprintf(v->why, sizeof v->why, "%s", fail_message());
+    fail_clear();
+    return 0;
+}
+
 /* Without memory for a copy, or with several ranks: everything from the device, at once. Together. */
 static int save_at_once(saver *v, const struct progress *at, arena *a)
 {
     const char *state = arena_printf(a, "%s/last.state", v->dir);
     v->rc = state_save(state, v->l, at);
-    v->rc = dist_agree(v->rc || (v->first && (save_weights_again(v, state, a) || save_epoch(v, a))) ? -1 : 0);
+    int rc = v->rc || (v->r && (save_weights_again(v, state, a) || save_epoch(v, a) || report_flush(v->r))) ? -1 : 0;
+    v->rc = dist_agree(rc);
     if (v->rc)
-        snprintf(v->why, sizeof v->why, "%s", fail_message());
-    else
-        stop_kept();
+        return save_failed(v);
+    stop_kept();
     fail_clear();
     return 0;
 }
@@ -180,8 +182,10 @@ static int save_copied(saver *v, const struct progress *at, arena *a)
     pthread_sigmask(SIG_SETMASK, &all, &old);
     v->running = !pthread_create(&v->thread, NULL, save_thread, v);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!v->running)
+    if (!v->running) {                            // no thread to be had: here, then
         save_thread(v);
+        fail_clear();                             // it is in v->why
+    }
     return 0;
 }
 
@@ -193,6 +197,8 @@ int saver_start(saver *v, const struct progress *at, i64 epoch)
     v->rc = 0;
     v->epoch = epoch;
     v->step = at->step;
+    if (v->copies && report_flush(v->r))          // a state must not be ahead of the metrics
+        return save_failed(v);
     arena *a = arena_open("what is saved");
     if (v->copies)
         return save_copied(v, at, a);

@@ -277,17 +277,28 @@ static int read_progress(const ckpt *c, const char *path, struct progress *at)
     return 0;
 }
 
-int state_check(const char *path, const params *p, struct progress *at)
+/* Weights, both moments, averaged weights: everything that state_load will ask for. */
+static int check_part(const ckpt *c, const char *path, const char *prefix, const params *p, arena *a)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        const char *name = arena_printf(a, "%s%s", prefix, p->list[i].name);
+        const tensor *t = ckpt_find(c, name);
+        if (!t || !tensor_shape_is(t, p->list[i].shape.nd, p->list[i].shape.d))
+            return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model%s", path,
+                        name, strcmp(prefix, "ema.") ? "" : ", or of a run without train.ema");
+    }
+    return 0;
+}
+
+int state_check(const char *path, const params *p, bool ema, struct progress *at)
 {
     ckpt *c = ckpt_open(path);
+    arena *a = arena_open("check of a state");
     int rc = !c || read_progress(c, path, at) || ckpt_check_seal(c) ? -1 : 0;
-    for (size_t i = 0; i < p->n && !rc; i++) {
-        const tensor *t = ckpt_find(c, p->list[i].name);
-        if (!t || !tensor_shape_is(t, p->list[i].shape.nd, p->list[i].shape.d))
-            rc = fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model", path,
-                      p->list[i].name);
-    }
+    for (int k = 0; k < (ema ? 4 : 3) && !rc; k++)
+        rc = check_part(c, path, parts[k].prefix, p, a);
     ckpt_close(c);
+    arena_close(a);
     return rc;
 }
 
