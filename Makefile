@@ -107,15 +107,17 @@ SEED ?= 1
 mutants:                                     ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
 	@python3 -B tests/mutants.py --count $(N) --seed $(SEED) $(addprefix --dir ,$(DIR))
 
-FUZZ_TARGETS = safetensors archive npy pickle legacy onnx numpy index image mat records lists
+FUZZ_TARGETS = safetensors archive npy pickle legacy onnx numpy index image mat records lists webp bmp state \
+               statistics metrics result tuning experiment table
 FUZZ_TIME   ?= 600
-FUZZ_SOURCES = tests/fuzz/fuzz.c $(wildcard core/base/*.c core/ckpt/*.c core/spec/*.c data/*.c)
-FUZZ_CFLAGS  = -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. -Itests $(FEATURES) \
-               $(LIB_CFLAGS) -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_SAN     = address,undefined -fno-sanitize-recover=undefined
 FUZZ_LIMITS  = -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024
 fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=s each
 	@mkdir -p build/fuzz
-	clang $(FUZZ_CFLAGS) -o build/fuzz/fuzz $(FUZZ_SOURCES) $(LIBS)
+	$(MAKE) B=build/fuzz CC="$(or $(FUZZ_CC),clang)" CFLAGS="-O1 -g -Wno-unknown-warning-option" \
+	  SAN="-fsanitize=fuzzer-no-link,$(FUZZ_SAN)" build/fuzz/libjetcl.a
+	clang -O1 -g $(STD) $(WARN) -Wno-unknown-warning-option -Icore -I. -Itests $(FEATURES) $(LIB_CFLAGS) \
+	  -fsanitize=fuzzer,$(FUZZ_SAN) -o build/fuzz/fuzz tests/fuzz/fuzz.c build/fuzz/libjetcl.a $(LIBS)
 	@for t in $(or $(T),$(FUZZ_TARGETS)); do \
 	   mkdir -p build/fuzz/$$t; tar xf tests/fuzz/corpus/$$t.tar -C build/fuzz/$$t || exit 1; \
 	   echo "fuzz: $$t for $(FUZZ_TIME) s"; \

@@ -164,12 +164,16 @@ static int fuzz_index(const u8 *p, size_t n)
 }
 
 #include "data_targets.h"
+#include "run_targets.h"
 
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
     { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
     { "pickle", fuzz_pickle },
     { "legacy", fuzz_legacy }, { "onnx", fuzz_onnx }, { "numpy", fuzz_numpy }, { "index", fuzz_index },
     { "image", fuzz_image }, { "mat", fuzz_mat }, { "records", fuzz_records }, { "lists", fuzz_lists },
+    { "webp", fuzz_image }, { "bmp", fuzz_image }, { "state", fuzz_state }, { "statistics", fuzz_statistics },
+    { "metrics", fuzz_metrics }, { "result", fuzz_result }, { "tuning", fuzz_tuning },
+    { "experiment", fuzz_experiment }, { "table", fuzz_table },
 };
 
 #endif
