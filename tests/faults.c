@@ -140,18 +140,41 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
     int name params { int (*next) params = (int (*) params)dlsym(RTLD_NEXT, #name); \
                       return strikes(#name) ? -5 : next args; }
 typedef void *h;
-CL(clEnqueueNDRangeKernel,
-   (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e),
-   (q, k, d, o, g, l, n, w, e))
-CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e),
-   (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueWriteBuffer,
-   (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e),
-   (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e),
-   (q, a, b, o, p, c, n, w, e))
-CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e),
-   (q, b, p, ps, o, c, n, w, e))
-CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u),
-   (p, n, d, o, f, u))
+/* Those that return a handle put the error where the last argument points. */
+#define CL_NEW(name, params, args) \
+    void *name params { void *(*next) params = (void *(*) params)dlsym(RTLD_NEXT, #name); \
+                        return strikes(#name) ? (void)(error_out && (*error_out = -5)), NULL : next args; }
+typedef unsigned u;
+typedef unsigned long long flags;
+typedef const size_t *sizes;
+CL(clEnqueueNDRangeKernel, (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e), (q, k, d, o, g, l, n, w, e))
+CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueWriteBuffer, (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e), (q, a, b, o, p, c, n, w, e))
+CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e), (q, b, p, ps, o, c, n, w, e))
+CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u), (p, n, d, o, f, u))
 CL(clFinish, (h q), (q))
+CL(clEnqueueMarkerWithWaitList, (h q, u n, const h *w, h *e), (q, n, w, e))
+CL(clEnqueueBarrierWithWaitList, (h q, u n, const h *w, h *e), (q, n, w, e))
+CL(clEnqueueUnmapMemObject, (h q, h b, void *p, u n, const h *w, h *e), (q, b, p, n, w, e))
+CL(clFlush, (h q), (q))
+CL(clWaitForEvents, (u n, const h *w), (n, w))
+CL(clSetKernelArg, (h k, u i, size_t n, const void *p), (k, i, n, p))
+CL(clGetPlatformIDs, (u n, h *p, u *m), (n, p, m))
+CL(clGetPlatformInfo, (h p, u w, size_t n, void *v, size_t *r), (p, w, n, v, r))
+CL(clGetDeviceIDs, (h p, flags t, u n, h *d, u *m), (p, t, n, d, m))
+CL(clGetDeviceInfo, (h d, u w, size_t n, void *v, size_t *r), (d, w, n, v, r))
+CL(clGetProgramInfo, (h p, u w, size_t n, void *v, size_t *r), (p, w, n, v, r))
+CL(clGetProgramBuildInfo, (h p, h d, u w, size_t n, void *v, size_t *r), (p, d, w, n, v, r))
+CL(clGetKernelInfo, (h k, u w, size_t n, void *v, size_t *r), (k, w, n, v, r))
+CL(clGetKernelArgInfo, (h k, u i, u w, size_t n, void *v, size_t *r), (k, i, w, n, v, r))
+CL(clGetKernelWorkGroupInfo, (h k, h d, u w, size_t n, void *v, size_t *r), (k, d, w, n, v, r))
+CL(clGetEventProfilingInfo, (h e, u w, size_t n, void *v, size_t *r), (e, w, n, v, r))
+CL_NEW(clCreateContext, (const void *p, u n, const h *d, void (*f)(void), void *x, int *error_out), (p, n, d, f, x, error_out))
+CL_NEW(clCreateCommandQueue, (h c, h d, flags p, int *error_out), (c, d, p, error_out))
+CL_NEW(clCreateBuffer, (h c, flags f, size_t n, void *p, int *error_out), (c, f, n, p, error_out))
+CL_NEW(clCreateSubBuffer, (h b, flags f, u t, const void *p, int *error_out), (b, f, t, p, error_out))
+CL_NEW(clCreateProgramWithSource, (h c, u n, const char **s, sizes l, int *error_out), (c, n, s, l, error_out))
+CL_NEW(clCreateProgramWithBinary, (h c, u n, const h *d, sizes l, const void *b, int *s, int *error_out), (c, n, d, l, b, s, error_out))
+CL_NEW(clCreateKernel, (h p, const char *n, int *error_out), (p, n, error_out))
+CL_NEW(clEnqueueMapBuffer, (h q, h b, u k, flags f, size_t o, size_t c, u n, const h *w, h *e, int *error_out), (q, b, k, f, o, c, n, w, e, error_out))

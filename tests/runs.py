@@ -17,7 +17,7 @@ def _result(path):
         result = json.load(f)
     for row in result["evals"]:
         row.pop("seconds")
-    return {k: v for k, v in result.items() if k not in ("seconds", "img_s", "memory")}
+    return {k: v for k, v in result.items() if k not in ("seconds", "img_s", "memory", "saves", "save_wait", "save_seconds")}
 
 
 def essence(folder):

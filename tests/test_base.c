@@ -395,6 +395,48 @@ static void folders_are_made(void **state)
     assert_non_null(strstr(fail_message(), "path too long: 4999 bytes: xxx"));
 }
 
+static void name_tables(void **state)
+{
+    (void)state;
+    struct name_table t = { 0 };
+    arena *a = arena_open("names");
+    assert_null(names_get(&t, "none"));
+    for (uintptr_t i = 1; i <= 5000; i++)
+        names_put(a, &t, arena_printf(a, "blocks.%d.mlp", (int)i), (void *)i);
+    names_put(a, &t, "blocks.7.mlp", (void *)(uintptr_t)99);
+    for (uintptr_t i = 1; i <= 5000; i++)
+        assert_int_equal((uintptr_t)names_get(&t, arena_printf(a, "blocks.%d.mlp", (int)i)), i);
+    assert_null(names_get(&t, "blocks.5001.mlp"));
+    arena_close(a);
+}
+
+/* Control groups in a folder; the smaller of limits counts, and page cache is not used up. */
+static void memory_limits(void **state)
+{
+    (void)state;
+    char dir[4096];
+    snprintf(dir, sizeof dir, "%s", at("group"));
+    setenv("JETCL_CGROUP", dir, 1);
+    struct memory m = memory_look();
+    assert_true(m.limit == UINT64_MAX && m.unused <= m.machine && !*m.by);
+    file_mkdirs(dir);
+    file_save(at("group/memory.current"), "50000000\n", 9);
+    file_save(at("group/memory.max"), "max\n", 4);
+    assert_true(memory_look().limit == UINT64_MAX);
+    file_save(at("group/memory.max"), "80000000\n", 9);
+    m = memory_look();
+    assert_true(m.limit == 80000000 && m.unused == 30000000);
+    assert_string_equal(m.by, " (its control group)");
+    file_save(at("group/memory.stat"), "anon 5\ninactive_file 10000000\n", 30);
+    assert_true(memory_look().unused == 40000000);
+    unlink(at("group/memory.current")), unlink(at("group/memory.max")), unlink(at("group/memory.stat"));
+    file_save(at("group/memory.limit_in_bytes"), "70000000\n", 9);
+    file_save(at("group/memory.usage_in_bytes"), "90000000\n", 9);
+    m = memory_look();
+    assert_true(m.limit == 70000000 && m.unused == 0);
+    unsetenv("JETCL_CGROUP");
+}
+
 static void files_are_replaced_whole(void **state)
 {
     (void)state;
@@ -457,6 +499,8 @@ int main(void)
         cmocka_unit_test(files_are_mapped),
         cmocka_unit_test(folders_are_made),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(name_tables),
+        cmocka_unit_test(memory_limits),
     };
     return cmocka_run_group_tests_name("base", tests, begin, end);
 }

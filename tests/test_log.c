@@ -263,6 +263,8 @@ static void test_result(void **state)
     assert_int_equal(report_step(r, &(struct report_step){ 4, 17, 1, 1, 1, 1 }), 0);
     for (int i = 0; i < 4; i++)
         report_eval(r, &(struct run_eval){ i + 1, 4 * (i + 1), 50, top1[i], 80 + i, 2 - .25 * i, .5 });
+    report_saved(r, .5, 2);
+    report_saved(r, .25, 3);
     report_result(r, a, &out);
     out.reason = "patience";
     out.params = 123456789012;
@@ -295,6 +297,7 @@ static void test_result(void **state)
                 && in.params == out.params && in.memory == out.memory && in.unset == out.unset
                 && in.flops == out.flops && in.flops_complete == out.flops_complete && in.img_s == out.img_s
                 && in.seconds == out.seconds && in.epochs == 4 && in.n_evals == 4 && in.n_skipped == 0);
+    assert_true(in.saves == 2 && in.save_wait == .5 && in.save_seconds == 3);
     report_close(r);
 }
 

@@ -6,7 +6,7 @@
 essence() {
     cat "$1"/ckpt/*.safetensors | sha256sum
     grep -v '"event"' "$1/metrics.jsonl" | sed 's/"\(t\|img_s\|data_s\|run_s\|s\|mem\)":[^,}]*//g'
-    sed 's/"\(seconds\|img_s\|memory\)":.*//' "$1/result.json"
+    sed 's/"\(seconds\|img_s\|memory\|saves\|save_wait\|save_seconds\)":.*//' "$1/result.json"
 }
 same() { essence "${3:-whole}" >want; essence "$1" >got; cmp -s want got; ok $? "$2" "$(diff want got | head -n 6)"; }
 
@@ -51,6 +51,25 @@ for every in 0.0000001 off; do
     same killed$every "killed three times, saving $([ $every = off ] && echo 'every second epoch' || echo 'at any step')" whole$every
 done
 [ -z "$(ls killedoff/ckpt | grep tmp)" ]; ok $? "no half files are left"
+
+# Whatever is kept, and how often: COMBINATIONS=N draws more of them.
+for i in $(seq "${COMBINATIONS:-3}"); do
+    keep=$(awk -v seed="$i" 'function pick(list,  w, n) { n = split(list, w, " "); return w[1 + int(rand() * n)] }
+        BEGIN { srand(seed); print "--set keep.every=" pick("off 1 2 3"), "--set keep.last=" pick("0 1 2 5"),
+            "--set keep.states=" pick("on off"), "--set keep.best=" pick("0 1"), "--set keep.minutes=" pick("off 0.0000001 0.001"),
+            "--set eval.every=" pick("1 2 off"), "--set log.every=" pick("1 3 50") }')
+    "$jetcl" run exp.yaml --out straight$i $keep -q </dev/null >/dev/null 2>&1
+    n=0 code=75
+    while [ $code != 0 ] && [ $n -lt 8 ]; do
+        : > log
+        JETCL_TRACE=data "$jetcl" run exp.yaml --out drawn$i --resume $keep -q </dev/null >/dev/null 2>log & pid=$!
+        until [ "$(grep -c ' batch ' log)" -ge $((4 + 5 * i % 7)) ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+        [ $n -ge 6 ] || kill -$([ $((n % 2)) = 0 ] && echo KILL || echo USR1) $pid 2>/dev/null
+        wait $pid; code=$?; n=$((n + 1))
+    done
+    same drawn$i "$n processes with $keep" straight$i
+    [ "$(ls drawn$i/ckpt)" = "$(ls straight$i/ckpt)" ]; ok $? "and the same files" "$(ls drawn$i/ckpt straight$i/ckpt)"
+done
 
 # From an earlier checkpoint: what comes after it comes again.
 cp -r whole back

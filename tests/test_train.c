@@ -176,6 +176,55 @@ static void test_resume(void **state)
 }
 
 /* Twice, and in whatever order launches run that may overlap. */
+/* A state of one parameter, sealed, with one row of its metadata replaced, or (value NULL) parts missing from `parts` on. */
+static void write_state(const char *path, const char *key, const char *value, int parts)
+{
+    static const char *const prefix[] = { "", "m.", "v.", "ema." };
+    static const char *const counters[] = { "epoch", "step", "sample", "images", "evaluated", "best", "best_epoch",
+                                            "since_best" };
+    static const f32 w[2] = { 1, 2 };
+    arena *a = arena_open("state");
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < parts; i++)
+        ckpt_add(c, arena_printf(a, "%sw", prefix[i]), CKPT_F32, 1, (i64[]){ 2 }, w);
+    ckpt_set_meta(c, "format", "jetcl state 2");
+    for (int i = 0; i < countof(counters); i++)
+        ckpt_set_meta(c, counters[i], "3");
+    if (value)
+        ckpt_set_meta(c, key, value);
+    assert_int_equal(ckpt_seal(c) || ckpt_save(c, path), 0);
+    ckpt_close(c);
+    arena_close(a);
+}
+
+static void test_absurd_states(void **state)
+{
+    (void)state;
+    static const char path[] = "build/test_absurd.state";
+    static const struct { const char *key, *value, *says; } bad[] = {
+        { "step", "-1", "a counter" },    { "step", "1e300", "a counter" },     { "step", "0.5", "a counter" },
+        { "step", "nan", "a counter" },   { "sample", "-9", "a counter" },      { "epoch", "1000001", "a counter" },
+        { "epoch", "inf", "a counter" },  { "evaluated", "1e16", "a counter" }, { "images", "-2147483648", "a counter" },
+        { "format", "something else", "not a state" } };
+    struct param x = { .name = "w", .shape = { 1, { 2 } } };
+    const params model = { .list = &x, .n = 1, .total = 2 };
+    struct progress at;
+    write_state(path, NULL, NULL, 4);
+    assert_int_equal(state_check(path, &model, true, &at), 0);
+    assert_true(at.epoch == 3 && at.step == 3 && at.since_best == 3);
+    for (int i = 0; i < countof(bad); i++) {
+        write_state(path, bad[i].key, bad[i].value, 4);
+        if (state_check(path, &model, true, &at) != -1 || fail_fault() != FAULT_DATA || !strstr(fail_message(), bad[i].says))
+            fail_msg("%s %s: '%s'", bad[i].key, bad[i].value, fail_message());
+    }
+    for (int parts = 0; parts < 4; parts++) {
+        write_state(path, NULL, NULL, parts);
+        assert_int_equal(state_check(path, &model, true, &at), -1);
+        assert_int_equal(state_check(path, &model, false, &at), parts < 3 ? -1 : 0);
+    }
+    remove(path);
+}
+
 static void test_same_bits(void **state)
 {
     (void)state;
@@ -252,7 +301,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedule), cmocka_unit_test(test_groups), cmocka_unit_test(test_golden_groups),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_resume), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_learns) };
+        cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_absurd_states) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, setup, teardown);
 }

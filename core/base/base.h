@@ -79,6 +79,13 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, 
 #define arena_push(a, list, n, cap) \
     ((list) = (n) < (cap) ? (list) : arena_grow(a, list, n, &(cap), sizeof *(list)), &(list)[(n)++])
 
+/* ---- memory.c: how much this process may have ----------------------------------------------------------- */
+
+/* Bytes. limit: of `ulimit -v` and of the control groups that it is in; UINT64_MAX: none. unused: what can still be had of
+ * machine and limit. by: " (ulimit -v)" or " (its control group)" when that is less than the machine has, else "". */
+struct memory { u64 machine, limit, unused; const char *by; };
+struct memory memory_look(void);
+
 /* ---- pages.c: hints about memory's pages ---------------------------------------------------------------- */
 
 void pages_fetch(void *p, size_t bytes);          /* all at once: costs a third less than a fault for each */
@@ -190,6 +197,11 @@ const char *text_count(char out[24], f64 n);      /* "265.4M" */
 #define HASH_START 0xcbf29ce484222325u
 u64         hash_bytes(u64 h, const void *bytes, size_t n);
 u64         hash_text(u64 h, const char *s);      /* without its NUL */
+/* From names to what they stand for; a zeroed one is empty. Names are not copied. names_get: NULL when there is none;
+ * names_put: the first one put stays. */
+struct name_table { struct name_row { const char *name; void *value; } *rows; size_t n, cap; };
+void       *names_get(const struct name_table *t, const char *name);
+void        names_put(arena *a, struct name_table *t, const char *name, void *value);
 const char *hash_hex(char *out, const void *bytes, size_t n);           /* two digits a byte, into out[2n + 1] */
 
 /* ---- file.c: whole files, safely ----------------------------------------------------------------------- */

@@ -106,6 +106,7 @@ node *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, r
     n->type = type;
     n->fixed = true;
     n->home = home;
+    names_put(g->a, &g->fixed, n->name, n);
     return n;
 }
 

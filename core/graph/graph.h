@@ -89,6 +89,7 @@ struct graph {
     dev        *d;                   /* NULL: only shapes matter (`count`), nothing can run */
     node      **nodes;
     size_t      n, cap;
+    struct name_table fixed;              /* nodes of graph_fixed by name */
     enum dtype  half;                /* what activations are stored in: F32 (no change), F16 or BF16 */
     const char *complaint;           /* the first, or NULL */
     const char *scope;               /* name given to new nodes */

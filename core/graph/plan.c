@@ -137,25 +137,27 @@ static int by_size(const void *a, const void *b)
     return x->from != y->from ? x->from - y->from : x < y ? -1 : 1;
 }
 
-static int by_offset(const void *a, const void *b)
+/* Of a slab: where its blocks lie, in order, and when they are alive. */
+struct shelf { struct shelved { u64 at, end; int from, to; } *v; size_t n, cap; };
+
+/* The lowest gap that holds b among the blocks alive with it; -1: none. */
+static i64 find_gap(const struct shelf *s, const struct block *b, u64 limit)
 {
-    const struct block *x = *(struct block *const *)a, *y = *(struct block *const *)b;
-    return x->at != y->at ? (x->at < y->at ? -1 : 1) : x < y ? -1 : x > y;
+    u64 at = 0;
+    for (size_t i = 0; i < s->n && s->v[i].at < at + b->bytes; i++)
+        if (s->v[i].from <= b->to && b->from <= s->v[i].to)
+            at = MAX(at, s->v[i].end);
+    return at + b->bytes <= limit ? (i64)at : -1;
 }
 
-/* The lowest gap in slab s that holds b, among the blocks already placed there and alive with b; -1: none. */
-static i64 find_gap(struct block **placed, int n, const struct block *b, int s, u64 limit,
-                    struct block **near)
+static void put_on_shelf(arena *a, struct shelf *s, const struct block *b)
 {
-    int m = 0;
-    for (int i = 0; i < n; i++)
-        if (placed[i]->slab == s && placed[i]->from <= b->to && b->from <= placed[i]->to)
-            near[m++] = placed[i];
-    qsort(near, (size_t)m, sizeof *near, by_offset);
-    u64 at = 0;
-    for (int i = 0; i < m && near[i]->at < at + b->bytes; i++)
-        at = MAX(at, near[i]->at + near[i]->bytes);
-    return at + b->bytes <= limit ? (i64)at : -1;
+    size_t i = s->n;
+    (void)arena_push(a, s->v, s->n, s->cap);
+    for (; i && s->v[i - 1].at > b->at; i--)
+        ;
+    memmove(s->v + i + 1, s->v + i, (s->n - 1 - i) * sizeof *s->v);
+    s->v[i] = (struct shelved){ b->at, b->at + b->bytes, b->from, b->to };
 }
 
 static void place_blocks(graph *g)
@@ -163,7 +165,8 @@ static void place_blocks(graph *g)
     struct plan *p = g->plan;
     u64 limit = g->d && dev_info(g->d)->max_alloc ? dev_info(g->d)->max_alloc : (u64)1 << 62;
     struct block **order = arena_array(g->a, struct block *, p->n);
-    struct block **near = arena_array(g->a, struct block *, p->n);
+    arena *a = arena_open("placing blocks");
+    struct shelf *shelves = arena_array(a, struct shelf, p->n + 1);
     for (int i = 0; i < p->n; i++)
         order[i] = &p->blocks[i];
     qsort(order, (size_t)p->n, sizeof *order, by_size);
@@ -173,14 +176,16 @@ static void place_blocks(graph *g)
         for (int s = 0; at < 0; s++) {
             if (s == p->n_slabs)
                 p->n_slabs++;
-            at = find_gap(order, i, b, s, MAX(limit, b->bytes), near);
+            at = find_gap(&shelves[s], b, MAX(limit, b->bytes));
             b->slab = s;
         }
         b->at = (u64)at;
+        put_on_shelf(a, &shelves[b->slab], b);
         p->slab_bytes[b->slab] = MAX(p->slab_bytes[b->slab], b->at + b->bytes);
     }
     for (int s = 0; s < p->n_slabs; s++)
         p->planned += p->slab_bytes[s];
+    arena_close(a);
 }
 
 void plan_build(graph *g)

@@ -23,6 +23,8 @@ struct run_result {
     f64    best_top1;                       /* of all evaluations, on the very split that is reported */
     int    best_epoch;
     f64    seconds, img_s;                  /* wall time of all its parts; images/s, without start-up */
+    i64    saves;                           /* of this process: how many, */
+    f64    save_wait, save_seconds;         /* the most seconds that steps waited for one, and that writing one took */
     f64    flops, flops_complete;           /* multiply-adds per image: as the paper counts, and all */
     u64    memory, hash;                    /* most device memory held, bytes; the experiment's spec_hash() */
     int    n_evals;
@@ -99,6 +101,8 @@ struct report_step { int epoch; i64 step; f64 loss, lr, grad_norm; u64 mem; f64 
                      bool ranks; f64 comm; /* with several: per cent of the time spent waiting for them */ };
 int  report_step(report *r, const struct report_step *s);
 int  report_eval(report *r, const struct run_eval *e);
+/* A save of the state: for `held` seconds no step was taken, after `took` more it was written. */
+void report_saved(report *r, f64 held, f64 took);
 /* {"event":"resume","step":...}. */
 int  report_event(report *r, const char *event, i64 step);
 /* The run continues after `step`; evaluations up to step `evaluated` count. What metrics.jsonl has beyond

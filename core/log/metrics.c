@@ -19,6 +19,8 @@ struct report {
     f64           started;                                 /* clock_now() */
     struct past   past;                                    /* evaluations, those before a resume included */
     struct speed  speed;
+    i64           saves;
+    f64           save_wait, save_seconds;                 /* the most of them */
 };
 
 /* ---- metrics.jsonl ------------------------------------------------------------------------------------- */
@@ -294,6 +296,13 @@ int report_eval(report *r, const struct run_eval *e)
     return write_line(r, j);
 }
 
+void report_saved(report *r, f64 held, f64 took)
+{
+    r->saves++;
+    r->save_wait = MAX(r->save_wait, held);
+    r->save_seconds = MAX(r->save_seconds, took);
+}
+
 int report_event(report *r, const char *event, i64 step)
 {
     return write_line(r, json_pack("{s:s, s:I, s:o}", "event", event, "step", (json_int_t)step,
@@ -314,7 +323,8 @@ void report_result(const report *r, arena *a, struct run_result *out)
     f64 speed = r->speed.train_seconds > 0 ? (f64)r->speed.train_images / r->speed.train_seconds : NAN;
     *out = (struct run_result){ .reason = "done", .epochs = r->speed.tick.epoch, .steps = r->speed.step.step,
                                 .top1 = NAN, .top5 = NAN, .loss = NAN, .best_top1 = NAN, .img_s = speed,
-                                .seconds = run_seconds(r), .hash = r->hash, .n_evals = (int)r->past.n };
+                                .seconds = run_seconds(r), .hash = r->hash, .n_evals = (int)r->past.n,
+                                .saves = r->saves, .save_wait = r->save_wait, .save_seconds = r->save_seconds };
     struct run_eval *evals = arena_array(a, struct run_eval, MAX(1, r->past.n));
     for (size_t i = 0; i < r->past.n; i++)
         evals[i] = r->past.evals[i];

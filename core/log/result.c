@@ -5,8 +5,9 @@
 
 /* Fields that are plain numbers: read and written by one list. */
 #define COUNTS(X) X(epochs, int) X(steps, i64) X(best_epoch, int) X(params, i64) X(unset, int) \
-                  X(memory, u64)
-#define REALS(X)  X(top1) X(top5) X(loss) X(best_top1) X(seconds) X(img_s) X(flops) X(flops_complete)
+                  X(memory, u64) X(saves, i64)
+#define REALS(X)  X(top1) X(top5) X(loss) X(best_top1) X(seconds) X(img_s) X(flops) X(flops_complete) \
+                  X(save_wait) X(save_seconds)
 #define EVAL_REALS(X) X(top1) X(top5) X(loss) X(seconds)
 
 static json_t *eval_json(const struct run_eval *e)

@@ -15,6 +15,7 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
         check(!m->p->d, "parameter %s was first used after memory was allocated", full);
         x = arena_push(m->p->a, m->p->list, m->p->n, m->p->cap);
         *x = (struct param){ .name = arena_printf(m->p->a, "%s", full), .shape = s, .init = init };
+        names_put(m->p->a, &m->p->names, x->name, (void *)(uintptr_t)m->p->n);
         m->p->total += shape_count(s);
     }
     check(shape_equal(x->shape, s), "parameter %s has two shapes", full);
@@ -22,13 +23,7 @@ node *nn_param(struct nn *m, const char *name, struct shape s, struct init init)
     return n ? n : graph_fixed(m->g, full, F32, s, x->value);
 }
 
-node *nn_node(const struct nn *m, const char *full)
-{
-    for (size_t i = 0; i < m->g->n; i++)
-        if (m->g->nodes[i]->fixed && !strcmp(m->g->nodes[i]->name, full))
-            return m->g->nodes[i];
-    return NULL;
-}
+node *nn_node(const struct nn *m, const char *full) { return names_get(&m->g->fixed, full); }
 
 static node *nn_tap_of(const struct tap *list, size_t n, const char *name)
 {

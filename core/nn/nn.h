@@ -40,6 +40,7 @@ typedef struct {
     arena        *a;
     struct param *list;
     size_t        n, cap;
+    struct name_table names;                      /* 1 + position in list */
     i64           total;                          /* elements of all parameters */
     dev          *d;                              /* NULL until params_open */
     struct param_slab *slabs;

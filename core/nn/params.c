@@ -32,10 +32,8 @@ void params_free(params *p)
 
 struct param *params_find(const params *p, const char *name)
 {
-    for (size_t i = 0; i < p->n; i++)
-        if (!strcmp(p->list[i].name, name))
-            return &p->list[i];
-    return NULL;
+    uintptr_t i = (uintptr_t)names_get(&p->names, name);
+    return i ? &p->list[i - 1] : NULL;
 }
 
 /* Parameters, gradients and moments are F32. */

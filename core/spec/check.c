@@ -87,6 +87,8 @@ static int check_recipe(const struct spec *s)
     if (s->augment.randaugment.n && s->augment.randaugment.n != 3)
         return spec_fail(s, "augment.randaugment",
                          "must be [operations, magnitude, its standard deviation] or off");
+    if (s->augment.randaugment.n && (s->augment.randaugment.v[0] > 15 || s->augment.randaugment.v[1] > 10))
+        return spec_fail(s, "augment.randaugment", "at most 15 operations of magnitude 10");
     if (s->data.mean.n == 2 || s->data.std.n == 2)
         return spec_fail(s, s->data.mean.n == 2 ? "data.mean" : "data.std",
                          "one value, or one for each of red, green, blue");

@@ -26,7 +26,7 @@ struct saver {
     pthread_t       thread;
     bool            running;
     int             rc;                           /* of the last one */
-    f64             held, took;                   /* seconds it held up the steps, and in all */
+    f64             begun, held, took;            /* when; seconds it held up the steps, and wrote */
     int             told;
     char            why[1024];
 };
@@ -120,6 +120,7 @@ static void save_wait(saver *v)
         return;
     if (!v->rc) {
         stop_kept();
+        report_saved(v->r, v->held, v->took);
         say(v->told++ ? SAY_VERBOSE : SAY_NORMAL, "saved after step %lld: the steps waited %.0f ms, written in %.2f s",
             (long long)v->step, 1e3 * v->held, v->took);
     }
@@ -162,12 +163,13 @@ static int save_at_once(saver *v, const struct progress *at, arena *a)
         return save_failed(v);
     stop_kept();
     fail_clear();
+    if (v->r)
+        report_saved(v->r, clock_now() - v->begun, 0);
     return 0;
 }
 
 static int save_copied(saver *v, const struct progress *at, arena *a)
 {
-    f64 start = clock_now();
     sigset_t all, old;
     if (snapshot_take(&v->copy, v->l) || !(v->state = state_ckpt(v->l, at, &v->copy, a))) {
         arena_close(a);
@@ -176,8 +178,8 @@ static int save_copied(saver *v, const struct progress *at, arena *a)
     v->a = a;
     v->weights = session_ckpt(v->e, a);
     snapshot_weights(&v->copy, v->l, v->weights);
-    v->held = clock_now() - start;
-    timeline_span("training", "copy what is saved", "", start, start + v->held);
+    v->held = clock_now() - v->begun;
+    timeline_span("training", "copy what is saved", "", v->begun, v->begun + v->held);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     v->running = !pthread_create(&v->thread, NULL, save_thread, v);
@@ -191,7 +193,8 @@ static int save_copied(saver *v, const struct progress *at, arena *a)
 
 int saver_start(saver *v, const struct progress *at, i64 epoch)
 {
-    save_wait(v);
+    v->begun = clock_now();
+    save_wait(v);                                 // where the disk is slower than saves follow one another
     if (v->rc)
         warn("cannot save: %s; the run continues, and tries again", v->why);
     v->rc = 0;

@@ -1,7 +1,6 @@
 /* session.c: what every command that runs a model opens: device, data sets, parameters. The experiment's
  * `auto` values are filled in here from what was opened. */
 #include "train/learner.h"
-#include <unistd.h>
 
 static int check_square(const struct spec *s)
 {
@@ -31,6 +30,8 @@ static int open_split(struct session *e, bool train)
                     "(--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
         return -1;
+    if (!train)                                   // no memory for images that there are not
+        o->batch = MIN(o->batch, MAX(1, data_count(*d)));
     if (!train && e->train)
         return data_follow(*d, data_class_names(e->train), data_classes(e->train), e->train_options.split);
     if (!train)
@@ -46,26 +47,17 @@ static int open_split(struct session *e, bool train)
     return 0;
 }
 
-/* What the device can hold. A CPU device's is the machine's, which some drivers understate. */
+/* What the device can hold. A CPU device's is the machine's, which some drivers understate, within this process's
+ * limits. */
 static u64 device_memory(const dev *d)
 {
     const struct dev_info *info = dev_info(d);
-    u64 machine = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGESIZE);
-    return info->class == DEV_CPU ? MAX(info->global_mem, machine) : info->global_mem;
+    struct memory m = memory_look();
+    return info->class == DEV_CPU ? MIN(MAX(info->global_mem, m.machine), m.limit) : info->global_mem;
 }
 
 /* Memory that is free now, where the device shares the machine's; else, or when it is not known, no limit. */
-static u64 free_memory(const dev *d)
-{
-    char line[256];
-    unsigned long long kb = 0;
-    FILE *f = dev_info(d)->class == DEV_CPU ? fopen("/proc/meminfo", "r") : NULL;
-    while (f && fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %llu kB", &kb) != 1)
-        ;
-    if (f)
-        fclose(f);
-    return kb ? (u64)kb << 10 : UINT64_MAX;
-}
+static u64 free_memory(const dev *d) { return dev_info(d)->class == DEV_CPU ? memory_look().unused : UINT64_MAX; }
 
 static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
 {
@@ -78,10 +70,11 @@ static int too_large(struct session *e, const struct model_count *k, int images,
     text_bytes(acts, (f64)k->train_bytes);
     text_bytes(eval, (f64)k->eval_bytes);
     text_bytes(have, (f64)device_memory(e->d));
+    const char *by = dev_info(e->d)->class == DEV_CPU ? memory_look().by : "";
     return fail(FAULT_DEVICE, "training needs %s: %s for weights, gradients and moments, %s for the "
-                "activations of %d image%s, %s to evaluate; %s has %s, %s of it free (a smaller model, or a "
+                "activations of %d image%s, %s to evaluate; %s has %s%s, %s of it free (a smaller model, or a "
                 "larger train.accumulate)", need, weights, acts, images, images == 1 ? "" : "s", eval,
-                dev_info(e->d)->name, have, left);
+                dev_info(e->d)->name, have, by, left);
 }
 
 /* Fills in train.accumulate: as few micro-batches as nine tenths of the memory allow, whatever else runs
@@ -99,7 +92,7 @@ int session_fit(struct session *e)
         int images = MAX(1, batch / count);
         if (batch % count && !given)
             continue;
-        if ((rc = model_count(a, &e->s, images, data_options_of(&e->s, false).batch, &k)))
+        if ((rc = model_count(a, &e->s, images, e->eval ? e->eval_options.batch : data_options_of(&e->s, false).batch, &k)))
             break;
         u64 moments = 2 * k.weight_bytes, here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
         u64 state = k.state_bytes - moments + here + k.weight_bytes * ((count > 1) + (e->s.train.ema > 0));
