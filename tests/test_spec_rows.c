@@ -428,10 +428,10 @@ static void test_wants(void **state)
 {
     (void)state;
     static const char *const ends[][2] = {
-        { "train.epochs", ", 0 to 1000000" }, { "train.steps", ", at least 0, or off" },
-        { "augment.scale_min", ", above 0 and at most 1" }, { "optim.eps", ", above 0" },
+        { "train.epochs", ", 0 to 1000000" }, { "train.steps", ", 0 to 1000000000, or off" },
+        { "augment.scale_min", ", above 0 and at most 1" }, { "optim.eps", ", above 0 and at most 1000" },
         { "optim.layer_decay", ", above 0 and at most 1, or off" }, { "threads", ", 1 to 1024, or auto" },
-        { "model.moe.noise", ", at least 0, or off, or 1/E" }, { "variant", "released or paper" },
+        { "model.moe.noise", ", 0 to 1000000, or off, or 1/E" }, { "variant", "released or paper" },
         { "recycle.metric", "l1, l2 or count" }, { "seed", ", at least 0" } };
     static const char *const starts[][2] = {
         { "optim.betas", "2 " }, { "data.mean", "0 to 3 " }, { "model.moe.layers", "a list of " },

@@ -28,7 +28,8 @@ for set in optim.weight_decay=1000 optim.eps=1000 train.clip_norm=1000000000 sch
 done
 # No more memory than the images there are need.
 memory() { sed -n 's/.*"memory": \([0-9]*\).*/\1/p' "$1/result.json"; }
-try "a batch of all images" 0 "top-1" run exp.yaml --out all --set eval.batch=500
+images=$(sed -n 's/.*"split":"eval".*"n":\([0-9]*\).*/\1/p' upper/metrics.jsonl)
+try "a batch of all $images images" 0 "top-1" run exp.yaml --out all --set eval.batch="$images"
 try "a batch larger than the split" 0 "top-1" run exp.yaml --out more --set eval.batch=65536
 [ "$(memory more)" = "$(memory all)" ]; ok $? "takes no more memory" "$(memory all) $(memory more)"
 
