@@ -98,19 +98,6 @@ asan:                                        ## unit tests under address and und
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
-TSAN_TESTS = data_loader base report loop
-tsan:                                        ## threads of ours (loader, saver, signals, locks) under ThreadSanitizer
-	$(MAKE) B=build/tsan CC="$(or $(TSAN_CC),clang)" CFLAGS="-O1 -g -Wno-unknown-warning-option" SAN=-fsanitize=thread \
-	  $(addprefix build/tsan/tests/test_,$(or $(T),$(TSAN_TESTS)))
-	TSAN_OPTIONS="suppressions=tests/tsan.txt halt_on_error=0 exitcode=66" sh tests/run.sh build/tsan $(or $(T),$(TSAN_TESTS))
-
-VALGRIND_TESTS = base ckpt ckpt_zip ckpt_torch ckpt_folder ckpt_names names arch spec log report dist data_decode data_formats
-valgrind:                                    ## memory errors and leaks of descriptors in tests that compile no kernels
-	@for t in $(or $(T),$(VALGRIND_TESTS)); do \
-	   valgrind -q --error-exitcode=99 --trace-children=no --track-fds=yes --suppressions=tests/valgrind.txt \
-	     $(B)/tests/test_$$t >$(B)/log/valgrind-$$t.txt 2>&1 && echo "valgrind: $$t ok" \
-	     || { echo "valgrind: $$t failed, see $(B)/log/valgrind-$$t.txt"; exit 1; }; done
-
 MINUTES ?= 360
 soak: $(B)/jetcl                             ## small cells in one process for MINUTES=: memory, descriptors, step time flat
 	@python3 -B tests/soak.py --build $(B) --minutes $(MINUTES)
@@ -199,5 +186,5 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture soak tsan valgrind asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture soak asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)
