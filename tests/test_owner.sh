@@ -66,6 +66,7 @@ if [ -e "$build/faults.so" ]; then
         out=$(shim pthread_create:$n:EAGAIN "$jetcl" run exp.yaml --out nothread.$n --device 0:0 2>&1 </dev/null); code=$?
         case $code in
             0) cmp -s done/ckpt/last.state nothread.$n/ckpt/last.state ;;
+            134) has "$out" "PTHREAD ERROR" ;;            # PoCL's, which gives up by itself
             *) [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] && [ $code -le 4 ] ;;
         esac; ok $? "thread $n cannot be made" "$code: $out"
     done
