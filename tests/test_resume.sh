@@ -87,7 +87,7 @@ untouched w "another width" 2 "model.dim was 16 and is 32" run exp.yaml --out w 
 untouched w "another split" 2 "data.train was a/train and is b/train" \
     run exp.yaml --out w --resume --set data.train=b/train --set model.classes=auto --set data.eval=b/test
 
-"$jetcl" run exp.yaml --out plain --set train.epochs=1 --set train.ema=off --set keep.last=off >/dev/null 2>&1; rm plain/result.json
+"$jetcl" run exp.yaml --out plain --set train.epochs=1 --set train.ema=off --set keep.last=0 >/dev/null 2>&1; rm plain/result.json
 untouched plain "averaged weights where there were none" 3 "'ema.cls_token' is missing" \
     run exp.yaml --out plain --resume
 
