@@ -160,7 +160,7 @@ static const char *norm_sum_shape(const node *n, struct shape *out)
 
 /* layernorm_grad writes them. */
 static const op layernorm_sum_op = { "layernorm_sum", .shape = norm_sum_shape };
-static const op layernorm_partials_op = { "layernorm_partials", .shape = partials_shape };
+static const op layernorm_partials_op = { "layernorm_partials", .flags = OP_PARTIAL, .shape = partials_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
                                .shape = same_shape, .emit = norm_grad_emit, .host = layernorm_grad_host };
 

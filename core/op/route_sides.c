@@ -17,7 +17,7 @@ static i64 sides_groups(const node *x, bool columns)
 
 /* ---- gradients: maybe what dlogits is added to, then logits, temperature, result, its adjoint ---------- */
 
-struct side_grad_args { int flags; node *parts, *dt; };
+struct side_grad_args { int flags; node *partials, *dt; };
 static const op route_dispatch_op, route_combine_op, route_dispatch_grad_op, route_combine_grad_op;
 
 static const node *sides_logits(const node *grad) { return grad->in[grad->n_in - 4]; }
@@ -37,7 +37,7 @@ static void sides_grad_emit(const node *n, launches *l)
     launch k = { .file = "route", .kernel = columns ? "route_dispatch_grad" : "route_combine_grad", .label = n->name,
         .bytes = (f64)node_bytes(x) * n->n_in,
         .args = { ARG_RANGE(x->home), ARG_RANGE(in[1]->home), ARG_RANGE(in[2]->home), ARG_RANGE(in[3]->home),
-                  ARG_RANGE(n->n_in > 4 ? n->in[0]->home : RANGE_NONE), ARG_RANGE(n->home), ARG_RANGE(a->parts->home),
+                  ARG_RANGE(n->n_in > 4 ? n->in[0]->home : RANGE_NONE), ARG_RANGE(n->home), ARG_RANGE(a->partials->home),
                   ARG_RANGE(a->dt ? a->dt->home : RANGE_NONE),
                   ARG_RANGE(a->dt ? dev_counters(launches_dev(l)) : RANGE_NONE), ARG_LONG(sides_images(x)),
                   ARG_LONG(sides_tokens(x)), ARG_LONG(sides_slots(x)), by } };
@@ -50,7 +50,7 @@ static const op route_dispatch_grad_op = { "route_dispatch_grad", SIDE_GRAD };
 static const op route_combine_grad_op  = { "route_combine_grad", SIDE_GRAD };
 
 /* The groups' shares of the temperature's gradient, and their sum: written by the gradient's launch. */
-static const char *sides_parts_shape(const node *n, struct shape *out)
+static const char *sides_partials_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(*(const i64 *)n->args);
     return NULL;
@@ -63,7 +63,8 @@ static const char *sides_dt_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static const op route_parts_op = { "route_parts", .args = sizeof(i64), .shape = sides_parts_shape };
+static const op route_partials_op = { "route_partials", .args = sizeof(i64), .flags = OP_PARTIAL,
+                                      .shape = sides_partials_shape };
 static const op route_dt_op = { "route_dt", .shape = sides_dt_shape };
 
 static void sides_vjp(node *n, node *g, node *dx[])
@@ -74,13 +75,13 @@ static void sides_vjp(node *n, node *g, node *dx[])
     dx[0] = node_new(columns ? &route_dispatch_grad_op : &route_combine_grad_op,
                      (&(struct side_grad_args){ .flags = ((const struct route_args *)n->args)->flags }), x, t, n, g);
     struct side_grad_args *grad = (struct side_grad_args *)dx[0]->args;
-    grad->parts = node_new(&route_parts_op, &groups, x);
-    grad->parts->maker = dx[0];
+    grad->partials = node_new(&route_partials_op, &groups, x);
+    grad->partials->maker = dx[0];
     if (dev_info(x->g->d)->joins) {
-        grad->dt = node_new(&route_dt_op, NULL, grad->parts);         // parts: so that they have memory
+        grad->dt = node_new(&route_dt_op, NULL, grad->partials);         // partials: so that they have memory
         grad->dt->maker = dx[0];
     }
-    dx[1] = op_reshape(grad->dt ? grad->dt : op_sum_to(grad->parts, SCALAR), t->shape);
+    dx[1] = op_reshape(grad->dt ? grad->dt : op_sum_to(grad->partials, SCALAR), t->shape);
 }
 
 bool route_takes_past(const node *n)

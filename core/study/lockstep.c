@@ -174,8 +174,8 @@ static void step_count(struct stepping *s, const node *n, const char *kernels, s
 /* n of the reference and m of the device, both just run: compared; then the device's becomes the reference's. */
 static int step_compare(struct stepping *s, const node *n, const node *m, const f64 *host, const char *kernels)
 {
-    if (text_ends(n->op->name, "_parts"))
-        return 0;                                 // sums under way: which and how many is the kernel's own affair
+    if (n->op->flags & OP_PARTIAL)
+        return 0;
     arena *a = arena_open("values");
     void *raw, *other;
     f64 *want = step_values(a, n, &raw), *got = want ? step_values(a, m, &other) : NULL;

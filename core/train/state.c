@@ -278,7 +278,7 @@ static int read_progress(const ckpt *c, const char *path, struct progress *at)
 }
 
 /* Weights, both moments, averaged weights: everything that state_load will ask for. */
-static int check_part(const ckpt *c, const char *path, const char *prefix, const params *p, arena *a)
+static int state_check_kind(const ckpt *c, const char *path, const char *prefix, const params *p, arena *a)
 {
     for (size_t i = 0; i < p->n; i++) {
         const char *name = arena_printf(a, "%s%s", prefix, p->list[i].name);
@@ -296,7 +296,7 @@ int state_check(const char *path, const params *p, bool ema, struct progress *at
     arena *a = arena_open("check of a state");
     int rc = !c || read_progress(c, path, at) || ckpt_check_seal(c) ? -1 : 0;
     for (int k = 0; k < (ema ? 4 : 3) && !rc; k++)
-        rc = check_part(c, path, parts[k].prefix, p, a);
+        rc = state_check_kind(c, path, kinds[k].prefix, p, a);
     ckpt_close(c);
     arena_close(a);
     return rc;
