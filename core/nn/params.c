@@ -198,6 +198,8 @@ params *params_twin(const params *p, const char *what)
     t->list = arena_array(t->a, struct param, p->n + 1);
     memcpy(t->list, p->list, p->n * sizeof *p->list);
     t->n = t->cap = p->n;
+    for (size_t i = 0; i < t->n; i++)
+        names_put(t->a, &t->names, t->list[i].name, (void *)(uintptr_t)(i + 1));
     t->total = p->total;
     t->order = p->order;
     t->d = p->d;
