@@ -16,9 +16,9 @@ surroundings() {
 }
 # cmocka lists failures and skips once more at the end of a group; a script may show a log of cmocka's.
 runs() { sed -n '/^\[=*\] Running /,/^\[=*\] .* run\.$/p' "$log"; }
-count() { case "$t" in *.sh) grep -c "^$2 " "$log" ;; *) runs | grep -c "^\[ *$1 *\]" ;; esac; }
+count() { case "$t" in *.sh) grep -ac "^$2 " "$log" ;; *) runs | grep -c "^\[ *$1 *\]" ;; esac; }
 # why LOG LINES: the end of what is not about a check that passed, and the check that was running last.
-why() { grep -v '^\[ RUN\|^\[       OK\|^ok ' "$1" | tail -n "$2"; grep '^\[ RUN' "$1" | tail -n 1; }
+why() { grep -av '^\[ RUN\|^\[       OK\|^ok ' "$1" | tail -n "$2"; grep '^\[ RUN' "$1" | tail -n 1; }
 
 # one TEST: runs it, prints its line at once, leaves "passed failed skipped exit" in its .count.
 one() {

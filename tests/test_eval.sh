@@ -200,7 +200,7 @@ for channel in nan time launch shuffle in_order; do
 done
 
 # within a run: at the step it happens, not at the next line of the log
-try 'a gradient that is not a number' 5 '' 'step 2: the gradient' train small.yaml --set optim.lr=1e30 \
+try 'a gradient that is not a number' 5 '' 'step 2: the gradient' train small.yaml --set optim.lr=1000 --set optim.weight_decay=1000 \
     --set train.clip_norm=off --set train.batch=2 --out nan-run
 
 # B13: nothing of the driver's compiler on a terminal
