@@ -23,7 +23,7 @@ why() { grep -av '^\[ RUN\|^\[       OK\|^ok ' "$1" | tail -n "$2"; grep '^\[ RU
 # one TEST: runs it, prints its line at once, leaves "passed failed skipped exit" in its .count.
 one() {
     t=$1 name=$(basename "${1%.sh}" | sed 's/^test_//')
-    log=$build/log/$name.txt limit=${LIMIT:-1200}
+    log=$build/log/$(basename "$1" | sed 's/^test_//').txt limit=${LIMIT:-1200}
     case "$t" in *.sh) shell=sh ;; *) shell= ;; esac
     started=$(date +%s)
     timeout -k 10 "$limit" $shell "$t" >"$log" 2>&1 </dev/null
@@ -32,7 +32,7 @@ one() {
     [ $rc -ne 0 ] && [ "$f" -eq 0 ] && f=1                # a crash counts
     [ $rc = 124 ] && note=", stopped after $limit s"
     [ $((p + f + s)) -eq 0 ] && { note="$note, no check ran"; f=1; }
-    echo "$p $f $s $rc" >"$build/log/$name.count"
+    echo "$p $f $s $rc" >"${log%.txt}.count"
     { printf '%-16s %4d passed, %d failed, %d skipped, %d s%s\n' "$name" "$p" "$f" "$s" $(($(date +%s) - started)) "$note"
       grep '^skip ' "$log"; [ "$f" = 0 ] || why "$log" 40; } >"$log.said"
     cat "$log.said"                                       # in one piece: others print as well
