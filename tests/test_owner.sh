@@ -49,7 +49,8 @@ if [ -e "$build/faults.so" ]; then
         cmp -s done/ckpt/$f nolinks/ckpt/$f || bad=1; done
     ok $bad "keeps the same epochs" "$(ls -l done/ckpt nolinks/ckpt)"
     [ ! -e nolinks/lock ]; ok $? "and its lock is gone"
-    shim link:-1:EPERM "$jetcl" run exp.yaml --out held2 --set train.epochs=5000 -q </dev/null >/dev/null 2>&1 &
+    (export LD_PRELOAD="$build/faults.so" FAULT_BELOW="$dir" FAULT=link:-1:EPERM
+     exec "$jetcl" run exp.yaml --out held2 --set train.epochs=5000 -q </dev/null >/dev/null 2>&1) &
     pid=$!
     until [ -s held2/ckpt/last.state ] || ! kill -0 $pid 2>/dev/null; do sleep 0.05; done
     out=$(shim link:-1:EPERM "$jetcl" run exp.yaml --out held2 --resume 2>&1 </dev/null); code=$?
