@@ -269,9 +269,9 @@ static void test_half_types(void **state)
     half = *(const enum dtype *)*state;
     for (int i = 0; i < countof(cases); i++)
         if (cases[i].name && (!getenv("HALF") || !strcmp(cases[i].name, getenv("HALF")))) {
-            run_case(&cases[i], 33, 65);
-            run_case(&cases[i], 5, 131);
-            run_case(&cases[i], 70, 16);
+            run_case(&cases[i], 5, tiny ? 19 : 131);
+            for (int k = 0; k < 2 && !tiny; k++)
+                run_case(&cases[i], k ? 70 : 33, k ? 16 : 65);
         }
     half = F32;
 }
