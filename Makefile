@@ -79,7 +79,7 @@ torture: $(B)/jetcl $(B)/faults.so           ## faults, kills and races against 
 	@python3 -B tests/torture.py --build $(B) --rounds $(TORTURE) --seed $(SEED)
 
 check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/tests/test_init   ## data races and bounds of every kernel, under oclgrind
-	@sh tests/run.sh $(B) races
+	@RACES=1 sh tests/run.sh $(B) races
 
 check-gpu: $(B)/jetcl                         ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
 	@python3 tests/gpu/check.py --jetcl $(B)/jetcl --out $(B)/gpu $(GPU)

@@ -23,7 +23,7 @@ why() { grep -av '^\[ RUN\|^\[       OK\|^ok ' "$1" | tail -n "$2"; grep '^\[ RU
 # one TEST: runs it, prints its line at once, leaves "passed failed skipped exit" in its .count.
 one() {
     t=$1 name=$(basename "${1%.sh}" | sed 's/^test_//')
-    log=$build/log/$(basename "$1" | sed 's/^test_//').txt limit=${LIMIT:-1800}
+    log=$build/log/$(basename "$1" | sed 's/^test_//').txt limit=${LIMIT:-2400}
     case "$t" in *.sh) shell=sh ;; *) shell= ;; esac
     started=$(date +%s)
     timeout -k 10 "$limit" $shell "$t" >"$log" 2>&1 </dev/null

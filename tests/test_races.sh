@@ -3,6 +3,7 @@
 # wrong calls of OpenCL: every op's, fused ones, the feed's, and those of initial values. Small sizes: it runs a
 # million operations a second.
 build=${JETCL_BUILD:-build}
+[ -n "${RACES:-}" ] || { echo "skip races takes a quarter of an hour: make check-races"; exit 0; }
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
 grep -q __asan_init "$build/tests/test_ops" && {
     echo "skip races both oclgrind and the sanitizer want to come first"; exit 0; }
