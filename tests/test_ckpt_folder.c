@@ -152,21 +152,28 @@ static void folders_are_searched(void **state)
 
 /* ---- config.json --------------------------------------------------------------------------------------- */
 
+struct row { const char *name; int nd; i64 shape[4]; };
+
+static void put_rows(const char *dir, const struct row *row, int n)
+{
+    char path[5000];
+    ckpt *c = ckpt_new();
+    for (int i = 0; i < n; i++)
+        ckpt_add(c, row[i].name, CKPT_F32, row[i].nd, row[i].shape, values);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(ckpt_save(c, path), 0);
+    ckpt_close(c);
+}
+
 static void put_vit(const char *dir) /* Hugging Face's, 8 channels, one block, 2 x 2 patches of 4 */
 {
-    static const struct { const char *name; int nd; i64 shape[4]; } row[] = {
+    static const struct row row[] = {
         { "vit.embeddings.patch_embeddings.projection.weight", 4, { 8, 3, 4, 4 } },
         { "vit.embeddings.cls_token", 3, { 1, 1, 8 } },
         { "vit.embeddings.position_embeddings", 3, { 1, 5, 8 } },
         { "vit.encoder.layer.0.intermediate.dense.weight", 2, { 16, 8 } },
         { "classifier.weight", 2, { 2, 8 } } };
-    char path[5000];
-    ckpt *c = ckpt_new();
-    for (int i = 0; i < countof(row); i++)
-        ckpt_add(c, row[i].name, CKPT_F32, row[i].nd, row[i].shape, values);
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    assert_int_equal(ckpt_save(c, path), 0);
-    ckpt_close(c);
+    put_rows(dir, row, countof(row));
 }
 
 static void configs_are_checked(void **state)
@@ -216,18 +223,12 @@ static int take_nothing(void *arg, const struct param *x, const f32 *values)
 
 static void put_convnext(const char *dir)            /* Hugging Face's, two stages of 8 and 16 channels, 1 and 2 blocks */
 {
-    static const struct { const char *name; int nd; i64 shape[4]; } row[] = {
+    static const struct row row[] = {
         { "embeddings.patch_embeddings.weight", 4, { 8, 3, 4, 4 } }, { "embeddings.layernorm.weight", 1, { 8 } },
         { "encoder.stages.0.layers.0.pwconv1.weight", 2, { 32, 8 } },
         { "encoder.stages.1.layers.0.pwconv1.weight", 2, { 64, 16 } },
         { "encoder.stages.1.layers.1.pwconv1.weight", 2, { 64, 16 } }, { "layernorm.weight", 1, { 16 } } };
-    char path[5000];
-    ckpt *c = ckpt_new();
-    for (int i = 0; i < countof(row); i++)
-        ckpt_add(c, row[i].name, CKPT_F32, row[i].nd, row[i].shape, values);
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    assert_int_equal(ckpt_save(c, path), 0);
-    ckpt_close(c);
+    put_rows(dir, row, countof(row));
 }
 
 /* Of a ConvNeXt too, and by whoever loads it whole, whatever the experiment says. */

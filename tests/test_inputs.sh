@@ -4,12 +4,6 @@
 . "$(dirname "$0")/run_help.sh"
 source=$here
 
-bmp() { # bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its channels in octal
-    mkdir -p "${1%/*}"
-    row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
-      printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
-}
 for split in train test; do
     for i in 1 2 3 4; do bmp photos/$split/a/$i.bmp 377 ${i}0 0; bmp photos/$split/b/$i.bmp 0 ${i}0 377; done
 done

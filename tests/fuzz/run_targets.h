@@ -21,19 +21,6 @@ static const char *fuzz_path(arena *a, const char *name)
     return arena_printf(a, "%s/%s", fuzz_folder, name);
 }
 
-/* As for safetensors: header text, elements after its last '}'. */
-static void fuzz_write_safetensors(const char *name, const u8 *p, size_t n)
-{
-    static u8 file[FUZZ_MAX + 8];
-    size_t header = n;
-    while (header && p[header - 1] != '}')
-        header--;
-    u64 size = header ? header : n;
-    memcpy(file, &size, 8);
-    memcpy(file + 8, p, n);
-    fuzz_write(name, file, n + 8);
-}
-
 static int fuzz_state(const u8 *p, size_t n)
 {
     struct param x = { .name = "w", .shape = { 1, { 2 } } };
@@ -41,7 +28,7 @@ static int fuzz_state(const u8 *p, size_t n)
     struct progress at = { 0 };
     arena *a = arena_open("fuzz");
     const char *path = fuzz_path(a, "x.state");
-    fuzz_write_safetensors("x.state", p, n);
+    fuzz_write("x.state", fuzz_safetensors_file(p, n), n + 8);
     for (int ema = 0; ema < 2; ema++) {
         fail_clear();
         if (state_check(path, &model, ema, &at))
@@ -60,7 +47,7 @@ static int fuzz_statistics(const u8 *p, size_t n)
     struct statistics s;
     arena *a = arena_open("fuzz");
     const char *path = fuzz_path(a, "statistics.safetensors");
-    fuzz_write_safetensors("statistics.safetensors", p, n);
+    fuzz_write("statistics.safetensors", fuzz_safetensors_file(p, n), n + 8);
     fail_clear();
     if (statistics_load(path, &w, a, &s))
         told();

@@ -64,7 +64,8 @@ static int feed(const void *p, size_t n)
 
 enum { FUZZ_MAX = 1 << 16 };
 
-static int fuzz_safetensors(const u8 *p, size_t n)   /* header text, elements behind its last '}' */
+/* Header text, then elements behind its last '}', as a safetensors file; n + 8 bytes of *file. */
+static const u8 *fuzz_safetensors_file(const u8 *p, size_t n)
 {
     static u8 file[FUZZ_MAX + 8];
     size_t header = n;
@@ -73,8 +74,10 @@ static int fuzz_safetensors(const u8 *p, size_t n)   /* header text, elements be
     u64 size = header ? header : n;
     memcpy(file, &size, 8);
     memcpy(file + 8, p, n);
-    return feed(file, n + 8);
+    return file;
 }
+
+static int fuzz_safetensors(const u8 *p, size_t n) { return feed(fuzz_safetensors_file(p, n), n + 8); }
 
 static int fuzz_archive(const u8 *p, size_t n) { return feed(p, n); }      /* whole files of any format */
 
