@@ -229,12 +229,13 @@ static f64 thread_seconds(void)
 
 static _Thread_local int worker_number;          /* from 1; 0: a thread that is not a worker */
 
-static void task_span(const struct slot *s, int images, f64 began)
+/* Training's loader works ahead while another one reads for an evaluation. */
+static void task_span(const loader *l, const struct slot *s, int images, f64 began)
 {
-    char track[32], name[64];
+    char track[64], name[64];
     if (!timeline_on())
         return;
-    snprintf(track, sizeof track, "data worker %d", worker_number);
+    snprintf(track, sizeof track, "data worker %d%s", worker_number, l->o.train ? "" : ", evaluation");
     snprintf(name, sizeof name, "%d images of batch %lld", images, (long long)s->number);
     timeline_span(track, name, "", began, clock_now());
 }
@@ -257,7 +258,7 @@ static void run_task(loader *l, struct slot *s, struct worker_space *w)
         loader_loaded(l, s);
         pthread_mutex_lock(&l->lock);
     }
-    task_span(s, to - from, began);
+    task_span(l, s, to - from, began);
     l->busy += thread_seconds() - start;
     l->images += to - from;
     l->active--;

@@ -1,12 +1,6 @@
 #!/bin/sh
 # test_profile.sh: train.profile: the trace is what Perfetto reads, its spans nest, and a step is the sum of its parts.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_profile
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-ok() { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+. "$(dirname "$0")/run_help.sh"
 "$jetcl" devices --json 2>/dev/null | grep -q '"kind": "cpu"' || { echo "skip profile no CPU device"; exit 0; }
 command -v python3 >/dev/null || { echo "skip profile no python3"; exit 0; }
 
