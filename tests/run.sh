@@ -7,11 +7,12 @@ here=$(dirname "$0")
 
 # Nothing of the user's: no settings, no data sets, no results that earlier runs kept.
 surroundings() {
-    export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$build/cache}"
-    export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$build/pocl-cache}" XDG_CONFIG_HOME="$PWD/$build/no-settings"
+    whole=$(cd "$build" && pwd)                  # tests change folders, and all share what is compiled
+    export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$whole/cache}"
+    export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$whole/pocl-cache}" XDG_CONFIG_HOME="$whole/no-settings"
     export JETCL_CHECK=off                       # no self-test before each training; test_compare has it
     unset JETCL_DATA JETCL_LOG FORCE_COLOR
-    [ "$JETCL_CACHE_DIR" != "$build/cache" ] || rm -rf "$build/cache"
+    [ "$JETCL_CACHE_DIR" != "$whole/cache" ] || rm -rf "$whole/cache"
     mkdir -p "$POCL_CACHE_DIR" "$build/log"
 }
 # cmocka lists failures and skips once more at the end of a group; a script may show a log of cmocka's.
