@@ -143,6 +143,24 @@ static void test_clip(void **state)
     arena_close(a);
 }
 
+/* JETCL_TRACE=nan looks at what nodes write: not at the memory of AdamW's own node, which nobody writes. */
+static void test_effect_has_no_value(void **state)
+{
+    (void)state;
+    struct update u;
+    f32 g[2] = { 1, 2 };
+    update_open(&u, 2, 1, 0, 1);
+    update_step(&u, g, .1, 1);
+    for (size_t i = 0; i < u.graph->n; i++)
+        if (u.graph->nodes[i]->op->flags & OP_EFFECT)
+            mem_write(device, u.graph->nodes[i]->home, &(f32){ NAN });
+    assert_int_equal(graph_find_nan(u.graph), 0);
+    mem_write(device, u.g, (f32[]){ NAN, 0 });
+    assert_int_equal(graph_find_nan(u.graph), -1);
+    assert_non_null(strstr(fail_message(), "square_sum"));
+    update_close(&u);
+}
+
 /* ---- schedule ------------------------------------------------------------------------------------------ */
 
 static void test_rates(void **state)
@@ -261,8 +279,8 @@ int main(void)
 {
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_adamw), cmocka_unit_test(test_clip), cmocka_unit_test(test_rates),
-        cmocka_unit_test(test_five_steps),
+        cmocka_unit_test(test_adamw), cmocka_unit_test(test_clip), cmocka_unit_test(test_effect_has_no_value),
+        cmocka_unit_test(test_rates), cmocka_unit_test(test_five_steps),
     };
     return cmocka_run_group_tests_name("golden_optim", tests, setup, teardown);
 }
