@@ -22,21 +22,6 @@ static int add_records(dataset *d, int k, const char *name, int labels)
     return 0;
 }
 
-static int cifar_read_classes(dataset *d, const char *name, int n)
-{
-    const char *text = list_text(d, name);
-    struct names v = { 0 };
-    slice line;
-    if (!text)
-        return -1;
-    while (list_line(&text, &line))
-        names_add(d->a, &v, line);
-    if ((int)v.n != n)
-        return fail(FAULT_DATA, "%s/%s: %d names instead of %d", d->root, name, (int)v.n, n);
-    set_classes(d, v.v, n);
-    return 0;
-}
-
 /* Pointers to the pixels, once all files are mapped. */
 static void index_records(dataset *d, int labels)
 {
@@ -52,7 +37,7 @@ static int open_cifar10(dataset *d, const struct data_options *o)
     static const char *const train[] = { "data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin",
                                          "data_batch_4.bin", "data_batch_5.bin" };
     (void)o;
-    if (cifar_read_classes(d, "batches.meta.txt", 10))
+    if (list_classes(d, "batches.meta.txt", 10))
         return -1;
     bool test = !strcmp(d->split, "test");
     for (int k = 0; k < (test ? 1 : countof(train)); k++)
@@ -65,7 +50,7 @@ static int open_cifar10(dataset *d, const struct data_options *o)
 static int open_cifar100(dataset *d, const struct data_options *o)
 {
     (void)o;
-    if (cifar_read_classes(d, "fine_label_names.txt", 100)
+    if (list_classes(d, "fine_label_names.txt", 100)
         || add_records(d, 0, strcmp(d->split, "test") ? "train.bin" : "test.bin", 2))
         return -1;
     index_records(d, 2);

@@ -60,6 +60,8 @@ typedef struct loader  loader;
 dataset    *data_open(const struct data_options *o);    /* NULL + fail(FAULT_DATA or FAULT_USAGE) */
 /* Is the set not there at all? (One that is there and damaged, or has no such split, is.) */
 bool        data_absent(const struct data_options *o);
+/* Does this program draw it where it is absent? */
+bool        data_drawn(const struct data_options *o);
 /* Images of o->split and classes of the set as published; 0 where that is not known. */
 int         data_published(const struct data_options *o, int *classes);
 /* Pictures by name, and those below named folders, without labels (one class), for prediction. o->set and
@@ -91,8 +93,10 @@ int         render_demo(const char *folder);
 /* ---- labels.c ------------------------------------------------------------------------------------------ */
 
 /* The index of the class called `name` among n, or -1. A class of ImageNet-1k may go by its WordNet number on
- * one side ("n01440764") and by its name ("tench") on the other. */
+ * one side ("n01440764") and by its name ("tench") on the other; letters may be composed or taken apart (with utf8proc). */
 int         class_find(const char *const *names, int n, const char *name);
+/* Do n names tell the classes apart? 0, or -1 + fail(FAULT_DATA). whose: the file or folder, for the message. */
+int         class_check(const char *const *names, int n, const char *whose);
 /* The thousand classes of ImageNet-1k in their order. */
 const char *const *imagenet_names(arena *a, bool wnids);
 

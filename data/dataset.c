@@ -285,10 +285,19 @@ bool data_absent(const struct data_options *o)
     d->root = data_default_root(d->a, o->root);
     d->split = o->split;
     bool known = !kind->splits[0].name || dataset_find_split(d);
-    bool absent = !known ? false : kind->probe[0] ? find_layout(d) : !file_exists(d->root);
+    bool absent = !known           ? false
+                  : kind->made     ? !file_exists(arena_printf(d->a, "%s/%s", d->root, kind->made))
+                  : kind->probe[0] ? find_layout(d)
+                                   : !file_exists(d->root);
     fail_clear();
     data_close(d);
     return absent;
+}
+
+bool data_drawn(const struct data_options *o)
+{
+    const struct data_set *kind = data_set_named(o->set);
+    return kind && kind->made;
 }
 
 int data_published(const struct data_options *o, int *classes)
@@ -296,8 +305,10 @@ int data_published(const struct data_options *o, int *classes)
     const struct data_set *kind = data_set_named(o->set);
     *classes = kind ? kind->classes : 0;
     for (const struct data_split *x = kind ? kind->splits : NULL; x && x->name; x++)
-        if (!strcmp(x->name, o->split))
+        if (!strcmp(x->name, o->split)) {
+            *classes = x->classes ? x->classes : *classes;
             return (int)x->images;
+        }
     return 0;
 }
 

@@ -318,7 +318,7 @@ int set_open_folder(dataset *d, const struct data_options *o)
                     "%s/%s: no class folders with images in it%s (images belong in <split>/<class>/)",
                     d->root, d->split, beside ? ", but images themselves" : "");
     set_classes(d, names, classes);
-    return 0;
+    return class_check(names, classes, arena_printf(d->a, "%s/%s", d->root, d->split));
 }
 
 const struct data_set folder_set = {

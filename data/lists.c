@@ -7,8 +7,7 @@ static bool lists_blank(char c) { return c == ' ' || c == '\t' || c == '\r'; }
 bool list_line(const char **at, slice *line)
 {
     while (**at) {
-        const char *p = *at, *end = strchr(p, '\n');
-        end = end ? end : p + strlen(p);
+        const char *p = *at, *end = p + strcspn(p, "\r\n");
         *at = *end ? end + 1 : end;
         while (p < end && lists_blank(*p))
             p++;
@@ -42,10 +41,26 @@ char *list_text(const dataset *d, const char *name)
     const char *path = arena_printf(d->a, "%s/%s", d->root, name);
     char *text = file_text(d->a, path, &n);
     if (text && memchr(text, 0, n)) {
-        fail(FAULT_DATA, "%s: not a text file", path);
+        fail(FAULT_DATA, "%s: not a text file in UTF-8", path);
         return NULL;
     }
-    return text;
+    return text && text_starts(text, "\xef\xbb\xbf") ? text + 3 : text;       // a byte order mark
+}
+
+int list_classes(dataset *d, const char *name, int n)
+{
+    const char *text = list_text(d, name);
+    struct names v = { 0 };
+    slice line;
+    while (text && list_line(&text, &line))
+        names_add(d->a, &v, line);
+    if (!text)
+        return -1;
+    const char *path = arena_printf(d->a, "%s/%s", d->root, name);
+    if ((int)v.n != n)
+        return fail(FAULT_DATA, "%s: %d names instead of %d", path, (int)v.n, n);
+    set_classes(d, v.v, n);
+    return class_check(v.v, n, path);
 }
 
 int list_path_ok(const dataset *d, const char *what, slice path)

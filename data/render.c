@@ -459,6 +459,7 @@ static int open_demo(dataset *d, const struct data_options *o)
 const struct data_set demo_set = {
     .name = "demo", .help = "drawn by this program: a (10 classes) to fine-tune on, b (20) to pre-train on",
     .open = open_demo, IMAGENET_PIXELS,
-    .splits = { { "a/train", 10 * A_TRAIN }, { "a/test", 10 * A_TEST }, { "b/train", 20 * B_TRAIN },
-                { "b/test", 20 * B_TEST } },
+    .made = "demo/rendered.txt",
+    .splits = { { "a/train", 10 * A_TRAIN, .classes = 10 }, { "a/test", 10 * A_TEST, .classes = 10 },
+                { "b/train", 20 * B_TRAIN, .classes = 20 }, { "b/test", 20 * B_TEST, .classes = 20 } },
 };

@@ -8,17 +8,9 @@ static int open_stl10(dataset *d, const struct data_options *o)
 {
     (void)o;
     bool test = !strcmp(d->split, "test");
-    const char *names = list_text(d, "class_names.txt"), *x = test ? "test_X.bin" : "train_X.bin",
-               *y = test ? "test_y.bin" : "train_y.bin";
-    struct names v = { 0 };
-    slice line;
-    if (!names || set_map(d, 0, x) || set_map(d, 1, y))
+    const char *x = test ? "test_X.bin" : "train_X.bin", *y = test ? "test_y.bin" : "train_y.bin";
+    if (list_classes(d, "class_names.txt", 10) || set_map(d, 0, x) || set_map(d, 1, y))
         return -1;
-    while (list_line(&names, &line))
-        names_add(d->a, &v, line);
-    if (v.n != 10)
-        return fail(FAULT_DATA, "%s/class_names.txt: %d names instead of 10", d->root, (int)v.n);
-    set_classes(d, v.v, 10);
     u64 n = d->map[1].n;
     if (!n || d->map[0].n != n * 3 * PLANE)
         return fail(FAULT_DATA, "%s: %s has %lu bytes, but the %lu labels of %s need %lu", d->root, x,

@@ -25,6 +25,18 @@ try "train with classes in another order" 0 "top-1 100.00 %" \
 try "folders that sort otherwise" 0 "top-1 100.00 %" eval turned --data mine/photos
 try "the class is the model's" 0 '"class":0,"name":"cat"' predict turned mine/photos/test/cat/000.bmp --json
 
+# Classes by name, however a system writes the letters of a folder's name.
+if grep -q HAVE_UTF8PROC "$here/config.mak"; then
+    composed=$(printf 'caf\303\251') apart=$(printf 'cafe\314\201')
+    cp -r mine/photos letters; mv letters/train/ape "letters/train/$composed"; mv letters/test/ape "letters/test/$apart"
+    try "letters in two forms" 0 "top-1 100.00 %" train mine/small.yaml --set data.root="$dir/letters" --out letters-run
+    try "and chosen by either" 0 "top-1 100.00 %" eval letters-run --data letters --set "data.classes=[cat, $composed]"
+    cp -r "letters/test/$apart" "letters/test/$composed"
+    try "a folder in both forms" 3 "two of its classes are called '$composed'" eval letters-run --data letters
+else
+    echo "skip letters in two forms: built without utf8proc"
+fi
+
 # A4: the device is part of a cell.
 cat > mine/table.yaml <<'END'
 columns: [top-1]

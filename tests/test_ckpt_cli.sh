@@ -72,6 +72,23 @@ try 2 '' '--meta must be KEY=VALUE' convert --raw --meta x "$golden/ckpt_twin.sa
 try 1 '' 'cannot write' convert --raw "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
 same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err h.safetensors i.npz junk.pth long.safetensors out '
 
+# values that are not numbers, and numbers that a type cannot hold: nothing is written
+size=$(wc -c <"$dir/d.safetensors")
+for bytes in '\0\0\300\177' '\0\0\200\177' '\0\0\200\377'; do
+    cp "$dir/d.safetensors" "$dir/nan.safetensors"
+    printf "$bytes" | dd of="$dir/nan.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
+    try 5 '' 'holds a value that is not a number' convert "$dir/nan.safetensors" "$dir/no.npz"
+    try 5 '' 'holds a value that is not a number' convert "$dir/nan.safetensors" "$dir/no.npz" --dtype fp16 --names hf_vit
+    try 0 '' - convert --raw "$dir/nan.safetensors" "$dir/raw.npz"
+    try 0 ' 0 differ' '' inspect --diff "$dir/nan.safetensors" "$dir/raw.npz"
+done
+cp "$dir/d.safetensors" "$dir/large.safetensors"
+printf '\0\0\200\107' | dd of="$dir/large.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null      # 65536
+try 5 '' 'which is too large for F16' convert "$dir/large.safetensors" "$dir/no.npz" --dtype fp16
+try 5 '' 'which is too large for F16' convert --raw "$dir/large.safetensors" "$dir/no.npz" --dtype fp16
+try 0 '' - convert "$dir/large.safetensors" "$dir/wide.npz" --dtype bf16
+same 'nothing is written for them' "$(ls "$dir"/no.npz* 2>/dev/null)" ''
+
 # every whole file of the fuzzers' corpus: read, or one line and exit code 3
 mkdir "$dir/corpus" && tar xf "$(dirname "$0")/fuzz/corpus/archive.tar" -C "$dir/corpus" && bad='' n=0
 for f in "$dir"/corpus/*; do

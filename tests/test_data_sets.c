@@ -239,6 +239,59 @@ static void stl10(void **state)
     refused("stl10", at("stl"), "train", FAULT_DATA, "train_X.bin has 82944 bytes, but the 2 labels");
 }
 
+/* As editors of any system leave such a list; as it must not be. */
+static void class_lists(void **state)
+{
+    (void)state;
+    static const char *const good[] = { "\xef\xbb\xbfthing%d\r\n", "thing%d \t\r\n\r\n", "thing%d\r", "  thing%d\n\n" };
+    write_file(at("lists/stl10_binary/train_y.bin"), "\x0a", 1);
+    write_file(at("lists/stl10_binary/train_X.bin"), arena_bytes(mem, 3 * 96 * 96, 1), 3 * 96 * 96);
+    for (int i = 0; i < countof(good); i++) {
+        const char *text = lines(10, good[i]), *mark = "\xef\xbb\xbf";
+        write_text(at("lists/stl10_binary/class_names.txt"), i ? text : arena_printf(mem, "%s%s", mark,
+                   lines(10, good[i] + strlen(mark))));
+        dataset *d = must_open("stl10", at("lists"), "train");
+        assert_string_equal(data_class_name(d, 0), "thing0");
+        assert_string_equal(data_class_name(d, 9), "thing9");
+        data_close(d);
+    }
+    static const struct { const char *text, *says; } bad[] = {
+        { "a\nb\nc\nd\ne\nf\ng\nh\ni\na \n", "class_names.txt: two of its classes are called 'a'" },
+        { "a\nb\nc\nd\ne\nf\ng\nh\ni\n", "class_names.txt: 9 names instead of 10" },
+        { "\xff\xfe", "class_names.txt: 1 names instead of 10" } };
+    for (int i = 0; i < countof(bad); i++) {
+        write_text(at("lists/stl10_binary/class_names.txt"), bad[i].text);
+        refused("stl10", at("lists"), "train", FAULT_DATA, bad[i].says);
+    }
+    write_file(at("lists/stl10_binary/class_names.txt"), "\xff\xfe" "a\0\r\0\n\0", 8);
+    refused("stl10", at("lists"), "train", FAULT_DATA, "not a text file in UTF-8");
+}
+
+/* One spelling of a letter is one class, however Unicode writes it. */
+static void class_names(void **state)
+{
+    (void)state;
+#define COMPOSED "caf\xc3\xa9"
+#define APART    "cafe\xcc\x81"
+    static const char *const names[] = { "ape", COMPOSED, "\xed\x95\x9c", "n01440764" };
+    assert_int_equal(class_find(names, 4, COMPOSED), 1);
+    assert_int_equal(class_find(names, 4, "tench"), 3);
+    assert_int_equal(class_find(names, 4, "cafe"), -1);
+    assert_int_equal(class_find(names, 4, "Ape"), -1);
+    assert_int_equal(class_find(names, 4, "caf\xe9"), -1);          // Latin-1, no UTF-8
+#ifdef HAVE_UTF8PROC
+    assert_int_equal(class_find(names, 4, APART), 1);
+    assert_int_equal(class_find(names, 4, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab"), 2);        // Hangul in three parts
+    assert_int_equal(class_find((const char *const[]){ "x", APART }, 2, COMPOSED), 1);
+    assert_int_equal(class_check((const char *const[]){ COMPOSED, "x", APART }, 3, "list"), -1);
+    assert_failed(FAULT_DATA, "list: two of its classes are called '" COMPOSED "'");
+#endif
+    assert_int_equal(class_check(names, 4, "list"), 0);
+    assert_int_equal(class_check(NULL, 0, "list"), 0);
+    assert_int_equal(class_check((const char *const[]){ "b", "a", "b" }, 3, "list"), -1);
+    assert_failed(FAULT_DATA, "list: two of its classes are called 'b'");
+}
+
 /* ---- Flowers: level-5 .mat files ----------------------------------------------------------------------- */
 
 struct bytes { u8 *p; size_t n; };
@@ -460,6 +513,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
         TEST(cifar10), TEST(cifar_fill), TEST(cifar100), TEST(stl10),    TEST(flowers),
+        TEST(class_lists), TEST(class_names),
         TEST(pets),    TEST(food101),    TEST(dtd),      TEST(imagenet),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);

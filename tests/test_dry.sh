@@ -3,11 +3,13 @@
 . "$(dirname "$0")/run_help.sh"
 number() { echo "$out" | grep -o "\"$1\":[^,}]*" | head -n 1 | sed 's/.*://'; }
 positive() { awk "BEGIN { exit !($1 > 0) }"; }
-json() { # json NAME arguments...: as try, stdout alone, into $out
-    name=$1; shift
+json() { # json NAME CODE arguments...: as try, stdout alone, into $out
+    name=$1 want=$2; shift 2
     out=$("$jetcl" "$@" --json -q 2>said </dev/null); code=$?
-    [ $code = 0 ] && [ ! -s said ]; ok $? "$name" "exit $code: $(cat said)"
+    [ $code = "$want" ] && [ "$(wc -l <said)" = $((code > 0)) ]; ok $? "$name" "exit $code: $(cat said)"
 }
+sum() { echo "$out" | grep -o "\"$1\":[^,}]*,\"$2\"" | sed "s/\"$1\"://; s/,.*//" | awk '{ s += $1 } END { print s }'; }
+same() { awk "BEGIN { d = $1 - ($2); exit !($1 > 0 && d * d < 1e-6 * $1 * $1) }"; }
 cat > exp.yaml <<END
 name: dry
 data: {set: cifar10, root: nowhere}
@@ -26,30 +28,58 @@ columns: [top-1]
 seeds: [1, 2]
 rows: [{name: dense, cells: [exp.yaml]}, {name: mixture, cells: [moe.yaml]}]
 END
-try "a set that is not there" 0 "no cifar10 there" run exp.yaml --dry-run
+try "a set that is not there" 3 "no cifar10 there" run exp.yaml --dry-run
 has "$out" "jetcl data fetch cifar10"; ok $? "and how to get it" "$out"
-has "$out" "1500 steps in about "; ok $? "steps go by what was published" "$out"
-json "as JSON" run moe.yaml --dry-run
+has "$out" "1500 steps in about " && has "$out" ", 3 evaluations in "; ok $? "steps go by what was published" "$out"
+json "as JSON" 3 run moe.yaml --dry-run
 [ "$(number steps)" = 1500.0 ] && positive "$(number step_s)" && positive "$(number memory)" &&
     positive "$(number seconds)"; ok $? "steps, memory and time" "$out"
+positive "$(number eval_s)" && positive "$(number recycle_s)" &&
+    same "$(number seconds)" "$(number train_s) + $(number eval_s) + $(number recycle_s)"
+ok $? "the time is that of training, evaluating and recycling" "$out"
 has "$out" "https://storage.googleapis.com/" && has "$out" "data fetch cifar10"; ok $? "and what is missing" "$out"
-json "data that is there" run exp.yaml --dry-run --set data.set=demo --set data.root=data --set data.train=a/train --set data.eval=a/test
-has "$out" '"missing":[]'; ok $? "misses nothing" "$out"
+has "$(cat said)" "jetcl: run: missing: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://"; ok $? "the exit code and a line tell it" "$(cat said)"
+try "a checkpoint of one's own that is missing" 3 "left by a run of the experiment named small" run exp.yaml --dry-run \
+    --set model.init=runs/small/latest/ckpt/last.safetensors
+json "a network that nothing tells" 3 run moe.yaml --dry-run --set recycle.from.experts=mine.safetensors
+has "$out" '"recycle_s":null' && same "$(number seconds)" "$(number train_s) + $(number eval_s)"; ok $? "is not counted" "$out"
+json "a strategy that measures nothing" 3 run moe.yaml --dry-run --set recycle.strategy=uniform
+[ "$(number recycle_s)" = 0.0 ]; ok $? "takes no time" "$out"
+json "evaluations" 3 run exp.yaml --dry-run --set eval.every=off
+once=$(number eval_s); [ "$(number steps)" = 1500.0 ] && positive "$once"; ok $? "one at the end" "$out"
+try "no data set" 2 "data.set is not given" run exp.yaml --dry-run --set data.set=
+has "$out" "number of steps not known"; ok $? "but a forecast" "$out"
+demo="--set data.set=demo --set data.root=data --set data.train=a/train --set data.eval=a/test"
+json "data that the program draws" 0 run exp.yaml --dry-run $demo
+has "$out" '"missing":[]' && [ "$(number steps)" = 54.0 ]; ok $? "misses nothing" "$out"
+[ ! -e data ]; ok $? "and draws nothing yet"
+"$jetcl" data verify exp.yaml $demo >/dev/null 2>&1
+json "data that is there" 0 run exp.yaml --dry-run $demo
+has "$out" '"missing":[]' && [ "$(number steps)" = 54.0 ]; ok $? "has as many images" "$out"
 try "a split that is not there is an error" 2 "has no split 'half'" run exp.yaml --dry-run --set data.train=half
-try "a set of folders that is not there" 0 "number of steps not known" \
+try "a set of folders that is not there" 3 "number of steps not known" \
     run exp.yaml --dry-run --set data.set=folder --set data.train=train
 
-try "a table" 0 "4 experiments to do: training takes about " table table.yaml --dry-run --out t
+try "a table" 3 "4 experiments to do take about " table table.yaml --dry-run --out t
 has "$out" "mixture / top-1, seed 2: 1500 steps of 100 images, " && has "$out" "missing for 2: " && has "$out" "missing for 4: "
 ok $? "each cell, and for how many something is missing" "$out"
-json "a table as JSON" table table.yaml --dry-run --out t
+json "a table as JSON" 3 table table.yaml --dry-run --out t
 total=$(echo "$out" | sed 's/.*"seconds"://; s/}.*//')
-sum=$(echo "$out" | grep -o '"seconds":[^,}]*,"memory"' | sed 's/"seconds"://; s/,.*//' | awk '{ s += $1 } END { print s }')
-[ "$(echo "$out" | grep -o '"name"' | wc -l)" = 4 ] && awk "BEGIN { d = $total - $sum; exit !($total > 0 && d * d < 1e-6 * $total * $total) }"
-ok $? "whose time is the sum of its cells'" "$total, $sum: $out"
-json "one of its rows" table table.yaml --dry-run --only dense --out t
+[ "$(echo "$out" | grep -o '"name"' | wc -l)" = 4 ] && same "$total" "$(sum seconds memory)"
+ok $? "whose time is the sum of its cells'" "$total: $out"
+same "$total" "$(sum train_s eval_s) + $(sum eval_s recycle_s) + $(sum recycle_s seconds)" &&
+    positive "$(sum eval_s recycle_s)" && positive "$(sum recycle_s seconds)"; ok $? "and of their parts" "$out"
+json "one of its rows" 3 table table.yaml --dry-run --only dense --out t
 [ "$(echo "$out" | grep -o '"name"' | wc -l)" = 2 ] && ! has "$out" mixture && ! has "$out" googleapis
 ok $? "and what only others need is not missed" "$out"
-json "without a device to measure on" table table.yaml --dry-run --device null --out t
+json "without a device to measure on" 3 table table.yaml --dry-run --device null --out t
 has "$out" '"seconds":null' && positive "$(number memory)"; ok $? "memory and steps are known" "$out"
+cat > prepared.yaml <<END
+columns: [top-1]
+set: {data.set: demo, data.root: data, data.train: a/train, data.eval: a/test}
+prepare: [{name: before, file: exp.yaml}]
+rows: [{name: mixture, cells: [moe.yaml], use: {recycle.from.experts: before}, set: {model.image: 32}}]
+END
+json "a table that makes what it recycles" 0 table prepared.yaml --dry-run --out t
+positive "$(sum recycle_s seconds)" && has "$out" '"missing":[]'; ok $? "misses nothing, and knows the time" "$out"
 [ ! -e t ] && [ ! -e runs ]; ok $? "nothing is written"

@@ -337,7 +337,7 @@ static void ticks(struct speed *s, int from, int to, f64 step, f64 wait)
 {
     for (int k = from; k <= to; k++) {
         now += step;
-        speed_tick(s, &(struct report_tick){ (k - 1) / 10 + 1, (k - 1) % 10 + 1, 10, 32 * k, wait * k });
+        speed_tick(s, &(struct report_tick){ (k - 1) / 10 + 1, (k - 1) % 10 + 1, 10, 32 * k, wait * k, NAN });
     }
 }
 
@@ -345,7 +345,7 @@ static void ticks(struct speed *s, int from, int to, f64 step, f64 wait)
 static void test_speed(void **state)
 {
     (void)state;
-    struct speed s = { .epochs = 4, .eval_every = 2, .step.loss = NAN };
+    struct speed s = { .epochs = 4, .eval_every = 2, .tick.loss = NAN };
     now = 1000;
     ticks(&s, 1, 5, 60, .1);                      // the first steps do not count, however slow
     assert_true(isnan(speed_pace(&s).img_s) && isnan(speed_pace(&s).run_left));
@@ -376,17 +376,23 @@ static void test_speed(void **state)
 static void test_line(void **state)
 {
     (void)state;
-    struct speed s = { .epochs = 4, .eval_every = 1, .step.loss = NAN };
+    struct speed s = { .epochs = 4, .eval_every = 1, .tick.loss = NAN };
     now = 0;
     ticks(&s, 1, 1, 1, 0);
     assert_string_equal(progress_line(&s, 0).text, "epoch 1/4  1/10");
     ticks(&s, 2, 12, .5, .1);
-    s.step = (struct report_step){ 2, 12, 2.34567, 2.1e-3, 1, 0 };
+    s.step = (struct report_step){ .epoch = 2, .step = 12, .lr = 2.1e-3 };
+    s.tick.loss = 2.34567;
     assert_string_equal(progress_line(&s, 0).text,
                         "epoch 2/4  2/10  loss 2.346  64 img/s  ETA 0:04 (run 0:14)");
     assert_string_equal(progress_line(&s, WITH_LR | WITH_DATA).text,
                         "epoch 2/4  2/10  loss 2.346  lr 2.1e-3  64 img/s  data 20%  ETA 0:04 (run 0:14)");
     char text[24];
+    s.tick.loss = 5;
+    ticks(&s, 13, 13, .5, .1);                    // a tick that knows none keeps the one before
+    assert_non_null(strstr(progress_line(&s, 0).text, "loss 5.000"));
+    speed_tick(&s, &(struct report_tick){ 2, 4, 10, 32 * 14, 1.4, 4.5 });
+    assert_non_null(strstr(progress_line(&s, 0).text, "epoch 2/4  4/10  loss 4.500"));
     assert_string_equal(short_real(text, 12345), "1.2e4");
     assert_string_equal(short_real(text, 0), "0.0e0");
 }

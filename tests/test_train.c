@@ -287,6 +287,50 @@ static void test_learns(void **state)
     arena_close(a);
 }
 
+/* Six steps; `read_after` of them the log reads. each: the losses that are known after every step, without a stall. */
+static void late_losses(const char *text, int read_after, f64 each[6], f64 *logged)
+{
+    arena *a = arena_open("test");
+    struct spec s;
+    struct learner l;
+    f64 norm;
+    parse(&s, a, text);
+    params *p = model_open(device, &s, PARAMS_TRAIN);
+    assert_true(p && !learner_open(&l, &s, device, p));
+    for (int k = 0; k < 6; k++) {
+        struct batch b = batch_at(&l, k);
+        assert_false(learner_step(&l, &b, 1) || learner_wait(&l));
+        each[k] = learner_loss(&l);
+        if (k + 1 == read_after)
+            assert_false(learner_read(&l, logged, &norm));
+    }
+    learner_close(&l);
+    params_free(p);
+    arena_close(a);
+}
+
+/* The loss on the progress line is one step late, and the mean since the last line of the log, which then starts anew. */
+static void test_late_loss(void **state)
+{
+    (void)state;
+    static const char *const accumulate[] = { "train: {batch: 4, clip_norm: 1.0, epochs: 10}\n",
+                                              "train: {batch: 4, accumulate: 2, clip_norm: 1.0, epochs: 10}\n" };
+    for (int i = 0; i < countof(accumulate); i++) {
+        char text[600];
+        const char *train = strstr(tiny, "train:"), *rest = strchr(train, '\n') + 1;
+        snprintf(text, sizeof text, "%.*s%s%s", (int)(train - tiny), tiny, accumulate[i], rest);
+        f64 mean[7] = { 0 }, late[6], logged, unused[6];
+        for (int k = 1; k <= 6; k++)                           // of the first k steps, as the log reads them
+            late_losses(text, k, unused, &mean[k]);
+        late_losses(text, 3, late, &logged);
+        assert_true(isnan(late[0]) && logged == mean[3]);
+        for (int k = 1; k < 4; k++)
+            assert_true(fabs(late[k] - mean[k]) < 1e-5 * mean[k]);
+        assert_true(fabs(late[4] - (4 * mean[4] - 3 * mean[3])) < 1e-4);
+        assert_true(fabs(2 * late[5] - (5 * mean[5] - 3 * mean[3])) < 1e-4);
+    }
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -301,7 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedule), cmocka_unit_test(test_groups), cmocka_unit_test(test_golden_groups),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_resume), cmocka_unit_test(test_parts),
-        cmocka_unit_test(test_learns),
+        cmocka_unit_test(test_learns), cmocka_unit_test(test_late_loss),
         cmocka_unit_test(test_absurd_states) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -1,6 +1,7 @@
 /* cast.c: a checkpoint whose floating-point tensors are of another type, converted one at a time as they are
  * saved. */
 #include "ckpt/format.h"
+#include <math.h>
 
 static u32 bits_of(f32 x)
 {
@@ -32,6 +33,31 @@ static u16 cast_brain(f32 x)
     return x != x ? (u16)(bits >> 16 | 64) : (u16)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
 }
 
+/* Infinite, in the bits of type `to`. */
+static bool cast_infinite(enum ckpt_type to, const void *p, u64 i)
+{
+    return to == CKPT_F32   ? isinf(((const f32 *)p)[i])
+           : to == CKPT_F16 ? (((const u16 *)p)[i] & 0x7fff) == 0x7c00
+                            : (((const u16 *)p)[i] & 0x7fff) == 0x7f80;
+}
+
+/* A number must not become an infinity. */
+static int cast_check(const entry *e, const void *out)
+{
+    const tensor *t = e->src;
+    for (u64 i = 0; i < e->t.count; i++) {
+        f64 was;
+        if (!cast_infinite(e->t.type, out, i))
+            continue;
+        if (tensor_range(t, i, 1, &was))
+            return -1;
+        if (isfinite(was))
+            return fail(FAULT_NUMBERS, "%s: %s holds %g (element %llu), which is too large for %s", t->in->path,
+                        t->name, was, (unsigned long long)i, ckpt_type_name(e->t.type));
+    }
+    return 0;
+}
+
 static const void *cast_read(ckpt *c, entry *e, arena *a)
 {
     const tensor *t = e->src;
@@ -45,6 +71,7 @@ static const void *cast_read(ckpt *c, entry *e, arena *a)
     int rc = out ? tensor_to_f32(t, v) : -1;
     for (u64 i = 0; i < t->count && !rc && to != CKPT_F32; i++)
         ((u16 *)out)[i] = to == CKPT_F16 ? cast_half(v[i]) : cast_brain(v[i]);
+    rc = rc || cast_check(e, out) ? -1 : 0;
     arena_close(scratch);
     tensor_drop(t);
     return rc ? NULL : out;

@@ -121,6 +121,22 @@ int tensor_range(const tensor *t, u64 from, u64 n, f64 *out)
 
 int tensor_to_f64(const tensor *t, f64 *out) { return tensor_range(t, 0, t->count, out); }
 
+int tensor_check_numbers(const tensor *t)
+{
+    enum { STEP = 1024 };
+    f64 v[STEP];
+    for (u64 at = 0; at < t->count; at += STEP) {
+        u64 n = MIN((u64)STEP, t->count - at);
+        if (tensor_range(t, at, n, v))
+            return -1;
+        for (u64 k = 0; k < n; k++)
+            if (!isfinite((f32)v[k]))
+                return fail(FAULT_NUMBERS, "%s: %s holds a value that is %s (element %llu is %g)", t->in->path, t->name,
+                            isfinite(v[k]) ? "too large for fp32" : "not a number", (unsigned long long)(at + k), v[k]);
+    }
+    return 0;
+}
+
 bool tensor_shape_is(const tensor *t, int nd, const i64 *shape)
 {
     return t->nd == nd && (!nd || !memcmp(t->shape, shape, (size_t)nd * sizeof *shape));

@@ -51,6 +51,17 @@ static ckpt *open_source(struct cli *c, const char *from)
     return file;
 }
 
+/* A model that cannot be used is not passed on. A raw copy may hold anything: masks are made of infinities. */
+static int convert_check(const struct cli *c, const ckpt *file)
+{
+    for (int i = 0; i < ckpt_count(file) && !cli_given(c, "raw"); i++) {
+        if (tensor_check_numbers(ckpt_at(file, i)))
+            return fail_fault() == FAULT_NUMBERS ? fail(FAULT_NUMBERS, "%s; --raw copies it as it is", fail_message()) : -1;
+        tensor_drop(ckpt_at(file, i));
+    }
+    return 0;
+}
+
 /* CKPT_TYPES for a word that is none. */
 static enum ckpt_type convert_type(const char *word)
 {
@@ -69,7 +80,7 @@ static int convert_file(struct cli *c, const char *from, const char *to)
         return -1;
     if (cli_value(c, "dtype"))
         file = ckpt_cast(file, convert_type(cli_value(c, "dtype")));
-    int rc = convert_note(file, c) || ckpt_save(file, to) ? -1 : 0;
+    int rc = convert_check(c, file) || convert_note(file, c) || ckpt_save(file, to) ? -1 : 0;
     if (!rc)
         say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
     ckpt_close(file);
@@ -90,7 +101,7 @@ static int convert_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "raw", NULL, "keep every tensor, optimiser state included, under its own name" },
+    { "raw", NULL, "keep every tensor under its own name, optimiser state and values that are not numbers included" },
     { "ema", NULL, "take the averaged weights instead of the last ones" },
     { "under", "PREFIX", "take only tensors whose names begin so, of a file that holds several models" },
     { "names", "SCHEME", "write another framework's names: hf_vit, torchvision_convnext, ..." },

@@ -29,19 +29,26 @@ static void predict_softmax(f32 *z, int n)
         z[k] = (f32)(exp(z[k] - top) / sum);
 }
 
-/* The k likeliest classes, likeliest first; equal ones by number. */
-static void predict_likeliest(const f32 *p, int n, int *best, int k)
+/* Likeliest first; equal ones by number. */
+static int by_likelihood(const void *a, const void *b, void *p)
 {
-    for (int i = 0; i < k; i++) {
-        best[i] = -1;
-        for (int j = 0; j < n; j++) {
-            bool taken = false;
-            for (int t = 0; t < i; t++)
-                taken |= best[t] == j;
-            if (!taken && (best[i] < 0 || p[j] > p[best[i]]))
-                best[i] = j;
-        }
+    int i = *(const int *)a, j = *(const int *)b;
+    f32 x = ((const f32 *)p)[i], y = ((const f32 *)p)[j];
+    return x != y ? (x < y ? 1 : -1) : i - j;
+}
+
+/* All n classes in this order; one alone is found without sorting. */
+static void predict_likeliest(f32 *p, int n, int *order, int top)
+{
+    int best = 0;
+    for (int k = 0; k < n; k++) {
+        order[k] = k;
+        best = p[k] > p[best] ? k : best;
     }
+    if (top == 1)
+        order[0] = best;
+    else
+        qsort_r(order, (size_t)n, sizeof *order, by_likelihood, p);
 }
 
 static const char *class_name(const struct prediction *t, int k, char number[16])
@@ -79,7 +86,7 @@ static void predict_print_json(const struct prediction *t, const char *path, con
 
 static int predict_all(struct prediction *t)
 {
-    int classes = t->e.s.model.classes, *best = arena_array(t->c->arena, int, t->top), rc = 0;
+    int classes = t->e.s.model.classes, *best = arena_array(t->c->arena, int, classes), rc = 0;
     f32 *logits = arena_array(t->c->arena, f32, (i64)t->v.batch * classes);
     size_t skip = strlen(t->here);
     loader_start(t->l, 0, 0);

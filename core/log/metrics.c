@@ -166,7 +166,7 @@ report *report_open(const struct spec *s, const struct run_options *o, const str
     const struct run_folder *f = o->folder;
     *r = (report){ .arena = a, .hash = o->hash ? o->hash : spec_hash(s), .started = clock_now(),
                    .speed = { .epochs = s->train.epochs, .eval_every = s->eval.every,
-                              .step_limit = s->train.steps, .step.loss = NAN } };
+                              .step_limit = s->train.steps, .tick.loss = NAN } };
     if (!f && !folder_claim(a, s, o, &r->own))
         f = &r->own;
     if (f) {
@@ -227,6 +227,7 @@ int report_step(report *r, const struct report_step *s)
     struct pace p = speed_pace(&r->speed);
     json_t *j = metrics_stamped("train", s->epoch, s->step);
     r->speed.step = *s;
+    r->speed.tick.loss = s->loss;
     set_real(j, "loss", s->loss);
     set_real(j, "lr", s->lr);
     set_real(j, "grad_norm", s->grad_norm);

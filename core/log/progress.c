@@ -92,8 +92,8 @@ static struct line progress_line(const struct speed *s, int with)
     line_put(&l, "epoch %d/%d  %d/%d", t->epoch, s->epochs, t->at, t->of);
     if (with & WITH_BAR)
         line_put(&l, " %s", say_bar(bar, 12, (f64)t->at / MAX(1, t->of)));
-    if (!isnan(s->step.loss) || s->step.step)
-        line_put(&l, "  loss %.3f", s->step.loss);
+    if (!isnan(t->loss) || s->step.step)
+        line_put(&l, "  loss %.3f", t->loss);
     if ((with & WITH_LR) && s->step.step)
         line_put(&l, "  lr %s", short_real(a, s->step.lr));
     if (!isnan(p.img_s))
@@ -108,9 +108,11 @@ static struct line progress_line(const struct speed *s, int with)
 void speed_tick(struct speed *s, const struct report_tick *t)
 {
     static const int levels[] = { WITH_BAR | WITH_LR | WITH_DATA, WITH_LR | WITH_DATA, WITH_DATA, 0 };
+    f64 before = s->tick.loss;
     s->tick = *t;
+    s->tick.loss = isnan(t->loss) ? before : t->loss;
     add_sample(s, t);
-    if (!say_live())
+    if (!say_live() || isnan(s->tick.loss))
         return;
     int i = 0;
     struct line l = progress_line(s, levels[0]);

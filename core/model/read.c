@@ -78,23 +78,6 @@ int model_head(const ckpt *c)
     return head && head->nd >= 2 && head->shape[0] > 0 && head->shape[0] <= 1000000 ? (int)head->shape[0] : 0;
 }
 
-/* Names that tell the classes apart. */
-static int read_by_name(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static int read_check_names(const ckpt *c, arena *a, const char *const *names, int n)
-{
-    const char **sorted = arena_array(a, const char *, n);
-    memcpy(sorted, names, sizeof *sorted * (size_t)n);
-    qsort(sorted, (size_t)n, sizeof *sorted, read_by_name);
-    for (int i = 1; i < n; i++)
-        if (!strcmp(sorted[i], sorted[i - 1]))
-            return fail(FAULT_DATA, "%s: two of its classes are called '%s'", ckpt_path(c), sorted[i]);
-    return 0;
-}
-
 /* ImageNet's thousand as others write them, "tench, Tinca tinca" for tench: ours then, which go by WordNet number
  * as well. */
 static bool is_imagenet(arena *a, const char *const *names, int n)
@@ -129,5 +112,5 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     if (!n || (head && head != n))
         return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
     *names = is_imagenet(a, out, n) ? imagenet_names(a, false) : out;
-    return read_check_names(c, a, *names, n) ? -1 : n;
+    return class_check(*names, n, ckpt_path(c)) ? -1 : n;
 }

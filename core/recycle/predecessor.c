@@ -2,7 +2,6 @@
  * normalisation of its images off its metadata. It sees images of the successor's size, or of
  * recycle.image: its position embedding is resampled for them. */
 #include "recycle/stage.h"
-#include <math.h>
 
 /* Three numbers: what the experiment says, else the metadata, else a constant (0: the data set's own). */
 static reals predecessor_three(const struct predecessor *p, reals given, const char *key, f64 otherwise,
@@ -38,22 +37,12 @@ static int predecessor_see(struct predecessor *p, const struct spec *s, arena *a
 /* Strategies that measure nothing would carry over what is not a number. */
 static int predecessor_check(const ckpt *c)
 {
-    arena *a = arena_open("predecessor");
-    int rc = 0;
-    for (int i = 0; i < ckpt_count(c) && !rc; i++) {
-        const tensor *t = ckpt_at(c, i);
-        arena_mark m = arena_save(a);
-        f32 *v = arena_array(a, f32, t->count);
-        rc = tensor_to_f32(t, v);
-        for (u64 k = 0; k < t->count && !rc; k++)
-            if (!isfinite(v[k]))
-                rc = fail(FAULT_NUMBERS, "%s: %s holds a value that is not a number (element %llu is %g)",
-                          ckpt_path(c), t->name, (unsigned long long)k, (f64)v[k]);
-        tensor_drop(t);
-        arena_restore(a, m);
+    for (int i = 0; i < ckpt_count(c); i++) {
+        if (tensor_check_numbers(ckpt_at(c, i)))
+            return -1;
+        tensor_drop(ckpt_at(c, i));
     }
-    arena_close(a);
-    return rc;
+    return 0;
 }
 
 int predecessor_open(struct predecessor *p, const struct spec *s, const char *path, arena *a)
@@ -75,6 +64,21 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
     p->s.model.classes = MAX(p->n.classes, 1);
     p->s.eval.crop = s->recycle.crop > 0 ? s->recycle.crop : s->eval.crop;
     return 0;
+}
+
+int predecessor_like(struct predecessor *p, const struct spec *s, const struct spec *from, dev *d, arena *a)
+{
+    *p = (struct predecessor){ .path = s->recycle.from.experts, .s = *s };
+    p->s.model = from->model;
+    p->s.model.init = "";
+    p->s.model.classes = MAX(from->model.classes, 1);
+    if (!strcmp(p->s.model.family, "vit") && (!p->s.model.heads || p->s.model.dim % p->s.model.heads))
+        p->s.model.heads = 1;                                  // costs the same
+    anatomy_of_spec(&p->s, a, &p->n);
+    if (predecessor_see(p, s, a))
+        return -1;
+    p->p = model_open(d, &p->s, PARAMS_FORWARD);
+    return p->p ? 0 : -1;
 }
 
 /* A backbone alone is a predecessor too: its activations are measured, its class scores are not read. */

@@ -257,6 +257,19 @@ int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, st
     return rc;
 }
 
+int recycle_forecast(const struct spec *s, const struct spec *from, dev *d, f64 *seconds)
+{
+    int needs = strategy_find(s->recycle.strategy)->needs, rc = 0;
+    arena *a = arena_open("recycling");
+    struct predecessor p = { 0 };
+    *seconds = 0;
+    if (needs)
+        rc = predecessor_like(&p, s, from, d, a) || measuring_forecast(&p, d, needs & NEEDS_TOGETHER, seconds) ? -1 : 0;
+    predecessor_close(&p);
+    arena_close(a);
+    return rc;
+}
+
 int recycle_try(const struct spec *s, dev *d, FILE *f)
 {
     struct spec copy = *s;

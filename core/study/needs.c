@@ -33,11 +33,14 @@ static const char *needs_plain(arena *a, const char *path)
     return out;
 }
 
-static const char *needs_where(const char *path)
+static const char *needs_where(arena *a, const char *path)
 {
     for (int i = 0; i < countof(published); i++)
         if (text_ends(path, published[i].file))
             return published[i].where;
+    const char *run = strstr(path, "runs/"), *name = run ? run + strlen("runs/") : "";
+    if (run && (run == path || run[-1] == '/') && strchr(name, '/'))
+        return arena_printf(a, "left by a run of the experiment named %.*s", (int)strcspn(name, "/"), name);
     return "named by the experiment";
 }
 
@@ -45,15 +48,17 @@ bool needs_checkpoint(struct needs *s, const char *path)
 {
     if (!*path || file_exists(path))
         return false;
-    needs_add(s, needs_plain(s->a, path), needs_where(path));
+    needs_add(s, needs_plain(s->a, path), needs_where(s->a, path));
     return true;
 }
 
 bool needs_data(struct needs *s, const struct spec *spec)
 {
     struct data_options o = data_options_of(spec, true);
-    if (!*spec->data.set || !strcmp(spec->data.set, "demo") || !data_absent(&o))          // the demo draws its own
+    if (!*spec->data.set || !data_absent(&o))
         return false;
+    if (data_drawn(&o))
+        return true;
     data_close(data_open(&o));
     needs_add(s, arena_printf(s->a, "%s", fail_message()), "");                           // says where to get it
     fail_clear();
@@ -65,6 +70,18 @@ void needs_print(FILE *f, const struct needs *s)
     for (size_t i = 0; i < s->n; i++)
         fprintf(f, "missing for %d: %s%s%s\n", s->list[i].runs, s->list[i].what, *s->list[i].where ? ": " : "",
                 s->list[i].where);
+}
+
+int needs_fail(const struct needs *s)
+{
+    enum { MOST = 4 };
+    const char *text = "";
+    for (size_t i = 0; i < s->n && i < MOST; i++)
+        text = arena_printf(s->a, "%s%s%s%s%s", text, i ? "; " : "", s->list[i].what, *s->list[i].where ? ": " : "",
+                            s->list[i].where);
+    if (s->n > MOST)
+        text = arena_printf(s->a, "%s; and %zu more", text, s->n - MOST);
+    return s->n ? fail(FAULT_DATA, "missing: %s", text) : 0;
 }
 
 json_t *needs_json(const struct needs *s)

@@ -32,7 +32,7 @@ static void warn_elsewhere(const char *key, const char *path)
 }
 
 /* What a new run starts from, before anything is built or made. */
-static int check_start(const struct spec *s)
+int run_check_start(const struct spec *s)
 {
     if (recycle_check(s))
         return -1;
@@ -101,97 +101,6 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
     return report_finish(rep, r) || result_load(a, report_path(rep, ""), r) ? -1 : 0;
 }
 
-/* A step that computes for `own` seconds here and sends gradients for `half` seconds, parameters for as many:
- * gradients while the backward pass runs, two thirds of it all (core/dist/NOTES.md). */
-static f64 network_step(const struct session *e, f64 own, f64 half)
-{
-    bool overlap = e->s.dist.overlap && e->s.train.accumulate == 1;
-    return overlap ? own / 3 + fmax(2 * own / 3, half) + half : own + 2 * half;
-}
-
-/* What a step over several ranks would send, and take, beside one that computes for `step` seconds: a rank
- * sends and receives at the same time. */
-static void say_network(const struct session *e, f64 step)
-{
-    static const struct { const char *name; f64 bits;
-    } links[] = { { "1 Gb/s", 1e9 },
-                  { "10 Gb/s", 10e9 },
-                  { "25 Gb/s", 25e9 },
-                  { "100 Gb/s", 100e9 },
-                  { "PCIe 3 x16", 100e9 } };
-    static const int counts[] = { 2, 4, 8 };
-    f64 weights = (f64)params_bytes(e->p, PARAMS_FORWARD);
-    for (int i = 0; i < countof(counts); i++) {
-        char bytes[24], text[256] = "";
-        u64 sent = exchange_bytes((u64)weights, counts[i]);
-        for (int k = 0; k < countof(links); k++)
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%s %.3g s at %s", k ? "," : "",
-                     network_step(e, step / counts[i], 4 * (f64)sent / links[k].bits), links[k].name);
-        say(SAY_NORMAL, "%d ranks: each sends %s per step; a step would take%s", counts[i],
-            text_bytes(bytes, (f64)sent), text);
-    }
-}
-
-static json_t *dry_json(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
-{
-    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o}", "built_s", json_number(f->built),
-                     "step_s", json_number(f->step), "batch", s->train.batch, "micro_batches", f->micro_batches,
-                     "img_s", json_number(s->train.batch / f->step), "memory",
-                     json_integer((json_int_t)f->memory), "steps", json_number(steps), "seconds",
-                     json_number(steps * f->step), "missing", needs_json(n));
-}
-
-static void dry_say(const struct spec *s, const struct forecast *f, f64 steps, const struct needs *n)
-{
-    char mem[24], time[24];
-    for (size_t i = 0; i < n->n; i++)
-        say(SAY_NORMAL, "missing: %s%s%s", n->list[i].what, *n->list[i].where ? ": " : "", n->list[i].where);
-    const char *all =
-        isnan(steps) ? "number of steps not known"
-                     : arena_printf(n->a, "%.0f steps in about %s", steps, text_time(time, steps * f->step));
-    say(SAY_NORMAL,
-        "dry run: kernels ready after %.1f s; a step of %d images in %d micro-batch%s takes %.0f ms "
-        "(%.0f img/s), %s of memory; %s; loss %.3f",
-        f->built, s->train.batch, f->micro_batches, f->micro_batches == 1 ? "" : "es", 1e3 * f->step,
-        s->train.batch / f->step, text_bytes(mem, (f64)f->memory), all, f->loss);
-}
-
-/* Leaves out of *s what is not there, and notes it. Together: rank 0 reads the files. */
-static int dry_without(struct spec *s, struct needs *n)
-{
-    const char **const from[] = { &s->model.init, &s->recycle.from.experts, &s->recycle.from.dense };
-    for (int i = 0; i < countof(from); i++)
-        if (needs_checkpoint(n, *from[i]))
-            *from[i] = "";
-    bool data = !*s->data.set || !needs_data(n, s);
-    return data ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS : SESSION_TRAINS;
-}
-
-int run_dry(const struct spec *given, bool json)
-{
-    struct session e = { 0 };
-    struct forecast f = { 0 };
-    struct needs n = { .a = arena_open("what a run needs") };
-    struct spec s = *given;
-    int what = dry_without(&s, &n), rc = check_start(&s),
-        images = what == SESSION_TRAINS ? forecast_images(&s) : 0;
-    dist_timeout(s.dist.timeout);
-    rc = rc || shares_measure(&s, n.a) || dist_agree(session_open(&e, &s, what, NULL)) || session_join(&e)
-         || forecast_measure(&e, &f) ? -1 : 0;
-    if (!rc) {
-        f64 steps = forecast_steps(&e.s, e.train ? data_count(e.train) : images);
-        if (dist_size() == 1)
-            say_network(&e, f.step);
-        if (json)
-            rc = json_line(stdout, dry_json(&e.s, &f, steps, &n));
-        else
-            dry_say(&e.s, &f, steps, &n);
-    }
-    session_close(&e);
-    arena_close(n.a);
-    return rc;
-}
-
 /* A run that continues: from a state that is whole, of this model, seed and order of the data. */
 static int check_continue(const struct session *e, const struct run_folder *f, arena *a)
 {
@@ -235,7 +144,7 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     report *rep = NULL;
     const char *reason = NULL;
     bool first = !dist_rank();                             // has the folder; others compute
-    int rc = dist_agree(first && !o->folder->state ? check_start(s) : 0);
+    int rc = dist_agree(first && !o->folder->state ? run_check_start(s) : 0);
     if (rc)
         return -1;
     stop_catch(s->signal.save_on.v, s->signal.save_on.n);

@@ -15,17 +15,25 @@
  * when another process works in the folder (fail_message() says which); or -1 + fail; FAULT_STOPPED after a
  * signal, with everything saved. Strings and lists of *r lie in a. */
 int run_experiment(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r);
+
+/* ---- dry.c --------------------------------------------------------------------------------------------- */
+
 /* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what a run would take: on
- * stderr, or json on stdout. What is not there yet is said and done without. */
+ * stderr, or json on stdout. What is not there yet is done without, and then named: -1 + fail(FAULT_DATA). */
 int run_dry(const struct spec *s, bool json);
+
+/* What a new run starts from, before anything is built or made: checkpoints are opened, contradictions said. */
+int run_check_start(const struct spec *s);
 
 /* ---- needs.c: checkpoints and data sets that are not there ----------------------------------------------- */
 
 struct need { const char *what, *where; int runs; };       /* where to get it; how many runs need it */
 struct needs { arena *a; struct need *list; size_t n, cap; };
-/* Notes it if it is missing: true. */
+/* Is it missing? Then it is noted, but for a set that the program draws itself. */
 bool needs_checkpoint(struct needs *s, const char *path);
 bool needs_data(struct needs *s, const struct spec *spec);
+/* 0 where nothing is missing, else -1 + fail(FAULT_DATA), which says what and where it is to be had. */
+int  needs_fail(const struct needs *s);
 /* "missing for 3: WHAT: WHERE" */
 void needs_print(FILE *f, const struct needs *s);
 json_t *needs_json(const struct needs *s);
@@ -36,15 +44,24 @@ struct session;
 struct forecast {
     int micro_batches;                                /* micro-batches of a step */
     f64 built, step, loss;                            /* seconds to the end of the first step, of a later one */
+    f64 image;                                        /* seconds an image of an evaluation takes; */
+    f64 activations;                                  /* one whose activations are measured (NAN: not known): the caller's */
     u64 memory;                                       /* of the device, most at once */
 };
 /* Of an opened session, on made-up images. 0, or -1 + fail. */
 int forecast_measure(struct session *e, struct forecast *f);
 /* The same of an experiment alone, whose data and weights are not looked at. */
 int forecast_step(const struct spec *s, struct forecast *f);
-/* Images to train on, 0: not known: those there, else as published. Fills in model.classes: auto. */
-int forecast_images(struct spec *s);
+/* Images of both splits, 0: not known: those there, else as published. Fills in model.classes: auto. */
+struct images { int train, eval; };
+struct images forecast_images(struct spec *s);
 /* Steps of a run; NAN: not known. */
 f64 forecast_steps(const struct spec *s, int images);
+/* The network of recycle.from.experts: the file's, or, where it is missing, that of the published one it is named as. */
+bool forecast_predecessor(arena *a, const struct spec *s, struct spec *out);
+/* What a run takes: seconds of its parts and of all that are known; NAN: not known. measured: images whose activations
+ * recycling measures. */
+struct cost { f64 steps, evaluations, measured, training, evaluating, recycling, seconds; };
+struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct images n);
 
 #endif

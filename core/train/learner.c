@@ -169,7 +169,10 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
         || (l->optim.owns && learner_run(l, l->optim.g, &w, 0)) || exchange_values(l)
         || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;
-    if (mem_read_later(l->d, l->optim.norm, &l->square[l->step % STEPS_AHEAD]))
+    int slot = (int)(l->step % STEPS_AHEAD);
+    l->late[slot].steps = l->summed;
+    if (mem_read_later(l->d, l->optim.norm, &l->late[slot].square)
+        || mem_read_later(l->d, l->loss_sum, &l->late[slot].sum))
         return -1;
     l->before = l->last;
     l->last = dev_fence(l->d);
@@ -185,7 +188,7 @@ int learner_wait(struct learner *l)
         return -1;
     if (learner_scales(l))
         return 0;                                 // an overflow is skipped
-    f64 square = l->square[(l->step - 1) % STEPS_AHEAD];
+    f64 square = l->late[(l->step - 1) % STEPS_AHEAD].square;
     return isfinite(square) ? 0 : fail(FAULT_NUMBERS, "step %lld: the gradient's norm is %g: lower optim.lr, or find "
                                        "where it began with JETCL_TRACE=nan", (long long)l->step - 1, sqrt(square));
 }
@@ -209,6 +212,13 @@ int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
     *grad_norm = sqrt(square);
     l->summed = 0;
     return 0;
+}
+
+f64 learner_loss(const struct learner *l)
+{
+    int slot = (int)((l->step + STEPS_AHEAD - 1) % STEPS_AHEAD);
+    f64 images = (f64)l->late[slot].steps * l->micro_size * l->micro_batches;
+    return images > 0 ? (f64)l->late[slot].sum * l->s->train.batch / images : NAN;
 }
 
 bool learner_scales(const struct learner *l) { return l->s->train.precision == PRECISION_fp16; }

@@ -92,7 +92,8 @@ struct learner {
     fence    done[STEPS_AHEAD];
     i64      runs;                                /* graphs enqueued, for the ring */
     fence    last, before;                        /* ends of the last step and of the one before */
-    f32      square[STEPS_AHEAD];                 /* of the gradient's norm, by step, once its fence is reached */
+    struct { f32 square, sum; i64 steps; } late[STEPS_AHEAD];       /* by step, once its fence is reached: of the gradient's
+                                                   * norm; of loss_sum, and the steps in it */
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
 void learner_close(struct learner *l);
@@ -104,6 +105,9 @@ int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
 int  learner_wait(struct learner *l);
 /* Mean loss since the last call and the norm of the last gradient (fp16: the last one that was taken). Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
+/* Mean loss, of this rank's images, from the last learner_read to the last step that learner_wait has seen; NAN: none.
+ * Does not block. */
+f64  learner_loss(const struct learner *l);
 /* fp16: the loss scale as it stands. Blocks. */
 bool learner_scales(const struct learner *l);
 int  learner_scale(struct learner *l, struct loss_scale *out);

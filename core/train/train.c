@@ -13,7 +13,7 @@ struct loop {
     struct progress  at;
     saver           *saver;
     i64              per_epoch, done;             /* steps: of an epoch, in this process */
-    f64              saved;                       /* clock_now() of the last save */
+    f64              began, saved;                /* clock_now() of train_loop, of the last save */
     bool             stop;                        /* some rank was asked to */
     struct timing    timing;
     f64              told, waited;                /* when the last numbers were reported, and dist_seconds() then */
@@ -141,10 +141,21 @@ static int report_now(struct loop *t, f64 lr)
     return 0;
 }
 
+/* Where kernels were built on the way to it, which takes long, and the next time does not. */
+static void say_first_step(const struct loop *t)
+{
+    int built = dev_built(t->e->d);
+    if (built)
+        say(SAY_NORMAL, "first step after %.1f s, in which %d program%s of kernels %s built",
+            clock_now() - t->began, built, built > 1 ? "s" : "", built > 1 ? "were" : "was");
+}
+
 static int one_step(struct loop *t, const struct batch *b)
 {
     const struct spec *s = spec_of(t);
     f64 factor = schedule_factor(s, train_position(t), t->per_epoch);
+    if (!t->done)
+        progress("computing the first step");     // drivers build what is left at its launches
     if (learner_step(&t->l, b, factor))
         return -1;
     timing_part(&t->timing, "compute");
@@ -159,7 +170,10 @@ static int one_step(struct loop *t, const struct batch *b)
     t->done++;
     if (t->r)
         report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)steps_into_epoch(t), (int)t->per_epoch,
-                                                 t->done * s->train.batch, loader_wait_seconds(t->train) });
+                                                 t->done * s->train.batch, loader_wait_seconds(t->train),
+                                                 learner_loss(&t->l) });
+    if (t->done == 2)                             // learner_wait has seen the first
+        say_first_step(t);
     bool due = t->at.step % s->log.every == 0 || is_whole(t) || is_over(t);
     if (due && report_now(t, s->optim.lr * factor))
         return -1;
@@ -302,7 +316,7 @@ static int save_rest(struct loop *t)
 
 int train_loop(struct session *e, report *r, const char **reason)
 {
-    struct loop t = { .e = e, .r = r };
+    struct loop t = { .e = e, .r = r, .began = clock_now() };
     fail_clear();
     int rc = dist_agree(open_loop(&t)) || open_state(&t) || save_rest(&t) ? -1 : 0;
     stop_watched(true);
