@@ -30,7 +30,7 @@ rows: [{name: dense, cells: [exp.yaml]}, {name: mixture, cells: [moe.yaml]}]
 END
 try "a set that is not there" 3 "no cifar10 there" run exp.yaml --dry-run
 has "$out" "jetcl data fetch cifar10"; ok $? "and how to get it" "$out"
-has "$out" "1500 steps in about " && has "$out" ", 3 evaluations in "; ok $? "steps go by what was published" "$out"
+has "$out" "1500 steps in about " && has "$out" ", 1 evaluation in "; ok $? "steps go by what was published" "$out"
 json "as JSON" 3 run moe.yaml --dry-run
 [ "$(number steps)" = 1500.0 ] && positive "$(number step_s)" && positive "$(number memory)" &&
     positive "$(number seconds)"; ok $? "steps, memory and time" "$out"
@@ -45,8 +45,9 @@ json "a network that nothing tells" 3 run moe.yaml --dry-run --set recycle.from.
 has "$out" '"recycle_s":null' && same "$(number seconds)" "$(number train_s) + $(number eval_s)"; ok $? "is not counted" "$out"
 json "a strategy that measures nothing" 3 run moe.yaml --dry-run --set recycle.strategy=uniform
 [ "$(number recycle_s)" = 0.0 ]; ok $? "takes no time" "$out"
-json "evaluations" 3 run exp.yaml --dry-run --set eval.every=off
-once=$(number eval_s); [ "$(number steps)" = 1500.0 ] && positive "$once"; ok $? "one at the end" "$out"
+for every in off:1 1:3 2:2 3:1 4:1; do
+    try "evaluations with eval.every=$every" 3 ", ${every#*:} evaluation" run exp.yaml --dry-run --set eval.every=${every%:*}
+done
 try "no data set" 2 "data.set is not given" run exp.yaml --dry-run --set data.set=
 has "$out" "number of steps not known"; ok $? "but a forecast" "$out"
 demo="--set data.set=demo --set data.root=data --set data.train=a/train --set data.eval=a/test"

@@ -168,8 +168,6 @@ bool  dev_joins_hold(dev *d, const char *defs);
 #define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
 u64 dev_mem_peak(const dev *d);
-/* Programs that the driver's compiler had to build so far, for want of a kept binary. */
-int dev_built(const dev *d);
 
 /* ---- launch.c, enqueue.c, profile.c -------------------------------------------------------------------- */
 

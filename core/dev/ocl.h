@@ -28,7 +28,6 @@ struct dev {
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
-    int              built;                  /* programs, by the driver's compiler */
     struct program  *programs;               /* newest first */
     struct generated *generated;             /* kernels of generated text that are built already (launch.c) */
     cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */

@@ -130,8 +130,6 @@ static void program_keep(dev *d, cl_program cl, const char *path)
     arena_close(a);
 }
 
-int dev_built(const dev *d) { return d->built; }
-
 struct program *program_get(dev *d, const char *label, const char *text, const char *options)
 {
     u8 key[32];
@@ -151,7 +149,6 @@ struct program *program_get(dev *d, const char *label, const char *text, const c
         arena_close(a);
         return NULL;
     }
-    d->built += cl && !kept;
     trace(TRACE_kernel, "%s %s in %.0f ms", kept ? "loaded" : "built", label, 1e3 * (clock_now() - start));
     if (!kept && cl)
         program_keep(d, cl, path);

@@ -56,8 +56,7 @@ static bool named_after(arena *a, struct spec *out, const char *path)
     char *arch = arena_copy(a, name, strcspn(name, "."));
     bool known = false;
     for (char *end; !known && *arch && strcmp(arch, "vit") && strcmp(arch, "convnext"); end ? *end = 0 : (*arch = 0)) {
-        known = spec_word_index("model.arch", arch) >= 0
-                && !spec_parse(out, a, path, arena_printf(a, "model: {arch: %s}", arch), NULL, 0);
+        known = !spec_parse(out, a, path, arena_printf(a, "model: {arch: %s}", arch), NULL, 0);
         end = strrchr(arch, '_');
     }
     fail_clear();

@@ -141,15 +141,6 @@ static int report_now(struct loop *t, f64 lr)
     return 0;
 }
 
-/* Where kernels were built on the way to it, which takes long, and the next time does not. */
-static void say_first_step(const struct loop *t)
-{
-    int built = dev_built(t->e->d);
-    if (built)
-        say(SAY_NORMAL, "first step after %.1f s, in which %d program%s of kernels %s built",
-            clock_now() - t->began, built, built > 1 ? "s" : "", built > 1 ? "were" : "was");
-}
-
 static int one_step(struct loop *t, const struct batch *b)
 {
     const struct spec *s = spec_of(t);
@@ -173,7 +164,7 @@ static int one_step(struct loop *t, const struct batch *b)
                                                  t->done * s->train.batch, loader_wait_seconds(t->train),
                                                  learner_loss(&t->l) });
     if (t->done == 2)                             // learner_wait has seen the first
-        say_first_step(t);
+        say(SAY_NORMAL, "first step after %.1f s, kernels included", clock_now() - t->began);
     bool due = t->at.step % s->log.every == 0 || is_whole(t) || is_over(t);
     if (due && report_now(t, s->optim.lr * factor))
         return -1;
