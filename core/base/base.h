@@ -88,7 +88,7 @@ struct memory memory_look(void);
 
 /* ---- pages.c: hints about memory's pages ---------------------------------------------------------------- */
 
-void pages_fetch(void *p, size_t bytes);          /* all at once: costs a third less than a fault for each */
+void pages_fetch(void *p, size_t bytes);          /* all at once: a third of the cost of a page fault for each less */
 void pages_large(void *p, size_t bytes);          /* large ones, before the first byte is written */
 
 /* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
@@ -184,7 +184,7 @@ bool  text_int(slice s, i64 *out);                /* whole slice is one decimal 
 const char *text_nearest(const char *s, const char *const *names, int n);
 /* " (did you mean 'NAME'?)" for the end of a message; "" when no name is near. */
 const char *text_hint(char out[96], const char *s, const char *const *names, int n);
-/* A field in quotes, its own doubled (RFC 4180): whoever parses it has s again, byte by byte. */
+/* s in quotes, those inside doubled (RFC 4180): a parser gets s back, byte by byte. */
 void        csv_text(FILE *f, const char *s);
 const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */
@@ -192,7 +192,7 @@ const char *text_count(char out[24], f64 n);      /* "265.4M" */
 
 /* ---- hash.c --------------------------------------------------------------------------------------------- */
 
-/* FNV-1a (Fowler, Noll and Vo) of 64 bits: for telling texts apart, not against anybody. Starts at HASH_START;
+/* FNV-1a (Fowler, Noll and Vo) of 64 bits: to tell texts apart, not as protection against forgery. Starts at HASH_START;
  * further texts are added to what an earlier call gave. */
 #define HASH_START 0xcbf29ce484222325u
 u64         hash_bytes(u64 h, const void *bytes, size_t n);

@@ -10,7 +10,7 @@
 
 /* ---- what is mapped, and what is half written ------------------------------------------------------------ */
 
-/* Found from a signal handler, so no list that moves. More maps than this are not told of. */
+/* Read in a signal handler, so the array must not move. Maps beyond this number are not recorded. */
 static struct { const u8 *volatile p; u64 n; char path[1024]; } maps[64];
 static struct { char path[4200]; dev_t device; ino_t inode; } unfinished[64];
 static pthread_mutex_t lists = PTHREAD_MUTEX_INITIALIZER;
@@ -75,7 +75,7 @@ void file_drop_unfinished(void)
 int file_map(const char *path, struct file_map *m)
 {
     *m = (struct file_map){ 0 };
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = -1;       // a FIFO must not hold us up
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = -1;       // opening a FIFO must not block
     struct stat st;
     if (fd < 0 || fstat(fd, &st)) {
         fail(FAULT_DATA, "%s: %s", path, strerror(errno));

@@ -4,7 +4,7 @@
  *     control groups, version 2         /proc/self/cgroup "0::/PATH": memory.max, memory.current of PATH and all above it
  *     control groups, version 1         "N:memory:/PATH": memory.limit_in_bytes, memory.usage_in_bytes
  *
- * Of a container the path may be that outside, which is not there inside: then the root's files are the container's.
+ * In a container the path may be the host's, which does not exist inside: then the root's files are the container's.
  * JETCL_CGROUP, for tests: the folder in place of /sys/fs/cgroup and the path.
  */
 #include "base/base.h"

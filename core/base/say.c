@@ -64,7 +64,7 @@ static void erase_line(void)
     line_shown = false;
 }
 
-/* To the logs, and to whoever watches if it is shown. */
+/* To the log files, and to stderr if it is shown. */
 static void say_emit(bool shown, const char *prefix, const char *fmt, va_list ap)
 {
     char text[4096];

@@ -33,7 +33,7 @@ static int known_index(int sig)
     return 0;
 }
 
-/* As the signal would have ended the program, but without leaving half files and locks behind. */
+/* Ends the program as the signal would have, but removes temporary files and locks first. */
 static void stop_now(int sig)
 {
     sigset_t one;

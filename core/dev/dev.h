@@ -81,7 +81,7 @@ int dev_list(arena *a, struct dev_info **out);
 int dev_find(const char *spec, struct dev_info *out);
 
 /* spec: auto gpu cpu accelerator P:D part-of-a-name uuid:... pci:... null; NULL: $JETCL_DEVICE or auto. With
- * @cpu or @gpu behind it: the kernels of that class, whatever the device is; with @plain: the generic ones.
+ * @cpu or @gpu after it: the kernels of that class, whatever the device is; with @plain: the generic ones.
  * NULL + fail(FAULT_DEVICE) with the devices that exist. Says in one line which device `auto` took. */
 dev                   *dev_open(const char *spec);
 /* The same when results are needed: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
@@ -163,7 +163,7 @@ range dev_tickets(dev *d);
  * launch after the other. */
 range dev_counters(dev *d);
 /* Does a group see what others wrote before they counted up an integer? Asks the device, in some milliseconds; dev_open does,
- * for what is no CPU. defs: NULL, or for tests -DBROKEN, of which nobody may say yes. */
+ * for what is no CPU. defs: NULL, or for tests -DBROKEN, for which the answer must be no. */
 bool  dev_joins_hold(dev *d, const char *defs);
 #define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
@@ -225,7 +225,7 @@ int       launches_time(launches *l, f64 *seconds);
 /* Those of the marks that have no event get one that comes when all is done that was enqueued so far. */
 int  marks_end(dev *d, struct mark *c, int n);
 void marks_forget(struct mark *c, int n);
-/* Reads r once the mark is reached, whatever is enqueued behind it; dst is filled when `end` of a later mem_reads_end is
+/* Reads r once the mark is reached, whatever is enqueued after it; dst is filled when `end` of a later mem_reads_end is
  * reached. */
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);

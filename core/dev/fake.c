@@ -48,7 +48,7 @@ static void fake_set(struct dev_info *i, int limit, u32 value)
     }
 }
 
-/* The null device takes all of it; a real one has what it has, and can only leave multiply-adds unused. */
+/* The null device takes all of these; a real one keeps its own, and can only leave multiply-adds unused. */
 static void fake_cpu(struct dev_info *i, const struct cpu *c)
 {
     bool null = i->class == DEV_NULL;

@@ -4,7 +4,7 @@
  *     /sys/devices/system/cpu/cpuN/cache/indexK     level, type, size, coherency_line_size
  *     sysconf(_SC_LEVEL1_DCACHE_SIZE), ...          where that folder is missing
  *     CL_DEVICE_GLOBAL_MEM_CACHE_SIZE               the last cache, where neither knows
- *     32 KiB, 512 KiB                               where nobody does
+ *     32 KiB, 512 KiB                               where none does
  *
  * JETCL_FAKE (fake.c) puts other sizes in their place. */
 #include "dev/ocl.h"

@@ -22,7 +22,7 @@ static bool order_meet(range a, range b)
 }
 
 /* PoCL before 6 keeps the code of a kernel once more when it is launched with more groups than ever before,
- * mistakes then who uses which, and aborts where several launches of it are under way. */
+ * then confuses the copies, and aborts where several launches of it are running. */
 static bool must_not_overlap(const struct entry *x, const struct entry *y)
 {
     return x->kernel == y->kernel && memcmp(x->global, y->global, sizeof x->global);

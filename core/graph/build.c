@@ -1,4 +1,4 @@
-/* build.c: making nodes. Shapes are checked here, once; the first complaint is kept and later ones are
+/* build.c: making nodes. Shapes are checked here, once; the first complaint is kept, since later ones
  * its echoes. */
 #include "graph/graph.h"
 

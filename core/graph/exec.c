@@ -101,7 +101,7 @@ static f32 f32_of_f16(u16 h)
                        | (size >= 0x7c00 ? 0x7f800000 | (size & 0x3ff) << 13 : (size << 13) + 0x38000000));
 }
 
-/* In place, from the last on: half i lies in front of float i. */
+/* In place, from the last element to the first: half i lies before float i. */
 static void exec_widen(f32 *v, i64 n, enum dtype from)
 {
     for (i64 i = n; i-- > 0;) {

@@ -54,7 +54,7 @@ enum op_flags {
     OP_EFFECT  = 8,                  /* alive although no node reads it (optimiser) */
     OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
     OP_DATA    = 32,                 /* (a leaf) its values differ from batch to batch */
-    OP_PARTIAL = 64,                 /* sums under way: which and how many is its kernel's own affair */
+    OP_PARTIAL = 64,                 /* partial sums: its kernel alone decides which and how many */
 };
 
 struct op {

@@ -55,7 +55,7 @@ enum params_use { PARAMS_FORWARD, PARAMS_GRAD, PARAMS_TRAIN /* with moments, zer
 
 params *params_new(void);
 void    params_free(params *p);
-/* Where shard r of n begins and ends, in elements of all slabs one behind the other. */
+/* Where shard r of n begins and ends, in elements of all slabs one after the other. */
 void    params_shard(const params *p, int r, int n, i64 *from, i64 *to);
 int     params_open(params *p, dev *d, enum params_use use);       /* takes device memory; 0 or -1 + fail */
 /* The same parameters with values of their own, which begin as p's: no gradients, no moments. what: their name among

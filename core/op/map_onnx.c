@@ -1,4 +1,4 @@
-/* map_onnx.c: pointwise formulas in the words of ONNX. */
+/* map_onnx.c: pointwise formulas as ONNX operators. */
 #include "op/map.h"
 #include "op/onnx.h"
 

@@ -1,4 +1,4 @@
-/* onnx.h: ops in the words of ONNX (opset 17). An op's `onnx` function adds nodes and returns its value's name:
+/* onnx.h: ops as ONNX operators (opset 17). An op's `onnx` function adds nodes and returns its value's name:
  *
  *     static const char *softmax_onnx(const node *n, struct onnx *o)
  *     {
@@ -45,7 +45,7 @@ struct onnx {
     const char  *complaint;                       /* the first, or NULL */
 };
 
-/* Exports all nodes of g that have no value yet. -1 + fail(FAULT_USAGE) for what ONNX has no word for. */
+/* Exports all nodes of g that have no value yet. -1 + fail(FAULT_USAGE) for what ONNX has no operator for. */
 int         onnx_graph(struct onnx *o, const graph *g);
 const char *onnx_complain(struct onnx *o, const char *why);        /* for an op: returns NULL */
 

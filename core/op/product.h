@@ -36,7 +36,7 @@ struct product {
     struct operand a, b, c;
     struct operand bias;             /* n values a batch (row unused); r.mem NULL: none */
     enum act act;
-    struct operand other;            /* laid out as it likes; added after act; r.mem NULL: none */
+    struct operand other;            /* with a layout of its own; added after act; r.mem NULL: none */
     bool times;                      /* it is multiplied with instead */
     /* A mask that is drawn (op_keep_mask): 1 / kept with probability `kept`, else 0; one number for `rows` rows of C, batch
      * after batch, or where that is 0 one for each element. kept 0: none. Only where product_masks(). */
@@ -53,7 +53,7 @@ struct product {
 void product_key(const struct product *p, char key[64]);
 bool product_sums(const dev *d);
 bool product_masks(const dev *d);
-u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not looked at */
+u64  product_scratch(const dev *d, const struct product *p);    /* bytes, or 0; p->scratch is not read */
 /* The register tile of this device's CPU kernels (-DMR, -DNV): rows, and vectors of 16 columns. Attention
  * uses it too. */
 struct product_tile { int rows, vectors; };

@@ -72,7 +72,7 @@ f64  record_unit(const char *precision);
 /* ---- record_io.c: .jetcmp, a safetensors file -------------------------------------------------------------- */
 
 int  record_save(const struct record *r, const char *path);
-/* -1 + fail(FAULT_DATA) for what is no such file or is damaged. */
+/* -1 + fail(FAULT_DATA) for a file that is not a record or is damaged. */
 int  record_load(struct record *r, arena *a, const char *path);
 
 /* ---- lockstep.c: two graphs node by node, each node of both on the same operands --------------------------- */

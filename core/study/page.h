@@ -16,7 +16,7 @@ void html_text(FILE *f, const char *s);
 void html_printf(FILE *f, const char *fmt, ...) PRINTF(2, 3);    /* formatted, then as html_text */
 /* A link that downloads text as a file. */
 void html_download(FILE *f, const char *name, const char *type, const char *text, size_t n);
-/* A PNG inside the page; nothing when it is no PNG or larger than 4 MB. */
+/* A PNG inside the page; nothing when it is not a PNG or is larger than 4 MB. */
 void html_png(FILE *f, const char *path, const char *caption);
 /* A number with no more digits than are worth reading; "-" for NaN. */
 const char *html_number(char out[32], f64 v);

@@ -135,7 +135,7 @@ static int eval_collect(const struct evaluator *e, arena *a, const struct batch 
     return 0;
 }
 
-/* Together, once per round of turns, in the last of which a rank may have no batch. */
+/* Together, once per round in which each rank has a batch; in the last one a rank may have none. */
 static int eval_round(const struct evaluator *e, const struct batch *b, const f32 *logits, struct scores *s, int rc)
 {
     if (dist_size() == 1) {

@@ -128,7 +128,7 @@ static int read_bucket(struct learner *l, struct buckets *b, i64 number)
     return mem_reads_end(l->d, &b->read);
 }
 
-/* Until it is there; what is under way goes on meanwhile. */
+/* Waits until it is there; other exchanges continue meanwhile. */
 static int await_bucket(struct learner *l, struct buckets *b)
 {
     bool yes = false;

@@ -49,7 +49,7 @@ int  exchange_gradients(struct learner *l);
 int  exchange_norm(struct learner *l);
 /* Together: the parameters that each rank has updated go to all. */
 int  exchange_values(struct learner *l);
-/* Together: n elements from `at` on of a moment (that of all slabs one behind the other), on rank 0. */
+/* Together: n elements from `at` on of a moment (that of all slabs one after the other), on rank 0. */
 int  exchange_gather(struct learner *l, bool second, i64 at, i64 n, f32 *out);
 /* The same elements, all of them, into what of them lies here. */
 int  exchange_put(struct learner *l, bool second, i64 at, i64 n, f32 *values);
@@ -221,7 +221,7 @@ int  state_load(const char *path, struct learner *l, struct progress *at);
  * nothing. 0, or -1 + fail(FAULT_DATA). */
 int  state_check(const char *path, const params *p, bool ema, struct progress *at);
 
-/* A copy in the host's memory, from which another thread can write while training goes on. */
+/* A copy in the host's memory, from which another thread can write while training continues. */
 struct snapshot { arena *a; u8 **kind[4]; bool full; };  /* [weights, moments, averages][slab] */
 int  snapshot_open(struct snapshot *s, const struct learner *l);     /* -1 + fail when memory is short */
 void snapshot_close(struct snapshot *s);
@@ -233,7 +233,7 @@ ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snap
 void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c);
 void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a);
 
-/* ---- save.c: saving while training goes on -------------------------------------------------------------- */
+/* ---- save.c: saving while training continues------------------------------------------------------------- */
 
 /* Writes ckpt/last.safetensors and ckpt/last.state, and with `epoch` > 0 links them as epoch_NNNN, on a thread. What
  * went wrong with the save before is said, and not an error: this one replaces it. 0; -1 + fail only when the state

@@ -169,7 +169,7 @@ static int one_step(struct loop *t, const struct batch *b)
     if (due && report_now(t, s->optim.lr * factor))
         return -1;
     bool save = s->keep.minutes > 0 && clock_now() - t->saved >= 60 * s->keep.minutes;
-    if (dist_size() > 1 && (!due || dist_agree_flag(0, &save)))      // ranks ask one another only where they meet anyway
+    if (dist_size() > 1 && (!due || dist_agree_flag(0, &save)))      // ranks exchange this only where they synchronise anyway
         return due ? -1 : 0;
     return save ? train_save(t, false) : 0;
 }
