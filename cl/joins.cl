@@ -1,6 +1,7 @@
-/* joins.cl: does this device keep join.h's promise? GROUPS groups write parts that follow from `seed`, count themselves,
- * and the last one looks at all parts: result[0] counts the groups that found themselves last, result[1] the values that
- * were not the others' of this launch. BROKEN: the first group looks, when others have not come by. */
+/* joins.cl: does this device keep join.h's promise? GROUPS groups write parts that follow from `seed`,
+ * count themselves, and the last one looks at all parts: result[0] counts the groups that found
+ * themselves last, result[1] the values that were not the others' of this launch. BROKEN: the first group
+ * looks, when others have not come by. */
 #include "join.h"
 #define ITEMS 64
 #define EACH_ITEM 16

@@ -82,9 +82,9 @@ __kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty)
     }
 }
 
-/* size: (nu, nv, stride of u in dst, stride of v in src). The other axes, first to last: extents e, strides
- * in src and dst. Group: `block` of u, all of v, of one matrix. Squares of 16 x 16 are transposed in registers; those
- * at the end overlap the ones before in v, and in u read again what the one before has read.
+/* size: (nu, nv, stride of u in dst, stride of v in src). The other axes, first to last: extents e, strides in
+ * src and dst. Group: `block` of u, all of v, of one matrix. Squares of 16 x 16 are transposed in registers;
+ * those at the end overlap the ones before in v, and in u read again what the one before has read.
  *
  *           v                              u
  *     +-----------+                 +----------+

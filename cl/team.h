@@ -1,6 +1,6 @@
 /* team.h: groups of TEAM x TEAMS items, for the kernels of cl/gpu: a team of TEAM neighbouring items works on
- * one row, so that what they read is one run of memory. Sums and maxima of a team are trees, in local memory and, where
- * the compiler has them, sub-groups: a fixed order, the same either way.
+ * one row, so that what they read is one run of memory. Sums and maxima of a team are trees, in local memory
+ * and, where the compiler has them, sub-groups: a fixed order, the same either way.
  *
  *     lanes      0 1 2 .. TEAM-1 | TEAM .. 2 TEAM-1 | ..       every item of the group must come by: there
  *                   team 0       |      team 1      |          are barriers in team_sum, team_sum2, team_max
@@ -16,8 +16,9 @@
 #define GROUP __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
 #define SHELF __local float2 shelf[ITEMS]
 
-/* What items of a sub-group exchange without memory or barriers: SWAP(x, far) is the x of item `me ^ far`, for far below
- * SUBGROUP, as each vendor says it. SUBGROUP 1: there are none. The sums' order is the same with and without. */
+/* What items of a sub-group exchange without memory or barriers: SWAP(x, far) is the x of item `me
+ * ^ far`, for far below SUBGROUP, as each vendor says it. SUBGROUP 1: there are none. The sums'
+ * order is the same with and without. */
 #if defined(EMULATE_SUBGROUP)                     // by memory, so that CPUs run this path
 #define SUBGROUP EMULATE_SUBGROUP
 #define SWAP(x, far) team_swap(shelf, x, far)
@@ -54,8 +55,8 @@ static inline float warp_swap(float x, int far)
 #endif
 #define SWAP2(x, far) ((float2)(SWAP((x).x, far), SWAP((x).y, far)))
 
-/* step(a, b) over `team` neighbours, a power of two: halves in local memory until they fit a sub-group. Each item holds
- * the result then, the same bits: step is commutative. */
+/* step(a, b) over `team` neighbours, a power of two: halves in local memory until they fit a sub-group. Each
+ * item holds the result then, the same bits: step is commutative. */
 #define TEAM_TREE(type, part, step, swap)                                                   \
     const int me = get_local_id(0);                                                         \
     int far = team / 2;                                                                     \

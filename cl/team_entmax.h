@@ -1,6 +1,7 @@
-/* team_entmax.h: 1.5-entmax of a row by a team of items: its threshold by Newton's steps from the left (entmax.h
- * explains why they climb). The row is read again each round, from the cache. Rounds continue until every team of the
- * group is done, and a team that is done no longer moves, so that a row's result does not depend on its neighbours.
+/* team_entmax.h: 1.5-entmax of a row by a team of items: its threshold by Newton's steps from the left
+ * (entmax.h explains why they climb). The row is read again each round, from the cache. Rounds continue
+ * until every team of the group is done, and a team that is done no longer moves, so that a row's result
+ * does not depend on its neighbours.
  */
 #ifndef TEAM_ENTMAX_H
 #define TEAM_ENTMAX_H
@@ -8,7 +9,8 @@
 #define ROUNDS 24
 #define ENOUGH 1e-5f
 
-/* Of the n values at `from`, the largest of which is top; going: room for TEAMS. All items of the group come by. */
+/* Of the n values at `from`, the largest of which is top; going: room for TEAMS.
+ * All items of the group come by. */
 static inline float team_entmax(__local float2 *shelf, __local int *going, __global const float *from, long n, float top)
 {
     const int team = get_local_id(0) / TEAM;

@@ -1,5 +1,6 @@
-/* unroll.h: loops over an item's own arrays, which must be unrolled for those to stay in registers. UNROLL=1,
- * where compiling takes longer than running (CPUs, in tests), leaves them as they are; the bits are the same. */
+/* unroll.h: loops over an item's own arrays, which must be unrolled for those to stay in
+ * registers. UNROLL=1, where compiling takes longer than running (CPUs, in tests), leaves them as
+ * they are; the bits are the same. */
 #ifndef UNROLL
 #define UNROLL 8
 #endif

@@ -162,7 +162,8 @@ static int list_splits(arena *a, const struct data_set *k, const struct data_opt
     return 0;
 }
 
-/* A plain folder's splits have their classes from their own folders: those of the others must be train's too. */
+/* A plain folder's splits have their classes from their own folders: those of
+ * the others must be train's too. */
 static void compare_classes(arena *a, dataset *const *sets, struct verify_report *r)
 {
     const dataset *train = NULL;

@@ -1,5 +1,5 @@
-/* test_base.c: what everything else stands on: text, random numbers, arenas, failing, files. Numbers are those of
- * the papers and of other implementations, or counted by hand. */
+/* test_base.c: what everything else stands on: text, random numbers, arenas, failing, files. Numbers are those
+ * of the papers and of other implementations, or counted by hand. */
 #include "apart.h"
 #include <dirent.h>
 #include <fcntl.h>

@@ -261,7 +261,8 @@ static void configs_of_convnext_are_checked(void **state)
     }
 }
 
-/* What a hub's folder says besides: its normalisation, an activation left out as usual, classes called alike. */
+/* What a hub's folder says besides: its normalisation, an activation left out
+ * as usual, classes called alike. */
 static void config_says(const char *config, const char *preprocessor, const char *meta, const char *want)
 {
     const char *d = folder("hub");

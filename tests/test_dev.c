@@ -501,8 +501,8 @@ static void test_gemm(void **state)
 
 /* ---- the null device ----------------------------------------------------------------------------------- */
 
-/* A device may be asked whether groups see each other's sums; a kernel that looks too early is told from one that does not,
- * and nothing of it is left behind. */
+/* A device may be asked whether groups see each other's sums; a kernel that looks too early is told from one
+ * that does not, and nothing of it is left behind. */
 static void test_joins(void **state)
 {
     (void)state;

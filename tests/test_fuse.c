@@ -138,8 +138,8 @@ static void test_norm_past(void **state)
     LOOP(i, countof(shapes)) same_norm(shapes[i][0], shapes[i][1]);
 }
 
-/* Two kinds of experts on a permuted array, each with biases, gelu and dropout, then stochastic depth: (b e d) -> (b e d).
- * Returns the launches. */
+/* Two kinds of experts on a permuted array, each with biases, gelu and dropout, then stochastic depth: (b e d)
+ * -> (b e d). Returns the launches. */
 enum { EX_B = 6, EX_E = 5, EX_CORE = 2, EX_D = 20, EX_WEIGHTS = 10, EX_X = EX_B * EX_E * EX_D, EX_MOST = 3 * 37 * EX_D };
 struct experts { f32 y[EX_X], grads[EX_WEIGHTS][EX_MOST]; };
 
@@ -188,7 +188,8 @@ static int run_experts(const char *trace, struct experts *out)
     return launches;
 }
 
-/* Products of GPUs draw masks, sum the gradients of experts' biases, and read permuted arrays where they lie. */
+/* Products of GPUs draw masks, sum the gradients of experts' biases, and read
+ * permuted arrays where they lie. */
 static void test_experts(void **state)
 {
     static struct experts apart, joined;

@@ -1,5 +1,5 @@
-/* test_say.c: messages, the progress line, colours, traces, signals and crashes, as a process leaves them on stderr
- * and in its exit code. */
+/* test_say.c: messages, the progress line, colours, traces, signals and crashes, as a process leaves them
+ * on stderr and in its exit code. */
 #include "apart.h"
 #include <dirent.h>
 #include <pthread.h>

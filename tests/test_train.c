@@ -176,7 +176,8 @@ static void test_resume(void **state)
 }
 
 /* Twice, and in whatever order launches run that may overlap. */
-/* A state of one parameter, sealed, with one row of its metadata replaced, or (value NULL) parts missing from `parts` on. */
+/* A state of one parameter, sealed, with one row of its metadata replaced, or (value NULL)
+ * parts missing from `parts` on. */
 static void write_state(const char *path, const char *key, const char *value, int parts)
 {
     static const char *const prefix[] = { "", "m.", "v.", "ema." };

@@ -9,7 +9,8 @@
 #define SHARE 96                                  // channels
 #endif
 #include "type.h"
-/* V is one register, as sums and weights fill them: a tile of 7 and 7 weights are 14 of 16. Halves come by sixteen. */
+/* V is one register, as sums and weights fill them: a tile of 7 and 7 weights are 14
+ * of 16. Halves come by sixteen. */
 #if SIMD >= 16 || BYTES(Tx) == 2 || BYTES(Ty) == 2 || BYTES(Tg) == 2
 #define LANES 16
 #define LOAD_V  LOAD_WHOLE

@@ -14,8 +14,8 @@
  * cut by the edge, is done by steps that look at every value.
  *
  * Split-K: each split keeps its sums in a slab. JOINED: the last group of a tile to come by (an integer counter
- * says so) adds all of them in order, so that neither the bits nor the number of launches depend on which one that
- * is. Else matmul_sum does, in a launch of its own.
+ * says so) adds all of them in order, so that neither the bits nor the number of launches depend on which one
+ * that is. Else matmul_sum does, in a launch of its own.
  *
  * Barriers stand in uniform flow: step counts depend on the group alone. Bound: multiply-adds; a step moves
  * 4 TK (TM + TN) bytes for 2 TK TM TN operations.
@@ -76,7 +76,8 @@ static void store_4(const float4 v, global float *p, const long n)
 
 /* ---- the epilogue: the sums y of columns j.. of row i, of which n exist -------------------------------- */
 
-/* A mask that is drawn (DRAWS): mask = (stream, rows of a sample, rows of all, rows of C that share a number or 0). */
+/* A mask that is drawn (DRAWS): mask = (stream, rows of a sample, rows of all, rows
+ * of C that share a number or 0). */
 #define MASK_ARGS global const uint *now, const long4 mask, const float kept
 #if DRAWS
 static float4 mask_of(MASK_ARGS, const long row, const int j, const int cols)
@@ -193,9 +194,9 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 
 /* ---- the product --------------------------------------------------------------------------------------- */
 
-/* block: TM, TN, splits, and whether they are joined here; tickets: then a zero for each tile; slab: then, of each
- * tile, the splits' sums as items hold them, and after all tiles' the sums of A's columns, TM a split; tiles:
- * TK * (TM + TN + 8) floats. */
+/* block: TM, TN, splits, and whether they are joined here; tickets: then a zero for each tile; slab: then, of
+ * each tile, the splits' sums as items hold them, and after all tiles' the sums of A's columns, TM a split;
+ * tiles: TK * (TM + TN + 8) floats. */
 __attribute__((reqd_work_group_size(GX, GY, 1)))
 kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *slab, MASK_ARGS)
 {

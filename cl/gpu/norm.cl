@@ -42,8 +42,8 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
  *
  *     dx[.., c], dw[c], db[c]  by item  c mod ITEMS
  *
- * `more` is added to dx, where there is some; dx may lie over x, g or more; partials is as cl/norm.cl has it. Where
- * the device joins (join.h), the last group adds the partials of all into sum_w and sum_b.
+ * `more` is added to dx, where there is some; dx may lie over x, g or more; partials is as cl/norm.cl has it.
+ * Where the device joins (join.h), the last group adds the partials of all into sum_w and sum_b.
  */
 #define CHUNK (4 * TEAMS)
 

@@ -3,9 +3,10 @@
  *     dispatch   softmax over the n tokens (down a column)  of  logits / T_d + noise
  *     combine    1.5-entmax, or softmax, over the s slots (along a row)  of  logits / T_c + noise
  *
- * One launch for each, since rows and columns have other groups: a team takes a row of combine, a group `block` columns
- * of an image's dispatch. Each draws the noise of its own elements, a function of the element, and leaves the sum where
- * its result will be: later passes find it in the cache. One launch for each backward, too. Bound by memory.
+ * One launch for each, since rows and columns have other groups: a team takes a row of combine, a group
+ * `block` columns of an image's dispatch. Each draws the noise of its own elements, a function of the element,
+ * and leaves the sum where its result will be: later passes find it in the cache. One launch for each
+ * backward, too. Bound by memory.
  */
 #include "team_entmax.h"
 #include "random.h"
@@ -23,8 +24,8 @@ enum {
 #define SIDE_ARGS   __global const float *logits, __global const float *t, NOISE_ARGS, __global float *y, long images, \
                     long tokens, long slots
 
-/* Of one logit: drawn for an image of the whole batch (STEP_BEFORE, STEP_OTHERS), given, or none. samples: of the batch,
- * in the images, which are samples or heads of samples. */
+/* Of one logit: drawn for an image of the whole batch (STEP_BEFORE, STEP_OTHERS), given, or none. samples: of
+ * the batch, in the images, which are samples or heads of samples. */
 static inline float noise_at(NOISE_ARGS, long row, long tokens, long slot, long slots)
 {
     if (!(flags & DRAWN))
@@ -99,8 +100,9 @@ __kernel GROUP void route_dispatch(SIDE_ARGS, long block)
         y[base + j * slots] *= s;
 }
 
-/* dx = the adjoint of the logits, added to `past`, if any. Each group leaves its share of dT = -sum(g' logits) / T^2, g'
- * the adjoint of what the softmax or entmax saw; where groups may join, the last one to come adds them up. */
+/* dx = the adjoint of the logits, added to `past`, if any. Each group leaves its share of dT =
+ * -sum(g' logits) / T^2, g' the adjoint of what the softmax or entmax saw; where groups may join, the
+ * last one to come adds them up. */
 #define GRAD_ARGS __global const float *logits, __global const float *t, __global const float *y,        \
                   __global const float *g, __global const float *past, __global float *dx,               \
                   volatile __global float *parts, __global float *dt, volatile __global int *counter, long images, \

@@ -81,8 +81,9 @@ void      *arena_try(arena *a, size_t bytes, size_t align);     /* arena_bytes, 
 
 /* ---- memory.c: how much this process may have ----------------------------------------------------------- */
 
-/* Bytes. limit: of `ulimit -v` and of the control groups that it is in; UINT64_MAX: none. unused: what can still be had of
- * machine and limit. by: " (ulimit -v)" or " (its control group)" when that is less than the machine has, else "". */
+/* Bytes. limit: of `ulimit -v` and of the control groups that it is in; UINT64_MAX: none. unused: what
+ * can still be had of machine and limit. by: " (ulimit -v)" or " (its control group)" when that is less
+ * than the machine has, else "". */
 struct memory { u64 machine, limit, unused; const char *by; };
 struct memory memory_look(void);
 
@@ -93,17 +94,18 @@ void pages_large(void *p, size_t bytes);          /* large ones, before the firs
 
 /* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
 
-/* Blocks the signals "INT", "TERM", "HUP", "USR1" and "USR2" and starts the thread that waits for them: before any
- * library has started a thread. They end the program as usual until stop_catch names those that set a flag instead. */
+/* Blocks the signals "INT", "TERM", "HUP", "USR1" and "USR2" and starts the thread that waits for
+ * them: before any library has started a thread. They end the program as usual until stop_catch names
+ * those that set a flag instead. */
 void stop_begin(void);
 void stop_catch(const char *const *names, int n);
 /* From now on a loop reads the flag at least once per step, and ends by itself; where none does, the program
  * ends two seconds after the signal. A second SIGINT always ends it at once. */
 void stop_watched(bool on);
 bool stop_requested(void);
-/* For a program that other processes do the work for. A child, between fork and exec: signals as they were before
- * stop_begin. The parent: what asks it to end is told to `tell` from now on, on another thread: with `again` false the
- * first signal, true a SIGINT or SIGTERM after it. */
+/* For a program that other processes do the work for. A child, between fork and exec: signals as they were
+ * before stop_begin. The parent: what asks it to end is told to `tell` from now on, on another thread: with
+ * `again` false the first signal, true a SIGINT or SIGTERM after it. */
 void stop_child(void);
 void stop_pass_on(void (*tell)(bool again));
 /* Something was saved from which the same command continues. */
@@ -113,18 +115,19 @@ enum fault stop_fault(void);
 
 /* ---- process.c: which process is meant, across machines and containers --------------------------------- */
 
-/* start: ticks since the machine's; boot: which start of the machine; space: its namespace of process numbers. */
+/* start: ticks since the machine's; boot: which start of the machine; space:
+ * its namespace of process numbers. */
 struct process { char host[65], boot[64], space[64]; long pid; unsigned long long start; };
 void process_self(struct process *me);
-/* Of another machine, or container, /proc here does not tell. A process that ended, but whose parent has not asked yet,
- * is gone. */
+/* Of another machine, or container, /proc here does not tell. A process that ended, but whose
+ * parent has not asked yet, is gone. */
 enum process_state { PROCESS_LIVES, PROCESS_GONE, PROCESS_ELSEWHERE };
 enum process_state process_look(const struct process *p);
 
 /* ---- crash.c: faults inside a driver, and mapped files that are cut short ------------------------------- */
 
-/* From now on they end the program with one line and FAULT_DEVICE or FAULT_DATA. Again after a driver's compiler has
- * run. The calling thread, and those that call crash_own_thread, are ours. */
+/* From now on they end the program with one line and FAULT_DEVICE or FAULT_DATA. Again after a driver's
+ * compiler has run. The calling thread, and those that call crash_own_thread, are ours. */
 void crash_catch(void);
 void crash_own_thread(void);
 /* The calling thread is about to call the driver for this, or (NULL, NULL) it has returned. */
@@ -192,13 +195,13 @@ const char *text_count(char out[24], f64 n);      /* "265.4M" */
 
 /* ---- hash.c --------------------------------------------------------------------------------------------- */
 
-/* FNV-1a (Fowler, Noll and Vo) of 64 bits: to tell texts apart, not as protection against forgery. Starts at HASH_START;
- * further texts are added to what an earlier call gave. */
+/* FNV-1a (Fowler, Noll and Vo) of 64 bits: to tell texts apart, not as protection against forgery. Starts at
+ * HASH_START; further texts are added to what an earlier call gave. */
 #define HASH_START 0xcbf29ce484222325u
 u64         hash_bytes(u64 h, const void *bytes, size_t n);
 u64         hash_text(u64 h, const char *s);      /* without its NUL */
-/* From names to what they stand for; a zeroed one is empty. Names are not copied. names_get: NULL when there is none;
- * names_put: the first one put stays. */
+/* From names to what they stand for; a zeroed one is empty. Names are not copied. names_get: NULL when there is
+ * none; names_put: the first one put stays. */
 struct name_table { struct name_row { const char *name; void *value; } *rows; size_t n, cap; };
 void       *names_get(const struct name_table *t, const char *name);
 void        names_put(arena *a, struct name_table *t, const char *name, void *value);
@@ -222,11 +225,11 @@ int  file_begin(struct file_out *o, const char *path);
 int  file_commit(struct file_out *o);                        /* 0, or -1 + fail and the old file as it was */
 void file_abort(struct file_out *o);
 int  file_save(const char *path, const void *bytes, size_t n);          /* the three above in one */
-/* Another name, `to`, for the file `from` as it is now; a copy where the file system has no hard links. What was at
- * `to` is replaced as a whole. 0, or -1 + fail(FAULT_RUN). */
+/* Another name, `to`, for the file `from` as it is now; a copy where the file system has no hard links. What
+ * was at `to` is replaced as a whole. 0, or -1 + fail(FAULT_RUN). */
 int  file_link(const char *from, const char *to);
-/* The file that is at path now goes when the program is ended by a signal; `yes` false: no longer. path is copied;
- * file_begin does it for its own. */
+/* The file that is at path now goes when the program is ended by a signal; `yes` false: no longer. path is
+ * copied; file_begin does it for its own. */
 void file_unfinished(const char *path, bool yes);
 void file_drop_unfinished(void);
 const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL: no map's */
@@ -235,9 +238,11 @@ const char *file_mapped_at(const void *p);                   /* whose map holds 
 /* From now on. *zero: the time of day, in seconds, that the trace begins with; 0: now, and it is said. */
 void timeline_begin(f64 *zero);
 bool timeline_on(void);
-/* start, end: of clock_now(). Spans of one track must nest or follow one another. Nothing where it is not on, nor for what began before. */
+/* start, end: of clock_now(). Spans of one track must nest or follow one another. Nothing where it is not
+ * on, nor for what began before. */
 void timeline_span(const char *track, const char *name, const char *detail, f64 start, f64 end);
-/* Writes the events as a list of JSON objects, without brackets around, and stops. process: a number and its name. */
+/* Writes the events as a list of JSON objects, without brackets around, and stops.
+ * process: a number and its name. */
 void timeline_end(FILE *f, int process, const char *name);
 
 f64  clock_now(void);                                        /* monotonic seconds */

@@ -1,9 +1,9 @@
-/* crash.c: faults of the processor, told in one line: SIGSEGV, SIGBUS and SIGABRT inside the device's driver, on
- * whichever of its threads, and SIGBUS where a mapped file was cut short by another process. Faults of our own are left
- * to the system, which writes the core.
+/* crash.c: faults of the processor, told in one line: SIGSEGV, SIGBUS and SIGABRT inside the device's driver,
+ * on whichever of its threads, and SIGBUS where a mapped file was cut short by another process. Faults of our
+ * own are left to the system, which writes the core.
  *
- * The handler runs on a stack of its own. Compilers inside drivers put handlers in place of ours, hence crash_catch
- * again after a build.
+ * The handler runs on a stack of its own. Compilers inside drivers put handlers in place of ours, hence
+ * crash_catch again after a build.
  */
 #include "base/base.h"
 #include <signal.h>

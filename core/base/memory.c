@@ -4,8 +4,8 @@
  *     control groups, version 2         /proc/self/cgroup "0::/PATH": memory.max, memory.current of PATH and all above it
  *     control groups, version 1         "N:memory:/PATH": memory.limit_in_bytes, memory.usage_in_bytes
  *
- * In a container the path may be the host's, which does not exist inside: then the root's files are the container's.
- * JETCL_CGROUP, for tests: the folder in place of /sys/fs/cgroup and the path.
+ * In a container the path may be the host's, which does not exist inside: then the root's files are the
+ * container's. JETCL_CGROUP, for tests: the folder in place of /sys/fs/cgroup and the path.
  */
 #include "base/base.h"
 #include <stdlib.h>
@@ -46,7 +46,8 @@ static void memory_limit(struct memory *m, u64 limit, u64 used, const char *by)
         m->unused = MIN(m->unused, limit - MIN(limit, used));
 }
 
-/* The folder and those above it, each of which may have a limit. Page cache counts as used, but is given back. */
+/* The folder and those above it, each of which may have a limit. Page cache
+ * counts as used, but is given back. */
 static void memory_groups(struct memory *m, char *dir, size_t root, bool second)
 {
     for (;;) {

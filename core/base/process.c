@@ -1,10 +1,11 @@
-/* process.c: which process is meant, across machines and containers. The number alone does not say: it is used again,
- * by another process of this machine later, and by others of other machines and containers at the same time. */
+/* process.c: which process is meant, across machines and containers. The number alone does not
+ * say: it is used again, by another process of this machine later, and by others of other machines
+ * and containers at the same time. */
 #include "base/base.h"
 #include <unistd.h>
 
-/* When process pid began, in ticks since the machine's start; 0: there is none, or it has ended and its parent has
- * not asked yet. */
+/* When process pid began, in ticks since the machine's start; 0: there is none, or it has ended
+ * and its parent has not asked yet. */
 static unsigned long long process_started(long pid)
 {
     char path[64], text[1024];

@@ -1,4 +1,5 @@
-/* timeline.c: what happened when, on which thread or queue, in the JSON that ui.perfetto.dev and chrome://tracing read. */
+/* timeline.c: what happened when, on which thread or queue, in the JSON that
+ * ui.perfetto.dev and chrome://tracing read. */
 #include "base/base.h"
 #include <pthread.h>
 #include <time.h>

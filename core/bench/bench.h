@@ -29,7 +29,8 @@ int         bench_count(const bench *b);
 const char *bench_name(const bench *b, int i);
 /* "matmul", "matmul.nt" and the whole name all fit "matmul.nt.6304x576x192". */
 bool        bench_matches(const bench *b, int i, const char *word);
-/* Measures number i alternately with the peaks, so that other work on the machine slows both. 0 or -1 + fail. */
+/* Measures number i alternately with the peaks, so that other work on the
+ * machine slows both. 0 or -1 + fail. */
 int         bench_run(bench *b, int i, struct bench_result *r);
 
 #endif

@@ -201,8 +201,8 @@ static int tune_ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Both alternately: the least seconds of each, and b's over a's: of the least ones or in the middle of the rounds,
- * whichever says less for b. A clear loser runs no further. */
+/* Both alternately: the least seconds of each, and b's over a's: of the least ones or in the middle of the
+ * rounds, whichever says less for b. A clear loser runs no further. */
 static int tune_race(const struct trial *a, const struct trial *b, struct result *r)
 {
     f64 once, x, y, ratio[ROUNDS];

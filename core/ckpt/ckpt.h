@@ -74,13 +74,14 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
 /* The model in c under timm's names, whoever named it (names/schemes.def): wrappers opened wherever the patch
- * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left
- * out. Of several models, averaged ones are passed over, and a student as large as its teacher; more than one that
- * remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep their names (ckpt_strange). Nothing is read or copied yet.
- * Takes over c, also on failure. NULL + fail(FAULT_DATA), which names the nearest schemes when none is
- * followed. */
+ * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left out.
+ * Of several models, averaged ones are passed over, and a student as large as its teacher; more than one that
+ * remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep their names
+ * (ckpt_strange). Nothing is read or copied yet. Takes over c, also on failure. NULL + fail(FAULT_DATA), which
+ * names the nearest schemes when none is followed. */
 ckpt *ckpt_model(ckpt *c, bool ema);
-/* The tensors of c whose names begin so. Takes over c, also on failure. NULL + fail(FAULT_DATA) when none does. */
+/* The tensors of c whose names begin so. Takes over c, also on failure. NULL +
+ * fail(FAULT_DATA) when none does. */
 ckpt *ckpt_below(ckpt *c, const char *under);
 /* ckpt_open, then ckpt_model. */
 ckpt *ckpt_open_model(const char *path, bool ema);
@@ -153,8 +154,8 @@ int   ckpt_save(ckpt *c, const char *path);
  * before the work is done. 0, or -1 + fail. */
 int   ckpt_can_save(const char *path);
 
-/* A SHA-256 of each tensor and of the metadata among the metadata: the last thing before ckpt_save. check: of an open
- * file; -1 + fail(FAULT_DATA) when anything is not as it was saved. */
+/* A SHA-256 of each tensor and of the metadata among the metadata: the last thing before ckpt_save. check: of
+ * an open file; -1 + fail(FAULT_DATA) when anything is not as it was saved. */
 int   ckpt_seal(ckpt *c);
 int   ckpt_check_seal(const ckpt *c);
 

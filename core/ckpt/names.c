@@ -134,8 +134,9 @@ static int names_say_eps(ckpt *view, f64 eps)
     return eps == 1e-6 || ckpt_meta(view, "norm_eps") ? 0 : ckpt_set_meta(view, "norm_eps", text);
 }
 
-/* CLIP's activation leaves no trace in its tensors: OpenAI's files are known by a number that they hold besides,
- * of others only config.json says it. timm's names of a CLIP go with gelu, but for models called quickgelu. */
+/* CLIP's activation leaves no trace in its tensors: OpenAI's files are known by a number that
+ * they hold besides, of others only config.json says it. timm's names of a CLIP go with gelu,
+ * but for models called quickgelu. */
 static int names_say_act(ckpt *view, const ckpt *c, const struct reading *r)
 {
     bool openai = ckpt_find(c, arena_printf(view->mem, "%sinput_resolution", r->under));

@@ -44,7 +44,8 @@ struct reading {
     int fit, strange;                                /* names that are parameters; unknown ones of the model */
     const char *rival;                               /* what stands before another whole model; NULL: none */
 };
-/* Has the path this word, between what is neither letter nor digit? "model_ema.blocks" says ema, "schema." does not. */
+/* Has the path this word, between what is neither letter nor digit?
+ * "model_ema.blocks" says ema, "schema." does not. */
 bool path_says(const char *path, const char *word);
 /* The best reading of n names. scheme NULL: none; then *nearest says which come near and what does not fit. */
 struct reading scheme_of(arena *a, const char *const *name, int n, bool ema, const char **nearest);

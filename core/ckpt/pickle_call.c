@@ -244,7 +244,8 @@ static const struct global *class_of(const value *f)
     return f->kind == P_GLOBAL ? f->global : f->kind == P_OPAQUE ? f->node->class : NULL;
 }
 
-/* (function, class, arguments, attributes): what a tensor with attributes, a subclass or a buffer is saved as */
+/* (function, class, arguments, attributes): what a tensor with attributes, a
+ * subclass or a buffer is saved as */
 static int unwrap_call(const struct pickle *p, value *f, value *args)
 {
     const value *inner = pickle_arg(args, 0, P_GLOBAL), *with = pickle_arg(args, 2, P_TUPLE);

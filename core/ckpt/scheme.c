@@ -75,7 +75,8 @@ static bool scheme_fits(const char *pattern, const char *name, struct match *m)
     return *pattern == '*' || !*name;
 }
 
-/* Where a name lies: in a file whose backbone has a prefix of its own, under it or outside; or there is none. */
+/* Where a name lies: in a file whose backbone has a prefix of its own, under
+ * it or outside; or there is none. */
 enum place { ANYWHERE, UNDER_OWN, OUTSIDE_OWN };
 
 static bool scheme_first_fit(const struct rule *r, const char *name, enum place place, bool front_star,
@@ -166,8 +167,8 @@ bool path_says(const char *path, const char *word)
     return false;
 }
 
-/* 0: the model that is meant; 1: a student, which its teacher comes before; 2: a copy, averaged or an optimiser's.
- * With --ema the averaged ones are meant. */
+/* 0: the model that is meant; 1: a student, which its teacher comes before; 2: a copy, averaged or an
+ * optimiser's. With --ema the averaged ones are meant. */
 static int scheme_copy(const char *under, bool ema)
 {
     static const char *const words[] = { "ema", "momentum", "optimizer", "exp_avg", "opt" };
@@ -217,8 +218,8 @@ static int scheme_find_places(arena *a, const struct scheme *s, const struct rul
     return found;
 }
 
-/* Is b a whole model too, which nothing says to be a copy of the best one, a? A student of as many tensors is its
- * teacher's. */
+/* Is b a whole model too, which nothing says to be a copy of the best one, a? A student of as
+ * many tensors is its teacher's. */
 static bool scheme_rivals(const struct reading *a, const struct reading *b, bool ema)
 {
     int copy = scheme_copy(b->under, ema);

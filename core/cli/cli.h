@@ -61,9 +61,9 @@ int cli_experiment(struct cli *c, struct spec *s);
 /* The same where a file may be left out: path NULL gives the defaults. For commands that only need --device
  * and the like. */
 int cli_spec(struct cli *c, const char *path, struct spec *s);
-/* What eval and predict work with: operand 0 is a checkpoint, a run's folder, or an experiment, and then operand 1 the
- * checkpoint (model.init when there is none). *used: how many operands that took. 0, or -1 + fail; trained_close in
- * any case. */
+/* What eval and predict work with: operand 0 is a checkpoint, a run's folder, or an experiment, and then
+ * operand 1 the checkpoint (model.init when there is none). *used: how many operands that took. 0, or -1 +
+ * fail; trained_close in any case. */
 struct trained;
 int cli_trained(struct cli *c, struct trained *t, int *used);
 /* --data and --split over the experiment of what was trained. 0, or -1 + fail. */

@@ -48,7 +48,8 @@ static int compare_record(struct comparing *x, const char *device, const char *l
     return 0;
 }
 
-/* Which of the two is off, and by which kernel: each against the plain kernels of its device and loops on the host. */
+/* Which of the two is off, and by which kernel: each against the plain kernels of
+ * its device and loops on the host. */
 static int compare_blame(struct comparing *x, int other)
 {
     const int both[] = { 0, other };

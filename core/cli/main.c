@@ -51,7 +51,8 @@ static int close_stdout(void)
     return bad && errno != EPIPE ? fail(FAULT_RUN, "cannot write the results: %s", strerror(errno)) : 0;
 }
 
-/* Where one of them is closed, the next file that is opened would get its number, and with it what is printed. */
+/* Where one of them is closed, the next file that is opened would get its
+ * number, and with it what is printed. */
 static void open_standard(void)
 {
     int fd = open("/dev/null", O_RDWR);

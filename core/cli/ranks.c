@@ -1,6 +1,7 @@
-/* ranks.c: `--device 0:0,0:1` is `mpirun -n 2` of the same command. mpirun gets a process group of its own, so that
- * Ctrl-C reaches us alone. It, and the other signals that save, go to the ranks as SIGUSR1, and from here: at SIGINT and
- * SIGTERM mpirun would kill them before they have saved, and of some versions SIGUSR1 does not get through.
+/* ranks.c: `--device 0:0,0:1` is `mpirun -n 2` of the same command. mpirun gets a process group of its
+ * own, so that Ctrl-C reaches us alone. It, and the other signals that save, go to the ranks as SIGUSR1,
+ * and from here: at SIGINT and SIGTERM mpirun would kill them before they have saved, and of some
+ * versions SIGUSR1 does not get through.
  */
 #include "cli/ranks.h"
 #include "dev/dev.h"

@@ -24,8 +24,8 @@ const char *dev_cache_dir(void)
 
 /* ---- PoCL's own cache ----------------------------------------------------------------------------------- */
 
-/* PoCL finds no device at all when it cannot make its cache folder, and says nothing. It gets one that is removed
- * at the end. */
+/* PoCL finds no device at all when it cannot make its cache folder, and says nothing. It gets
+ * one that is removed at the end. */
 static char driver_cache[] = "/tmp/jetcl-pocl-XXXXXX";
 
 static int cache_remove(const char *path, const struct stat *st, int kind, struct FTW *walk)

@@ -70,7 +70,8 @@ struct dev_info {
     char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
 };
 
-/* The processors this process may run on. Cores of two speeds: the slow ones reach less than 0.9 of the fast. */
+/* The processors this process may run on. Cores of two speeds: the slow ones
+ * reach less than 0.9 of the fast. */
 struct dev_host { int cpus, cores, nodes; bool two_speeds; };
 void dev_host(struct dev_host *h);
 
@@ -87,8 +88,8 @@ dev                   *dev_open(const char *spec);
 /* The same when results are needed: `null`, which computes nothing, is refused with fail(FAULT_USAGE). */
 dev                   *dev_open_real(const char *spec);
 /* dev_open_real for one of several processes, `rank` (from 0) of those on this machine: of a list "a,b", of
- * `gpu:*`, `gpu` and `auto` (all GPUs, where there are any), and of `cpu:*` it takes the rank-th, and begins anew
- * after the last. rank < 0: dev_open_real. */
+ * `gpu:*`, `gpu` and `auto` (all GPUs, where there are any), and of `cpu:*` it takes the rank-th, and begins
+ * anew after the last. rank < 0: dev_open_real. */
 dev                   *dev_open_rank(const char *spec, int rank);
 /* How many devices a setting names in this way, and the rank-th of them as P:D or what it is called. */
 int                    dev_of_rank(arena *a, const char *spec, int rank, const char **out);
@@ -159,11 +160,11 @@ int mem_copy(dev *d, range dst, range src);             /* enqueued */
  * (cl/ticket.h). Others at each call, so that launches may overlap (the same after 256 calls: those do not
  * overlap). */
 range dev_tickets(dev *d);
-/* COUNTERS I32, zero between launches, for kernels whose groups join what they computed: of a device that runs one
- * launch after the other. */
+/* COUNTERS I32, zero between launches, for kernels whose groups join what they computed: of a device that
+ * runs one launch after the other. */
 range dev_counters(dev *d);
-/* Does a group see what others wrote before they counted up an integer? Asks the device, in some milliseconds; dev_open does,
- * for what is no CPU. defs: NULL, or for tests -DBROKEN, for which the answer must be no. */
+/* Does a group see what others wrote before they counted up an integer? Asks the device, in some milliseconds;
+ * dev_open does, for what is no CPU. defs: NULL, or for tests -DBROKEN, for which the answer must be no. */
 bool  dev_joins_hold(dev *d, const char *defs);
 #define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */
@@ -203,8 +204,8 @@ void      launch_add(launches *l, const launch *k);     /* copies k and the stri
 dev      *launches_dev(const launches *l);
 const char *launches_name(const launches *l);
 int       launches_count(const launches *l);
-/* The most memory that an item of a compiled list's kernels has outside registers, in bytes: what a compiler has
- * spilled. 0 where drivers do not say. */
+/* The most memory that an item of a compiled list's kernels has outside registers, in bytes: what a compiler
+ * has spilled. 0 where drivers do not say. */
 u64       launches_private(const launches *l);
 const launch *launches_at(const launches *l, int i);
 /* Builds what is missing (binary cache first), creates kernels, binds arguments. 0 or -1 + fail(FAULT_DEVICE)
@@ -225,8 +226,8 @@ int       launches_time(launches *l, f64 *seconds);
 /* Those of the marks that have no event get one that comes when all is done that was enqueued so far. */
 int  marks_end(dev *d, struct mark *c, int n);
 void marks_forget(struct mark *c, int n);
-/* Reads r once the mark is reached, whatever is enqueued after it; dst is filled when `end` of a later mem_reads_end is
- * reached. */
+/* Reads r once the mark is reached, whatever is enqueued after it; dst is filled when `end` of a
+ * later mem_reads_end is reached. */
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);
 int  mark_reached(dev *d, const struct mark *c, bool *yes);      /* does not wait; -1 + fail when a copy failed */

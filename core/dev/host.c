@@ -1,5 +1,6 @@
-/* host.c: what the operating system knows of this machine's processors: caches, cores, nodes of memory. OpenCL has
- * one number for a cache and PoCL fills it with the last one's size, so kernels on CPUs are shaped by these tables:
+/* host.c: what the operating system knows of this machine's processors: caches, cores, nodes of
+ * memory. OpenCL has one number for a cache and PoCL fills it with the last one's size, so kernels on
+ * CPUs are shaped by these tables:
  *
  *     /sys/devices/system/cpu/cpuN/cache/indexK     level, type, size, coherency_line_size
  *     sysconf(_SC_LEVEL1_DCACHE_SIZE), ...          where that folder is missing

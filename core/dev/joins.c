@@ -1,6 +1,6 @@
-/* joins.c: may groups of one launch add up each other's sums (cl/join.h)? OpenCL 1.2 promises nothing between groups, so
- * a GPU is asked: some launches in which the last group checks what all others wrote. Where one value is stale, or the
- * program does not build, sums take a second launch. */
+/* joins.c: may groups of one launch add up each other's sums (cl/join.h)? OpenCL 1.2 promises nothing between
+ * groups, so a GPU is asked: some launches in which the last group checks what all others wrote. Where one
+ * value is stale, or the program does not build, sums take a second launch. */
 #include "dev/ocl.h"
 
 enum { ROUNDS = 16, GROUPS = 512, PART = 1024 };        // values of a group: cl/joins.cl

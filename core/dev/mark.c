@@ -1,5 +1,5 @@
-/* mark.c: reading what a launch list has computed while the rest of it still runs. A mark's event comes when the launches
- * before it are done; copies wait for it in a queue of their own:
+/* mark.c: reading what a launch list has computed while the rest of it still runs. A mark's event comes when
+ * the launches before it are done; copies wait for it in a queue of their own:
  *
  *     queue    launch launch launch [mark 0] launch launch [mark 1] launch ...
  *     beside                         read             read

@@ -1,5 +1,6 @@
-/* profile.c: where the device's time goes. Launches are timed by device events in a queue of their own;
- * JETCL_TRACE=time prints one line per kernel, the slowest first; train.profile puts each launch on the timeline. */
+/* profile.c: where the device's time goes. Launches are timed by device events in a queue of
+ * their own; JETCL_TRACE=time prints one line per kernel, the slowest first; train.profile
+ * puts each launch on the timeline. */
 #include "dev/list.h"
 #include <math.h>
 #include <stdlib.h>
@@ -31,8 +32,8 @@ static f64 time_of(cl_event event, cl_profiling_info which)
     return 1e-9 * (f64)t;
 }
 
-/* Seconds of launches [from, to) by device events, the queue drained before and after. begins: NULL, or where they lie in
- * clock_now()'s time; the device's clock is set by when the first one was enqueued. */
+/* Seconds of launches [from, to) by device events, the queue drained before and after. begins: NULL, or where
+ * they lie in clock_now()'s time; the device's clock is set by when the first one was enqueued. */
 static int time_part(launches *l, int from, int to, f64 *begins, f64 *seconds)
 {
     f64 host = 0;

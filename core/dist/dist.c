@@ -49,8 +49,8 @@ static void dist_nap(f64 seconds)
     nanosleep(&t, NULL);
 }
 
-/* Nothing is saved any more, and nobody should find the run's folder in use: the launcher's SIGTERM ends us, and where
- * it has lost touch with us, an alarm. */
+/* Nothing is saved any more, and nobody should find the run's folder in use: the launcher's SIGTERM ends us,
+ * and where it has lost touch with us, an alarm. */
 static void end_at_signals(void)
 {
     static const int signals[] = { SIGTERM, SIGINT, SIGALRM };

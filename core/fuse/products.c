@@ -106,8 +106,8 @@ static void fuse_mul(node *n, int *uses)
     }
 }
 
-/* Does a mask of shape s have n's front, and ones after it? Then one of its numbers serves a run of n's rows, or one
- * element. */
+/* Does a mask of shape s have n's front, and ones after it? Then one of its numbers serves a
+ * run of n's rows, or one element. */
 static bool product_front(struct shape s, struct shape n)
 {
     int same = 0, i;
@@ -118,7 +118,8 @@ static bool product_front(struct shape s, struct shape n)
     return s.nd == n.nd && i == s.nd;
 }
 
-/* The node that is kept for the backward part moves to where the product will be: is it read from there on only? */
+/* The node that is kept for the backward part moves to where the product will be:
+ * is it read from there on only? */
 static bool fuse_side(node *p, node *n)
 {
     const struct matmul_args *m = p->args;

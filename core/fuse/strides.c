@@ -1,10 +1,11 @@
-/* strides.c: batched products read a permuted array where it lies. With (b e d) of tokens' slots and products per expert:
+/* strides.c: batched products read a permuted array where it lies. With (b e d) of tokens'
+ * slots and products per expert:
  *
  *     permute (b e d) -> (e b d), cut into parts of e, each an operand: matrices of b rows
  *     becomes: the operand is (b e d) itself, its rows e d apart, its matrices d apart
  *
- * The node between becomes an alias of the array that only products understand (op_become_strided). GPUs alone: each
- * permutation is a launch and two passes over memory. */
+ * The node between becomes an alias of the array that only products understand (op_become_strided). GPUs alone:
+ * each permutation is a launch and two passes over memory. */
 #include "fuse/passes.h"
 
 /* Where view v begins in its source; the source: no view. */

@@ -53,8 +53,8 @@ static char policy_kind(const struct types *t, const node *n, int k)
     return p->operands[MIN(k, (int)strlen(p->operands) - 1)];
 }
 
-/* A view follows its operand's type; but one that must be copied, since it begins at an odd place, is as able as
- * the kernel that copies it. */
+/* A view follows its operand's type; but one that must be copied, since it begins at an odd place, is as
+ * able as the kernel that copies it. */
 static bool types_follows(const struct types *t, const node *n)
 {
     return (n->op->flags & OP_ALIAS) && t->able[n->id];

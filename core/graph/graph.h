@@ -70,7 +70,8 @@ struct op {
     void        (*vjp)(node *n, node *g, node *dx[]);
     u64         (*scratch)(const node *n);                  /* bytes of work memory, NULL: none */
     i64         (*offset)(const node *n);                   /* OP_ALIAS: elements into in[0]; NULL: 0 */
-    /* The same by plain loops in float64, from the operands' values, for the self-test: y has node_count(n) zeros. NULL: none. */
+    /* The same by plain loops in float64, from the operands' values, for the self-test: y has
+     * node_count(n) zeros. NULL: none. */
     void        (*host)(const node *n, const f64 *const *in, f64 *y);
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
     const char *(*title)(const node *n);                    /* for messages and dumps; NULL: the name */

@@ -68,9 +68,9 @@ int     json_save(const char *path, json_t *j);                 /* atomically; t
 
 /* ---- append.c ------------------------------------------------------------------------------------------ */
 
-/* A file that grows. append_put never fails: what cannot be written is said, waits, and is tried again with the next.
- * append_flush: is all of it written? append_sync: and on the disk? 0, or -1 + fail(FAULT_RUN). anew: without what
- * was there. append_open gives NULL + fail. */
+/* A file that grows. append_put never fails: what cannot be written is said, waits, and is tried again with the
+ * next. append_flush: is all of it written? append_sync: and on the disk? 0, or -1 + fail(FAULT_RUN). anew:
+ * without what was there. append_open gives NULL + fail. */
 typedef struct append append;
 append *append_open(arena *a, const char *path, bool anew);
 void    append_put(append *f, const void *p, size_t n);

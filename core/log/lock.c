@@ -4,10 +4,10 @@
  *     HOST PID START BOOT NAMESPACE          who: a number of a process is used again, but not with its start
  *     2026-03-01 12:30:05                    since when
  *
- * It is made under another name and then linked, which succeeds for one process only, on NFS too. An owner of this
- * machine is asked for in /proc; of another machine one sees that it lives: it sets the file's time every BEAT
- * seconds, and one that has not for SILENT seconds is dead. Times of the file server are compared with each other,
- * never with the clock of this machine.
+ * It is made under another name and then linked, which succeeds for one process only, on NFS too. An owner of
+ * this machine is asked for in /proc; of another machine one sees that it lives: it sets the file's time every
+ * BEAT seconds, and one that has not for SILENT seconds is dead. Times of the file server are compared with
+ * each other, never with the clock of this machine.
  */
 #include "log/files.h"
 #include <dirent.h>
@@ -43,7 +43,8 @@ static void lock_me(struct lock_owner *me)
     strftime(me->since, sizeof me->since, "%Y-%m-%d %H:%M:%S", localtime_r(&now, &tm));
 }
 
-/* 0; 1: no such file; -1: not a lock of this program. An empty one is of a process that is just about to write it. */
+/* 0; 1: no such file; -1: not a lock of this program. An empty one is of a process
+ * that is just about to write it. */
 static int lock_parse(const char *path, struct lock_owner *o)
 {
     char text[512];
@@ -92,7 +93,8 @@ static int lock_make(const char *path, const struct lock_owner *me, int flag, st
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(why)) : 0;
 }
 
-/* Where a lock is written before it is linked. Processes of two machines, or containers, often have one number. */
+/* Where a lock is written before it is linked. Processes of two machines, or
+ * containers, often have one number. */
 static const char *lock_draft(arena *a, const char *path, const struct process *me)
 {
     return arena_printf(a, "%s.%s.%ld.%llu", path, me->host, me->pid, me->start);

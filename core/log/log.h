@@ -113,7 +113,8 @@ int  report_resume(report *r, i64 step, i64 evaluated);
  * result.json is there, so the run is complete. */
 void report_result(const report *r, arena *a, struct run_result *out);
 int  report_finish(report *r, const struct run_result *result);
-/* Are the lines so far written? Those that could not be wait, and go first the next time. 0, or -1 + fail(FAULT_RUN). */
+/* Are the lines so far written? Those that could not be wait, and go first the next
+ * time. 0, or -1 + fail(FAULT_RUN). */
 int  report_flush(report *r);
 void report_close(report *r);                           /* NULL is fine */
 

@@ -148,9 +148,9 @@ struct moe {
 };
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
 bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
-/* (b n d) -> (b n d). For analysis "silence" (e 1 1), given by nn_give, multiplies what experts give. Random tensors
- * (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and
- * after "core_experts.", "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
+/* (b n d) -> (b n d). For analysis "silence" (e 1 1), given by nn_give, multiplies what experts give. Random
+ * tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and after "core_experts.",
+ * "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */
 node *moe_layer(struct nn *m, const struct spec *s, const struct moe *l, node *x);
 
 /* ---- count.c ------------------------------------------------------------------------------------------- */

@@ -58,8 +58,8 @@ void    params_free(params *p);
 /* Where shard r of n begins and ends, in elements of all slabs one after the other. */
 void    params_shard(const params *p, int r, int n, i64 *from, i64 *to);
 int     params_open(params *p, dev *d, enum params_use use);       /* takes device memory; 0 or -1 + fail */
-/* The same parameters with values of their own, which begin as p's: no gradients, no moments. what: their name among
- * the device's memory. Names stay p's, which must outlive it. NULL + fail. */
+/* The same parameters with values of their own, which begin as p's: no gradients, no moments. what: their name
+ * among the device's memory. Names stay p's, which must outlive it. NULL + fail. */
 params *params_twin(const params *p, const char *what);
 /* Memory params_open would take. */
 u64     params_bytes(const params *p, enum params_use use);

@@ -61,8 +61,8 @@ void params_shard(const params *p, int r, int n, i64 *from, i64 *to)
     *to *= ADAMW_BLOCK;
 }
 
-/* The order of parameters in memory: that of the list, or, for several ranks, each parameter goes to the shard with
- * the fewest bytes so far, and shards follow one another. */
+/* The order of parameters in memory: that of the list, or, for several ranks, each parameter goes to the shard
+ * with the fewest bytes so far, and shards follow one another. */
 static void find_order(params *p)
 {
     int hands = MAX(1, p->dealt), n = 0;

@@ -37,8 +37,8 @@ static bool conv_tiled(const dev *d, const struct conv *k)
     return dev_has_override(d, "conv") && (dev_group(d, "conv") > 1 || k->c >= 16);
 }
 
-/* Outputs of a tile: what wastes least of a row, the widest first. A CPU has a register for each and for a row of
- * weights, and two for values. */
+/* Outputs of a tile: what wastes least of a row, the widest first. A CPU has a register for each and for a row
+ * of weights, and two for values. */
 static int tile_width(const dev *d, const struct conv *k)
 {
     static const int widths[] = { 14, 8, 7 };
@@ -57,7 +57,8 @@ static i64 conv_strip(const dev *d)
     return rows ? rows : MIN(MAX((i64)(dev_info(d)->cache[1] >> 17), 2), 16);
 }
 
-/* Channels of a share: their sums, KH KW + 1 floats each, and rows that they are made from share the first cache. */
+/* Channels of a share: their sums, KH KW + 1 floats each, and rows that they are
+ * made from share the first cache. */
 static i64 conv_share(const dev *d)
 {
     i64 channels = dev_tune(d, "conv", "SHARE");

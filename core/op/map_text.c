@@ -31,8 +31,8 @@ bool map_has_shape(const node *n, int k)
     return !map_rows[m->step[k - n->n_in].row].arity;
 }
 
-/* Merging the columns into the row before would move a random number to another element unless rows fill
- * whole blocks of 16, the unit in which devices draw them; and the rows of a sample must be told from others. */
+/* Merging the columns into the row before would move a random number to another element unless rows fill whole
+ * blocks of 16, the unit in which devices draw them; and the rows of a sample must be told from others. */
 static bool splits_blocks(const node *n)
 {
     const struct map_args *m = n->args;

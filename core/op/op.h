@@ -125,8 +125,9 @@ extern const op view_op, pad_op, permute_op;
  * their concatenation; n becomes a view of all of x. */
 bool  op_become_join(node *at, node *a, node *b);
 void  op_become_view(node *n, node *x);
-/* n shows permute's result from `offset` on, as (matrices rows cols). Where these lie evenly in what is permuted it becomes
- * an alias of that, which only products may read: `at`, `row` and `matrix` of op_strided say where in elements. */
+/* n shows permute's result from `offset` on, as (matrices rows cols). Where these lie evenly in what is
+ * permuted it becomes an alias of that, which only products may read: `at`, `row` and `matrix` of
+ * op_strided say where in elements. */
 bool  op_become_strided(node *n, const node *permute, i64 offset);
 struct strided_view { i64 at, row, matrix; };
 const struct strided_view *op_strided(const node *n);       /* NULL: n is none */

@@ -38,8 +38,9 @@ struct product {
     enum act act;
     struct operand other;            /* with a layout of its own; added after act; r.mem NULL: none */
     bool times;                      /* it is multiplied with instead */
-    /* A mask that is drawn (op_keep_mask): 1 / kept with probability `kept`, else 0; one number for `rows` rows of C, batch
-     * after batch, or where that is 0 one for each element. kept 0: none. Only where product_masks(). */
+    /* A mask that is drawn (op_keep_mask): 1 / kept with probability `kept`, else 0; one number
+     * for `rows` rows of C, batch after batch, or where that is 0 one for each element. kept 0:
+     * none. Only where product_masks(). */
     struct mask { range step; u32 stream; i64 together, samples, rows; f32 kept; } mask;
     enum product_keep keep;          /* a second result, for the backward part, goes to.. */
     struct operand side;             /* ..here: laid out like C; sums: m values a batch (row unused) */

@@ -85,8 +85,8 @@ static const struct product_tile tiles[] = {                                    
     { 8, 3 }, { 8, 1 }, { 6, 3 }, { 6, 1 }, { 3, 1 }, { 2, 1 },
 };
 
-/* Of the tiles whose sums leave registers for the vectors of B, one of A and a product, the one with the fewest loads
- * for a multiply-add. 16 lanes, 32 registers: 8 x 3; 8, 16 and 4, 32: 6 x 1; 4, 16: 2 x 1. */
+/* Of the tiles whose sums leave registers for the vectors of B, one of A and a product, the one with the fewest
+ * loads for a multiply-add. 16 lanes, 32 registers: 8 x 3; 8, 16 and 4, 32: 6 x 1; 4, 16: 2 x 1. */
 struct product_tile product_tile(const struct dev_info *i)
 {
     int each = (int)MAX(16 / i->simd, 1);         // registers of 16 floats

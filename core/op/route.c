@@ -1,7 +1,8 @@
-/* route.c: the routing of a MoE layer: which slot reads which tokens, and which token which slots. Tokens and
- * slots share one array of logits; each slot takes a softmax over the tokens, each token an entmax over the
- * slots. On CPUs one launch makes both and another their gradients; on GPUs each side has its own (route_sides.c). Without
- * such kernels, and under JETCL_TRACE=no_join, the same is composed of the ops that say it. */
+/* route.c: the routing of a MoE layer: which slot reads which tokens, and which token which slots.
+ * Tokens and slots share one array of logits; each slot takes a softmax over the tokens, each token an
+ * entmax over the slots. On CPUs one launch makes both and another their gradients; on GPUs each side
+ * has its own (route_sides.c). Without such kernels, and under JETCL_TRACE=no_join, the same is
+ * composed of the ops that say it. */
 #include "op/route.h"
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }

@@ -1,5 +1,5 @@
-/* route.h: routing from inside: what op_route (route.c) is made of where rows and columns have launches of their
- * own (route_sides.c). */
+/* route.h: routing from inside: what op_route (route.c) is made of where rows and columns have
+ * launches of their own (route_sides.c). */
 #ifndef JETCL_OP_ROUTE_H
 #define JETCL_OP_ROUTE_H
 #include "op/op.h"

@@ -1,6 +1,6 @@
-/* route_sides.c: routing on GPUs: dispatch and combine as two ops of one launch each (cl/gpu/route.cl), and one launch for
- * the gradient of each. The gradient's node is dlogits; its temperature's, and the groups' shares of it, are written by
- * the same launch. */
+/* route_sides.c: routing on GPUs: dispatch and combine as two ops of one launch each (cl/gpu/route.cl), and one
+ * launch for the gradient of each. The gradient's node is dlogits; its temperature's, and the groups' shares of
+ * it, are written by the same launch. */
 #include "op/route.h"
 #include "op/grid.h"
 

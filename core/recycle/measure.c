@@ -88,8 +88,8 @@ static int measure_images(struct predecessor *p, dev *d, dataset *set, struct da
 
 /* ---- where statistics are kept ------------------------------------------------------------------------- */
 
-/* Which images, by name and size, everything that shapes them on their way, and what the network computes of them that
- * its tensors do not tell: a folder's config.json does. */
+/* Which images, by name and size, everything that shapes them on their way, and what the network computes of
+ * them that its tensors do not tell: a folder's config.json does. */
 static void hash_inputs(const struct predecessor *p, const dataset *set, const struct data_options *o,
                         char hex[65])
 {

@@ -1,5 +1,5 @@
-/* compare.h: one experiment on several devices, or with several settings: where do they part, and is it more than
- * rounding explains?
+/* compare.h: one experiment on several devices, or with several settings: where do they part, and is
+ * it more than rounding explains?
  *
  *     struct record a, b;  struct comparison c;
  *     if (record_make(&a, arena, &spec, &(struct record_options){ .steps = 200, .label = "cpu" })) return -1;
@@ -7,11 +7,12 @@
  *     compare_records(&c, arena, &a, &b, 0);
  *     puts(c.verdict);
  *
- * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen: of values
- * of the first step from the roundings on the longest way to them, of later ones from the same run with every
- * starting weight moved by one rounding.
+ * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen: of
+ * values of the first step from the roundings on the longest way to them, of later ones from the same run with
+ * every starting weight moved by one rounding.
  *
- * The files, each calling only those before it: energy seeds record_io record lockstep_host lockstep compare compare_out
+ * The files, each calling only those before it: energy seeds record_io record
+ * lockstep_host lockstep compare compare_out
  */
 #ifndef JETCL_COMPARE_H
 #define JETCL_COMPARE_H
@@ -55,16 +56,18 @@ struct record_options {
     int  seeds;                                   /* so many seeds; 1: the experiment's alone */
     bool yardsticks;                              /* run it twice more: weights one rounding off, another seed */
 };
-/* Runs s (device, precision and so on as it says): the first step in parts, then all of them. Everything lies in a.
- * 0, or -1 + fail. */
+/* Runs s (device, precision and so on as it says): the first step in parts, then all of them.
+ * Everything lies in a. 0, or -1 + fail. */
 int  record_make(struct record *r, arena *a, const struct spec *s, const struct record_options *o);
-/* Roundings of one element of n beyond its operands': a product's or a sum's length, a row's where it is normalised. */
+/* Roundings of one element of n beyond its operands': a product's or a sum's length,
+ * a row's where it is normalised. */
 f64  record_roundings(const node *n);
-/* Widens t's bound to what one rounding of the weights at the start has become: v are all `count` values of the same
- * run from weights nudged so. Elements that are not finite in either count for nothing. */
+/* Widens t's bound to what one rounding of the weights at the start has become: v are all `count` values of the
+ * same run from weights nudged so. Elements that are not finite in either count for nothing. */
 void record_spread(struct record_tensor *t, const f32 *v, f64 unit);
 struct record_tensor *record_find(const struct record *r, const char *name);
-/* The element of `count` that is the i-th of n kept: evenly spread, not on a grid. tests/peers/jetcmp.py has it too. */
+/* The element of `count` that is the i-th of n kept: evenly spread, not on a grid.
+ * tests/peers/jetcmp.py has it too. */
 i64  record_index(i64 i, i64 n, i64 count);
 /* Unit roundoff of a precision by name; of float32 for what is unknown. */
 f64  record_unit(const char *precision);

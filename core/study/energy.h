@@ -5,8 +5,9 @@
  *     for (...) energy_tick(&e);                 now and then
  *     f64 joules = energy_end(&e);               0: the host does not tell
  *
- * Counters are read at both ends: RAPL packages of a CPU, a graphics card's energy1_input (hwmon). Where there is only a
- * meter (power1_average, power1_input, nvidia-smi), its power is summed over time, between ticks a second apart.
+ * Counters are read at both ends: RAPL packages of a CPU, a graphics card's energy1_input (hwmon).
+ * Where there is only a meter (power1_average, power1_input, nvidia-smi), its power is summed over
+ * time, between ticks a second apart.
  */
 #ifndef JETCL_ENERGY_H
 #define JETCL_ENERGY_H

@@ -3,7 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Bytes of the character at s; 0: it is not UTF-8, or none that XML allows (controls, halves of pairs, U+FFFE). */
+/* Bytes of the character at s; 0: it is not UTF-8, or none that XML allows
+ * (controls, halves of pairs, U+FFFE). */
 static int html_length(const u8 *s)
 {
     static const u32 least[] = { 0, 0, 0x80, 0x800, 0x10000 };

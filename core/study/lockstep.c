@@ -1,14 +1,14 @@
-/* lockstep.c: two graphs of one network, node by node. Each node of both works on the same operands, those of the
- * reference, so that errors do not add up: what a node is off by is its own kernel's doing.
+/* lockstep.c: two graphs of one network, node by node. Each node of both works on the same operands, those of
+ * the reference, so that errors do not add up: what a node is off by is its own kernel's doing.
  *
  *     node 0   reference ----> values --.--> compare
  *              device    ----> values --'
  *                 '<---- the reference's values, for the nodes that follow
  *
- * What has float64 loops on the host (products, sums, normalisations, softmax, entmax, loss) is held against those, both
- * the device's and the plain kernel; everything else against the reference device. Where
- * one side has an op that the other composes of several (attention, routing), the stretch between two nodes that both
- * have is looked at as a whole.
+ * What has float64 loops on the host (products, sums, normalisations, softmax, entmax, loss) is held against
+ * those, both the device's and the plain kernel; everything else against the reference device. Where one
+ * side has an op that the other composes of several (attention, routing), the stretch between two nodes that
+ * both have is looked at as a whole.
  */
 #include "study/compare.h"
 #include "model/model.h"
@@ -171,7 +171,8 @@ static void step_count(struct stepping *s, const node *n, const char *kernels, s
     }
 }
 
-/* n of the reference and m of the device, both just run: compared; then the device's becomes the reference's. */
+/* n of the reference and m of the device, both just run: compared; then the
+ * device's becomes the reference's. */
 static int step_compare(struct stepping *s, const node *n, const node *m, const f64 *host, const char *kernels)
 {
     if (n->op->flags & OP_PARTIAL)

@@ -1,5 +1,5 @@
-/* lockstep_host.c: nodes by plain loops in float64: products with what is fused into them and sums here, other ops by their
- * own `host`. */
+/* lockstep_host.c: nodes by plain loops in float64: products with what is fused into them and sums here,
+ * other ops by their own `host`. */
 #include "study/lockstep_host.h"
 #include <math.h>
 

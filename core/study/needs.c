@@ -1,4 +1,5 @@
-/* needs.c: checkpoints and data sets that experiments start from and that are not there, and where to get them. */
+/* needs.c: checkpoints and data sets that experiments start from and that are
+ * not there, and where to get them. */
 #include "data/data.h"
 #include "study/study.h"
 

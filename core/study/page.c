@@ -4,7 +4,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* Okabe and Ito's colours, which people with any colour vision tell apart; dashes tell lines apart without colour. */
+/* Okabe and Ito's colours, which people with any colour vision tell apart; dashes
+ * tell lines apart without colour. */
 static const char style[] =
     ":root{color-scheme:light dark;--fg:#1a1a1a;--bg:#fff;--soft:#666;--rule:#ddd;--card:#f6f6f6}\n"
     "@media(prefers-color-scheme:dark){:root{--fg:#e8e8e8;--bg:#151515;--soft:#a5a5a5;--rule:#3a3a3a;--card:#202020}}\n"
@@ -93,7 +94,8 @@ static void page_head(FILE *f, const char *const *paths, int n)
     fputs("</h1>\n", f);
 }
 
-/* The parts after a table of contents. Headings get the places that it leads to; text cannot be one, it is escaped. */
+/* The parts after a table of contents. Headings get the places that it leads to;
+ * text cannot be one, it is escaped. */
 static void page_body(FILE *f, const char *body)
 {
     static const char head[] = "<h2>", end[] = "</h2>";

@@ -1,8 +1,10 @@
-/* page.h: runs, tables and comparisons as one HTML file that needs nothing else: no network, no script to be read.
+/* page.h: runs, tables and comparisons as one HTML file that needs nothing else: no
+ * network, no script to be read.
  *
  *     if (page_write("page.html", arena, paths, n, 0)) return -1;         // run folders, table files, comparisons
  *
- * The files, each calling only those before it: html picture plot bars page_curves page_run page_table page_compare page
+ * The files, each calling only those before it: html picture plot bars page_curves
+ * page_run page_table page_compare page
  */
 #ifndef JETCL_PAGE_H
 #define JETCL_PAGE_H
@@ -10,8 +12,8 @@
 
 /* ---- html.c ------------------------------------------------------------------------------------------------ */
 
-/* The one way of text into the page: markup in names, paths and messages comes out as itself; bytes that are not
- * UTF-8, and characters that neither HTML nor XML allows, as '?'. */
+/* The one way of text into the page: markup in names, paths and messages comes out as itself; bytes that are
+ * not UTF-8, and characters that neither HTML nor XML allows, as '?'. */
 void html_text(FILE *f, const char *s);
 void html_printf(FILE *f, const char *fmt, ...) PRINTF(2, 3);    /* formatted, then as html_text */
 /* A link that downloads text as a file. */
@@ -23,8 +25,8 @@ const char *html_number(char out[32], f64 v);
 
 /* ---- plot.c, bars.c: pictures, each with its numbers as a table and as CSV ---------------------------------- */
 
-/* A line of n points by rising x; hours: where they lie in time, or NULL; lo and hi: a band around it, or NULL. Colour
- * and dashes go by `colour`. */
+/* A line of n points by rising x; hours: where they lie in time, or NULL; lo and hi: a band around it, or NULL.
+ * Colour and dashes go by `colour`. */
 struct series { const char *label; int n, colour; f64 *x, *hours, *y, *lo, *hi; };
 /* target: a line across at this y; 0: none. */
 struct plot { const char *title, *x_label, *y_label; bool log_y; f64 target; int n; struct series *s; };

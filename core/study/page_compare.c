@@ -1,4 +1,5 @@
-/* page_compare.c: a comparison of devices on the page: verdicts, the strip of layers, losses, time by kernel. */
+/* page_compare.c: a comparison of devices on the page: verdicts, the strip of
+ * layers, losses, time by kernel. */
 #include "study/page.h"
 #include <jansson.h>
 #include <math.h>

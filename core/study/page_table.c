@@ -1,4 +1,5 @@
-/* page_table.c: a table of results on the page: ours beside the paper's, differences, and what the seeds can show. */
+/* page_table.c: a table of results on the page: ours beside the paper's,
+ * differences, and what the seeds can show. */
 #include "study/page.h"
 #include "study/seeds.h"
 #include "study/table.h"

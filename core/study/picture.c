@@ -128,8 +128,8 @@ void numbers_open(struct numbers *t, const char *title)
     fputs("<table><tr>", t->html);
 }
 
-/* People open this CSV in a spreadsheet by a click: what it would compute, text that begins with = + - @ and is not a
- * number, comes after a '. */
+/* People open this CSV in a spreadsheet by a click: what it would compute, text that begins with = + - @ and is
+ * not a number, comes after a '. */
 static void numbers_text(struct numbers *t, const char *s)
 {
     char *end;

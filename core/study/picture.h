@@ -1,4 +1,5 @@
-/* picture.h: what every picture of the page has: axes, a frame with its numbers below. Private to plot.c and bars.c. */
+/* picture.h: what every picture of the page has: axes, a frame with its numbers
+ * below. Private to plot.c and bars.c. */
 #ifndef JETCL_PICTURE_H
 #define JETCL_PICTURE_H
 #include "study/page.h"
@@ -12,7 +13,8 @@ void axis_ticks(struct axis *x, int want);
 f64  axis_at(const struct axis *x, f64 v, f64 from, f64 to);    /* pixels; what is outside lies on the edge */
 
 void picture_begin(FILE *f, const char *title);
-/* An image of `sentence`, for those who hear it; class: "", or what a switch of the page shows. Ends with </svg>. */
+/* An image of `sentence`, for those who hear it; class: "", or what a switch of
+ * the page shows. Ends with </svg>. */
 void picture_svg(FILE *f, const char *title, const char *sentence, const char *class, int height);
 void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const char *x_label, const char *y_label);
 /* The class of a line or a dot: a colour, and dashes that tell further ones apart. */

@@ -1,10 +1,10 @@
-/* plot.c: lines with bands, over epochs or steps and, where they are known, over hours. Of long lines the least and the
- * largest value of each column of pixels are drawn, so that no peak is lost. */
+/* plot.c: lines with bands, over epochs or steps and, where they are known, over hours. Of long lines the least
+ * and the largest value of each column of pixels are drawn, so that no peak is lost. */
 #include "study/picture.h"
 #include <math.h>
 
-/* Points of all lines of a picture; cells of its table and of its CSV. A hundred runs of 300 epochs make a page of a few
- * megabytes with these. */
+/* Points of all lines of a picture; cells of its table and of its CSV. A hundred runs of 300 epochs make a page
+ * of a few megabytes with these. */
 enum { MOST_POINTS = 10000, MOST_CELLS = 3000, MOST_CSV = 32000 };
 
 /* What a picture is drawn against: the axes, and how many pixels make a column. */
@@ -163,8 +163,8 @@ static void numbers_heads(struct numbers *t, arena *a, const struct plot *p, boo
     }
 }
 
-/* A row for each epoch or step, a column for each line, hours beside them where there is room; every k-th row where they
- * are many, and always the last. */
+/* A row for each epoch or step, a column for each line, hours beside them where there is room; every k-th row
+ * where they are many, and always the last. */
 static const char *plot_numbers(struct numbers *t, arena *a, const struct plot *p)
 {
     int *at = arena_array(a, int, p->n + 1), rows = rows_count(p, at);

@@ -1,5 +1,5 @@
-/* record.c: one device's part of a comparison. The first step is computed twice: once in a graph of its own that keeps
- * every named activation and every gradient, and then, as all others, by the learner that trains. */
+/* record.c: one device's part of a comparison. The first step is computed twice: once in a graph of its own
+ * that keeps every named activation and every gradient, and then, as all others, by the learner that trains. */
 #include "study/compare.h"
 #include "bench/bench.h"
 #include "study/energy.h"
@@ -115,8 +115,9 @@ f64 record_roundings(const node *n)
     return own;
 }
 
-/* Relative error of each node by Higham and Mary (2019): roundings are as good as independent, so that k of them on the
- * longest way to a value make about sqrt(k) units. Eight times that, for what is cancelled on the way. */
+/* Relative error of each node by Higham and Mary (2019): roundings are as good as independent,
+ * so that k of them on the longest way to a value make about sqrt(k) units. Eight times that,
+ * for what is cancelled on the way. */
 static f64 *record_bounds(arena *a, const graph *g, f64 unit)
 {
     f64 *way = arena_array(a, f64, g->n + 1);

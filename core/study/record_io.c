@@ -1,5 +1,6 @@
-/* record_io.c: a record as a file. Values are float32 tensors of a safetensors file; everything else is one JSON text
- * in its metadata. Only "loss" and the tensors are asked for, so that other frameworks can write one in a few lines. */
+/* record_io.c: a record as a file. Values are float32 tensors of a safetensors file; everything else
+ * is one JSON text in its metadata. Only "loss" and the tensors are asked for, so that other
+ * frameworks can write one in a few lines. */
 #include "study/compare.h"
 #include "ckpt/ckpt.h"
 #include "log/files.h"

@@ -22,7 +22,8 @@ static int already_done(const struct spec *s, const struct run_options *o, const
     return same;
 }
 
-/* Outputs lie below the working folder, paths in a file start there: of two runs/ one may be meant and the other read. */
+/* Outputs lie below the working folder, paths in a file start there: of two runs/ one
+ * may be meant and the other read. */
 static void warn_elsewhere(const char *key, const char *path)
 {
     const char *tail = strstr(path, "runs/");
@@ -136,7 +137,8 @@ static int check_device(const struct session *e, arena *a)
     return selftest_before(&own, e->d);
 }
 
-/* In a folder that is ours. Everything that can be wrong is found before report_open, the first to change anything. */
+/* In a folder that is ours. Everything that can be wrong is found before
+ * report_open, the first to change anything. */
 static int run_claimed(const struct spec *s, const struct run_options *o, arena *a, struct run_result *r)
 {
     struct session e = { 0 };

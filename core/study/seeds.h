@@ -8,10 +8,12 @@
 #define JETCL_SEEDS_H
 #include "base/base.h"
 
-/* n: of finite values; sd: with n - 1; half: half the 95 % interval of the mean by Student's t. NAN where unknown. */
+/* n: of finite values; sd: with n - 1; half: half the 95 % interval of the mean by
+ * Student's t. NAN where unknown. */
 struct seeds { int n; f64 mean, sd, half; };
 struct seeds seeds_of(const f64 *v, int n);
-/* Welch's test at 5 %, in words; the differences by pairs of seeds, with their interval, in words. Both lie in a. */
+/* Welch's test at 5 %, in words; the differences by pairs of seeds, with their
+ * interval, in words. Both lie in a. */
 const char *seeds_unpaired(arena *a, const struct seeds *x, const struct seeds *y);
 const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n);
 

@@ -275,8 +275,8 @@ static const char *check_culprits(arena *a, const struct selftest *t, const dev 
     return *files ? files : NULL;
 }
 
-/* Without the kernels that failed: the generic ones of one file in their place, or of all files that are named, where the
- * test is then passed. */
+/* Without the kernels that failed: the generic ones of one file in their place, or of all files that are named,
+ * where the test is then passed. */
 static int check_without(const struct spec *s, const struct spec *own, arena *a, const struct selftest *t, dev *d,
                          const char **replaced)
 {

@@ -1,5 +1,5 @@
-/* selftest.h: may a device be trusted? Every kernel that networks use against a reference, memory, repeatability,
- * random numbers.
+/* selftest.h: may a device be trusted? Every kernel that networks use against a reference, memory,
+ * repeatability, random numbers.
  *
  *     struct selftest t;
  *     if (selftest_run(&t, arena, "gpu", NULL, "")) return -1;
@@ -18,13 +18,14 @@ struct selftest {
     const char *failed;                           /* the first failure in words, or NULL */
     f64 seconds;
 };
-/* device: as dev_open takes it; the reference are the plain kernels of the same device, and loops in float64 on the host
- * for products and sums. own: an experiment, whose network alone is looked at; NULL: three small networks of odd and even
- * sizes, memory, repeatability and random numbers. 0 also when something failed the test; -1 + fail: no test was possible. */
+/* device: as dev_open takes it; the reference are the plain kernels of the same device, and loops in float64 on
+ * the host for products and sums. own: an experiment, whose network alone is looked at; NULL: three small
+ * networks of odd and even sizes, memory, repeatability and random numbers. 0 also when something failed the
+ * test; -1 + fail: no test was possible. */
 int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own, const char *replaced);
-/* Before the first training of s's network on d with its driver and program; later calls find that on record in the cache
- * folder. Files whose kernels fail are replaced by the generic ones (dev_replace, with a warning) where those pass. 0, or
- * -1 + fail(FAULT_DEVICE) that names the kernel; train.check: off does nothing. */
+/* Before the first training of s's network on d with its driver and program; later calls find that on record in
+ * the cache folder. Files whose kernels fail are replaced by the generic ones (dev_replace, with a warning)
+ * where those pass. 0, or -1 + fail(FAULT_DEVICE) that names the kernel; train.check: off does nothing. */
 int selftest_before(const struct spec *s, dev *d);
 
 #endif

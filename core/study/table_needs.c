@@ -1,5 +1,5 @@
-/* table_needs.c: what running a table would take: what is not there, memory, and time from a measured step of each
- * model. */
+/* table_needs.c: what running a table would take: what is not there, memory, and time from
+ * a measured step of each model. */
 #include "model/model.h"
 #include "recycle/recycle.h"
 #include "study/table.h"

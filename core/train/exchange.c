@@ -6,9 +6,9 @@
  *     gradients of rank 1   [ a | b | c ] ---+-->    rank 1:  b0 + b1 + b2 -> AdamW -> b'  ---+--> [ a'| b'| c']
  *     gradients of rank 2   [ a | b | c ] --'        rank 2:  c0 + c1 + c2 -> AdamW -> c'  --'
  *
- * in buckets, from the end of every shard on, where the last layers lie (params.c): they travel while the backward
- * pass computes the gradients of those before. A rank sends 2 (n - 1) / n times the parameters per step (Rajbhandari
- * et al. 2020, the first two stages of ZeRO). */
+ * in buckets, from the end of every shard on, where the last layers lie (params.c): they travel while the
+ * backward pass computes the gradients of those before. A rank sends 2 (n - 1) / n times the parameters per
+ * step (Rajbhandari et al. 2020, the first two stages of ZeRO). */
 #include "train/learner.h"
 #include <math.h>
 

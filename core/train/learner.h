@@ -100,10 +100,11 @@ void learner_close(struct learner *l);
 /* One optimiser step on a whole batch, of its images and soft_labels: enqueues everything. Its arrays must
  * stay until learner_wait(). */
 int  learner_step(struct learner *l, const struct batch *b, f64 lr_factor);
-/* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a number
- * (except in fp16, where such a step is skipped). */
+/* Until the batch of the last but one step may go. fail(FAULT_NUMBERS) when that step's gradient was not a
+ * number (except in fp16, where such a step is skipped). */
 int  learner_wait(struct learner *l);
-/* Mean loss since the last call and the norm of the last gradient (fp16: the last one that was taken). Blocks. */
+/* Mean loss since the last call and the norm of the last gradient (fp16: the
+ * last one that was taken). Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
 /* Mean loss, of this rank's images, from the last learner_read to the last step that learner_wait has seen; NAN: none.
  * Does not block. */
@@ -112,7 +113,8 @@ f64  learner_loss(const struct learner *l);
 bool learner_scales(const struct learner *l);
 int  learner_scale(struct learner *l, struct loss_scale *out);
 int  learner_set_scale(struct learner *l, const struct loss_scale *s);
-/* What is evaluated and saved as the model: the averaged weights, where there are some, else the trained ones. */
+/* What is evaluated and saved as the model: the averaged weights, where there
+ * are some, else the trained ones. */
 params *learner_weights(const struct learner *l);
 
 /* ---- eval.c -------------------------------------------------------------------------------------------- */
@@ -129,8 +131,9 @@ void eval_count(const f32 *logits, const i32 *labels, int n, int classes, struct
                 i64 *confusion);
 /* The class that a row of logits says, as that matrix counts it: of equally likely ones never the true one. */
 int  eval_predicted(const f32 *logits, int classes, int label);
-/* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and, on rank 0, what is counted besides (NULL: nothing). Scores that
- * are not numbers end it with fail(FAULT_NUMBERS), naming the first tensor of the network that holds one. */
+/* Together, over the batches of all ranks: a whole split: top1, top5, loss, n and seconds of *out, and, on rank
+ * 0, what is counted besides (NULL: nothing). Scores that are not numbers end it with fail(FAULT_NUMBERS),
+ * naming the first tensor of the network that holds one. */
 struct scores;
 int  evaluate(struct evaluator *e, loader *l, struct run_eval *out, struct scores *s);
 
@@ -146,7 +149,8 @@ struct scores {
     f32 *logits;                                  /* (n classes) and (n), or NULL */
     i64 *labels;
 };
-/* keep: room for so many images' logits, 0: they are not kept. matrix: with confusion, of at most CONFUSION_CLASSES. */
+/* keep: room for so many images' logits, 0: they are not kept. matrix: with
+ * confusion, of at most CONFUSION_CLASSES. */
 void scores_open(struct scores *s, arena *a, int classes, int k, i64 keep, bool matrix);
 /* One image. */
 void scores_add(struct scores *s, const f32 *logits, int label);
@@ -154,7 +158,8 @@ struct class_score { i64 images, said, right; f64 precision, recall, f1; };
 struct class_score scores_class(const struct scores *s, int k);
 /* Means of the three over the classes that have images. */
 struct class_score scores_mean(const struct scores *s);
-/* Expected calibration error (Guo et al. 2017), in 15 bins of equal width: how far confidence is from accuracy. */
+/* Expected calibration error (Guo et al. 2017), in 15 bins of equal width: how
+ * far confidence is from accuracy. */
 f64  scores_calibration(const struct scores *s);
 
 /* ---- trained.c: a checkpoint to evaluate or predict with ------------------------------------------------- */
@@ -166,8 +171,8 @@ struct trained {
     const char *const *names;                     /* of its n classes; NULL: it does not name them */
     int         n;
 };
-/* path: a checkpoint or a run's folder. s: the experiment, or NULL for the checkpoint's own with n sets over it. 0, or
- * -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed in any case. */
+/* path: a checkpoint or a run's folder. s: the experiment, or NULL for the checkpoint's own with n sets over
+ * it. 0, or -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed in any case. */
 int  trained_open(struct trained *t, arena *a, const char *path, const struct spec *s, const struct spec_set *sets,
                   int n);
 void trained_close(struct trained *t);
@@ -186,7 +191,8 @@ enum { SESSION_TRAIN_DATA = 1, SESSION_EVAL_DATA = 2, SESSION_TRAINS = 4 };
 int  session_join(const struct session *e);
 /* Device, data sets, parameters with random or loaded (model.init, or `weights`) values. 0, or -1 + fail. */
 int  session_open(struct session *e, const struct spec *s, int wants, const char *weights);
-/* Device and every parameter of a trained model; data: and its evaluation split, labelled by the model's class names. */
+/* Device and every parameter of a trained model; data: and its evaluation split,
+ * labelled by the model's class names. */
 int  session_open_trained(struct session *e, const struct trained *t, bool data);
 /* The part of it that needs s and d alone: train.accumulate, as few micro-batches as memory allows. 0, or
  * -1 + fail(FAULT_DEVICE). */
@@ -200,25 +206,27 @@ void session_close(struct session *e);
 /* ---- timing.c: train.profile, together on all ranks -------------------------------------------------------- */
 
 struct timing { bool on, over; i64 until; f64 began, mark; };
-/* Before a step, of which `done` were done in this process: begins the trace of `steps` when it is time. 0 or -1 + fail. */
+/* Before a step, of which `done` were done in this process: begins the trace of `steps`
+ * when it is time. 0 or -1 + fail. */
 int  timing_step(struct timing *t, i64 steps, i64 done);
 void timing_part(struct timing *t, const char *part);       /* what was done since the part before */
-/* After it: the last of the steps ends the trace. path: where rank 0 writes it; NULL on the others. 0 or -1 + fail. */
+/* After it: the last of the steps ends the trace. path: where rank 0 writes it; NULL
+ * on the others. 0 or -1 + fail. */
 int  timing_done(struct timing *t, i64 step, i64 done, const char *path, const char *device);
 /* Where training ends before. */
 int  timing_end(struct timing *t, const char *path, const char *device);
 
 /* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
 
-/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. epoch: epochs
- * done; sample: of the next one, in its order, so that batches may be of another size after a resume. images: of the
- * training split; 0: not said. evaluated: the step of the last evaluation. Together; path is rank 0's. What N ranks
- * saved any number of ranks loads. */
+/* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. epoch:
+ * epochs done; sample: of the next one, in its order, so that batches may be of another size after a resume.
+ * images: of the training split; 0: not said. evaluated: the step of the last evaluation. Together; path is
+ * rank 0's. What N ranks saved any number of ranks loads. */
 struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best, sample, images, evaluated; };
 int  state_save(const char *path, struct learner *l, const struct progress *at);
 int  state_load(const char *path, struct learner *l, struct progress *at);
-/* Is it a state, undamaged, and of a model with these parameters, with averaged ones if `ema`? Reads all of it, changes
- * nothing. 0, or -1 + fail(FAULT_DATA). */
+/* Is it a state, undamaged, and of a model with these parameters, with averaged ones if `ema`? Reads all of it,
+ * changes nothing. 0, or -1 + fail(FAULT_DATA). */
 int  state_check(const char *path, const params *p, bool ema, struct progress *at);
 
 /* A copy in the host's memory, from which another thread can write while training continues. */
@@ -228,16 +236,16 @@ void snapshot_close(struct snapshot *s);
 int  snapshot_take(struct snapshot *s, struct learner *l);           /* blocks until the last step is done */
 /* The state as a file to be sealed and saved; s NULL: read from the device when it is written. */
 ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a);
-/* Adds the model as it is evaluated (learner_weights) to c, out of a copy, or out of a state's file, which stays open
- * until c is saved: the device is read once. */
+/* Adds the model as it is evaluated (learner_weights) to c, out of a copy, or out of a state's file, which
+ * stays open until c is saved: the device is read once. */
 void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c);
 void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a);
 
 /* ---- save.c: saving while training continues------------------------------------------------------------- */
 
-/* Writes ckpt/last.safetensors and ckpt/last.state, and with `epoch` > 0 links them as epoch_NNNN, on a thread. What
- * went wrong with the save before is said, and not an error: this one replaces it. 0; -1 + fail only when the state
- * cannot be read from the device. */
+/* Writes ckpt/last.safetensors and ckpt/last.state, and with `epoch` > 0 links them as epoch_NNNN, on a thread.
+ * What went wrong with the save before is said, and not an error: this one replaces it. 0; -1 + fail only when
+ * the state cannot be read from the device. */
 typedef struct saver saver;
 saver *saver_open(struct session *e, struct learner *l, report *r);
 int    saver_start(saver *v, const struct progress *at, i64 epoch);
@@ -251,8 +259,8 @@ int    saver_room(const struct session *e, const char *dir);
 
 /* ---- train.c ------------------------------------------------------------------------------------------- */
 
-/* Together. Trains e's model into the report's folder (rank 0's; NULL on others), from ckpt/last.state when it is there. *reason: "done" or
- * "patience". */
+/* Together. Trains e's model into the report's folder (rank 0's; NULL on others), from ckpt/last.state when it
+ * is there. *reason: "done" or "patience". */
 int  train_loop(struct session *e, report *r, const char **reason);
 
 #endif

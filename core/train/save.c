@@ -1,5 +1,6 @@
-/* save.c: a save copies the state into the host's memory, which holds up the next step, and leaves the rest to a thread:
- * hashes, files, links. What it could not write is tried again at the next save; the run ends by it only at its end.
+/* save.c: a save copies the state into the host's memory, which holds up the next step, and leaves the
+ * rest to a thread: hashes, files, links. What it could not write is tried again at the next save; the
+ * run ends by it only at its end.
  *
  *     last.state, last.safetensors        replaced one after the other, the state first
  *     epoch_NNNN.state, .safetensors      other names for the two, of the epochs that are kept

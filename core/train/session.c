@@ -47,8 +47,8 @@ static int open_split(struct session *e, bool train)
     return 0;
 }
 
-/* What the device can hold. A CPU device's is the machine's, which some drivers understate, within this process's
- * limits. */
+/* What the device can hold. A CPU device's is the machine's, which some drivers
+ * understate, within this process's limits. */
 static u64 device_memory(const dev *d)
 {
     const struct dev_info *info = dev_info(d);

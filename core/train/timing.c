@@ -1,5 +1,5 @@
-/* timing.c: train.profile: some steps as a trace of kernels, data threads, saving and waiting for other ranks. The parts
- * of a step follow one another without a gap on the track "training": their sum is the step.
+/* timing.c: train.profile: some steps as a trace of kernels, data threads, saving and waiting for other ranks.
+ * The parts of a step follow one another without a gap on the track "training": their sum is the step.
  *
  *     step 3          |------------------------------------------------|
  *     its parts       | wait for data | compute | wait for device | save |

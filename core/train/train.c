@@ -183,7 +183,8 @@ static int release_held(struct loop *t)
     return rc;
 }
 
-/* Together: all ranks have a batch, or none has: at the end of an epoch, after a fault (*rc), or asked to stop. */
+/* Together: all ranks have a batch, or none has: at the end of an epoch, after a
+ * fault (*rc), or asked to stop. */
 static const struct batch *next_batch(struct loop *t, int *rc)
 {
     bool over = is_over(t);

@@ -1,5 +1,5 @@
-/* run_targets.h: the fuzzers' targets of what runs leave and read again: states, metrics, results, statistics, tuning
- * files; and of what people write: experiments and tables. Part of targets.h. */
+/* run_targets.h: the fuzzers' targets of what runs leave and read again: states, metrics, results, statistics,
+ * tuning files; and of what people write: experiments and tables. Part of targets.h. */
 #ifndef JETCL_FUZZ_RUN_TARGETS_H
 #define JETCL_FUZZ_RUN_TARGETS_H
 
