@@ -48,14 +48,15 @@ __kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *
                 float s = biased ? bias[n] : 0;
                 for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++)
                     for (int q = max(0, KW / 2 - j); q < min(KW, w + KW / 2 - j); q++)
-                        s += t[(p * KW + q) * c + n] * LOAD_1(Tx, image + ((i + p - KH / 2) * w + j + q - KW / 2) * c + n);
+                        s += t[(p * KW + q) * c + n]
+                             * LOAD_1(Tx, image + ((i + p - KH / 2) * w + j + q - KW / 2) * c + n);
                 STORE_1(Ty, s, out + (i * w + j) * c + n);
             }
 }
 
 /* Groups (channels, chunks): chunk p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
-__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
-                                   int h, int w, int c, int rows, int chunk)
+__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                   __global float *partials, int h, int w, int c, int rows, int chunk)
 {
     __global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
     const int from = get_global_id(1) * chunk, to = min(rows, from + chunk);

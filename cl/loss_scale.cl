@@ -1,7 +1,7 @@
 /* loss_scale.cl: what becomes of a step whose loss was scaled: one item, between the norm of the gradients
  * and the optimiser, whose step words it writes. So nothing waits for the host.
  *
- *     state   scale | steps since it changed, skipped, taken (as uint) | squared norm of the last gradient taken
+ *     state   scale | steps since it changed, skipped, taken (as uint) | squared norm of the last one taken
  *
  * A norm that is not finite is an overflow: the optimiser skips the step and the scale is halved. After
  * `grow` good steps it doubles. Scales are powers of two, so dividing by them is exact. */

@@ -18,8 +18,9 @@ static inline void copy_run(__global const TYPE(Tx) *s, __global TYPE(Ty) *d, lo
 }
 
 /* Group: chunk get_group_id(0) % chunks of each of `rows` rows. */
-__kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long src_run,
-                               long src_from, long dst_run, long dst_from, long chunks, long chunk, long rows)
+__kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run,
+                               long src_run, long src_from, long dst_run, long dst_from, long chunks,
+                               long chunk, long rows)
 {
     const long j = get_group_id(0) % chunks * chunk, n = min(chunk, run - j);
     const long r0 = get_group_id(0) / chunks * rows, r1 = min(a, r0 + rows);

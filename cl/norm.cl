@@ -28,8 +28,8 @@ static inline float2 statistics(__global const TYPE(Tx) *x, long cols, float eps
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
     for (long i = get_group_id(0) * block; i < last_; i++)
 
-__kernel ALONE void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
-                              float eps)
+__kernel ALONE void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
+                              long block, float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
@@ -54,13 +54,14 @@ __kernel ALONE void layernorm_affine(__global const TYPE(Tx) *x, __global const 
 
 /* With d = x - mean, r = 1 / sqrt(mean(d^2) + eps) and h = g w: dx = r (h - mean(h) - d r^2 mean(h d)), plus
  * `more` if there is some; dw = sum_rows g r d and db = sum_rows g, over the block's rows into row
- * block_number of partials, and as far behind it as `apart`. dx may lie over x, g or more.
+ * block_number of partials, and `apart` elements after it. dx may lie over x, g or more.
  *
  * Row after row: several at a time are faster in the second cache, but what reads ahead follows rows, not
  * pairs of them: from memory they took twice as long. */
-__kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w, __global const TYPE(Tg) *g,
-                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *partials,
-                                   long rows, long cols, long block, long apart, float eps)
+__kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w,
+                                   __global const TYPE(Tg) *g, __global const TYPE(Tm) *more,
+                                   __global TYPE(Ty) *dx, __global float *partials, long rows, long cols,
+                                   long block, long apart, float eps)
 {
     __global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
     for (long j = 0; j < cols && partials; j++)
@@ -82,7 +83,8 @@ __kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TY
         const float m1 = r * (sum_16(h1) / cols), m2 = r * r * r * (sum_16(hd) / cols);
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;
-            const float16 d = LOAD_16(Tx, xi + j, left, 0) - mean, gj = LOAD_16(Tg, gi + j, left, 0), gr = gj * r;
+            const float16 d = LOAD_16(Tx, xi + j, left, 0) - mean, gj = LOAD_16(Tg, gi + j, left, 0);
+            const float16 gr = gj * r;
             const float16 y = fma(gr, LOAD_16(Tb, w + j, left, 0), -m1) - d * m2;
             if (partials) {
                 store_16(fma(gr, d, load_16(dw + j, left, 0)), dw + j, left);
@@ -124,8 +126,8 @@ __kernel ALONE void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) 
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                   long cols, float c, float slope)
+static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                   __global TYPE(Ty) *dx, long cols, float c, float slope)
 {
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;
@@ -152,8 +154,8 @@ __kernel ALONE void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(
     }
 }
 
-__kernel ALONE void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                       long rows, long cols, long block, float eps)
+__kernel ALONE void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                       __global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
 {
     ROWS(i) {
         const float c = 1.0f / sqrt(row_square(x + i * cols, cols) + eps);

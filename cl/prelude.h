@@ -60,7 +60,8 @@ static inline float16 load_16(__global const float *p, long n, float fill)
     const int8 lo = LANES_8 < (int8)(int)n, hi = LANES_8 + 8 < (int8)(int)n;
     const masked_8 *from = (const masked_8 *)(size_t)p;
     const float8 a = __builtin_astype(__builtin_ia32_maskloadps256(from, __builtin_astype(lo, mask_8)), float8);
-    const float8 b = __builtin_astype(__builtin_ia32_maskloadps256(from + 1, __builtin_astype(hi, mask_8)), float8);
+    const float8 b = __builtin_astype(__builtin_ia32_maskloadps256(from + 1, __builtin_astype(hi, mask_8)),
+                                      float8);
     return (float16)(select((float8)fill, a, lo), select((float8)fill, b, hi));
 #else
     float v[16];

@@ -3,8 +3,8 @@
  */
 #include "type.h"
 
-__kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long chunk,
-                             long block)
+__kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
+                             long chunk, long block)
 {
     const long splits = get_num_groups(1), p = get_group_id(1), j0 = p * chunk, j1 = min(r, j0 + chunk);
     const long i0 = get_group_id(0) * block, i1 = min(a, i0 + block);
@@ -17,8 +17,8 @@ __kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, l
     }
 }
 
-__kernel ALONE void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long chunk,
-                                long block)
+__kernel ALONE void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
+                                long chunk, long block)
 {
     const long splits = get_num_groups(1), p = get_group_id(1), j0 = p * chunk, j1 = min(r, j0 + chunk);
     const long c0 = get_group_id(0) * block, c1 = min(b, c0 + block);

@@ -48,7 +48,8 @@ static inline float warp_swap(float x, int far)
 #define SUBGROUP 16
 #define SWAP(x, far) intel_sub_group_shuffle_xor(x, far)
 #undef GROUP
-#define GROUP __attribute__((reqd_work_group_size(ITEMS, 1, 1))) __attribute__((intel_reqd_sub_group_size(SUBGROUP)))
+#define GROUP __attribute__((reqd_work_group_size(ITEMS, 1, 1))) \
+               __attribute__((intel_reqd_sub_group_size(SUBGROUP)))
 #else
 #define SUBGROUP 1
 #define SWAP(x, far) (x)
@@ -95,7 +96,7 @@ static inline float team_max(__local float2 *shelf, int team, float x)
 #define LANE ((long)get_local_id(0) & (TEAM - 1))
 #define MINE(j, n) for (long j = LANE; j < (n); j += TEAM)
 
-/* ---- columns of an array (a r b): a group takes `block` columns of one a, several items for each ------------ */
+/* ---- columns of an array (a r b): a group takes `block` columns of one a, several items for each ------- */
 
 /* This item's column begins at `base`; it takes rows down, down + step, .. Beyond the last there are none. */
 #define TILE(r, b, block)                                                                                 \

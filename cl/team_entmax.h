@@ -11,7 +11,8 @@
 
 /* Of the n values at `from`, the largest of which is top; going: room for TEAMS.
  * All items of the group come by. */
-static inline float team_entmax(__local float2 *shelf, __local int *going, __global const float *from, long n, float top)
+static inline float team_entmax(__local float2 *shelf, __local int *going, __global const float *from, long n,
+                                float top)
 {
     const int team = get_local_id(0) / TEAM;
     float tau = -1;

@@ -25,7 +25,7 @@
 #define MR 8                                  // rows of a tile: 2, 3, 6 or 8
 #define NV 3                                  // vectors of a tile: 1 or 3
 #endif
-// Steps of k in a turn of the inner loop: twelve multiply-adds of AVX2 are too few beside its counters and AHEAD.
+// Steps of k in an iteration of the inner loop: AVX2's twelve multiply-adds are too few for counters and AHEAD.
 // With 4 lanes, compilers load four steps' values of A at once, and spill.
 #ifndef STEPS
 #if SIMD == 8
@@ -57,7 +57,8 @@
 /* B is stored [column][k]: transposed in squares of 16 x 16, or of 8 x 8 where a vector has no 16 lanes. */
 #if SIMD < 16 && BYTES(Tb) == 4
 #define SQUARE 8
-static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int last)
+static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk,
+                         const int last)
 {
     for (int k0 = 0; k0 < kk; k0 += 8) {
         const int k = min(k0, kk - 8);                      // the last square overlaps the one before
@@ -71,7 +72,8 @@ static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long
 }
 #else
 #define SQUARE 16
-static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk, const int last)
+static void pack_squares(SPACE float16 *to, global const TYPE(Tb) *b, const long row, const int kk,
+                         const int last)
 {
     for (int k0 = 0; k0 < kk; k0 += 16) {
         const int k = min(k0, kk - 16);

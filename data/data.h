@@ -120,7 +120,7 @@ struct batch {
     int n, h, w;
     bool mixes;                                   /* is any recipe's `mixed` not empty? */
     u8 *pixels;
-    const f32 *numbers;                           /* in place of pixels: n 3 h w, finished; never the loader's */
+    const f32 *numbers;                          /* in place of pixels: n 3 h w, finished; never the loader's */
     struct recipe *recipes;
     struct { f32 alone[3][256], own[3][256], other[3][256]; } *values;
     const u8 (*noise)[NOISE_DRAWS];

@@ -20,6 +20,6 @@ int webp_orientation(const u8 *p, size_t n);
 /* Into an open file: 0, or -1 when the file could not be written (errno). */
 int jpeg_write(FILE *f, const struct image *m, int quality);
 int png_write(FILE *f, const struct image *m);
-int exif_orientation(const u8 *tiff, size_t n);               /* orientation of a TIFF block, 1 when there is none */
+int exif_orientation(const u8 *tiff, size_t n);          /* orientation of a TIFF block, 1 when there is none */
 
 #endif

@@ -68,7 +68,8 @@ static f32 render_star(f32 x, f32 y)
     f32 sector = 2 * PI / 5, a = atan2f(x, y), r = hypotf(x, y);
     a = fabsf(a - sector * roundf(a / sector));
     f32 px = r * sinf(a), py = r * cosf(a);                   // edge from the tip (0,1) to the notch
-    f32 nx = 0.42f * sinf(sector / 2), ny = 0.42f * cosf(sector / 2), dx = nx, dy = ny - 1, len = hypotf(dx, dy);
+    f32 nx = 0.42f * sinf(sector / 2), ny = 0.42f * cosf(sector / 2), dx = nx, dy = ny - 1,
+        len = hypotf(dx, dy);
     return (px * -dy + (py - 1) * dx) / len;
 }
 

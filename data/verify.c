@@ -190,7 +190,8 @@ int data_verify(arena *a, const struct data_options *options, struct verify_repo
     if (!k || list_splits(a, k, options, &splits, joint))
         return -1;
     if (!splits.n)
-        return fail(FAULT_DATA, "%s: no split there; the root holds one folder per split, which holds one per class",
+        return fail(FAULT_DATA, "%s: no split there; the root holds one folder per split, which holds one per "
+                                "class",
                     data_default_root(a, options->root));
     if (splits.n > VERIFY_SPLITS)
         return fail(FAULT_USAGE, "%d folders are too many splits; the root holds one folder per split, "

@@ -58,7 +58,8 @@ static void __attribute__((destructor)) faults_end(void)
 /* Is this the call? true: it must fail with `error`. */
 static bool strikes(const char *name)
 {
-    if (!which[0] || strncmp(name, which, strlen(which)) || (atomic_fetch_add(&calls, 1) + 1 != nth && nth >= 0))
+    if (!which[0] || strncmp(name, which, strlen(which))
+        || (atomic_fetch_add(&calls, 1) + 1 != nth && nth >= 0))
         return false;
     if (delays)
         nanosleep(&(struct timespec){ 0, 500000000 }, NULL);
@@ -147,12 +148,18 @@ typedef void *h;
 typedef unsigned u;
 typedef unsigned long long flags;
 typedef const size_t *sizes;
-CL(clEnqueueNDRangeKernel, (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l, unsigned n, const h *w, h *e), (q, k, d, o, g, l, n, w, e))
-CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueWriteBuffer, (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w, h *e), (q, b, s, o, c, p, n, w, e))
-CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e), (q, a, b, o, p, c, n, w, e))
-CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e), (q, b, p, ps, o, c, n, w, e))
-CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u), (p, n, d, o, f, u))
+CL(clEnqueueNDRangeKernel, (h q, h k, unsigned d, const size_t *o, const size_t *g, const size_t *l,
+                            unsigned n, const h *w, h *e), (q, k, d, o, g, l, n, w, e))
+CL(clEnqueueReadBuffer, (h q, h b, unsigned s, size_t o, size_t c, void *p, unsigned n, const h *w, h *e),
+   (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueWriteBuffer, (h q, h b, unsigned s, size_t o, size_t c, const void *p, unsigned n, const h *w,
+                          h *e), (q, b, s, o, c, p, n, w, e))
+CL(clEnqueueCopyBuffer, (h q, h a, h b, size_t o, size_t p, size_t c, unsigned n, const h *w, h *e),
+   (q, a, b, o, p, c, n, w, e))
+CL(clEnqueueFillBuffer, (h q, h b, const void *p, size_t ps, size_t o, size_t c, unsigned n, const h *w, h *e),
+   (q, b, p, ps, o, c, n, w, e))
+CL(clBuildProgram, (h p, unsigned n, const h *d, const char *o, void (*f)(h, void *), void *u),
+   (p, n, d, o, f, u))
 CL(clFinish, (h q), (q))
 CL(clEnqueueMarkerWithWaitList, (h q, u n, const h *w, h *e), (q, n, w, e))
 CL(clEnqueueBarrierWithWaitList, (h q, u n, const h *w, h *e), (q, n, w, e))
@@ -170,11 +177,14 @@ CL(clGetKernelInfo, (h k, u w, size_t n, void *v, size_t *r), (k, w, n, v, r))
 CL(clGetKernelArgInfo, (h k, u i, u w, size_t n, void *v, size_t *r), (k, i, w, n, v, r))
 CL(clGetKernelWorkGroupInfo, (h k, h d, u w, size_t n, void *v, size_t *r), (k, d, w, n, v, r))
 CL(clGetEventProfilingInfo, (h e, u w, size_t n, void *v, size_t *r), (e, w, n, v, r))
-CL_NEW(clCreateContext, (const void *p, u n, const h *d, void (*f)(void), void *x, int *error_out), (p, n, d, f, x, error_out))
+CL_NEW(clCreateContext, (const void *p, u n, const h *d, void (*f)(void), void *x, int *error_out),
+       (p, n, d, f, x, error_out))
 CL_NEW(clCreateCommandQueue, (h c, h d, flags p, int *error_out), (c, d, p, error_out))
 CL_NEW(clCreateBuffer, (h c, flags f, size_t n, void *p, int *error_out), (c, f, n, p, error_out))
 CL_NEW(clCreateSubBuffer, (h b, flags f, u t, const void *p, int *error_out), (b, f, t, p, error_out))
 CL_NEW(clCreateProgramWithSource, (h c, u n, const char **s, sizes l, int *error_out), (c, n, s, l, error_out))
-CL_NEW(clCreateProgramWithBinary, (h c, u n, const h *d, sizes l, const void *b, int *s, int *error_out), (c, n, d, l, b, s, error_out))
+CL_NEW(clCreateProgramWithBinary, (h c, u n, const h *d, sizes l, const void *b, int *s, int *error_out),
+       (c, n, d, l, b, s, error_out))
 CL_NEW(clCreateKernel, (h p, const char *n, int *error_out), (p, n, error_out))
-CL_NEW(clEnqueueMapBuffer, (h q, h b, u k, flags f, size_t o, size_t c, u n, const h *w, h *e, int *error_out), (q, b, k, f, o, c, n, w, e, error_out))
+CL_NEW(clEnqueueMapBuffer, (h q, h b, u k, flags f, size_t o, size_t c, u n, const h *w, h *e, int *error_out),
+       (q, b, k, f, o, c, n, w, e, error_out))

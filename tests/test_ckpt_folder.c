@@ -179,7 +179,8 @@ static void put_vit(const char *dir) /* Hugging Face's, 8 channels, one block, 2
 static void configs_are_checked(void **state)
 {
     (void)state;
-    static const struct { const char *text, *says; } row[] = { { "{\"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"patch_size\": "
+    static const struct { const char *text, *says; } row[] = {
+        { "{\"hidden_size\": 8, \"num_hidden_layers\": 1, \"num_attention_heads\": 4, \"patch_size\": "
                   "4, \"image_size\": 8, "
                   "\"hidden_act\": \"gelu\", \"id2label\": {\"0\": \"cat\", \"1\": \"dog\"}}",
                   NULL },
@@ -221,10 +222,11 @@ static int take_nothing(void *arg, const struct param *x, const f32 *values)
     return 0;
 }
 
-static void put_convnext(const char *dir)            /* Hugging Face's, two stages of 8 and 16 channels, 1 and 2 blocks */
+static void put_convnext(const char *dir)  /* Hugging Face's, two stages of 8 and 16 channels, 1 and 2 blocks */
 {
     static const struct row row[] = {
-        { "embeddings.patch_embeddings.weight", 4, { 8, 3, 4, 4 } }, { "embeddings.layernorm.weight", 1, { 8 } },
+        { "embeddings.patch_embeddings.weight", 4, { 8, 3, 4, 4 } },
+        { "embeddings.layernorm.weight", 1, { 8 } },
         { "encoder.stages.0.layers.0.pwconv1.weight", 2, { 32, 8 } },
         { "encoder.stages.1.layers.0.pwconv1.weight", 2, { 64, 16 } },
         { "encoder.stages.1.layers.1.pwconv1.weight", 2, { 64, 16 } }, { "layernorm.weight", 1, { 16 } } };
@@ -236,7 +238,8 @@ static void configs_of_convnext_are_checked(void **state)
 {
     (void)state;
     static const struct { const char *text, *says; } row[] = {
-        { "{\"depths\": [1, 2], \"hidden_sizes\": [8, 16], \"num_channels\": 3, \"patch_size\": 4}", "drawn at random" },
+        { "{\"depths\": [1, 2], \"hidden_sizes\": [8, 16], \"num_channels\": 3, \"patch_size\": 4}",
+          "drawn at random" },
         { "{\"depths\": [1, 3], \"hidden_sizes\": [8, 16]}", "says depths 1 3, but the tensors have 1 2" },
         { "{\"hidden_sizes\": [8, 16, 32]}", "says hidden_sizes 8 16 32, but the tensors have 8 16" },
         { "{\"hidden_sizes\": [\"x\"]}", "says hidden_sizes 0" }, { "{\"num_channels\": 1}", "num_channels 1" },

@@ -553,7 +553,8 @@ int main(void)
 {
     setenv("POCL_DEVICES", "pthread basic", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_joins), cmocka_unit_test(test_no_driver), cmocka_unit_test(test_choosing), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_joins), cmocka_unit_test(test_no_driver), cmocka_unit_test(test_choosing),
+        cmocka_unit_test(test_memory),
         cmocka_unit_test(test_pool), cmocka_unit_test(test_launches), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_classes), cmocka_unit_test(test_build_errors), cmocka_unit_test(test_sharing),
         cmocka_unit_test(test_cache), cmocka_unit_test(test_gemm), cmocka_unit_test(test_null),

@@ -100,8 +100,8 @@ static void nobody_tells(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(packages), cmocka_unit_test(cards), cmocka_unit_test(nvidia),
-                                        cmocka_unit_test(nobody_tells) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(packages), cmocka_unit_test(cards),
+                                        cmocka_unit_test(nvidia), cmocka_unit_test(nobody_tells) };
     if (!mkdtemp(root))
         return 1;
     int rc = cmocka_run_group_tests_name("energy", tests, NULL, NULL);

@@ -140,7 +140,8 @@ static void test_norm_past(void **state)
 
 /* Two kinds of experts on a permuted array, each with biases, gelu and dropout, then stochastic depth: (b e d)
  * -> (b e d). Returns the launches. */
-enum { EX_B = 6, EX_E = 5, EX_CORE = 2, EX_D = 20, EX_WEIGHTS = 10, EX_X = EX_B * EX_E * EX_D, EX_MOST = 3 * 37 * EX_D };
+enum { EX_B = 6, EX_E = 5, EX_CORE = 2, EX_D = 20, EX_WEIGHTS = 10, EX_X = EX_B * EX_E * EX_D,
+       EX_MOST = 3 * 37 * EX_D };
 struct experts { f32 y[EX_X], grads[EX_WEIGHTS][EX_MOST]; };
 
 static node *two_layers(node *x, node *const w[4], i64 hidden)
@@ -156,7 +157,8 @@ static node *two_layers(node *x, node *const w[4], i64 hidden)
 static int run_experts(const char *trace, struct experts *out)
 {
     static f32 values[EX_MOST];
-    static step_words step = { .u = { [STEP_NUMBER] = 7, [STEP_SEED_LO] = 11, [STEP_BEFORE] = 2, [STEP_OTHERS] = 3 } };
+    static step_words step = { .u = { [STEP_NUMBER] = 7, [STEP_SEED_LO] = 11, [STEP_BEFORE] = 2,
+                                      [STEP_OTHERS] = 3 } };
     const i64 hidden[2] = { 37, 24 }, count[2] = { EX_CORE, EX_E - EX_CORE };
     LOOP(i, countof(values)) values[i] = .3f * cosf(.7f * (f32)i);
     trace_set(trace);

@@ -151,7 +151,8 @@ static void check_temperatures(const graph *g, bool routes)
     for (size_t i = 0; i < g->n; i++) {
         const node *x = g->nodes[i], *from = x->n_in ? x->in[0] : x;
         n += !strcmp(x->op->name, "route_grad");
-        assert_false(!strcmp(from->op->name, "route_grad") && node_count(from) == node_count(x) && dtype_half(x->type));
+        assert_false(!strcmp(from->op->name, "route_grad") && node_count(from) == node_count(x)
+                     && dtype_half(x->type));
     }
     assert_true(!routes || n || dev_class(device) == DEV_GPU);
 }

@@ -44,7 +44,7 @@ static struct whole whole_open(int row)
         return w;
     }
     ckpt *ours = ckpt_new();
-    bool headless = !strcmp(rows[row].id, "hf_dinov2");       // its classifier reads the mean of the patches as well
+    bool headless = !strcmp(rows[row].id, "hf_dinov2");  // its classifier reads the mean of the patches as well
     rng r = rng_at(1, RNG_TEST, 0, 0);
     for (size_t i = 0; i < w.p->n; i++) {
         const struct param *x = &w.p->list[i];

@@ -363,8 +363,8 @@ static void test_hash(void **state)
     static const char *const outside[] = {
         "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics",
         "log.every",
-        "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best", "signal.save_on",
-        "dist.shard", "dist.shares", "dist.overlap", "dist.bucket",
+        "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best",
+        "signal.save_on", "dist.shard", "dist.shares", "dist.overlap", "dist.bucket",
         "dist.timeout", "train.check", "train.profile" };
     struct spec s = parsed("");
     u64 before = spec_hash(&s);

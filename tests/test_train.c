@@ -181,8 +181,8 @@ static void test_resume(void **state)
 static void write_state(const char *path, const char *key, const char *value, int parts)
 {
     static const char *const prefix[] = { "", "m.", "v.", "ema." };
-    static const char *const counters[] = { "epoch", "step", "sample", "images", "evaluated", "best", "best_epoch",
-                                            "since_best" };
+    static const char *const counters[] = { "epoch", "step", "sample", "images", "evaluated", "best",
+                                            "best_epoch", "since_best" };
     static const f32 w[2] = { 1, 2 };
     arena *a = arena_open("state");
     ckpt *c = ckpt_new();
@@ -204,9 +204,10 @@ static void test_absurd_states(void **state)
     static const char path[] = "build/test_absurd.state";
     static const struct { const char *key, *value, *says; } bad[] = {
         { "step", "-1", "a counter" },    { "step", "1e300", "a counter" },     { "step", "0.5", "a counter" },
-        { "step", "nan", "a counter" },   { "sample", "-9", "a counter" },      { "epoch", "1000001", "a counter" },
-        { "epoch", "inf", "a counter" },  { "evaluated", "1e16", "a counter" }, { "images", "-2147483648", "a counter" },
-        { "format", "something else", "not a state" } };
+        { "step", "nan", "a counter" },   { "sample", "-9", "a counter" },
+        { "epoch", "1000001", "a counter" },
+        { "epoch", "inf", "a counter" },  { "evaluated", "1e16", "a counter" },
+        { "images", "-2147483648", "a counter" }, { "format", "something else", "not a state" } };
     struct param x = { .name = "w", .shape = { 1, { 2 } } };
     const params model = { .list = &x, .n = 1, .total = 2 };
     struct progress at;
@@ -215,7 +216,8 @@ static void test_absurd_states(void **state)
     assert_true(at.epoch == 3 && at.step == 3 && at.since_best == 3);
     for (int i = 0; i < countof(bad); i++) {
         write_state(path, bad[i].key, bad[i].value, 4);
-        if (state_check(path, &model, true, &at) != -1 || fail_fault() != FAULT_DATA || !strstr(fail_message(), bad[i].says))
+        if (state_check(path, &model, true, &at) != -1 || fail_fault() != FAULT_DATA
+            || !strstr(fail_message(), bad[i].says))
             fail_msg("%s %s: '%s'", bad[i].key, bad[i].value, fail_message());
     }
     for (int parts = 0; parts < 4; parts++) {

@@ -50,8 +50,8 @@ __kernel ALONE void depthwise(__global const TYPE(Tx) *x, __global const float *
 }
 
 /* Groups (shares of SHARE channels, the last one takes the rest as well; chunks). */
-__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
-                                   int h, int w, int c, int rows, int chunk)
+__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                   __global float *partials, int h, int w, int c, int rows, int chunk)
 {
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
     const bool at_end = get_group_id(0) + 1 == get_num_groups(0);

@@ -171,7 +171,8 @@ static void pack_block(local float16 *to, global const TYPE(Tb) *b, const long r
  * apart, or, where A is transposed, MR of each k. */
 #define LINE(kk) (((kk) + 15) / 16 * 16)
 #if BYTES(Ta) == 2
-static void widen_columns(local float *to, global const TYPE(Ta) *a, const long row, const int kk, const int count)
+static void widen_columns(local float *to, global const TYPE(Ta) *a, const long row, const int kk,
+                          const int count)
 {
     int k = 0;
     if (count >= 8)                               // two k at once; the next writes over what is too much
@@ -316,8 +317,8 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         const bool other_too = to.flags & (RESIDUAL | FACTOR);
         const bool simple = alpha == 1 && !(to.flags & (ACTIVATION | ADD)) && !(to.flags & ONTO && other_too);
         local float *floats = (local float *)pack + kb * np;
-        const struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai, ak,
-                                other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
+        const struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai,
+                                ak, other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
         if (!packed)
             pack_block(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
         // What is packed next lies in runs of lines: rows of B, or (not transposed) columns 16 wide.

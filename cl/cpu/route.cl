@@ -55,7 +55,7 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
     __global float *comb = disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
     const float r_disp = 1.0f / *t_disp, r_comb = 1.0f / *t_comb;
-    const float none = -copysign(INFINITY, r_comb);        // behind a row's end; a learned temperature may pass zero
+    const float none = -copysign(INFINITY, r_comb);   // after a row's end; a learned temperature may pass zero
     __global const uint *step = (__global const uint *)noise;
     const uint now = flags & DRAWN ? step[0] : 0;
     const ulong seed = flags & DRAWN ? (ulong)step[2] << 32 | step[1] : 0;

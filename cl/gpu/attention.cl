@@ -6,10 +6,10 @@
  * KEYS. An item (x, y) has 4 x 4 scores and 4 x 4 QUADS results, so that multiply-adds are what it is bound
  * by, not local memory:
  *
- *              keys 4x..              scores: 16 multiply-adds for a float4 of q and one of k, both [channel][row]
- *          +----------------+         results: 16 QUADS for a float4 of p, [key][row], and QUADS of v, [key][channel]
+ *              keys 4x..              scores: 16 multiply-adds for a float4 of q and of k, both [channel][row]
+ *          +----------------+         results: 16 QUADS for a float4 of p, [key][row], and of v, [key][channel]
  *     rows | s s s s        |
- *     4y.. | s s s s        |         p's float4 y of key j is at (y + j / 4) mod (ROWS / 4), so that neither writing
+ *     4y.. | s s s s        |         p's float4 y of key j is at (y + j / 4) mod (ROWS / 4): neither writing
  *          +----------------+         nor reading meets a bank twice
  *
  * Local memory, three parts, 32 KB for 64 rows of 64 channels, so that two groups fit where there is 64:
@@ -49,7 +49,8 @@ static float4 channels(global const float *p, const int c)
 
 /* to[c][i] = from[i][c] for n rows (a power of two), of which some exist; the others are 0. Neighbours take
  * neighbouring rows: what they write is side by side. */
-static void load_transposed(local float *to, global const float *from, const int row, const int n, const int rows)
+static void load_transposed(local float *to, global const float *from, const int row, const int n,
+                            const int rows)
 {
     for (int t = get_local_id(1) * 8 + get_local_id(0); t < n * ((D + 3) / 4); t += ITEMS) {
         const int i = t % n, c = t / n * 4;
@@ -157,7 +158,8 @@ static float4 across(const float4 v, local float4 *shelf, const int maximum)
 /* Values of four rows from i on, of which n exist. */
 static float4 values_of(global const float *p, const int i, const int n)
 {
-    return (float4)(i < n ? p[i] : 0, i + 1 < n ? p[i + 1] : 0, i + 2 < n ? p[i + 2] : 0, i + 3 < n ? p[i + 3] : 0);
+    return (float4)(i < n ? p[i] : 0, i + 1 < n ? p[i + 1] : 0, i + 2 < n ? p[i + 2] : 0,
+                    i + 3 < n ? p[i + 3] : 0);
 }
 
 static void put_values(global float *p, const float4 v, const int i, const int n)
@@ -221,7 +223,8 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
     total = across(total, block_4, 0);
     const int left = n - i0;
     if (log_sum && x == 0)
-        put_values(log_sum + (long)z * n + i0, top + (float4)(log(total.x), log(total.y), log(total.z), log(total.w)),
+        put_values(log_sum + (long)z * n + i0,
+                   top + (float4)(log(total.x), log(total.y), log(total.z), log(total.w)),
                    4 * y, left);
     put(out + out_at + i0 * (long)out_row, out_row, left, sum, 1 / total);
 }

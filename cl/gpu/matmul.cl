@@ -85,7 +85,8 @@ static float4 mask_of(MASK_ARGS, const long row, const int j, const int cols)
     const ulong seed = (ulong)now[2] << 32 | now[1];
     const long place = row_of_batch(mask.w ? row / mask.w : row, mask, now[7], now[8]);
     const ulong at = mask.w ? place * 16 : place * ((cols + 15) / 16 * 16) + j;
-    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[0], at) : random_4(seed, (uint)mask.x, now[0], at);
+    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[0], at)
+                              : random_4(seed, (uint)mask.x, now[0], at);
     return convert_float4(convert_int4(kept + unit_4(bits))) * (1.0f / kept);
 }
 #endif
@@ -254,7 +255,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
     }
 
     const int splits = block.z, joined = block.w && splits > 1;
-    const int tile = (z * (int)get_num_groups(1) + (int)get_group_id(1)) * (int)get_num_groups(0) + (int)get_group_id(0);
+    const int tile = (z * (int)get_num_groups(1) + (int)get_group_id(1)) * (int)get_num_groups(0)
+                      + (int)get_group_id(0);
 #if WITH_SUMS
     const int tiles_all = batches * (int)get_num_groups(1) * (int)get_num_groups(0);
     /* Items hold quads of one row of k each: the rows meet in local memory, in order. */

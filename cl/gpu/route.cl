@@ -21,8 +21,8 @@ enum {
 
 #define NOISE_ARGS  __global const float *noise, float std, uint stream, long samples, int flags
 #define NOISE       noise, std, stream, samples, flags
-#define SIDE_ARGS   __global const float *logits, __global const float *t, NOISE_ARGS, __global float *y, long images, \
-                    long tokens, long slots
+#define SIDE_ARGS   __global const float *logits, __global const float *t, NOISE_ARGS, __global float *y, \
+                    long images, long tokens, long slots
 
 /* Of one logit: drawn for an image of the whole batch (STEP_BEFORE, STEP_OTHERS), given, or none. samples: of
  * the batch, in the images, which are samples or heads of samples. */
@@ -105,8 +105,8 @@ __kernel GROUP void route_dispatch(SIDE_ARGS, long block)
  * last one to come adds them up. */
 #define GRAD_ARGS __global const float *logits, __global const float *t, __global const float *y,        \
                   __global const float *g, __global const float *past, __global float *dx,               \
-                  volatile __global float *parts, __global float *dt, volatile __global int *counter, long images, \
-                  long tokens, long slots
+                  volatile __global float *parts, __global float *dt, volatile __global int *counter, \
+                  long images, long tokens, long slots
 
 /* h: this item's of sum(g' logits). */
 static void temperature(float h, float scale, volatile __global float *parts, __global float *dt,

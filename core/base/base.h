@@ -89,8 +89,8 @@ struct memory memory_look(void);
 
 /* ---- pages.c: hints about memory's pages ---------------------------------------------------------------- */
 
-void pages_fetch(void *p, size_t bytes);          /* all at once: a third of the cost of a page fault for each less */
-void pages_large(void *p, size_t bytes);          /* large ones, before the first byte is written */
+void pages_fetch(void *p, size_t bytes);    /* all at once: a third of the cost of a page fault for each less */
+void pages_large(void *p, size_t bytes);    /* large ones, before the first byte is written */
 
 /* ---- stop.c: being asked to end ------------------------------------------------------------------------ */
 
@@ -132,8 +132,8 @@ void crash_catch(void);
 void crash_own_thread(void);
 /* The calling thread is about to call the driver for this, or (NULL, NULL) it has returned. */
 void crash_inside(const char *call, const char *what);
-void crash_kernel(const char *label);             /* this one is given to the driver, which may run it at any time */
-void crash_hint(const char *text);                /* is added to the line: ": remove the cache ..." */
+void crash_kernel(const char *label);        /* this one is given to the driver, which may run it at any time */
+void crash_hint(const char *text);           /* is added to the line: ": remove the cache ..." */
 
 /* ---- trace.c ------------------------------------------------------------------------------------------- */
 
@@ -205,7 +205,7 @@ u64         hash_text(u64 h, const char *s);      /* without its NUL */
 struct name_table { struct name_row { const char *name; void *value; } *rows; size_t n, cap; };
 void       *names_get(const struct name_table *t, const char *name);
 void        names_put(arena *a, struct name_table *t, const char *name, void *value);
-const char *hash_hex(char *out, const void *bytes, size_t n);           /* two digits a byte, into out[2n + 1] */
+const char *hash_hex(char *out, const void *bytes, size_t n);          /* two digits a byte, into out[2n + 1] */
 
 /* ---- file.c: whole files, safely ----------------------------------------------------------------------- */
 
@@ -232,8 +232,8 @@ int  file_link(const char *from, const char *to);
  * copied; file_begin does it for its own. */
 void file_unfinished(const char *path, bool yes);
 void file_drop_unfinished(void);
-const char *file_mapped_at(const void *p);                   /* whose map holds p: for crash.c; NULL: no map's */
-/* ---- timeline.c: spans of time of any thread, as a trace for ui.perfetto.dev and chrome://tracing ----------- */
+const char *file_mapped_at(const void *p);                  /* whose map holds p: for crash.c; NULL: no map's */
+/* ---- timeline.c: spans of time of any thread, as a trace for ui.perfetto.dev and chrome://tracing ------ */
 
 /* From now on. *zero: the time of day, in seconds, that the trace begins with; 0: now, and it is said. */
 void timeline_begin(f64 *zero);

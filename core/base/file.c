@@ -64,9 +64,9 @@ void file_unfinished(const char *path, bool yes)
 void file_drop_unfinished(void)
 {
     struct stat st;
-    for (int i = 0; i < countof(unfinished); i++)          // without the mutex: also where a fault ends the program
+    for (int i = 0; i < countof(unfinished); i++)      // without the mutex: also where a fault ends the program
         if (unfinished[i].path[0] && !stat(unfinished[i].path, &st) && st.st_dev == unfinished[i].device
-            && st.st_ino == unfinished[i].inode)           // by now it may be another process's: a lock that was taken over
+            && st.st_ino == unfinished[i].inode)    // else it is another process's: a lock that was taken over
             unlink(unfinished[i].path);
 }
 
@@ -245,7 +245,7 @@ int file_link(const char *from, const char *to)
     if (snprintf(fresh, sizeof fresh, "%s.%ld.tmp", to, (long)getpid()) >= (int)sizeof fresh)
         return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(to), to);
     bool done = !link(from, fresh) && !rename(fresh, to);
-    unlink(fresh);                                // also where both were names of one file: then rename leaves it
+    unlink(fresh);                              // also where both were names of one file: then rename leaves it
     if (!done)
         return file_copy(from, to);
     sync_folder(to);

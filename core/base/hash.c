@@ -32,7 +32,10 @@ static struct name_row *names_place(const struct name_table *t, const char *name
     return &t->rows[i];
 }
 
-void *names_get(const struct name_table *t, const char *name) { return t->cap ? names_place(t, name)->value : NULL; }
+void *names_get(const struct name_table *t, const char *name)
+{
+    return t->cap ? names_place(t, name)->value : NULL;
+}
 
 void names_put(arena *a, struct name_table *t, const char *name, void *value)
 {

@@ -1,7 +1,7 @@
 /* memory.c: how much memory this process may have: the machine's, or less:
  *
  *     ulimit -v                         getrlimit(RLIMIT_AS); VmSize in /proc/self/status is used up
- *     control groups, version 2         /proc/self/cgroup "0::/PATH": memory.max, memory.current of PATH and all above it
+ *     control groups, version 2         /proc/self/cgroup "0::/PATH": memory.max, memory.current, PATH and up
  *     control groups, version 1         "N:memory:/PATH": memory.limit_in_bytes, memory.usage_in_bytes
  *
  * In a container the path may be the host's, which does not exist inside: then the root's files are the
@@ -70,7 +70,8 @@ static void memory_group(struct memory *m)
     const char *given = getenv("JETCL_CGROUP");
     if (given && *given) {
         snprintf(dir, sizeof dir, "%s", given);
-        memory_groups(m, dir, strlen(dir), file_exists(dir) && memory_number(dir, "memory.current") != UINT64_MAX);
+        memory_groups(m, dir, strlen(dir), file_exists(dir)
+                      && memory_number(dir, "memory.current") != UINT64_MAX);
         return;
     }
     FILE *f = fopen("/proc/self/cgroup", "r");
@@ -96,8 +97,8 @@ static void memory_group(struct memory *m)
 struct memory memory_look(void)
 {
     struct rlimit as;
-    struct memory m = { .machine = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGESIZE), .limit = UINT64_MAX,
-                        .unused = UINT64_MAX, .by = "" };
+    struct memory m = { .machine = (u64)sysconf(_SC_PHYS_PAGES) * (u64)sysconf(_SC_PAGESIZE),
+                        .limit = UINT64_MAX, .unused = UINT64_MAX, .by = "" };
     u64 unused = memory_line("/proc/meminfo", "MemAvailable: %llu kB");
     if (unused)
         m.unused = unused;

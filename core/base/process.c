@@ -20,7 +20,8 @@ static unsigned long long process_started(long pid)
     char state = 0;
     if (!end
         || sscanf(end + 1,
-                  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state, &start)
+                  " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %llu", &state,
+                  &start)
                != 2
         || state == 'Z')
         return 0;

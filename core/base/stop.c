@@ -2,7 +2,7 @@
  * them: a handler would not do, since the compiler inside a driver installs its own at its first build.
  *
  *     not asked for by stop_catch        the program ends at once, as without any of this
- *     asked for, stop_watched            stop_requested() is true from now on; the loop that asks saves and ends
+ *     asked for, stop_watched            stop_requested() becomes true; the loop that asks saves and ends
  *     asked for, not watched             the same, and the program ends when two seconds have passed
  *     a second SIGINT                    the program ends at once
  *     passed on, stop_pass_on            others are told, and this program ends when they have

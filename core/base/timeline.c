@@ -46,8 +46,8 @@ void timeline_span(const char *track, const char *name, const char *detail, f64 
     pthread_mutex_lock(&line.lock);
     if (line.a && start + line.shift >= 0)
         *arena_push(line.a, line.spans, line.n, line.cap) = (struct span){
-            arena_printf(line.a, "%s", track), arena_printf(line.a, "%s", name), arena_printf(line.a, "%s", detail),
-            start + line.shift, MAX(start, end) + line.shift };
+            arena_printf(line.a, "%s", track), arena_printf(line.a, "%s", name),
+            arena_printf(line.a, "%s", detail), start + line.shift, MAX(start, end) + line.shift };
     pthread_mutex_unlock(&line.lock);
 }
 
@@ -67,7 +67,8 @@ static void timeline_text(FILE *f, const char *s)
 /* Names a process (thread 0) or one of its threads. */
 static void timeline_name(FILE *f, const char *what, int process, int thread, const char *name)
 {
-    fprintf(f, "{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%d,\"tid\":%d,\"args\":{\"name\":", what, process, thread);
+    fprintf(f, "{\"ph\":\"M\",\"name\":\"%s\",\"pid\":%d,\"tid\":%d,\"args\":{\"name\":", what, process,
+            thread);
     timeline_text(f, name);
     fputs("}},\n", f);
 }
@@ -93,8 +94,8 @@ void timeline_end(FILE *f, int process, const char *name)
     for (size_t i = 0; line.a && i < line.n; i++) {
         const struct span *s = &line.spans[i];
         int track = timeline_track(f, process, tracks, &n, countof(tracks), s->track);
-        fprintf(f, "{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"name\":", process, track, 1e6 * s->start,
-                1e6 * (s->end - s->start));
+        fprintf(f, "{\"ph\":\"X\",\"pid\":%d,\"tid\":%d,\"ts\":%.3f,\"dur\":%.3f,\"name\":", process, track,
+                1e6 * s->start, 1e6 * (s->end - s->start));
         timeline_text(f, s->name);
         fputs(",\"args\":{\"what\":", f);
         timeline_text(f, s->detail);

@@ -104,8 +104,8 @@ struct load_options {
     int  prefix;                                     /* tokens before the grid: 1 with a class token */
     bool strict;                                     /* unexplained differences are an error */
     bool may_be_empty;                               /* a file of which nothing fits is not an error */
-    int  (*store)(void *arg, int i);                  /* wants may leave data NULL: then want i's is lent for this */
-    void *arg;                                       /* call and gone after, one tensor at a time; -1 + fail ends */
+    int  (*store)(void *arg, int i);             /* wants may leave data NULL: then want i's is lent for this */
+    void *arg;                                   /* call and gone after, one tensor at a time; -1 + fail ends */
 };
 struct load_report {
     int  loaded, resized, fresh, missing, unexpected;    /* fresh: a head or norm keeps its values */

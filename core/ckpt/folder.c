@@ -2,7 +2,7 @@
  * folder, a folder of .npy files. Shards lie beside their index; nothing outside the folder is opened on a
  * file's word.
  *
- *     model.safetensors.index.json: {"weight_map": {"vit.layernorm.bias": "model-00002-of-00003.safetensors", ...}}
+ *     model.safetensors.index.json: {"weight_map": {"vit.layernorm.bias": "model-00002-of-00003.safetensors"}}
  */
 #include "ckpt/format.h"
 #include "spec/spec.h"

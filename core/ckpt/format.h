@@ -48,12 +48,12 @@ struct ckpt {
     struct file_map     map;
     bool                mapped;                      /* map is ours to unmap */
     const struct format *format;
-    ckpt               *inner;                       /* of a view (names.c): the file it shows */
-    bool                google;                      /* a model whose pos_embed is resized bilinearly */
-    const char         *scheme, *under;              /* of a model: whose names the file has, after which prefix */
-    struct left_out    *left;                        /* tensors of the file that are not in the model */
+    ckpt               *inner;                    /* of a view (names.c): the file it shows */
+    bool                google;                   /* a model whose pos_embed is resized bilinearly */
+    const char         *scheme, *under;           /* of a model: whose names the file has, after which prefix */
+    struct left_out    *left;                     /* tensors of the file that are not in the model */
     size_t              nleft, left_cap;
-    int                 strange;                     /* tensors that its scheme does not know, under their own names */
+    int                 strange;              /* tensors that its scheme does not know, under their own names */
     const char         *strange_first;
     void               *state;                       /* format's own */
     entry             **list;

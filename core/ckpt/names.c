@@ -162,8 +162,9 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     if (ema && !path_says(x->r.under, "ema"))
         return fail(FAULT_DATA, "no averaged (EMA) weights in this file");
     if (x->r.rival)
-        return fail(FAULT_DATA, "holds more than one model, under %s and %s: jetcl convert --under PREFIX FROM TO takes one "
-                    "of them", ckpt_quote(slice_of(x->r.under)), ckpt_quote(slice_of(x->r.rival)));
+        return fail(FAULT_DATA, "holds more than one model, under %s and %s: jetcl convert --under PREFIX "
+                    "FROM TO takes one of them", ckpt_quote(slice_of(x->r.under)),
+                    ckpt_quote(slice_of(x->r.rival)));
     x->view->scheme = x->r.scheme->title;
     x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
     x->view->google = text_starts(x->r.scheme->id, "jax");
@@ -198,7 +199,8 @@ ckpt *ckpt_below(ckpt *c, const char *under)
         if (text_starts(t->name, under))
             rc = piece_shape(&p, COPY, false, t->nd, t->shape) ? -1 : pieces_add(view->mem, &all, &p);
     }
-    rc = rc || (all.n ? view_fill(view, &all) : fail(FAULT_DATA, "no tensor under %s", ckpt_quote(slice_of(under))));
+    rc = rc || (all.n ? view_fill(view, &all) : fail(FAULT_DATA, "no tensor under %s",
+                                                     ckpt_quote(slice_of(under))));
     if (!rc)
         return view;
     fail_in("%s", c->path);

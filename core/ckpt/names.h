@@ -1,7 +1,7 @@
 /* names.h: naming schemes, and checkpoints whose tensors are made on demand out of another's. Private to
  * core/ckpt.
  *
- *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, each transposed from (d, heads, d/heads)
+ *     blocks.0.attn.qkv.weight  <-  query/kernel, key/kernel, value/kernel, transposed: (d, heads, d/heads)
  */
 #ifndef JETCL_CKPT_NAMES_H
 #define JETCL_CKPT_NAMES_H

@@ -3,7 +3,7 @@
  *
  *     model: 7 graph, 14 property     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
  *     property: 1 key, 2 value
- *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles, 14 where (1: elsewhere)
+ *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles, 14 place
  *
  * Exporters rename a linear layer's weight to onnx::MatMul_N and transpose it; the node that uses it still
  * has the layer's path as its name, which gives weight its own back.

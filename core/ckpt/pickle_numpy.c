@@ -2,7 +2,7 @@
  * elements lie in the pickle itself.
  *
  *     numpy.core.multiarray._reconstruct(..), state (version, shape, dtype, fortran order, bytes)
- *     numpy.core.numeric._frombuffer(bytes, dtype, shape, 'C' or 'F')                            since protocol 5
+ *     numpy.core.numeric._frombuffer(bytes, dtype, shape, 'C' or 'F')                         since protocol 5
  *     numpy.dtype('f4', ..), state (version, '<', ..)
  */
 #include "ckpt/torch.h"

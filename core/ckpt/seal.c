@@ -1,6 +1,6 @@
 /* seal.c: a SHA-256 of every tensor, and one of the metadata, kept among the metadata:
  *
- *     "sha256:blocks.0.attn.qkv.weight": "9f86d0..."      "sha256": of "KEY=VALUE\n" of every other row, in order
+ *     "sha256:blocks.0.attn.qkv.weight": "9f86d0..."    "sha256": of "KEY=VALUE\n" of all other rows, in order
  *
  * For files whose every bit counts, such as what a run continues from. */
 #include "ckpt/format.h"
@@ -53,8 +53,8 @@ int ckpt_seal(ckpt *c)
 
 static int seal_wrong(const ckpt *c, const char *what)
 {
-    return fail(FAULT_DATA, "%s: %s is not as it was saved (its SHA-256 differs): the file is damaged", ckpt_path(c),
-                what);
+    return fail(FAULT_DATA, "%s: %s is not as it was saved (its SHA-256 differs): the file is damaged",
+                ckpt_path(c), what);
 }
 
 int ckpt_check_seal(const ckpt *c)

@@ -16,8 +16,8 @@ struct cli;
 struct cli_option { const char *name, *value, *help; };
 
 /* Shared options a command may ask for besides those every command has. */
-enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16, TAKES_PRECISION = 32,
-       TAKES_RANKS = 64 /* runs on all ranks of a job */ };
+enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16,
+       TAKES_PRECISION = 32, TAKES_RANKS = 64 /* runs on all ranks of a job */ };
 
 struct command {
     const char *name, *summary, *usage;    /* usage: "train EXP.yaml [options]" */
@@ -41,9 +41,9 @@ struct cli {
     int          argc;                     /* the whole command line, for env.json */
     char       **argv;
     bool         json, dry_run, force;
-    const char  *out;                      /* --out, or NULL */
-    const char  *resume;                   /* NULL: not asked; "": the newest; else a checkpoint or run */
-    struct spec_set  *sets;                /* --set, --device, --seed, --threads, --precision in this order of strength */
+    const char  *out;            /* --out, or NULL */
+    const char  *resume;         /* NULL: not asked; "": the newest; else a checkpoint or run */
+    struct spec_set  *sets;      /* --set, --device, --seed, --threads, --precision in this order of strength */
     int               n_sets;
     struct cli_given *given;               /* the command's own options */
     int               n_given;

@@ -16,8 +16,8 @@ struct comparing {
 };
 
 /* A further record: `device`, or NULL for the experiment's own, with the settings `over` besides. */
-static int compare_record(struct comparing *x, const char *device, const char *label, const struct spec_set *over,
-                          int n_over)
+static int compare_record(struct comparing *x, const char *device, const char *label,
+                          const struct spec_set *over, int n_over)
 {
     struct cli *c = x->c;
     struct spec s = { 0 };
@@ -29,11 +29,14 @@ static int compare_record(struct comparing *x, const char *device, const char *l
         settings = arena_printf(c->arena, "%s%s%s", settings, i ? " " : "", over[i].text);
     }
     if (device)
-        sets[c->n_sets + n_over] = (struct spec_set){ .by = "--device", .text = arena_printf(c->arena, "device=%s", device) };
-    if (spec_load(&s, c->arena, cli_find_file(c, c->operands[0], ""), sets, c->n_sets + n_over + (device != NULL)))
+        sets[c->n_sets + n_over] = (struct spec_set){ .by = "--device",
+                                                      .text = arena_printf(c->arena, "device=%s", device) };
+    if (spec_load(&s, c->arena, cli_find_file(c, c->operands[0], ""), sets,
+                  c->n_sets + n_over + (device != NULL)))
         return -1;
     if (s.recycle.from.experts[0] && !s.model.init[0])
-        say(SAY_NORMAL, "%s: recycling is left out, weights are random (--set model.init=FILE for others)", label);
+        say(SAY_NORMAL, "%s: recycling is left out, weights are random (--set model.init=FILE for others)",
+            label);
     struct record_options o = { .label = label, .settings = settings, .steps = x->steps, .yardsticks = !x->n,
                                 .seeds = (int)x->seeds,
                                 .keep = cli_given(c, "record") ? FILE_VALUES : MOST_VALUES };
@@ -60,7 +63,8 @@ static int compare_blame(struct comparing *x, int other)
         if (selftest_run(&t, x->c->arena, s->device, s, ""))
             return -1;
         FILE *f = x->c->json ? stderr : stdout;
-        fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with the plain kernels and float64 loops\n", r->label, t.failed);
+        fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with the plain kernels and float64 loops\n",
+                r->label, t.failed);
     }
     return 0;
 }
@@ -84,7 +88,8 @@ static int compare_make(struct comparing *x)
     if (devices > MOST_DEVICES)
         return fail(FAULT_USAGE, "at most %d devices at once", MOST_DEVICES);
     if (devices + (n_over > 0) < 2 && !cli_given(c, "record"))
-        return fail(FAULT_USAGE, "compare needs two devices (--device A,B) or settings of one (--set-b KEY=VALUE)");
+        return fail(FAULT_USAGE, "compare needs two devices (--device A,B) or settings of one (--set-b "
+                                 "KEY=VALUE)");
     const char *first = NULL;
     for (char *d = strtok_r(list, ",", &save); d; d = strtok_r(NULL, ",", &save)) {
         first = first ? first : d;
@@ -151,7 +156,8 @@ static int compare_tell(struct comparing *x)
         return -1;
     if (compare_save(x, all))
         return -1;
-    return apart ? fail(FAULT_NUMBERS, "%s and %s: %s", x->r[0]->label, all[which].b->label, all[which].verdict) : 0;
+    return apart ? fail(FAULT_NUMBERS, "%s and %s: %s", x->r[0]->label, all[which].b->label,
+                        all[which].verdict) : 0;
 }
 
 static int compare_run(struct cli *c)

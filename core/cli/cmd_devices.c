@@ -46,7 +46,8 @@ static void devices_print_cpu(const struct dev_info *i)
            i->cache[2] ? text[2] : "", i->cache_from);
     printf("      products  %d x %d sums in %u of %u registers, k %lld (transposed %lld), B %lld K (%lld K)\n",
            t.rows, 16 * t.vectors, (u32)(t.rows * t.vectors) * MAX(16 / i->simd, 1), i->registers,
-           (long long)plain.kb, (long long)transposed.kb, (long long)plain.pack >> 10, (long long)transposed.pack >> 10);
+           (long long)plain.kb, (long long)transposed.kb, (long long)plain.pack >> 10,
+           (long long)transposed.pack >> 10);
 }
 
 static void devices_print(const struct dev_info *i, bool chosen)
@@ -84,19 +85,20 @@ static json_t *devices_json(const struct dev_info *i, bool chosen)
                      "caches_from", i->cache_from);
 }
 
-/* ---- --check ----------------------------------------------------------------------------------------------- */
+/* ---- --check ------------------------------------------------------------------------------------------- */
 
 static void check_print(const struct selftest *t, const char *device)
 {
-    printf("%s%s%s: %s in %.1f s\n", say_bold(1), device, say_plain(1), t->failed ? "FAILED" : "passed", t->seconds);
+    printf("%s%s%s: %s in %.1f s\n", say_bold(1), device, say_plain(1), t->failed ? "FAILED" : "passed",
+           t->seconds);
     for (int i = 0; i < t->n_lines; i++)
         printf("  %-28s %-6s  %s\n", t->lines[i].what, t->lines[i].ok ? "ok" : "FAILED", t->lines[i].detail);
     printf("\n  %-44s %6s %9s %9s %9s\n", "kernel (the worst first)", "places", "error", "bound", "ulps");
     for (int i = 0; i < t->n_kernels; i++)
         if (t->kernels[i].error > 0)
-            printf("  %-44.44s %6d %9.2g %9.2g %9.3g%s%s\n", t->kernels[i].name, t->kernels[i].nodes, t->kernels[i].error,
-                   t->kernels[i].bound, t->kernels[i].ulps, t->kernels[i].failed ? "  FAILED in " : "",
-                   t->kernels[i].failed ? t->kernels[i].where : "");
+            printf("  %-44.44s %6d %9.2g %9.2g %9.3g%s%s\n", t->kernels[i].name, t->kernels[i].nodes,
+                   t->kernels[i].error, t->kernels[i].bound, t->kernels[i].ulps,
+                   t->kernels[i].failed ? "  FAILED in " : "", t->kernels[i].failed ? t->kernels[i].where : "");
     putchar('\n');
 }
 
@@ -106,17 +108,18 @@ static json_t *check_json(const struct selftest *t, const char *device)
 {
     json_t *lines = json_array(), *kernels = json_array();
     for (int i = 0; i < t->n_lines; i++)
-        json_array_append_new(lines, json_pack("{s:s, s:b, s:s}", "check", t->lines[i].what, "ok", (int)t->lines[i].ok,
-                                               "detail", t->lines[i].detail));
+        json_array_append_new(lines, json_pack("{s:s, s:b, s:s}", "check", t->lines[i].what, "ok",
+                                               (int)t->lines[i].ok, "detail", t->lines[i].detail));
     for (int i = 0; i < t->n_kernels; i++) {
         const struct lockstep_kernel *k = &t->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:b, s:b, s:s}", "kernel", k->name, "places",
+        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:b, s:b, s:s}", "kernel", k->name,
+                                                 "places",
             k->nodes, "error", devices_real(k->error), "bound", devices_real(k->bound),
             "ulps", devices_real(k->ulps), "equal", (int)k->equal,
             "failed", (int)k->failed, "worst_in", k->where));
     }
-    return json_pack("{s:s, s:b, s:f, s:o, s:o}", "device", device, "passed", t->failed == NULL, "seconds", t->seconds,
-                     "checks", lines, "kernels", kernels);
+    return json_pack("{s:s, s:b, s:f, s:o, s:o}", "device", device, "passed", t->failed == NULL, "seconds",
+                     t->seconds, "checks", lines, "kernels", kernels);
 }
 
 /* Every device of the setting, one after the other; a failure does not keep the others from being looked at. */
@@ -193,7 +196,8 @@ static int devices_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: something failed" },
+    { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: "
+                     "something failed" },
     { "ranks", "[N]", "which device each of N ranks on this machine takes; default: one each" },
     { 0 },
 };

@@ -18,7 +18,8 @@ static int eval_write_classes(const char *path, const struct session *e, const s
         struct class_score c = scores_class(s, k);
         fprintf(o.f, "%d,", k);
         csv_text(o.f, eval_class(e, k));
-        fprintf(o.f, ",%lld,%.4f,%.6f,%.6f,%.6f\n", (long long)c.images, 100 * c.recall, c.precision, c.recall, c.f1);
+        fprintf(o.f, ",%lld,%.4f,%.6f,%.6f,%.6f\n", (long long)c.images, 100 * c.recall, c.precision, c.recall,
+                c.f1);
     }
     return file_commit(&o);
 }
@@ -60,9 +61,9 @@ static json_t *eval_classes_json(const struct session *e, const struct scores *s
     json_t *list = json_array();
     for (int k = 0; k < s->classes; k++) {
         struct class_score c = scores_class(s, k);
-        json_array_append_new(list, json_pack("{s:o, s:I, s:o, s:o, s:o}", "name", json_text(eval_class(e, k)), "n",
-                                              (json_int_t)c.images, "precision", json_number(c.precision), "recall",
-                                              json_number(c.recall), "f1", json_number(c.f1)));
+        json_array_append_new(list, json_pack("{s:o, s:I, s:o, s:o, s:o}", "name", json_text(eval_class(e, k)),
+                                              "n", (json_int_t)c.images, "precision", json_number(c.precision),
+                                              "recall", json_number(c.recall), "f1", json_number(c.f1)));
     }
     return list;
 }
@@ -91,8 +92,8 @@ static void eval_print_text(const struct trained *t, const struct session *e, co
         printf(", top-%d %.2f %%", s->k, 100.0 * (f64)s->in_top_k / (f64)s->n);
     printf(", loss %.4f on %lld images of %s (%.0f img/s)\n", r->loss, (long long)r->n, e->s.data.eval,
            (f64)r->n / r->seconds);
-    printf("mean over classes: precision %.4f, recall %.4f, F1 %.4f; expected calibration error %.4f\n", m.precision,
-           m.recall, m.f1, scores_calibration(s));
+    printf("mean over classes: precision %.4f, recall %.4f, F1 %.4f; expected calibration error %.4f\n",
+           m.precision, m.recall, m.f1, scores_calibration(s));
 }
 
 /* ---- the command --------------------------------------------------------------------------------------- */
@@ -106,8 +107,9 @@ static int eval_check_files(const struct cli *c)
 static int eval_check_matrix(const struct cli *c, int classes)
 {
     return cli_given(c, "confusion") && classes > CONFUSION_CLASSES
-           ? fail(FAULT_USAGE, "a confusion matrix of %d classes would have %.1e entries (at most %d classes); --per-class "
-                  "tells each class's numbers", classes, (f64)classes * classes, CONFUSION_CLASSES) : 0;
+           ? fail(FAULT_USAGE, "a confusion matrix of %d classes would have %.1e entries (at most %d "
+                  "classes); --per-class tells each class's numbers", classes, (f64)classes * classes,
+                  CONFUSION_CLASSES) : 0;
 }
 
 static int eval_split(struct cli *c, const struct trained *t, struct session *e)
@@ -144,7 +146,8 @@ static int eval_run(struct cli *c)
     int used;
     int rc = cli_operands(c, 1, 2) || eval_check_files(c) || cli_trained(c, &t, &used) ? -1 : 0;
     if (!rc && used < c->n)
-        rc = fail(FAULT_USAGE, "too many arguments: a checkpoint knows its experiment, and images come after --data");
+        rc = fail(FAULT_USAGE, "too many arguments: a checkpoint knows its experiment, and images come after "
+                               "--data");
     rc = rc || cli_data(c, &t.s) || ranks_launch(c, t.s.device) || eval_split(c, &t, &e) ? -1 : 0;
     session_close(&e);
     trained_close(&t);

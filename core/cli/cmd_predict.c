@@ -114,7 +114,8 @@ static int say_unread(const struct prediction *t)
     int n = loader_skipped(t->l, &messages);
     if (!n)
         return 0;
-    return fail(FAULT_DATA, "%d of %d images could not be read, the first: %s", n, data_count(t->files), messages[0]);
+    return fail(FAULT_DATA, "%d of %d images could not be read, the first: %s", n, data_count(t->files),
+                messages[0]);
 }
 
 static int predict_open(struct prediction *t, int used)
@@ -144,7 +145,8 @@ static int predict_run(struct cli *c)
     if (getcwd(t.here, sizeof t.here - 1))
         strcat(t.here, "/");
     fail_clear();
-    int rc = cli_operands(c, 2, 1 << 20) || cli_trained(c, &t.model, &used) || predict_open(&t, used) || predict_all(&t)
+    int rc = cli_operands(c, 2, 1 << 20) || cli_trained(c, &t.model, &used) || predict_open(&t, used)
+             || predict_all(&t)
              || say_unread(&t) ? -1 : 0;
     if (t.l)
         loader_close(t.l);

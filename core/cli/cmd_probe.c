@@ -74,7 +74,8 @@ static int write_labels(struct probe *b)
     f32 *rows = arena_array(b->a, f32, b->b * k);
     f64 *label = arena_array(b->a, f64, b->b);
     if (b->soft_labels)
-        return tensor_to_f32(b->soft_labels, rows) || check_values(b, "soft_labels", rows, b->soft_labels->count)
+        return tensor_to_f32(b->soft_labels, rows)
+               || check_values(b, "soft_labels", rows, b->soft_labels->count)
                || node_write(b->label_node, rows) ? -1 : 0;
     if (tensor_to_f64(b->labels, label))
         return -1;
@@ -108,8 +109,8 @@ static int probe_settle(struct probe *b, const char *weights)
     model_settle(&b->s, b->w);
     if (!b->s.model.classes)
         b->s.model.classes = model_head(b->w);
-    return b->s.model.classes ? 0 : fail(FAULT_USAGE, "%s has no head: how many classes? (--set model.classes=N)",
-                                         weights);
+    return b->s.model.classes ? 0 : fail(FAULT_USAGE,
+                                         "%s has no head: how many classes? (--set model.classes=N)", weights);
 }
 
 /* Numbers are only worth comparing when every parameter came from the file. */
@@ -267,7 +268,8 @@ static const struct cli_option options[] = {
     { "input", "FILE", "images (b 3 h w), normalised; and labels (b) or soft_labels (b classes)" },
     { "grads", NULL, "also write the gradient of the loss by every parameter, grad.NAME" },
     { "activations", "[LIST]",
-      "also write the results of blocks, block.N, or of these, patterns allowed: block.0,blocks.*.mlp.combine" },
+      "also write the results of blocks, block.N, or of these, patterns allowed: "
+       "block.0,blocks.*.mlp.combine" },
     { "noise", NULL, "add the routing noise that the experiment has in evaluation" },
     { 0 },
 };

@@ -24,14 +24,15 @@ const struct command *cli_find(const char *name)
 const struct shared_option cli_shared[] = {
     { 'd',
       { "device", "SPEC",
-        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:...; several for run and train: a,b or gpu:*" }, 0 },
+        "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:...; several "
+        "for run and train: a,b or gpu:*" }, 0 },
     { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated" }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "number of host threads" }, 0 },
     { 0,   { "precision", "P", "store activations as fp32, bf16 or fp16; the same as --set train.precision=P" },
       TAKES_PRECISION },
-    { 'o', { "out", "DIR", "write results to DIR; default: runs/NAME/TIME below the folder the command is started in, "
-             "whereas paths in an experiment file start at that file" }, TAKES_OUT },
+    { 'o', { "out", "DIR", "write results to DIR; default: runs/NAME/TIME below the folder the command is "
+             "started in, whereas paths in an experiment file start at that file" }, TAKES_OUT },
     { 'o', { "out", "FILE", "write to FILE" }, TAKES_FILE },
     { 0,   { "resume", "[CKPT]", "continue the run, or from this checkpoint" }, TAKES_RESUME },
     { 0,   { "force", NULL, "use a folder that is not empty" }, TAKES_RESUME },

@@ -92,8 +92,8 @@ int ranks_launch(struct cli *c, const char *devices)
     if (n < 2)
         return 0;
     if (!dist_mpi)
-        return fail(FAULT_USAGE, "device: %s: several devices need MPI: apt-get install libopenmpi-dev openmpi-bin, "
-                    "then ./configure and make", devices);
+        return fail(FAULT_USAGE, "device: %s: several devices need MPI: apt-get install libopenmpi-dev "
+                    "openmpi-bin, then ./configure and make", devices);
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     snprintf(number, sizeof number, "%d", n);
     const char **argv = arena_array(c->arena, const char *, c->argc + 5);

@@ -69,7 +69,7 @@ void cache_check_driver(void)
     atexit(cache_remove_driver);
 }
 
-/* ---- where caches lie ------------------------------------------------------------------------------------- */
+/* ---- where caches lie ---------------------------------------------------------------------------------- */
 
 const char *dev_cache_hint(arena *a, const struct dev_info *i)
 {

@@ -58,16 +58,16 @@ struct dev_info {
     bool cpu_kind, gpu_kind, accelerator_kind;
     u64  global_mem, max_alloc, local_mem;
     u32  compute_units, max_group, align;         /* align: bytes a sub-buffer must start at */
-    u32  simd;                           /* lanes: preferred work-group multiple; 16 on wide CPUs */
-    u32  registers;                      /* CPUs: vector registers of a core */
-    u64  cache[3];                       /* CPUs: bytes of a core's first cache (for data), its second, the last */
-    char cache_from[48];                 /* who said so: host.c */
+    u32  simd;                        /* lanes: preferred work-group multiple; 16 on wide CPUs */
+    u32  registers;                   /* CPUs: vector registers of a core */
+    u64  cache[3];                    /* CPUs: bytes of a core's first cache (for data), its second, the last */
+    char cache_from[48];              /* who said so: host.c */
     bool fp16, fp64, subgroups, little_endian;
-    bool fma;                            /* a fused multiply-add is an instruction */
-    bool joins;                          /* may a group read what others wrote before they counted up an integer? */
-    u32  emulated;                       /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
-    char wide[32];                       /* build option for kernels that need many registers, or "" */
-    char tuning[20];                     /* of an open device: hash of the tuning file in use, or "" */
+    bool fma;                   /* a fused multiply-add is an instruction */
+    bool joins;                 /* may a group read what others wrote before they counted up an integer? */
+    u32  emulated;              /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
+    char wide[32];              /* build option for kernels that need many registers, or "" */
+    char tuning[20];            /* of an open device: hash of the tuning file in use, or "" */
 };
 
 /* The processors this process may run on. Cores of two speeds: the slow ones
@@ -174,7 +174,11 @@ u64 dev_mem_peak(const dev *d);
 
 enum arg_kind { ARG_END, ARG_KIND_RANGE, ARG_KIND_INT, ARG_KIND_LONG, ARG_KIND_REAL, ARG_KIND_LOCAL,
                 ARG_KIND_LONG4 };
-typedef struct { enum arg_kind kind; enum dtype type; union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; }; } arg;
+typedef struct {
+     enum arg_kind kind;
+     enum dtype type;
+     union { range r; i32 i; i64 l, l4[4]; f32 f; u64 bytes; };
+ } arg;
 #define ARG_RANGE(x) { .kind = ARG_KIND_RANGE, .r = (x) }
 #define ARG_TYPED(x, t) { .kind = ARG_KIND_RANGE, .type = (t), .r = (x) }   /* see launch.types */
 #define ARG_INT(x)   { .kind = ARG_KIND_INT,   .i = (i32)(x) }
@@ -187,8 +191,8 @@ typedef struct { enum arg_kind kind; enum dtype type; union { range r; i32 i; i6
 typedef struct {
     const char *file;          /* "softmax" -> cl/<class>/softmax.cl, else cl/softmax.cl */
     const char *kernel;
-    const char *defs;          /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
-    const char *types;         /* "xw-y": letters of the first arguments; where one's type is not F32 the program
+    const char *defs;         /* "-DROWS=4 -DWG=1" or NULL; one program per (file, defs) */
+    const char *types;        /* "xw-y": letters of the first arguments; where one's type is not F32 the program
                                   is built with -DTx=F16 (cl/type.h). '-': none; NULL: all are F32 */
     const char *source;        /* generated text instead of a file: then `file` names its group, and a list's
                                   launches of one group and defs become one program, equal texts once */
@@ -230,7 +234,7 @@ void marks_forget(struct mark *c, int n);
  * later mem_reads_end is reached. */
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);
-int  mark_reached(dev *d, const struct mark *c, bool *yes);      /* does not wait; -1 + fail when a copy failed */
+int  mark_reached(dev *d, const struct mark *c, bool *yes);    /* does not wait; -1 + fail when a copy failed */
 /* Blocking, beside the launches that run, which must not touch r. */
 int  mem_write_beside(dev *d, range r, const void *src);
 

@@ -36,7 +36,8 @@ int launches_run_marks(launches *l, struct mark *c, int n)
     int at = 0, rc = overlap ? order_run(l, c, n) : 0;
     for (int i = 0; i < n && !overlap && !one_run && !rc && l->d->queue; at = c[i++].at)
         rc = launches_run_part(l, at, c[i].at)
-             || OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, (cl_event *)&c[i].event)) ? -1 : 0;
+             || OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, (cl_event *)&c[i].event))
+             ? -1 : 0;
     if (!overlap && !rc)
         rc = launches_run_part(l, at, (int)l->n);
     return rc ? -1 : marks_end(l->d, c, n);

@@ -6,14 +6,15 @@
  *
  * The class is gpu then, also of the null device, which plans and dumps (dump.c) but still computes nothing.
  *
- *     JETCL_FAKE=avx2                       a CPU's vectors and caches: kernels are shaped as for it, in class cpu,
+ *     JETCL_FAKE=avx2                       a CPU's vectors and caches: kernels take its shapes, in class cpu,
  *                                           and on the null device dumped as its compiler would be given them
  *     JETCL_LANES=8                         a CPU's vectors alone: 4, 8 or 16 floats */
 #include "dev/ocl.h"
 #include <stdlib.h>
 
 enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, L1, L2, LIMITS };
-static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units", "joins", "l1", "l2" };
+static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units",
+                                            "joins", "l1", "l2" };
 static const struct kind { const char *name; u32 limit[LIMITS]; } kinds[] = {
 #define FAKE(name, local, group, lanes, fp64, alloc, align, units, joins) \
     { #name, { local, group, lanes, fp64, alloc, align, units, joins } },
@@ -96,7 +97,8 @@ static int fake_word(struct dev_info *i, slice word)
         if (word.n <= length || memcmp(word.p, limits[limit], length) || word.p[length] != '=')
             continue;
         if (!text_int((slice){ word.p + length + 1, word.n - length - 1 }, &value) || value < 0 ||
-            value > INT32_MAX || (!value && limit != FP64 && limit != JOINS) || (limit == ALIGN && value & (value - 1)))
+            value > INT32_MAX || (!value && limit != FP64 && limit != JOINS)
+            || (limit == ALIGN && value & (value - 1)))
             break;
         fake_set(i, limit, (u32)value);
         return 0;
@@ -105,8 +107,8 @@ static int fake_word(struct dev_info *i, slice word)
     snprintf(text, sizeof text, "%.*s", (int)MIN(word.n, 63), word.p);
     text[strcspn(text, "=")] = 0;
     return fail(FAULT_USAGE, "JETCL_FAKE: '%.*s' is neither a kind of device (apple, mali, adreno, arc, rdna, "
-                "cdna, nvidia, avx512, avx2, sse, neon) nor a limit such as local=16 (local, group, lanes, fp64, alloc, "
-                "align, units, joins, l1, l2)%s",
+                "cdna, nvidia, avx512, avx2, sse, neon) nor a limit such as local=16 (local, group, lanes, "
+                "fp64, alloc, align, units, joins, l1, l2)%s",
                 (int)word.n, word.p, text_hint(hint, text, names, n));
 }
 

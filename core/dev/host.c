@@ -126,7 +126,7 @@ void dev_host(struct dev_host *h)
         char word[64];
         if (!CPU_ISSET(cpu, &allowed))
             continue;
-        h->cpus++;                                // a core counts by the first of its threads, if we may run there
+        h->cpus++;                             // a core counts by the first of its threads, if we may run there
         int first = host_word(cpu, "topology/thread_siblings_list", word) ? atoi(word) : cpu;
         h->cores += first == cpu || first >= CPU_SETSIZE || !CPU_ISSET(first, &allowed);
         i64 speed = host_word(cpu, "cpu_capacity", word) || host_word(cpu, "cpufreq/cpuinfo_max_freq", word)

@@ -12,11 +12,13 @@ bool dev_joins_hold(dev *d, const char *defs)
     range parts = { m, 0, 4 * GROUPS * PART }, found = { m, parts.bytes, sizeof result };
     launches *l = launches_new(d, "joins");
     for (i32 seed = 1; m && seed <= ROUNDS; seed++)
-        launch_add(l, &(launch){ .file = "joins", .kernel = "joins", .defs = defs, .global = { 64 * GROUPS }, .local = { 64 },
+        launch_add(l, &(launch){ .file = "joins", .kernel = "joins", .defs = defs, .global = { 64 * GROUPS },
+                                 .local = { 64 },
             .args = { ARG_RANGE(parts), ARG_RANGE(dev_counters(d)), ARG_RANGE(found), ARG_INT(seed) } });
-    bool hold = m && !mem_fill(d, (range){ m, 0, mem_bytes(m) }, 0) && !launches_compile(l) && !launches_run(l) &&
-                !mem_read(d, found, result) && result[0] == ROUNDS && !result[1];
-    trace(TRACE_kernel, "joined sums: %d of %d launches ended in one group, %d stale values", result[0], ROUNDS, result[1]);
+    bool hold = m && !mem_fill(d, (range){ m, 0, mem_bytes(m) }, 0) && !launches_compile(l) && !launches_run(l)
+                && !mem_read(d, found, result) && result[0] == ROUNDS && !result[1];
+    trace(TRACE_kernel, "joined sums: %d of %d launches ended in one group, %d stale values", result[0],
+          ROUNDS, result[1]);
     if (!hold)
         fail_clear();
     launches_free(l);

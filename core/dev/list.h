@@ -45,7 +45,7 @@ int order_find(launches *l);                 /* fills in after, waited and event
 int order_run(launches *l, struct mark *c, int n);   /* launches_run_marks() where there are events */
 
 /* ---- profile.c */
-int launches_timeline(launches *l, int from, int to);    /* runs [from, to), each launch a span of the timeline */
-int launches_trace(launches *l, int from, int to);       /* runs [from, to); a table in JETCL_TRACE=time */
+int launches_timeline(launches *l, int from, int to);  /* runs [from, to), each launch a span of the timeline */
+int launches_trace(launches *l, int from, int to);     /* runs [from, to); a table in JETCL_TRACE=time */
 
 #endif

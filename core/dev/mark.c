@@ -46,7 +46,8 @@ int mem_read_at(dev *d, const struct mark *c, range r, void *dst)
         memset(dst, 0, r.bytes);
     if (!d->queue || !r.bytes)
         return 0;
-    return OCL(r.mem->what, clEnqueueReadBuffer(d->beside, r.mem->cl, CL_FALSE, r.off, r.bytes, dst, 1, &event, NULL));
+    return OCL(r.mem->what, clEnqueueReadBuffer(d->beside, r.mem->cl, CL_FALSE, r.off, r.bytes, dst, 1, &event,
+                                                NULL));
 }
 
 int mem_write_beside(dev *d, range r, const void *src)
@@ -54,7 +55,8 @@ int mem_write_beside(dev *d, range r, const void *src)
     mem_check(r);
     if (!d->queue || !r.bytes)
         return 0;
-    return OCL(r.mem->what, clEnqueueWriteBuffer(d->beside, r.mem->cl, CL_TRUE, r.off, r.bytes, src, 0, NULL, NULL));
+    return OCL(r.mem->what, clEnqueueWriteBuffer(d->beside, r.mem->cl, CL_TRUE, r.off, r.bytes, src, 0, NULL,
+                                                 NULL));
 }
 
 int mem_reads_end(dev *d, struct mark *end)
@@ -70,7 +72,8 @@ int mem_reads_end(dev *d, struct mark *end)
 int mark_reached(dev *d, const struct mark *c, bool *yes)
 {
     cl_int state = CL_COMPLETE;
-    int rc = !c->event ? 0 : OCL(d->info.name, clGetEventInfo(c->event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state,
+    int rc = !c->event ? 0 : OCL(d->info.name, clGetEventInfo(c->event, CL_EVENT_COMMAND_EXECUTION_STATUS,
+                                                              sizeof state,
                                                              &state, NULL));
     *yes = state <= CL_COMPLETE;
     return rc || state < 0 ? fail(FAULT_DEVICE, "%s: a copy failed", d->info.name) : 0;

@@ -21,7 +21,7 @@ struct dev {
     cl_device_id     id;
     cl_context       context;
     cl_command_queue queue;                  /* NULL: the null device */
-    cl_command_queue timed, unordered, beside;       /* made when first needed; commands of the latter wait for their
+    cl_command_queue timed, unordered, beside;  /* made when first needed; commands of the latter wait for their
                                                 events alone */
     mem             *tickets;                /* TICKETS pairs for dev_tickets(), the last one handed out */
     int              ticket;
@@ -57,7 +57,7 @@ int         ocl_check(const char *what, cl_int code, const char *call);      /* 
 #define OCL(what, call) (crash_inside(#call, what), ocl_check(what, (call), #call))
 
 /* ---- host.c */
-void host_caches(struct dev_info *i, u64 driver);        /* driver: bytes of the cache that OpenCL reports, or 0 */
+void host_caches(struct dev_info *i, u64 driver);     /* driver: bytes of the cache that OpenCL reports, or 0 */
 u32  host_registers(u32 lanes);              /* vector registers of this machine's cores, used at that width */
 
 /* ---- null.c */
@@ -123,7 +123,7 @@ void cache_check_driver(void);             /* once, before the first call into O
 int probe_devices(arena *a, struct found **out);            /* all usable ones; how many */
 
 /* ---- choose.c */
-struct found *choose_device(arena *a, const char *spec);    /* NULL + fail with those there are */
-const char   *choose_kernels(const char *spec);             /* what follows a spec's @: cpu, gpu, plain; or NULL */
+struct found *choose_device(arena *a, const char *spec); /* NULL + fail with those there are */
+const char   *choose_kernels(const char *spec);          /* what follows a spec's @: cpu, gpu, plain; or NULL */
 
 #endif

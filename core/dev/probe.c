@@ -96,7 +96,7 @@ static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info
     i->fma = probe_number(id, CL_DEVICE_SINGLE_FP_CONFIG) & CL_FP_FMA;
     i->simd = probe_lanes(id, ext, i);
     i->registers = host_registers(i->simd);
-    host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE));        // others need them under JETCL_CLASS=cpu
+    host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE)); // others need them under JETCL_CLASS=cpu
     i->joins = true;                              // others than CPUs are asked when they are opened: joins.c
     if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);

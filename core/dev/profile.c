@@ -55,7 +55,8 @@ static int time_part(launches *l, int from, int to, f64 *begins, f64 *seconds)
     for (int i = 0; i < to - from; i++) {
         if (!events[i])
             continue;
-        f64 start = time_of(events[i], CL_PROFILING_COMMAND_START), end = time_of(events[i], CL_PROFILING_COMMAND_END);
+        f64 start = time_of(events[i], CL_PROFILING_COMMAND_START),
+            end = time_of(events[i], CL_PROFILING_COMMAND_END);
         queued = isnan(queued) ? time_of(events[i], CL_PROFILING_COMMAND_QUEUED) : queued;
         seconds[i] = end - start;
         if (begins)

@@ -81,7 +81,8 @@ static void look_for_gone(void)
 {
     for (int r = 0; r < job.size; r++)
         if (r != job.rank && is_gone(r)) {
-            end_job(r, "is gone: its process ended, and the job with it; --resume continues from the last state",
+            end_job(r, "is gone: its process ended, and the job with it; --resume continues from the last "
+                       "state",
                     FAULT_RUN);
         }
 }
@@ -116,7 +117,8 @@ static void wait_for_all(f64 patience)
         }
         if (now - start > patience) {
             char why[128];
-            snprintf(why, sizeof why, "has not answered for %.0f s (dist.timeout); the job ends here", patience);
+            snprintf(why, sizeof why, "has not answered for %.0f s (dist.timeout); the job ends here",
+                     patience);
             end_job(missing, why, FAULT_RUN);
         }
         if (now - start > 50e-6)
@@ -174,8 +176,8 @@ int dist_open(void)
     if (dist_mpi->open(&job.rank, &job.size, &job.local))
         return -1;
     if (job.size == 1)
-        return fail(FAULT_USAGE, "started as one of %d ranks, but MPI finds only itself: a launcher of another MPI "
-                    "(srun --mpi=list shows what there is)", n);
+        return fail(FAULT_USAGE, "started as one of %d ranks, but MPI finds only itself: a launcher of "
+                    "another MPI (srun --mpi=list shows what there is)", n);
     job.a = arena_open("ranks");
     job.pairs = arena_array(job.a, struct dist_pair, job.size);
     job.verdicts = arena_array(job.a, struct verdict, job.size);

@@ -33,7 +33,8 @@ void fuse_strides(graph *g)
         return;
     bool *fits = arena_array(g->a, bool, g->n);
     for (size_t i = 0; i < g->n; i++)
-        fits[i] = g->nodes[i]->shape.nd == 3 && !g->nodes[i]->keep && !g->nodes[i]->fixed && !g->nodes[i]->maker;
+        fits[i] = g->nodes[i]->shape.nd == 3 && !g->nodes[i]->keep && !g->nodes[i]->fixed
+                  && !g->nodes[i]->maker;
     for (size_t i = 0; i < g->n; i++)
         for (int k = 0; k < g->nodes[i]->n_in; k++)
             fits[g->nodes[i]->in[k]->id] &= strides_reader(g->nodes[i], g->nodes[i]->in[k]);

@@ -1,7 +1,7 @@
 /* sums.c: sums that another kernel can compute on the way.
  *
  *     a^T b, and the sums of a's columns       -> one product that reads a once (bias gradients)
- *     x's adjoint + layernorm's dx             -> layernorm's gradient with one more operand; routing's likewise
+ *     x's adjoint + layernorm's dx             -> layernorm's gradient with one more operand; so does routing's
  *     pad(a, front) + pad(b, back)             -> a concatenation
  */
 #include "fuse/passes.h"

@@ -68,7 +68,7 @@ static char types_kind(const struct types *t, const node *n, int k)
     if (!t->able[n->id])
         return 'F';
     if (n->op == &matmul_op && !k && (dtype_half(n->type) || dtype_half(n->in[1]->type)))
-        return 'H';                               // a few texts serve all products: each takes seconds to compile
+        return 'H';                             // a few texts serve all products: each takes seconds to compile
     return policy_kind(t, n, k);
 }
 

@@ -160,7 +160,7 @@ bool   plan_aliased(const node *n);
 int    graph_compile(graph *g);
 int    graph_run(graph *g);                       /* enqueues the list; does not wait */
 int    graph_run_marks(graph *g, struct mark *m, int n);        /* launches_run_marks */
-int    graph_last(const graph *g, range r);      /* how many of its launches are needed for r's values: fixed nodes' */
+int    graph_last(const graph *g, range r);      /* how many of its launches make r's values: fixed nodes' */
 int    graph_set_step(graph *g, const step_words *w);   /* enqueued; *w stays as it is until a later fence */
 int    node_write(node *n, const void *host);     /* blocking */
 int    node_read(const node *n, void *host);      /* blocking; waits for the run. Halves come as f32 */

@@ -74,7 +74,7 @@ int append_sync(append *f)
 {
     if (append_flush(f))
         return -1;
-    bool bad = fsync(f->fd) && errno != EINVAL && errno != EROFS;          // a device or pipe has nothing to sync
+    bool bad = fsync(f->fd) && errno != EINVAL && errno != EROFS;        // a device or pipe has nothing to sync
     return bad ? fail(FAULT_RUN, "%s: cannot write: %s", f->path, strerror(errno)) : 0;
 }
 

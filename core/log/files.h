@@ -8,7 +8,7 @@
 
 /* A run's name as one of files: no separators, nothing a shell or another system would trip over. */
 const char *folder_name(arena *a, const char *name);
-void        folder_latest(const char *dir, bool move);          /* the link beside it; move: even if it is there */
+void        folder_latest(const char *dir, bool move);       /* the link beside it; move: even if it is there */
 
 /* ---- env.c --------------------------------------------------------------------------------------------- */
 

@@ -128,8 +128,8 @@ static void lock_break(const char *path, const struct lock_owner *dead)
     bool same = !fstat(fd, &held) && !stat(path, &now) && held.st_ino == now.st_ino
              && !lock_parse(path, &o) && o.who.pid == dead->who.pid && o.who.start == dead->who.start;
     if (same && !unlink(path))
-        warn("%s was left by process %ld on %s of %s, which is gone: taken over", path, dead->who.pid, dead->who.host,
-             dead->since);
+        warn("%s was left by process %ld on %s of %s, which is gone: taken over", path, dead->who.pid,
+             dead->who.host, dead->since);
     close(fd);
 }
 

@@ -18,15 +18,15 @@ struct run_result {
     const char *reason;                     /* why it ended: "done", "patience" */
     int    epochs;
     i64    steps, params;
-    int    unset;                           /* tensors of the model that no checkpoint set: random at the start */
-    f64    top1, top5, loss;                /* of the last evaluation */
-    f64    best_top1;                       /* of all evaluations, on the very split that is reported */
+    int    unset;                         /* tensors of the model that no checkpoint set: random at the start */
+    f64    top1, top5, loss;              /* of the last evaluation */
+    f64    best_top1;                     /* of all evaluations, on the very split that is reported */
     int    best_epoch;
-    f64    seconds, img_s;                  /* wall time of all its parts; images/s, without start-up */
-    i64    saves;                           /* of this process: how many, */
-    f64    save_wait, save_seconds;         /* the most seconds that steps waited for one, and that writing one took */
-    f64    flops, flops_complete;           /* multiply-adds per image: as the paper counts, and all */
-    u64    memory, hash;                    /* most device memory held, bytes; the experiment's spec_hash() */
+    f64    seconds, img_s;           /* wall time of all its parts; images/s, without start-up */
+    i64    saves;                    /* of this process: how many, */
+    f64    save_wait, save_seconds;  /* the most seconds that steps waited for one, and that writing one took */
+    f64    flops, flops_complete;    /* multiply-adds per image: as the paper counts, and all */
+    u64    memory, hash;             /* most device memory held, bytes; the experiment's spec_hash() */
     int    n_evals;
     const struct run_eval *evals;
     int    n_skipped;                       /* unreadable images, with data.on_error: skip */
@@ -61,7 +61,7 @@ struct run_options {
     const char *out;                        /* the run folder; NULL: runs/NAME/TIME */
     const char *resume;                     /* NULL: a new run; "": continue in `out` or the newest; else a run
                                              * folder or a checkpoint beside which its .state lies */
-    bool        force;                      /* use a run folder that is not empty: what a run wrote there goes */
+    bool        force;                     /* use a run folder that is not empty: what a run wrote there goes */
     enum latest latest;
     const struct run_folder *folder;        /* claimed already; NULL: report_open does */
     u64         hash;                       /* for result.json; 0: spec_hash() of what report_open gets */
@@ -88,7 +88,7 @@ typedef struct report report;
  * NULL. NULL + fail as folder_claim, FAULT_RUN when it cannot be written. */
 report     *report_open(const struct spec *s, const struct run_options *o, const struct dev_info *device);
 const char *report_state(const report *r);              /* the state to continue from, or NULL */
-const char *report_path(report *r, const char *name);   /* a file of the folder, until eight calls later; "": itself */
+const char *report_path(report *r, const char *name);   /* a file of the folder, for 8 calls; "": itself */
 
 /* After every step: `at` of the epoch's `of` steps are done; images, and data_s seconds spent waiting for
  * data, count from the start of the program; loss: of the last steps that are known. Redraws the progress line, at most

@@ -10,7 +10,7 @@ struct report {
     const char   *dir, *state;
     struct run_folder own;                                 /* claimed here */
     lock         *lock;
-    char          paths[8][4200];                          /* of report_path, used in a circle: nothing grows with a run */
+    char          paths[8][4200];               /* of report_path, used in a circle: nothing grows with a run */
     int           n_paths;
     struct inputs *inputs;
     append       *metrics, *csv;
@@ -45,8 +45,8 @@ static json_t *metrics_stamped(const char *split, int epoch, i64 step)
 }
 
 /* The same line for spreadsheets: a column for each number, empty where a line has none. */
-static const char *const csv_columns[] = { "t", "split", "epoch", "step", "loss", "lr", "grad_norm", "img_s", "data_s",
-                                           "mem", "top1", "top5", "n", "s", "run_s" };
+static const char *const csv_columns[] = { "t", "split", "epoch", "step", "loss", "lr", "grad_norm", "img_s",
+                                           "data_s", "mem", "top1", "top5", "n", "s", "run_s" };
 
 /* Everything that f got is at *text, to be freed. */
 static FILE *text_begin(char **text, size_t *n)

@@ -80,7 +80,8 @@ tensorboard *tensorboard_open(arena *a, const char *dir)
         return NULL;
     if (gethostname(host, sizeof host - 1))
         snprintf(host, sizeof host, "host");
-    t->f = append_open(a, arena_printf(a, "%s/events.out.tfevents.%lld.%s", dir, (long long)time(NULL), host), false);
+    t->f = append_open(a, arena_printf(a, "%s/events.out.tfevents.%lld.%s", dir, (long long)time(NULL), host),
+                       false);
     if (!t->f)
         return NULL;
     begin_event(&b);

@@ -48,7 +48,7 @@ static node *convnext_block(struct nn *m, const struct spec *s, node *x, int i)
     const char *old = graph_push(m->g, "%s", model_block(m->g->a, s, i));
     i64 b = node_dim(x, 0), h = node_dim(x, 1), w = node_dim(x, 2), c = node_dim(x, 3);
     struct moe l;
-    node *y = convnext_depthwise(m, x);                                                     /* b h w c          */
+    node *y = convnext_depthwise(m, x);                                                   /* b h w c          */
     y = nn_tap(m, nn_layernorm(m, y, "norm", (f32)s->model.norm_eps), "norm2");
     const char *inner = graph_push(m->g, "mlp");
     if (moe_of_block(m->g->a, s, i, &l))

@@ -108,7 +108,7 @@ struct model_about {
 void  model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about);
 int   model_save(const params *p, const struct spec *s, const char *path, const struct model_about *about);
 
-/* ---- read.c: which model a checkpoint holds (c: ckpt_open_model's) ----------------------------------------- */
+/* ---- read.c: which model a checkpoint holds (c: ckpt_open_model's) ------------------------------------- */
 
 /* The text of an experiment file: the one the model was saved with, less device and threads; else what the
  * shapes of its tensors say. NULL + fail(FAULT_DATA) when they are not those of a model here. *guessed:

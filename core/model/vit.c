@@ -58,7 +58,7 @@ static node *vit_embed(struct nn *m, const struct spec *s, node *images)
     if (s->model.dist_token != DIST_off)
         x = vit_prepend(m, x, "dist_token", 1);
     if (s->model.class_token)
-        x = vit_prepend(m, x, "cls_token", 1);                                              /* b n d            */
+        x = vit_prepend(m, x, "cls_token", 1);                                            /* b n d            */
     struct init start = { INIT_TRUNC_NORMAL, .02f };
     x = op_add(x, nn_param(m, "pos_embed", SHAPE(1, node_dim(x, 1), d), start));
     if (s->model.registers) {

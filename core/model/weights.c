@@ -44,8 +44,8 @@ static int store_param(void *arg, int i)
     return t->take ? t->take(t->arg, x, t->w[i].data) : params_write(t->p, x, t->w[i].data);
 }
 
-static int weights_load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r, model_take *take,
-                        void *arg)
+static int weights_load(params *p, struct load_options o, ckpt *c, arena *a, struct load_report *r,
+                        model_take *take, void *arg)
 {
     struct storing t = { p, arena_array(a, struct want, p->n), ckpt_path(c), take, arg };
     o.store = store_param;
@@ -74,7 +74,8 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
     arena *a = arena_open("checkpoint");
     struct load_report report = { 0 };
     const char *first;
-    int rc = weights_load(p, model_load_options(s), c, a, &report, NULL, NULL), unset = rc ? 0 : count_unset(p, &first);
+    int rc = weights_load(p, model_load_options(s), c, a, &report, NULL, NULL);
+    int unset = rc ? 0 : count_unset(p, &first);
     if (!rc)
         load_report_say(&report, path);
     if (unset)
@@ -145,7 +146,8 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
         if (first && text_starts(r->line[i].text, first))
             line = r->line[i].text;
     if (unset)
-        return fail(FAULT_DATA, "%s (%s names): %d of the model's %zu parameters would be drawn at random%s%s; %s",
+        return fail(FAULT_DATA, "%s (%s names): %d of the model's %zu parameters would be drawn at "
+                                "random%s%s; %s",
                     ckpt_path(c), ckpt_scheme(c, &under), unset, p->n, unset > 1 ? ", the first is " : ": ",
                     line ? line : first, unset_advice(a, c, first));
     if (unread_advice(a, c, p))

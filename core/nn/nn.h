@@ -46,9 +46,9 @@ typedef struct {
     struct param_slab *slabs;
     int           n_slabs;
     pool         *values, *grads, *ms, *vs;
-    int           shard, shards;                  /* before params_open: which part has moments here; 0 of 0: all */
-    int           dealt;                          /* the same: how many shards the layout deals layers to; 0: none */
-    int          *order;                          /* of the list, in memory */
+    int           shard, shards;             /* before params_open: which part has moments here; 0 of 0: all */
+    int           dealt;                     /* the same: how many shards the layout deals layers to; 0: none */
+    int          *order;                     /* of the list, in memory */
 } params;
 
 enum params_use { PARAMS_FORWARD, PARAMS_GRAD, PARAMS_TRAIN /* with moments, zeroed */ };

@@ -48,7 +48,8 @@ u64 params_bytes(const params *p, enum params_use use)
     u64 one = 0;
     for (size_t i = 0; i < p->n; i++)
         one += params_padded(&p->list[i]);
-    return one * (use >= PARAMS_GRAD ? 2 : 1) + (use == PARAMS_TRAIN ? 2 * CEIL_DIV(one, (u64)MAX(1, p->shards)) : 0);
+    return one * (use >= PARAMS_GRAD ? 2 : 1) 
+           + (use == PARAMS_TRAIN ? 2 * CEIL_DIV(one, (u64)MAX(1, p->shards)) : 0);
 }
 
 void params_shard(const params *p, int r, int n, i64 *from, i64 *to)

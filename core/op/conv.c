@@ -74,8 +74,8 @@ static const char *conv_defs(char out[128], const dev *d, const struct conv *k, 
     int width = tile_width(d, k), n;
     if (gpu && grad && width != k->w)
         width = 7;
-    n = snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw, width,
-                 width == k->w, (int)conv_strip(d), (int)conv_share(d));
+    n = snprintf(out, 128, "-DKH=%d -DKW=%d -DXB=%d -DWHOLE=%d -DSTRIP=%d -DSHARE=%d", (int)k->kh, (int)k->kw,
+                 width, width == k->w, (int)conv_strip(d), (int)conv_share(d));
     if (gpu)
         snprintf(out + n, 128 - (size_t)n, i->cpu_kind ? " -DUNROLL=1" : " -DCHANNELS=%d", (int)k->c);
     return out;

@@ -82,7 +82,8 @@ static void cross_entropy_vjp(node *n, node *g, node *dx[])
 }
 
 const op cross_entropy_op = { "cross_entropy", .args = sizeof(struct loss_args), .shape = cross_entropy_shape,
-                              .emit = cross_entropy_emit, .vjp = cross_entropy_vjp, .host = cross_entropy_host };
+                              .emit = cross_entropy_emit, .vjp = cross_entropy_vjp,
+                              .host = cross_entropy_host };
 
 node *op_cross_entropy(node *logits, node *target, f32 smoothing)
 {

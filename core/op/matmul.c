@@ -69,7 +69,8 @@ static struct operand operand_of(const node *x, bool one)
     i64 row = node_dim(x, -1), matrix = row * node_dim(x, -2);
     const struct strided_view *s = op_strided(x);
     if (s)
-        return (struct operand){ .r = x->in[0]->home, .at = s->at, .row = s->row, .outer = s->matrix, .type = x->type };
+        return (struct operand){ .r = x->in[0]->home, .at = s->at, .row = s->row, .outer = s->matrix,
+                                 .type = x->type };
     return (struct operand){ .r = x->home, .row = row, .outer = one || matmul_shared(x) ? 0 : matrix,
                              .type = x->type };
 }
@@ -80,7 +81,8 @@ static struct mask mask_of(const node *n)
     const struct map_step *s = m->mask;
     i64 numbers = shape_count(s->shape), count = node_count(n), cols = node_dim(n, -1);
     return (struct mask){ .step = n->in[m->step]->home, .stream = s->stream, .together = s->together,
-                          .samples = s->samples, .kept = s->c, .rows = numbers == count ? 0 : count / cols / numbers };
+                          .samples = s->samples, .kept = s->c,
+                          .rows = numbers == count ? 0 : count / cols / numbers };
 }
 
 static struct product product_of(const node *n)
@@ -122,7 +124,8 @@ bool matmul_sums(const node *n)
     const dev *d = n->g->d;
     bool plain = m->trans & TRANS_A && !m->act && !m->pre && !m->slope && !m->sums;
     // Of one matrix for all, or on GPUs of each: CPUs have no launches to save there.
-    return plain && product_sums(d) && (n->in[0]->shape.nd == 2 || (dev_class(d) == DEV_GPU && !matmul_shared(n->in[1])));
+    return plain && product_sums(d) && (n->in[0]->shape.nd == 2
+                                        || (dev_class(d) == DEV_GPU && !matmul_shared(n->in[1])));
 }
 
 void matmul_key(const node *n, char key[64])

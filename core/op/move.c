@@ -404,7 +404,8 @@ bool op_become_strided(node *n, const node *permute, i64 offset)
         return false;
     struct strided s = strides_of(permute);
     i64 rows = node_dim(n, -2), cols = node_dim(n, -1);
-    bool even = s.n == 3 && s.stride[2] == 1 && s.extent[2] == cols && s.extent[1] == rows && !(offset % (rows * cols));
+    bool even = s.n == 3 && s.stride[2] == 1 && s.extent[2] == cols && s.extent[1] == rows
+                && !(offset % (rows * cols));
     if (!even)
         return false;
     struct strided_view v = { offset / (rows * cols) * s.stride[0], s.stride[1], s.stride[0] };

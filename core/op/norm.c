@@ -117,9 +117,9 @@ static void norm_grad_emit(const node *n, launches *l)
     range partials = a->partials ? a->partials->home : RANGE_NONE;
     launch k = { .file = "norm", .kernel = "layernorm_grad", .label = n->name, .types = "xbgmy",
                  .bytes = (f64)node_bytes(n->in[0]) * n->n_in,
-                 .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(partials), ARG_LONG(rows),
-                           ARG_LONG(cols), ARG_LONG(block_of(rows, cols)), ARG_LONG(apart_of(rows, cols)),
-                           ARG_REAL(a->eps) } };
+                 .args = { ARG_NODE(x), ARG_NODE(w), ARG_NODE(g), more, ARG_NODE(n), ARG_RANGE(partials),
+                           ARG_LONG(rows), ARG_LONG(cols), ARG_LONG(block_of(rows, cols)),
+                           ARG_LONG(apart_of(rows, cols)), ARG_REAL(a->eps) } };
     dev *d = launches_dev(l);
     int c = 0;
     while (k.args[c].kind != ARG_END)
@@ -140,7 +140,8 @@ static void layernorm_grad_host(const node *n, const f64 *const *in, f64 *dx)
     const f64 *g = in[adds], *x = in[adds + 1], *w = in[adds + 2];
     i64 cols = cols_of(n);
     for (i64 at = 0; at < node_count(n); at += cols) {
-        f64 mean, scale = layernorm_statistics(x + at, cols, (f64)((const struct grad_args *)n->args)->eps, &mean);
+        f64 mean, scale = layernorm_statistics(x + at, cols, (f64)((const struct grad_args *)n->args)->eps,
+                                               &mean);
         f64 sum = 0, along = 0;
         for (i64 j = 0; j < cols; j++) {
             sum += g[at + j] * w[j] / (f64)cols;

@@ -68,9 +68,9 @@ node *op_matmul(node *a, node *b, int trans);
 struct matmul_args {
     int trans;
     enum act act;
-    int bias, residual, factor;                   /* which operand, or 0; only one of the last two */
-    int step;                                     /* likewise: the step buffer, where.. */
-    const struct map_step *mask;                  /* ..a keep_mask of this shape's front, ones after it, multiplies
+    int bias, residual, factor;                /* which operand, or 0; only one of the last two */
+    int step;                                  /* likewise: the step buffer, where.. */
+    const struct map_step *mask;               /* ..a keep_mask of this shape's front, ones after it, multiplies
                                                      before the last two; NULL: none */
     /* Second results for the backward part, or NULL: the value before the activation, or its derivative;
      * the sums of stored a's columns. At most one. */
@@ -152,7 +152,7 @@ void  op_adamw(node *square_sum, const struct adamw_args *a);
 /* The scale of a loss that was multiplied with state.scale: after square_sum, before op_adamw, whose step
  * words it corrects: gradients are divided by the scale; one that is not finite halves it, and its step is
  * skipped; `grow` good steps double it. */
-struct loss_scale { f32 scale; u32 good, skipped, taken; f32 square; };       /* on the device; square: of the norm
+struct loss_scale { f32 scale; u32 good, skipped, taken; f32 square; };    /* on the device; square: of the norm
                                                                                  of the last gradient taken */
 struct loss_scale_args { range state; f64 beta1, beta2; i32 grow; };
 #define LOSS_SCALE_START 65536.0f

@@ -88,7 +88,8 @@ static void add_mask(launch *k, const struct product *p)
     ARG_REAL((p)->alpha)
 
 /* slab: where joined splits keep their sums. */
-static void emit_product(launches *l, const struct product *p, const struct cut *c, range slab, const char *label)
+static void emit_product(launches *l, const struct product *p, const struct cut *c, range slab,
+                         const char *label)
 {
     dev *d = launches_dev(l);
     u64 rows = (u64)CEIL_DIV(p->m, c->mb), columns = (u64)CEIL_DIV(p->n, c->nb);
@@ -163,7 +164,8 @@ static bool same_place(const struct operand *a, const struct operand *b)
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
 static bool wants_blas(dev *d, const struct product *p)
 {
-    bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep && !(p->mask.kept > 0) &&
+    bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep
+                 && !(p->mask.kept > 0) &&
                  p->act == ACT_NONE && p->a.type == F32 && p->b.type == F32 && p->c.type == F32;
     return plain && dev_class(d) == DEV_GPU && dev_has_override(d, "matmul") &&
            MIN(MIN(p->m, p->n), p->k) >= product_tune(d, p, "BLAS") && dev_blas(d);

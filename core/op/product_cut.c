@@ -5,7 +5,7 @@
  *
  *     sizes, class, lanes, caches --> tile, kb, splits   these fix the order of sums: neither load nor core
  *                                                        count enters
- *     compute units ----------------> mb, nb, np (CPUs)  who computes which rows and columns: no effect on values
+ *     compute units ----------------> mb, nb, np (CPUs)  who computes which rows and columns: values stay
  */
 #include "op/product_cut.h"
 
@@ -129,7 +129,7 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     if (dtype_half(p->a.type))
         room = room * 3 / 4;                      // the rest is for rows of A as floats
     snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    i64 few = dtype_half(p->a.type) ? 0 : product_tune(d, p, "FEW");      // rows of A are converted for each part of B
+    i64 few = dtype_half(p->a.type) ? 0 : product_tune(d, p, "FEW");  // rows of A are converted for each B
     i64 kb = product_tune(d, p, "KB"), pack = product_tune(d, p, "PACK");
     i64 fit = kb ? kb : product_fit(info, p->ta, p->m < few).kb;
     if (dtype_half(p->c.type) && p->k <= 2 * fit)
@@ -170,7 +170,8 @@ static i64 gpu_groups(const struct product *p, int t)
 static int gpu_tile(const dev *d, const struct product *p)
 {
     const struct dev_info *i = dev_info(d);
-    i64 tuned = product_tune(d, p, "TILE"), units = MAX(1, i->simd > 16 ? i->compute_units : i->compute_units / 8);
+    i64 tuned = product_tune(d, p, "TILE");
+    i64 units = MAX(1, i->simd > 16 ? i->compute_units : i->compute_units / 8);
     bool narrow = i->simd <= 16 && !*i->wide;
     if (tuned >= 1 && tuned <= countof(gpu_tiles))
         return (int)tuned - 1 == BIG && i->max_group < 128 ? MIDDLE : (int)tuned - 1;
@@ -219,7 +220,8 @@ u64 product_scratch(const dev *d, const struct product *p)
 {
     const struct cut c = product_cut(d, p);
     i64 sums = p->keep == KEEP_SUMS, z = product_batches(p);
-    i64 values = c.joined ? c.tiles * c.mb * c.nb + sums * z * CEIL_DIV(p->m, c.mb) * c.mb : p->m * (p->n + sums) * z;
+    i64 values = c.joined ? c.tiles * c.mb * c.nb + sums * z * CEIL_DIV(p->m, c.mb) * c.mb
+                          : p->m * (p->n + sums) * z;
     return c.splits > 1 ? dtype_bytes(F32) * (u64)(c.splits * values) : 0;
 }
 

@@ -101,7 +101,8 @@ static bool route_fusible(const node *logits, const node *t_disp, const node *t_
         return false;
     if (!d || dev_class(d) == DEV_NULL)
         return true;
-    return dev_has_override(d, "route") && (route_by_sides(d) || column_bytes(logits, 2) <= dev_info(d)->local_mem);
+    return dev_has_override(d, "route")
+           && (route_by_sides(d) || column_bytes(logits, 2) <= dev_info(d)->local_mem);
 }
 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)

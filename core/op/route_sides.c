@@ -12,7 +12,8 @@ static i64 sides_slots(const node *x)  { return node_dim(x, 2); }
 static i64 sides_groups(const node *x, bool columns)
 {
     i64 block = dev_tune(x->g->d, "route", "COLS"), teams = dev_team(x->g->d, "route").teams;
-    return columns ? sides_images(x) * CEIL_DIV(sides_slots(x), block) : CEIL_DIV(sides_images(x) * sides_tokens(x), teams);
+    return columns ? sides_images(x) * CEIL_DIV(sides_slots(x), block)
+                   : CEIL_DIV(sides_images(x) * sides_tokens(x), teams);
 }
 
 /* ---- gradients: maybe what dlogits is added to, then logits, temperature, result, its adjoint ---------- */
@@ -34,11 +35,12 @@ static void sides_grad_emit(const node *n, launches *l)
     const node *x = sides_logits(n), *const *in = (const node *const *)n->in + n->n_in - 4;
     bool columns = n->op == &route_dispatch_grad_op;
     const arg by = columns ? (arg)ARG_LONG(dev_tune(launches_dev(l), "route", "COLS")) : (arg)ARG_INT(a->flags);
-    launch k = { .file = "route", .kernel = columns ? "route_dispatch_grad" : "route_combine_grad", .label = n->name,
+    launch k = { .file = "route", .kernel = columns ? "route_dispatch_grad" : "route_combine_grad",
+                 .label = n->name,
         .bytes = (f64)node_bytes(x) * n->n_in,
         .args = { ARG_RANGE(x->home), ARG_RANGE(in[1]->home), ARG_RANGE(in[2]->home), ARG_RANGE(in[3]->home),
-                  ARG_RANGE(n->n_in > 4 ? n->in[0]->home : RANGE_NONE), ARG_RANGE(n->home), ARG_RANGE(a->partials->home),
-                  ARG_RANGE(a->dt ? a->dt->home : RANGE_NONE),
+                  ARG_RANGE(n->n_in > 4 ? n->in[0]->home : RANGE_NONE), ARG_RANGE(n->home),
+                  ARG_RANGE(a->partials->home), ARG_RANGE(a->dt ? a->dt->home : RANGE_NONE),
                   ARG_RANGE(a->dt ? dev_counters(launches_dev(l)) : RANGE_NONE), ARG_LONG(sides_images(x)),
                   ARG_LONG(sides_tokens(x)), ARG_LONG(sides_slots(x)), by } };
     grid_groups(l, &k, sides_groups(x, columns), 1, 1);
@@ -73,7 +75,8 @@ static void sides_vjp(node *n, node *g, node *dx[])
     node *x = n->in[0], *t = n->in[1];
     i64 groups = sides_groups(x, columns);
     dx[0] = node_new(columns ? &route_dispatch_grad_op : &route_combine_grad_op,
-                     (&(struct side_grad_args){ .flags = ((const struct route_args *)n->args)->flags }), x, t, n, g);
+                     (&(struct side_grad_args){ .flags = ((const struct route_args *)n->args)->flags }), x, t,
+                     n, g);
     struct side_grad_args *grad = (struct side_grad_args *)dx[0]->args;
     grad->partials = node_new(&route_partials_op, &groups, x);
     grad->partials->maker = dx[0];

@@ -80,8 +80,14 @@ static void softmax_grad_host_row(const f64 *const *in, f64 *dx, i64 at, i64 r, 
         dx[at + k * step] = in[0][at + k * step] * (in[1][at + k * step] - sum);
 }
 
-static void softmax_host(const node *n, const f64 *const *in, f64 *y)      { softmax_each(n, in, y, softmax_host_row); }
-static void softmax_grad_host(const node *n, const f64 *const *in, f64 *y) { softmax_each(n, in, y, softmax_grad_host_row); }
+static void softmax_host(const node *n, const f64 *const *in, f64 *y)
+{
+    softmax_each(n, in, y, softmax_host_row);
+}
+static void softmax_grad_host(const node *n, const f64 *const *in, f64 *y)
+{
+    softmax_each(n, in, y, softmax_grad_host_row);
+}
 
 /* dx = y (g - sum(g y)) */
 const op softmax_grad_op = { "softmax_grad", .args = sizeof(struct softmax_args), .flags = OP_INPLACE,

@@ -46,7 +46,8 @@ static int partition_trim(const f32 *together, int n, const i32 *unit, int size,
     return drawn;
 }
 
-int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset,
+                   rng *r,
                i32 *out, arena *scratch)
 {
     arena_mark m = arena_save(scratch);
@@ -112,7 +113,8 @@ static int graph_choose(const struct choice *c, i32 *out)
     for (int set = 0; set < c->sets; set++, out += c->subset) {
         rng r = rng_at(c->seed, RNG_RECYCLE, c->place, (u32)set);
         int count = sample_draw(&r, weight, p.count, p.count, drawn, c->scratch);
-        int n = partition_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out, c->scratch);
+        int n = partition_fill(&p, c->together, drawn, count, c->subset, c->prefix ? NULL : &r, out,
+                               c->scratch);
         if (n < c->subset)
             return fail(FAULT_NUMBERS, "only %d of the %d units of %s ever fire together with others, %d are "
                         "needed: use more images, a lower recycle.threshold, or another strategy",

@@ -77,8 +77,9 @@ int recycle_check(const struct spec *s)
     if (!strategy_find(s->recycle.strategy))
         return spec_fail(s, "recycle.strategy", "%s", fail_message());
     if (*s->recycle.from.dense && !s->model.moe.layers.n)
-        return spec_fail(s, "recycle.from.dense", "a model without experts (model.moe.layers: []) would be that "
-                         "checkpoint whole: start from it with model.init, or cut it as recycle.from.experts");
+        return spec_fail(s, "recycle.from.dense", "a model without experts (model.moe.layers: []) would be "
+                         "that checkpoint whole: start from it with model.init, or cut it as "
+                         "recycle.from.experts");
     return 0;
 }
 

@@ -83,7 +83,8 @@ struct partition partition_read(const f32 *together, int n, const i32 *part, are
 /* The units of the drawn parts, part after part, until `subset` are found; ascending in the end. Of the part
  * that does not fit, its first units (r == NULL), or units drawn by their co-activation inside the part.
  * Returns how many there were. */
-int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset, rng *r,
+int partition_fill(const struct partition *p, const f32 *together, const i32 *drawn, int count, int subset,
+                   rng *r,
                i32 *out, arena *scratch);
 
 /* Quality of a cut: weight between parts, weight of all edges (each once), and Newman's modularity at

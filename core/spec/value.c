@@ -262,8 +262,8 @@ int value_read(arena *a, const struct key *k, const struct yaml *y, void *field)
             return value_wrong(a, k, y);
         *(const char **)field = y->text;
         if (k->type == TYPE_path)                 // a file called none is ./none
-            *(const char **)field = strcmp(y->text, "none") && strcmp(y->text, "off") ? place_path(a, y->at, y->text)
-                                                                                      : "";
+            *(const char **)field = strcmp(y->text, "none") && strcmp(y->text, "off")
+                                    ? place_path(a, y->at, y->text) : "";
         return 0;
     default: check(0, "%s has no value", k->path);
     }

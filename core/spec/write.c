@@ -86,7 +86,8 @@ u64 spec_hash(const struct spec *s)
 
 const char *spec_fixed(arena *a, const struct spec *from, const struct spec *to)
 {
-    static const char *const fixed[] = { "seed", "data.set", "data.train", "data.classes", "data.fold", "model." };
+    static const char *const fixed[] = { "seed", "data.set", "data.train", "data.classes", "data.fold",
+                                         "model." };
     static const char *const start[] = { "model.init", "model.init_ema", "model.strict" };
     for (const struct key *k = spec_keys; k < spec_keys + spec_key_count; k++) {
         bool may_not = false;

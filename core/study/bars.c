@@ -42,7 +42,8 @@ void plot_bars(FILE *f, arena *a, const struct bars *b)
     int group = THICK * b->n_series + 8, height = b->n_groups * group + 24;
     struct series *legend = arena_array(a, struct series, b->n_series);
     picture_begin(f, b->title);
-    picture_svg(f, b->title, arena_printf(a, "%d groups of %d bars, in %s", b->n_groups, b->n_series, b->unit), "", height);
+    picture_svg(f, b->title, arena_printf(a, "%d groups of %d bars, in %s", b->n_groups, b->n_series, b->unit),
+                "", height);
     numbers_open(&t, b->title);
     numbers_head(&t, "name");
     for (int k = 0; k < b->n_series; k++) {
@@ -69,7 +70,8 @@ static void draw_scale(FILE *f, const struct axis *x, int rows)
     for (int i = 0; i < x->n; i++) {
         f64 at = axis_at(x, x->ticks[i], NAMES, FRAME_RIGHT - 14);
         fprintf(f, "<g class=\"axes\"><path class=\"grid\" d=\"M%.1f 4V%d\"/><text x=\"%.1f\" y=\"%d\" "
-                "text-anchor=\"middle\">%s</text></g>", at, rows * ROW + 6, at, rows * ROW + 20, html_number(v, x->ticks[i]));
+                "text-anchor=\"middle\">%s</text></g>", at, rows * ROW + 6, at, rows * ROW + 20,
+                html_number(v, x->ticks[i]));
     }
 }
 
@@ -104,7 +106,8 @@ void plot_dots(FILE *f, arena *a, const struct dots *d)
         return;
     axis_ticks(&x, 5);
     picture_begin(f, d->title);
-    picture_svg(f, d->title, arena_printf(a, "%d rows, in %s; rings are the paper's", d->n, d->unit), "", d->n * ROW + 40);
+    picture_svg(f, d->title, arena_printf(a, "%d rows, in %s; rings are the paper's", d->n, d->unit), "",
+                d->n * ROW + 40);
     numbers_open(&t, d->title);
     for (int k = 0; k < countof(columns); k++)
         numbers_head(&t, columns[k]);

@@ -46,7 +46,8 @@ static struct compared compare_tensors(const struct comparison *of, const struct
     c.equal = same && !broken && (!x->hash || !y->hash || x->hash == y->hash);
     if (tolerance > 0 && x->kind != RECORD_AFTER)
         c.bound = tolerance;
-    c.beyond = x->kind <= RECORD_INPUT ? !c.equal && c.error > 0x1p-23 : c.bound > 0 ? c.error > c.bound : broken;
+    c.beyond = x->kind <= RECORD_INPUT ? !c.equal && c.error > 0x1p-23
+             : c.bound > 0 ? c.error > c.bound : broken;
     return c;
 }
 
@@ -140,12 +141,14 @@ static const char *compare_seed_words(arena *a, const struct comparison *c)
 {
     if (!(c->seed_gap > 0) || !(c->mean_gap > 0))
         return "";
-    return arena_printf(a, "; the losses differ by %.2g on average, two seeds' by %.2g", c->mean_gap, c->seed_gap);
+    return arena_printf(a, "; the losses differ by %.2g on average, two seeds' by %.2g", c->mean_gap,
+                        c->seed_gap);
 }
 
 static const char *compare_kind_word(const struct record_tensor *t)
 {
-    return t->kind == RECORD_START ? "initial value" : t->kind == RECORD_INPUT ? "input" : t->kind == RECORD_FORWARD ? "activation"
+    return t->kind == RECORD_START ? "initial value" : t->kind == RECORD_INPUT ? "input"
+         : t->kind == RECORD_FORWARD ? "activation"
          : t->kind == RECORD_GRADIENT ? "gradient" : "weight";
 }
 
@@ -154,14 +157,16 @@ static const char *compare_words(struct comparison *c, arena *a)
     const char *seeds = compare_seed_words(a, c);
     if (c->agree)
         return (size_t)c->equal == c->n && c->mean_gap == 0
-               ? arena_printf(a, "no difference: equal bits in all %d tensors over %d steps", c->equal, c->n_loss)
+               ? arena_printf(a, "no difference: equal bits in all %d tensors over %d steps", c->equal,
+                              c->n_loss)
                : arena_printf(a, "no difference beyond %s over %d steps (largest %.2g)%s",
                               c->tolerance > 0 ? "the tolerance" : "rounding", c->n_loss, c->worst, seeds);
     if (!c->first)
         return arena_printf(a, "differs from step %lld on, in the loss: by %.2g where rounding explains %.2g%s",
-                            (long long)c->first_step, c->gap[c->first_step - 1], c->allowed[c->first_step - 1], seeds);
-    const char *limit = c->first->bound > 0 ? arena_printf(a, " where %s %.2g", c->tolerance > 0 ? "the tolerance is"
-                                                           : "rounding explains", c->first->bound) : "";
+                            (long long)c->first_step, c->gap[c->first_step - 1], c->allowed[c->first_step - 1],
+                            seeds);
+    const char *why = c->tolerance > 0 ? "the tolerance is" : "rounding explains";
+    const char *limit = c->first->bound > 0 ? arena_printf(a, " where %s %.2g", why, c->first->bound) : "";
     return arena_printf(a, "differs from %s on, first in %s: %s %s by %.2g%s%s",
                         c->first_step ? arena_printf(a, "step %lld", (long long)c->first_step) : "the start",
                         c->first_layer, compare_kind_word(c->first->a), strchr(c->first->a->name, '/') + 1,
@@ -176,15 +181,18 @@ static const char *compare_seeds(arena *a, const struct comparison *c)
     if (n < 2)
         return NULL;
     struct seeds p = seeds_of(x->seed_loss, n), q = seeds_of(y->seed_loss, n);
-    const char *text = arena_printf(a, "over %d seeds the loss ends at %.4g ± %.2g and %.4g ± %.2g (95 %%); %s", n, p.mean,
-                                    p.half, q.mean, q.half, seeds_paired(a, x->seed_loss, y->seed_loss, n));
+    const char *text = arena_printf(a,
+                                    "over %d seeds the loss ends at %.4g ± %.2g and %.4g ± %.2g (95 %%); %s",
+                                    n, p.mean, p.half, q.mean, q.half,
+                                    seeds_paired(a, x->seed_loss, y->seed_loss, n));
     p = seeds_of(x->seed_top1, n), q = seeds_of(y->seed_top1, n);
     return p.n < 2 || q.n < 2 ? text
-         : arena_printf(a, "%s; top-1 is %.2f ± %.2g and %.2f ± %.2g %%; %s", text, p.mean, p.half, q.mean, q.half,
-                        seeds_paired(a, x->seed_top1, y->seed_top1, n));
+         : arena_printf(a, "%s; top-1 is %.2f ± %.2g and %.2f ± %.2g %%; %s", text, p.mean, p.half, q.mean,
+                        q.half, seeds_paired(a, x->seed_top1, y->seed_top1, n));
 }
 
-void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y, f64 tolerance)
+void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y,
+                     f64 tolerance)
 {
     *c = (struct comparison){ .a = x, .b = y, .tolerance = tolerance };
     compare_all(c, a);
@@ -194,7 +202,8 @@ void compare_records(struct comparison *c, arena *a, const struct record *x, con
     if (c->first && c->first->a->kind == RECORD_AFTER && loss && loss < c->first->a->step)
         c->first_step = loss;                     // the weights, looked at now and then, say where
     else if (c->first)
-        c->first_step = c->first->a->kind == RECORD_AFTER ? c->first->a->step : c->first->a->kind != RECORD_START;
+        c->first_step = c->first->a->kind == RECORD_AFTER ? c->first->a->step
+                                                              : c->first->a->kind != RECORD_START;
     else
         c->first_step = loss;
     if (c->first)

@@ -23,7 +23,7 @@
 
 enum record_kind { RECORD_START, RECORD_INPUT, RECORD_FORWARD, RECORD_GRADIENT, RECORD_AFTER };
 struct record_tensor {
-    const char *name;                             /* "input/images", "forward/block.3", "gradient/head.weight", "after.10/..." */
+    const char *name;            /* "input/images", "forward/block.3", "gradient/head.weight", "after.10/..." */
     enum record_kind kind;
     i64    step;                                  /* RECORD_AFTER: after so many */
     i64    count, n;                              /* elements; those kept, spread over all by record_index() */
@@ -36,15 +36,15 @@ struct record_kernel { const char *name; int launches; f64 ms, gflops, gb_s, of_
 struct record {
     const char *label, *device, *platform, *driver, *program, *experiment, *precision, *settings;
     i64   steps, batch;
-    f64   start_s, step_ms, img_s, joules;        /* of a step; joules 0: not known */
-    f64   peak_gflops, peak_gb_s;                 /* measured on this device; 0: not known */
-    const char *joules_from;                      /* who told: "RAPL", "hwmon", "nvidia-smi"; "" */
-    int   n_seeds;                                /* the experiment's seed and those after it, on the same device */
-    f64  *seed_loss, *seed_top1;                  /* mean of the last tenth of the steps; % after them, or NAN */
+    f64   start_s, step_ms, img_s, joules;    /* of a step; joules 0: not known */
+    f64   peak_gflops, peak_gb_s;             /* measured on this device; 0: not known */
+    const char *joules_from;                  /* who told: "RAPL", "hwmon", "nvidia-smi"; "" */
+    int   n_seeds;                            /* the experiment's seed and those after it, on the same device */
+    f64  *seed_loss, *seed_top1;              /* mean of the last tenth of the steps; % after them, or NAN */
     u64   memory;
     int   launches, n_kernels;
-    struct record_kernel *kernels;                /* slowest first */
-    f64  *loss, *nudged, *reseeded;               /* of each step; with weights one rounding off; with another seed */
+    struct record_kernel *kernels;          /* slowest first */
+    f64  *loss, *nudged, *reseeded;         /* of each step; with weights one rounding off; with another seed */
     int   n_loss, n_nudged, n_reseeded;
     struct record_tensor *tensors;
     size_t n, cap;
@@ -52,9 +52,9 @@ struct record {
 struct record_options {
     const char *label, *settings;                 /* settings: what differs from the experiment, in words */
     i64  steps;
-    i64  keep;                                    /* elements kept of a tensor */
-    int  seeds;                                   /* so many seeds; 1: the experiment's alone */
-    bool yardsticks;                              /* run it twice more: weights one rounding off, another seed */
+    i64  keep;                                   /* elements kept of a tensor */
+    int  seeds;                                  /* so many seeds; 1: the experiment's alone */
+    bool yardsticks;                             /* run it twice more: weights one rounding off, another seed */
 };
 /* Runs s (device, precision and so on as it says): the first step in parts, then all of them.
  * Everything lies in a. 0, or -1 + fail. */
@@ -72,26 +72,26 @@ i64  record_index(i64 i, i64 n, i64 count);
 /* Unit roundoff of a precision by name; of float32 for what is unknown. */
 f64  record_unit(const char *precision);
 
-/* ---- record_io.c: .jetcmp, a safetensors file -------------------------------------------------------------- */
+/* ---- record_io.c: .jetcmp, a safetensors file ---------------------------------------------------------- */
 
 int  record_save(const struct record *r, const char *path);
 /* -1 + fail(FAULT_DATA) for a file that is not a record or is damaged. */
 int  record_load(struct record *r, arena *a, const char *path);
 
-/* ---- lockstep.c: two graphs node by node, each node of both on the same operands --------------------------- */
+/* ---- lockstep.c: two graphs node by node, each node of both on the same operands ----------------------- */
 
 struct lockstep_kernel { const char *name, *where; int nodes; f64 error, ulps, bound; bool equal, failed; };
 struct lockstep {
     int  nodes, equal;                            /* compared; those of them with equal bits */
     int  n_kernels;
-    struct lockstep_kernel *kernels;              /* by the worst error over its bound */
-    const char *first;                            /* "blocks.3.attn: attention (attention.cl: attention_rows)"; NULL */
+    struct lockstep_kernel *kernels;       /* by the worst error over its bound */
+    const char *first;                     /* "blocks.3.attn: attention (attention.cl: attention_rows)"; NULL */
     f64  error;
 };
 /* Forward and backward part of s's network on d and on `reference`, on n made-up images. 0, or -1 + fail. */
 int  lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, dev *reference, int n);
 
-/* ---- compare.c --------------------------------------------------------------------------------------------- */
+/* ---- compare.c ----------------------------------------------------------------------------------------- */
 
 struct compared { const struct record_tensor *a, *b; f64 error, ulps, bound; bool equal, beyond; };
 struct comparison {
@@ -105,14 +105,15 @@ struct comparison {
     const char *first_layer, *verdict;
     const struct compared *first;                 /* the tensor that shows it, or NULL */
     int    n_loss;
-    f64   *gap, *allowed;                         /* of the loss, by step; allowed 0: not known */
-    f64    seed_gap, mean_gap;                    /* mean |difference| of the loss over steps: of two seeds, of a and b */
-    const char *seeds;                            /* what several seeds show, in words, or NULL */
-    f64    speed;                                 /* how many times as fast as a b is; 0: not known */
+    f64   *gap, *allowed;               /* of the loss, by step; allowed 0: not known */
+    f64    seed_gap, mean_gap;          /* mean |difference| of the loss over steps: of two seeds, of a and b */
+    const char *seeds;                  /* what several seeds show, in words, or NULL */
+    f64    speed;                       /* how many times as fast as a b is; 0: not known */
 };
-void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y, f64 tolerance);
+void compare_records(struct comparison *c, arena *a, const struct record *x, const struct record *y,
+                     f64 tolerance);
 
-/* ---- compare_out.c ----------------------------------------------------------------------------------------- */
+/* ---- compare_out.c ------------------------------------------------------------------------------------- */
 
 void compare_print(FILE *f, const struct comparison *c);
 /* comparison.json, which `jetcl report` reads: records first, then pairs. 0 or -1 + fail. */

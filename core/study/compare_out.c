@@ -41,7 +41,8 @@ static void out_line(FILE *f, const char *what, const struct worst *w)
 
 static void out_tensors(FILE *f, const struct comparison *c)
 {
-    fprintf(f, "\n  %-22s %5s %10s %8s  %9s %9s %9s\n", "", "all", "equal bits", "beyond", "error", "bound", "ulps");
+    fprintf(f, "\n  %-22s %5s %10s %8s  %9s %9s %9s\n", "", "all", "equal bits", "beyond", "error", "bound",
+            "ulps");
     static const char *const titles[] = { "initial values", "inputs", "activations", "gradients" };
     for (int k = RECORD_START; k < RECORD_AFTER; k++) {
         struct worst w = out_worst(c, (enum record_kind)k, 0);
@@ -65,8 +66,9 @@ static void out_speed(FILE *f, const struct comparison *c)
     char mem[24];
     for (int i = 0; i < 2; i++)
         if (r[i]->step_ms > 0) {
-            fprintf(f, "  %-16s %9.1f ms/step %9.1f images/s  start %.1f s  %s  %d launches", r[i]->label, r[i]->step_ms,
-                    r[i]->img_s, r[i]->start_s, text_bytes(mem, (f64)r[i]->memory), r[i]->launches);
+            fprintf(f, "  %-16s %9.1f ms/step %9.1f images/s  start %.1f s  %s  %d launches", r[i]->label,
+                    r[i]->step_ms, r[i]->img_s, r[i]->start_s, text_bytes(mem, (f64)r[i]->memory),
+                    r[i]->launches);
             fprintf(f, r[i]->joules > 0 ? "  %.2f J/step (%s)\n" : "\n", r[i]->joules, r[i]->joules_from);
         }
 }
@@ -84,12 +86,13 @@ static void out_kernels(FILE *f, const struct comparison *c)
     const struct record *a = c->a, *b = c->b;
     if (!a->n_kernels || !b->n_kernels)
         return;
-    fprintf(f, "\n  %-16s %12s %12s %8s   share of own peaks\n", "ms by kernel file", a->label, b->label, "ratio");
+    fprintf(f, "\n  %-16s %12s %12s %8s   share of own peaks\n", "ms by kernel file", a->label, b->label,
+            "ratio");
     for (int i = 0; i < a->n_kernels; i++)
         for (int k = 0; k < b->n_kernels; k++)
             if (!strcmp(a->kernels[i].name, b->kernels[k].name)) {
-                fprintf(f, "  %-16s %12.3f %12.3f %8.2f", a->kernels[i].name, a->kernels[i].ms, b->kernels[k].ms,
-                        b->kernels[k].ms / MAX(a->kernels[i].ms, 1e-9));
+                fprintf(f, "  %-16s %12.3f %12.3f %8.2f", a->kernels[i].name, a->kernels[i].ms,
+                        b->kernels[k].ms, b->kernels[k].ms / MAX(a->kernels[i].ms, 1e-9));
                 out_share(f, a->kernels[i].of_peak);
                 out_share(f, b->kernels[k].of_peak);
                 fputc('\n', f);
@@ -138,15 +141,18 @@ static json_t *out_record(const struct record *r)
                               k->launches, "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
                               json_number(k->gb_s), "of_peak", json_number(k->of_peak)));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                     "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, "
+                     "s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                     "label", json_text(r->label), "device", json_text(r->device), "platform",
+                     json_text(r->platform),
                      "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
                      json_text(r->experiment), "precision", json_text(r->precision), "settings",
                      json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
                      "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
                      "memory", (json_int_t)r->memory, "launches", r->launches, "peak_gflops", r->peak_gflops,
                      "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels,
-                     "seed_loss", out_curve(r->seed_loss, r->n_seeds), "seed_top1", out_curve(r->seed_top1, r->n_seeds),
+                     "seed_loss", out_curve(r->seed_loss, r->n_seeds), "seed_top1",
+                     out_curve(r->seed_top1, r->n_seeds),
                      "loss", out_curve(r->loss, r->n_loss), "loss_nudged", out_curve(r->nudged, r->n_nudged),
                      "loss_reseeded", out_curve(r->reseeded, r->n_reseeded));
 }
@@ -157,15 +163,20 @@ static json_t *out_pair(const struct comparison *c)
     for (size_t i = 0; i < c->n; i++) {
         const struct compared *x = &c->list[i];
         json_array_append_new(tensors, json_pack("{s:o, s:s, s:I, s:o, s:o, s:o, s:b, s:b}", "name",
-            json_text(strchr(x->a->name, '/') + 1), "kind", kind_words[x->a->kind], "step", (json_int_t)x->a->step,
+            json_text(strchr(x->a->name, '/') + 1), "kind", kind_words[x->a->kind], "step",
+            (json_int_t)x->a->step,
             "error", json_number(x->error), "bound", json_number(x->bound), "ulps", json_number(x->ulps),
             "equal", (int)x->equal, "beyond", (int)x->beyond));
     }
-    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "a", json_text(c->a->label),
-                     "b", json_text(c->b->label), "agree", (int)c->agree, "verdict", json_text(c->verdict), "first_step",
-                     (json_int_t)c->first_step, "first_layer", c->first_layer ? json_text(c->first_layer) : json_null(),
+    return json_pack("{s:o, s:o, s:b, s:o, s:I, s:o, s:i, s:f, s:f, s:o, s:o, s:o, s:o, s:o, s:o}", "a",
+                     json_text(c->a->label),
+                     "b", json_text(c->b->label), "agree", (int)c->agree, "verdict", json_text(c->verdict),
+                     "first_step", (json_int_t)c->first_step, "first_layer",
+                     c->first_layer ? json_text(c->first_layer) : json_null(),
                      "equal", c->equal, "worst", isfinite(c->worst) ? c->worst : 1e300, "speed", c->speed,
-                     "seeds", c->seeds ? json_text(c->seeds) : json_null(), "mean_gap", json_number(c->mean_gap), "seed_gap", json_number(c->seed_gap), "gap", out_curve(c->gap, c->n_loss),
+                     "seeds", c->seeds ? json_text(c->seeds) : json_null(), "mean_gap",
+                     json_number(c->mean_gap), "seed_gap", json_number(c->seed_gap), "gap",
+                     out_curve(c->gap, c->n_loss),
                      "allowed", out_curve(c->allowed, c->n_loss), "tensors", tensors);
 }
 

@@ -76,10 +76,12 @@ static f64 energy_watts(const struct energy *e)
 
 static void energy_nvidia(struct energy *e, const struct dev_info *d)
 {
-    if (!strstr(d->vendor, "NVIDIA") || !*d->pci || strspn(d->pci, "0123456789abcdefABCDEF:.") != strlen(d->pci))
+    if (!strstr(d->vendor, "NVIDIA") || !*d->pci
+        || strspn(d->pci, "0123456789abcdefABCDEF:.") != strlen(d->pci))
         return;
     snprintf(e->command, sizeof e->command,
-             "nvidia-smi --id=0000:%s --query-gpu=power.draw --format=csv,noheader,nounits 2>/dev/null", d->pci);
+             "nvidia-smi --id=0000:%s --query-gpu=power.draw --format=csv,noheader,nounits 2>/dev/null",
+             d->pci);
     e->meter = !isnan(energy_watts(e));
     e->from = e->meter ? "nvidia-smi" : "";
 }

@@ -17,7 +17,7 @@ enum { ENERGY_COUNTERS = 8 };
 struct energy {
     const char *from;                             /* "RAPL", "hwmon", "nvidia-smi"; "": nothing tells */
     int   counters;
-    char  path[ENERGY_COUNTERS][320];             /* of counters, in microjoules; path[0] also of a meter, in microwatts */
+    char  path[ENERGY_COUNTERS][320];  /* of counters, in microjoules; path[0] also of a meter, in microwatts */
     f64   start[ENERGY_COUNTERS], range[ENERGY_COUNTERS];   /* where a counter begins again; 0: nowhere */
     bool  meter;
     char  command[160];                           /* of a meter that is a program: prints watts; "": none */

@@ -36,7 +36,8 @@ struct images forecast_images(struct spec *s)
 
 f64 forecast_steps(const struct spec *s, int images)
 {
-    f64 steps = images ? (f64)s->train.epochs * (images / s->train.batch) : s->train.steps ? s->train.steps : NAN;
+    f64 steps = images ? (f64)s->train.epochs * (images / s->train.batch)
+              : s->train.steps ? s->train.steps : NAN;
     return s->train.steps && steps > s->train.steps ? s->train.steps : steps;
 }
 
@@ -103,7 +104,8 @@ int forecast_measure(struct session *e, struct forecast *f)
     exchange_share(&e->s, &from, &to);
     struct batch b = feed_noise(a, &e->s, MAX(1, to - from), (u64)e->s.seed);
     f64 start = clock_now();
-    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, &b, 0) || learner_read(&l, &f->loss, &norm);
+    int rc = learner_open(&l, &e->s, e->d, e->p) || learner_step(&l, &b, 0)
+             || learner_read(&l, &f->loss, &norm);
     f64 built = clock_now();
     f->built = built - start;
     for (int i = 0; i < STEPS && !rc; i++)

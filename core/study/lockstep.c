@@ -67,7 +67,8 @@ static int side_fill(struct side *x, const struct spec *s, arena *a)
         if (params_write(x->p, k, start))
             return -1;
     }
-    return node_write(x->images, v) || node_write(x->targets, t) || graph_set_step(x->g, w) || dev_finish(x->d) ? -1 : 0;
+    return node_write(x->images, v) || node_write(x->targets, t) || graph_set_step(x->g, w) || dev_finish(x->d)
+           ? -1 : 0;
 }
 
 /* ---- values ---------------------------------------------------------------------------------------------- */
@@ -105,7 +106,8 @@ static struct gap step_gap(const f64 *x, const f64 *want, i64 n)
     }
     if (broken)
         return (struct gap){ INFINITY, INFINITY, false };
-    return (struct gap){ gap > 0 ? sqrt(gap / MAX(size, 1e-300)) : 0, most > 0 ? most / MAX(top, 0x1p-126) * 0x1p23 : 0, equal };
+    return (struct gap){ gap > 0 ? sqrt(gap / MAX(size, 1e-300)) : 0,
+                         most > 0 ? most / MAX(top, 0x1p-126) * 0x1p23 : 0, equal };
 }
 
 /* ---- one node ------------------------------------------------------------------------------------------- */
@@ -118,8 +120,8 @@ struct stepping {
     int cap;
     const char *stretch;                          /* kernels since the last node that both have; "" */
     size_t pairs;
-    u16 (*pair)[2];                               /* nodes that both have: places in the reference, in the device's */
-    f64 roundings;                                /* of that stretch; and what values that are not shared may be off by */
+    u16 (*pair)[2];                     /* nodes that both have: places in the reference, in the device's */
+    f64 roundings;                      /* of that stretch; and what values that are not shared may be off by */
 };
 
 static const char *step_kernels(arena *a, const graph *g, const node *n)
@@ -130,7 +132,8 @@ static const char *step_kernels(arena *a, const graph *g, const node *n)
         if (shown && strstr(text, k->kernel))
             continue;
         text = shown ? arena_printf(a, "%s+%s", text, k->kernel)
-             : k->source ? arena_printf(a, "%s (generated)", k->file) : arena_printf(a, "%s.cl %s", k->file, k->kernel);
+             : k->source ? arena_printf(a, "%s (generated)", k->file)
+             : arena_printf(a, "%s.cl %s", k->file, k->kernel);
         shown++;
     }
     return text;
@@ -219,7 +222,8 @@ static int step_node(struct stepping *s, const node *n, const node *m)
         operands[k] = step_values(a, n->in[k], &raw);
     const f64 *host = lockstep_host(a, n, operands);
     int rc = launches_run_part(s->ref->g->list, n->list.from, n->list.to)
-             || launches_run_part(s->x->g->list, m->list.from, m->list.to) || dev_finish(s->ref->d) || dev_finish(s->x->d);
+             || launches_run_part(s->x->g->list, m->list.from, m->list.to) || dev_finish(s->ref->d)
+             || dev_finish(s->x->d);
     const char *kernels = arena_printf(a, "%s%s", s->stretch, step_kernels(a, s->x->g, m));
     rc = rc || step_compare(s, n, m, host, kernels);
     for (size_t k = 0; k < s->pairs && !rc; k++) {          // now, before their memory is used again
@@ -243,10 +247,12 @@ enum { MOST_NODES = 12000 };
 static u16 (*step_pairs(arena *a, const graph *g, const graph *h, size_t *n))[2]
 {
     size_t wide = h->n + 1;
-    u16 *common = arena_array(a, u16, (g->n + 1) * wide), (*pair)[2] = arena_bytes(a, (MIN(g->n, h->n) + 1) * 4, 4);
+    u16 *common = arena_array(a, u16, (g->n + 1) * wide),
+        (*pair)[2] = arena_bytes(a, (MIN(g->n, h->n) + 1) * 4, 4);
     for (size_t i = g->n; i-- > 0;)
         for (size_t j = h->n; j-- > 0;)
-            common[i * wide + j] = step_same(g->nodes[i], h->nodes[j]) ? (u16)(common[(i + 1) * wide + j + 1] + 1)
+            common[i * wide + j] = step_same(g->nodes[i], h->nodes[j])
+                                   ? (u16)(common[(i + 1) * wide + j + 1] + 1)
                                    : MAX(common[(i + 1) * wide + j], common[i * wide + j + 1]);
     *n = 0;
     for (size_t i = 0, j = 0; i < g->n && j < h->n;)
@@ -295,7 +301,8 @@ int lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, dev
     arena *host = arena_open("lockstep");
     *l = (struct lockstep){ .kernels = arena_array(a, struct lockstep_kernel, 256) };
     step.unit = record_unit(names[s->train.precision == PRECISION_fp16 ? 2 : s->train.precision ? 1 : 0]);
-    int rc = side_open(&ref, s, n) || side_open(&x, s, n) || side_fill(&ref, s, host) || side_fill(&x, s, host) ? -1 : 0;
+    int rc = side_open(&ref, s, n) || side_open(&x, s, n) || side_fill(&ref, s, host) || side_fill(&x, s, host)
+             ? -1 : 0;
     rc = rc || step_all(&step, host) ? -1 : 0;
     qsort(l->kernels, (size_t)l->n_kernels, sizeof *l->kernels, by_bound);
     side_close(&x);

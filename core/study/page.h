@@ -1,7 +1,7 @@
 /* page.h: runs, tables and comparisons as one HTML file that needs nothing else: no
  * network, no script to be read.
  *
- *     if (page_write("page.html", arena, paths, n, 0)) return -1;         // run folders, table files, comparisons
+ *     if (page_write("page.html", arena, paths, n, 0)) return -1;      // run folders, table files, comparisons
  *
  * The files, each calling only those before it: html picture plot bars page_curves
  * page_run page_table page_compare page
@@ -10,7 +10,7 @@
 #define JETCL_PAGE_H
 #include "base/base.h"
 
-/* ---- html.c ------------------------------------------------------------------------------------------------ */
+/* ---- html.c -------------------------------------------------------------------------------------------- */
 
 /* The one way of text into the page: markup in names, paths and messages comes out as itself; bytes that are
  * not UTF-8, and characters that neither HTML nor XML allows, as '?'. */
@@ -23,7 +23,7 @@ void html_png(FILE *f, const char *path, const char *caption);
 /* A number with no more digits than are worth reading; "-" for NaN. */
 const char *html_number(char out[32], f64 v);
 
-/* ---- plot.c, bars.c: pictures, each with its numbers as a table and as CSV ---------------------------------- */
+/* ---- plot.c, bars.c: pictures, each with its numbers as a table and as CSV ----------------------------- */
 
 /* A line of n points by rising x; hours: where they lie in time, or NULL; lo and hi: a band around it, or NULL.
  * Colour and dashes go by `colour`. */
@@ -39,13 +39,13 @@ void plot_bars(FILE *f, arena *a, const struct bars *b);
 struct dots { const char *title, *unit; int n; const char **labels; f64 *mean, *sd, *other; };
 void plot_dots(FILE *f, arena *a, const struct dots *d);
 
-/* ---- page_run.c, page_table.c, page_compare.c: parts of a page; headings are <h2> without attributes ------------------------------------------------ */
+/* ---- page_run.c, page_table.c, page_compare.c: parts of a page; headings are <h2> without attributes --- */
 
 int page_runs(FILE *f, arena *a, const char *const *dirs, int n, f64 target);
 int page_table(FILE *f, arena *a, const char *path);
 int page_comparison(FILE *f, arena *a, const char *path);        /* comparison.json */
 
-/* ---- page.c ------------------------------------------------------------------------------------------------ */
+/* ---- page.c -------------------------------------------------------------------------------------------- */
 
 /* paths: run folders, table files (.yaml), comparison.json or folders with one. target: a top-1 in
  * % that curves are held against, 0: none. Replaced as a whole. 0, or -1 + fail. */

@@ -19,7 +19,8 @@ static f64 page_num(const json_t *j, const char *key)
 static struct series strip_curve(arena *a, const json_t *list, const char *label, int colour)
 {
     int n = (int)json_array_size(list);
-    struct series s = { .label = label, .n = n, .colour = colour, .x = arena_array(a, f64, n + 1), .y = arena_array(a, f64, n + 1) };
+    struct series s = { .label = label, .n = n, .colour = colour, .x = arena_array(a, f64, n + 1),
+                        .y = arena_array(a, f64, n + 1) };
     for (int i = 0; i < n; i++) {
         const json_t *v = json_array_get(list, (size_t)i);
         s.x[i] = i + 1;
@@ -28,7 +29,7 @@ static struct series strip_curve(arena *a, const json_t *list, const char *label
     return s;
 }
 
-/* ---- the strip ------------------------------------------------------------------------------------------------ */
+/* ---- the strip ----------------------------------------------------------------------------------------- */
 
 enum { CLASSES = 6 };
 /* 0: equal bits; then by error over bound: below 1/100, 1/10, 1; 4: up to 10 times; 5: more. */
@@ -93,13 +94,13 @@ static void strip_draw(FILE *f, const struct strip *s)
             }
             int k = strip_class(t);
             fprintf(f, "<td class=\"e%d\" title=\"", k);
-            html_printf(f, "%s: error %s, rounding explains %s", page_str(t, "name"), html_number(v, page_num(t, "error")),
-                        html_number(w, page_num(t, "bound")));
+            html_printf(f, "%s: error %s, rounding explains %s", page_str(t, "name"),
+                        html_number(v, page_num(t, "error")), html_number(w, page_num(t, "bound")));
             fprintf(f, "\">%s %s", marks[k], k ? html_number(v, page_num(t, "error")) : "");
         }
     }
-    fputs("</table></div><p class=\"small\">= equal bits; • within what rounding explains; ! up to ten times as much; "
-          "‼ more. The error is relative, the worst of the layer.</p>", f);
+    fputs("</table></div><p class=\"small\">= equal bits; • within what rounding explains; ! up to ten times "
+          "as much; ‼ more. The error is relative, the worst of the layer.</p>", f);
 }
 
 static void strip_of(FILE *f, arena *a, const json_t *pair)
@@ -113,13 +114,14 @@ static void strip_of(FILE *f, arena *a, const json_t *pair)
         if (r < 0 || c < 0)
             continue;
         const json_t *old = s->worst[r][c];
-        if (!old || strip_class(t) > strip_class(old) || (strip_class(t) == strip_class(old) && page_num(t, "error") > page_num(old, "error")))
+        if (!old || strip_class(t) > strip_class(old) || (strip_class(t) == strip_class(old)
+                                                          && page_num(t, "error") > page_num(old, "error")))
             s->worst[r][c] = t;
     }
     strip_draw(f, s);
 }
 
-/* ---- parts ---------------------------------------------------------------------------------------------------- */
+/* ---- parts --------------------------------------------------------------------------------------------- */
 
 static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *records)
 {
@@ -128,7 +130,8 @@ static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *re
     html_printf(f, "%s and %s: %s", page_str(pair, "a"), page_str(pair, "b"), page_str(pair, "verdict"));
     f64 speed = page_num(pair, "speed");
     if (speed > 0)
-        html_printf(f, "; %s is %.3g times as fast", speed >= 1 ? page_str(pair, "a") : page_str(pair, "b"), speed >= 1 ? speed : 1 / speed);
+        html_printf(f, "; %s is %.3g times as fast", speed >= 1 ? page_str(pair, "a") : page_str(pair, "b"),
+                    speed >= 1 ? speed : 1 / speed);
     fputs("</p>", f);
     if (*page_str(pair, "seeds"))
         fputs("<p>", f), html_text(f, page_str(pair, "seeds")), fputs("</p>", f);
@@ -141,14 +144,14 @@ static void compare_pair(FILE *f, arena *a, const json_t *pair, const json_t *re
     for (int i = 0; i < gaps[2].n && i < base.n; i++)
         gaps[2].y[i] = fabs(gaps[2].y[i] - base.y[i]);
     fputs("<div class=\"plots\">", f);
-    plot_lines(f, a, &(struct plot){ .title = "Difference of the loss", .x_label = "step", .y_label = "difference",
-                                     .log_y = true, .n = 3, .s = gaps });
+    plot_lines(f, a, &(struct plot){ .title = "Difference of the loss", .x_label = "step",
+                                     .y_label = "difference", .log_y = true, .n = 3, .s = gaps });
     fputs("</div>", f);
 }
 
 /* Bars of a number of each kernel file, by device. */
-static void compare_bars(FILE *f, arena *a, const json_t *records, const char *title, const char *unit, const char *key,
-                         f64 scale)
+static void compare_bars(FILE *f, arena *a, const json_t *records, const char *title, const char *unit,
+                         const char *key, f64 scale)
 {
     int n = (int)MIN(json_array_size(records), 8);
     const char *groups[64], **labels = arena_array(a, const char *, n + 1);
@@ -174,7 +177,8 @@ static void compare_bars(FILE *f, arena *a, const json_t *records, const char *t
 static void compare_records_table(FILE *f, const json_t *records)
 {
     char a[32], b[32], c[32], d[24], e[32];
-    fputs("<h2>Devices</h2><div class=\"wide\"><table><tr><th><th class=\"words\">device<th class=\"words\">driver<th class=\"words\">program"
+    fputs("<h2>Devices</h2><div class=\"wide\"><table><tr><th><th class=\"words\">device"
+          "<th class=\"words\">driver<th class=\"words\">program"
           "<th class=\"words\">settings<th class=\"words\">precision"
           "<th>ms/step<th>images/s<th>start, s<th>memory<th>launches<th>J/step", f);
     for (size_t i = 0; i < json_array_size(records); i++) {
@@ -185,8 +189,9 @@ static void compare_records_table(FILE *f, const json_t *records)
             fputs("<td class=\"words\">", f), html_text(f, page_str(r, words[k]));
         f64 joules = page_num(r, "joules");
         const char *told = joules > 0 ? page_str(r, "joules_from") : "not told";
-        fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, page_num(r, "step_ms")), html_number(b, page_num(r, "img_s")),
-                html_number(c, page_num(r, "start_s")), text_bytes(d, page_num(r, "memory")), page_num(r, "launches"),
+        fprintf(f, "<td>%s<td>%s<td>%s<td>%s<td>%.0f<td>%s", html_number(a, page_num(r, "step_ms")),
+                html_number(b, page_num(r, "img_s")), html_number(c, page_num(r, "start_s")),
+                text_bytes(d, page_num(r, "memory")), page_num(r, "launches"),
                 joules > 0 ? html_number(e, joules) : "");
         fputs(" ", f);
         html_text(f, told);

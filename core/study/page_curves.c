@@ -38,7 +38,8 @@ static void curves_line(arena *a, struct page_run *r, const char *line)
 {
     json_t *j = json_loads(line, 0, NULL);
     const char *split = json_string_value(json_object_get(j, "split"));
-    f64 step = json_number_value(json_object_get(j, "step")), epoch = json_number_value(json_object_get(j, "epoch"));
+    f64 step = json_number_value(json_object_get(j, "step")),
+        epoch = json_number_value(json_object_get(j, "epoch"));
     const json_t *seconds = json_object_get(j, "run_s");
     f64 hours = json_is_number(seconds) ? json_number_value(seconds) / 3600 : NAN;
     for (int k = 0; k < COLUMNS && split; k++) {
@@ -90,7 +91,8 @@ static void curves_mean(arena *a, const struct points *const *c, int n, struct s
         }
         if (isnan(sum))
             continue;
-        s->x[s->n] = c[0]->x[j], s->hours[s->n] = hours, s->y[s->n] = sum / n, s->lo[s->n] = lo, s->hi[s->n++] = hi;
+        s->x[s->n] = c[0]->x[j], s->hours[s->n] = hours, s->y[s->n] = sum / n, s->lo[s->n] = lo,
+            s->hi[s->n++] = hi;
     }
 }
 
@@ -106,7 +108,8 @@ static struct series curves_series(arena *a, struct page_run *r, int n, int grou
             c[members++] = &r[i].curve[k];
         }
     struct series s = { .label = members > 1 ? arena_printf(a, "%s, %d seeds", name, members) : name,
-                        .n = members > 1 ? 0 : c[0]->n, .colour = group, .x = c[0]->x, .hours = c[0]->hours, .y = c[0]->y };
+                        .n = members > 1 ? 0 : c[0]->n, .colour = group, .x = c[0]->x, .hours = c[0]->hours,
+                        .y = c[0]->y };
     if (members > 1)
         curves_mean(a, c, members, &s);
     for (int i = 0; i < s.n && s.hours; i++)
@@ -117,14 +120,15 @@ static struct series curves_series(arena *a, struct page_run *r, int n, int grou
 void curves_draw(FILE *f, arena *a, struct page_run *r, int n, int groups, f64 target)
 {
     static const int order[] = { TOP1, LOSS, EVAL_LOSS_, LR, GRAD, SPEED, MEMORY };
-    fputs("<h2>Curves</h2><input type=\"radio\" name=\"over\" id=\"over-count\" checked><label for=\"over-count\">over epochs "
-          "</label><input type=\"radio\" name=\"over\" id=\"over-hours\"><label for=\"over-hours\">over hours</label>"
-          "<div class=\"plots\">", f);
+    fputs("<h2>Curves</h2><input type=\"radio\" name=\"over\" id=\"over-count\" checked>"
+          "<label for=\"over-count\">over epochs </label><input type=\"radio\" name=\"over\" "
+          "id=\"over-hours\"><label for=\"over-hours\">over hours</label><div class=\"plots\">", f);
     for (int o = 0; o < countof(order); o++) {
         int k = order[o];
         struct plot p = { .title = columns[k].title, .x_label = *columns[k].split == 'e' ? "epoch" : "step",
                           .y_label = columns[k].y, .log_y = columns[k].log,
-                          .target = k == TOP1 ? target : 0, .n = groups, .s = arena_array(a, struct series, groups) };
+                          .target = k == TOP1 ? target : 0, .n = groups,
+                          .s = arena_array(a, struct series, groups) };
         for (int g = 0; g < groups; g++)
             p.s[g] = curves_series(a, r, n, g, k);
         for (int g = 0; g < groups && !over_hours[k]; g++)

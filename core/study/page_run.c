@@ -31,7 +31,7 @@ static int run_load(arena *a, struct page_run *r, const char *dir)
     return 0;
 }
 
-/* ---- words and tables -------------------------------------------------------------------------------------- */
+/* ---- words and tables ---------------------------------------------------------------------------------- */
 
 /* One run: what it reached. */
 static void run_verdict(FILE *f, const struct page_run *r)
@@ -41,8 +41,9 @@ static void run_verdict(FILE *f, const struct page_run *r)
     fputs("<p class=\"verdict\">", f);
     html_text(f, r->label);
     if (r->done && isfinite(r->r.top1))
-        html_printf(f, ": top-1 %.2f %% after %d epochs (best %.2f %% after epoch %d) in %s%s%s", r->r.top1, r->r.epochs,
-                    r->r.best_top1, r->r.best_epoch, text_time(time, r->r.seconds), *r->device ? " on " : "", r->device);
+        html_printf(f, ": top-1 %.2f %% after %d epochs (best %.2f %% after epoch %d) in %s%s%s", r->r.top1,
+                    r->r.epochs, r->r.best_top1, r->r.best_epoch, text_time(time, r->r.seconds),
+                    *r->device ? " on " : "", r->device);
     else if (c->n)
         html_printf(f, ": not finished; top-1 %.2f %% after epoch %.0f", c->y[c->n - 1], c->x[c->n - 1]);
     else
@@ -116,7 +117,8 @@ static void group_tests(FILE *f, arena *a, const struct page_run *r, int n, int 
         if (g == best || isnan(gap))
             continue;
         fputs("<li>", f);
-        html_printf(f, "%s is %.2f above %s: %s", group_name(r, best), gap, group_name(r, g), group_test(a, r, n, best, g));
+        html_printf(f, "%s is %.2f above %s: %s", group_name(r, best), gap, group_name(r, g),
+                    group_test(a, r, n, best, g));
     }
     fputs(groups > 1 ? "</ul>" : "", f);
 }
@@ -139,7 +141,8 @@ static void run_target(FILE *f, const struct page_run *r, int n, f64 target)
 {
     if (!target)
         return;
-    fprintf(f, "<h2>Reaching %.4g %%</h2><div class=\"wide\"><table><tr><th>run<th>seed<th>epochs<th>hours", target);
+    fprintf(f, "<h2>Reaching %.4g %%</h2><div class=\"wide\"><table><tr><th>run<th>seed<th>epochs<th>hours",
+            target);
     for (int i = 0; i < n; i++) {
         int at = curves_reach(&r[i].curve[TOP1], target);
         fputs("<tr><td>", f);
@@ -168,9 +171,10 @@ static void run_table(FILE *f, const struct page_run *r, int n)
             continue;
         }
         const struct run_result *x = &r[i].r;
-        fprintf(f, "<td>%.2f<td>%.2f<td>%.2f<td>%.4f<td>%d<td>%.0f<td>%s<td>%s<td>%s<td>%s", x->top1, x->best_top1, x->top5,
-                x->loss, x->epochs, isfinite(x->img_s) ? x->img_s : 0, text_time(a, x->seconds), text_count(b, (f64)x->params),
-                text_count(c, x->flops), text_bytes(d, (f64)x->memory));
+        fprintf(f, "<td>%.2f<td>%.2f<td>%.2f<td>%.4f<td>%d<td>%.0f<td>%s<td>%s<td>%s<td>%s", x->top1,
+                x->best_top1, x->top5, x->loss, x->epochs, isfinite(x->img_s) ? x->img_s : 0,
+                text_time(a, x->seconds), text_count(b, (f64)x->params), text_count(c, x->flops),
+                text_bytes(d, (f64)x->memory));
     }
     fputs("</table></div>\n", f);
 }
@@ -214,7 +218,7 @@ static void run_provenance(FILE *f, arena *a, const struct page_run *r, int n)
     }
 }
 
-/* ---- what `jetcl analyse` left ------------------------------------------------------------------------------- */
+/* ---- what `jetcl analyse` left ------------------------------------------------------------------------- */
 
 static int page_by_name(const struct dirent **a, const struct dirent **b)
 {

@@ -31,8 +31,8 @@ static void table_verdict(FILE *f, struct table *t, int column)
     if (best < 0 || next < 0)
         return;
     fputs("<p class=\"verdict\">", f);
-    html_printf(f, "%s: %s %.2f, %.2f above %s: %s", t->columns[column].name, t->rows[best].name, b.mean, b.mean - s.mean,
-                t->rows[next].name, seeds_unpaired(t->arena, &b, &s));
+    html_printf(f, "%s: %s %.2f, %.2f above %s: %s", t->columns[column].name, t->rows[best].name, b.mean,
+                b.mean - s.mean, t->rows[next].name, seeds_unpaired(t->arena, &b, &s));
     fputs("</p>", f);
 }
 
@@ -67,7 +67,8 @@ static void table_cells(FILE *f, struct table *t)
 static void table_states(FILE *f, const struct table *t)
 {
     static const char *const words[] = { "to do", "started", "done", "failed" };
-    fputs("<details><summary>experiments</summary><div class=\"wide\"><table><tr><th>experiment<th>state<th>folder", f);
+    fputs("<details><summary>experiments</summary><div class=\"wide\"><table>"
+           "<tr><th>experiment<th>state<th>folder", f);
     for (size_t i = 0; i < t->n_runs; i++) {
         fputs("<tr><td>", f);
         html_text(f, t->runs[i].name);
@@ -92,7 +93,8 @@ int page_table(FILE *f, arena *a, const char *path)
     fputs("<div class=\"plots\">", f);
     for (int c = 0; c < t.n_columns; c++) {
         struct dots d = { .title = t.columns[c].name, .unit = metric_names[t.columns[c].metric], .n = t.n_rows,
-                          .labels = arena_array(a, const char *, t.n_rows), .mean = arena_array(a, f64, t.n_rows),
+                          .labels = arena_array(a, const char *, t.n_rows),
+                          .mean = arena_array(a, f64, t.n_rows),
                           .sd = arena_array(a, f64, t.n_rows), .other = arena_array(a, f64, t.n_rows) };
         for (int r = 0; r < t.n_rows; r++) {
             struct seeds s = cell_seeds(&t, r, c);

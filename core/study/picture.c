@@ -60,8 +60,8 @@ void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const cha
     fputs("<g class=\"axes\">", f);
     for (int i = 0; i < y->n; i++) {
         f64 at = axis_place(y, y->ticks[i], FRAME_FOOT, FRAME_TOP);
-        fprintf(f, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", FRAME_LEFT, at,
-                FRAME_RIGHT, FRAME_LEFT - 6, at + 4);
+        fprintf(f, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">",
+                FRAME_LEFT, at, FRAME_RIGHT, FRAME_LEFT - 6, at + 4);
         axis_label(f, y, y->ticks[i]);
         fputs("</text>", f);
     }
@@ -75,7 +75,8 @@ void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const cha
     fprintf(f, "<path d=\"M%d %dH%d\"/><text x=\"%d\" y=\"%d\" text-anchor=\"middle\">", FRAME_LEFT, FRAME_FOOT,
             FRAME_RIGHT, (FRAME_LEFT + FRAME_RIGHT) / 2, FRAME_HEIGHT - 8);
     html_text(f, x_label);
-    fprintf(f, "</text><text transform=\"translate(11 %d) rotate(-90)\" text-anchor=\"middle\">", FRAME_FOOT / 2);
+    fprintf(f, "</text><text transform=\"translate(11 %d) rotate(-90)\" text-anchor=\"middle\">",
+            FRAME_FOOT / 2);
     html_text(f, y_label);
     fputs("</text></g>", f);
 }
@@ -91,7 +92,8 @@ void picture_begin(FILE *f, const char *title)
 
 void picture_svg(FILE *f, const char *title, const char *sentence, const char *class, int height)
 {
-    fprintf(f, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", class, FRAME_WIDTH, height);
+    fprintf(f, "<svg class=\"%s\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", class, FRAME_WIDTH,
+            height);
     html_printf(f, "%s: %s", title, sentence);
     fputs("\">", f);
 }

@@ -4,7 +4,8 @@
 #define JETCL_PICTURE_H
 #include "study/page.h"
 
-enum { FRAME_WIDTH = 520, FRAME_HEIGHT = 290, FRAME_LEFT = 74, FRAME_RIGHT = 508, FRAME_TOP = 12, FRAME_FOOT = 248 };
+enum { FRAME_WIDTH = 520, FRAME_HEIGHT = 290, FRAME_LEFT = 74, FRAME_RIGHT = 508, FRAME_TOP = 12,
+       FRAME_FOOT = 248 };
 
 struct axis { f64 lo, hi; bool log; f64 ticks[16]; int n; };
 void axis_extend(struct axis *x, f64 v);         /* not by what is not finite, or not above 0 on a log axis */
@@ -16,7 +17,8 @@ void picture_begin(FILE *f, const char *title);
 /* An image of `sentence`, for those who hear it; class: "", or what a switch of
  * the page shows. Ends with </svg>. */
 void picture_svg(FILE *f, const char *title, const char *sentence, const char *class, int height);
-void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const char *x_label, const char *y_label);
+void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const char *x_label,
+                  const char *y_label);
 /* The class of a line or a dot: a colour, and dashes that tell further ones apart. */
 void picture_class(FILE *f, const char *kind, int colour);
 

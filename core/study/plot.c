@@ -18,8 +18,8 @@ static f64 view_x(const struct view *v, const struct series *s, int i)
 static f64 view_y(const struct view *v, f64 y) { return axis_at(&v->y, y, FRAME_FOOT, FRAME_TOP); }
 
 /* Points [i, result) lie in one column; NaN is the least and the largest there is, so that gaps stay. */
-static int view_column(const struct view *v, const struct series *s, const f64 *low, const f64 *high, int i, int *least,
-                       int *most)
+static int view_column(const struct view *v, const struct series *s, const f64 *low, const f64 *high, int i,
+                       int *least, int *most)
 {
     f64 column = floor(view_x(v, s, i) / v->column);
     *least = *most = i;
@@ -40,7 +40,8 @@ static void draw_line(FILE *f, const struct view *v, const struct series *s)
     picture_class(f, "line", s->colour);
     fputs(" d=\"", f);
     for (int i = 0, least, most; i < s->n;) {
-        int end = view_column(v, s, s->y, s->y, i, &least, &most), list[4] = { i, MIN(least, most), MAX(least, most), end - 1 };
+        int end = view_column(v, s, s->y, s->y, i, &least, &most),
+        list[4] = { i, MIN(least, most), MAX(least, most), end - 1 };
         for (int k = 0; k < 4; k++) {
             int at = list[k];
             if (k && at == list[k - 1])
@@ -55,8 +56,8 @@ static void draw_line(FILE *f, const struct view *v, const struct series *s)
     html_text(f, s->label);
     fputs("</title></path>", f);
     if (s->n == 1 && isfinite(s->y[0]))
-        fprintf(f, "<circle class=\"dot c%d\" r=\"3\" cx=\"%.1f\" cy=\"%.1f\"/>", s->colour % 7, view_x(v, s, 0),
-                view_y(v, s->y[0]));
+        fprintf(f, "<circle class=\"dot c%d\" r=\"3\" cx=\"%.1f\" cy=\"%.1f\"/>", s->colour % 7,
+                view_x(v, s, 0), view_y(v, s->y[0]));
 }
 
 static void draw_band(FILE *f, arena *a, const struct view *v, const struct series *s)
@@ -84,11 +85,13 @@ static void draw_target(FILE *f, const struct view *v, f64 target)
 {
     if (!target)
         return;
-    fprintf(f, "<path class=\"target\" d=\"M%d %.1fH%d\"/><text class=\"small\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">"
-            "target %.4g</text>", FRAME_LEFT, view_y(v, target), FRAME_RIGHT, FRAME_RIGHT, view_y(v, target) - 4, target);
+    fprintf(f, "<path class=\"target\" d=\"M%d %.1fH%d\"/><text class=\"small\" x=\"%d\" y=\"%.1f\" "
+            "text-anchor=\"end\">target %.4g</text>", FRAME_LEFT, view_y(v, target), FRAME_RIGHT, FRAME_RIGHT,
+            view_y(v, target) - 4, target);
 }
 
-static void plot_view(FILE *f, arena *a, const struct plot *p, const struct axis *y, bool hours, const char *class)
+static void plot_view(FILE *f, arena *a, const struct plot *p, const struct axis *y, bool hours,
+                      const char *class)
 {
     struct view v = { .x = { INFINITY, -INFINITY }, .y = *y, .hours = hours };
     const char *x_label = hours ? "hours" : p->x_label;
@@ -97,7 +100,8 @@ static void plot_view(FILE *f, arena *a, const struct plot *p, const struct axis
         for (int k = 0; k < p->s[i].n; k++)
             axis_extend(&v.x, hours ? p->s[i].hours[k] : p->s[i].x[k]);
     axis_ticks(&v.x, 6);
-    picture_svg(f, p->title, arena_printf(a, "%s over %s, %d lines", p->y_label, x_label, p->n), class, FRAME_HEIGHT);
+    picture_svg(f, p->title, arena_printf(a, "%s over %s, %d lines", p->y_label, x_label, p->n), class,
+                FRAME_HEIGHT);
     picture_axes(f, &v.x, &v.y, x_label, p->y_label);
     for (int i = 0; i < p->n; i++)
         draw_band(f, a, &v, &p->s[i]);
@@ -155,7 +159,8 @@ static void numbers_heads(struct numbers *t, arena *a, const struct plot *p, boo
     numbers_head(t, p->x_label);
     for (int i = 0; i < p->n; i++) {
         const struct series *s = &p->s[i];
-        const char *further[] = { s->lo ? "least" : NULL, s->lo ? "largest" : NULL, hours && s->hours ? "hours" : NULL };
+        const char *further[] = { s->lo ? "least" : NULL, s->lo ? "largest" : NULL,
+                                  hours && s->hours ? "hours" : NULL };
         numbers_head(t, s->label);
         for (int k = 0; k < countof(further); k++)
             if (further[k])
@@ -170,7 +175,8 @@ static const char *plot_numbers(struct numbers *t, arena *a, const struct plot *
     int *at = arena_array(a, int, p->n + 1), rows = rows_count(p, at);
     bool hours = (i64)rows * numbers_wide(p, true) <= MOST_CSV;
     i64 cells = (i64)rows * numbers_wide(p, hours);
-    int csv = MAX(1, (int)((cells + MOST_CSV - 1) / MOST_CSV)), html = csv * MAX(1, (int)(cells / csv / MOST_CELLS));
+    int csv = MAX(1, (int)((cells + MOST_CSV - 1) / MOST_CSV)),
+        html = csv * MAX(1, (int)(cells / csv / MOST_CELLS));
     FILE *shown = t->html, *hidden = fopen("/dev/null", "w");
     f64 x;
     numbers_heads(t, a, p, hours);
@@ -188,7 +194,8 @@ static const char *plot_numbers(struct numbers *t, arena *a, const struct plot *
     t->html = shown;
     if (hidden)
         fclose(hidden);
-    return csv > 1 ? arena_printf(a, "Every %d-th of %d rows, in the CSV every %d-th; metrics.csv of each run has all.", html, rows, csv)
+    return csv > 1 ? arena_printf(a, "Every %d-th of %d rows, in the CSV every %d-th; metrics.csv of each run "
+                                     "has all.", html, rows, csv)
            : html > 1 ? arena_printf(a, "Every %d-th of %d rows; the CSV has all.", html, rows) : NULL;
 }
 

@@ -21,15 +21,15 @@ struct making {
     i64     next_epoch, left;                     /* of the loader: batches left of this epoch */
     bool    nudge;
     f64    *loss;
-    struct record *seed;                          /* where the loss and the accuracy of this seed go, at the end */
-    struct record *base;                          /* of a nudged run: r, whose bounds it widens */
+    struct record *seed;                       /* where the loss and the accuracy of this seed go, at the end */
+    struct record *base;                       /* of a nudged run: r, whose bounds it widens */
     f64     started;
 };
 
 /* ---- tensors --------------------------------------------------------------------------------------------- */
 
-static void record_add(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v, i64 count,
-                       f64 bound)
+static void record_add(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v,
+                       i64 count, f64 bound)
 {
     struct record_tensor *t = arena_push(m->a, m->r->tensors, m->r->n, m->r->cap);
     *t = (struct record_tensor){ .name = name, .kind = kind, .step = step, .count = count,
@@ -54,8 +54,8 @@ void record_spread(struct record_tensor *t, const f32 *v, f64 unit)
 }
 
 /* A value of this run: recorded, or held against the one it is the nudged twin of. */
-static void record_value(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v, i64 count,
-                         f64 bound)
+static void record_value(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v,
+                         i64 count, f64 bound)
 {
     struct record_tensor *t = record_find(m->r, name);
     if (!m->base && !t)
@@ -70,7 +70,8 @@ static int record_weights(struct making *m, i64 step)
     params *p = m->e.p;
     for (size_t i = 0; i < p->n; i++) {
         const struct param *x = &p->list[i];
-        const char *name = arena_printf(m->a, step ? "after.%lld/%s" : "start/%.0lld%s", (long long)step, x->name);
+        const char *name = arena_printf(m->a, step ? "after.%lld/%s" : "start/%.0lld%s", (long long)step,
+                                        x->name);
         arena *scratch = arena_open("weights");
         f32 *v = arena_array(scratch, f32, shape_count(x->shape));
         int rc = params_read(p, x, v);
@@ -193,8 +194,8 @@ static int first_keep(struct making *m, struct first *f)
         f32 *v = arena_array(f->g->a, f32, node_count(n));
         if (node_read(n, v))
             return -1;
-        record_value(m, arena_printf(m->a, "forward/%s", f->m.taps[i].name), RECORD_FORWARD, 1, v, node_count(n),
-                     bound[n->id]);
+        record_value(m, arena_printf(m->a, "forward/%s", f->m.taps[i].name), RECORD_FORWARD, 1, v,
+                     node_count(n), bound[n->id]);
     }
     for (size_t i = 0; i < p->n; i++) {
         const struct param *x = &p->list[i];
@@ -203,8 +204,8 @@ static int first_keep(struct making *m, struct first *f)
             continue;
         if (mem_read(m->e.d, x->grad, v))
             return -1;
-        record_value(m, arena_printf(m->a, "gradient/%s", x->name), RECORD_GRADIENT, 1, v, shape_count(x->shape),
-                     bound[f->grads[i]->id]);
+        record_value(m, arena_printf(m->a, "gradient/%s", x->name), RECORD_GRADIENT, 1, v,
+                     shape_count(x->shape), bound[f->grads[i]->id]);
     }
     return 0;
 }
@@ -215,7 +216,8 @@ static int record_first(struct making *m, const struct batch *b)
     u64 seed = (u64)m->e.s.seed;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)seed, [STEP_SEED_HI] = (u32)(seed >> 32) } };
     int rc = first_build(m, &f) || feed_batch(&f.feed, b, 0, m->l.micro_size)
-             || mem_write_later(m->e.d, f.targets->home, b->soft_labels) || graph_set_step(f.g, &w) || graph_run(f.g)
+             || mem_write_later(m->e.d, f.targets->home, b->soft_labels) || graph_set_step(f.g, &w)
+             || graph_run(f.g)
              || dev_finish(m->e.d) || first_keep(m, &f) ? -1 : 0;
     for (int k = 0; k < m->e.p->n_slabs && !rc; k++)       // what learner_open left there
         rc = mem_fill(m->e.d, m->e.p->slabs[k].grad, 0) || dev_finish(m->e.d) ? -1 : 0;
@@ -327,7 +329,8 @@ static int record_kernels(struct making *m)
         r->kernels[i].gflops /= seconds;
         r->kernels[i].gb_s /= seconds;
         if (r->peak_gflops > 0 && r->peak_gb_s > 0)
-            r->kernels[i].of_peak = MAX(r->kernels[i].gflops / r->peak_gflops, r->kernels[i].gb_s / r->peak_gb_s);
+            r->kernels[i].of_peak = MAX(r->kernels[i].gflops / r->peak_gflops,
+                                        r->kernels[i].gb_s / r->peak_gb_s);
     }
     qsort(r->kernels, (size_t)r->n_kernels, sizeof *r->kernels, by_time);
     return 0;
@@ -342,7 +345,7 @@ static int record_open(struct making *m, const struct spec *s)
     struct spec with = *s;
     if (!data && !with.model.classes)
         with.model.classes = 10;
-    int wants = !data ? 0 : m->o->seeds > 1 && m->seed ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA : SESSION_TRAIN_DATA;
+    int wants = !data ? 0 : SESSION_TRAIN_DATA | (m->o->seeds > 1 && m->seed ? SESSION_EVAL_DATA : 0);
     if (session_open(&m->e, &with, SESSION_TRAINS | wants, NULL))
         return -1;
     if (m->nudge && record_nudge(m->e.p))
@@ -380,7 +383,8 @@ static int record_top1(struct making *m, f64 *top1)
     struct evaluator v = { 0 };
     struct run_eval got;
     loader *l = loader_open(m->e.eval, &m->e.eval_options);
-    int rc = !l || evaluator_open(&v, &m->e.s, m->e.d, m->e.p, m->e.eval_options.batch) || evaluate(&v, l, &got, NULL) ? -1 : 0;
+    int rc = !l || evaluator_open(&v, &m->e.s, m->e.d, m->e.p, m->e.eval_options.batch)
+             || evaluate(&v, l, &got, NULL) ? -1 : 0;
     *top1 = rc ? NAN : got.top1;
     evaluator_close(&v);
     if (l)
@@ -444,7 +448,8 @@ static int record_run(struct making *m, const struct spec *s)
 }
 
 /* The experiment with a later seed, of which only the losses are kept, and what seeds show. */
-static int record_reseed(struct record *r, arena *a, const struct spec *s, const struct record_options *o, int seed)
+static int record_reseed(struct record *r, arena *a, const struct spec *s, const struct record_options *o,
+                         int seed)
 {
     struct making m = { .a = a, .o = o, .seed = r };
     struct spec seeded = *s;
@@ -463,7 +468,8 @@ int record_make(struct record *r, arena *a, const struct spec *s, const struct r
     *r = (struct record){ .label = o->label, .settings = o->settings ? o->settings : "", .steps = o->steps,
                           .precision = s->train.precision == PRECISION_fp16 ? "fp16"
                                        : s->train.precision ? "bf16" : "fp32", .joules_from = "",
-                          .seed_loss = arena_array(a, f64, seeds + 1), .seed_top1 = arena_array(a, f64, seeds + 1) };
+                          .seed_loss = arena_array(a, f64, seeds + 1),
+                          .seed_top1 = arena_array(a, f64, seeds + 1) };
     if (record_run(&m, s))
         return -1;
     r->loss = m.loss, r->n_loss = (int)o->steps;

@@ -27,7 +27,8 @@ struct record_tensor *record_find(const struct record *r, const char *name)
 
 f64 record_unit(const char *precision)
 {
-    return !precision ? 0x1p-24 : !strcmp(precision, "bf16") ? 0x1p-9 : !strcmp(precision, "fp16") ? 0x1p-12 : 0x1p-24;
+    return precision && !strcmp(precision, "bf16") ? 0x1p-9
+         : precision && !strcmp(precision, "fp16") ? 0x1p-12 : 0x1p-24;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
@@ -45,11 +46,13 @@ static json_t *io_about(const struct record *r)
     for (size_t i = 0; i < r->n; i++) {
         const struct record_tensor *t = &r->tensors[i];
         snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->hash);
-        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count, "hash", hash,
-                                                        "bound", json_number(t->bound)));
+        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count,
+                                                        "hash", hash, "bound", json_number(t->bound)));
     }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, s:f, s:o, s:o, s:o}",
-                     "label", json_text(r->label), "device", json_text(r->device), "platform", json_text(r->platform),
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, "
+                     "s:f, s:o, s:o, s:o}",
+                     "label", json_text(r->label), "device", json_text(r->device), "platform",
+                     json_text(r->platform),
                      "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
                      json_text(r->experiment), "precision", json_text(r->precision), "settings",
                      json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
@@ -124,7 +127,8 @@ static int io_kind(struct record_tensor *t)
 
 static int io_tensor(struct record *r, arena *a, const tensor *t, const json_t *about)
 {
-    struct record_tensor x = { .name = arena_printf(a, "%s", t->name), .count = (i64)t->count, .n = (i64)t->count };
+    struct record_tensor x = { .name = arena_printf(a, "%s", t->name), .count = (i64)t->count,
+                               .n = (i64)t->count };
     if (io_kind(&x))
         return 0;                                 // a later version's
     if (r->n >= MOST_TENSORS || t->count > 1u << 24)
@@ -160,7 +164,8 @@ static void io_kernels(struct record *r, arena *a, const json_t *list)
     r->kernels = arena_array(a, struct record_kernel, MAX(1, json_array_size(list)));
     for (size_t i = 0; i < json_array_size(list) && i < 1000; i++) {
         const json_t *k = json_array_get(list, i);
-        r->kernels[r->n_kernels++] = (struct record_kernel){ io_text(a, k, "name", "?"), (int)io_number(k, "launches"),
+        r->kernels[r->n_kernels++] = (struct record_kernel){ io_text(a, k, "name", "?"),
+                                                             (int)io_number(k, "launches"),
             io_number(k, "ms"), io_number(k, "gflops"), io_number(k, "gb_s"),
             io_number(k, "of_peak") };
     }
@@ -173,7 +178,8 @@ static int io_read(struct record *r, arena *a, const ckpt *c, const char *path, 
         .platform = io_text(a, j, "platform", ""), .driver = io_text(a, j, "driver", ""),
         .program = io_text(a, j, "program", "unknown"), .experiment = io_text(a, j, "experiment", ""),
         .precision = io_text(a, j, "precision", "fp32"), .settings = io_text(a, j, "settings", ""),
-        .steps = (i64)io_number(j, "steps"), .batch = (i64)io_number(j, "batch"), .start_s = io_number(j, "start_s"),
+        .steps = (i64)io_number(j, "steps"), .batch = (i64)io_number(j, "batch"),
+        .start_s = io_number(j, "start_s"),
         .step_ms = io_number(j, "step_ms"), .img_s = io_number(j, "img_s"), .joules = io_number(j, "joules"),
         .memory = (u64)io_number(j, "memory"), .launches = (int)io_number(j, "launches"),
         .peak_gflops = io_number(j, "peak_gflops"), .peak_gb_s = io_number(j, "peak_gb_s"),
@@ -185,7 +191,8 @@ static int io_read(struct record *r, arena *a, const ckpt *c, const char *path, 
             return fail_in("%s", path);
     if (io_curve(c, a, "loss", &r->loss, &r->n_loss) || io_curve(c, a, "loss.nudged", &r->nudged, &r->n_nudged)
         || io_curve(c, a, "loss.reseeded", &r->reseeded, &r->n_reseeded)
-        || io_curve(c, a, "seeds.loss", &r->seed_loss, &r->n_seeds) || io_curve(c, a, "seeds.top1", &r->seed_top1, &n_top1))
+        || io_curve(c, a, "seeds.loss", &r->seed_loss, &r->n_seeds)
+        || io_curve(c, a, "seeds.top1", &r->seed_top1, &n_top1))
         return fail_in("%s", path);
     r->n_seeds = MIN(r->n_seeds, n_top1);
     return r->n || r->n_loss ? 0 : fail(FAULT_DATA, "%s: a record without any values", path);

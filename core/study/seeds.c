@@ -36,8 +36,8 @@ const char *seeds_unpaired(arena *a, const struct seeds *x, const struct seeds *
         return "one seed cannot say whether that is chance";
     f64 freedom = (vx + vy) * (vx + vy) / (vx * vx / (x->n - 1) + vy * vy / (y->n - 1));
     return arena_printf(a, fabs(x->mean - y->mean) > seeds_student(freedom) * sqrt(vx + vy)
-                        ? "more than %d and %d seeds leave to chance (5 %%)" : "no difference that %d and %d seeds can show",
-                        x->n, y->n);
+                        ? "more than %d and %d seeds leave to chance (5 %%)"
+                        : "no difference that %d and %d seeds can show", x->n, y->n);
 }
 
 const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
@@ -50,6 +50,7 @@ const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
         return "one seed cannot say whether that is chance";
     if (!(s.sd > 0))
         return arena_printf(a, "%s in each of %d seeds", s.mean ? "the same difference" : "no difference", s.n);
-    return arena_printf(a, "%+.3g ± %.2g by pairs of %d seeds (95 %%): %s", s.mean, s.half, s.n, fabs(s.mean) > s.half
+    return arena_printf(a, "%+.3g ± %.2g by pairs of %d seeds (95 %%): %s", s.mean, s.half, s.n,
+                        fabs(s.mean) > s.half
                         ? "more than they leave to chance" : "no difference that they can show");
 }

@@ -15,19 +15,21 @@ static void check_say(struct selftest *t, bool ok, const char *what, const char 
         t->failed = detail;
 }
 
-/* ---- networks ---------------------------------------------------------------------------------------------- */
+/* ---- networks ------------------------------------------------------------------------------------------ */
 
 /* Odd sizes leave rests in every tile and vector; even ones take the paths without rests. */
 static const struct { const char *name; int images; const char *sets[12]; } networks[] = {
     { "ViT and SpheroMoE, odd sizes", 3,
-      { "model.arch=vit", "model.image=[24, 40]", "model.patch=8", "model.dim=33", "model.depth=2", "model.heads=3",
-        "model.moe.layers=[1]", "model.moe.core=3", "model.moe.universal=5", "model.classes=7", "model.drop_path=0.2" } },
+      { "model.arch=vit", "model.image=[24, 40]", "model.patch=8", "model.dim=33", "model.depth=2",
+        "model.heads=3",
+        "model.moe.layers=[1]", "model.moe.core=3", "model.moe.universal=5", "model.classes=7",
+        "model.drop_path=0.2" } },
     { "ViT and Soft MoE, even sizes", 4,
       { "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=64", "model.depth=2", "model.heads=2",
         "model.moe.layers=[1]", "model.moe.core=8", "model.moe.kind=soft", "model.classes=10" } },
     { "ConvNeXt", 2,
-      { "model.arch=convnext", "model.image=64", "model.depths=[1, 1, 1]", "model.dims=[16, 33, 48]", "model.classes=10",
-        "model.moe.layers=[]" } },
+      { "model.arch=convnext", "model.image=64", "model.depths=[1, 1, 1]", "model.dims=[16, 33, 48]",
+        "model.classes=10", "model.moe.layers=[]" } },
 };
 
 static void check_merge(struct selftest *t, arena *a, const struct lockstep *l)
@@ -41,7 +43,8 @@ static void check_merge(struct selftest *t, arena *a, const struct lockstep *l)
             if (t->n_kernels == t->cap_kernels)
                 continue;
             t->n_kernels++;
-            t->kernels[at] = (struct lockstep_kernel){ .name = k->name, .equal = true, .bound = 1, .where = "" };
+            t->kernels[at] = (struct lockstep_kernel){ .name = k->name, .equal = true, .bound = 1,
+                                                       .where = "" };
         }
         struct lockstep_kernel *o = &t->kernels[at];
         o->nodes += k->nodes;
@@ -54,7 +57,8 @@ static void check_merge(struct selftest *t, arena *a, const struct lockstep *l)
     (void)a;
 }
 
-static int check_network(struct selftest *t, arena *a, const char *device, const char *name, const struct spec *s, int n)
+static int check_network(struct selftest *t, arena *a, const char *device, const char *name,
+                         const struct spec *s, int n)
 {
     struct lockstep l;
     dev *d = dev_open_real(device), *plain = d ? dev_open_real(device) : NULL;
@@ -67,7 +71,8 @@ static int check_network(struct selftest *t, arena *a, const char *device, const
     if (!rc) {
         check_merge(t, a, &l);
         check_say(t, !l.first, name, l.first ? arena_printf(a, "%s is off by %.2g", l.first, l.error)
-                  : arena_printf(a, "%d kernels in %d places, %d with equal bits", l.n_kernels, l.nodes, l.equal));
+                  : arena_printf(a, "%d kernels in %d places, %d with equal bits", l.n_kernels, l.nodes,
+                                 l.equal));
     }
     dev_close(plain);
     dev_close(d);
@@ -85,7 +90,7 @@ static int check_spec(arena *a, int i, struct spec *s)
     return spec_load(s, a, NULL, sets, n);
 }
 
-/* ---- memory ------------------------------------------------------------------------------------------------ */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
 /* Ranges side by side at the device's own alignment: what is filled in one must not show in its neighbours. */
 static int check_ranges(struct selftest *t, arena *a, dev *d)
@@ -102,7 +107,9 @@ static int check_ranges(struct selftest *t, arena *a, dev *d)
     for (u64 i = 0; i < bytes / 4 && !rc; i++)
         wrong += v[i] != i / (step / 4) + 1;
     if (!rc)
-        check_say(t, !wrong, "sub-buffers", wrong ? arena_printf(a, "%lld words of another sub-buffer", (long long)wrong)
+        check_say(t, !wrong, "sub-buffers",
+                  wrong
+                  ? arena_printf(a, "%lld words of another sub-buffer", (long long)wrong)
                   : arena_printf(a, "%d at multiples of %llu bytes", RANGES, (unsigned long long)step));
     mem_free(m);
     return rc;
@@ -111,7 +118,8 @@ static int check_ranges(struct selftest *t, arena *a, dev *d)
 /* The largest single allocation, or 1 GiB of it: its first and last words and some between. */
 static int check_largest(struct selftest *t, arena *a, dev *d)
 {
-    u64 bytes = MIN(dev_info(d)->max_alloc, (u64)1 << 30) / 4096 * 4096, places[] = { 0, bytes / 8192 * 4096, bytes - 4096 };
+    u64 bytes = MIN(dev_info(d)->max_alloc, (u64)1 << 30) / 4096 * 4096,
+        places[] = { 0, bytes / 8192 * 4096, bytes - 4096 };
     char size[24];
     mem *m = mem_new(d, bytes, "self-test");
     u32 v[1024];
@@ -129,7 +137,7 @@ static int check_largest(struct selftest *t, arena *a, dev *d)
     return 0;
 }
 
-/* ---- the same again ---------------------------------------------------------------------------------------- */
+/* ---- the same again ------------------------------------------------------------------------------------ */
 
 /* Initial values that the device draws, against those of the host: equal bits. */
 static int check_draws(struct selftest *t, arena *a, dev *d, const struct spec *s)
@@ -148,8 +156,10 @@ static int check_draws(struct selftest *t, arena *a, dev *d, const struct spec *
         all += n;
     }
     if (!rc)
-        check_say(t, !wrong, "random numbers", wrong ? arena_printf(a, "%lld of %lld draws differ from the host's",
-                  (long long)wrong, (long long)all) : arena_printf(a, "%lld draws equal to the host's", (long long)all));
+        check_say(t, !wrong, "random numbers",
+                  wrong
+                  ? arena_printf(a, "%lld of %lld draws differ from the host's", (long long)wrong, (long long)all)
+                  : arena_printf(a, "%lld draws equal to the host's", (long long)all));
     params_free(p);
     return rc;
 }
@@ -181,7 +191,8 @@ static int check_repeats(struct selftest *t, arena *a, dev *d, const struct spec
             v[i] = (f32)((i * 37) % 101) / 50 - 1;
         step_words w = { .u = { [STEP_SEED_LO] = 1 } };
         simplify_graph(m.g);
-        rc = graph_compile(m.g) || node_write(images, v) || graph_set_step(m.g, &w) || check_output(out, a, &first);
+        rc = graph_compile(m.g) || node_write(images, v) || graph_set_step(m.g, &w)
+             || check_output(out, a, &first);
         for (int i = 0; i < TIMES && !rc; i++) {
             if (i >= TIMES / 2)
                 trace_set("shuffle");
@@ -191,14 +202,15 @@ static int check_repeats(struct selftest *t, arena *a, dev *d, const struct spec
         trace_set(getenv("JETCL_TRACE") ? getenv("JETCL_TRACE") : "");
     }
     if (!rc)
-        check_say(t, !other, "repeatability", other ? arena_printf(a, "%d of %d runs gave other bits", other, TIMES)
+        check_say(t, !other, "repeatability", other ? arena_printf(a, "%d of %d runs gave other bits", other,
+                                                                   TIMES)
                   : arena_printf(a, "equal bits %d times, %d of them in shuffled order", TIMES, TIMES / 2));
     graph_free(m.g);
     params_free(p);
     return rc ? -1 : 0;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------- */
+/* ---- all of it ----------------------------------------------------------------------------------------- */
 
 static int check_all(struct selftest *t, arena *a, const char *device)
 {
@@ -213,7 +225,8 @@ static int check_all(struct selftest *t, arena *a, const char *device)
              || check_repeats(t, a, d, &s) ? -1 : 0;
     if (!rc && dev_class(d) == DEV_GPU && dev_info(d)->gpu_kind) {
         bool blas = dev_blas(d);
-        check_say(t, true, "CLBlast", blas ? "passed its check" : "not used: failed its check, or switched off");
+        check_say(t, true, "CLBlast",
+                  blas ? "passed its check" : "not used: failed its check, or switched off");
     }
     dev_close(d);
     return rc;
@@ -232,15 +245,17 @@ int selftest_run(struct selftest *t, arena *a, const char *device, const struct 
     struct dev_info d;
     if (!strcmp(device, "auto") && !dev_find(device, &d))
         device = arena_printf(a, "%s", d.spec);   // which it is was said before
-    *t = (struct selftest){ .replaced = replaced, .cap_kernels = 512, .kernels = arena_array(a, struct lockstep_kernel, 512) };
-    int rc = own ? check_network(t, a, device, own->name, own, MIN(4, own->train.batch)) : check_all(t, a, device);
+    *t = (struct selftest){ .replaced = replaced, .cap_kernels = 512,
+                             .kernels = arena_array(a, struct lockstep_kernel, 512) };
+    int rc = own ? check_network(t, a, device, own->name, own, MIN(4, own->train.batch))
+                 : check_all(t, a, device);
     qsort(t->kernels, (size_t)t->n_kernels, sizeof *t->kernels, check_by_bound);
     t->seconds = clock_now() - start;
     progress_done();
     return rc;
 }
 
-/* ---- before training --------------------------------------------------------------------------------------- */
+/* ---- before training ----------------------------------------------------------------------------------- */
 
 /* Whatever changes the kernels or their compiler is another case. */
 static const char *check_record(arena *a, const struct spec *s, const struct dev_info *d)
@@ -268,7 +283,8 @@ static const char *check_culprits(arena *a, const struct selftest *t, const dev 
             while (from > name && from[-1] != ' ')
                 from--;
             const char *file = arena_printf(a, "%.*s", (int)(end - from), from);
-            if (dev_has_override(d, file) && !strstr(arena_printf(a, " %s ", files), arena_printf(a, " %s ", file)))
+            if (dev_has_override(d, file) && !strstr(arena_printf(a, " %s ", files),
+                                                     arena_printf(a, " %s ", file)))
                 files = arena_printf(a, "%s%s%s", files, *files ? " " : "", file);
         }
     }
@@ -277,19 +293,20 @@ static const char *check_culprits(arena *a, const struct selftest *t, const dev 
 
 /* Without the kernels that failed: the generic ones of one file in their place, or of all files that are named,
  * where the test is then passed. */
-static int check_without(const struct spec *s, const struct spec *own, arena *a, const struct selftest *t, dev *d,
-                         const char **replaced)
+static int check_without(const struct spec *s, const struct spec *own, arena *a, const struct selftest *t,
+                         dev *d, const char **replaced)
 {
     const char *all = check_culprits(a, t, d);
     char *save = NULL, *list = arena_printf(a, "%s", all && strlen(all) < 150 ? all : "");
     struct selftest again = { .failed = t->failed };
-    for (char *file = strtok_r(list, " ", &save); file && again.failed && strchr(all, ' '); file = strtok_r(NULL, " ", &save))
+    for (char *file = strtok_r(list, " ", &save); file && again.failed && strchr(all, ' ');
+          file = strtok_r(NULL, " ", &save))
         if (selftest_run(&again, a, s->device, own, *replaced = file))
             return -1;
     if (*list && again.failed && selftest_run(&again, a, s->device, own, *replaced = all))
         return -1;
-    return !again.failed ? 0 : fail(FAULT_DEVICE, "%s fails its self-test: %s; --device %s@plain computes with the plain "
-                                    "kernels", dev_info(d)->name, t->failed, s->device);
+    return !again.failed ? 0 : fail(FAULT_DEVICE, "%s fails its self-test: %s; --device %s@plain computes "
+                                    "with the plain kernels", dev_info(d)->name, t->failed, s->device);
 }
 
 static void check_say_replaced(const dev *d, const char *files, const char *why)

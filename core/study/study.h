@@ -38,7 +38,7 @@ int  needs_fail(const struct needs *s);
 void needs_print(FILE *f, const struct needs *s);
 json_t *needs_json(const struct needs *s);
 
-/* ---- forecast.c: what a run would take --------------------------------------------------------------------- */
+/* ---- forecast.c: what a run would take ----------------------------------------------------------------- */
 
 struct session;
 struct forecast {

@@ -36,7 +36,7 @@ enum metric {
     METRICS
 };
 
-enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED };   /* STARTED: by any process, at any time */
+enum table_state { CELL_TODO, CELL_STARTED, CELL_DONE, CELL_FAILED }; /* STARTED: by any process, at any time */
 struct table_run {
     const char       *name;                 /* where it is needed: "prepare / small", "MoE Jetpack / DTD" */
     bool              prepared, wanted;

@@ -110,7 +110,8 @@ static u64 eval_bytes(const struct evaluator *e)
     return sizeof(struct eval_row) + 4 * (u64)e->batch * (u64)(e->classes + 1);
 }
 
-static int eval_collect(const struct evaluator *e, arena *a, const struct batch *b, const f32 *logits, struct scores *s)
+static int eval_collect(const struct evaluator *e, arena *a, const struct batch *b, const f32 *logits,
+                        struct scores *s)
 {
     u64 bytes = eval_bytes(e), *sizes = arena_array(a, u64, dist_size());
     void **into = arena_array(a, void *, dist_size());
@@ -136,7 +137,8 @@ static int eval_collect(const struct evaluator *e, arena *a, const struct batch 
 }
 
 /* Together, once per round in which each rank has a batch; in the last one a rank may have none. */
-static int eval_round(const struct evaluator *e, const struct batch *b, const f32 *logits, struct scores *s, int rc)
+static int eval_round(const struct evaluator *e, const struct batch *b, const f32 *logits, struct scores *s,
+                      int rc)
 {
     if (dist_size() == 1) {
         for (int i = 0; !rc && i < b->n; i++)

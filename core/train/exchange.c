@@ -2,9 +2,9 @@
  * one shard per rank. Gradients go to the rank whose shard they are in, which adds them up in the order of the
  * ranks; what it makes of its parameters goes to all:
  *
- *     gradients of rank 0   [ a | b | c ] --.        rank 0:  a0 + a1 + a2 -> AdamW -> a'  --.
- *     gradients of rank 1   [ a | b | c ] ---+-->    rank 1:  b0 + b1 + b2 -> AdamW -> b'  ---+--> [ a'| b'| c']
- *     gradients of rank 2   [ a | b | c ] --'        rank 2:  c0 + c1 + c2 -> AdamW -> c'  --'
+ *     gradients of rank 0   [ a | b | c ] --.      rank 0:  a0 + a1 + a2 -> AdamW -> a'  --.
+ *     gradients of rank 1   [ a | b | c ] ---+-->  rank 1:  b0 + b1 + b2 -> AdamW -> b'  ---+--> [ a'| b'| c']
+ *     gradients of rank 2   [ a | b | c ] --'      rank 2:  c0 + c1 + c2 -> AdamW -> c'  --'
  *
  * in buckets, from the end of every shard on, where the last layers lie (params.c): they travel while the
  * backward pass computes the gradients of those before. A rank sends 2 (n - 1) / n times the parameters per
@@ -53,7 +53,8 @@ static int exchange_part(struct learner *l, enum which which, i64 at, i64 n, f32
     for (int k = 0; k < l->p->n_slabs; slab += l->p->slabs[k++].count) {
         const struct param_slab *b = &l->p->slabs[k];
         range whole = exchange_range(b, which);
-        i64 begin = slab + (which >= FIRSTS ? b->first : 0), end = begin + (which >= FIRSTS ? b->owned : b->count);
+        i64 begin = slab + (which >= FIRSTS ? b->first : 0),
+            end = begin + (which >= FIRSTS ? b->owned : b->count);
         i64 from = MAX(at, begin), to = MIN(at + n, end);
         if (from >= to)
             continue;
@@ -235,7 +236,7 @@ int exchange_gradients(struct learner *l)
         return 0;
     struct buckets b = buckets_open(l);
     i64 of = l->n_marks;
-    int rc = marks_end(l->d, l->marks, l->n_marks) || read_bucket(l, &b, 0);        // without images nothing ran
+    int rc = marks_end(l->d, l->marks, l->n_marks) || read_bucket(l, &b, 0);       // without images nothing ran
     for (i64 k = 0; k < of && !rc; k++) {
         if ((rc = await_bucket(l, &b)))
             break;

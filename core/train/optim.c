@@ -71,7 +71,8 @@ static int vit_layer(const struct spec *s, const char *name, int *layers)
 {
     *layers = s->model.depth + 2;
     int block = index_behind(name, "blocks.");
-    static const char *const first[] = { "cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed", "norm_pre" };
+    static const char *const first[] = { "cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed",
+                                         "norm_pre" };
     for (int i = 0; i < countof(first); i++)
         if (text_starts(name, first[i]))
             return 0;
@@ -185,8 +186,8 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
         range table = write_table(s, p, k, o->memory);
         if (!table.mem)
             return -1;
-        op_adamw(sum, &(struct adamw_args){ owned_of(b, b->value), owned_of(b, b->grad), b->m, b->v, table, b->owned,
-                                            s->optim.betas.v[0], s->optim.betas.v[1],
+        op_adamw(sum, &(struct adamw_args){ owned_of(b, b->value), owned_of(b, b->grad), b->m, b->v, table,
+                                            b->owned, s->optim.betas.v[0], s->optim.betas.v[1],
                                             (f32)s->optim.eps, (f32)s->train.clip_norm });
     }
     simplify_graph(o->g);

@@ -42,7 +42,8 @@ saver *saver_open(struct session *e, struct learner *l, report *r)
         return v;
     v->copies = !snapshot_open(&v->copy, l);
     if (!v->copies) {
-        say(SAY_NORMAL, "memory for a copy of the state is short: saving holds up the steps until it is written");
+        say(SAY_NORMAL, "memory for a copy of the state is short: saving holds up the steps until it is "
+                        "written");
         fail_clear();
         snapshot_close(&v->copy);
     }
@@ -122,7 +123,8 @@ static void save_wait(saver *v)
     if (!v->rc) {
         stop_kept();
         report_saved(v->r, v->held, v->took);
-        say(v->told++ ? SAY_VERBOSE : SAY_NORMAL, "saved after step %lld: the steps waited %.0f ms, written in %.2f s",
+        say(v->told++ ? SAY_VERBOSE : SAY_NORMAL, "saved after step %lld: the steps waited %.0f ms, written "
+                                                  "in %.2f s",
             (long long)v->step, 1e3 * v->held, v->took);
     }
     ckpt_close(v->state);
@@ -158,7 +160,8 @@ static int save_at_once(saver *v, const struct progress *at, arena *a)
 {
     const char *state = arena_printf(a, "%s/last.state", v->dir);
     v->rc = state_save(state, v->l, at);
-    int rc = v->rc || (v->r && (save_weights_again(v, state, a) || save_epoch(v, a) || report_flush(v->r))) ? -1 : 0;
+    int rc = v->rc || (v->r && (save_weights_again(v, state, a) || save_epoch(v, a) || report_flush(v->r)))
+             ? -1 : 0;
     v->rc = dist_agree(rc);
     if (v->rc)
         return save_failed(v);
@@ -246,10 +249,11 @@ int saver_room(const struct session *e, const char *dir)
     u64 weights = params_bytes(e->p, PARAMS_FORWARD), state = weights * (s->train.ema > 0 ? 4 : 3);
     u64 epochs = s->keep.every ? MIN((u64)s->keep.last, (u64)(s->train.epochs / s->keep.every)) : 0;
     u64 both = weights + state, kept = epochs * (weights + (s->keep.states ? state : 0));
-    u64 all = 2 * both + kept + (s->keep.best ? 2 * weights : 0);        // twice: the old files stay until the new are whole
+    u64 all = 2 * both + kept + (s->keep.best ? 2 * weights : 0);  // twice: old files stay until new are whole
     if (statvfs(dir, &fs))
         return 0;
     u64 room = (u64)fs.f_bavail * fs.f_frsize;
-    return room >= all ? 0 : fail(FAULT_RUN, "%s: the run will keep %s there (keep.every, keep.last, keep.states), and "
-                                  "%s are free", dir, text_bytes(need, (f64)all), text_bytes(have, (f64)room));
+    return room >= all ? 0 : fail(FAULT_RUN, "%s: the run will keep %s there (keep.every, keep.last, "
+                                  "keep.states), and %s are free", dir, text_bytes(need, (f64)all),
+                                  text_bytes(have, (f64)room));
 }

@@ -7,8 +7,8 @@ static int check_square(const struct spec *s)
     const struct shape of = model_images(s, 1);
     if (of.d[2] == of.d[3])
         return 0;
-    return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares", (int)of.d[2],
-                (int)of.d[3]);
+    return fail(FAULT_USAGE, "model.image is %d x %d, but images of a data set are read as squares",
+                (int)of.d[2], (int)of.d[3]);
 }
 
 static int open_split(struct session *e, bool train)
@@ -57,7 +57,10 @@ static u64 device_memory(const dev *d)
 }
 
 /* Memory that is free now, where the device shares the machine's; else, or when it is not known, no limit. */
-static u64 free_memory(const dev *d) { return dev_info(d)->class == DEV_CPU ? memory_look().unused : UINT64_MAX; }
+static u64 free_memory(const dev *d)
+{
+    return dev_info(d)->class == DEV_CPU ? memory_look().unused : UINT64_MAX;
+}
 
 static int too_large(struct session *e, const struct model_count *k, int images, u64 state)
 {
@@ -92,9 +95,11 @@ int session_fit(struct session *e)
         int images = MAX(1, batch / count);
         if (batch % count && !given)
             continue;
-        if ((rc = model_count(a, &e->s, images, e->eval ? e->eval_options.batch : data_options_of(&e->s, false).batch, &k)))
+        if ((rc = model_count(a, &e->s, images,
+                              e->eval ? e->eval_options.batch : data_options_of(&e->s, false).batch, &k)))
             break;
-        u64 moments = 2 * k.weight_bytes, here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
+        u64 moments = 2 * k.weight_bytes;
+        u64 here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
         u64 state = k.state_bytes - moments + here + k.weight_bytes * ((count > 1) + (e->s.train.ema > 0));
         state += (u64)shape_count(model_images(&e->s, images)) * (count > 1 ? 2 : 1);    // pixels: see feed.c
         u64 need = state + k.train_bytes + k.eval_bytes;
@@ -119,7 +124,8 @@ static int check_shares(const struct spec *s)
     for (int i = 0; i < s->dist.shares.n; i++)
         sum += s->dist.shares.v[i];
     if (s->dist.shares.n && s->dist.shares.n != dist_size())
-        return fail(FAULT_USAGE, "dist.shares has %d values for %d rank%s (--set dist.shares=[] for equal shares)",
+        return fail(FAULT_USAGE, "dist.shares has %d values for %d rank%s (--set dist.shares=[] for equal "
+                                 "shares)",
                     s->dist.shares.n, dist_size(), dist_size() == 1 ? "" : "s");
     return s->dist.shares.n && sum <= 0 ? fail(FAULT_USAGE, "dist.shares are all 0") : 0;
 }
@@ -189,8 +195,9 @@ static int follow_classes(struct session *e, const struct trained *t)
     if (t->names)
         return data_follow(e->eval, t->names, t->n, t->path);
     if (data_classes(e->eval) != t->n)
-        return fail(FAULT_DATA, "%s does not name its %d classes, and %s has %d: name them in the order of its head, "
-                    "--set data.classes=[...]", t->path, t->n, e->eval_options.split, data_classes(e->eval));
+        return fail(FAULT_DATA, "%s does not name its %d classes, and %s has %d: name them in the order of "
+                    "its head, --set data.classes=[...]", t->path, t->n, e->eval_options.split,
+                    data_classes(e->eval));
     say(SAY_NORMAL, "%s does not name its %d classes: taken to be those of %s in this order", t->path, t->n,
         e->eval_options.split);
     return 0;
@@ -203,7 +210,8 @@ int session_open_trained(struct session *e, const struct trained *t, bool data)
         return -1;
     if (data && (open_split(e, false) || follow_classes(e, t)))
         return -1;
-    if (!(e->d = dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1)) || !(e->p = model_params(&e->s)))
+    if (!(e->d = dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1))
+        || !(e->p = model_params(&e->s)))
         return -1;
     return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c, NULL, NULL) ? -1 : 0;
 }

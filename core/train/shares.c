@@ -39,7 +39,8 @@ static int shares_open(struct session *e, const struct spec *s, int n)
     e->s.train.ema = 0;
     e->s.model.init = "";
     e->s.model.classes = e->s.model.classes ? e->s.model.classes : 1000;
-    return (e->d = dev_open_rank(s->device, dist_local())) && (e->p = model_open(e->d, &e->s, PARAMS_TRAIN)) ? 0 : -1;
+    return (e->d = dev_open_rank(s->device, dist_local())) && (e->p = model_open(e->d, &e->s, PARAMS_TRAIN))
+           ? 0 : -1;
 }
 
 int shares_measure(struct spec *s, arena *a)

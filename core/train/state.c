@@ -108,7 +108,8 @@ static int state_serve(struct learner *l)
     return 0;
 }
 
-static void state_add_values(ckpt *c, arena *a, struct learner *l, const struct values *kind, const struct param *x)
+static void state_add_values(ckpt *c, arena *a, struct learner *l, const struct values *kind,
+                             const struct param *x)
 {
     if (kind->of) {
         param_save(l->p, x, kind->of(l, x), c, a, kind->prefix);
@@ -193,8 +194,8 @@ ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snap
         for (size_t i = 0; i < l->p->n; i++) {
             const struct param *x = &l->p->list[i];
             if (s)
-                ckpt_add(c, arena_printf(a, "%s%s", kinds[k].prefix, x->name), CKPT_F32, x->shape.nd, x->shape.d,
-                         snapshot_of(s, k, x));
+                ckpt_add(c, arena_printf(a, "%s%s", kinds[k].prefix, x->name), CKPT_F32, x->shape.nd,
+                         x->shape.d, snapshot_of(s, k, x));
             else
                 state_add_values(c, a, l, &kinds[k], x);
         }
@@ -272,7 +273,8 @@ static int read_progress(const ckpt *c, const char *path, struct progress *at)
     if (!read_count(c, "epoch", 1e6, &at->epoch) || !read_count(c, "step", most, &at->step)
         || !read_count(c, "sample", most, &at->sample) || !read_count(c, "images", most, &at->images)
         || !read_count(c, "evaluated", most, &at->evaluated)
-        || !read_count(c, "best_epoch", 1e6 + 1, &at->best_epoch) || !read_count(c, "since_best", 1e6, &at->since_best))
+        || !read_count(c, "best_epoch", 1e6 + 1, &at->best_epoch)
+        || !read_count(c, "since_best", 1e6, &at->since_best))
         return fail(FAULT_DATA, "%s: a counter in it is outside its range", path);
     return 0;
 }
@@ -284,7 +286,8 @@ static int state_check_kind(const ckpt *c, const char *path, const char *prefix,
         const char *name = arena_printf(a, "%s%s", prefix, p->list[i].name);
         const tensor *t = ckpt_find(c, name);
         if (!t || !tensor_shape_is(t, p->list[i].shape.nd, p->list[i].shape.d))
-            return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another model%s", path,
+            return fail(FAULT_DATA, "%s: '%s' is missing or of another shape: this is the state of another "
+                                    "model%s", path,
                         name, strcmp(prefix, "ema.") ? "" : ", or of a run without train.ema");
     }
     return 0;

@@ -7,7 +7,7 @@
 #include "train/learner.h"
 #include <stdlib.h>
 
-enum { WARM_UP = 2 };                             /* steps in which kernels are still being built and memory is touched */
+enum { WARM_UP = 2 };                   /* steps in which kernels are still being built and memory is touched */
 
 int timing_step(struct timing *t, i64 steps, i64 done)
 {

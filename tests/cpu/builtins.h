@@ -22,17 +22,23 @@
     OVER uint##n convert_uint##n(ulong##n a) { return __builtin_convertvector(a, uint##n); }            \
     OVER int##n convert_int##n(float##n a) { return __builtin_convertvector(a, int##n); }               \
     OVER float##n vload##n(size_t i, const __global float *p)                                           \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); return *(const __global unaligned *)(p + n * i); } \
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          return *(const __global unaligned *)(p + n * i); }                                            \
     OVER float##n vload##n(size_t i, const __local float *p)                                            \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); return *(const __local unaligned *)(p + n * i); } \
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          return *(const __local unaligned *)(p + n * i); }                                             \
     OVER float##n vload##n(size_t i, const __private float *p)                                          \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); return *(const __private unaligned *)(p + n * i); } \
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          return *(const __private unaligned *)(p + n * i); }                                           \
     OVER void vstore##n(float##n v, size_t i, __global float *p)                                        \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); *(__global unaligned *)(p + n * i) = v; } \
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          *(__global unaligned *)(p + n * i) = v; }                                                     \
     OVER void vstore##n(float##n v, size_t i, __local float *p)                                         \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); *(__local unaligned *)(p + n * i) = v; } \
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          *(__local unaligned *)(p + n * i) = v; }                                                      \
     OVER void vstore##n(float##n v, size_t i, __private float *p)                                       \
-        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4))); *(__private unaligned *)(p + n * i) = v; }
+        { typedef float unaligned __attribute__((ext_vector_type(n), aligned(4)));                      \
+          *(__private unaligned *)(p + n * i) = v; }
 FOR_WIDTHS(FLOATS)
 
 #undef fma

@@ -11,8 +11,8 @@
 
 static void told(void)
 {
-    check(fail_fault() != FAULT_NONE && *fail_message() && fail_fault() != FAULT_DEVICE, "fault %d, message '%s'",
-          fail_fault(), fail_message());
+    check(fail_fault() != FAULT_NONE && *fail_message() && fail_fault() != FAULT_DEVICE,
+          "fault %d, message '%s'", fail_fault(), fail_message());
 }
 
 static const char *fuzz_path(arena *a, const char *name)
@@ -123,7 +123,8 @@ static int fuzz_tuning(const u8 *p, size_t n)
     bytes_sha256(all, head + rows, hex);
     int sum = head ? sprintf(all + head + rows, "sum: %.16s\n", hex) : 0;
     FILE *f = fopen(tuning_path, "wb");
-    check(f && fwrite(all, 1, head + rows + (size_t)sum, f) == head + rows + (size_t)sum && !fclose(f), "cannot write");
+    check(f && fwrite(all, 1, head + rows + (size_t)sum, f) == head + rows + (size_t)sum && !fclose(f),
+          "cannot write");
     fail_clear();
     tune_load(tuning_dev);
     check(!fail_fault(), "'%s' was not told as a warning", fail_message());
@@ -147,7 +148,8 @@ static int fuzz_experiment(const u8 *p, size_t n)
 
 static int fuzz_table(const u8 *p, size_t n)
 {
-    static const char small[] = "model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 1, heads: 2}\ndevice: null\n";
+    static const char small[] = "model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 1, heads: "
+                                "2}\ndevice: null\n";
     struct table t;
     arena *a = arena_open("fuzz");
     const char *path = fuzz_path(a, "table.yaml");

@@ -161,7 +161,8 @@ static int fuzz_index(const u8 *p, size_t n)
     if (c)
         visit(c);
     else
-        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(), fail_message());
+        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
+              fail_message());
     ckpt_close(c);
     return 0;
 }
