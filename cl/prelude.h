@@ -33,7 +33,7 @@
     __has_builtin(__builtin_ia32_cmpps512_mask)
 #define MASKED
 typedef float masked_16 __attribute__((vector_size(64)));
-typedef float16 loose_16 __attribute__((aligned(4)));          /* vload16 may be four loads of a quarter */
+typedef float16 unaligned_16 __attribute__((aligned(4)));          /* vload16 may be four loads of a quarter */
 #define MASK_OF(n) (ushort)((1u << max((int)(n), 0)) - 1)
 #endif
 #elif defined(__AVX__) && defined(__has_builtin)
@@ -49,7 +49,7 @@ static inline float16 load_16(__global const float *p, long n, float fill)
 {
 #ifdef MASKED
     if (n >= 16)
-        return *(__global const loose_16 *)p;
+        return *(__global const unaligned_16 *)p;
     const masked_16 rest = __builtin_astype((float16)fill, masked_16);
     const void *from = (const void *)(size_t)p;
     return __builtin_astype(__builtin_ia32_loadups512_mask(from, rest, MASK_OF(n)), float16);
@@ -76,7 +76,7 @@ static inline void store_16(float16 x, __global float *p, long n)
 {
 #ifdef MASKED
     if (n >= 16)
-        *(__global loose_16 *)p = x;
+        *(__global unaligned_16 *)p = x;
     else
         __builtin_ia32_storeups512_mask((void *)(size_t)p, __builtin_astype(x, masked_16), MASK_OF(n));
 #else

@@ -330,7 +330,7 @@ static void gpu_tuned(void **state)
     (void)state;
     TUNED("gpu", "TILE", 1, 2, 3, 4);
     TUNED("gpu", "GROUPS", 1, 1024);
-    TUNED("gpu", "PART", 64, 1024);
+    TUNED("gpu", "SPLIT_K", 64, 1024);
 }
 
 /* x += x W in place: what is added is C itself. */

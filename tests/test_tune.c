@@ -23,7 +23,7 @@ static void write_rows(char hash[20])
 {
     remove(path);
     dev *d = open_device();
-    dev_tune_set(d, "matmul", SHAPE_KEY, "PART", 64);
+    dev_tune_set(d, "matmul", SHAPE_KEY, "SPLIT_K", 64);
     dev_tune_set(d, "matmul", SHAPE_KEY, "GROUPS", 3);
     assert_int_equal(dev_tune_save(d), 0);
     snprintf(hash, 20, "%s", dev_info(d)->tuning);
@@ -38,16 +38,16 @@ static void test_read_back(void **state)
     dev *d = open_device();
     assert_string_equal(dev_info(d)->tuning, hash);
     assert_int_equal(strlen(hash), 16);
-    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "PART"), 64);
+    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), 64);
     assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "GROUPS"), 3);
     assert_int_equal(dev_tune_for(d, "matmul", "nt.37x48x301", "GROUPS"), dev_tune(d, "matmul", "GROUPS"));
     dev_tune_drop(d, "matmul", SHAPE_KEY);
-    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "PART"), dev_tune(d, "matmul", "PART"));
+    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), dev_tune(d, "matmul", "SPLIT_K"));
     dev_close(d);
     trace_set("no_tuning");
     d = open_device();
     assert_string_equal(dev_info(d)->tuning, "");
-    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "PART"), dev_tune(d, "matmul", "PART"));
+    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), dev_tune(d, "matmul", "SPLIT_K"));
     dev_close(d);
     trace_set("");
 }
@@ -56,7 +56,7 @@ static void assert_ignored(void)
 {
     dev *d = open_device();
     assert_string_equal(dev_info(d)->tuning, "");
-    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "PART"), dev_tune(d, "matmul", "PART"));
+    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), dev_tune(d, "matmul", "SPLIT_K"));
     dev_close(d);
 }
 
@@ -81,7 +81,7 @@ static void test_damaged(void **state)
     dev *d = open_device();                       // another class's, under this one's name
     enum dev_class own = dev_class(d);
     dev_force_class(d, own == DEV_CPU ? DEV_GPU : DEV_CPU);
-    dev_tune_set(d, "matmul", SHAPE_KEY, "PART", 64);
+    dev_tune_set(d, "matmul", SHAPE_KEY, "SPLIT_K", 64);
     assert_int_equal(dev_tune_save(d), 0);
     char other[4200];
     dev_tune_path(d, other);
@@ -149,7 +149,7 @@ static void test_tunes(void **state)
         assert_true((rows[i].ratio == 1) == !*rows[i].choice);
     }
     snprintf(hash, sizeof hash, "%s", dev_info(d)->tuning);
-    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "PART"), 64);     // other models' rows stay
+    assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), 64);     // other models' rows stay
     dev_close(d);
     d = open_device();
     assert_string_equal(dev_info(d)->tuning, hash);

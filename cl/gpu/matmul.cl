@@ -1,6 +1,6 @@
 /* matmul.cl on GPUs: a group of GX x GY items owns a TM x TN tile of one C and walks its share of k by TK.
  *
- *        +---- TN ----+       A's and B's parts of a step lie in local memory as [k][TM + 4] and [k][TN + 4],
+ *        +---- TN ----+       A's and B's panels of a step lie in local memory as [k][TM + 4] and [k][TN + 4],
  *     TK |     B      |       whichever way they are stored; the next step's are on their way in registers
  *        +------------+       meanwhile. Rows are 4 longer than needed, so that transposed stores spread over
  *   +TK+ +------------+       the banks.
@@ -51,7 +51,7 @@
 #define ITEMS (GX * GY)
 #define LINE_A (TM / 4 + 1)                   // float4s of a line of local memory
 #define LINE_B (TN / 4 + 1)
-#define QUADS(side)   ((side) * TK / 4)       // float4s of one part
+#define QUADS(side)   ((side) * TK / 4)       // float4s of one panel
 #define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
 
 static float4 load_4(global const float *p, const long n)
@@ -116,10 +116,10 @@ static void finish(float4 y, EPILOGUE_ARGS, MASK_ARGS, const int z, const long i
     store_4(y, c, n);
 }
 
-/* ---- one operand's part of a step: `side` columns of A^T or B by TK of k ------------------------------- */
+/* ---- one operand's panel of a step: `side` columns of A^T or B by TK of k ------------------------------- */
 
-/* Where float4 number q of the part lies, (across, k): along k if k is contiguous in memory, else across. */
-static int2 place_in_part(const int q, const int side, const int along)
+/* Where float4 number q of the panel lies, (across, k): along k if k is contiguous in memory, else across. */
+static int2 panel_place(const int q, const int side, const int along)
 {
     return along ? (int2)(q / (TK / 4), q % (TK / 4) * 4) : (int2)(q % (side / 4) * 4, q / (side / 4));
 }
@@ -127,7 +127,7 @@ static int2 place_in_part(const int q, const int side, const int along)
 /* Its offset where nothing is tested: `left` columns exist, at least one (along) or four, and a multiple. */
 static INDEX offset_of(const int q, const int side, const int along, const INDEX row, const int left)
 {
-    const int2 at = place_in_part(q, side, along);
+    const int2 at = panel_place(q, side, along);
     return along ? min(at.x, left - 1) * row + at.y : at.y * row + min(at.x, left - 4);
 }
 
@@ -140,7 +140,7 @@ static float4 fetch(global const float *p, const int aligned)
 static float4 fetch_edge(global const float *from, const long row, const int q, const int side, const int along,
                          const int across, const int deep)
 {
-    const int2 at = place_in_part(q, side, along);
+    const int2 at = panel_place(q, side, along);
     if (q >= QUADS(side) || at.x >= across || at.y >= deep)
         return 0;
     return along ? load_4(from + at.x * row + at.y, deep - at.y)
@@ -149,7 +149,7 @@ static float4 fetch_edge(global const float *from, const long row, const int q, 
 
 static void keep(local float4 *to, const float4 v, const int q, const int side, const int along)
 {
-    const int2 at = place_in_part(q, side, along);
+    const int2 at = panel_place(q, side, along);
     local float4 *row = to + at.y * (side / 4 + 1);
     if (QUADS(side) % ITEMS && q >= QUADS(side))
         return;

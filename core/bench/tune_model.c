@@ -47,7 +47,7 @@ static const struct kind kinds[] = {
     { &matmul_op, "matmul", matmul_key, trans_of, 2, build_product,
       { { { "KB", { 128, 192, 256, 384, 768 } }, { "PACK", { 12288, 49152, 98304, 196608 } },
           { "GROUPS", { 1, 2, 8 } }, { "BLOCKS", { 1, 128 } }, { "TILE", { 1, 2, 3, 4, 5 } } },
-        { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "PART", { 64, 1024 } },
+        { { "TILE", { 1, 2, 3, 4 } }, { "GROUPS", { 64, 1024 } }, { "SPLIT_K", { 64, 1024 } },
           { "BLAS", { 1, 1 << 20 } } } } },
     { &attention_op, "attention", attention_key, attention_heads, 1, build_attention,
       { { { "BLOCK", { 8192, 16384, 65536 } } }, { { "ROWS", { 32, 64 } } } } },

@@ -3,13 +3,13 @@
  * value is stale, or the program does not build, sums take a second launch. */
 #include "dev/ocl.h"
 
-enum { ROUNDS = 16, GROUPS = 512, PART = 1024 };        // values of a group: cl/joins.cl
+enum { ROUNDS = 16, GROUPS = 512, VALUES = 1024 };        // values of a group: cl/joins.cl
 
 bool dev_joins_hold(dev *d, const char *defs)
 {
     i32 result[2] = { 0 };
-    mem *m = mem_new(d, 4 * GROUPS * PART + 2 * (u64)d->info.align, "joins");
-    range parts = { m, 0, 4 * GROUPS * PART }, found = { m, parts.bytes, sizeof result };
+    mem *m = mem_new(d, 4 * GROUPS * VALUES + 2 * (u64)d->info.align, "joins");
+    range parts = { m, 0, 4 * GROUPS * VALUES }, found = { m, parts.bytes, sizeof result };
     launches *l = launches_new(d, "joins");
     for (i32 seed = 1; m && seed <= ROUNDS; seed++)
         launch_add(l, &(launch){ .file = "joins", .kernel = "joins", .defs = defs, .global = { 64 * GROUPS },

@@ -121,7 +121,7 @@ static f64 depthwise_macs(const node *n)
 static i64 chunk_of(const node *n)
 {
     i64 rows = node_dim(n->in[0], 0) * node_dim(n->in[0], 1);
-    return CEIL_DIV(rows, MIN(rows, n->g->d ? dev_tune(n->g->d, "conv", "PARTS") : 32));
+    return CEIL_DIV(rows, MIN(rows, n->g->d ? dev_tune(n->g->d, "conv", "CHUNKS") : 32));
 }
 
 static const char *depthwise_grad_shape(const node *n, struct shape *out)

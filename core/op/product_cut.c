@@ -53,11 +53,11 @@ static i64 splits_cpu(const dev *d, const struct product *p, i64 most_k)
 {
     i64 blocks = CEIL_DIV(p->m, 96) * CEIL_DIV(p->n, 192) * product_batches(p), splits = 1;
     if (blocks < product_tune(d, p, "BLOCKS"))
-        splits = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / product_tune(d, p, "PART"), 1));
+        splits = MIN(MIN(MAX(16 / blocks, 4), 8), MAX(p->k / product_tune(d, p, "SPLIT_K"), 1));
     if (p->accumulate && p->act)
         splits = MAX(splits, 2);                  // the old value is added after the activation
     if (dtype_half(p->c.type) && p->k > most_k)
-        splits = MAX(splits, 2);                  // sums that wait in C for the next part of k are float
+        splits = MAX(splits, 2);                  // sums that wait in C for the next block of k are float
     return splits;
 }
 
@@ -104,7 +104,7 @@ struct product_tile product_tile(const struct dev_info *i)
  *
  *     A in rows        its `rows` rows of kb fill half of the first cache, while panels of B pass by
  *     A transposed     kb of its lines, of 64 bytes, fill a third
- *     few rows of C    a panel of B fills it: the next part of B is fetched during one part's multiply-adds
+ *     few rows of C    a panel of B fills it: the next panel is fetched during one panel's multiply-adds
  *     packed B         9/16, or 15/64 beside a transposed A, of the second cache; of few rows, the first */
 struct product_fit product_fit(const struct dev_info *i, bool transposed, bool few)
 {
@@ -194,8 +194,8 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 {
     const struct gpu_tile g = gpu_tiles[gpu_tile(d, p)];
     struct cut c = { .items = { (u64)g.gx, (u64)g.gy }, .mb = g.gy * g.rm, .nb = g.gx * g.rn };
-    i64 want = product_tune(d, p, "GROUPS"), part = product_tune(d, p, "PART"), all = gpu_groups(p, MIDDLE);
-    cut_k(p, all < want ? MIN(CEIL_DIV(want, all), MAX(p->k / part, 1)) : 1, DEPTH, &c);
+    i64 want = product_tune(d, p, "GROUPS"), least = product_tune(d, p, "SPLIT_K"), all = gpu_groups(p, MIDDLE);
+    cut_k(p, all < want ? MIN(CEIL_DIV(want, all), MAX(p->k / least, 1)) : 1, DEPTH, &c);
     c.tiles = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * product_batches(p);
     c.joined = dev_info(d)->joins && c.splits > 1 && c.tiles <= DEV_COUNTERS;
     c.local = DEPTH * (c.mb + c.nb + 8);

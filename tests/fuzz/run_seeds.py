@@ -47,8 +47,8 @@ save("metrics", "half", open(f"{run}/metrics.jsonl", "rb").read()[:-9])
 save("metrics", "again", b'{"split":"eval","epoch":1,"step":3,"n":2,"top1":50}\n{"split":"eval","epoch":1,"step":3,"n":2}\n{"event":'
      b'"resume","step":3,"run_s":1.5}\n')
 save("result", "whole", open(f"{run}/result.json", "rb").read())
-save("tuning", "rows", b"\1matmul nt.37x48x300 PART 64\nmatmul nt.37x48x300 GROUPS 3\n")
-save("tuning", "long", b"\1" + b"m" * 40 + b" x PART 1\n")
+save("tuning", "rows", b"\1matmul nt.37x48x300 SPLIT_K 64\nmatmul nt.37x48x300 GROUPS 3\n")
+save("tuning", "long", b"\1" + b"m" * 40 + b" x SPLIT_K 1\n")
 save("tuning", "text", b"\0jetcl tuning 1\nsum: 0000000000000000\n")
 for path in sorted(glob.glob("experiments/**/*.yaml", recursive=True))[::5]:
     text, name = open(path, "rb").read(), path.replace("/", "_")[12:-5]
