@@ -1,21 +1,7 @@
 #!/bin/sh
 # test_compare.sh: `jetcl compare`: devices and settings number by number, records between machines, planted faults.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_compare
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-
-"$jetcl" devices --json 2>/dev/null | grep -q '"kind": "cpu"' || { echo "skip compare no CPU device"; exit 0; }
-
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
-has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
-try() { # try NAME CODE 'stderr or stdout has' arguments...
-    name=$1 want=$2 text=$3; shift 3
-    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
-}
+. "$(dirname "$0")/run_help.sh"
+"$jetcl" devices --json | grep -q '"kind": "cpu"' || { echo "skip compare no CPU device"; exit 0; }
 
 # No data set: images are made up. The classes are then ten.
 cat > exp.yaml <<EOF

@@ -1,20 +1,11 @@
 #!/bin/sh
 # test_dist.sh: one run over several ranks against the same run on one: losses, files, signals, a rank that dies.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_dist
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-
-"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip dist no OpenCL device"; exit 0; }
+. "$(dirname "$0")/run_help.sh"
 command -v mpirun >/dev/null || { echo "skip dist no mpirun (apt-get install openmpi-bin)"; exit 0; }
 grep -q HAVE_MPI "$here/config.mak" || { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
 
 export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
-has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
 try() { # try NAME CODE 'output has' command...
     name=$1 want=$2 text=$3; shift 3
     out=$(timed "$@" 2>&1 </dev/null); code=$?

@@ -1,21 +1,8 @@
 /* test_groups.c: the learning rate of every parameter: its group, the decay by layer, the schedule. */
-#include "unit.h"
+#include "parsed.h"
 #include <math.h>
 #include <stdlib.h>
 #include "train/learner.h"
-
-static arena *a;
-
-static struct spec parsed(const char *text)
-{
-    struct spec s;
-    if (spec_parse(&s, a, "test", text, NULL, 0))
-        fail_msg("%s", fail_message());
-    return s;
-}
-
-static int test_begin(void **state) { (void)state; a = arena_open("test"); return 0; }
-static int test_end(void **state)   { (void)state; arena_close(a); return 0; }
 
 /* ---- groups -------------------------------------------------------------------------------------------- */
 

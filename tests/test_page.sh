@@ -1,18 +1,7 @@
 #!/bin/sh
 # test_page.sh: `jetcl report`: one page for runs, tables and comparisons, its numbers, and that text stays text.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_page
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
-try() { # try NAME CODE 'stderr or stdout has' arguments...
-    name=$1 want=$2 text=$3; shift 3
-    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    case $out in *"$text"*) [ $code = "$want" ] ;; *) false ;; esac
-    ok $? "$name" "exit $code, wanted $want and '$text': $out"
-}
+needs=nothing
+. "$(dirname "$0")/run_help.sh"
 # How often TEXT is in the page.
 found() { grep -o -F -- "$1" page.html | wc -l; }
 

@@ -1,11 +1,6 @@
 #!/bin/sh
 # test_planted.sh: a fault of 1 % in a kernel that both the device and the plain kernels have: float64 loops on the host name it.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_planted
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
+. "$(dirname "$0")/run_help.sh"
 "$jetcl" devices --json 2>/dev/null | grep -q '"kind": "cpu"' || { echo "skip planted no CPU device"; exit 0; }
 cat > exp.yaml <<EOF
 name: small

@@ -1,12 +1,8 @@
 /* test_recycle_run.c: recycling as a stage, on pictures in a folder: every strategy, statistics kept and
  * refused, what can be wrong with predecessors and images, and that nothing half written is left. */
-#define mem room                                     /* dev.h has a type of the other name */
-#include "data_help.h"
-#undef mem
+#include "recycle_help.h"
 #include "recycle/stage.h"
 #include <dirent.h>
-
-static dev *device;
 
 /* Two classes of pictures, one of them wide. */
 static const char *make_images(int n)
@@ -342,21 +338,6 @@ static void too_few_active_units(void **state)
             FAULT_NUMBERS, "all zero");
 }
 
-static int start(void **state)
-{
-    (void)state;
-    say_setup((struct say_options){ .level = SAY_QUIET });
-    dev_set_cache_dir(scratch());                        // statistics of earlier runs must not serve
-    device = dev_open(NULL);
-    return device ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    dev_close(device);
-    return scratch_close(state);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
@@ -366,5 +347,5 @@ int main(void)
         T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
         T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    return cmocka_run_group_tests(tests, recycle_begin, recycle_end);
 }

@@ -1,14 +1,10 @@
 /* test_recycle_values.c: recycling where every wrong choice gives another answer: what is measured, over
  * which images and how averaged; which units are picked by which metric, from which blocks; what the
  * statistics that are kept depend on. */
-#define mem room                                     /* dev.h has a type of the other name */
-#include "data_help.h"
-#undef mem
+#include "recycle_help.h"
 #include "laws.h"
 #include "recycle/stage.h"
 #include <dirent.h>
-
-static dev *device;
 
 static struct spec *parsed(const char *text, const char *set)
 {
@@ -477,23 +473,6 @@ static void keys_reach_the_choice(void **state)
     }
 }
 
-/* ---- groups -------------------------------------------------------------------------------------------- */
-
-static int start(void **state)
-{
-    (void)state;
-    say_setup((struct say_options){ .level = SAY_QUIET });
-    dev_set_cache_dir(scratch());                         // statistics of earlier runs must not serve
-    device = dev_open(NULL);
-    return device ? 0 : -1;
-}
-
-static int end(void **state)
-{
-    dev_close(device);
-    return scratch_close(state);
-}
-
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
@@ -502,5 +481,5 @@ int main(void)
         T(channels_by_their_stage), T(units_by_the_metric), T(neurons_by_their_block),
         T(communities_of_a_stage), T(keys_reach_the_choice),
     };
-    return cmocka_run_group_tests(tests, start, end);
+    return cmocka_run_group_tests(tests, recycle_begin, recycle_end);
 }

@@ -1,22 +1,7 @@
 #!/bin/sh
 # test_run.sh: training, evaluating, predicting and going on as a user does, on a folder of its own; faults
 # and exit codes.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_run
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-
-"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip run no OpenCL device"; exit 0; }
-
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
-has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
-try() { # try NAME CODE 'stderr or stdout has' arguments...
-    name=$1 want=$2 text=$3; shift 3
-    out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
-}
+. "$(dirname "$0")/run_help.sh"
 
 cat > exp.yaml <<EOF
 name: small

@@ -1,15 +1,6 @@
 #!/bin/sh
 # test_signals.sh: signals at every moment of a command, closed descriptors, and faults inside the driver.
-build=${JETCL_BUILD:-build}
-here=$(cd "$(dirname "$0")/.." && pwd)
-case $build in /*) ;; *) build=$here/$build ;; esac
-jetcl=$build/jetcl
-dir=$build/test_signals
-rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
-
-"$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip signals no OpenCL device"; exit 0; }
-
-ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
+. "$(dirname "$0")/run_help.sh"
 cat > exp.yaml <<END
 name: small
 data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}

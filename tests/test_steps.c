@@ -2,23 +2,11 @@
  * micro-batches, averaged weights, the learning rate; which random draws differ, and which must not; what a
  * state file brings back. */
 #include "on_device.h"
+#include "parsed.h"
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "train/learner.h"
-
-static arena *a;
-
-static struct spec parsed(const char *text)
-{
-    struct spec s;
-    if (spec_parse(&s, a, "test", text, NULL, 0))
-        fail_msg("%s", fail_message());
-    return s;
-}
-
-static int test_begin(void **state) { (void)state; a = arena_open("test"); return 0; }
-static int test_end(void **state)   { (void)state; arena_close(a); return 0; }
 
 #define OK(call) do { if (call) fail_msg("%s: %s", #call, fail_message()); } while (0)
 

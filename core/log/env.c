@@ -94,7 +94,7 @@ static void add_input(struct inputs *in, arena *a, const char *key, const char *
                         json_pack("{s:o}", "path", json_text(path)));
 }
 
-static void *hash_inputs(void *arg)
+static void *env_hash(void *arg)
 {
     struct inputs *in = arg;
     crash_own_thread();
@@ -154,8 +154,8 @@ struct inputs *env_write(arena *a, const char *dir, const struct spec *s, const 
         json_decref(in->env);
         return NULL;
     }
-    in->threaded = in->n && !pthread_create(&in->thread, NULL, hash_inputs, in);
+    in->threaded = in->n && !pthread_create(&in->thread, NULL, env_hash, in);
     if (in->n && !in->threaded)
-        hash_inputs(in);
+        env_hash(in);
     return in;
 }

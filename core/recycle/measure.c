@@ -90,7 +90,7 @@ static int measure_images(struct predecessor *p, dev *d, dataset *set, struct da
 
 /* Which images, by name and size, everything that shapes them on their way, and what the network computes of
  * them that its tensors do not tell: a folder's config.json does. */
-static void hash_inputs(const struct predecessor *p, const dataset *set, const struct data_options *o,
+static void measure_hash(const struct predecessor *p, const dataset *set, const struct data_options *o,
                         char hex[65])
 {
     char *text = NULL, path[4096];
@@ -126,7 +126,7 @@ static struct provenance provenance_of(const struct predecessor *p, const datase
     bool by_batch = s->recycle.average == AVERAGE_batch;
     struct provenance w = { .images = o->limit, .batch = by_batch ? s->recycle.batch : 0 };
     memcpy(w.predecessor, p->sha256, sizeof w.predecessor);
-    hash_inputs(p, set, o, w.image_hash);
+    measure_hash(p, set, o, w.image_hash);
     const char *plain = s->recycle.threshold == THRESHOLD_zero ? "zero" : "mean + std";
     if (s->recycle.threshold == THRESHOLD_percentile)
         snprintf(w.threshold, sizeof w.threshold, "percentile %.6g", s->recycle.percentile);

@@ -115,7 +115,7 @@ int session_fit(struct session *e)
     return rc;
 }
 
-static int check_shares(const struct spec *s)
+static int session_shares(const struct spec *s)
 {
     f64 sum = 0;
     check(!shares_auto(s) || dist_size() == 1, "shares are measured before a session is opened");
@@ -133,7 +133,7 @@ static int check_shares(const struct spec *s)
 int session_open(struct session *e, const struct spec *s, int wants, const char *weights)
 {
     *e = (struct session){ .s = *s };
-    if ((wants & SESSION_TRAINS) && check_shares(s))
+    if ((wants & SESSION_TRAINS) && session_shares(s))
         return -1;
     if ((wants & SESSION_TRAIN_DATA) && open_split(e, true))
         return -1;
