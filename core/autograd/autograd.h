@@ -2,6 +2,9 @@
  *
  *     node *grads[2];
  *     grad_build(loss, (node *[]){ w, b }, 2, grads);        // d loss / d w, d loss / d b as nodes
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: recompute grad
  */
 #ifndef JETCL_AUTOGRAD_H
 #define JETCL_AUTOGRAD_H

@@ -4,6 +4,9 @@
  *     int *ids = arena_array(a, int, n);               // zeroed; freed with the arena
  *     if (!(f = fopen(path, "rb"))) return fail(FAULT_DATA, "%s: %s", path, strerror(errno));
  *     check(i < n, "index %d of %d", i, n);            // ours: stops the program
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: fail pages process text arena rng file hash crash memory say timeline stop trace
  */
 #ifndef JETCL_BASE_H
 #define JETCL_BASE_H

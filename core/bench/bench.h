@@ -4,6 +4,9 @@
  *     for (int i = 0; i < bench_count(b); i++)
  *         if (bench_matches(b, i, "layernorm") && bench_run(b, i, &r)) return -1;
  *     bench_close(b);
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: meter bench_model bench tune_model
  */
 #ifndef JETCL_BENCH_H
 #define JETCL_BENCH_H

@@ -1,5 +1,4 @@
-/* bench_subject.h: a clock and what can be measured with it. Private to this folder. Order of the files, each
- * calling only those before it: meter bench_model bench tune_model
+/* bench_subject.h: a clock and what can be measured with it. Private to this folder.
  *
  *     struct meter m = { .d = d, .seconds = 1 };
  *     struct subject s = { run_it, &it, .flops = 2e9 };

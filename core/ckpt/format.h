@@ -1,8 +1,9 @@
 /* format.h: what a file format is, and the list of tensors all of them fill. Private to core/ckpt.
  *
- * Order of the files, each calling only those before it: words type entry element archive | pickle_stack
- * pickle_call pickle torch | safetensors npz torch_zip torch_legacy pickle_numpy onnx | ckpt folder | scheme
- * view names cast | pos_embed load
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: type pickle_stack words entry element archive pickle_call pickle torch safetensors npz
+ * Order: torch_zip torch_legacy pickle_numpy onnx config ckpt folder scheme view names cast seal
+ * Order: pos_embed load
  *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()

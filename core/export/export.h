@@ -3,7 +3,8 @@
  *     struct export x = { &spec, c, &about, .probabilities = true };
  *     if (export_onnx(&x, "model.onnx")) return -1;         // no device is used
  *
- * Order of the files, each calling only those before it: onnx_file onnx
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: onnx_file onnx
  */
 #ifndef JETCL_EXPORT_H
 #define JETCL_EXPORT_H

@@ -9,6 +9,9 @@
  *
  * Builders never fail at the call: the graph keeps the first complaint, with names and shapes, and
  * graph_compile returns it. Arrays are contiguous, row-major, last axis fastest.
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: build dump plan exec
  */
 #ifndef JETCL_GRAPH_H
 #define JETCL_GRAPH_H

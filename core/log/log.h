@@ -5,6 +5,9 @@
  *     if (report_step(r, &(struct report_step){ .step = 1, .loss = 2.3 })) return -1;
  *     report_close(r);
  *     if (result_load(a, "runs/x", &result)) ...             // the numbers, read back from result.json
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: append json_out lock progress repair env result run_folder tensorboard metrics
  */
 #ifndef JETCL_LOG_H
 #define JETCL_LOG_H

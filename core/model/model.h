@@ -7,8 +7,8 @@
  *     node *logits = model_build(&m, &spec, images);                    // (32 classes)
  *     model_save(p, &spec, "last.safetensors", &(struct model_about){ .classes = names, .n_classes = n });
  *
- * Order of the files, each calling only those before it: blocks spheromoe vit convnext feed weights model
- * count
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: blocks arch read spheromoe vit convnext feed weights model count
  *
  * spec.model.classes is a number by now: the caller fills in what `auto` means. Axis letters: b images, n
  * tokens, d channels, h heads, e experts, s slots per expert.

@@ -8,6 +8,9 @@
  *
  * A parameter's name is its checkpoint key, verbatim: the graph's scope plus its own. Weights are (out,
  * in), as in torch.
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: params init layers
  */
 #ifndef JETCL_NN_H
 #define JETCL_NN_H

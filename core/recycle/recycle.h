@@ -5,6 +5,10 @@
  *     i32 *out = arena_array(a, i32, c.sets * c.subset);    // c: a layer's units and what is known of them
  *     if (recycle_choose(strategy_find("importance"), &c, out)) return -1;
  *                                                           // out: c.sets ascending lists of c.subset units
+ *
+ * `make layers` checks that no file calls one that stands after it here:
+ * Order: anatomy sample louvain metis graph copy importance random uniform strategy statistics
+ * Order: graft predecessor activations distance summary picks measure recycle
  */
 #ifndef JETCL_RECYCLE_H
 #define JETCL_RECYCLE_H

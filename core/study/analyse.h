@@ -7,9 +7,6 @@
  *
  * Axis letters: b images, h heads, n tokens, e experts, s slots per expert, d channels. Core experts come
  * first.
- *
- * Order of these files, each calling only those before it: chart confusion analyse_load analyse_weights
- * analyse analyse_maps analyse_write curves
  */
 #ifndef JETCL_ANALYSE_H
 #define JETCL_ANALYSE_H

@@ -10,9 +10,6 @@
  * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen: of
  * values of the first step from the roundings on the longest way to them, of later ones from the same run with
  * every starting weight moved by one rounding.
- *
- * The files, each calling only those before it: energy seeds record_io record
- * lockstep_host lockstep compare compare_out
  */
 #ifndef JETCL_COMPARE_H
 #define JETCL_COMPARE_H

@@ -2,9 +2,6 @@
  * network, no script to be read.
  *
  *     if (page_write("page.html", arena, paths, n, 0)) return -1;      // run folders, table files, comparisons
- *
- * The files, each calling only those before it: html picture plot bars page_curves
- * page_run page_table page_compare page
  */
 #ifndef JETCL_PAGE_H
 #define JETCL_PAGE_H

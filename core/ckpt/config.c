@@ -1,0 +1,192 @@
+/* config.c: JSON beside a checkpoint, as metadata: Hugging Face's config.json and preprocessor_config.json, and
+ * open_clip's file: what no tensor tells (heads, activation, classes, pixels), and sizes for model/arch.c to
+ * compare. */
+#include "ckpt/format.h"
+#include "ckpt/config.h"
+#include "spec/spec.h"
+#include <stdlib.h>
+
+enum { MAX_CONFIG = 1 << 20 };
+
+json_t *config_json(arena *a, const char *path, size_t most)
+{
+    struct file_map m;
+    json_error_t error;
+    if (file_map(path, &m))
+        return NULL;
+    bool fits = m.n <= most;
+    char *text = fits ? arena_copy(a, m.p, m.n) : NULL;
+    json_t *root = fits ? json_loadb(text, m.n, JSON_REJECT_DUPLICATES, &error) : NULL;
+    if (!fits)
+        fail(FAULT_DATA, "%s: %llu bytes of JSON, more than %zu MB", path, (unsigned long long)m.n,
+             most >> 20);
+    else if (!root)
+        fail(FAULT_DATA, "%s: line %d: %s", path, error.line, ckpt_quote(slice_of(error.text)));
+    file_unmap(&m);
+    return root;
+}
+
+/* The first of these keys (one after the other, up to an empty one) that is a number, into the metadata. */
+static void config_note_number(ckpt *c, const json_t *config, const char *keys, const char *meta)
+{
+    for (; *keys; keys += strlen(keys) + 1) {
+        const json_t *v = json_object_get(config, keys);
+        if (!json_is_number(v))
+            continue;
+        char text[40];
+        snprintf(text, sizeof text, "%.12g", json_number_value(v));
+        ckpt_set_meta(c, meta, text);
+        return;
+    }
+}
+
+/* Integers of this key as "96 192 384 768" into the metadata. */
+static void config_note_list(ckpt *c, const json_t *config, const char *key, const char *meta)
+{
+    const json_t *list = json_object_get(config, key), *v;
+    const char *text = "";
+    size_t i;
+    json_array_foreach((json_t *)list, i, v)
+        if (i < 16)
+            text = arena_printf(c->mem, "%s%s%.12g", text, i ? " " : "", json_number_value(v));
+    if (*text)
+        ckpt_set_meta(c, meta, text);
+}
+
+/* WordNet has two cranes: names that stand twice get their class's number. */
+static json_t *config_tell_apart(const json_t *names)
+{
+    json_t *times = json_object(), *out = json_array();
+    size_t i;
+    const json_t *name;
+    json_array_foreach((json_t *)names, i, name) {
+        const char *text = json_string_value(name);
+        json_object_set_new(times, text, json_integer(1 + json_integer_value(json_object_get(times, text))));
+    }
+    json_array_foreach((json_t *)names, i, name) {
+        const char *text = json_string_value(name);
+        bool alone = json_integer_value(json_object_get(times, text)) == 1;
+        json_array_append_new(out, alone ? json_string(text) : json_sprintf("%s (%zu)", text, i));
+    }
+    json_decref(times);
+    return out;
+}
+
+static void config_note_classes(ckpt *c, const json_t *config)
+{
+    const json_t *names = json_object_get(config, "id2label");
+    size_t n = json_is_object(names) ? json_object_size(names) : 0;
+    json_t *list = json_array();
+    bool named = n > 0 && n < 1 << 20;
+    for (size_t i = 0; i < n && named; i++) {
+        char key[24];
+        snprintf(key, sizeof key, "%zu", i);
+        const char *name = json_string_value(json_object_get(names, key));
+        named = name && strncmp(name, "LABEL_", 6);
+        json_array_append_new(list, json_string(name ? name : ""));
+    }
+    json_t *apart = config_tell_apart(list);
+    char *text = named ? json_dumps(apart, JSON_COMPACT) : NULL;
+    if (text)
+        ckpt_set_meta(c, "classes", text);
+    free(text);
+    json_decref(apart);
+    json_decref(list);
+}
+
+/* Three fractions of 1 of this key, in 1/255 into the metadata, unless it has them. */
+static void config_note_pixels(ckpt *c, const json_t *config, const char *key, const char *meta)
+{
+    const json_t *list = json_object_get(config, key);
+    f64 v[3];
+    char text[100];
+    for (size_t i = 0; i < 3; i++)
+        if (!json_is_number(json_array_get(list, i)))
+            return;
+        else
+            v[i] = 255 * json_number_value(json_array_get(list, i));
+    snprintf(text, sizeof text, "%.9g %.9g %.9g", v[0], v[1], v[2]);
+    if (json_array_size(list) == 3 && !ckpt_meta(c, meta))
+        ckpt_set_meta(c, meta, text);
+}
+
+/* How its images were normalised. */
+int config_images(ckpt *c, const char *path)
+{
+    if (!file_exists(path))
+        return 0;
+    json_t *root = config_json(c->mem, path, MAX_CONFIG);
+    if (!root)
+        return -1;
+    config_note_pixels(c, root, "image_mean", "mean");
+    config_note_pixels(c, root, "image_std", "std");
+    json_decref(root);
+    return 0;
+}
+
+/* What Hugging Face's classes compute when the file does not say: it leaves out what is their default. */
+static const char *config_usual_act(const char *family)
+{
+    return !family                          ? NULL
+           : text_starts(family, "clip")    ? "quick_gelu"
+           : text_starts(family, "siglip")  ? "gelu_pytorch_tanh"
+                                            : NULL;
+}
+
+/* open_clip's: its activation is gelu unless it says otherwise. */
+int config_open_clip(ckpt *c, const char *path)
+{
+    json_t *root = file_exists(path) ? config_json(c->mem, path, MAX_CONFIG) : NULL;
+    if (!root)
+        return file_exists(path) ? -1 : 0;
+    const json_t *model = json_object_get(root, "model_cfg"), *images = json_object_get(root, "preprocess_cfg");
+    const json_t *vision = json_object_get(model, "vision_cfg");
+    i64 width = json_integer_value(json_object_get(vision, "width")),
+        of_head = json_integer_value(json_object_get(vision, "head_width"));
+    char heads[24];
+    snprintf(heads, sizeof heads, "%lld", (long long)(width / (of_head > 0 ? of_head : 64)));
+    ckpt_set_meta(c, "act", json_is_true(json_object_get(model, "quick_gelu")) ? "quick_gelu" : "gelu");
+    if (width > 0)
+        ckpt_set_meta(c, "heads", heads);
+    config_note_pixels(c, images, "mean", "mean");
+    config_note_pixels(c, images, "std", "std");
+    json_decref(root);
+    return 0;
+}
+
+/* What no tensor says; and what tensors say too, for arch.c to compare. */
+int config_read(ckpt *c, const char *path)
+{
+    if (!file_exists(path))
+        return 0;
+    json_t *root = config_json(c->mem, path, MAX_CONFIG), *config = root;
+    json_t *vision = json_object_get(root, "vision_config");
+    if (!root)
+        return -1;
+    if (json_is_object(vision))
+        config = vision;
+    config_note_number(c, config, "num_attention_heads\0num_heads\0", "heads");
+    config_note_number(c, config, "layer_norm_eps\0", "norm_eps");
+    config_note_number(c, config, "hidden_size\0", "config.hidden_size");
+    config_note_number(c, config, "num_hidden_layers\0", "config.num_hidden_layers");
+    config_note_number(c, config, "patch_size\0", "config.patch_size");
+    config_note_number(c, config, "image_size\0", "config.image_size");
+    config_note_number(c, config, "num_channels\0", "config.num_channels");
+    config_note_list(c, config, "hidden_sizes", "config.hidden_sizes");
+    config_note_list(c, config, "depths", "config.depths");
+    const char *family = json_string_value(json_object_get(config, "model_type"));
+    family = family ? family : json_string_value(json_object_get(root, "model_type"));
+    const char *act = json_string_value(json_object_get(config, "hidden_act"));
+    act = act ? act : config_usual_act(family);
+    if (act && spec_word_index("model.act", act) >= 0)
+        ckpt_set_meta(c, "act", act);
+    else if (act)
+        ckpt_set_meta(c, "config.hidden_act", act);
+    if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
+        ckpt_set_meta(c, "norm_eps", "1e-06");
+    config_note_classes(c, root);
+    config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "mean", "mean");
+    config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "std", "std");
+    json_decref(root);
+    return 0;
+}
