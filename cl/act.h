@@ -1,4 +1,4 @@
-/* act.h: the activations of act.def by number, as functions of ACT_REAL. Whoever includes this has defined
+/* act.h: the activations of act.def by number, as functions of ACT_REAL. A file that includes this defines before it
  * ACT_REAL, gelu and gelu_grad for its width. */
 enum {
     ACT_NONE,

@@ -8,7 +8,7 @@
  *     values             [alone | own | other][c][byte]
  *     noise              [c][16-bit draw]
  *
- * behind: image k's partner is image k + behind, put there by the host; 0: the one that the recipe says.
+ * after: image k's partner is image k + after, put there by the host; 0: the one that the recipe says.
  * Bound: 3 or 6 bytes read and 12 written a pixel.
  */
 #include "random.h"
@@ -69,14 +69,14 @@ static inline void blend(__global const uchar *p, __global const uchar *q, __glo
 }
 
 __kernel void feed(__global const uchar *pixels, __global const int *recipes, __global const float *values,
-                   __global float *images, int h, int w, int behind, long rows, long block)
+                   __global float *images, int h, int w, int after, long rows, long block)
 {
     const long first = get_group_id(0) * block, end = min(first + block, rows), plane = (long)h * w;
     for (long row = first; row < end; row++) {
         const long k = row / h;
         const int y = row % h;
         __global const int *r = recipes + 17 * k;
-        const long partner = behind ? k + behind : (long)r[0];
+        const long partner = after ? k + after : (long)r[0];
         __global const uchar *p = pixels + row * w * 3, *q = pixels + (partner * h + y) * w * 3;
         __global float *to = images + (3 * k * h + y) * w;
         const bool mixes = y >= r[1] && y < r[2] && r[3] < r[4];

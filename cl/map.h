@@ -1,4 +1,4 @@
-/* map.h: what generated pointwise kernels (core/op/map.c) stand on. V: MAP_W floats, 16 on CPUs, where an
+/* map.h: what generated pointwise kernels (core/op/map.c) use. V: MAP_W floats, 16 on CPUs, where an
  * item is a group, and one on GPUs, where items stand side by side: MAP_COL along the row, MAP_ROW from
  * row to row. */
 #ifndef MAP_H

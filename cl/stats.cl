@@ -11,7 +11,7 @@
  *     ...
  *     image 1 word 0: 64 channels
  *
- * Words end with their image, so that no value depends on how images were batched. Images behind job[0] are
+ * Words end with their image, so that no value depends on how images were batched. Images after job[0] are
  * padding: no bits. A strip ends in words of zeros, to a multiple of 16: `all` words. Pairs are counted in
  * pairs.cl. Bound by reading x.
  */

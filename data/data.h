@@ -86,8 +86,7 @@ void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
 const char *data_set_name(int i), *data_set_help(int i);
 
-/* Draws the demo's two sets into the folder, unless they are there. A run that is broken off leaves no half
- * set behind. */
+/* Draws the demo's two sets into the folder, unless they are there. A run that is interrupted leaves no half set. */
 int         render_demo(const char *folder);
 
 /* ---- labels.c ------------------------------------------------------------------------------------------ */
@@ -112,7 +111,7 @@ struct recipe {
 enum { NOISE_DRAWS = 1 << 16 };
 
 /* pixels: n h w 3 bytes, cropped and recoloured, and of a shared batch those of other shares' images that these
- * are mixed with behind them; with recipes, values and noise they are what batch_image and,
+ * are mixed with after them; with recipes, values and noise they are what batch_image and,
  * on a device, feed.c make the network's input of. values: by channel and byte, of what is not mixed, and of
  * the two that add up where it is. noise: bytes by channel and 16-bit draw; NULL: nothing is ever erased.
  * soft_labels: n k, mixed as the images are. labels: the unmixed class. index: sample numbers. */

@@ -2,7 +2,7 @@
  * their bytes. A name that ends like a picture's is taken without opening it (a million files); any other
  * file is taken if its first bytes say so. Links are followed, except back into a folder that is being
  * listed. What is passed over (other files, hidden ones, folders that systems leave, classes without
- * a file) is counted in d->passed, to be said. */
+ * a file) is counted in d->passed, for messages. */
 #include "data/set.h"
 #include <ctype.h>
 #include <dirent.h>

@@ -19,7 +19,7 @@ static void jpeg_file_on_error(j_common_ptr c)
     longjmp(t->out, 1);
 }
 
-/* A warning means damage that libjpeg can paper over. Extraneous bytes are common in good collections; a file
+/* A warning means damage that libjpeg can hide. Extraneous bytes are common in good collections; a file
  * that simply ends is damage to report. */
 static void on_message(j_common_ptr c, int level)
 {

@@ -20,7 +20,7 @@ struct slot {
     enum phase phase;
     i64 number;
     int n, claimed, done;                         /* samples: all, handed out, finished */
-    int own;                                      /* the first of them; those behind are only mixed with */
+    int own;                                      /* the first of them; those after are only mixed with */
     bool *damaged;                                /* samples to leave out */
     struct mix mix;
     i32 *local;                                   /* a share's: room for its places of partners */

@@ -159,7 +159,7 @@ static int resize_weigh(struct resizer *r, int which, const struct span *s, int 
 } while (0)
 
 /* row_down: one output row of n bytes, a weighted sum of `taps` input rows. sums_across: the same for rows
- * that stand on end. */
+ * that are transposed. */
 #define DEFINE_SUMS(name, attributes, SUM) \
     attributes static void row_down##name(const u8 *in, size_t stride, const i32 *w, int taps, size_t n, \
                                           u8 *out) \
@@ -189,11 +189,11 @@ DEFINE_SUMS(_avx2, AVX2, WEIGHTED_SUM_AVX2)
 #endif
 bool simd_plain;
 
-/* Sixteen rows at a time, stood on end, so that a vector holds one byte of each and taps are whole vectors
+/* Sixteen rows at a time, transposed, so that a vector holds one byte of each and taps are whole vectors
  * apart:
  *
  *     rows -> tall: in[x][c][16 rows] -> weighted sums: out[x][c][16 rows] -> rows */
-static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
+static void resize_transpose(const u8 *const row[16], size_t n, u8 *tall)
 {
     for (size_t at = 0; at < n; at += 16) {
         u8x16 v[16];
@@ -204,7 +204,7 @@ static void stand_up(const u8 *const row[16], size_t n, u8 *tall)
     }
 }
 
-static void lay_down(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
+static void resize_transpose_back(const u8 *tall, size_t n, int rows, size_t stride, u8 *out)
 {
     for (size_t at = 0; at < n; at += 16) {
         u8x16 v[16];
@@ -237,9 +237,9 @@ static int pass_across(struct resizer *r, const struct span *s, const struct ima
         const u8 *row[16];
         for (int i = 0; i < 16; i++)
             row[i] = m->rgb + (size_t)(top + MIN(y + i, rows - 1)) * n;
-        stand_up(row, n, r->tall);
+        resize_transpose(row, n, r->tall);
         BEST(sums_across, r->tall, &x, m->w, r->wide);
-        lay_down(r->wide, out, MIN(16, rows - y), out, r->across.rgb + (size_t)y * out);
+        resize_transpose_back(r->wide, out, MIN(16, rows - y), out, r->across.rgb + (size_t)y * out);
     }
     return 0;
 }

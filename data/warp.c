@@ -132,7 +132,7 @@ DEFINE_INSIDE(_plain, , PIXEL)
 DEFINE_INSIDE(_avx2, AVX2, PIXEL_AVX2)
 #endif
 
-/* The points whose samples all exist follow each other; those before and after take the careful way. */
+/* The points whose samples all exist follow each other; those before and after are sampled with tests. */
 static void affine_row(const struct image *m, const struct line *l, enum filter f, const u8 fill[3], int n,
                        u8 *out)
 {

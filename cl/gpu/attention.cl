@@ -199,7 +199,7 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
             s[c] = j0 + 4 * x + c < n ? s[c] * scale : -INFINITY;
             now = fmax(now, s[c]);
         }
-        SYNC;                                 // everybody is done with k: its place is the shelf, then p's
+        SYNC;                                 // all items are done with k: its memory is the shelf's, then p's
         load_plain(scores_4, v + j0 * (long)row, row, n - j0);
         now = across(now, block_4, 1);
         const float4 shrink = exp_4(top - now);

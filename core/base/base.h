@@ -106,7 +106,7 @@ void stop_catch(const char *const *names, int n);
  * ends two seconds after the signal. A second SIGINT always ends it at once. */
 void stop_watched(bool on);
 bool stop_requested(void);
-/* For a program that other processes do the work for. A child, between fork and exec: signals as they were
+/* For a program that starts processes to do its work. A child, between fork and exec: signals as they were
  * before stop_begin. The parent: what asks it to end is told to `tell` from now on, on another thread: with
  * `again` false the first signal, true a SIGINT or SIGTERM after it. */
 void stop_child(void);
@@ -238,7 +238,7 @@ void file_drop_unfinished(void);
 const char *file_mapped_at(const void *p);                  /* whose map holds p: for crash.c; NULL: no map's */
 /* ---- timeline.c: spans of time of any thread, as a trace for ui.perfetto.dev and chrome://tracing ------ */
 
-/* From now on. *zero: the time of day, in seconds, that the trace begins with; 0: now, and it is said. */
+/* From now on. *zero: the time of day, in seconds, that the trace begins with; 0: now, and it is returned. */
 void timeline_begin(f64 *zero);
 bool timeline_on(void);
 /* start, end: of clock_now(). Spans of one track must nest or follow one another. Nothing where it is not

@@ -73,7 +73,7 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
-/* The model in c under timm's names, whoever named it (names/schemes.def): wrappers opened wherever the patch
+/* The model in c under timm's names, whichever framework named it (names/schemes.def): wrappers opened wherever the patch
  * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left out.
  * Of several models, averaged ones are passed over, and a student as large as its teacher; more than one that
  * remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep their names

@@ -63,7 +63,7 @@ struct ckpt {
     struct meta        *meta;
     size_t              nmeta, meta_cap, text;       /* text: bytes of names and metadata so far */
     int                 skipped;                     /* things in the file that are not tensors ... */
-    const char         *skipped_first;               /* ... and one of them, for the curious */
+    const char         *skipped_first;               /* ... and one of them, for messages */
 };
 struct meta { const char *key, *value; };
 struct left_out { const char *name, *why; };
@@ -79,7 +79,7 @@ int    ckpt_note(ckpt *c, slice key, slice value);
 int    ckpt_notes_json(ckpt *c, const void *text, size_t n);
 /* Something that is not a tensor was skipped; always 0. */
 int    ckpt_skip(ckpt *c, slice name, const char *what);
-/* The file's words for a message: escaped, cut after some sixty bytes. Four may be alive at once. */
+/* The file's words for a message: escaped, cut after some sixty bytes. Four results may be in use at once. */
 const char *ckpt_quote(slice s);
 bool   ckpt_is_utf8(slice s);
 /* One row of types.def. */

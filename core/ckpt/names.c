@@ -85,7 +85,7 @@ static int names_translate(struct translation *x, const tensor *t, struct match 
     return 0;
 }
 
-/* A tensor that the scheme does not know keeps its name: whoever reads the model decides. */
+/* A tensor that the scheme does not know keeps its name: the reader of the model decides. */
 static int names_keep_strange(struct translation *x, const tensor *t, const char *name)
 {
     struct piece p = { .source = t, .target = name, .share = -1, .whole = true };

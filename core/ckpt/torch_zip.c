@@ -172,7 +172,7 @@ static const void *torch_zip_read_tensor(ckpt *c, entry *e, arena *a)
 
 /* ---- saving -----------------------------------------------------------------------------------------------
  * A plain state dict, OrderedDict of tensors, as torch.save makes it in protocol 2; metadata is an attribute
- * of the dict, which load_state_dict and everybody else leaves alone.
+ * of the dict, which load_state_dict and other readers ignore.
  */
 static void put_text(FILE *f, const char *s)
 {

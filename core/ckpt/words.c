@@ -1,4 +1,4 @@
-/* text.c: a file's words in our messages and in JSON, and SHA-256. */
+/* words.c: a file's words in our messages and in JSON, and SHA-256. */
 #include "ckpt/format.h"
 #include <openssl/evp.h>
 

@@ -98,7 +98,7 @@ static void eval_print_text(const struct trained *t, const struct session *e, co
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-/* Files that could not be written are better known before the work. */
+/* Checked before the work starts: can the files be written? */
 static int eval_check_files(const struct cli *c)
 {
     return cli_value(c, "save-logits") ? ckpt_can_save(cli_value(c, "save-logits")) : 0;

@@ -19,7 +19,7 @@ static void tune_print(const struct cli *c, const struct tune_row *r, int n)
                    r->shipped_ms, r->best_ms, r->ratio, *r->choice ? r->choice : "as shipped");
 }
 
-/* Minutes of measuring are not to end at a folder that cannot be written. */
+/* Checked first, since measuring takes minutes. */
 static int check_cache(const struct cli *c)
 {
     const char *dir = arena_printf(c->arena, "%s/tuning", dev_cache_dir());

@@ -1,4 +1,4 @@
-/* dist.c: what ranks do together, made of one operation: everybody sends something to everybody. */
+/* dist.c: what ranks do together, made of one operation: each rank sends something to each other one. */
 #include "dist/dist.h"
 #include <errno.h>
 #include <signal.h>
@@ -49,7 +49,7 @@ static void dist_nap(f64 seconds)
     nanosleep(&t, NULL);
 }
 
-/* Nothing is saved any more, and nobody should find the run's folder in use: the launcher's SIGTERM ends us,
+/* Nothing is saved after this, and the run's folder must not stay locked: the launcher's SIGTERM ends us,
  * and where it has lost touch with us, an alarm. */
 static void end_at_signals(void)
 {
@@ -64,7 +64,7 @@ static void end_at_signals(void)
     alarm(5);
 }
 
-/* Rank 0 tells at once; others only if nobody before them did. */
+/* Rank 0 reports at once; others only if no rank before them did. */
 static _Noreturn void end_job(int lost, const char *what, int code)
 {
     int before = 0;
@@ -104,7 +104,7 @@ int dist_start(const struct dist_pair *with)
     return 0;
 }
 
-/* Spinning takes a core that a device of this host may compute on: naps, soon. */
+/* Polling takes a core that a device of this host may compute on: it sleeps soon. */
 static void wait_for_all(f64 patience)
 {
     f64 start = clock_now(), looked = start;
@@ -199,7 +199,7 @@ int dist_name_device(const char *device)
     return 0;
 }
 
-/* Everybody's verdict arrives within the patience, or the job ends with this rank's message. */
+/* Each rank's result arrives within the time limit, or the job ends with this rank's message. */
 static bool everybody_ends(struct verdict *own)
 {
     f64 start = clock_now();

@@ -32,7 +32,7 @@ static int onnx_weights(struct exporting *e)
 
 /* ---- the network --------------------------------------------------------------------------------------- */
 
-/* In evaluation, for so many images; what nobody reads is dropped. */
+/* In evaluation, for so many images; what no node reads is dropped. */
 static graph *onnx_network(struct exporting *e, int images, node **out)
 {
     struct nn m = { graph_new(NULL), e->p };

@@ -1,5 +1,5 @@
 /* types.c: which nodes are stored in the graph's half type, by the policy of precision.def. The last pass:
- * graphs are built, differentiated and fused without a thought of types.
+ * graphs are built, differentiated and fused without types.
  *
  *     x (half) --> [layernorm] --> y (half)                            a kernel that serves half types
  *     x (half) --> copy --> (F32) --> [entmax] --> (F32) --> copy --> y (half)        one that does not

@@ -100,7 +100,7 @@ static void *env_hash(void *arg)
     crash_own_thread();
     char hex[65];
     json_t *j = json_object_get(in->env, "inputs");
-    for (int i = 0; i < in->n; i++)                        // what is missing is reported by whoever needs it
+    for (int i = 0; i < in->n; i++)                        // what is missing is reported where it is needed
         if (!file_sha256(in->file[i].path, hex))
             json_object_set_new(json_object_get(j, in->file[i].key), "sha256", json_string(hex));
     if (json_save(in->env_path, json_incref(in->env)))

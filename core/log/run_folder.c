@@ -249,7 +249,7 @@ void folder_release(struct run_folder *f)
     lock_drop(f->lock);
     f->lock = NULL;
     snprintf(p, sizeof p, "%s", f->dir);
-    for (int i = 0; i < f->made && !rmdir(p); i++) {       // whatever holds something stays
+    for (int i = 0; i < f->made && !rmdir(p); i++) {       // folders that are not empty stay
         char *slash = strrchr(p, '/');
         if (!slash)
             break;

@@ -9,7 +9,7 @@
 
 static const struct init weights = { INIT_TRUNC_NORMAL, .02f }, zero = { INIT_CONSTANT, 0 };
 
-/* Seen from outside maps are (b c h w), as everybody else has them. */
+/* Seen from outside maps are (b c h w), as in other frameworks. */
 static void tap_map(struct nn *m, node *x, const char *name) { nn_tap(m, op_transpose(x, 0, 3, 1, 2), name); }
 
 /* Rows and columns that a stride of `by` leaves over at the end are not seen, as in any convolution

@@ -140,7 +140,7 @@ const char *model_lines(arena *a, const struct spec *s);
 
 /* ---- spheromoe.c --------------------------------------------------------------------------------------- */
 
-/* How one MoE layer differs from its sisters; everything else stands in spec.model.moe. */
+/* How one MoE layer differs from the others; everything else is in spec.model.moe. */
 struct moe {
     int core, universal, heads;
     f32 expert_drop;

@@ -165,7 +165,7 @@ static node *expert_drop(struct nn *m, const struct spec *s, const struct moe *l
     return op_reshape(op_mul(op_reshape(y, SHAPE(z.e, z.b, z.s * z.d)), mask), y->shape);
 }
 
-/* For whoever looks: "silence" (e 1 1), where given, multiplies what each expert says; the tap is (e b s d). */
+/* For analysis: "silence" (e 1 1), where given, multiplies each expert's output; the tap is (e b s d). */
 static node *expert_seen(struct nn *m, node *y, struct sizes z)
 {
     node *mask = nn_mask(m, "silence", SHAPE(z.e, 1, 1), 1, 0);
@@ -285,7 +285,7 @@ static node *moe_similarity(struct nn *m, const struct spec *s, node *x, struct 
     return op_reshape(logits, SHAPE(z.h * z.b, z.n, z.e * z.s));
 }
 
-/* A routing weight for whoever looks: (b n ..) or (b h n ..), as the last axes say. */
+/* A routing weight as a tap: (b n ..) or (b h n ..), as the last axes say. */
 static void tap_weights(struct nn *m, node *w, const char *name, struct sizes z, i64 e, i64 s)
 {
     node *seen = op_reshape(w, SHAPE(z.h, z.b, z.n, e * s));

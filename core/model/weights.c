@@ -31,7 +31,7 @@ static struct want want_of(const struct param *x)
 
 struct storing { params *p; struct want *w; const char *path; model_take *take; void *arg; };
 
-/* One parameter to the device, or to who asked; ckpt_load holds no other at that time. */
+/* One parameter to the device, or to the caller's function; ckpt_load holds no other at that time. */
 static int store_param(void *arg, int i)
 {
     const struct storing *t = arg;

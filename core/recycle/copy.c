@@ -1,4 +1,4 @@
-/* copy.c: every expert is the whole dense MLP (Sparse Upcycling, Komatsuzaki et al. 2023), the yardstick. */
+/* copy.c: every expert is the whole dense MLP (Sparse Upcycling, Komatsuzaki et al. 2023): a baseline. */
 #include "recycle/recycle.h"
 
 /* recycle_choose takes all units where as many are asked for; here it is fewer. */

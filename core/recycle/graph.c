@@ -1,4 +1,4 @@
-/* graph.c: units that fire together go together. Co-activation is a weighted graph over a layer's units; it
+/* graph.c: units that are active together are kept together. Co-activation is a weighted graph over a layer's units; it
  * is cut into parts, and an expert is a union of parts, drawn without replacement with probability
  * proportional to the co-activation inside them, until it is full.
  *

@@ -201,7 +201,7 @@ char *report_json(arena *a, const struct recycle_report *r);
 /* ---- recycle.c ----------------------------------------------------------------------------------------- */
 
 /* What can be told from the experiment alone: the strategy's name, and that something is cut: of a model
- * without experts (the honest baseline: what the cut alone gives) all of it, with recycle.from.dense the
+ * without experts (a baseline: what the cut alone gives) all of it, with recycle.from.dense the
  * experts. 0, or -1 + fail(FAULT_USAGE). */
 int recycle_check(const struct spec *s);
 /* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not

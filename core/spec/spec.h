@@ -105,8 +105,8 @@ const char *spec_value(arena *a, const struct spec *s, const char *key);
 /* What differs between two experiments that spec_hash() would see: "optim.lr 4e-3 -> 1e-3, ..."; "" when
  * nothing does. */
 const char *spec_changes(arena *a, const struct spec *from, const struct spec *to);
-/* The first of what a run that continues may not change, of seed, order of the data and model: "seed was 1 and
- * is 2"; NULL when nothing of it differs. */
+/* The first difference in what a run that continues may not change (seed, order of the data, model): "seed was
+ * 1 and is 2"; NULL when there is none. */
 const char *spec_fixed(arena *a, const struct spec *from, const struct spec *to);
 /* Every row: type, default, meaning; as text for a terminal or as Markdown. */
 void spec_list(FILE *f, bool markdown);

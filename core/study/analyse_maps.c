@@ -1,4 +1,4 @@
-/* analyse_maps.c: where on the image experts look, and which patches get what they say: the paper's Figures
+/* analyse_maps.c: where on the image experts look, and which patches receive their outputs: the paper's Figures
  * 6 and 7. A sheet has a row per image: the image, its most used core experts, its most used universal
  * ones. */
 #include "study/analyse.h"

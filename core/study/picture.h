@@ -14,7 +14,7 @@ void axis_ticks(struct axis *x, int want);
 f64  axis_at(const struct axis *x, f64 v, f64 from, f64 to);    /* pixels; what is outside lies on the edge */
 
 void picture_begin(FILE *f, const char *title);
-/* An image of `sentence`, for those who hear it; class: "", or what a switch of
+/* An image of `sentence`, for screen readers; class: "", or what a switch of
  * the page shows. Ends with </svg>. */
 void picture_svg(FILE *f, const char *title, const char *sentence, const char *class, int height);
 void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const char *x_label,

@@ -481,6 +481,6 @@ int record_make(struct record *r, arena *a, const struct spec *s, const struct r
     for (int k = 1; k < MAX(seeds, o->yardsticks ? 2 : 1); k++)
         if (record_reseed(r, a, s, o, k))
             return -1;
-    r->n_seeds = seeds;                           // a yardstick is none of them
+    r->n_seeds = seeds;                           // the run with another seed above is not one of them
     return 0;
 }

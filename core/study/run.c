@@ -184,7 +184,7 @@ static int find_work(const struct spec *s, const struct run_options *o, arena *a
         return rc < 0 ? -1 : DONE;
     if ((rc = folder_claim(a, s, o, f)))
         return rc < 0 ? -1 : BUSY;
-    if ((rc = already_done(s, o, f->dir, a, r)))           // by somebody who was faster
+    if ((rc = already_done(s, o, f->dir, a, r)))           // by another process that was faster
         folder_release(f);
     return rc < 0 ? -1 : rc ? DONE : WORK;
 }

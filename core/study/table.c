@@ -103,7 +103,7 @@ static const char *table_identity(struct context *c, const char *device)
     struct identity *i = arena_one(c->t->arena, struct identity);
     struct dev_info d = { .name = "" };
     if (dev_find(device, &d))
-        fail_clear();                                      // none here: whoever runs it says so
+        fail_clear();                                      // none here: running it reports that
     *i = (struct identity){ c->identities, device,
                             arena_printf(c->t->arena, "%s\n%s\n%s\n%s\n%s", device, d.name, d.driver,
                                          d.version, JETCL_VERSION) };

@@ -116,7 +116,7 @@ static struct buckets buckets_open(const struct learner *l)
     return b;
 }
 
-/* Everybody's part of a bucket, from the device, as soon as it is there. */
+/* Each rank's part of a bucket, from the device, as soon as it is computed. */
 static int read_bucket(struct learner *l, struct buckets *b, i64 number)
 {
     for (int r = 0; r < dist_size(); r++) {

@@ -59,7 +59,7 @@ static int save_as(saver *v, arena *a, const char *kind)
                      arena_printf(a, "%s/epoch_%04lld.%s", v->dir, (long long)v->epoch, kind));
 }
 
-/* epoch_NNNN files beyond keep.last go. */
+/* epoch_NNNN files beyond keep.last are removed. */
 static void forget_old(saver *v, arena *a)
 {
     const struct spec *s = &v->e->s;

@@ -30,7 +30,7 @@ static int open_split(struct session *e, bool train)
                     "(--set data.set=folder --set data.root=DIR)");
     if (!(*d = data_open(o)))
         return -1;
-    if (!train)                                   // no memory for images that there are not
+    if (!train)                                   // no memory for more images than there are
         o->batch = MIN(o->batch, MAX(1, data_count(*d)));
     if (!train && e->train)
         return data_follow(*d, data_class_names(e->train), data_classes(e->train), e->train_options.split);

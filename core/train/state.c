@@ -78,7 +78,7 @@ static int load_scale(const ckpt *c, struct learner *l)
 
 /* ---- moments of all ranks ------------------------------------------------------------------------------- */
 
-/* Rank 0 asks for what the file needs next, as often and in whatever order it likes; moment 0: no more. */
+/* Rank 0 requests what the file needs next, any number of times and in any order; moment 0: the end. */
 struct question { i64 at, n; i32 moment; };
 struct moment { struct learner *l; const struct param *x; int moment; };
 
