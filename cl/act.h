@@ -1,5 +1,5 @@
-/* act.h: the activations of act.def by number, as functions of ACT_REAL. A file that includes this defines before it
- * ACT_REAL, gelu and gelu_grad for its width. */
+/* act.h: the activations of act.def by number, as functions of ACT_REAL. A file that includes this defines
+ * before it ACT_REAL, gelu and gelu_grad for its width. */
 enum {
     ACT_NONE,
 #define ACT(name, value, slope) ACT_##name,

@@ -86,7 +86,8 @@ void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
 const char *data_set_name(int i), *data_set_help(int i);
 
-/* Draws the demo's two sets into the folder, unless they are there. A run that is interrupted leaves no half set. */
+/* Draws the demo's two sets into the folder, unless they are there. A run that is
+ * interrupted leaves no half set. */
 int         render_demo(const char *folder);
 
 /* ---- labels.c ------------------------------------------------------------------------------------------ */

@@ -1,5 +1,5 @@
-/* recycle_help.h: the device that tests of recycling measure on, with a cache of their own: statistics of earlier
- * runs must not serve. cmocka's group setup and teardown. */
+/* recycle_help.h: the device that tests of recycling measure on, with a cache of their own: statistics of
+ * earlier runs must not serve. cmocka's group setup and teardown. */
 #ifndef JETCL_RECYCLE_HELP_H
 #define JETCL_RECYCLE_HELP_H
 #define mem room                                     /* dev.h has a type of the other name */

@@ -73,12 +73,12 @@ const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /
 
 /* ---- names.c, load.c: a model's parameters out of anybody's file --------------------------------------- */
 
-/* The model in c under timm's names, whichever framework named it (names/schemes.def): wrappers opened wherever the patch
- * embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like left out.
- * Of several models, averaged ones are passed over, and a student as large as its teacher; more than one that
- * remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep their names
- * (ckpt_strange). Nothing is read or copied yet. Takes over c, also on failure. NULL + fail(FAULT_DATA), which
- * names the nearest schemes when none is followed. */
+/* The model in c under timm's names, whichever framework named it (names/schemes.def): wrappers opened wherever
+ * the patch embedding lies (ema: the averaged weights instead), optimisers, heads of pre-training and the like
+ * left out. Of several models, averaged ones are passed over, and a student as large as its teacher; more than
+ * one that remains is a failure, as nothing tells which is meant. Tensors that the scheme does not know keep
+ * their names (ckpt_strange). Nothing is read or copied yet. Takes over c, also on failure. NULL +
+ * fail(FAULT_DATA), which names the nearest schemes when none is followed. */
 ckpt *ckpt_model(ckpt *c, bool ema);
 /* The tensors of c whose names begin so. Takes over c, also on failure. NULL +
  * fail(FAULT_DATA) when none does. */

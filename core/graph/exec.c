@@ -138,7 +138,8 @@ static bool exec_find_bad(graph *g, const node *n, i64 *where)
 static int check_node(graph *g, const node *n)
 {
     i64 where;
-    if (n->type == I32 || n->op->flags & OP_EFFECT || node_bytes(n) > n->home.bytes || !exec_find_bad(g, n, &where))
+    if (n->type == I32 || n->op->flags & OP_EFFECT || node_bytes(n) > n->home.bytes
+        || !exec_find_bad(g, n, &where))
         return 0;
     return fail(FAULT_NUMBERS, "%s: %s %s: not a number at element %lld", n->name, n->op->name,
                 shape_text(g->a, n->shape), (long long)where);

@@ -1,5 +1,5 @@
-/* graph.c: units that are active together are kept together. Co-activation is a weighted graph over a layer's units; it
- * is cut into parts, and an expert is a union of parts, drawn without replacement with probability
+/* graph.c: units that are active together are kept together. Co-activation is a weighted graph over a layer's
+ * units; it is cut into parts, and an expert is a union of parts, drawn without replacement with probability
  * proportional to the co-activation inside them, until it is full.
  *
  *     part:   0 0 1 2 1 0 2 ...        drawn: 2, 0  ->  units 3 6 | 0 1 5

@@ -158,7 +158,8 @@ static int check_draws(struct selftest *t, arena *a, dev *d, const struct spec *
     if (!rc)
         check_say(t, !wrong, "random numbers",
                   wrong
-                  ? arena_printf(a, "%lld of %lld draws differ from the host's", (long long)wrong, (long long)all)
+                  ? arena_printf(a, "%lld of %lld draws differ from the host's", (long long)wrong,
+                                 (long long)all)
                   : arena_printf(a, "%lld draws equal to the host's", (long long)all));
     params_free(p);
     return rc;
