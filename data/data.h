@@ -92,10 +92,12 @@ int         render_demo(const char *folder);
 
 /* ---- labels.c ------------------------------------------------------------------------------------------ */
 
-/* The index of the class called `name` among n, or -1. A class of ImageNet-1k may go by its WordNet number on
- * one side ("n01440764") and by its name ("tench") on the other; letters may be composed or taken apart (with utf8proc). */
+/* The index of the class called `name` among n, or -1. A class of ImageNet-1k may go by its WordNet
+ * number on one side ("n01440764") and by its name ("tench") on the other; letters may be composed
+ * or taken apart (with utf8proc). */
 int         class_find(const char *const *names, int n, const char *name);
-/* Do n names tell the classes apart? 0, or -1 + fail(FAULT_DATA). whose: the file or folder, for the message. */
+/* Do n names tell the classes apart? 0, or -1 + fail(FAULT_DATA). whose: the
+ * file or folder, for the message. */
 int         class_check(const char *const *names, int n, const char *whose);
 /* The thousand classes of ImageNet-1k in their order. */
 const char *const *imagenet_names(arena *a, bool wnids);

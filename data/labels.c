@@ -29,8 +29,8 @@ static int find_exactly(const char *const *names, int n, const char *name)
     return -1;
 }
 
-/* The name in Unicode's composed form (NFC): macOS takes letters apart ("e" and an accent), others do not. What is no
- * UTF-8 stays as it is. */
+/* The name in Unicode's composed form (NFC): macOS takes letters apart ("e" and an accent), others do not.
+ * What is no UTF-8 stays as it is. */
 static const char *label_composed(arena *a, const char *name)
 {
     const char *text = name;

@@ -7,7 +7,7 @@
 
 /* images: as published; 0: any number. joint: made of other splits, so sharing images with them is no
  * finding. */
-struct data_split  { const char *name; i64 images; bool joint; int classes; };     /* classes: where splits differ */
+struct data_split  { const char *name; i64 images; bool joint; int classes; }; /* classes: where splits differ */
 /* One file of `jetcl data fetch`: an archive, unpacked into the root's folder `into`, or a plain file put
  * there. gives: what is there afterwards, below the root. */
 struct data_source { const char *url, *md5, *sha256, *into, *gives; };
@@ -16,12 +16,12 @@ struct data_file   { const char *name, *md5; };               /* below the set's
 /* One row of datasets.def. */
 struct data_set {
     const char *name, *help;
-    const char *folders[4];                       /* where it lies below the root, ours first; or the root */
-    const char *probe[2];                         /* one of these must be there */
-    const char *mistaken, *hint;                  /* a folder people have instead, and what to say then */
-    const char *made;                             /* below the root, once this program has drawn the set; NULL: it does not */
-    struct data_split splits[8];                  /* none: any name */
-    int classes;                                  /* as published; 0: any number */
+    const char *folders[4];         /* where it lies below the root, ours first; or the root */
+    const char *probe[2];           /* one of these must be there */
+    const char *mistaken, *hint;    /* a folder people have instead, and what to say then */
+    const char *made;               /* below the root, once this program has drawn the set; NULL: it does not */
+    struct data_split splits[8];    /* none: any name */
+    int classes;                    /* as published; 0: any number */
     struct data_source sources[5];
     struct data_file files[5];                    /* whose checksums are known */
     f32 mean[3], std[3];
@@ -84,8 +84,8 @@ int  set_open_folder(dataset *d, const struct data_options *o);
 
 /* ---- lists.c: annotation files ------------------------------------------------------------------------- */
 
-/* Walks a text: *line is the next line without its end (of any system) and surrounding blanks; empty ones and those
- * from '#' are skipped. */
+/* Walks a text: *line is the next line without its end (of any system) and surrounding blanks; empty ones
+ * and those from '#' are skipped. */
 bool list_line(const char **at, slice *line);
 /* The line's next word; false when none is left. */
 bool list_word(slice *line, slice *word);

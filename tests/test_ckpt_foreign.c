@@ -229,8 +229,10 @@ static void numbers_too_large_are_refused(void **state)
 {
     (void)state;
     static const struct { f64 in; enum ckpt_type to; bool fits; } row[] = {
-        { 65519.9, CKPT_F16, true }, { 65520, CKPT_F16, false }, { -65520, CKPT_F16, false }, { 1e9, CKPT_F16, false },
-        { 3.38e38, CKPT_BF16, true }, { 3.4e38, CKPT_BF16, false }, { 3.4e38, CKPT_F32, true }, { 1e39, CKPT_F32, false },
+        { 65519.9, CKPT_F16, true }, { 65520, CKPT_F16, false }, { -65520, CKPT_F16, false },
+            { 1e9, CKPT_F16, false },
+        { 3.38e38, CKPT_BF16, true }, { 3.4e38, CKPT_BF16, false }, { 3.4e38, CKPT_F32, true },
+        { 1e39, CKPT_F32, false },
         { INFINITY, CKPT_F16, true }, { -INFINITY, CKPT_F32, true }, { NAN, CKPT_BF16, true } };
     for (int i = 0; i < countof(row); i++) {
         ckpt *c = ckpt_new();

@@ -243,7 +243,8 @@ static void stl10(void **state)
 static void class_lists(void **state)
 {
     (void)state;
-    static const char *const good[] = { "\xef\xbb\xbfthing%d\r\n", "thing%d \t\r\n\r\n", "thing%d\r", "  thing%d\n\n" };
+    static const char *const good[] = { "\xef\xbb\xbfthing%d\r\n", "thing%d \t\r\n\r\n", "thing%d\r",
+                                        "  thing%d\n\n" };
     write_file(at("lists/stl10_binary/train_y.bin"), "\x0a", 1);
     write_file(at("lists/stl10_binary/train_X.bin"), arena_bytes(mem, 3 * 96 * 96, 1), 3 * 96 * 96);
     for (int i = 0; i < countof(good); i++) {
@@ -281,7 +282,7 @@ static void class_names(void **state)
     assert_int_equal(class_find(names, 4, "caf\xe9"), -1);          // Latin-1, no UTF-8
 #ifdef HAVE_UTF8PROC
     assert_int_equal(class_find(names, 4, APART), 1);
-    assert_int_equal(class_find(names, 4, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab"), 2);        // Hangul in three parts
+    assert_int_equal(class_find(names, 4, "\xe1\x84\x92\xe1\x85\xa1\xe1\x86\xab"), 2);  // Hangul in three parts
     assert_int_equal(class_find((const char *const[]){ "x", APART }, 2, COMPOSED), 1);
     assert_int_equal(class_check((const char *const[]){ COMPOSED, "x", APART }, 3, "list"), -1);
     assert_failed(FAULT_DATA, "list: two of its classes are called '" COMPOSED "'");

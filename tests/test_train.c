@@ -290,7 +290,8 @@ static void test_learns(void **state)
     arena_close(a);
 }
 
-/* Six steps; `read_after` of them the log reads. each: the losses that are known after every step, without a stall. */
+/* Six steps; `read_after` of them the log reads. each: the losses that are known
+ * after every step, without a stall. */
 static void late_losses(const char *text, int read_after, f64 each[6], f64 *logged)
 {
     arena *a = arena_open("test");
@@ -312,12 +313,14 @@ static void late_losses(const char *text, int read_after, f64 each[6], f64 *logg
     arena_close(a);
 }
 
-/* The loss on the progress line is one step late, and the mean since the last line of the log, which then starts anew. */
+/* The loss on the progress line is one step late, and the mean since the last line of
+ * the log, which then starts anew. */
 static void test_late_loss(void **state)
 {
     (void)state;
-    static const char *const accumulate[] = { "train: {batch: 4, clip_norm: 1.0, epochs: 10}\n",
-                                              "train: {batch: 4, accumulate: 2, clip_norm: 1.0, epochs: 10}\n" };
+    static const char *const accumulate[] = {
+        "train: {batch: 4, clip_norm: 1.0, epochs: 10}\n",
+        "train: {batch: 4, accumulate: 2, clip_norm: 1.0, epochs: 10}\n" };
     for (int i = 0; i < countof(accumulate); i++) {
         char text[600];
         const char *train = strstr(tiny, "train:"), *rest = strchr(train, '\n') + 1;

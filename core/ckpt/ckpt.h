@@ -66,7 +66,8 @@ int           tensor_to_f32(const tensor *t, f32 *out);
 /* The same as doubles, exact but for 64-bit integers beyond 2^53; and elements [from, from + n) only. */
 int           tensor_to_f64(const tensor *t, f64 *out);
 int           tensor_range(const tensor *t, u64 from, u64 n, f64 *out);
-/* Is every value one that fp32 holds? 0, or -1 + fail(FAULT_NUMBERS), which names the first that is not. Drops nothing. */
+/* Is every value one that fp32 holds? 0, or -1 + fail(FAULT_NUMBERS), which names the
+ * first that is not. Drops nothing. */
 int           tensor_check_numbers(const tensor *t);
 bool          tensor_shape_is(const tensor *t, int nd, const i64 *shape);
 const char   *tensor_shape_text(char out[200], int nd, const i64 *shape);      /* "[64 197 192]" */
@@ -130,9 +131,9 @@ void posembed_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, int
  * resampling, timm's way. false: not possible between these sizes. */
 bool patch_resize(const f32 *from, int h0, int w0, f32 *to, int h, int w, i64 n);
 
-/* c with its floating-point tensors as F32, F16 or BF16, rounded to nearest as they are saved; a number that is too
- * large for the type fails then (FAULT_NUMBERS), an infinity stays one. Takes over c, which ckpt_close of the result
- * closes. */
+/* c with its floating-point tensors as F32, F16 or BF16, rounded to nearest as they are saved; a number that
+ * is too large for the type fails then (FAULT_NUMBERS), an infinity stays one. Takes over c, which
+ * ckpt_close of the result closes. */
 ckpt *ckpt_cast(ckpt *c, enum ckpt_type to);
 
 /* ---- writing ------------------------------------------------------------------------------------------- */

@@ -131,8 +131,9 @@ int tensor_check_numbers(const tensor *t)
             return -1;
         for (u64 k = 0; k < n; k++)
             if (!isfinite((f32)v[k]))
-                return fail(FAULT_NUMBERS, "%s: %s holds a value that is %s (element %llu is %g)", t->in->path, t->name,
-                            isfinite(v[k]) ? "too large for fp32" : "not a number", (unsigned long long)(at + k), v[k]);
+                return fail(FAULT_NUMBERS, "%s: %s holds a value that is %s (element %llu is %g)", t->in->path,
+                            t->name, isfinite(v[k]) ? "too large for fp32" : "not a number",
+                            (unsigned long long)(at + k), v[k]);
     }
     return 0;
 }

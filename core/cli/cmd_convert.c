@@ -56,7 +56,8 @@ static int convert_check(const struct cli *c, const ckpt *file)
 {
     for (int i = 0; i < ckpt_count(file) && !cli_given(c, "raw"); i++) {
         if (tensor_check_numbers(ckpt_at(file, i)))
-            return fail_fault() == FAULT_NUMBERS ? fail(FAULT_NUMBERS, "%s; --raw copies it as it is", fail_message()) : -1;
+            return fail_fault() == FAULT_NUMBERS ? fail(FAULT_NUMBERS, "%s; --raw copies it as it is",
+                                                        fail_message()) : -1;
         tensor_drop(ckpt_at(file, i));
     }
     return 0;
@@ -101,7 +102,8 @@ static int convert_run(struct cli *c)
 }
 
 static const struct cli_option options[] = {
-    { "raw", NULL, "keep every tensor under its own name, optimiser state and values that are not numbers included" },
+    { "raw", NULL, "keep every tensor under its own name, optimiser state and values that are not numbers "
+                   "included" },
     { "ema", NULL, "take the averaged weights instead of the last ones" },
     { "under", "PREFIX", "take only tensors whose names begin so, of a file that holds several models" },
     { "names", "SCHEME", "write another framework's names: hf_vit, torchvision_convnext, ..." },

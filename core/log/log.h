@@ -93,9 +93,9 @@ report     *report_open(const struct spec *s, const struct run_options *o, const
 const char *report_state(const report *r);              /* the state to continue from, or NULL */
 const char *report_path(report *r, const char *name);   /* a file of the folder, for 8 calls; "": itself */
 
-/* After every step: `at` of the epoch's `of` steps are done; images, and data_s seconds spent waiting for
- * data, count from the start of the program; loss: of the last steps that are known. Redraws the progress line, at most
- * ten times a second, once a loss is known. */
+/* After every step: `at` of the epoch's `of` steps are done; images, and data_s seconds spent waiting for data,
+ * count from the start of the program; loss: of the last steps that are known. Redraws the progress line, at
+ * most ten times a second, once a loss is known. */
 struct report_tick { int epoch, at, of; i64 images; f64 data_s, loss; };      /* epoch from 1 */
 void report_tick(report *r, const struct report_tick *t);
 /* When the numbers of a step have been read: a line in metrics.jsonl and, without a terminal, a plain one.

@@ -78,8 +78,8 @@ int model_head(const ckpt *c)
     return head && head->nd >= 2 && head->shape[0] > 0 && head->shape[0] <= 1000000 ? (int)head->shape[0] : 0;
 }
 
-/* ImageNet's thousand as others write them, "tench, Tinca tinca" for tench: ours then, which go by WordNet number
- * as well. */
+/* ImageNet's thousand as others write them, "tench, Tinca tinca" for tench: ours then,
+ * which go by WordNet number as well. */
 static bool is_imagenet(arena *a, const char *const *names, int n)
 {
     const char *const *ours = n == 1000 ? imagenet_names(a, false) : NULL;

@@ -265,7 +265,8 @@ int recycle_forecast(const struct spec *s, const struct spec *from, dev *d, f64 
     struct predecessor p = { 0 };
     *seconds = 0;
     if (needs)
-        rc = predecessor_like(&p, s, from, d, a) || measuring_forecast(&p, d, needs & NEEDS_TOGETHER, seconds) ? -1 : 0;
+        rc = predecessor_like(&p, s, from, d, a) || measuring_forecast(&p, d, needs & NEEDS_TOGETHER, seconds)
+             ? -1 : 0;
     predecessor_close(&p);
     arena_close(a);
     return rc;

@@ -207,8 +207,8 @@ int recycle_check(const struct spec *s);
 /* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not
  * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; stop_fault() after a signal. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
-/* Seconds an image would take whose activations are measured in a network of `from`'s model, on made-up images; 0 where
- * the strategy measures none. 0, or -1 + fail. */
+/* Seconds an image would take whose activations are measured in a network of `from`'s model, on made-up images;
+ * 0 where the strategy measures none. 0, or -1 + fail. */
 int recycle_forecast(const struct spec *s, const struct spec *from, dev *d, f64 *seconds);
 /* Checks everything, measures one pass on made-up images, and prints what the whole would take.
  * Writes nothing. */

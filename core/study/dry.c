@@ -35,9 +35,11 @@ static void dry_say_network(const struct session *e, f64 step)
     }
 }
 
-static json_t *dry_json(const struct spec *s, const struct forecast *f, const struct cost *c, const struct needs *n)
+static json_t *dry_json(const struct spec *s, const struct forecast *f, const struct cost *c,
+                        const struct needs *n)
 {
-    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "built_s", json_number(f->built),
+    return json_pack("{s:o, s:o, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "built_s",
+                     json_number(f->built),
                      "step_s", json_number(f->step), "batch", s->train.batch, "micro_batches", f->micro_batches,
                      "img_s", json_number(s->train.batch / f->step), "memory",
                      json_integer((json_int_t)f->memory), "steps", json_number(c->steps), "train_s",
@@ -54,7 +56,7 @@ static const char *dry_times(arena *a, const struct cost *c)
     const char *text = arena_printf(a, "%.0f steps in about %s, %.0f evaluation%s %s", c->steps,
                                     text_time(train, c->training), c->evaluations, c->evaluations > 1 ? "s" : "",
                                     isnan(c->evaluating) ? "of an unknown number of images"
-                                                         : arena_printf(a, "in %s", text_time(eval, c->evaluating)));
+                                    : arena_printf(a, "in %s", text_time(eval, c->evaluating)));
     if (c->measured)
         text = arena_printf(a, "%s, activations of %.0f images %s", text, c->measured,
                             isnan(c->recycling) ? "of an unknown network"
@@ -73,7 +75,8 @@ static void dry_say(const struct spec *s, const struct forecast *f, const struct
         s->train.batch / f->step, text_bytes(mem, (f64)f->memory), dry_times(n->a, c), f->loss);
 }
 
-/* Leaves out of *s what is not there, and notes it: what a session can open. Together: rank 0 reads the files. */
+/* Leaves out of *s what is not there, and notes it: what a session can open.
+ * Together: rank 0 reads the files. */
 static int dry_without(struct spec *s, struct needs *n)
 {
     const char **const from[] = { &s->model.init, &s->recycle.from.experts, &s->recycle.from.dense };
@@ -89,7 +92,8 @@ static int dry_fail(const struct spec *s, const struct needs *n)
 {
     if (needs_fail(n))
         return -1;
-    return *s->data.set ? 0 : fail(FAULT_USAGE, "data.set is not given (--set data.set=folder --set data.root=DIR)");
+    return *s->data.set ? 0
+         : fail(FAULT_USAGE, "data.set is not given (--set data.set=folder --set data.root=DIR)");
 }
 
 /* With a session's `auto` filled in. */

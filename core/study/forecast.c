@@ -1,5 +1,6 @@
-/* forecast.c: what a run would take, from a few steps on made-up images. Neither data nor weights need be there: of a
- * published set the number of images and classes is known, of a published checkpoint the network. */
+/* forecast.c: what a run would take, from a few steps on made-up images. Neither data nor
+ * weights need be there: of a published set the number of images and classes is known, of a
+ * published checkpoint the network. */
 #include "data/data.h"
 #include "model/model.h"
 #include "recycle/recycle.h"
@@ -56,7 +57,8 @@ static bool named_after(arena *a, struct spec *out, const char *path)
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
     char *arch = arena_copy(a, name, strcspn(name, "."));
     bool known = false;
-    for (char *end; !known && *arch && strcmp(arch, "vit") && strcmp(arch, "convnext"); end ? *end = 0 : (*arch = 0)) {
+    for (char *end; !known && *arch && strcmp(arch, "vit") && strcmp(arch, "convnext");
+         end ? *end = 0 : (*arch = 0)) {
         known = !spec_parse(out, a, path, arena_printf(a, "model: {arch: %s}", arch), NULL, 0);
         end = strrchr(arch, '_');
     }
@@ -78,7 +80,7 @@ bool forecast_predecessor(arena *a, const struct spec *s, struct spec *out)
     return known;
 }
 
-/* ---- what is measured -------------------------------------------------------------------------------------- */
+/* ---- what is measured ---------------------------------------------------------------------------------- */
 
 /* Seconds an image takes in an evaluation. */
 static int measure_evaluation(const struct learner *l, struct session *e, arena *a, f64 *image)
@@ -135,7 +137,7 @@ int forecast_step(const struct spec *s, struct forecast *f)
     return rc;
 }
 
-/* ---- and what follows -------------------------------------------------------------------------------------- */
+/* ---- and what follows ---------------------------------------------------------------------------------- */
 
 struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct images n)
 {

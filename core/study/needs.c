@@ -61,7 +61,7 @@ bool needs_data(struct needs *s, const struct spec *spec)
     if (data_drawn(&o))
         return true;
     data_close(data_open(&o));
-    needs_add(s, arena_printf(s->a, "%s", fail_message()), "");                           // says where to get it
+    needs_add(s, arena_printf(s->a, "%s", fail_message()), "");                          // says where to get it
     fail_clear();
     return true;
 }
@@ -78,8 +78,8 @@ int needs_fail(const struct needs *s)
     enum { MOST = 4 };
     const char *text = "";
     for (size_t i = 0; i < s->n && i < MOST; i++)
-        text = arena_printf(s->a, "%s%s%s%s%s", text, i ? "; " : "", s->list[i].what, *s->list[i].where ? ": " : "",
-                            s->list[i].where);
+        text = arena_printf(s->a, "%s%s%s%s%s", text, i ? "; " : "", s->list[i].what,
+                            *s->list[i].where ? ": " : "", s->list[i].where);
     if (s->n > MOST)
         text = arena_printf(s->a, "%s; and %zu more", text, s->n - MOST);
     return s->n ? fail(FAULT_DATA, "missing: %s", text) : 0;

@@ -24,8 +24,9 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
 
 /* ---- dry.c --------------------------------------------------------------------------------------------- */
 
-/* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what a run would take: on
- * stderr, or json on stdout. What is not there yet is done without, and then named: -1 + fail(FAULT_DATA). */
+/* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what
+ * a run would take: on stderr, or json on stdout. What is not there yet is done without, and
+ * then named: -1 + fail(FAULT_DATA). */
 int run_dry(const struct spec *s, bool json);
 
 /* What a new run starts from, before anything is built or made: checkpoints are opened, contradictions said. */
@@ -48,11 +49,11 @@ json_t *needs_json(const struct needs *s);
 
 struct session;
 struct forecast {
-    int micro_batches;                                /* micro-batches of a step */
-    f64 built, step, loss;                            /* seconds to the end of the first step, of a later one */
-    f64 image;                                        /* seconds an image of an evaluation takes; */
-    f64 activations;                                  /* one whose activations are measured (NAN: not known): the caller's */
-    u64 memory;                                       /* of the device, most at once */
+    int micro_batches;                   /* micro-batches of a step */
+    f64 built, step, loss;               /* seconds to the end of the first step, of a later one */
+    f64 image;                           /* seconds an image of an evaluation takes; */
+    f64 activations;                     /* one whose activations are measured (NAN: not known): the caller's */
+    u64 memory;                          /* of the device, most at once */
 };
 /* Of an opened session, on made-up images. 0, or -1 + fail. */
 int forecast_measure(struct session *e, struct forecast *f);
@@ -63,10 +64,11 @@ struct images { int train, eval; };
 struct images forecast_images(struct spec *s);
 /* Steps of a run; NAN: not known. */
 f64 forecast_steps(const struct spec *s, int images);
-/* The network of recycle.from.experts: the file's, or, where it is missing, that of the published one it is named as. */
+/* The network of recycle.from.experts: the file's, or, where it is missing, that of
+ * the published one it is named as. */
 bool forecast_predecessor(arena *a, const struct spec *s, struct spec *out);
-/* What a run takes: seconds of its parts and of all that are known; NAN: not known. measured: images whose activations
- * recycling measures. */
+/* What a run takes: seconds of its parts and of all that are known; NAN: not known. measured: images whose
+ * activations recycling measures. */
 struct cost { f64 steps, evaluations, measured, training, evaluating, recycling, seconds; };
 struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct images n);
 

@@ -72,7 +72,8 @@ static const struct measured *measure_like(struct measuring *m, const struct spe
     return x;
 }
 
-static void measure_predecessor(struct measuring *m, const struct spec *s, const struct spec *from, f64 *seconds)
+static void measure_predecessor(struct measuring *m, const struct spec *s, const struct spec *from,
+                                f64 *seconds)
 {
     dev *d = dev_open_real(s->device);
     progress("measuring the predecessor of %s", s->name);
@@ -106,8 +107,9 @@ static f64 predecessor_seconds(struct measuring *m, const struct table_run *r)
     struct spec *from = arena_one(m->a, struct spec);
     if (!*s->recycle.from.experts || !predecessor_of(m, r, from))
         return NAN;
-    const char *what = arena_printf(m->a, "%s %s %s %d %d %d %d", s->device, model_lines(m->a, from), s->recycle.strategy,
-                                    (int)s->recycle.average, s->recycle.batch, s->recycle.image, list_at(s->model.image, 0));
+    const char *what = arena_printf(m->a, "%s %s %s %d %d %d %d", s->device, model_lines(m->a, from),
+                                    s->recycle.strategy, (int)s->recycle.average, s->recycle.batch,
+                                    s->recycle.image, list_at(s->model.image, 0));
     for (size_t i = 0; i < m->n_predecessors; i++)
         if (!strcmp(m->predecessors[i].what, what))
             return m->predecessors[i].seconds;
@@ -139,8 +141,9 @@ static int cost_of(struct measuring *m, const struct table_run *r, struct cost *
 static json_t *cost_json(const struct table_run *r, const struct cost *c, f64 bytes)
 {
     return json_pack("{s:o, s:I, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "name", json_text(r->name), "seed",
-                     (json_int_t)r->spec.seed, "folder", json_text(r->dir), "steps", json_number(c->steps), "batch",
-                     r->spec.train.batch, "train_s", json_number(c->training), "eval_s", json_number(c->evaluating),
+                     (json_int_t)r->spec.seed, "folder", json_text(r->dir), "steps", json_number(c->steps),
+                     "batch", r->spec.train.batch, "train_s", json_number(c->training), "eval_s",
+                     json_number(c->evaluating),
                      "recycle_s", json_number(c->recycling), "seconds", json_number(c->seconds), "memory",
                      json_integer((json_int_t)bytes));
 }
@@ -171,9 +174,9 @@ static void forecast_print(const struct measuring *m, const struct needs *n, con
     if (m->why)
         printf("not measured: %s\n", m->why);
     if (!isnan(all->seconds))
-        printf("%d experiments to do take about %s here: %s of training, %s of evaluating, %s of measuring activations\n",
-               todo, text_time(time, all->seconds), text_time(train, all->training), text_time(eval, all->evaluating),
-               text_time(recycle, all->recycling));
+        printf("%d experiments to do take about %s here: %s of training, %s of evaluating, %s of measuring "
+               "activations\n", todo, text_time(time, all->seconds), text_time(train, all->training),
+               text_time(eval, all->evaluating), text_time(recycle, all->recycling));
 }
 
 int table_forecast(const struct table *t, const char *only, bool json)
@@ -195,8 +198,8 @@ int table_forecast(const struct table *t, const char *only, bool json)
         json ? (void)json_array_append_new(list, cost_json(r, &c, bytes)) : cost_print(r, &c, bytes);
     }
     if (!rc && json)
-        rc = json_line(stdout, json_pack("{s:O, s:o, s:o}", "experiments", list, "missing", needs_json(&n), "seconds",
-                                         json_number(all.seconds)));
+        rc = json_line(stdout, json_pack("{s:O, s:o, s:o}", "experiments", list, "missing", needs_json(&n),
+                                         "seconds", json_number(all.seconds)));
     else if (!rc)
         forecast_print(&m, &n, &all, todo);
     rc = rc || needs_fail(&n) ? -1 : 0;

@@ -95,7 +95,7 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     int to;
     exchange_share(s, &l->first, &to);
     int share = to - l->first;
-    l->micro_batches = share ? MAX(1, MIN(s->train.accumulate, share)) : 0;  // auto was filled in by session_open
+    l->micro_batches = share ? MAX(1, MIN(s->train.accumulate, share)) : 0;  // auto: see session_open
     l->micro_size = share ? CEIL_DIV(share, l->micro_batches) : 0;
     if (l->micro_size * l->micro_batches != share)
         return fail(FAULT_USAGE, "%d images of a batch cannot be split into %d equal micro-batches "
@@ -189,8 +189,9 @@ int learner_wait(struct learner *l)
     if (learner_scales(l))
         return 0;                                 // an overflow is skipped
     f64 square = l->late[(l->step - 1) % STEPS_AHEAD].square;
-    return isfinite(square) ? 0 : fail(FAULT_NUMBERS, "step %lld: the gradient's norm is %g: lower optim.lr, or find "
-                                       "where it began with JETCL_TRACE=nan", (long long)l->step - 1, sqrt(square));
+    return isfinite(square) ? 0 : fail(FAULT_NUMBERS, "step %lld: the gradient's norm is %g: lower optim.lr, "
+                                       "or find where it began with JETCL_TRACE=nan", (long long)l->step - 1,
+                                       sqrt(square));
 }
 
 int learner_read(struct learner *l, f64 *loss, f64 *grad_norm)
@@ -224,6 +225,9 @@ f64 learner_loss(const struct learner *l)
 bool learner_scales(const struct learner *l) { return l->s->train.precision == PRECISION_fp16; }
 
 int learner_scale(struct learner *l, struct loss_scale *out) { return mem_read(l->d, l->optim.scale, out); }
-int learner_set_scale(struct learner *l, const struct loss_scale *s) { return mem_write(l->d, l->optim.scale, s); }
+int learner_set_scale(struct learner *l, const struct loss_scale *s)
+{
+    return mem_write(l->d, l->optim.scale, s);
+}
 
 params *learner_weights(const struct learner *l) { return l->ema ? l->ema : l->p; }

@@ -92,7 +92,8 @@ struct learner {
     fence    done[STEPS_AHEAD];
     i64      runs;                                /* graphs enqueued, for the ring */
     fence    last, before;                        /* ends of the last step and of the one before */
-    struct { f32 square, sum; i64 steps; } late[STEPS_AHEAD];       /* by step, once its fence is reached: of the gradient's
+    struct { f32 square, sum; i64 steps; } late[STEPS_AHEAD];       /* by step,
+        once its fence is reached: of the gradient's
                                                    * norm; of loss_sum, and the steps in it */
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
@@ -106,8 +107,8 @@ int  learner_wait(struct learner *l);
 /* Mean loss since the last call and the norm of the last gradient (fp16: the
  * last one that was taken). Blocks. */
 int  learner_read(struct learner *l, f64 *loss, f64 *grad_norm);
-/* Mean loss, of this rank's images, from the last learner_read to the last step that learner_wait has seen; NAN: none.
- * Does not block. */
+/* Mean loss, of this rank's images, from the last learner_read to the last step that learner_wait has
+ * seen; NAN: none. Does not block. */
 f64  learner_loss(const struct learner *l);
 /* fp16: the loss scale as it stands. Blocks. */
 bool learner_scales(const struct learner *l);
@@ -144,7 +145,7 @@ struct scores {
     int classes, k;
     i64 n, in_top_k;                              /* images; those whose class is among the k likeliest */
     struct { i64 images, said, right; } *of;      /* (classes) */
-    i64 *confusion;                               /* (classes classes): rows the truth, columns what was said; or NULL */
+    i64 *confusion;                      /* (classes classes): rows the truth, columns what was said; or NULL */
     struct { i64 n, right; f64 confidence; } bin[CALIBRATION_BINS];
     f32 *logits;                                  /* (n classes) and (n), or NULL */
     i64 *labels;
@@ -173,8 +174,8 @@ struct trained {
 };
 /* path: a checkpoint or a run's folder. s: the experiment, or NULL for the checkpoint's own with n sets over
  * it. 0, or -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed in any case. */
-int  trained_open(struct trained *t, arena *a, const char *path, const struct spec *s, const struct spec_set *sets,
-                  int n);
+int  trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
+                  const struct spec_set *sets, int n);
 void trained_close(struct trained *t);
 
 /* ---- session.c: what every command that runs a model opens --------------------------------------------- */
@@ -203,7 +204,7 @@ int  session_save(const struct session *e, const params *p, const char *path);
 ckpt *session_ckpt(const struct session *e, arena *a);
 void session_close(struct session *e);
 
-/* ---- timing.c: train.profile, together on all ranks -------------------------------------------------------- */
+/* ---- timing.c: train.profile, together on all ranks ---------------------------------------------------- */
 
 struct timing { bool on, over; i64 until; f64 began, mark; };
 /* Before a step, of which `done` were done in this process: begins the trace of `steps`
@@ -216,7 +217,7 @@ int  timing_done(struct timing *t, i64 step, i64 done, const char *path, const c
 /* Where training ends before. */
 int  timing_end(struct timing *t, const char *path, const char *device);
 
-/* ---- state.c: what a run needs to continue ---------------------------------------------------------------- */
+/* ---- state.c: what a run needs to continue ------------------------------------------------------------- */
 
 /* One file with weights, moments, averaged weights and counters, replaced atomically; exact to the bit. epoch:
  * epochs done; sample: of the next one, in its order, so that batches may be of another size after a resume.

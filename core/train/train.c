@@ -16,7 +16,7 @@ struct loop {
     f64              began, saved;                /* clock_now() of train_loop, of the last save */
     bool             stop;                        /* some rank was asked to */
     struct timing    timing;
-    f64              told, waited;                /* when the last numbers were reported, and dist_seconds() then */
+    f64              told, waited;            /* when the last numbers were reported, and dist_seconds() then */
 };
 
 static const struct spec *spec_of(const struct loop *t) { return &t->e->s; }
@@ -54,7 +54,8 @@ static int stop_here(struct loop *t)
 {
     if (train_save(t, false) || saver_finish(t->saver))
         return -1;
-    return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues", (long long)t->at.step);
+    return fail(FAULT_STOPPED, "stopped by a signal after step %lld; --resume continues",
+                (long long)t->at.step);
 }
 
 /* ---- evaluation ---------------------------------------------------------------------------------------- */
@@ -120,9 +121,9 @@ static int read_scale(struct loop *t, struct report_step *s)
         return -1;
     s->scale = (f64)now.scale;
     s->skipped = now.skipped;
-    return now.scale >= 1 ? 0 : fail(FAULT_NUMBERS, "step %lld: the loss scale fell to %g and gradients are still not "
-                                     "finite: lower optim.lr, or try train.precision bf16", (long long)s->step,
-                                     s->scale);
+    return now.scale >= 1 ? 0 : fail(FAULT_NUMBERS, "step %lld: the loss scale fell to %g and gradients are "
+                                     "still not finite: lower optim.lr, or try train.precision bf16",
+                                     (long long)s->step, s->scale);
 }
 
 static int report_now(struct loop *t, f64 lr)
@@ -160,16 +161,16 @@ static int one_step(struct loop *t, const struct batch *b)
     t->at.sample += s->train.batch;
     t->done++;
     if (t->r)
-        report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)steps_into_epoch(t), (int)t->per_epoch,
-                                                 t->done * s->train.batch, loader_wait_seconds(t->train),
-                                                 learner_loss(&t->l) });
+        report_tick(t->r, &(struct report_tick){ (int)t->at.epoch + 1, (int)steps_into_epoch(t),
+                                                 (int)t->per_epoch, t->done * s->train.batch,
+                                                 loader_wait_seconds(t->train), learner_loss(&t->l) });
     if (t->done == 2)                             // learner_wait has seen the first
         say(SAY_NORMAL, "first step after %.1f s, kernels included", clock_now() - t->began);
     bool due = t->at.step % s->log.every == 0 || is_whole(t) || is_over(t);
     if (due && report_now(t, s->optim.lr * factor))
         return -1;
     bool save = s->keep.minutes > 0 && clock_now() - t->saved >= 60 * s->keep.minutes;
-    if (dist_size() > 1 && (!due || dist_agree_flag(0, &save)))      // ranks exchange this only where they synchronise anyway
+    if (dist_size() > 1 && (!due || dist_agree_flag(0, &save)))  // exchanged only where ranks meet anyway
         return due ? -1 : 0;
     return save ? train_save(t, false) : 0;
 }
@@ -207,7 +208,8 @@ static int one_epoch(struct loop *t)
     loader_start_at(t->train, t->at.epoch, t->at.sample);
     while (!rc && !(rc = timing_step(&t->timing, t->e->s.train.profile, t->done)) && (b = next_batch(t, &rc))) {
         timing_part(&t->timing, "wait for data");
-        rc = one_step(t, b) || timing_done(&t->timing, t->at.step, t->done, trace_path(t), dev_info(t->e->d)->name) ? -1 : 0;
+        rc = one_step(t, b) || timing_done(&t->timing, t->at.step, t->done, trace_path(t),
+                                           dev_info(t->e->d)->name) ? -1 : 0;
     }
     if (release_held(t) || rc)
         return -1;
