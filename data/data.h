@@ -84,7 +84,7 @@ const char *data_passed_over(arena *a, const dataset *d);
 int         data_follow(dataset *d, const char *const *names, int n, const char *whose);
 void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */
-const char *data_set_name(int i), *data_set_help(int i);
+const char *data_set_name(int i);
 
 /* Draws the demo's two sets into the folder, unless they are there. A run that is
  * interrupted leaves no half set. */

@@ -12,7 +12,6 @@ static const struct data_set *const sets[] = {
 };
 
 const char *data_set_name(int i) { return i >= 0 && i < countof(sets) ? sets[i]->name : NULL; }
-const char *data_set_help(int i) { return i >= 0 && i < countof(sets) ? sets[i]->help : NULL; }
 
 const struct data_set *data_set_named(const char *name)
 {

@@ -8,7 +8,7 @@
 
 enum { MOST_PIXELS = 1 << 27 };
 
-const char *image_kind_name(enum image_kind k)
+static const char *image_kind_name(enum image_kind k)
 {
     static const char *const names[] = { "unknown", "JPEG", "PNG", "GIF", "WebP", "BMP" };
     return names[k];

@@ -29,7 +29,6 @@ static inline size_t image_bytes(const struct image *m) { return (size_t)m->w * 
 enum image_kind { IMAGE_UNKNOWN, IMAGE_JPEG, IMAGE_PNG, IMAGE_GIF, IMAGE_WEBP, IMAGE_BMP };
 /* w, h: as stored. orientation: EXIF orientation 1..8; 5..8 swap width and height. */
 struct image_info { enum image_kind kind; int w, h, orientation; };
-const char *image_kind_name(enum image_kind k);
 
 /* The format that the first n bytes of a file name; IMAGE_STARTS of them are enough. */
 enum { IMAGE_STARTS = 16 };

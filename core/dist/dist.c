@@ -13,7 +13,6 @@ static struct {
     arena *a;
     int rank, size, local;
     f64 timeout, waited;
-    u64 sent;
     struct rank_about *about;
     struct dist_pair *pairs;                      /* for the calls below */
     struct verdict *verdicts;
@@ -23,7 +22,6 @@ int  dist_rank(void)             { return job.rank; }
 int  dist_size(void)             { return job.size; }
 int  dist_local(void)            { return job.local; }
 f64  dist_seconds(void)          { return job.waited; }
-u64  dist_sent(void)             { return job.sent; }
 void dist_timeout(f64 seconds)   { job.timeout = seconds; }
 const char *dist_host(int rank)   { return job.about ? job.about[rank].who.host : "this host"; }
 const char *dist_device(int rank) { return job.about ? job.about[rank].device : ""; }
@@ -92,8 +90,6 @@ enum { WORK, END };
 
 static void dist_post(const struct dist_pair *with, int tag)
 {
-    for (int r = 0; r < job.size; r++)
-        job.sent += r == job.rank ? 0 : with[r].sent;
     if (job.size > 1)
         dist_mpi->start(with, tag);
 }

@@ -47,13 +47,12 @@ int  dist_gather(const void *own, void *const *into, const u64 *bytes);
 /* Together: is this number the same everywhere? -1 + fail(fault) with the first rank that differs. */
 int  dist_same(u64 hash, enum fault fault, const char *what);
 
-/* What goes to rank r and comes from it; that of the own rank is not looked at. */
+/* What goes to rank r and comes from it; that of the own rank is not read. */
 struct dist_pair { const void *send; u64 sent; void *recv; u64 received; };
 int  dist_start(const struct dist_pair *with);    /* together; the memory stays until dist_finish */
 int  dist_finish(void);
 void dist_progress(void);                         /* lets what was started move on, between start and finish */
 f64  dist_seconds(void);                          /* spent waiting for other ranks so far */
-u64  dist_sent(void);                             /* bytes sent so far */
 
 /* ---- share.c: who has what ------------------------------------------------------------------------------ */
 

@@ -38,7 +38,10 @@ static void entmax_host_row(const f64 *x, f64 *p, i64 cols)
         f64 tau = (lo + hi) / 2, sum = 0;
         for (i64 i = 0; i < cols; i++)
             sum += pow(fmax(x[i] / 2 - top - tau, 0), 2);
-        *(sum > 1 ? &lo : &hi) = tau;
+        if (sum > 1)
+            lo = tau;
+        else
+            hi = tau;
     }
     for (i64 i = 0; i < cols; i++)
         p[i] = pow(fmax(x[i] / 2 - top - lo, 0), 2);

@@ -12,8 +12,6 @@
 
 /* k's first arguments: where n's inputs lie, then where n does. How many they are. */
 int  grid_operands(const node *n, launch *k);
-/* Items of a group: TEAM * TEAMS of cl/tune.def's rows for k->file; 1 on CPUs. */
-i64  grid_items(const launches *l, const launch *k);
 /* Gives k a grid of x * y * z groups, -DTEAM and -DTEAMS. k->file must be set; add k before the next call. */
 void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z);
 /* How many rows of `cols` values a group should take. Depends on the device class and its tuning: the order

@@ -16,7 +16,6 @@ bool map_uses(const char *text, const char *word);      /* does the formula name
 
 /* ---- map_text.c */
 struct layout map_layout(const node *n);
-bool map_has_shape(const node *n, int k);               /* operand k broadcasts (the step buffer does not) */
 const char *map_text(arena *a, const node *n, const struct layout *l, const char **name);
 
 /* ---- map_emit.c */

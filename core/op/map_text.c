@@ -23,7 +23,8 @@ static struct shape shape_of(const node *n, int k)
     return k < n->n_in ? n->in[k]->shape : m->step[k - n->n_in].shape;
 }
 
-bool map_has_shape(const node *n, int k)
+/* Operand k broadcasts; the step buffer does not. */
+static bool map_has_shape(const node *n, int k)
 {
     const struct map_args *m = n->args;
     if (k < n->n_in)

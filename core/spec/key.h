@@ -24,7 +24,6 @@ extern const int           spec_preset_count;
 struct spec_origin { struct place at; int rank; const char *preset; };
 
 const struct key *key_find(const char *path);           /* NULL when there is none; sections are not found */
-int               key_index(const struct key *k);
 const char       *key_leaf(const struct key *k);        /* "core" of "model.moe.core" */
 #define key_field(k, s) ((void *)((char *)(s) + (k)->offset))
 

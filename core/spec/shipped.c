@@ -17,7 +17,7 @@ static bool shipped_is_file(const char *path)
     return !stat(path, &st) && !S_ISDIR(st.st_mode);
 }
 
-const char *spec_shipped_folder(void)
+static const char *spec_shipped_folder(void)
 {
     static char folder[PATH_MAX];
     static const char *const places[] = { "share/jetcl/experiments", "experiments" };

@@ -41,7 +41,7 @@ const struct preset spec_presets[] = {
 };
 const int spec_preset_count = countof(spec_presets);
 
-int key_index(const struct key *k) { return (int)(k - spec_keys); }
+static int key_index(const struct key *k) { return (int)(k - spec_keys); }
 
 const char *key_leaf(const struct key *k)
 {

@@ -124,7 +124,6 @@ int  spec_rows(arena *a, const struct spec_row **out);
 /* The file that `name` means: itself or NAME.yaml in the working folder, else one of the installed
  * experiments (kind "tables": in tables/ first). NULL when there is none of that name. */
 const char *spec_find(arena *a, const char *name, const char *kind);
-const char *spec_shipped_folder(void);                     /* where they are; "" when nowhere */
 /* Their names, one per line. 0, or -1 + fail(FAULT_DATA). */
 int         spec_shipped_list(FILE *f);
 

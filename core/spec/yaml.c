@@ -41,7 +41,7 @@ static int show_line(char *out, size_t size, struct place at)
     return snprintf(out, size, "\n    %s\n    %*s^", row, (int)(at.column > from ? at.column - from : 0), "");
 }
 
-int place_vfail(struct place at, const char *fmt, va_list ap)
+static int place_vfail(struct place at, const char *fmt, va_list ap)
 {
     char text[1024], line[768] = "";
     vsnprintf(text, sizeof text, fmt, ap);

@@ -31,7 +31,6 @@ struct yaml *yaml_parse(arena *a, const char *name, const char *dir, const char 
 const struct yaml *yaml_get(const struct yaml *y, const char *key);
 /* fail(FAULT_USAGE, "file:line:column: ...") with the source line and a caret. Returns -1. */
 int place_fail(struct place at, const char *fmt, ...) PRINTF(2, 3);
-int place_vfail(struct place at, const char *fmt, va_list ap);
 #define yaml_fail(y, ...) place_fail((y)->at, __VA_ARGS__)
 /* path as written at `at` -> one the program can open: ~ expanded, relative ones put after the
  * file's folder. */

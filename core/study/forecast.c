@@ -35,7 +35,8 @@ struct images forecast_images(struct spec *s)
     return n;
 }
 
-f64 forecast_steps(const struct spec *s, int images)
+/* Steps of a run; NAN: not known. */
+static f64 forecast_steps(const struct spec *s, int images)
 {
     f64 steps = images ? (f64)s->train.epochs * (images / s->train.batch)
               : s->train.steps ? s->train.steps : NAN;

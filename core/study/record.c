@@ -301,18 +301,19 @@ static int record_times(struct record *r, arena *a, launches *l)
 /* Of multiply-adds in registers and of a copy, each for a fifth of a second. */
 static int record_peaks(struct making *m)
 {
-    static const char *const names[] = { "peak.fma", "peak.bandwidth" };
     bench *b = bench_open(m->e.d, &(struct bench_options){ .seconds = 0.2 });
     int rc = b ? 0 : -1;
-    for (int i = 0; b && i < bench_count(b) && !rc; i++)
-        for (int k = 0; k < countof(names) && !rc; k++) {
-            struct bench_result got;
-            if (strcmp(bench_name(b, i), names[k]))
-                continue;
-            rc = bench_run(b, i, &got);
-            f64 best = rc ? 0 : got.median_ms / got.min_ms;        // a peak is what it once reached
-            *(k ? &m->r->peak_gb_s : &m->r->peak_gflops) = rc ? 0 : best * (k ? got.gb_s : got.gflops);
-        }
+    for (int i = 0; b && i < bench_count(b) && !rc; i++) {
+        bool fma = !strcmp(bench_name(b, i), "peak.fma");
+        struct bench_result got;
+        if ((!fma && strcmp(bench_name(b, i), "peak.bandwidth")) || (rc = bench_run(b, i, &got)))
+            continue;
+        f64 best = got.median_ms / got.min_ms;                     // a peak is what it once reached
+        if (fma)
+            m->r->peak_gflops = best * got.gflops;
+        else
+            m->r->peak_gb_s = best * got.gb_s;
+    }
     bench_close(b);
     return rc;
 }

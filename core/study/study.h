@@ -62,8 +62,6 @@ int forecast_step(const struct spec *s, struct forecast *f);
 /* Images of both splits, 0: not known: those there, else as published. Fills in model.classes: auto. */
 struct images { int train, eval; };
 struct images forecast_images(struct spec *s);
-/* Steps of a run; NAN: not known. */
-f64 forecast_steps(const struct spec *s, int images);
 /* The network of recycle.from.experts: the file's, or, where it is missing, that of
  * the published one it is named as. */
 bool forecast_predecessor(arena *a, const struct spec *s, struct spec *out);
