@@ -64,6 +64,7 @@ void        speed_say(const struct speed *s);                           /* the l
 json_t *json_number(f64 v);                                     /* null for what JSON has no number for */
 json_t *json_text(const char *s);                               /* bytes that are not UTF-8 become '?' */
 int     json_line(FILE *f, json_t *j);                          /* j on a line; takes it over; -1 + fail */
+int     json_lines(FILE *f, json_t *j, int digits);            /* indented, numbers with so many digits */
 int     json_save(const char *path, json_t *j);                 /* atomically; takes over j */
 
 /* ---- append.c ------------------------------------------------------------------------------------------ */

@@ -4,15 +4,22 @@
 
 json_t *json_number(f64 v) { return __builtin_isfinite(v) ? json_real(v) : json_null(); }
 
-int json_line(FILE *f, json_t *j)
+static int json_write(FILE *f, json_t *j, size_t flags)
 {
-    char *text = json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    char *text = json_dumps(j, flags);
     json_decref(j);
     if (!text)
-        return fail(FAULT_RUN, "a result that is not valid JSON");
+        return fail(FAULT_RUN, "a result with text that is not UTF-8");
     fprintf(f, "%s\n", text);
     free(text);
     return 0;
+}
+
+int json_line(FILE *f, json_t *j) { return json_write(f, j, JSON_COMPACT | JSON_REAL_PRECISION(7)); }
+
+int json_lines(FILE *f, json_t *j, int digits)
+{
+    return json_write(f, j, JSON_INDENT(2) | JSON_REAL_PRECISION(digits));
 }
 
 int json_save(const char *path, json_t *j)

@@ -15,6 +15,7 @@
 #define JETCL_COMPARE_H
 #include "graph/graph.h"
 #include "spec/spec.h"
+#include <jansson.h>
 
 /* ---- record.c: what one device computed ------------------------------------------------------------------ */
 
@@ -74,6 +75,8 @@ f64  record_unit(const char *precision);
 int  record_save(const struct record *r, const char *path);
 /* -1 + fail(FAULT_DATA) for a file that is not a record or is damaged. */
 int  record_load(struct record *r, arena *a, const char *path);
+/* What r is, without values and curves; the caller owns it. */
+json_t *record_json(const struct record *r);
 
 /* ---- lockstep.c: two graphs node by node, each node of both on the same operands ----------------------- */
 

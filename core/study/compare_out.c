@@ -2,7 +2,6 @@
 #include "study/compare.h"
 #include "log/files.h"
 #include <math.h>
-#include <stdlib.h>
 
 static const char *const kind_words[] = { "start", "input", "forward", "gradient", "after" };
 
@@ -134,27 +133,13 @@ static json_t *out_curve(const f64 *v, int n)
 
 static json_t *out_record(const struct record *r)
 {
-    json_t *kernels = json_array();
-    for (int i = 0; i < r->n_kernels; i++) {
-        const struct record_kernel *k = &r->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "name", k->name, "launches",
-                              k->launches, "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
-                              json_number(k->gb_s), "of_peak", json_number(k->of_peak)));
-    }
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, "
-                     "s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-                     "label", json_text(r->label), "device", json_text(r->device), "platform",
-                     json_text(r->platform),
-                     "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
-                     json_text(r->experiment), "precision", json_text(r->precision), "settings",
-                     json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
-                     "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
-                     "memory", (json_int_t)r->memory, "launches", r->launches, "peak_gflops", r->peak_gflops,
-                     "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels,
-                     "seed_loss", out_curve(r->seed_loss, r->n_seeds), "seed_top1",
-                     out_curve(r->seed_top1, r->n_seeds),
-                     "loss", out_curve(r->loss, r->n_loss), "loss_nudged", out_curve(r->nudged, r->n_nudged),
-                     "loss_reseeded", out_curve(r->reseeded, r->n_reseeded));
+    json_t *j = record_json(r);
+    json_object_set_new(j, "seed_loss", out_curve(r->seed_loss, r->n_seeds));
+    json_object_set_new(j, "seed_top1", out_curve(r->seed_top1, r->n_seeds));
+    json_object_set_new(j, "loss", out_curve(r->loss, r->n_loss));
+    json_object_set_new(j, "loss_nudged", out_curve(r->nudged, r->n_nudged));
+    json_object_set_new(j, "loss_reseeded", out_curve(r->reseeded, r->n_reseeded));
+    return j;
 }
 
 static json_t *out_pair(const struct comparison *c)
@@ -187,12 +172,6 @@ int compare_json(FILE *f, const struct record *const *r, int n, const struct com
         json_array_append_new(records, out_record(r[i]));
     for (int i = 0; i < pairs; i++)
         json_array_append_new(all, out_pair(&c[i]));
-    json_t *j = json_pack("{s:s, s:o, s:o}", "format", "jetcl comparison 1", "records", records, "pairs", all);
-    char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) : NULL;
-    json_decref(j);
-    if (!text)
-        return fail(FAULT_RUN, "a comparison that is not valid JSON");
-    fprintf(f, "%s\n", text);
-    free(text);
-    return 0;
+    return json_lines(f, json_pack("{s:s, s:o, s:o}", "format", "jetcl comparison 1", "records", records, "pairs",
+                                   all), 9);
 }

@@ -33,24 +33,17 @@ f64 record_unit(const char *precision)
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
 
-static json_t *io_about(const struct record *r)
+json_t *record_json(const struct record *r)
 {
-    json_t *kernels = json_array(), *tensors = json_object();
-    char hash[20];
+    json_t *kernels = json_array();
     for (int i = 0; i < r->n_kernels; i++) {
         const struct record_kernel *k = &r->kernels[i];
         json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:o}", "name", k->name, "launches",
                               k->launches, "ms", json_number(k->ms), "gflops", json_number(k->gflops), "gb_s",
                               json_number(k->gb_s), "of_peak", json_number(k->of_peak)));
     }
-    for (size_t i = 0; i < r->n; i++) {
-        const struct record_tensor *t = &r->tensors[i];
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->hash);
-        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count,
-                                                        "hash", hash, "bound", json_number(t->bound)));
-    }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:i, s:f, "
-                     "s:f, s:o, s:o, s:o}",
+                     "s:f, s:o, s:o}",
                      "label", json_text(r->label), "device", json_text(r->device), "platform",
                      json_text(r->platform),
                      "driver", json_text(r->driver), "program", json_text(r->program), "experiment",
@@ -58,8 +51,20 @@ static json_t *io_about(const struct record *r)
                      json_text(r->settings), "steps", (json_int_t)r->steps, "batch", (json_int_t)r->batch,
                      "start_s", r->start_s, "step_ms", r->step_ms, "img_s", r->img_s, "joules", r->joules,
                      "memory", (json_int_t)r->memory, "launches", r->launches, "peak_gflops", r->peak_gflops,
-                     "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels,
-                     "tensors", tensors);
+                     "peak_gb_s", r->peak_gb_s, "joules_from", json_text(r->joules_from), "kernels", kernels);
+}
+
+static json_t *io_tensors(const struct record *r)
+{
+    json_t *tensors = json_object();
+    char hash[20];
+    for (size_t i = 0; i < r->n; i++) {
+        const struct record_tensor *t = &r->tensors[i];
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)t->hash);
+        json_object_set_new(tensors, t->name, json_pack("{s:I, s:s, s:o}", "count", (json_int_t)t->count,
+                                                        "hash", hash, "bound", json_number(t->bound)));
+    }
+    return tensors;
 }
 
 int record_save(const struct record *r, const char *path)
@@ -82,7 +87,8 @@ int record_save(const struct record *r, const char *path)
     for (int i = 0; i < countof(curves); i++)
         if (curves[i].n)
             ckpt_add(c, curves[i].name, CKPT_F64, 1, (i64[]){ curves[i].n }, curves[i].v);
-    json_t *about = io_about(r);
+    json_t *about = record_json(r);
+    json_object_set_new(about, "tensors", io_tensors(r));
     char *text = json_dumps(about, JSON_COMPACT);
     json_decref(about);
     ckpt_set_meta(c, "format", "jetcl record 1");

@@ -1,9 +1,9 @@
 /* table_print.c: what a table says: mean and standard deviation over seeds, beside the paper's number. */
 #include "study/table.h"
+#include "log/files.h"
 #include "model/model.h"
 #include <jansson.h>
 #include <math.h>
-#include <stdlib.h>
 
 enum kind { KIND_percent, KIND_real, KIND_size, KIND_whole, KIND_time };
 static const enum kind kinds[METRICS] = {
@@ -243,14 +243,7 @@ static int table_print_json(FILE *f, struct table *t, bool best)
             json_array_append_new(cells, cell_json(t, r, c, best));
         json_array_append_new(rows, json_pack("{s:s, s:o}", "name", t->rows[r].name, "cells", cells));
     }
-    json_t *j = json_pack("{s:s, s:b, s:o}", "title", t->title, "best", (int)best, "rows", rows);
-    char *text = j ? json_dumps(j, JSON_INDENT(2) | JSON_REAL_PRECISION(10)) : NULL;
-    json_decref(j);
-    if (!text)
-        return fail(FAULT_RUN, "a name in the table is not UTF-8");
-    fprintf(f, "%s\n", text);
-    free(text);
-    return 0;
+    return json_lines(f, json_pack("{s:s, s:b, s:o}", "title", t->title, "best", (int)best, "rows", rows), 10);
 }
 
 int table_print(FILE *f, struct table *t, enum table_format format, bool best)
