@@ -62,9 +62,9 @@ out=$(JETCL_CHECK= JETCL_CL=bad "$jetcl" train train.yaml --out bad_run 2>&1); c
 [ $code = 0 ] && has "$out" "attention.cl attention_grad" && has "$out" "plain kernels are used in place of those of attention"
 ok $? "and a training takes the plain ones in its place" "exit $code: $out"
 grep -q '"plain_kernels": " attention "' bad_run/env.json; ok $? "which env.json has"
-# A fault in kernels that have no other ones: nothing starts.
+# A fault in what takes their place as well: nothing starts.
 cp -r "$here/cl" worse
-sed -i 's/y \*= alpha;/y *= 1.01f * alpha;/' worse/matmul.cl
+sed -i 's/const float dot = sum_16(s);/const float dot = 1.01f * sum_16(s);/' worse/softmax.cl
 sed -i 's/one\[r\] = 1;/one[r] = 1.01f;/' worse/cpu/attention.cl
 out=$(JETCL_CHECK= JETCL_CL=worse "$jetcl" train train.yaml --out worse_run 2>&1); code=$?
 [ $code = 4 ] && has "$out" "fails its self-test"; ok $? "where the plain ones fail too it does not start" "exit $code: $out"

@@ -4,6 +4,7 @@
 #include "on_device.h"
 #include "autograd/autograd.h"
 #include "fuse/fuse.h"
+#include "study/nodecheck.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -124,6 +125,18 @@ static f32 as_stored(f32 x)
 /* A half copy that is read as such, and (nothing more is read of it) makes n half. */
 static node *stored(node *n) { return half == F32 ? n : node_keep(op_copy(n)); }
 
+/* The ops' own loops in double (op->host) say what these kernels give, of forward and backward part: both
+ * are right. */
+static bool by_host;
+
+static void check_host(const struct test_case *t, arena *a, graph *g, i64 r, i64 c)
+{
+    struct kernel_checks k = kernel_checks_new(a);
+    if (nodecheck_graph(&k, g, half_unit() > 0 ? half_unit() : 0x1p-24) || k.unknown || !k.nodes || k.first)
+        fail_msg("%s r %d c %d: %d nodes, %d without loops: %s", t->name, (int)r, (int)c, k.nodes, k.unknown,
+                 k.first ? k.first : fail_message());
+}
+
 static void run_case(const struct test_case *t, i64 r, i64 c)
 {
     arena *a = arena_open("case");
@@ -187,6 +200,8 @@ static void run_case(const struct test_case *t, i64 r, i64 c)
     if (!(fabs(got - expect) <= (t->grad_tolerance + 4 * half_unit()) * fmax(scale, fabs(expect)) + 1e-5))
         fail_msg("%s, r %d c %d: directional derivative %.9g, want %.9g (sum of magnitudes %.3g)", t->name,
                  (int)r, (int)c, got, expect, scale);
+    if (by_host)
+        check_host(t, a, g, r, c);
     graph_free(g);
     arena_close(a);
 }
@@ -242,6 +257,25 @@ static void other_class(enum dev_class class)
     device = usual;
 }
 static void test_gpu_class(void **state) { (void)state; other_class(DEV_GPU); }
+
+/* Every op has loops of its own, and they say what its kernels do: of this class, and of a GPU's. */
+static void test_hosts(void **state)
+{
+    (void)state;
+    dev *usual = device;
+    by_host = true;
+    for (int class = 0; class < 2; class++) {
+        for (int i = 0; i < countof(cases); i++)
+            if (cases[i].name)
+                run_case(&cases[i], 33, 65);
+        device = class ? device : dev_open(NULL);
+        assert_non_null(device);
+        dev_force_class(device, DEV_GPU);
+    }
+    by_host = false;
+    dev_close(device);
+    device = usual;
+}
 
 /* Where groups may not read what others wrote, sums of their parts are another launch. */
 static void test_gpu_apart(void **state)
@@ -437,7 +471,8 @@ int main(void)
         cmocka_unit_test(test_every_op_has_a_case), cmocka_unit_test(test_map_rows),
         cmocka_unit_test(test_random), cmocka_unit_test(test_complaints), cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_no_plan), cmocka_unit_test(test_no_join), cmocka_unit_test(test_no_class),
-        cmocka_unit_test(test_gpu_class), cmocka_unit_test(test_gpu_apart), cmocka_unit_test(test_cpu_class) };
+        cmocka_unit_test(test_gpu_class), cmocka_unit_test(test_gpu_apart), cmocka_unit_test(test_cpu_class),
+        cmocka_unit_test(test_hosts) };
     tiny = getenv("TINY");
     const char *some = getenv("SOME");            // others whose names have this in it
     for (int i = 0; i < (tiny ? 7 : countof(others)) && !only; i++)

@@ -1,6 +1,7 @@
 /* cmd_compare.c: one experiment on several devices, or with other settings, number by number. */
 #include "cli/cli.h"
 #include "log/log.h"
+#include "study/compare.h"
 #include "study/selftest.h"
 #include <stdlib.h>
 
@@ -51,8 +52,7 @@ static int compare_record(struct comparing *x, const char *device, const char *l
     return 0;
 }
 
-/* Which of the two is off, and by which kernel: each against the plain kernels of
- * its device and loops on the host. */
+/* Which of the two is off, and by which kernel: each against float64 loops on the host. */
 static int compare_blame(struct comparing *x, int other)
 {
     const int both[] = { 0, other };
@@ -63,8 +63,7 @@ static int compare_blame(struct comparing *x, int other)
         if (selftest_run(&t, x->c->arena, s->device, s, ""))
             return -1;
         FILE *f = x->c->json ? stderr : stdout;
-        fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with the plain kernels and float64 loops\n",
-                r->label, t.failed);
+        fprintf(f, t.failed ? "%s is off: %s\n" : "%s agrees with float64 loops\n", r->label, t.failed);
     }
     return 0;
 }

@@ -93,12 +93,14 @@ static void check_print(const struct selftest *t, const char *device)
            t->seconds);
     for (int i = 0; i < t->n_lines; i++)
         printf("  %-28s %-6s  %s\n", t->lines[i].what, t->lines[i].ok ? "ok" : "FAILED", t->lines[i].detail);
-    printf("\n  %-44s %6s %9s %9s %9s\n", "kernel (the worst first)", "places", "error", "bound", "ulps");
-    for (int i = 0; i < t->n_kernels; i++)
-        if (t->kernels[i].error > 0)
-            printf("  %-44.44s %6d %9.2g %9.2g %9.3g%s%s\n", t->kernels[i].name, t->kernels[i].nodes,
-                   t->kernels[i].error, t->kernels[i].bound, t->kernels[i].ulps,
-                   t->kernels[i].failed ? "  FAILED in " : "", t->kernels[i].failed ? t->kernels[i].where : "");
+    printf("\n  %-44s %6s %9s %9s %9s %9s\n", "kernel (the worst first)", "values", "error", "bound", "ulps",
+           "ms");
+    for (int i = 0; i < t->kernels.n; i++) {
+        const struct kernel_check *k = &t->kernels.list[i];
+        printf("  %-44s %6d %9.2g %9.2g %9.3g %9.3g%s%s%s\n", k->name, k->nodes, k->error, k->bound, k->ulps,
+               k->ms, k->failed ? "  FAILED in " : "", k->failed ? k->where : "",
+               k->unsteady ? ": other bits each time" : "");
+    }
     putchar('\n');
 }
 
@@ -110,13 +112,14 @@ static json_t *check_json(const struct selftest *t, const char *device)
     for (int i = 0; i < t->n_lines; i++)
         json_array_append_new(lines, json_pack("{s:s, s:b, s:s}", "check", t->lines[i].what, "ok",
                                                (int)t->lines[i].ok, "detail", t->lines[i].detail));
-    for (int i = 0; i < t->n_kernels; i++) {
-        const struct lockstep_kernel *k = &t->kernels[i];
-        json_array_append_new(kernels, json_pack("{s:s, s:i, s:o, s:o, s:o, s:b, s:b, s:s}", "kernel", k->name,
-                                                 "places",
-            k->nodes, "error", devices_real(k->error), "bound", devices_real(k->bound),
-            "ulps", devices_real(k->ulps), "equal", (int)k->equal,
-            "failed", (int)k->failed, "worst_in", k->where));
+    for (int i = 0; i < t->kernels.n; i++) {
+        const struct kernel_check *k = &t->kernels.list[i];
+        json_array_append_new(kernels,
+                              json_pack("{s:s, s:i, s:o, s:o, s:o, s:f, s:f, s:b, s:b, s:b, s:s}", "kernel",
+                                        k->name, "values", k->nodes, "error", devices_real(k->error), "bound",
+                                        devices_real(k->bound), "ulps", devices_real(k->ulps), "largest",
+                                        k->largest, "ms", k->ms, "equal", (int)k->equal, "failed",
+                                        (int)k->failed, "unsteady", (int)k->unsteady, "worst_in", k->where));
     }
     return json_pack("{s:s, s:b, s:f, s:o, s:o}", "device", device, "passed", t->failed == NULL, "seconds",
                      t->seconds, "checks", lines, "kernels", kernels);

@@ -57,7 +57,6 @@ enum op_flags {
     OP_EFFECT  = 8,                  /* alive although no node reads it (optimiser) */
     OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
     OP_DATA    = 32,                 /* (a leaf) its values differ from batch to batch */
-    OP_PARTIAL = 64,                 /* partial sums: its kernel alone decides which and how many */
 };
 
 struct op {
@@ -73,9 +72,11 @@ struct op {
     void        (*vjp)(node *n, node *g, node *dx[]);
     u64         (*scratch)(const node *n);                  /* bytes of work memory, NULL: none */
     i64         (*offset)(const node *n);                   /* OP_ALIAS: elements into in[0]; NULL: 0 */
-    /* The same by plain loops in float64, from the operands' values, for the self-test: y has
-     * node_count(n) zeros. NULL: none. */
+    /* The same by plain loops in float64 (op/host.h), for the self-test. in: the operands' values, integers
+     * as such. y comes as node_count(n) NANs: what stays NAN is not looked at. host_side: `side`, which n's
+     * launches write too. */
     void        (*host)(const node *n, const f64 *const *in, f64 *y);
+    void        (*host_side)(const node *n, const node *side, const f64 *const *in, f64 *y);
     f64         (*macs)(const node *n);                     /* multiply-adds, for `count`; NULL: 0 */
     const char *(*title)(const node *n);                    /* for messages and dumps; NULL: the name */
     /* The name of its value in ONNX, after adding the nodes that compute it (op/onnx.h). NULL: it has none. */

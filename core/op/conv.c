@@ -2,6 +2,7 @@
  * its own, so it moves much and computes little: kernels of its own (cl/conv.h), not a product. The gradient
  * of x is the same convolution with the weights rotated by 180 degrees. */
 #include "op/op.h"
+#include "op/host.h"
 #include "op/onnx.h"
 
 struct conv_args { bool rotated; };               /* in: x, w (c 1 kh kw), and maybe bias (c) */
@@ -108,6 +109,27 @@ static void depthwise_emit(const node *n, launches *l)
 
 static u64 depthwise_scratch(const node *n) { return node_bytes(n->in[1]); }
 
+/* Element (i, j, channel) of an image, 0 beyond its border. */
+static f64 conv_at(const struct conv *k, const f64 *x, i64 image, i64 i, i64 j, i64 channel)
+{
+    bool inside = i >= 0 && i < k->h && j >= 0 && j < k->w;
+    return inside ? x[((image * k->h + i) * k->w + j) * k->c + channel] : 0;
+}
+
+static void depthwise_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const struct conv k = conv_of(n->in[0], n->in[1]);
+    bool rotated = ((const struct conv_args *)n->args)->rotated;
+    i64 area = k.kh * k.kw, count = node_count(n);
+    for (i64 at = 0, every = host_every(count, (f64)area); at < count; at += every) {
+        i64 c = at % k.c, j = at / k.c % k.w, i = at / k.c / k.w % k.h, image = at / k.c / k.w / k.h;
+        y[at] = n->n_in > 2 ? in[2][c] : 0;
+        for (i64 p = 0; p < area; p++)
+            y[at] += in[1][c * area + (rotated ? area - 1 - p : p)]
+                     * conv_at(&k, in[0], image, i + p / k.kw - k.kh / 2, j + p % k.kw - k.kw / 2, c);
+    }
+}
+
 static f64 depthwise_macs(const node *n)
 {
     const struct conv k = conv_of(n->in[0], n->in[1]);
@@ -148,8 +170,26 @@ static void depthwise_grad_emit(const node *n, launches *l)
     launch_add(l, &grad);
 }
 
+/* A chunk's sums of dw, and after them of db. */
+static void depthwise_grad_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const struct conv k = conv_of(n->in[0], n->in[1]);
+    i64 cols = node_dim(n, -1), area = k.kh * k.kw, chunk = chunk_of(n), count = node_count(n);
+    for (i64 at = 0, every = host_every(count, (f64)(chunk * k.w)); at < count; at += every) {
+        i64 from = at / cols * chunk, c = at % cols % k.c, p = at % cols / k.c;
+        y[at] = 0;
+        for (i64 r = from; r < MIN(from + chunk, k.b * k.h); r++)
+            for (i64 j = 0; j < k.w; j++) {
+                f64 g = in[2][(r * k.w + j) * k.c + c];
+                y[at] += p == area ? g : g * conv_at(&k, in[0], r / k.h, r % k.h + p / k.kw - k.kh / 2,
+                                                     j + p % k.kw - k.kw / 2, c);
+            }
+    }
+}
+
 static const op depthwise_grad_op = { "depthwise_grad", .args = sizeof(struct conv_args),
-                                      .shape = depthwise_grad_shape, .emit = depthwise_grad_emit };
+                                      .shape = depthwise_grad_shape, .emit = depthwise_grad_emit,
+                                      .host = depthwise_grad_host };
 
 extern const op depthwise_op;
 
@@ -187,7 +227,7 @@ static const char *depthwise_onnx(const node *n, struct onnx *o)
 
 const op depthwise_op = { "depthwise", .args = sizeof(struct conv_args), .shape = depthwise_shape,
                           .emit = depthwise_emit, .vjp = depthwise_vjp, .scratch = depthwise_scratch,
-                          .macs = depthwise_macs, .onnx = depthwise_onnx };
+                          .macs = depthwise_macs, .host = depthwise_host, .onnx = depthwise_onnx };
 
 node *op_depthwise(node *x, node *w, node *b)
 {

@@ -3,8 +3,8 @@
  * Gradient with s = sqrt(p): dx = s (g - sum(s g) / sum(s)). */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/host.h"
 #include "op/onnx.h"
-#include <math.h>
 
 static const char *entmax_shape(const node *n, struct shape *out)
 {
@@ -28,44 +28,18 @@ static void entmax_launch_rows(const node *n, launches *l, const char *kernel)
 static void entmax_emit(const node *n, launches *l)      { entmax_launch_rows(n, l, "entmax15"); }
 static void entmax_grad_emit(const node *n, launches *l) { entmax_launch_rows(n, l, "entmax15_grad"); }
 
-/* tau by bisection: sum_i max(z_i - tau, 0)^2 falls from at least 1 to 0 on [-1, 0]. */
-static void entmax_host_row(const f64 *x, f64 *p, i64 cols)
-{
-    f64 top = -INFINITY, lo = -1, hi = 0;
-    for (i64 i = 0; i < cols; i++)
-        top = fmax(top, x[i] / 2);
-    for (int round = 0; round < 60; round++) {
-        f64 tau = (lo + hi) / 2, sum = 0;
-        for (i64 i = 0; i < cols; i++)
-            sum += pow(fmax(x[i] / 2 - top - tau, 0), 2);
-        if (sum > 1)
-            lo = tau;
-        else
-            hi = tau;
-    }
-    for (i64 i = 0; i < cols; i++)
-        p[i] = pow(fmax(x[i] / 2 - top - lo, 0), 2);
-}
-
 static void entmax_host(const node *n, const f64 *const *in, f64 *y)
 {
     i64 cols = node_dim(n, -1);
     for (i64 at = 0; at < node_count(n); at += cols)
-        entmax_host_row(in[0] + at, y + at, cols);
+        host_entmax(in[0] + at, y + at, cols);
 }
 
 static void entmax_grad_host(const node *n, const f64 *const *in, f64 *dx)
 {
     i64 cols = node_dim(n, -1);
-    for (i64 at = 0; at < node_count(n); at += cols) {
-        f64 along = 0, all = 0;
-        for (i64 i = at; i < at + cols; i++) {
-            along += sqrt(in[0][i]) * in[1][i];
-            all += sqrt(in[0][i]);
-        }
-        for (i64 i = at; i < at + cols; i++)
-            dx[i] = sqrt(in[0][i]) * (in[1][i] - along / all);
-    }
+    for (i64 at = 0; at < node_count(n); at += cols)
+        host_softmax_grad(in[0] + at, in[1] + at, dx + at, cols, 1, true);
 }
 
 const op entmax_grad_op = { "entmax_grad", .flags = OP_INPLACE, .shape = entmax_shape,

@@ -57,9 +57,11 @@ static f64 loss_target(const node *n, f64 t, i64 cols)
 static void cross_entropy_host(const node *n, const f64 *const *in, f64 *y)
 {
     i64 cols = node_dim(n->in[0], 1);
-    for (i64 i = 0; i < node_count(n); i++)
+    for (i64 i = 0; i < node_count(n); i++) {
+        y[i] = 0;
         for (i64 k = i * cols; k < (i + 1) * cols; k++)
             y[i] += loss_target(n, in[1][k], cols) * (loss_log_sum(in[0] + i * cols, cols) - in[0][k]);
+    }
 }
 
 static void cross_entropy_grad_host(const node *n, const f64 *const *in, f64 *dx)

@@ -3,6 +3,7 @@
  * map_emit.c launches it.
  */
 #include "op/map.h"
+#include "op/host.h"
 #include <ctype.h>
 
 const struct map_row map_rows[] = {
@@ -183,4 +184,5 @@ static const char *map_title(const node *n)
 }
 
 const op map_op = { "map", .args = sizeof(struct map_args), .flags = OP_INPLACE, .shape = map_shape,
-                    .emit = map_emit, .vjp = map_vjp, .title = map_title, .onnx = map_onnx };
+                    .emit = map_emit, .vjp = map_vjp, .title = map_title, .host = map_host,
+                    .onnx = map_onnx };

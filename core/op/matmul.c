@@ -1,5 +1,6 @@
 /* matmul.c: (... m k) x (... k n). The product itself, and which kernel computes it, is product.c's. */
 #include "op/op.h"
+#include "op/host.h"
 #include "op/product.h"
 #include "op/onnx.h"
 
@@ -154,6 +155,73 @@ static f64 matmul_macs(const node *n)
     return (f64)s.m * (f64)s.n * (f64)s.k * (f64)s.batch;
 }
 
+/* ---- float64 on the host --------------------------------------------------------------------------- */
+
+/* Element (i, l) of op(A) or (l, j) of op(B) of batch z, as they are stored: rows of `row`, or a strided
+ * view's. */
+static f64 matmul_stored(const node *x, const f64 *v, i64 z, i64 row, i64 col)
+{
+    const struct strided_view *s = op_strided(x);
+    i64 width = node_dim(x, -1), matrix = matmul_shared(x) ? 0 : width * node_dim(x, -2);
+    return s ? v[s->at + z * s->matrix + row * s->row + col] : v[z * matrix + row * width + col];
+}
+
+/* alpha op(A) op(B) + bias: a bias has one row for all batches, or one for each. */
+static f64 matmul_host_sum(const node *n, const f64 *const *in, i64 at)
+{
+    const struct matmul_args *m = n->args;
+    bool ta = m->trans & TRANS_A, tb = m->trans & TRANS_B;
+    i64 cols = node_dim(n, -1), matrix = cols * node_dim(n, -2), z = at / matrix, i = at % matrix / cols,
+        j = at % cols;
+    f64 sum = 0;
+    for (i64 l = 0; l < node_dim(n->in[0], ta ? -2 : -1); l++)
+        sum += matmul_stored(n->in[0], in[0], z, ta ? l : i, ta ? i : l)
+               * matmul_stored(n->in[1], in[1], z, tb ? j : l, tb ? l : j);
+    f64 bias = !m->bias ? 0 : in[m->bias][(node_count(n->in[m->bias]) > cols ? z * cols : 0) + j];
+    return (f64)m->alpha * sum + bias;
+}
+
+static f64 matmul_host_element(const node *n, const f64 *const *in, i64 at)
+{
+    const struct matmul_args *m = n->args;
+    f64 v = map_host_act(m->act, matmul_host_sum(n, in, at), false);
+    if (m->mask)
+        v *= map_host_draw(m->mask, in[m->step], at / (node_count(n) / shape_count(m->mask->shape)));
+    if (m->residual)
+        v += in[m->residual][at];
+    return m->factor ? v * in[m->factor][at] : v;
+}
+
+/* Of large products some elements, and the whole last row, where tiles have their rests. */
+static void matmul_host(const node *n, const f64 *const *in, f64 *y)
+{
+    i64 count = node_count(n), every = host_every(count, matmul_macs(n) / (f64)MAX(1, count));
+    for (i64 at = 0; at < count;
+         at += at >= count - node_dim(n, -1) ? 1 : MIN(every, count - node_dim(n, -1) - at))
+        y[at] = matmul_host_element(n, in, at);
+}
+
+/* What is kept for the backward part: the value before the activation, its slope, or the sums of stored a's
+ * columns. */
+static void matmul_host_side(const node *n, const node *side, const f64 *const *in, f64 *y)
+{
+    const struct matmul_args *m = n->args;
+    const node *a = n->in[0];
+    i64 rows = node_dim(a, -2), cols = node_dim(a, -1), count = node_count(side);
+    for (i64 at = 0, every = host_every(count, matmul_macs(n) / (f64)count); at < count && side != m->sums;
+         at += every) {
+        f64 x = matmul_host_sum(n, in, at);
+        y[at] = side == m->slope ? map_host_act(m->act, x, true) : x;
+    }
+    for (i64 at = 0; at < count && side == m->sums; at++) {
+        y[at] = 0;
+        for (i64 i = 0; i < rows; i++)
+            y[at] += matmul_stored(a, in[0], at / cols, i, at % cols);
+    }
+}
+
+/* ---- ONNX ------------------------------------------------------------------------------------------ */
+
 static const char *matmul_operand(struct onnx *o, const node *n, int k, bool stored_transposed)
 {
     const char *x = onnx_in(o, n, k);
@@ -176,5 +244,5 @@ static const char *matmul_onnx(const node *n, struct onnx *o)
 }
 
 const op matmul_op = { "matmul", .args = sizeof(struct matmul_args), .shape = matmul_shape,
-                       .emit = matmul_emit, .vjp = matmul_vjp, .scratch = matmul_scratch,
-                       .macs = matmul_macs, .onnx = matmul_onnx };
+                       .emit = matmul_emit, .vjp = matmul_vjp, .scratch = matmul_scratch, .macs = matmul_macs,
+                       .host = matmul_host, .host_side = matmul_host_side, .onnx = matmul_onnx };

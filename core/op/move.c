@@ -1,10 +1,11 @@
-/* move.c: the same values in another place: views, permutations, slices, padding, concatenation. Everything
- * but permute is a copy of one block between two arrays seen as (a r b):
+/* move.c: the same values in another place: views, slices, padding, concatenation; permutations are in
+ * permute.c. All are copies of one block between two arrays seen as (a r b):
  *
  *     dst[a, dst_from + r, b] = src[a, src_from + r, b]        r < count
  */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/move.h"
 #include "op/onnx.h"
 
 /* ---- view, reshape ------------------------------------------------------------------------------------- */
@@ -19,10 +20,7 @@ static const char *view_shape(const node *n, struct shape *out)
     return inside ? NULL : "view beyond the end";
 }
 
-/* A group's share of rows of `run` values: `chunk` of the run, of `rows` rows. */
-struct share { i64 chunks, chunk, rows; };
-
-static struct share share_of(const launches *l, i64 a, i64 run)
+struct share move_share(const launches *l, i64 a, i64 run)
 {
     const dev *d = launches_dev(l);
     i64 share = dev_tune(d, "move", "SHARE"), most = dev_tune(d, "move", "GROUPS");
@@ -35,7 +33,7 @@ static void emit_block(const node *n, launches *l, const node *src, i64 a, i64 c
                        i64 src_r, i64 src_from, i64 dst_r, i64 dst_from)
 {
     i64 run = count * b;
-    struct share s = share_of(l, a, run);
+    struct share s = move_share(l, a, run);
     launch k = { .file = "move", .kernel = "copy_block", .label = n->name, .types = "xy",
                  .bytes = 2 * (f64)dtype_bytes(n->type) * (f64)(a * run),
                  .args = { ARG_NODE(src), ARG_NODE(n), ARG_LONG(a), ARG_LONG(run),
@@ -49,6 +47,12 @@ static void view_emit(const node *n, launches *l)
 {
     const struct view_args *v = n->args;
     emit_block(n, l, n->in[0], 1, node_count(n), 1, node_count(n->in[0]), v->offset, node_count(n), 0);
+}
+
+static void view_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const struct view_args *v = n->args;
+    memcpy(y, in[0] + v->offset, (size_t)node_count(n) * sizeof *y);
 }
 
 static i64 move_view_offset(const node *n) { return ((const struct view_args *)n->args)->offset; }
@@ -81,7 +85,8 @@ static const char *view_onnx(const node *n, struct onnx *o)
 }
 
 const op view_op = { "view", .args = sizeof(struct view_args), .flags = OP_ALIAS, .shape = view_shape,
-                     .emit = view_emit, .vjp = view_vjp, .offset = move_view_offset, .onnx = view_onnx };
+                     .emit = view_emit, .vjp = view_vjp, .offset = move_view_offset,
+                     .host = view_host, .onnx = view_onnx };
 
 node *op_view(node *x, i64 offset, struct shape s)
 {
@@ -143,6 +148,21 @@ static void slice_emit(const node *n, launches *l)
                p->from, p->extent, 0);
 }
 
+/* Rows src_from.. of the axis of x, `count` of them, to rows dst_from.. of y's. */
+static void move_host(const node *x, const f64 *v, const node *y, f64 *to, int axis, i64 src_from, i64 count,
+                      i64 dst_from)
+{
+    i64 b = inner_size(y, axis), src = x->shape.d[axis], dst = y->shape.d[axis];
+    for (i64 a = 0; a < outer_size(y, axis); a++)
+        memcpy(to + (a * dst + dst_from) * b, v + (a * src + src_from) * b, (size_t)(count * b) * sizeof *to);
+}
+
+static void slice_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const struct slice_args *p = n->args;
+    move_host(n->in[0], in[0], n, y, p->axis, p->from, p->extent, 0);
+}
+
 static void slice_vjp(node *n, node *g, node *dx[])
 {
     const struct slice_args *p = n->args;
@@ -156,7 +176,7 @@ static const char *slice_onnx(const node *n, struct onnx *o)
 }
 
 const op slice_op = { "slice", .args = sizeof(struct slice_args), .shape = slice_shape, .emit = slice_emit,
-                      .vjp = slice_vjp, .onnx = slice_onnx };
+                      .vjp = slice_vjp, .host = slice_host, .onnx = slice_onnx };
 
 node *op_slice(node *x, int axis, i64 from, i64 count)
 {
@@ -185,7 +205,7 @@ static void pad_emit(const node *n, launches *l)
     const struct slice_args *p = n->args;
     const node *x = n->in[0];
     i64 a = outer_size(n, p->axis), b = inner_size(n, p->axis), count = x->shape.d[p->axis];
-    struct share s = share_of(l, a, p->extent * b);
+    struct share s = move_share(l, a, p->extent * b);
     launch k = { .file = "move", .kernel = "pad_block", .label = n->name, .types = "xy",
                  .bytes = (f64)(node_bytes(n) + node_bytes(x)),
                  .args = { ARG_NODE(x), ARG_NODE(n), ARG_LONG(a), ARG_LONG(count * b),
@@ -195,6 +215,13 @@ static void pad_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
+static void pad_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const struct slice_args *p = n->args;
+    memset(y, 0, (size_t)node_count(n) * sizeof *y);
+    move_host(n->in[0], in[0], n, y, p->axis, 0, n->in[0]->shape.d[p->axis], p->from);
+}
+
 static void pad_vjp(node *n, node *g, node *dx[])
 {
     const struct slice_args *p = n->args;
@@ -202,7 +229,7 @@ static void pad_vjp(node *n, node *g, node *dx[])
 }
 
 const op pad_op = { "pad", .args = sizeof(struct slice_args), .shape = pad_shape, .emit = pad_emit,
-                    .vjp = pad_vjp };
+                    .vjp = pad_vjp, .host = pad_host };
 
 node *op_pad(node *x, int axis, i64 from, i64 total)
 {
@@ -240,6 +267,14 @@ static void concat_emit(const node *n, launches *l)
     }
 }
 
+static void concat_host(const node *n, const f64 *const *in, f64 *y)
+{
+    int axis = ((const struct axis_args *)n->args)->axis;
+    i64 first = n->in[0]->shape.d[axis];
+    move_host(n->in[0], in[0], n, y, axis, 0, first, 0);
+    move_host(n->in[1], in[1], n, y, axis, 0, n->in[1]->shape.d[axis], first);
+}
+
 static void concat_vjp(node *n, node *g, node *dx[])
 {
     int axis = ((const struct axis_args *)n->args)->axis;
@@ -257,9 +292,10 @@ static const char *concat_onnx(const node *n, struct onnx *o)
 
 /* Along the outermost axis the operands follow one another: the planner may have them computed there. */
 const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit,
-                       .vjp = concat_vjp, .onnx = concat_onnx };
+                       .vjp = concat_vjp, .host = concat_host, .onnx = concat_onnx };
 const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape,
-                     .emit = concat_emit, .vjp = concat_vjp, .onnx = concat_onnx };
+                     .emit = concat_emit, .vjp = concat_vjp, .host = concat_host,
+                     .onnx = concat_onnx };
 
 node *op_concat(node *a, node *b, int axis)
 {
@@ -291,158 +327,4 @@ void op_become_view(node *n, node *x)
     n->args = memcpy(arena_bytes(n->g->a, sizeof v, 16), &v, sizeof v);
     n->in[0] = x;
     n->n_in = 1;
-}
-
-/* ---- permute ------------------------------------------------------------------------------------------- */
-
-struct permute_args { int order[MAX_DIM]; };
-
-static const char *permute_shape(const node *n, struct shape *out)
-{
-    const struct permute_args *p = n->args;
-    u32 seen = 0;
-    *out = n->in[0]->shape;
-    for (int i = 0; i < out->nd; i++) {
-        if (p->order[i] < 0 || p->order[i] >= out->nd || seen >> p->order[i] & 1)
-            return "not a permutation";
-        seen |= 1u << p->order[i];
-        out->d[i] = n->in[0]->shape.d[p->order[i]];
-    }
-    return NULL;
-}
-
-struct strided { int n; i64 extent[MAX_DIM], stride[MAX_DIM]; };
-
-/* Axes of the result with their strides in the source; neighbours that lie side by side in both are one. */
-static struct strided strides_of(const node *n)
-{
-    const struct permute_args *p = n->args;
-    const struct shape *s = &n->in[0]->shape;
-    struct strided r = { 0 };
-    for (int i = 0; i < s->nd; i++) {
-        i64 extent = n->shape.d[i], stride = 1;
-        for (int k = p->order[i] + 1; k < s->nd; k++)
-            stride *= s->d[k];
-        if (extent == 1)
-            continue;
-        if (r.n && r.stride[r.n - 1] == stride * extent) {
-            r.extent[r.n - 1] *= extent;
-            r.stride[r.n - 1] = stride;
-        } else {
-            r.extent[r.n] = extent;
-            r.stride[r.n++] = stride;
-        }
-    }
-    return r;
-}
-
-/* Rows that lie together on both sides. e, s: the axes in front, aligned at the last. */
-static void emit_rows(const node *n, launches *l, struct strided x)
-{
-    i64 e[MAX_DIM], st[MAX_DIM];
-    for (int i = 0; i < MAX_DIM; i++) {
-        int k = i - (MAX_DIM - x.n);
-        e[i] = k < 0 ? 1 : x.extent[k];
-        st[i] = k < 0 ? 0 : x.stride[k];
-    }
-    i64 rows = node_count(n) / e[5];
-    struct share s = share_of(l, rows, e[5]);
-    launch k = { .file = "move", .kernel = "permute_rows", .label = n->name, .types = "xy",
-                 .bytes = 2 * (f64)node_bytes(n),
-                 .args = { ARG_NODE(n->in[0]), ARG_NODE(n), ARG_LONG(rows), ARG_LONG(s.rows),
-                           ARG_LONG(e[5]), ARG_LONG4(e[1], e[2], e[3], e[4]),
-                           ARG_LONG(st[0]), ARG_LONG4(st[1], st[2], st[3], st[4]) } };
-    grid_groups(l, &k, CEIL_DIV(rows, s.rows), 1, 1);
-    launch_add(l, &k);
-}
-
-/* The last axis is v; u is the one that lies together in the source. */
-static void emit_transposed(const node *n, launches *l, struct strided x)
-{
-    i64 e[4] = { 1, 1, 1, 1 }, from[4] = { 0 }, to[4] = { 0 }, inner = 1, du = 0, nu = 1, batches = 1;
-    for (int i = x.n - 1, k = 3; i >= 0; inner *= x.extent[i--])
-        if (x.stride[i] == 1) {
-            du = inner;
-            nu = x.extent[i];
-        } else if (i < x.n - 1) {
-            batches *= e[k] = x.extent[i];
-            from[k] = x.stride[i];
-            to[k--] = inner;
-        }
-    i64 nv = x.extent[x.n - 1], share = dev_tune(launches_dev(l), "move", "SHARE");
-    i64 block = ROUND_UP(MIN(nu, MAX(1, share / nv)), (i64)32), blocks = CEIL_DIV(nu, block);
-    launch k = { .file = "move", .kernel = "permute_transpose", .label = n->name, .types = "xy",
-                 .bytes = 2 * (f64)node_bytes(n),
-                 .args = { ARG_NODE(n->in[0]), ARG_NODE(n),
-                           ARG_LONG4(nu, nv, du, x.stride[x.n - 1]),
-                           ARG_LONG4(e[0], e[1], e[2], e[3]), ARG_LONG4(from[0], from[1], from[2], from[3]),
-                           ARG_LONG4(to[0], to[1], to[2], to[3]), ARG_LONG(blocks), ARG_LONG(block) } };
-    grid_groups(l, &k, blocks * batches, 1, 1);
-    launch_add(l, &k);
-}
-
-static void permute_emit(const node *n, launches *l)
-{
-    struct strided x = strides_of(n);
-    (x.n < 2 || x.stride[x.n - 1] == 1 ? emit_rows : emit_transposed)(n, l, x);
-}
-
-static const char *strided_shape(const node *n, struct shape *out)
-{
-    *out = n->shape;
-    return NULL;
-}
-
-static const op strided_op = { "strided", .args = sizeof(struct strided_view), .flags = OP_ALIAS,
-                               .shape = strided_shape };
-
-const struct strided_view *op_strided(const node *n) { return n->op == &strided_op ? n->args : NULL; }
-
-bool op_become_strided(node *n, const node *permute, i64 offset)
-{
-    if (permute->op != &permute_op)
-        return false;
-    struct strided s = strides_of(permute);
-    i64 rows = node_dim(n, -2), cols = node_dim(n, -1);
-    bool even = s.n == 3 && s.stride[2] == 1 && s.extent[2] == cols && s.extent[1] == rows
-                && !(offset % (rows * cols));
-    if (!even)
-        return false;
-    struct strided_view v = { offset / (rows * cols) * s.stride[0], s.stride[1], s.stride[0] };
-    n->op = &strided_op;
-    n->args = memcpy(arena_bytes(n->g->a, sizeof v, 16), &v, sizeof v);
-    n->in[0] = permute->in[0];
-    return true;
-}
-
-static void permute_vjp(node *n, node *g, node *dx[])
-{
-    const struct permute_args *p = n->args;
-    int back[MAX_DIM] = { 0 };
-    for (int i = 0; i < n->shape.nd; i++)
-        back[p->order[i]] = i;
-    dx[0] = op_permute(g, back);
-}
-
-static const char *permute_onnx(const node *n, struct onnx *o)
-{
-    const struct permute_args *p = n->args;
-    i64 order[MAX_DIM];
-    for (int i = 0; i < n->shape.nd; i++)
-        order[i] = p->order[i];
-    const char *y = onnx_apply(o, "Transpose", onnx_in(o, n, 0));
-    onnx_ints(o, "perm", n->shape.nd, order);
-    return y;
-}
-
-const op permute_op = { "permute", .args = sizeof(struct permute_args), .shape = permute_shape,
-                        .emit = permute_emit, .vjp = permute_vjp,
-                        .onnx = permute_onnx };
-
-node *op_permute(node *x, const int *order)
-{
-    struct permute_args p = { { 0 } };
-    for (int i = 0; i < x->shape.nd; i++)
-        p.order[i] = order[i];
-    return node_new(&permute_op, &p, x);
 }

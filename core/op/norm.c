@@ -153,6 +153,38 @@ static void layernorm_grad_host(const node *n, const f64 *const *in, f64 *dx)
     }
 }
 
+/* Sums of g h for w and of g for b, over rows [from, to); h as above. */
+static void layernorm_host_sums(const node *n, const f64 *const *in, f64 *dw, f64 *db, i64 from, i64 to)
+{
+    const f64 *g = in[n->n_in > 3], *x = in[(n->n_in > 3) + 1];
+    i64 cols = cols_of(n);
+    for (i64 j = 0; j < cols; j++)
+        dw[j] = db[j] = 0;
+    for (i64 i = from; i < to; i++) {
+        f64 mean, scale = layernorm_statistics(x + i * cols, cols,
+                                               (f64)((const struct grad_args *)n->args)->eps, &mean);
+        for (i64 j = 0; j < cols; j++) {
+            dw[j] += g[i * cols + j] * (x[i * cols + j] - mean) * scale;
+            db[j] += g[i * cols + j];
+        }
+    }
+}
+
+/* The partials of each block of rows, or the sum for w or for b. */
+static void layernorm_grad_host_side(const node *n, const node *side, const f64 *const *in, f64 *y)
+{
+    const struct grad_args *a = n->args;
+    i64 cols = cols_of(n), rows = norm_rows_count(n), block = block_of(rows, cols);
+    for (i64 p = 0; p < norm_blocks(rows, cols) && side == a->partials; p++)
+        layernorm_host_sums(n, in, y + p * cols, y + apart_of(rows, cols) + p * cols, p * block,
+                            MIN(rows, (p + 1) * block));
+    if (side == a->partials)
+        return;
+    f64 *other = arena_array(n->g->a, f64, cols);
+    bool of_w = side == a->sums[0];
+    layernorm_host_sums(n, in, of_w ? y : other, of_w ? other : y, 0, rows);
+}
+
 static const char *norm_sum_shape(const node *n, struct shape *out)
 {
     *out = SHAPE(cols_of(n->in[0]));
@@ -161,9 +193,10 @@ static const char *norm_sum_shape(const node *n, struct shape *out)
 
 /* layernorm_grad writes them. */
 static const op layernorm_sum_op = { "layernorm_sum", .shape = norm_sum_shape };
-static const op layernorm_partials_op = { "layernorm_partials", .flags = OP_PARTIAL, .shape = partials_shape };
+static const op layernorm_partials_op = { "layernorm_partials", .shape = partials_shape };
 const op layernorm_grad_op = { "layernorm_grad", .args = sizeof(struct grad_args), .flags = OP_INPLACE,
-                               .shape = same_shape, .emit = norm_grad_emit, .host = layernorm_grad_host };
+                               .shape = same_shape, .emit = norm_grad_emit, .host = layernorm_grad_host,
+                               .host_side = layernorm_grad_host_side };
 
 /* As many ones as a row has values. */
 static node *norm_ones(node *x) { return op_offset(op_scale(op_view(x, 0, SHAPE(cols_of(x))), 0), 1); }

@@ -5,6 +5,7 @@
  */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/host.h"
 #include "op/onnx.h"
 
 struct sum_args { int axis, count; };             /* axes [axis, axis + count) become 1 */
@@ -81,6 +82,16 @@ static u64 sum_scratch(const node *n)
 
 static void sum_vjp(node *n, node *g, node *dx[]) { dx[0] = op_expand(g, n->in[0]->shape); }
 
+/* Every element into the one of y that it broadcasts to. */
+static void sum_host(const node *n, const f64 *const *in, f64 *y)
+{
+    struct shape from = n->in[0]->shape;
+    for (i64 i = 0; i < node_count(n); i++)
+        y[i] = 0;
+    for (i64 i = 0; i < shape_count(from); i++)
+        y[host_at(from, i, n->shape)] += in[0][i];
+}
+
 static const char *sum_onnx(const node *n, struct onnx *o)
 {
     const struct sum_args *s = n->args;
@@ -92,7 +103,7 @@ static const char *sum_onnx(const node *n, struct onnx *o)
 }
 
 const op sum_op = { "sum", .args = sizeof(struct sum_args), .shape = reduce_sum_shape, .emit = sum_emit,
-                    .vjp = sum_vjp, .scratch = sum_scratch, .onnx = sum_onnx };
+                    .vjp = sum_vjp, .scratch = sum_scratch, .host = sum_host, .onnx = sum_onnx };
 
 bool op_sums_rows(const node *n, i64 batches, i64 cols)
 {

@@ -4,6 +4,7 @@
  * has its own (route_sides.c). Without such kernels, and under JETCL_TRACE=no_join, the same is
  * composed of the ops that say it. */
 #include "op/route.h"
+#include "op/host.h"
 
 static i64 images_of(const node *x) { return node_dim(x, 0); }
 static i64 tokens_of(const node *x) { return node_dim(x, 1); }
@@ -39,8 +40,76 @@ static void route_grad_emit(const node *n, launches *l)
                   ARG_LONG(slots_of(x)), ARG_INT(a->flags), ARG_LOCAL(column_bytes(x, 1)) } });
 }
 
+/* ---- float64 on the host --------------------------------------------------------------------------- */
+
+/* logits / T + noise of each element. noise: the step's words, or values, by the flags. */
+static f64 *route_host_heated(const node *x, const struct route_args *a, const f64 *const *in, f64 t,
+                              const f64 *noise)
+{
+    i64 slots = slots_of(x), tokens = tokens_of(x), row = ROUND_UP(slots, (i64)16);
+    f64 *z = arena_array(x->g->a, f64, node_count(x));
+    for (i64 i = 0; i < node_count(x); i++) {
+        i64 image = i / slots / tokens, before = 0;
+        if (a->flags & DRAWN && a->samples)
+            before = (i64)noise[STEP_BEFORE] + image / a->samples * (i64)noise[STEP_OTHERS];
+        i64 element = (i / slots + before * tokens) * row + i % slots;
+        z[i] = in[0][i] / t + (a->flags & DRAWN ? (f64)a->std * host_normal(noise, a->stream, element)
+                               : a->flags & GIVEN ? noise[i] : 0);
+    }
+    return z;
+}
+
+void route_host_side(const node *x, const struct route_args *a, bool dispatch, const f64 *const *in, f64 t,
+                     const f64 *noise, f64 *y)
+{
+    i64 tokens = tokens_of(x), slots = slots_of(x);
+    const f64 *z = route_host_heated(x, a, in, t, noise);
+    for (i64 i = 0; i < images_of(x) && dispatch; i++)
+        for (i64 j = 0; j < slots; j++)
+            host_softmax(z + i * tokens * slots + j, y + i * tokens * slots + j, tokens, slots);
+    for (i64 at = 0; at < node_count(x) && !dispatch; at += slots)
+        if (a->flags & ENTMAX)
+            host_entmax(z + at, y + at, slots);
+        else
+            host_softmax(z + at, y + at, slots, 1);
+}
+
+void route_host_side_grad(const node *x, bool dispatch, bool entmax, const f64 *y, const f64 *g, f64 *d)
+{
+    i64 tokens = tokens_of(x), slots = slots_of(x);
+    for (i64 i = 0; i < images_of(x) && dispatch; i++)
+        for (i64 j = i * tokens * slots; j < i * tokens * slots + slots; j++)
+            host_softmax_grad(y + j, g + j, d + j, tokens, slots, false);
+    for (i64 at = 0; at < node_count(x) && !dispatch; at += slots)
+        host_softmax_grad(y + at, g + at, d + at, slots, 1, entmax);
+}
+
+static void route_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const node *x = n->in[0];
+    route_host_side(x, n->args, true, in, in[1][0], n->n_in > 3 ? in[3] : NULL, y);
+    route_host_side(x, n->args, false, in, in[2][0], n->n_in > 3 ? in[3] : NULL, y + route_second(x));
+}
+
+static void route_grad_host(const node *n, const f64 *const *in, f64 *y)
+{
+    const node *x = n->in[0];
+    i64 count = node_count(x), second = route_second(x), one = count / images_of(x);
+    f64 *d[2] = { arena_array(x->g->a, f64, count), arena_array(x->g->a, f64, count) };
+    bool entmax = ((const struct route_args *)n->args)->flags & ENTMAX;
+    route_host_side_grad(x, true, false, in[3], in[4], d[0]);
+    route_host_side_grad(x, false, entmax, in[3] + second, in[4] + second, d[1]);
+    for (i64 i = 0; i < 2 * images_of(x); i++)
+        y[partials_offset(x) + i] = 0;
+    for (i64 i = 0; i < count; i++) {
+        y[i] = d[0][i] / in[1][0] + d[1][i] / in[2][0];
+        for (int k = 0; k < 2; k++)
+            y[partials_offset(x) + 2 * (i / one) + k] -= d[k][i] * in[0][i] / (in[1 + k][0] * in[1 + k][0]);
+    }
+}
+
 static const op route_grad_op = { "route_grad", .args = sizeof(struct route_args), .shape = route_grad_shape,
-                                  .emit = route_grad_emit };
+                                  .emit = route_grad_emit, .host = route_grad_host };
 
 /* ---- both from logits ---------------------------------------------------------------------------------- */
 
@@ -74,7 +143,7 @@ static void route_vjp(node *n, node *g, node *dx[])
 }
 
 const op route_op = { "route", .args = sizeof(struct route_args), .shape = route_shape, .emit = route_emit,
-                      .vjp = route_vjp };
+                      .vjp = route_vjp, .host = route_host };
 
 /* ---- building it --------------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * it, are written by the same launch. */
 #include "op/route.h"
 #include "op/grid.h"
+#include <math.h>
 
 static i64 sides_images(const node *x) { return node_dim(x, 0); }
 static i64 sides_tokens(const node *x) { return node_dim(x, 1); }
@@ -47,7 +48,40 @@ static void sides_grad_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
-#define SIDE_GRAD .args = sizeof(struct side_grad_args), .shape = sides_grad_shape, .emit = sides_grad_emit
+/* dx, added to what is before the logits, and -sum(d logits) / T^2 into each group's share. */
+static void sides_host(const node *n, const f64 *const *all, f64 *dx, f64 *parts, f64 *dt)
+{
+    const node *x = sides_logits(n);
+    const f64 *const *in = all + n->n_in - 4;
+    bool columns = n->op == &route_dispatch_grad_op,
+         entmax = ((const struct side_grad_args *)n->args)->flags & ENTMAX;
+    i64 block = dev_tune(x->g->d, "route", "COLS"), teams = dev_team(x->g->d, "route").teams,
+        slots = sides_slots(x);
+    f64 *d = arena_array(x->g->a, f64, node_count(x));
+    route_host_side_grad(x, columns, entmax, in[2], in[3], d);
+    for (i64 i = 0; i < node_count(x); i++) {
+        i64 image = i / slots / sides_tokens(x);
+        i64 group = columns ? image * CEIL_DIV(slots, block) + i % slots / block : i / slots / teams;
+        f64 share = -d[i] * in[0][i] / (in[1][0] * in[1][0]);
+        if (dx)
+            dx[i] = d[i] / in[1][0] + (n->n_in > 4 ? all[0][i] : 0);
+        if (parts)
+            parts[group] = (isnan(parts[group]) ? 0 : parts[group]) + share;
+        if (dt)
+            *dt = (isnan(*dt) ? 0 : *dt) + share;
+    }
+}
+
+static void sides_grad_host(const node *n, const f64 *const *in, f64 *dx) { sides_host(n, in, dx, NULL, NULL); }
+
+static void sides_grad_host_side(const node *n, const node *side, const f64 *const *in, f64 *y)
+{
+    bool all = side == ((const struct side_grad_args *)n->args)->dt;
+    sides_host(n, in, NULL, all ? NULL : y, all ? y : NULL);
+}
+
+#define SIDE_GRAD .args = sizeof(struct side_grad_args), .shape = sides_grad_shape, .emit = sides_grad_emit, \
+                  .host = sides_grad_host, .host_side = sides_grad_host_side
 static const op route_dispatch_grad_op = { "route_dispatch_grad", SIDE_GRAD };
 static const op route_combine_grad_op  = { "route_combine_grad", SIDE_GRAD };
 
@@ -65,7 +99,7 @@ static const char *sides_dt_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static const op route_partials_op = { "route_partials", .args = sizeof(i64), .flags = OP_PARTIAL,
+static const op route_partials_op = { "route_partials", .args = sizeof(i64),
                                       .shape = sides_partials_shape };
 static const op route_dt_op = { "route_dt", .shape = sides_dt_shape };
 
@@ -117,7 +151,14 @@ static void sides_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
-#define SIDE .args = sizeof(struct route_args), .shape = sides_shape, .emit = sides_emit, .vjp = sides_vjp
+static void sides_forward_host(const node *n, const f64 *const *in, f64 *y)
+{
+    route_host_side(n->in[0], n->args, n->op == &route_dispatch_op, in, in[1][0], n->n_in > 2 ? in[2] : NULL,
+                    y);
+}
+
+#define SIDE .args = sizeof(struct route_args), .shape = sides_shape, .emit = sides_emit, .vjp = sides_vjp, \
+             .host = sides_forward_host
 static const op route_dispatch_op = { "route_dispatch", SIDE };
 static const op route_combine_op  = { "route_combine", SIDE };
 

@@ -2,8 +2,8 @@
  * the axis: rows when b is 1, columns otherwise. */
 #include "op/op.h"
 #include "op/grid.h"
+#include "op/host.h"
 #include "op/onnx.h"
-#include <math.h>
 
 struct softmax_args { int axis; };
 
@@ -62,22 +62,12 @@ static void softmax_each(const node *n, const f64 *const *in, f64 *y, softmax_ro
 
 static void softmax_host_row(const f64 *const *in, f64 *y, i64 at, i64 r, i64 step)
 {
-    f64 top = -INFINITY, sum = 0;
-    for (i64 k = 0; k < r; k++)
-        top = fmax(top, in[0][at + k * step]);
-    for (i64 k = 0; k < r; k++)
-        sum += y[at + k * step] = exp(in[0][at + k * step] - top);
-    for (i64 k = 0; k < r; k++)
-        y[at + k * step] /= sum;
+    host_softmax(in[0] + at, y + at, r, step);
 }
 
 static void softmax_grad_host_row(const f64 *const *in, f64 *dx, i64 at, i64 r, i64 step)
 {
-    f64 sum = 0;
-    for (i64 k = 0; k < r; k++)
-        sum += in[0][at + k * step] * in[1][at + k * step];
-    for (i64 k = 0; k < r; k++)
-        dx[at + k * step] = in[0][at + k * step] * (in[1][at + k * step] - sum);
+    host_softmax_grad(in[0] + at, in[1] + at, dx + at, r, step, false);
 }
 
 static void softmax_host(const node *n, const f64 *const *in, f64 *y)

@@ -122,19 +122,38 @@ static const char *compare_layer(arena *a, const struct record_tensor *t)
     return layer;
 }
 
+/* Twins are to give equal bits. */
+static bool compare_off(const struct comparison *c, size_t i)
+{
+    return c->list[i].beyond || (c->twins && !c->list[i].equal);
+}
+
 /* The network's order: activations and weights forwards, gradients from the head back. */
 static const struct compared *compare_first(const struct comparison *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        if (c->list[i].beyond && c->list[i].a->kind <= RECORD_FORWARD)
+        if (compare_off(c, i) && c->list[i].a->kind <= RECORD_FORWARD)
             return &c->list[i];
     for (size_t i = c->n; i-- > 0;)
-        if (c->list[i].beyond && c->list[i].a->kind == RECORD_GRADIENT)
+        if (compare_off(c, i) && c->list[i].a->kind == RECORD_GRADIENT)
             return &c->list[i];
     for (size_t i = 0; i < c->n; i++)
-        if (c->list[i].beyond)
+        if (compare_off(c, i))
             return &c->list[i];
     return NULL;
+}
+
+/* The same computation on the same device, as far as the records tell. */
+static bool compare_twins(const struct record *a, const struct record *b)
+{
+    const char *const own[] = { a->label,   a->device,     a->platform,  a->driver,
+                                a->program, a->experiment, a->precision, a->settings };
+    const char *const other[] = { b->label,   b->device,     b->platform,  b->driver,
+                                  b->program, b->experiment, b->precision, b->settings };
+    for (int i = 0; i < countof(own); i++)
+        if (strcmp(own[i], other[i]))
+            return false;
+    return a->batch == b->batch;
 }
 
 static const char *compare_seed_words(arena *a, const struct comparison *c)
@@ -162,11 +181,19 @@ static const char *compare_words(struct comparison *c, arena *a)
                : arena_printf(a, "no difference beyond %s over %d steps (largest %.2g)%s",
                               c->tolerance > 0 ? "the tolerance" : "rounding", c->n_loss, c->worst, seeds);
     if (!c->first)
-        return arena_printf(a, "differs from step %lld on, in the loss: by %.2g where rounding explains %.2g%s",
-                            (long long)c->first_step, c->gap[c->first_step - 1], c->allowed[c->first_step - 1],
-                            seeds);
-    const char *why = c->tolerance > 0 ? "the tolerance is" : "rounding explains";
-    const char *limit = c->first->bound > 0 ? arena_printf(a, " where %s %.2g", why, c->first->bound) : "";
+        return arena_printf(
+            a, "differs from step %lld on, in the loss: by %.2g where rounding explains %.2g%s",
+            (long long)c->first_step, c->gap[c->first_step - 1], c->allowed[c->first_step - 1], seeds);
+    if (!c->first->beyond)
+        return arena_printf(a, "the same device gives other bits from %s on, first in %s: %s %s by %.2g",
+                            c->first_step ? arena_printf(a, "step %lld", (long long)c->first_step)
+                                          : "the start",
+                            c->first_layer, compare_kind_word(c->first->a),
+                            strchr(c->first->a->name, '/') + 1, c->first->error);
+    const char *limit =
+        c->first->bound > 0 ? arena_printf(
+            a, " where %s %.2g", c->tolerance > 0 ? "the tolerance is" : "rounding explains", c->first->bound)
+                            : "";
     return arena_printf(a, "differs from %s on, first in %s: %s %s by %.2g%s%s",
                         c->first_step ? arena_printf(a, "step %lld", (long long)c->first_step) : "the start",
                         c->first_layer, compare_kind_word(c->first->a), strchr(c->first->a->name, '/') + 1,
@@ -195,6 +222,7 @@ void compare_records(struct comparison *c, arena *a, const struct record *x, con
                      f64 tolerance)
 {
     *c = (struct comparison){ .a = x, .b = y, .tolerance = tolerance };
+    c->twins = !(tolerance > 0) && compare_twins(x, y);
     compare_all(c, a);
     compare_losses(c, a);
     c->first = compare_first(c);

@@ -7,9 +7,9 @@
  *     compare_records(&c, arena, &a, &b, 0);
  *     puts(c.verdict);
  *
- * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen: of
- * values of the first step from the roundings on the longest way to them, of later ones from the same run with
- * every starting weight moved by one rounding.
+ * Errors are relative: |a - b| / |b| in the Euclidean norm. What rounding explains is derived, not chosen:
+ * of values of the first step from the roundings on the longest way to them, of later ones from the same run
+ * with every starting weight moved by one rounding.
  */
 #ifndef JETCL_COMPARE_H
 #define JETCL_COMPARE_H
@@ -78,19 +78,6 @@ int  record_load(struct record *r, arena *a, const char *path);
 /* What r is, without values and curves; the caller owns it. */
 json_t *record_json(const struct record *r);
 
-/* ---- lockstep.c: two graphs node by node, each node of both on the same operands ----------------------- */
-
-struct lockstep_kernel { const char *name, *where; int nodes; f64 error, ulps, bound; bool equal, failed; };
-struct lockstep {
-    int  nodes, equal;                            /* compared; those of them with equal bits */
-    int  n_kernels;
-    struct lockstep_kernel *kernels;       /* by the worst error over its bound */
-    const char *first;                     /* "blocks.3.attn: attention (attention.cl: attention_rows)"; NULL */
-    f64  error;
-};
-/* Forward and backward part of s's network on d and on `reference`, on n made-up images. 0, or -1 + fail. */
-int  lockstep_run(struct lockstep *l, arena *a, const struct spec *s, dev *d, dev *reference, int n);
-
 /* ---- compare.c ----------------------------------------------------------------------------------------- */
 
 struct compared { const struct record_tensor *a, *b; f64 error, ulps, bound; bool equal, beyond; };
@@ -101,6 +88,7 @@ struct comparison {
     int    equal;
     f64    worst, tolerance;                      /* largest error of forward and gradient; 0: bounds decide */
     bool   agree, same_start;
+    bool   twins;                                 /* the same on the same device: equal bits are expected */
     i64    first_step;                            /* where they part, from 1; 0: nowhere */
     const char *first_layer, *verdict;
     const struct compared *first;                 /* the tensor that shows it, or NULL */

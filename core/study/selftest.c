@@ -19,64 +19,52 @@ static void check_say(struct selftest *t, bool ok, const char *what, const char 
 
 /* Odd sizes leave rests in every tile and vector; even ones take the paths without rests. */
 static const struct { const char *name; int images; const char *sets[12]; } networks[] = {
-    { "ViT and SpheroMoE, odd sizes", 3,
+    { "ViT and SpheroMoE, odd sizes",
+      5,
       { "model.arch=vit", "model.image=[24, 40]", "model.patch=8", "model.dim=33", "model.depth=2",
-        "model.heads=3",
-        "model.moe.layers=[1]", "model.moe.core=3", "model.moe.universal=5", "model.classes=7",
-        "model.drop_path=0.2" } },
-    { "ViT and Soft MoE, even sizes", 4,
+        "model.heads=3", "model.moe.layers=[1]", "model.moe.core=3", "model.moe.universal=5",
+        "model.classes=7", "model.drop_path=0.2" } },
+    { "ViT and Soft MoE, even sizes",
+      4,
       { "model.arch=vit", "model.image=32", "model.patch=8", "model.dim=64", "model.depth=2", "model.heads=2",
         "model.moe.layers=[1]", "model.moe.core=8", "model.moe.kind=soft", "model.classes=10" } },
-    { "ConvNeXt", 2,
-      { "model.arch=convnext", "model.image=64", "model.depths=[1, 1, 1]", "model.dims=[16, 33, 48]",
+    { "ConvNeXt",
+      2,
+      { "model.arch=convnext", "model.image=64", "model.depths=[1, 1, 1]", "model.dims=[8, 33, 48]",
         "model.classes=10", "model.moe.layers=[]" } },
 };
 
-static void check_merge(struct selftest *t, arena *a, const struct lockstep *l)
+/* Of what `before` did not yet have. */
+static void check_told(struct selftest *t, arena *a, const char *what, const struct kernel_checks *before)
 {
-    for (int i = 0; i < l->n_kernels; i++) {
-        const struct lockstep_kernel *k = &l->kernels[i];
-        int at = 0;
-        while (at < t->n_kernels && strcmp(t->kernels[at].name, k->name))
-            at++;
-        if (at == t->n_kernels) {
-            if (t->n_kernels == t->cap_kernels)
-                continue;
-            t->n_kernels++;
-            t->kernels[at] = (struct lockstep_kernel){ .name = k->name, .equal = true, .bound = 1,
-                                                       .where = "" };
-        }
-        struct lockstep_kernel *o = &t->kernels[at];
-        o->nodes += k->nodes;
-        o->equal &= k->equal;
-        o->failed |= k->failed;
-        o->ulps = MAX(o->ulps, k->ulps);
-        if (k->error / k->bound >= o->error / o->bound)
-            o->error = k->error, o->bound = k->bound, o->where = k->where;
-    }
-    (void)a;
+    struct kernel_checks *now = &t->kernels;
+    const char *first = now->first;
+    check_say(t, !first, what,
+              first ? arena_printf(a, "%s%s", first,
+                                   now->error > 0 ? arena_printf(a, " is off by %.2g", now->error) : "")
+                    : arena_printf(a, "%d values, %d of them exact", now->nodes - before->nodes,
+                                   now->equal - before->equal));
+    now->first = NULL;
+    now->error = 0;
 }
 
-static int check_network(struct selftest *t, arena *a, const char *device, const char *name,
-                         const struct spec *s, int n)
+static int check_network(struct selftest *t, arena *a, dev *d, const char *name, const struct spec *s, int n)
 {
-    struct lockstep l;
-    dev *d = dev_open_real(device), *plain = d ? dev_open_real(device) : NULL;
-    int rc = -1;
-    if (plain) {
-        dev_force_plain(plain);
-        dev_replace(d, t->replaced);
-        rc = lockstep_run(&l, a, s, d, plain, n);
-    }
-    if (!rc) {
-        check_merge(t, a, &l);
-        check_say(t, !l.first, name, l.first ? arena_printf(a, "%s is off by %.2g", l.first, l.error)
-                  : arena_printf(a, "%d kernels in %d places, %d with equal bits", l.n_kernels, l.nodes,
-                                 l.equal));
-    }
-    dev_close(plain);
-    dev_close(d);
-    return rc;
+    const struct kernel_checks before = t->kernels;
+    if (nodecheck_network(&t->kernels, s, d, n))
+        return -1;
+    check_told(t, a, name, &before);
+    return 0;
+}
+
+/* What networks do not have; ops is for all of the ops. */
+static int check_others(struct selftest *t, arena *a, dev *d, bool ops)
+{
+    const struct kernel_checks before = t->kernels;
+    if ((ops && opcheck_all(&t->kernels, d)) || kernelcheck_all(&t->kernels, d))
+        return -1;
+    check_told(t, a, ops ? "other ops, optimiser, batches" : "optimiser, statistics, batches", &before);
+    return 0;
 }
 
 static int check_spec(arena *a, int i, struct spec *s)
@@ -144,23 +132,20 @@ static int check_draws(struct selftest *t, arena *a, dev *d, const struct spec *
 {
     struct spec own = *s;
     params *p = model_open(d, &own, PARAMS_FORWARD);
-    i64 wrong = 0, all = 0;
+    const struct kernel_checks before = t->kernels;
     int rc = p ? 0 : -1;
     for (size_t i = 0; p && i < p->n && !rc; i++) {
         i64 n = shape_count(p->list[i].shape);
         f32 *got = arena_array(a, f32, n), *want = arena_array(a, f32, n);
+        f64 *x = arena_array(a, f64, n), *y = arena_array(a, f64, n);
         rc = params_read(p, &p->list[i], got);
         param_start(&p->list[i], (u64)s->seed, want, a);
         for (i64 k = 0; k < n; k++)
-            wrong += memcmp(&got[k], &want[k], 4) != 0;
-        all += n;
+            x[k] = got[k], y[k] = want[k];
+        kernel_checked(&t->kernels, "start.cl draw", p->list[i].name, x, y, n, 0);
     }
     if (!rc)
-        check_say(t, !wrong, "random numbers",
-                  wrong
-                  ? arena_printf(a, "%lld of %lld draws differ from the host's", (long long)wrong,
-                                 (long long)all)
-                  : arena_printf(a, "%lld draws equal to the host's", (long long)all));
+        check_told(t, a, "random numbers", &before);
     params_free(p);
     return rc;
 }
@@ -213,44 +198,43 @@ static int check_repeats(struct selftest *t, arena *a, dev *d, const struct spec
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
-static int check_all(struct selftest *t, arena *a, const char *device)
+static int check_all(struct selftest *t, arena *a, dev *d)
 {
     struct spec s;
     for (int i = 0; i < countof(networks); i++) {
-        progress("%s: %s", device, networks[i].name);
-        if (check_spec(a, i, &s) || check_network(t, a, device, networks[i].name, &s, networks[i].images))
+        progress("%s: %s", dev_info(d)->name, networks[i].name);
+        if (check_spec(a, i, &s) || check_network(t, a, d, networks[i].name, &s, networks[i].images))
             return -1;
     }
-    dev *d = check_spec(a, 0, &s) ? NULL : dev_open_real(device);
-    int rc = !d || check_ranges(t, a, d) || check_largest(t, a, d) || check_draws(t, a, d, &s)
+    int rc = check_spec(a, 0, &s) || check_ranges(t, a, d) || check_largest(t, a, d) || check_draws(t, a, d, &s)
              || check_repeats(t, a, d, &s) ? -1 : 0;
-    if (!rc && dev_class(d) == DEV_GPU && dev_info(d)->gpu_kind) {
-        bool blas = dev_blas(d);
+    if (!rc && dev_class(d) == DEV_GPU && dev_info(d)->gpu_kind)
         check_say(t, true, "CLBlast",
-                  blas ? "passed its check" : "not used: failed its check, or switched off");
-    }
-    dev_close(d);
+                  dev_blas(d) ? "passed its check" : "not used: failed its check, or switched off");
     return rc;
 }
 
 static int check_by_bound(const void *a, const void *b)
 {
-    const struct lockstep_kernel *x = a, *y = b;
-    f64 p = x->error / x->bound, q = y->error / y->bound;
-    return (p < q) - (p > q);
+    const struct kernel_check *x = a, *y = b;
+    f64 p = x->error / MAX(x->bound, 1e-300), q = y->error / MAX(y->bound, 1e-300);
+    return x->failed != y->failed ? y->failed - x->failed : (p < q) - (p > q);
 }
 
 int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own, const char *replaced)
 {
     f64 start = clock_now();
-    struct dev_info d;
-    if (!strcmp(device, "auto") && !dev_find(device, &d))
-        device = arena_printf(a, "%s", d.spec);   // which it is was said before
-    *t = (struct selftest){ .replaced = replaced, .cap_kernels = 512,
-                             .kernels = arena_array(a, struct lockstep_kernel, 512) };
-    int rc = own ? check_network(t, a, device, own->name, own, MIN(4, own->train.batch))
-                 : check_all(t, a, device);
-    qsort(t->kernels, (size_t)t->n_kernels, sizeof *t->kernels, check_by_bound);
+    struct dev_info found;
+    if (!strcmp(device, "auto") && !dev_find(device, &found))
+        device = arena_printf(a, "%s", found.spec);   // which it is was said before
+    *t = (struct selftest){ .kernels = kernel_checks_new(a) };
+    dev *d = dev_open_real(device);
+    if (d)
+        dev_replace(d, replaced);
+    int rc = !d || (own ? check_network(t, a, d, own->name, own, MIN(4, own->train.batch)) : check_all(t, a, d))
+             || check_others(t, a, d, !own) ? -1 : 0;
+    dev_close(d);
+    qsort(t->kernels.list, (size_t)t->kernels.n, sizeof *t->kernels.list, check_by_bound);
     t->seconds = clock_now() - start;
     progress_done();
     return rc;
@@ -275,19 +259,13 @@ static const char *check_record(arena *a, const struct spec *s, const struct dev
 static const char *check_culprits(arena *a, const struct selftest *t, const dev *d)
 {
     const char *files = "";
-    for (int i = 0; i < t->n_kernels; i++) {
-        const char *name = t->kernels[i].name;
-        if (t->kernels[i].failed && text_starts(name, "plain "))
+    for (int i = 0; i < t->kernels.n; i++) {
+        const struct kernel_check *k = &t->kernels.list[i];
+        const char *file = arena_printf(a, "%.*s", (int)strcspn(k->name, ". "), k->name);
+        if (k->failed && !dev_has_override(d, file))
             return NULL;
-        for (const char *end; t->kernels[i].failed && (end = strstr(name, ".cl ")); name = end + 1) {
-            const char *from = end;
-            while (from > name && from[-1] != ' ')
-                from--;
-            const char *file = arena_printf(a, "%.*s", (int)(end - from), from);
-            if (dev_has_override(d, file) && !strstr(arena_printf(a, " %s ", files),
-                                                     arena_printf(a, " %s ", file)))
-                files = arena_printf(a, "%s%s%s", files, *files ? " " : "", file);
-        }
+        if (k->failed && !strstr(arena_printf(a, " %s ", files), arena_printf(a, " %s ", file)))
+            files = arena_printf(a, "%s%s%s", files, *files ? " " : "", file);
     }
     return *files ? files : NULL;
 }

@@ -7,26 +7,26 @@
  */
 #ifndef JETCL_SELFTEST_H
 #define JETCL_SELFTEST_H
-#include "study/compare.h"
+#include "study/nodecheck.h"
 
 struct check_line { const char *what, *detail; bool ok; };
 struct selftest {
-    int n_lines, n_kernels, cap_kernels;
+    int n_lines;
     struct check_line lines[24];
-    struct lockstep_kernel *kernels;             /* of all networks, the worst over its bound first */
-    const char *replaced;                        /* kernel files whose generic ones are tested in their place */
-    const char *failed;                          /* the first failure in words, or NULL */
+    struct kernel_checks kernels; /* of all networks, what failed and the worst over its bound first */
+    const char *failed;                           /* the first failure in words, or NULL */
     f64 seconds;
 };
-/* device: as dev_open takes it; the reference are the plain kernels of the same device, and loops in float64 on
- * the host for products and sums. own: an experiment, whose network alone is looked at; NULL: three small
- * networks of odd and even sizes, memory, repeatability and random numbers. 0 also when something failed the
- * test; -1 + fail: no test was possible. */
+/* device: as dev_open takes it; the reference are loops in float64 on the host. own: an experiment, whose
+ * network is looked at; NULL: three small networks of odd and even sizes, memory, repeatability and random
+ * numbers. Optimiser, statistics and batches either way. replaced: kernel files whose generic ones are
+ * tested in their place. 0 also when something failed the test; -1 + fail: no test was possible. */
 int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own,
                  const char *replaced);
-/* Before the first training of s's network on d with its driver and program; later calls find that on record in
- * the cache folder. Files whose kernels fail are replaced by the generic ones (dev_replace, with a warning)
- * where those pass. 0, or -1 + fail(FAULT_DEVICE) that names the kernel; train.check: off does nothing. */
+/* Before the first training of s's network on d with its driver and program; later calls find that on record
+ * in the cache folder. Files whose kernels fail are replaced by the generic ones (dev_replace, with a
+ * warning) where those pass. 0, or -1 + fail(FAULT_DEVICE) that names the kernel; train.check: off does
+ * nothing. */
 int selftest_before(const struct spec *s, dev *d);
 
 #endif
