@@ -108,7 +108,7 @@ static int eval_check_matrix(const struct cli *c, int classes)
 {
     return cli_given(c, "confusion") && classes > CONFUSION_CLASSES
            ? fail(FAULT_USAGE, "a confusion matrix of %d classes would have %.1e entries (at most %d "
-                  "classes); --per-class tells each class's numbers", classes, (f64)classes * classes,
+                  "classes); --per-class writes each class's numbers", classes, (f64)classes * classes,
                   CONFUSION_CLASSES) : 0;
 }
 

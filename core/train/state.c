@@ -268,7 +268,7 @@ static int read_progress(const ckpt *c, const char *path, struct progress *at)
     const f64 most = 1125899906842624.0;                   // 2^50
     if (!format || strcmp(format, STATE_FORMAT))
         return fail(FAULT_DATA, "%s: not a state that this version can continue from (%s; wanted: %s)", path,
-                    format ? format : "it says no format", STATE_FORMAT);
+                    format ? format : "no format in it", STATE_FORMAT);
     at->best = state_number(c, "best");
     if (!read_count(c, "epoch", 1e6, &at->epoch) || !read_count(c, "step", most, &at->step)
         || !read_count(c, "sample", most, &at->sample) || !read_count(c, "images", most, &at->images)
