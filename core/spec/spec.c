@@ -208,7 +208,7 @@ static int apply_file(struct spec *s, const char *path, const struct chain *up, 
         return place_fail(from, "base: more than 16 files deep");
     struct yaml *root = yaml_load(s->arena, path);
     if (root && root->kind == YAML_TEXT && !*root->text)
-        return place_fail(root->at, "the file is empty");              // truncated: defaults alone are not an experiment
+        return place_fail(root->at, "the file is empty");  // truncated: defaults alone are not an experiment
     if (!root || apply_bases(s, root, &here))
         return -1;
     return spec_apply(s, root, "", (struct layer){ BY_WRITTEN });
