@@ -52,5 +52,7 @@ planned() { name=$1; shift; out=$( (ulimit -t 30; "$jetcl" count exp.yaml "$@") 
     [ $code = 0 ] && has "$out" "in all"; ok $? "$name is planned in seconds" "$code: $out"; }
 planned "a depth of 1000" --set model.depth=1000
 planned "65536 and 65536 experts" --set 'model.moe.layers=[0]' --set model.moe.core=65536 --set model.moe.universal=65536
-planned "400 layers of experts" --set model.depth=400 --set "model.moe.layers=[$(seq -s, 0 399)]" --set model.moe.core=2 \
-    --set model.moe.universal=2
+deep="--set model.depth=1000 --set model.moe.layers=[$(seq -s, 0 999)] --set model.moe.core=2"
+planned "1000 layers of experts" $deep --set model.moe.universal=2
+out=$( (ulimit -t 30; "$jetcl" config exp.yaml --launches --device null $deep --set model.moe.universal=2 | wc -l) 2>&1)
+[ "$out" -gt 50000 ]; ok $? "and their launches listed" "$out"

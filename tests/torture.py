@@ -53,6 +53,7 @@ class Rig:
         with open(self.path("moe.yaml"), "w") as f:
             f.write(MIXTURE)
         self.env = dict(os.environ, JETCL_CACHE_DIR=self.path("cache"))
+        self.limit = 3600                             # seconds after which a run hangs
 
     def path(self, *names):
         return os.path.join(self.dir, *names)
@@ -62,9 +63,9 @@ class Rig:
         return subprocess.Popen(line, cwd=self.dir, env=dict(self.env, **(env or {})), stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
 
-    def end(self, process, seconds=120):
+    def end(self, process):
         try:
-            out, err = process.communicate(timeout=seconds)
+            out, err = process.communicate(timeout=self.limit)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
@@ -141,6 +142,7 @@ def main():
     if rig.end(rig.start("whole"))[0]:
         return print("not ok torture: an undisturbed run fails") or 1
     seconds = time.time() - begun
+    rig.limit = max(120, 30 * seconds)
     whole, counts = rig.essence("whole"), {}
     for name in FUNCTIONS:
         count = rig.path("count")
@@ -164,6 +166,7 @@ def main():
             wrong += bad
             if not bad:
                 shutil.rmtree(rig.path(out))
+        print("round %d: %s" % (i + 1, "right" if not wrong else "%d wrong so far" % len(wrong)), flush=True)
     print("calls:", ", ".join("%s %d" % (n, counts[n]) for n in FUNCTIONS))
     print("ends:", ", ".join("%s: %d" % row for row in sorted(seen.items())))
     print("%s torture: %d rounds of faults and kills, seed %d: %d wrong" % ("not ok" if wrong else "ok", args.rounds, args.seed,

@@ -18,7 +18,7 @@ void launches_free(launches *l)
 {
     if (!l)
         return;
-    for (size_t i = 0; i < l->n; i++)
+    for (size_t i = l->n; i-- > 0;)               // PoCL searches a list of them, from the newest on
         if (l->e[i].cl)
             clReleaseKernel(l->e[i].cl);
     arena_close(l->a);

@@ -41,22 +41,29 @@ static bool order_depend(const struct entry *x, const struct entry *y)
     return false;
 }
 
+/* Where the bits of launch i begin: each has those of the launches before it alone, in words of 64. */
+static i64 order_row(i64 i) { return 32 * (i / 64) * (i / 64 + 1) + i % 64 * (i / 64 + 1); }
+
 /* The launches that the i-th waits for, the last first, without those that one of them comes after anyway.
  * before: for every launch, a bit for each launch it comes after. */
-static void find_after(launches *l, int i, u64 *before, int words)
+static void find_after(launches *l, int i, u64 *before)
 {
     struct entry *e = &l->e[i];
-    u64 *mine = before + (i64)i * words;
+    u64 *mine = before + order_row(i);
     size_t cap = 0, n = 0;
     e->after = NULL;
     e->waited = false;
     for (int j = i - 1; j >= 0 && e->cl; j--) {
+        if (j % 64 == 63 && mine[j / 64] == UINT64_MAX) {          // in a deep network nearly all are
+            j -= 63;
+            continue;
+        }
         if (!l->e[j].cl || mine[j / 64] >> j % 64 & 1 || !order_depend(&l->e[j], e))
             continue;
         *arena_push(l->a, e->after, n, cap) = j;
         mine[j / 64] |= (u64)1 << j % 64;
         for (int w = 0; w <= j / 64; w++)
-            mine[w] |= before[(i64)j * words + w];
+            mine[w] |= before[order_row(j) + w];
         l->e[j].waited = true;
     }
     e->n_after = (int)n;
@@ -84,16 +91,16 @@ static int make_queue(dev *d)
 
 int order_find(launches *l)
 {
-    int n = (int)l->n, words = CEIL_DIV(n, 64), last = -1;
+    int n = (int)l->n, last = -1;
     bool chain = true;                            // each waits for the one before it
     l->events = NULL;
     if (!can_overlap(l))
         return 0;
     arena *a = arena_open("order");
-    u64 *before = arena_array(a, u64, (i64)n * words + 1);
+    u64 *before = arena_array(a, u64, order_row(n) + 1);
     for (int i = 0; i < n; i++) {
         const struct entry *e = &l->e[i];
-        find_after(l, i, before, words);
+        find_after(l, i, before);
         chain &= !e->cl || last < 0 || (e->n_after && e->after[0] == last);
         last = e->cl ? i : last;
     }

@@ -8,22 +8,39 @@
 
 /* ---- sums of columns ----------------------------------------------------------------------------------- */
 
-/* a^T b also computes the sums of a's columns. */
-static void fuse_column_sums(node *n, const int *uses)
+/* Nodes by where their first operand comes from: lists in the order of the graph, -1 ends one. */
+struct sourced { int *first, *next; };
+
+static struct sourced by_source(graph *g)
 {
-    node *a = n->in[0];
-    i64 cols = node_dim(a, -1), batches = node_count(a) / MAX(1, cols * node_dim(a, -2));
-    for (size_t i = 0; i < n->g->n && matmul_sums(n); i++) {
-        node *s = n->g->nodes[i];
-        bool fits = op_sums_rows(s, batches, cols) && source_of(s->in[0]) == source_of(a);
-        if (!fits || s->maker || uses[s->id])
-            continue;
-        struct matmul_args *m = arena_one(n->g->a, struct matmul_args);
-        *m = *(const struct matmul_args *)n->args;
-        m->sums = s;
-        n->args = m;
-        s->maker = n;
+    struct sourced l = { arena_array(g->a, int, g->n), arena_array(g->a, int, g->n) };
+    for (size_t i = 0; i < g->n; i++)
+        l.first[i] = -1;
+    for (size_t i = g->n; i-- > 0;) {
+        int *first = g->nodes[i]->n_in ? &l.first[source_of(g->nodes[i]->in[0])->id] : NULL;
+        l.next[i] = first ? *first : -1;
+        if (first)
+            *first = (int)i;
     }
+    return l;
+}
+
+/* a^T b also computes the sums of a's columns. */
+static void fuse_column_sums(node *n, const struct sourced *l, const int *uses)
+{
+    node *a = n->in[0], *s = NULL;
+    i64 cols = node_dim(a, -1), batches = node_count(a) / MAX(1, cols * node_dim(a, -2));
+    for (int i = l->first[source_of(a)->id]; i >= 0 && !s; i = l->next[i]) {
+        node *x = n->g->nodes[i];
+        s = op_sums_rows(x, batches, cols) && !x->maker && !uses[x->id] ? x : NULL;
+    }
+    if (!s || !matmul_sums(n))
+        return;
+    struct matmul_args *m = arena_one(n->g->a, struct matmul_args);
+    *m = *(const struct matmul_args *)n->args;
+    m->sums = s;
+    n->args = m;
+    s->maker = n;
 }
 
 /* ---- gradients add what flows past ---------------------------------------------------------------------- */
@@ -63,9 +80,10 @@ static void fuse_pasts(graph *g)
 void fuse_sums(graph *g)
 {
     int *uses = uses_count(g);
+    struct sourced l = by_source(g);
     for (size_t i = 0; i < g->n; i++)
         if (g->nodes[i]->op == &matmul_op)
-            fuse_column_sums(g->nodes[i], uses);
+            fuse_column_sums(g->nodes[i], &l, uses);
     fuse_pasts(g);
 }
 

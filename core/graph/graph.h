@@ -47,7 +47,8 @@ struct node {
     range        home;               /* where the values lie: after graph_compile, for fixed nodes always */
     range        work;               /* op->scratch bytes, during this node only */
     struct { int from, to; } list;   /* its launches, [from, to) */
-    struct { node *root; u64 offset; int block; } plan;     /* plan.c: whose memory, how many bytes into it */
+    /* plan.c: whose memory, how many bytes into it; the next of the same root, a root's last one */
+    struct { node *root; u64 offset; int block; node *next, *last; } plan;
 };
 
 enum op_flags {

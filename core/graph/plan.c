@@ -25,29 +25,29 @@ static int written_at(const node *n) { return n->maker ? n->maker->id : n->id; }
 
 static node *root_of(const node *n) { return n->plan.root; }
 
-/* Moves everything rooted at `from` to lie `offset` bytes into `to`. */
-static void plan_reroot(graph *g, node *from, node *to, u64 offset)
+/* Moves everything rooted at `from`, a root, to lie `offset` bytes into `to`, another. */
+static void plan_reroot(node *from, node *to, u64 offset)
 {
-    for (size_t i = 0; i < g->n; i++)
-        if (g->nodes[i]->plan.root == from) {
-            g->nodes[i]->plan.root = to;
-            g->nodes[i]->plan.offset += offset;
-        }
+    for (node *n = from; n; n = n->plan.next) {
+        n->plan.root = to;
+        n->plan.offset += offset;
+    }
+    to->plan.last->plan.next = from;
+    to->plan.last = from->plan.last;
 }
 
 static void share_views(graph *g)
 {
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
-        n->plan.root = n;
+        n->plan.root = n->plan.last = n;
+        n->plan.next = NULL;
         n->plan.offset = 0;
         if (!(n->op->flags & OP_ALIAS) || n->fixed || n->maker)
             continue;
         u64 at = n->in[0]->plan.offset + plan_view_offset(n);
-        if (plan_view_offset(n) % plan_alignment(g) == 0 && !(n->in[0]->fixed && at % plan_alignment(g))) {
-            n->plan.root = n->in[0]->plan.root;
-            n->plan.offset = at;
-        }
+        if (plan_view_offset(n) % plan_alignment(g) == 0 && !(n->in[0]->fixed && at % plan_alignment(g)))
+            plan_reroot(n, n->in[0]->plan.root, at);
     }
 }
 
@@ -64,7 +64,7 @@ static void share_gathers(graph *g)
             bool all = !view->plan.offset && node_bytes(view) == node_bytes(x);
             bool own = all && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
             if (own && at % plan_alignment(g) == 0)
-                plan_reroot(g, x, n, at);
+                plan_reroot(x, n, at);
         }
     }
 }
@@ -99,7 +99,7 @@ static void share_inplace(graph *g, int *from, int *to)
                 || node_bytes(x) != node_bytes(n) || !shape_equal(x->shape, n->shape))
                 continue;
             int last = to[n->id];
-            plan_reroot(g, n, r, 0);
+            plan_reroot(n, r, 0);
             to[r->id] = MAX(to[r->id], last);
             from[n->id] = (int)g->n;
             to[n->id] = -1;
