@@ -147,7 +147,7 @@ def check_verdicts(page, groups):
         if not said:
             wrong.append(f"no paired test of {best} and {name}")
             continue
-        same(f"{best} above {name}", float(said.group(1)), mean, 6e-3)
+        same(f"{best} above {name}", float(said.group(1)), mean, .06 * half / abs(mean))
         same(f"{best} above {name}, half", float(said.group(2)), half, 6e-2)
         if ("more than" in said.group(3)) != (abs(mean) > half):
             wrong.append(f"{best} and {name}: '{said.group(3)}' of {mean} +- {half}")
@@ -238,7 +238,7 @@ def check_seeds(said, x, y):
     if not got:
         wrong.append(f"what seeds show: {said}")
         return
-    for i, (value, digits) in enumerate(zip(want + [mean, half], (1e-9, 6e-4, .06, 6e-4, .06, 6e-3, .06))):
+    for i, (value, digits) in enumerate(zip(want + [mean, half], (1e-9, 6e-4, .06, 6e-4, .06, .06 * half / abs(mean), .06))):
         same(f"number {i} of what seeds show", float(got.group(i + 1)), value, digits)
     if ("more than" in got.group(8)) != (abs(mean) > half):
         wrong.append(f"seeds: '{got.group(8)}' of {mean} +- {half}")

@@ -41,6 +41,21 @@ e2=$(printf '%s' "$evil")
 } >want.csv
 cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
 
+# What a browser makes of it.
+chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
+if [ -n "$chromium" ]; then
+    "$chromium" --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --enable-logging=stderr \
+        --dump-dom "file://$PWD/page.html" >dom.html 2>console; code=$?
+    [ $code = 0 ] && ! grep -q CONSOLE console; ok $? "a browser has nothing to complain of" "exit $code: $(grep CONSOLE console)"
+    for text in 'small, seed 1' '&lt;img src=x onerror=alert(1)&gt;, seed 2' 'small, seed 3'; do
+        grep -q -F "$text" dom.html; ok $? "and shows $text"
+    done
+    [ "$(grep -c '<img' dom.html)" = 0 ]; ok $? "and no markup of names"
+    [ "$(grep -o '<svg class="by' dom.html | wc -l)" = "$(grep -o '<svg class="by' page.html | wc -l)" ]; ok $? "and every picture"
+else
+    echo "skip a browser's view of the page: no chromium"
+fi
+
 try "a target" 0 "" report run1 run2 run3 --target 42.25 --out page.html
 [ "$(found 'class="target"')" = 2 ] && [ "$(found '<td>3<td>1.06')" = 2 ] && [ "$(found '<td>2<td>0.778')" = 1 ]
 ok $? "and when each run reaches it"

@@ -26,8 +26,9 @@ static void draw_bar(FILE *f, const struct bars *b, const struct axis *x, int gr
     picture_class(f, "bar", k);
     fprintf(f, " x=\"%d\" y=\"%d\" height=\"%d\" width=\"%.1f\"><title>", NAMES, y, THICK - 1, end - NAMES);
     html_printf(f, "%s, %s: %s %s", b->groups[group], b->series[k], html_number(v, value), b->unit);
-    fprintf(f, "</title></rect><text class=\"small\" x=\"%.1f\" y=\"%d\">%s</text>", end + 4, y + THICK - 2,
-            html_number(v, value));
+    if (value >= 1e-3 && value < 1000)
+        snprintf(v, sizeof v, "%.3g", value);
+    fprintf(f, "</title></rect><text class=\"small\" x=\"%.1f\" y=\"%d\">%s</text>", end + 4, y + THICK - 2, v);
 }
 
 void plot_bars(FILE *f, arena *a, const struct bars *b)

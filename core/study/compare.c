@@ -214,7 +214,7 @@ static const char *compare_seeds(arena *a, const struct comparison *c)
                                     seeds_paired(a, x->seed_loss, y->seed_loss, n));
     p = seeds_of(x->seed_top1, n), q = seeds_of(y->seed_top1, n);
     return p.n < 2 || q.n < 2 ? text
-         : arena_printf(a, "%s; top-1 is %.2f ± %.2g and %.2f ± %.2g %%; %s", text, p.mean, p.half, q.mean,
+         : arena_printf(a, "%s; top-1 is %.2f ± %.2f and %.2f ± %.2f %%; %s", text, p.mean, p.half, q.mean,
                         q.half, seeds_paired(a, x->seed_top1, y->seed_top1, n));
 }
 

@@ -45,9 +45,11 @@ static const char style[] =
     ".e5{background:rgba(213,94,0,.85);font-weight:700}\n.maps{display:flex;flex-wrap:wrap;gap:1rem}"
     ".maps img{max-width:100%;image-rendering:pixelated}"
     "\nsummary{cursor:pointer;color:var(--soft);font-size:.85rem}"
+    "\n@media(max-width:520px){figure svg{font-size:16px}svg .small{font-size:13px}}"
     "\n@media print{:root{--fg:#000;--bg:#fff;--soft:#444;--rule:#bbb;--card:#fff}body{max-width:none}"
     "nav,input,label,summary{display:none}\nfigure{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}"
-    ".wide,pre{max-height:none;overflow:visible}}\n";
+    ".wide,pre{max-height:none;overflow:visible}table{font-size:.72rem}"
+    "th,td{padding:.15rem .3rem;white-space:normal}th.words,td.words{min-width:0}}\n";
 
 enum part { PART_RUN, PART_TABLE, PART_COMPARISON };
 
@@ -86,6 +88,8 @@ static int page_parts(FILE *f, arena *a, const char *const *paths, int n, f64 ta
         if (part == PART_RUN)
             runs[n_runs++] = path;
     }
+    if (n_runs && n_runs < n)
+        fputs("<h2>Runs</h2>\n", f);
     return rc || (n_runs && page_runs(f, a, runs, n_runs, target)) ? -1 : 0;
 }
 

@@ -86,7 +86,7 @@ static void group_verdict(FILE *f, arena *a, const struct page_run *r, int n, in
     fputs("<p class=\"verdict\">", f);
     html_printf(f, "%s, %d seeds: top-1 %.2f", group_name(r, group), m, s.mean);
     if (s.n > 1)
-        html_printf(f, " ± %.2g %% (95 %%: %.2f to %.2f)", s.sd, s.mean - s.half, s.mean + s.half);
+        html_printf(f, " ± %.2f %% (95 %%: %.2f to %.2f)", s.sd, s.mean - s.half, s.mean + s.half);
     html_printf(f, open ? "; %d not finished" : "", open);
     fputs("</p>", f);
 }
@@ -204,11 +204,13 @@ static void run_provenance(FILE *f, arena *a, const struct page_run *r, int n)
         fputs("<h3>", f);
         html_text(f, r[i].label);
         fputs("</h3><p>", f);
-        html_printf(f, "jetcl %s (%s)%s%s. To repeat it: ", version ? version : "?", git ? git : "?",
-                    *r[i].device ? " on " : "", r[i].device);
+        if (version)
+            html_printf(f, "jetcl %s (%s)%s%s. ", version, git ? git : "?", *r[i].device ? " on " : "",
+                        r[i].device);
+        fputs("To repeat it: ", f);
         fputs("<code>jetcl run ", f);
         html_text(f, r[i].dir);
-        fputs("/config.yaml</code>; it was made by <code>", f);
+        fputs(json_array_size(line) ? "/config.yaml</code>; it was made by <code>" : "/config.yaml", f);
         for (size_t k = 0; k < json_array_size(line); k++)
             html_printf(f, "%s%s", k ? " " : "", json_is_string(json_array_get(line, k))
                         ? json_string_value(json_array_get(line, k)) : "?");

@@ -92,7 +92,10 @@ int page_table(FILE *f, arena *a, const char *path)
             table_verdict(f, &t, c);
     fputs("<div class=\"plots\">", f);
     for (int c = 0; c < t.n_columns; c++) {
-        struct dots d = { .title = t.columns[c].name, .unit = metric_names[t.columns[c].metric], .n = t.n_rows,
+        int m = t.columns[c].metric;
+        bool share = m == METRIC_top1 || m == METRIC_best || m == METRIC_top5;
+        struct dots d = { .title = t.columns[c].name, .n = t.n_rows,
+                          .unit = arena_printf(a, "%s%s", metric_names[m], share ? ", %" : ""),
                           .labels = arena_array(a, const char *, t.n_rows),
                           .mean = arena_array(a, f64, t.n_rows),
                           .sd = arena_array(a, f64, t.n_rows), .other = arena_array(a, f64, t.n_rows) };

@@ -55,6 +55,19 @@ static void axis_label(FILE *f, const struct axis *x, f64 v)
         fprintf(f, "%.6g", v);
 }
 
+/* Would tick i's label touch the last one, which ends at the frame? On narrow screens letters are larger. */
+static bool axis_crowded(const struct axis *x, int i)
+{
+    enum { LETTER = 11 };
+    char text[2][32];
+    f64 last = axis_place(x, x->ticks[x->n - 1], FRAME_LEFT, FRAME_RIGHT);
+    f64 at = axis_place(x, x->ticks[i], FRAME_LEFT, FRAME_RIGHT);
+    snprintf(text[0], sizeof text[0], "%.6g", x->ticks[i]);
+    snprintf(text[1], sizeof text[1], "%.6g", x->ticks[x->n - 1]);
+    bool ends = !x->log && i == x->n - 2 && last > FRAME_RIGHT - 12;
+    return ends && at + LETTER / 2.0 * (f64)strlen(text[0]) > last - LETTER * (f64)strlen(text[1]);
+}
+
 void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const char *x_label, const char *y_label)
 {
     fputs("<g class=\"axes\">", f);
@@ -67,6 +80,8 @@ void picture_axes(FILE *f, const struct axis *x, const struct axis *y, const cha
     }
     for (int i = 0; i < x->n; i++) {
         f64 at = axis_place(x, x->ticks[i], FRAME_LEFT, FRAME_RIGHT);
+        if (axis_crowded(x, i))
+            continue;
         fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">", at, FRAME_FOOT + 16,
                 at > FRAME_RIGHT - 12 ? "end" : "middle");
         axis_label(f, x, x->ticks[i]);

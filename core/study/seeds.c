@@ -40,6 +40,15 @@ const char *seeds_unpaired(arena *a, const struct seeds *x, const struct seeds *
                         : "no difference that %d and %d seeds can show", x->n, y->n);
 }
 
+/* The mean of a difference to the digits that its interval leaves. */
+static const char *seeds_difference(arena *a, const struct seeds *s)
+{
+    if (!(s->half >= 1e-4 && s->half < 1e5))
+        return arena_printf(a, "%+.3g ± %.2g", s->mean, s->half);
+    int digits = MAX(0, 1 - (int)floor(log10(s->half)));
+    return arena_printf(a, "%+.*f ± %.*f", digits, s->mean, digits, s->half);
+}
+
 const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
 {
     f64 *d = arena_array(a, f64, n + 1);
@@ -50,7 +59,7 @@ const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
         return "one seed cannot say whether that is chance";
     if (!(s.sd > 0))
         return arena_printf(a, "%s in each of %d seeds", s.mean ? "the same difference" : "no difference", s.n);
-    return arena_printf(a, "%+.3g ± %.2g by pairs of %d seeds (95 %%): %s", s.mean, s.half, s.n,
+    return arena_printf(a, "%s by pairs of %d seeds (95 %%): %s", seeds_difference(a, &s), s.n,
                         fabs(s.mean) > s.half
                         ? "more than they leave to chance" : "no difference that they can show");
 }
