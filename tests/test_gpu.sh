@@ -20,6 +20,8 @@ for fake in apple:256 mali:64 adreno:128 arc:512 rdna:256 cdna:256 nvidia:1024 n
         head -n 3 "$out/$name.err"
     fi
 done
+if JETCL_CL_OPTIONS=-g JETCL_DUMP=$out/options launches rdna vit-t >/dev/null && ! head -qn 2 "$out"/options/*.cl | grep -- '-cl-std' | grep -qv -- ' -g$'
+then echo "ok JETCL_CL_OPTIONS reaches every program"; else echo "not ok JETCL_CL_OPTIONS reaches every program"; fi
 program=$out/rdna/$(cut -f 1 "$out/rdna/launches.tsv" | grep '^matmul' | head -n 1)
 head -n 2 "$program" | grep -q -e '-DCLASS_GPU=1 -DSIMD=32 -DLOCAL_BYTES=65536' && grep -q 'kernel void matmul' "$program" \
     && echo "ok a dump holds the text and its options" || echo "not ok a dump holds the text and its options"

@@ -17,6 +17,7 @@ struct dev {
     arena           *a;
     struct dev_info  info;
     enum dev_class   class;                  /* info.class unless forced */
+    const char      *options;                /* more for the compiler, instead of $JETCL_CL_OPTIONS; or NULL */
     bool             rounded;                /* correctly rounded division and square root can be asked for */
     cl_device_id     id;
     cl_context       context;

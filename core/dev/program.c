@@ -22,12 +22,14 @@ const char *program_options(arena *a, const dev *d, const char *defs)
     static const char *const class[] = { " -DCLASS_CPU=1", " -DCLASS_GPU=1", "" };
     const struct dev_info *i = &d->info;
     bool lanes = i->emulated > 1 && d->class == DEV_GPU;
-    return arena_printf(a, "-cl-std=CL1.2 -w -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s",
+    const char *more = d->options ? d->options : getenv("JETCL_CL_OPTIONS");
+    return arena_printf(a, "-cl-std=CL1.2 -w -cl-kernel-arg-info%s%s -DSIMD=%u -DLOCAL_BYTES=%llu%s%s%s%s%s%s",
                         d->rounded ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
                         source_plain(d) ? "" : class[d->class], i->simd, (unsigned long long)i->local_mem,
                         i->fma || d->class != DEV_CPU ? "" : " -DNO_FMA=1",
                         lanes ? arena_printf(a, " -DEMULATE_SUBGROUP=%u", i->emulated) : "",
-                        defs && *defs ? " " : "", defs ? defs : "");
+                        defs && *defs ? " " : "", defs ? defs : "",
+                        more ? " " : "", more ? more : "");
 }
 
 static void make_key(const dev *d, const char *text, const char *options, u8 key[32])
