@@ -7,7 +7,7 @@
 
 /* images: as published; 0: any number. joint: made of other splits, so sharing images with them is no
  * finding. */
-struct data_split  { const char *name; i64 images; bool joint; int classes; }; /* classes: where splits differ */
+struct data_split  { const char *name; i64 images; bool joint; int classes; }; /* classes: where they differ */
 /* One file of `jetcl data fetch`: an archive, unpacked into the root's folder `into`, or a plain file put
  * there. gives: what is there afterwards, below the root. */
 struct data_source { const char *url, *md5, *sha256, *into, *gives; };

@@ -16,7 +16,10 @@ static struct dev_team grid_team(const launches *l, const launch *k)
 }
 
 /* Items of a group: TEAM * TEAMS of cl/tune.def's rows for k->file; 1 on CPUs. */
-static i64 grid_items(const launches *l, const launch *k) { return grid_team(l, k).team * grid_team(l, k).teams; }
+static i64 grid_items(const launches *l, const launch *k)
+{
+    return grid_team(l, k).team * grid_team(l, k).teams;
+}
 
 void grid_groups(const launches *l, launch *k, i64 x, i64 y, i64 z)
 {

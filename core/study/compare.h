@@ -63,6 +63,11 @@ f64  record_roundings(const node *n);
 /* Widens t's bound to what one rounding of the weights at the start has become: v are all `count` values of the
  * same run from weights nudged so. Elements that are not finite in either count for nothing. */
 void record_spread(struct record_tensor *t, const f32 *v, f64 unit);
+/* The bound of every node of g, by id, in a: relative, for values of this unit roundoff. */
+f64 *record_bounds(arena *a, const graph *g, f64 unit);
+/* r->kernels, slowest first, of a step and an update that ran on d, and d's
+ * peaks, measured. 0, or -1 + fail. */
+int  record_kernels(struct record *r, arena *a, dev *d, launches *step, launches *update);
 struct record_tensor *record_find(const struct record *r, const char *name);
 /* The element of `count` that is the i-th of n kept: evenly spread, not on a grid.
  * tests/peers/jetcmp.py has it too. */

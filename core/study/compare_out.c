@@ -172,6 +172,6 @@ int compare_json(FILE *f, const struct record *const *r, int n, const struct com
         json_array_append_new(records, out_record(r[i]));
     for (int i = 0; i < pairs; i++)
         json_array_append_new(all, out_pair(&c[i]));
-    return json_lines(f, json_pack("{s:s, s:o, s:o}", "format", "jetcl comparison 1", "records", records, "pairs",
-                                   all), 9);
+    return json_lines(f, json_pack("{s:s, s:o, s:o}", "format", "jetcl comparison 1", "records", records,
+                                   "pairs", all), 9);
 }

@@ -54,7 +54,8 @@ static const char *dry_times(arena *a, const struct cost *c)
     if (isnan(c->steps))
         return "number of steps not known";
     const char *text = arena_printf(a, "%.0f steps in about %s, %.0f evaluation%s %s", c->steps,
-                                    text_time(train, c->training), c->evaluations, c->evaluations > 1 ? "s" : "",
+                                    text_time(train, c->training), c->evaluations,
+                                    c->evaluations > 1 ? "s" : "",
                                     isnan(c->evaluating) ? "of an unknown number of images"
                                     : arena_printf(a, "in %s", text_time(eval, c->evaluating)));
     if (c->measured)

@@ -112,11 +112,12 @@ static int check_adamw(struct kernel_checks *c, arena *a, dev *d, pool *pool)
     }
     f64 square = rc ? 0 : adamw_loops(x, (f64).1f), bias = 1e-5; // 1 - .997 in float is off by 1e-5 of itself
     static const char adamw[] = "adamw.cl adamw";
-    rc = rc || kernel_compare(c, a, d, "adamw.cl square_partials+add_partials", "the gradient's norm", sum->home,
-                              &square, 1, kernel_bound)
+    rc = rc || kernel_compare(c, a, d, "adamw.cl square_partials+add_partials", "the gradient's norm",
+                              sum->home, &square, 1, kernel_bound)
          || kernel_compare(c, a, d, adamw, "first moments", x->a.m, x->m, ADAMW_N, kernel_bound)
          || kernel_compare(c, a, d, adamw, "second moments", x->a.v, x->v, ADAMW_N, kernel_bound)
-         || kernel_compare(c, a, d, adamw, "a step of the optimiser", x->a.p, x->p, ADAMW_N, kernel_bound + bias)
+         || kernel_compare(c, a, d, adamw, "a step of the optimiser", x->a.p, x->p, ADAMW_N,
+                           kernel_bound + bias)
          || kernel_compare(c, a, d, "adamw.cl blend_into", "averaged weights", x->mean, x->average, ADAMW_N,
                            kernel_bound + bias) ? -1 : 0;
     graph_free(g);
@@ -314,8 +315,8 @@ static int check_feed(struct kernel_checks *c, arena *a, dev *d)
     for (int i = 0; i < FEED_N * FEED_BYTES; i++)
         want[i] = planes[i];
     int rc = feed_open(&f, d, images, true) || feed_batch(&f, &b, 0, FEED_N) || dev_finish(d)
-             || kernel_compare(c, a, d, "feed.cl erase+feed", "a batch", images->home, want, FEED_N * FEED_BYTES,
-                               0) ? -1 : 0;
+             || kernel_compare(c, a, d, "feed.cl erase+feed", "a batch", images->home, want,
+                               FEED_N * FEED_BYTES, 0) ? -1 : 0;
     feed_close(&f);
     graph_free(g);
     return rc;

@@ -2,7 +2,7 @@
  *
  *     struct kernel_checks c = kernel_checks_new(arena);
  *     if (nodecheck_network(&c, &spec, device, 4)) return -1;
- *     if (c.first) puts(c.first);                // "blocks.1.attn': attention_grad in attention.cl attention_grad"
+ *     if (c.first) puts(c.first);            // "blocks.1.attn': attention_grad in attention.cl attention_grad"
  *
  * Each node is held against loops over the operands that the device itself has, so that errors do not add up:
  * what a node is off by is its own kernel's doing. Large products and attentions are looked at in part. */

@@ -222,8 +222,8 @@ int page_comparison(FILE *f, arena *a, const char *path)
     plot_lines(f, a, &(struct plot){ .title = "Loss", .x_label = "step", .y_label = "loss", .n = n, .s = s });
     compare_bars(f, a, records, "Time of a step by kernel file", "ms", "ms", 1);
     compare_bars(f, a, records, "Share of each device's own peaks", "%", "of_peak", 100);
-    fputs("</div><p class=\"small\">Peaks are those of multiply-adds in registers and of a copy in memory, the nearer "
-          "one counts; what stays in caches can be above 100 %.</p>\n", f);
+    fputs("</div><p class=\"small\">Peaks are those of multiply-adds in registers and of a copy in memory, "
+          "the nearer one counts; what stays in caches can be above 100 %.</p>\n", f);
     compare_records_table(f, records);
     json_decref(j);
     return 0;

@@ -1,7 +1,6 @@
 /* record.c: one device's part of a comparison. The first step is computed twice: once in a graph of its own
  * that keeps every named activation and every gradient, and then, as all others, by the learner that trains. */
 #include "study/compare.h"
-#include "bench/bench.h"
 #include "study/energy.h"
 #include "train/learner.h"
 #include <math.h>
@@ -38,19 +37,6 @@ static void record_add(struct making *m, const char *name, enum record_kind kind
     t->v = arena_array(m->a, f32, MAX(1, t->n));
     for (i64 i = 0; i < t->n; i++)
         t->v[i] = v[record_index(i, t->n, count)];
-}
-
-void record_spread(struct record_tensor *t, const f32 *v, f64 unit)
-{
-    f64 gap = 0, size = 0;
-    for (i64 i = 0; i < t->n; i++) {
-        f64 x = t->v[i], d = v[record_index(i, t->n, t->count)] - x;
-        if (!isfinite(d))
-            continue;                             // a bound that is not a number would bound nothing
-        gap += d * d;
-        size += x * x;
-    }
-    t->bound = MAX(t->bound, 8 * (sqrt(gap / MAX(size, 1e-300)) + unit));
 }
 
 /* A value of this run: recorded, or held against the one it is the nudged twin of. */
@@ -103,38 +89,6 @@ static int record_nudge(params *p)
 }
 
 /* ---- the first step, kept in parts ----------------------------------------------------------------------- */
-
-f64 record_roundings(const node *n)
-{
-    if (n->op->flags & OP_LEAF)
-        return 1;
-    f64 count = (f64)MAX(1, node_count(n)), own = 4;
-    if (n->op->macs)
-        own += n->op->macs(n) / count;
-    else if (n->n_in && !(n->op->flags & OP_ALIAS) && strcmp(n->op->name, "map"))
-        own += (f64)node_dim(n->in[0], -1) + (f64)node_count(n->in[0]) / count;
-    return own;
-}
-
-/* Relative error of each node by Higham and Mary (2019): roundings are as good as independent,
- * so that k of them on the longest way to a value make about sqrt(k) units. Eight times that,
- * for what is cancelled on the way. */
-static f64 *record_bounds(arena *a, const graph *g, f64 unit)
-{
-    f64 *way = arena_array(a, f64, g->n + 1);
-    for (size_t i = 0; i < g->n; i++) {
-        const node *n = g->nodes[i];
-        f64 before = 0;
-        for (int k = 0; k < n->n_in; k++)
-            before = MAX(before, way[n->in[k]->id]);
-        if (n->maker)
-            before = MAX(before, way[n->maker->id]);
-        way[n->id] = before + record_roundings(n);
-    }
-    for (size_t i = 0; i < g->n; i++)
-        way[i] = 8 * unit * sqrt(way[i]);
-    return way;
-}
 
 struct first { graph *g; node *images, *targets, *loss, **grads; struct nn m; struct feed feed; node **seen; };
 
@@ -268,75 +222,6 @@ static int record_step(struct making *m, i64 step, f64 *busy)
     return rc || (m->r && record_due(m, step) && record_weights(m, step)) ? -1 : 0;
 }
 
-/* ---- time ------------------------------------------------------------------------------------------------ */
-
-static int by_time(const void *a, const void *b)
-{
-    f64 x = ((const struct record_kernel *)a)->ms, y = ((const struct record_kernel *)b)->ms;
-    return (x < y) - (x > y);
-}
-
-/* Adds a list's launches to r's kernels, by file; gflops and gb_s still as sums. */
-static int record_times(struct record *r, arena *a, launches *l)
-{
-    f64 *seconds = arena_array(a, f64, launches_count(l) + 1);
-    if (launches_time(l, seconds))
-        return -1;
-    for (int i = 0; i < launches_count(l); i++) {
-        const launch *k = launches_at(l, i);
-        int at = 0;
-        while (at < r->n_kernels && strcmp(r->kernels[at].name, k->file))
-            at++;
-        if (at == r->n_kernels)
-            r->kernels[r->n_kernels++].name = arena_printf(a, "%s", k->file);
-        r->kernels[at].launches++;
-        r->kernels[at].ms += 1e3 * seconds[i];
-        r->kernels[at].gflops += 1e-9 * k->flops;
-        r->kernels[at].gb_s += 1e-9 * k->bytes;
-    }
-    r->launches += launches_count(l);
-    return 0;
-}
-
-/* Of multiply-adds in registers and of a copy, each for a fifth of a second. */
-static int record_peaks(struct making *m)
-{
-    bench *b = bench_open(m->e.d, &(struct bench_options){ .seconds = 0.2 });
-    int rc = b ? 0 : -1;
-    for (int i = 0; b && i < bench_count(b) && !rc; i++) {
-        bool fma = !strcmp(bench_name(b, i), "peak.fma");
-        struct bench_result got;
-        if ((!fma && strcmp(bench_name(b, i), "peak.bandwidth")) || (rc = bench_run(b, i, &got)))
-            continue;
-        f64 best = got.median_ms / got.min_ms;                     // a peak is what it once reached
-        if (fma)
-            m->r->peak_gflops = best * got.gflops;
-        else
-            m->r->peak_gb_s = best * got.gb_s;
-    }
-    bench_close(b);
-    return rc;
-}
-
-static int record_kernels(struct making *m)
-{
-    struct record *r = m->r;
-    r->kernels = arena_array(m->a, struct record_kernel, launches_count(m->l.g->list)
-                                                         + launches_count(m->l.optim.g->list) + 1);
-    if (record_times(r, m->a, m->l.g->list) || record_times(r, m->a, m->l.optim.g->list) || record_peaks(m))
-        return -1;
-    for (int i = 0; i < r->n_kernels; i++) {
-        f64 seconds = MAX(1e-3 * r->kernels[i].ms, 1e-9);
-        r->kernels[i].gflops /= seconds;
-        r->kernels[i].gb_s /= seconds;
-        if (r->peak_gflops > 0 && r->peak_gb_s > 0)
-            r->kernels[i].of_peak = MAX(r->kernels[i].gflops / r->peak_gflops,
-                                        r->kernels[i].gb_s / r->peak_gb_s);
-    }
-    qsort(r->kernels, (size_t)r->n_kernels, sizeof *r->kernels, by_time);
-    return 0;
-}
-
 /* ---- whole runs ------------------------------------------------------------------------------------------ */
 
 static int record_open(struct making *m, const struct spec *s)
@@ -433,7 +318,7 @@ static int record_train(struct making *m)
     m->r->joules = joules / (f64)m->o->steps;
     m->r->joules_from = energy.from;
     m->r->memory = dev_mem_peak(m->e.d);
-    return record_kernels(m);
+    return record_kernels(m->r, m->a, m->e.d, m->l.g->list, m->l.optim.g->list);
 }
 
 static int record_run(struct making *m, const struct spec *s)

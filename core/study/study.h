@@ -5,10 +5,10 @@
  *     printf("%.2f %% after %d epochs\n", r.top1, r.epochs);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: needs forecast energy seeds record_io record nodecheck opcheck kernelcheck selftest compare
- * Order: compare_out html chart confusion analyse_load analyse_weights analyse analyse_maps
- * Order: analyse_write curves run dry table table_print table_run table_needs picture plot bars
- * Order: page_curves page_run page_table page_compare page
+ * Order: needs forecast energy seeds record_io record_bound record_time record nodecheck opcheck
+ * Order: kernelcheck selftest compare compare_out html chart confusion analyse_load analyse_weights
+ * Order: analyse analyse_maps analyse_write curves run dry table table_print table_run table_needs
+ * Order: picture plot bars page_curves page_run page_table page_compare page
  */
 #ifndef JETCL_STUDY_H
 #define JETCL_STUDY_H
