@@ -264,6 +264,79 @@ static void wrappers_come_off(void **state)
     }
 }
 
+/* Whole key lists of open_clip's and MoCo v3's files, of one layer: what each tensor becomes, "" for left out. */
+static void encoders_come_out_of_their_training(void **state)
+{
+    (void)state;
+    struct row { const char *theirs, *ours; int nd; i64 shape[4]; };
+#define T "state_dict.module.visual."
+#define R T "transformer.resblocks.0."
+    static const struct row open_clip[] = {
+        { "epoch", "", 1, { 1 } }, { "state_dict.module.logit_scale", "", 1, { 1 } },
+        { "state_dict.module.text_projection", "", 2, { 4, 4 } },
+        { "state_dict.module.token_embedding.weight", "", 2, { 9, 4 } },
+        { "state_dict.module.positional_embedding", "", 2, { 7, 4 } },
+        { "state_dict.module.transformer.resblocks.0.ln_1.weight", "", 1, { 4 } },
+        { "state_dict.module.ln_final.weight", "", 1, { 4 } },
+        { T "class_embedding", "cls_token", 1, { D } }, { T "positional_embedding", "pos_embed", 2, { 5, D } },
+        { T "conv1.weight", "patch_embed.proj.weight", 4, { D, 3, PATCH, PATCH } },
+        { T "ln_pre.weight", "norm_pre.weight", 1, { D } }, { T "ln_pre.bias", "norm_pre.bias", 1, { D } },
+        { R "ln_1.weight", "blocks.0.norm1.weight", 1, { D } },
+        { R "ln_1.bias", "blocks.0.norm1.bias", 1, { D } },
+        { R "attn.in_proj_weight", "blocks.0.attn.qkv.weight", 2, { 3 * D, D } },
+        { R "attn.in_proj_bias", "blocks.0.attn.qkv.bias", 1, { 3 * D } },
+        { R "attn.out_proj.weight", "blocks.0.attn.proj.weight", 2, { D, D } },
+        { R "attn.out_proj.bias", "blocks.0.attn.proj.bias", 1, { D } },
+        { R "ln_2.weight", "blocks.0.norm2.weight", 1, { D } },
+        { R "ln_2.bias", "blocks.0.norm2.bias", 1, { D } },
+        { R "mlp.c_fc.weight", "blocks.0.mlp.fc1.weight", 2, { 4 * D, D } },
+        { R "mlp.c_fc.bias", "blocks.0.mlp.fc1.bias", 1, { 4 * D } },
+        { R "mlp.c_proj.weight", "blocks.0.mlp.fc2.weight", 2, { D, 4 * D } },
+        { R "mlp.c_proj.bias", "blocks.0.mlp.fc2.bias", 1, { D } },
+        { T "ln_post.weight", "norm.weight", 1, { D } }, { T "ln_post.bias", "norm.bias", 1, { D } },
+        { T "proj", "head.weight", 2, { D, 4 } } };
+#undef R
+#undef T
+#define E "state_dict.module.base_encoder."
+#define M "state_dict.module.momentum_encoder."
+    static const struct row moco[] = {
+        { E "cls_token", "cls_token", 3, { 1, 1, D } }, { E "pos_embed", "pos_embed", 3, { 1, 5, D } },
+        { E "patch_embed.proj.weight", "patch_embed.proj.weight", 4, { D, 3, PATCH, PATCH } },
+        { E "blocks.0.norm1.weight", "blocks.0.norm1.weight", 1, { D } },
+        { E "blocks.0.attn.qkv.weight", "blocks.0.attn.qkv.weight", 2, { 3 * D, D } },
+        { E "blocks.0.mlp.fc2.bias", "blocks.0.mlp.fc2.bias", 1, { D } },
+        { E "norm.weight", "norm.weight", 1, { D } }, { E "norm.bias", "norm.bias", 1, { D } },
+        { E "head.0.weight", "", 2, { 8, D } }, { E "head.1.running_mean", "", 1, { 8 } },
+        { E "head.1.num_batches_tracked", "", 1, { 1 } }, { E "head.3.weight", "", 2, { 8, 8 } },
+        { M "cls_token", "", 3, { 1, 1, D } }, { M "patch_embed.proj.weight", "", 4, { D, 3, PATCH, PATCH } },
+        { M "norm.weight", "", 1, { D } }, { M "head.0.weight", "", 2, { 8, D } },
+        { "state_dict.module.predictor.0.weight", "", 2, { 8, 8 } },
+        { "state_dict.module.predictor.1.running_var", "", 1, { 8 } } };
+#undef E
+#undef M
+    const struct row *file[] = { open_clip, moco };
+    const int rows[] = { countof(open_clip), countof(moco) };
+    for (int k = 0; k < 2; k++) {
+        const char *first, *under;
+        ckpt *c = ckpt_new();
+        int taken = 0;
+        for (int i = 0; i < rows[k]; i++)
+            ckpt_add(c, file[k][i].theirs, CKPT_F32, file[k][i].nd, file[k][i].shape, ramp(i));
+        if (!(c = ckpt_model(c, false)))
+            fail_msg("%s", fail_message());
+        assert_string_equal(ckpt_scheme(c, &under), k ? "timm ViT" : "CLIP");
+        for (int i = 0; i < rows[k]; i++) {
+            const tensor *t = *file[k][i].ours ? ckpt_find(c, file[k][i].ours) : NULL;
+            if (*file[k][i].ours && (!t || *(const f32 *)tensor_data(t) != (f32)i))
+                fail_msg("%s is not %s", file[k][i].theirs, file[k][i].ours);
+            taken += t != NULL;
+        }
+        assert_int_equal(ckpt_count(c), taken);
+        assert_int_equal(ckpt_strange(c, &first), 0);
+        ckpt_close(c);
+    }
+}
+
 static void no_scheme_is_half_loaded(void **state)
 {
     (void)state;
@@ -446,7 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(schemes_read_and_write_alike),
         cmocka_unit_test(wrappers_come_off),
-        cmocka_unit_test(no_scheme_is_half_loaded),
+        cmocka_unit_test(encoders_come_out_of_their_training), cmocka_unit_test(no_scheme_is_half_loaded),
         cmocka_unit_test(one_of_several_models_is_taken),
         cmocka_unit_test(the_activation_is_known_or_asked_for),
         cmocka_unit_test(unknown_names_are_explained),

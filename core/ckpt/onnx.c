@@ -3,7 +3,8 @@
  *
  *     model: 7 graph, 14 property     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
  *     property: 1 key, 2 value
- *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles, 14 place
+ *     tensor: 1 dims.., 2 type, 4 floats, 5 int32s, 7 int64s, 8 name, 9 raw bytes, 10 doubles,
+ *             13 location.., offset, length (properties), 14 place: 1 where they count
  *
  * Exporters rename a linear layer's weight to onnx::MatMul_N and transpose it; the node that uses it still
  * has the layer's path as its name, which gives weight its own back.
@@ -88,7 +89,25 @@ static enum ckpt_type onnx_type(u64 number)
     return number < countof(known) ? known[number] : CKPT_TYPES;
 }
 
-struct parsed { slice name, raw; u64 type, place; i64 shape[CKPT_DIMS]; int nd, kind; };
+struct parsed { slice name, raw, file, offset, length; u64 type, place; i64 shape[CKPT_DIMS]; int nd, kind; };
+
+/* One of the properties that say where a tensor's bytes lie. */
+static int onnx_location(struct parsed *t, slice s)
+{
+    struct field f;
+    slice word[3] = { { 0 } };
+    int rc;
+    while ((rc = onnx_field(&s, &f)) > 0)
+        if (f.kind == BYTES && f.number < countof(word))
+            word[f.number] = f.bytes;
+    if (slice_eq(word[1], "location"))
+        t->file = word[2];
+    if (slice_eq(word[1], "offset"))
+        t->offset = word[2];
+    if (slice_eq(word[1], "length"))
+        t->length = word[2];
+    return rc;
+}
 
 static int onnx_parse(slice s, struct parsed *t)
 {
@@ -105,6 +124,8 @@ static int onnx_parse(slice s, struct parsed *t)
             t->place = f.value;
         if (f.number == 8)
             t->name = f.bytes;
+        if (f.number == 13 && f.kind == BYTES && onnx_location(t, f.bytes))
+            return -1;
         if (data && f.kind != BYTES)
             return fail(FAULT_DATA, "tensor %s: values one by one", ckpt_quote(t->name));
         if (data && f.bytes.n) {
@@ -115,6 +136,73 @@ static int onnx_parse(slice s, struct parsed *t)
     return rc;
 }
 
+/* ---- bytes in other files ------------------------------------------------------------------------------ */
+
+/* Files beside the model that it names, open until the checkpoint is closed. */
+enum { MOST_FILES = 1024 };
+struct beside { const char *file[MOST_FILES]; struct file_map map[MOST_FILES]; int n; };
+
+static const struct file_map *onnx_beside(ckpt *c, slice name)
+{
+    if (!c->state)
+        c->state = arena_one(c->mem, struct beside);
+    struct beside *b = c->state;
+    const char *file = arena_copy(c->mem, name.p, name.n), *slash = strrchr(c->path, '/');
+    for (int i = b->n - 1; i >= 0; i--)
+        if (!strcmp(b->file[i], file))
+            return &b->map[i];
+    bool named = *file && *file != '.' && strlen(file) == name.n;
+    if (!c->mapped || !named || strchr(file, '/') || strchr(file, '\\')) {
+        fail(FAULT_DATA, "%s does not lie beside the model", ckpt_quote(name));
+        return NULL;
+    }
+    if (b->n == MOST_FILES) {
+        fail(FAULT_DATA, "more than %d files", MOST_FILES);
+        return NULL;
+    }
+    const char *dir = slash ? arena_copy(c->mem, c->path, (size_t)(slash - c->path) + 1) : "";
+    if (file_map(arena_printf(c->mem, "%s%s", dir, file), &b->map[b->n]))
+        return NULL;
+    b->file[b->n] = file;
+    return &b->map[b->n++];
+}
+
+static void onnx_close(ckpt *c)
+{
+    struct beside *b = c->state;
+    for (int i = 0; b && i < b->n; i++)
+        file_unmap(&b->map[i]);
+}
+
+/* A number in decimal digits; `absent` where there is none. */
+static bool onnx_decimal(slice s, u64 absent, u64 *out)
+{
+    *out = s.n ? 0 : absent;
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] < '0' || s.p[i] > '9' || *out > UINT64_MAX / 10 - 1)
+            return false;
+        *out = *out * 10 + (u64)(s.p[i] - '0');
+    }
+    return true;
+}
+
+/* t's bytes, from the file that it names. */
+static int onnx_fetch(ckpt *c, struct parsed *t)
+{
+    u64 offset, length;
+    const struct file_map *m = onnx_beside(c, t->file);
+    if (!m)
+        return fail_in("tensor %s", ckpt_quote(t->name));
+    bool known = onnx_decimal(t->offset, 0, &offset) && offset <= m->n
+                 && onnx_decimal(t->length, m->n - offset, &length);
+    if (!known || length > m->n - offset)
+        return fail(FAULT_DATA, "tensor %s lies at %s, %s bytes, of a file %s of %zu", ckpt_quote(t->name),
+                    ckpt_quote(t->offset), ckpt_quote(t->length), ckpt_quote(t->file), m->n);
+    t->raw = (slice){ (const char *)m->p + offset, (size_t)length };
+    t->kind = 9;
+    return 0;
+}
+
 static int onnx_add(ckpt *c, slice bytes)
 {
     struct parsed t;
@@ -123,9 +211,11 @@ static int onnx_add(ckpt *c, slice bytes)
     enum ckpt_type type = onnx_type(t.type);
     if (type == CKPT_TYPES || !t.name.n)
         return ckpt_skip(c, t.name.n ? t.name : SLICE("?"), "an initialiser of no numbers");
-    if (t.place)
-        return fail(FAULT_DATA, "tensor %s lies in another file: export the model with its weights inside",
-                    ckpt_quote(t.name));
+    if (t.place > 1)
+        return fail(FAULT_DATA, "tensor %s lies in a place of an unknown kind, %llu", ckpt_quote(t.name),
+                    (unsigned long long)t.place);
+    if (t.place && onnx_fetch(c, &t))
+        return -1;
     entry *e = ckpt_entry(c, t.name, type, t.nd, t.shape);
     if (!e)
         return -1;
@@ -287,4 +377,4 @@ static const void *onnx_read(ckpt *c, entry *e, arena *a)
     return out;
 }
 
-const struct format onnx_format = { "onnx", "", onnx_knows, onnx_open, onnx_read };
+const struct format onnx_format = { "onnx", "", onnx_knows, onnx_open, onnx_read, onnx_close };

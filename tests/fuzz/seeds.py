@@ -104,6 +104,19 @@ save("onnx", "raw", field(5, initialiser(b"w", 1, [2, 3], floats)))
 save("onnx", "floats", field(5, initialiser(b"w", 1, [2, 3], floats, 4)))
 save("onnx", "ints", field(5, initialiser(b"w", 7, [2], b"\x05\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 7)))
 save("onnx", "node", field(1, node) + field(5, initialiser(b"onnx::MatMul_7", 1, [2, 3], floats)))
+
+
+def elsewhere(*said):
+    """A tensor of six floats whose bytes are where the pairs say."""
+    places = b"".join(field(13, field(1, key) + field(2, value)) for key, value in said)
+    return b"".join(bytes([8, d]) for d in (2, 3)) + bytes([16, 1]) + field(8, b"w") + places + bytes([14 << 3, 1])
+
+
+save("beside", "whole", field(5, initialiser(b"w", 1, [2, 3], floats)))
+save("beside", "place", field(5, elsewhere((b"location", b"a.data"), (b"offset", b"8"), (b"length", b"24"))))
+save("beside", "itself", field(5, elsewhere((b"location", b"x.onnx"), (b"offset", b"0"), (b"length", b"24"))))
+save("beside", "outside", field(5, elsewhere((b"location", b"../a.data"))))
+save("beside", "beyond", field(5, elsewhere((b"location", b"a.data"), (b"offset", b"63"), (b"length", b"24"))))
 import pickle
 arrays = {"w": base[:6].reshape(2, 3).numpy(), "f": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)), "e": 3}
 for protocol in (2, 3, 4, 5):

@@ -104,15 +104,17 @@ static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic n
 }
 
 /* Behind the version and producer of an ONNX model: whole messages. */
-static int fuzz_onnx(const u8 *p, size_t n)
+static const u8 *fuzz_onnx_file(const u8 *p, size_t n)
 {
     static u8 file[FUZZ_MAX + 8] = "\x08\x08\x12\1t\x3a";
     u64 size = n & 0x1fffff;
     for (int i = 0; i < 3; i++)
         file[6 + i] = (u8)(size >> (7 * i) | (i < 2 ? 128 : 0));
     memcpy(file + 9, p, n);
-    return feed(file, n + 9);
+    return file;
 }
+
+static int fuzz_onnx(const u8 *p, size_t n) { return feed(fuzz_onnx_file(p, n), n + 9); }
 
 static int fuzz_numpy(const u8 *p, size_t n)         /* a plain pickle of protocol 4 */
 {
@@ -168,12 +170,32 @@ static int fuzz_index(const u8 *p, size_t n)
 }
 
 #include "data_targets.h"
+
+/* The same as a file, with 64 bytes beside it in a.data. */
+static int fuzz_beside(const u8 *p, size_t n)
+{
+    static const u8 zeros[64];
+    char path[160];
+    fuzz_begin();
+    fuzz_write("c/a.data", zeros, sizeof zeros);
+    fuzz_write("c/x.onnx", fuzz_onnx_file(p, n), n + 9);
+    snprintf(path, sizeof path, "%s/c/x.onnx", fuzz_folder);
+    fail_clear();
+    ckpt *c = ckpt_open(path);
+    if (c)
+        visit(c);
+    else
+        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
+              fail_message());
+    ckpt_close(c);
+    return 0;
+}
 #include "run_targets.h"
 
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
     { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
-    { "pickle", fuzz_pickle },
-    { "legacy", fuzz_legacy }, { "onnx", fuzz_onnx }, { "numpy", fuzz_numpy }, { "index", fuzz_index },
+    { "pickle", fuzz_pickle }, { "legacy", fuzz_legacy }, { "onnx", fuzz_onnx }, { "beside", fuzz_beside },
+    { "numpy", fuzz_numpy }, { "index", fuzz_index },
     { "image", fuzz_image }, { "mat", fuzz_mat }, { "records", fuzz_records }, { "lists", fuzz_lists },
     { "webp", fuzz_image }, { "bmp", fuzz_image }, { "state", fuzz_state }, { "statistics", fuzz_statistics },
     { "metrics", fuzz_metrics }, { "result", fuzz_result }, { "tuning", fuzz_tuning },
