@@ -105,6 +105,17 @@ static void writes_sizes(void **state)
     };
     for (int i = 0; i < countof(times); i++)
         assert_string_equal(text_time(out, times[i].s), times[i].want);
+    static const struct { const char *text; f64 s; } durations[] = {
+        { "48h", 172800 }, { "1d12h", 129600 }, { "1.5h30m", 7200 }, { "20s", 20 }, { "1d1h1m1s", 90061 },
+        { "", -1 }, { "48", -1 }, { "h", -1 }, { "1h1d", -1 }, { "1h1h", -1 }, { "-1h", -1 }, { "1 h", -1 },
+        { "1hx", -1 }, { "1.5.5h", -1 },
+    };
+    for (int i = 0; i < countof(durations); i++) {
+        f64 s = -1;
+        assert_int_equal(text_duration(durations[i].text, &s), durations[i].s >= 0);
+        if (durations[i].s >= 0)
+            assert_true(s == durations[i].s);
+    }
 }
 
 /* A field is what was given, byte by byte: names of classes and files are data. */

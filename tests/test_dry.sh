@@ -70,6 +70,11 @@ total=$(echo "$out" | sed 's/.*"seconds"://; s/}.*//')
 ok $? "whose time is the sum of its cells'" "$total: $out"
 same "$total" "$(sum train_s eval_s) + $(sum eval_s recycle_s) + $(sum recycle_s seconds)" &&
     positive "$(sum eval_s recycle_s)" && positive "$(sum recycle_s seconds)"; ok $? "and of their parts" "$out"
+json "all within a budget" 3 table table.yaml --dry-run --out t --budget 90000d12h
+[ "$(echo "$out" | grep -o '"fits":true' | wc -l)" = 4 ]; ok $? "each says so" "$out"
+try "nothing within one" 3 "0 of 4 experiments fit into 0:01: they take about 0:00" table table.yaml --dry-run --out t --budget 1s
+try "a budget that is no time" 2 "48h, 1d12h or 90m" table table.yaml --dry-run --budget 48
+try "a budget for a table that would run" 2 "add --dry-run" table table.yaml --budget 48h
 json "one of its rows" 3 table table.yaml --dry-run --only dense --out t
 [ "$(echo "$out" | grep -o '"name"' | wc -l)" = 2 ] && ! has "$out" mixture && ! has "$out" googleapis
 ok $? "and what only others need is not missed" "$out"

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "study/table.h"
+#include "study/table_needs.h"
 
 static arena *a;
 static char   folder[64];
@@ -235,10 +235,33 @@ static void test_refusals(void **state)
     assert_int_equal(table_load(&t, a, "nowhere.yaml", "runs", NULL, 0, false), -1);
 }
 
+/* Two dense experiments of 10 and 30 seconds, two that need the same prepared one: 5 and 8, and 20 before. */
+static void test_budget(void **state)
+{
+    (void)state;
+    static const struct { f64 seconds, used; const char *fit; } rows[] = {
+        { 9, 0, "....." }, { 10, 10, "a...." }, { 34.9, 10, "a...." }, { 35, 35, "a.p1." },
+        { 42.9, 35, "a.p1." },
+        { 43, 43, "a.p12" }, { 72, 43, "a.p12" }, { 73, 73, "abp12" }, { 1e9, 73, "abp12" },
+    };
+    struct table t = { .runs = (struct table_run[6]){ [2] = { .prepared = true },
+                                                      [3] = { .uses = (int[]){ 2 }, .n_uses = 1 },
+                                                      [4] = { .uses = (int[]){ 2 }, .n_uses = 1 } } };
+    for (int i = 0; i < countof(rows); i++) {
+        struct asked list[6] = { { .cost.seconds = 10 }, { .cost.seconds = 30 }, { .cost.seconds = 20 },
+                                 { .cost.seconds = 5 }, { .cost.seconds = 8 }, { .cost.seconds = NAN } };
+        for (int k = 0; k < 6; k++)
+            list[k].run = &t.runs[k];
+        assert_true(budget_choose(list, 6, &t, rows[i].seconds) == rows[i].used);
+        for (int k = 0; k < 6; k++)
+            assert_int_equal(list[k].fits, k < 5 && rows[i].fit[k] == "abp12"[k]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
-                                        cmocka_unit_test(test_statistics),
+                                        cmocka_unit_test(test_statistics), cmocka_unit_test(test_budget),
                                         cmocka_unit_test(test_refusals) };
     return cmocka_run_group_tests(tests, begin, end);
 }

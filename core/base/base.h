@@ -194,6 +194,7 @@ const char *text_hint(char out[96], const char *s, const char *const *names, int
 void        csv_text(FILE *f, const char *s);
 const char *text_bytes(char out[24], f64 bytes);  /* "1.7 GB" */
 const char *text_time(char out[24], f64 seconds); /* "0:41", "2:03:11", "2d 03:11" */
+bool  text_duration(const char *s, f64 *seconds); /* "48h", "1d12h", "1.5h30m", "20s" */
 const char *text_count(char out[24], f64 n);      /* "265.4M" */
 
 /* ---- hash.c --------------------------------------------------------------------------------------------- */

@@ -127,3 +127,24 @@ const char *text_time(char out[24], f64 seconds)
         snprintf(out, 24, "%d:%02d", (int)(s / 60), (int)(s % 60));
     return out;
 }
+
+bool text_duration(const char *s, f64 *seconds)
+{
+    static const struct { char name; f64 seconds; } units[] = {
+        { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 }
+    };
+    f64 sum = 0;
+    const char *at = s;
+    for (int i = 0; i < countof(units); i++) {
+        size_t digits = strspn(at, "0123456789.");
+        f64 n;
+        if (at[digits] != units[i].name)
+            continue;
+        if (!text_real((slice){ at, digits }, &n))
+            return false;
+        sum += n * units[i].seconds;
+        at += digits + 1;
+    }
+    *seconds = sum;
+    return *s && !*at;
+}

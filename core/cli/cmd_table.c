@@ -1,6 +1,21 @@
 /* cmd_table.c: runs, continues or collects the cells of a table. */
 #include "cli/cli.h"
 #include "study/table.h"
+#include <math.h>
+
+/* NAN without --budget. */
+static int table_cmd_budget(const struct cli *c, f64 *seconds)
+{
+    const char *text = cli_value(c, "budget");
+    *seconds = NAN;
+    if (!text)
+        return 0;
+    if (!c->dry_run)
+        return fail(FAULT_USAGE, "--budget says what would fit: add --dry-run");
+    if (!text_duration(text, seconds))
+        return fail(FAULT_USAGE, "--budget %s: must be a time such as 48h, 1d12h or 90m", text);
+    return 0;
+}
 
 static int table_cmd_run(struct cli *c)
 {
@@ -8,7 +23,8 @@ static int table_cmd_run(struct cli *c)
     const char *only = cli_value(c, "only");
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
     bool collect = cli_given(c, "collect"), status = cli_given(c, "status");
-    if (cli_operands(c, 1, 1)
+    f64 budget;
+    if (cli_operands(c, 1, 1) || table_cmd_budget(c, &budget)
         || table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs",
                       c->sets, c->n_sets, collect || status))
         return -1;
@@ -18,7 +34,7 @@ static int table_cmd_run(struct cli *c)
     if (status || (c->dry_run && !c->json))
         table_list(stdout, &t, only, status);
     if (c->dry_run || status)
-        return c->dry_run ? table_forecast(&t, only, c->json) : 0;
+        return c->dry_run ? table_forecast(&t, only, budget, c->json) : 0;
     int rc = collect ? 0 : table_run(&t, only, c->argc, c->argv);
     if (rc && fail_fault() == FAULT_STOPPED)
         return fail(FAULT_STOPPED,
@@ -34,6 +50,7 @@ static const struct cli_option options[] = {
     { "collect", NULL, "run nothing; show finished cells, of other devices and versions too" },
     { "status", NULL, "run nothing; show which experiments are done, and which process runs which" },
     { "only", "TEXT", "run only the cells with TEXT in \"ROW / COLUMN\"" },
+    { "budget", "TIME", "with --dry-run: say which experiments fit into 48h, 1d12h, 90m" },
     { "best", NULL,
       "show the best epoch's accuracy (chosen on the images it is reported for) instead of the last's" },
     { "csv", NULL, "print one line per cell, for spreadsheets" },

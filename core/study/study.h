@@ -7,8 +7,8 @@
  * `make layers` checks that no file calls one that stands after it here:
  * Order: needs forecast energy seeds record_io record_bound record_time record nodecheck opcheck
  * Order: kernelcheck selftest compare compare_out html chart confusion analyse_load analyse_weights
- * Order: analyse analyse_maps analyse_write curves run dry table table_print table_run table_needs
- * Order: picture plot bars page_curves page_run page_table page_compare page
+ * Order: analyse analyse_maps analyse_write curves run dry table table_print table_run table_budget
+ * Order: table_needs picture plot bars page_curves page_run page_table page_compare page
  */
 #ifndef JETCL_STUDY_H
 #define JETCL_STUDY_H

@@ -96,9 +96,9 @@ bool table_asks(const struct table *t, const struct table_run *r, const char *on
 /* One line per experiment that is asked for: its state and its folder; who: also which process works on it. */
 void table_list(FILE *f, const struct table *t, const char *only, bool who);
 /* Of what is to be done: steps, memory and time of each experiment, from a measured step of each model;
- * checkpoints and data sets that are not there, and where to get them; the time of all. As lines, or one
- * line of JSON. 0, or -1 + fail. */
-int  table_forecast(const struct table *t, const char *only, bool json);
+ * checkpoints and data sets that are not there, and where to get them; the time of all; which experiments fit
+ * into a budget of seconds (NAN: none). As lines, or one line of JSON. 0, or -1 + fail. */
+int  table_forecast(const struct table *t, const char *only, f64 budget, bool json);
 
 /* ---- between table.c and table_print.c ---- */
 

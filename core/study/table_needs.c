@@ -2,7 +2,7 @@
  * a measured step of each model. */
 #include "model/model.h"
 #include "recycle/recycle.h"
-#include "study/table.h"
+#include "study/table_needs.h"
 #include <math.h>
 
 /* Models of one family, cost and precision take equally long; so do predecessors of one architecture. */
@@ -138,23 +138,32 @@ static int cost_of(struct measuring *m, const struct table_run *r, struct cost *
     return 0;
 }
 
-static json_t *cost_json(const struct table_run *r, const struct cost *c, f64 bytes)
+/* fits: whether it is within the budget; -1: there is none. */
+static json_t *cost_json(const struct asked *x, int fits)
 {
-    return json_pack("{s:o, s:I, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "name", json_text(r->name), "seed",
-                     (json_int_t)r->spec.seed, "folder", json_text(r->dir), "steps", json_number(c->steps),
-                     "batch", r->spec.train.batch, "train_s", json_number(c->training), "eval_s",
-                     json_number(c->evaluating),
-                     "recycle_s", json_number(c->recycling), "seconds", json_number(c->seconds), "memory",
-                     json_integer((json_int_t)bytes));
+    const struct table_run *r = x->run;
+    const struct cost *c = &x->cost;
+    json_t *o = json_pack("{s:o, s:I, s:o, s:o, s:i, s:o, s:o, s:o, s:o, s:o}", "name", json_text(r->name),
+                          "seed", (json_int_t)r->spec.seed, "folder", json_text(r->dir), "steps",
+                          json_number(c->steps), "batch", r->spec.train.batch, "train_s",
+                          json_number(c->training), "eval_s", json_number(c->evaluating), "recycle_s",
+                          json_number(c->recycling), "seconds", json_number(c->seconds), "memory",
+                          json_integer((json_int_t)x->bytes));
+    if (fits >= 0)
+        json_object_set_new(o, "fits", json_boolean(fits));
+    return o;
 }
 
-static void cost_print(const struct table_run *r, const struct cost *c, f64 of_memory)
+static void cost_print(const struct asked *x, int fits)
 {
     char bytes[24], time[24];
-    printf("%s, seed %lld: ", r->name, (long long)r->spec.seed);
+    const struct table_run *r = x->run;
+    const struct cost *c = &x->cost;
+    printf("%s%s, seed %lld: ", fits < 0 ? "" : fits ? "fits     " : "too long ", r->name,
+           (long long)r->spec.seed);
     isnan(c->steps) ? printf("steps of %d images", r->spec.train.batch)
                     : printf("%.0f steps of %d images", c->steps, r->spec.train.batch);
-    printf(", %s of memory", text_bytes(bytes, of_memory));
+    printf(", %s of memory", text_bytes(bytes, x->bytes));
     isnan(c->seconds) ? puts("") : printf(", about %s\n", text_time(time, c->seconds));
 }
 
@@ -165,6 +174,23 @@ static void cost_add(struct cost *all, const struct cost *c)
     all->evaluating += isnan(c->evaluating) ? 0 : c->evaluating;
     all->recycling += isnan(c->recycling) ? 0 : c->recycling;
     all->seconds += c->seconds;
+}
+
+/* What is to be done, and what it takes. */
+static int needs_ask(struct measuring *m, const char *only, struct asked **out, size_t *n)
+{
+    size_t cap = 0;
+    *out = NULL;
+    *n = 0;
+    for (size_t i = 0; i < m->t->n_runs; i++) {
+        if (!needs_work(m->t, &m->t->runs[i], only))
+            continue;
+        struct asked *x = arena_push(m->a, *out, *n, cap);
+        *x = (struct asked){ .run = &m->t->runs[i] };
+        if (cost_of(m, x->run, &x->cost, &x->bytes))
+            return -1;
+    }
+    return 0;
 }
 
 static void forecast_print(const struct measuring *m, const struct needs *n, const struct cost *all, int todo)
@@ -179,31 +205,42 @@ static void forecast_print(const struct measuring *m, const struct needs *n, con
                text_time(eval, all->evaluating), text_time(recycle, all->recycling));
 }
 
-int table_forecast(const struct table *t, const char *only, bool json)
+static void budget_print(const struct asked *list, size_t n, f64 used, f64 budget)
+{
+    char time[24], all[24];
+    size_t fit = 0;
+    for (size_t i = 0; i < n; i++)
+        fit += list[i].fits;
+    printf("%zu of %zu experiments fit into %s: they take about %s\n", fit, n, text_time(all, budget),
+           text_time(time, used));
+}
+
+int table_forecast(const struct table *t, const char *only, f64 budget, bool json)
 {
     struct measuring m = { .a = arena_open("what a table takes"), .t = t };
-    struct needs n = { .a = m.a };
-    json_t *list = json_array();
+    struct needs missing = { .a = m.a };
+    struct asked *list;
+    size_t n;
+    json_t *lines = json_array();
     struct cost all = { 0 };
-    int rc = 0, todo = 0;
-    needs_of_table(&n, t, only);
-    for (size_t i = 0; i < t->n_runs && !rc; i++) {
-        const struct table_run *r = &t->runs[i];
-        struct cost c;
-        f64 bytes;
-        if (!needs_work(t, r, only) || (rc = cost_of(&m, r, &c, &bytes)))
-            continue;
-        cost_add(&all, &c);
-        todo++;
-        json ? (void)json_array_append_new(list, cost_json(r, &c, bytes)) : cost_print(r, &c, bytes);
+    needs_of_table(&missing, t, only);
+    int rc = needs_ask(&m, only, &list, &n);
+    f64 used = rc || isnan(budget) ? 0 : budget_choose(list, n, t, budget);
+    for (size_t i = 0; i < n && !rc; i++) {
+        int fits = isnan(budget) ? -1 : list[i].fits;
+        cost_add(&all, &list[i].cost);
+        json ? (void)json_array_append_new(lines, cost_json(&list[i], fits)) : cost_print(&list[i], fits);
     }
     if (!rc && json)
-        rc = json_line(stdout, json_pack("{s:O, s:o, s:o}", "experiments", list, "missing", needs_json(&n),
-                                         "seconds", json_number(all.seconds)));
-    else if (!rc)
-        forecast_print(&m, &n, &all, todo);
-    rc = rc || needs_fail(&n) ? -1 : 0;
-    json_decref(list);
+        rc = json_line(stdout, json_pack("{s:O, s:o, s:o}", "experiments", lines, "missing",
+                                         needs_json(&missing), "seconds", json_number(all.seconds)));
+    else if (!rc) {
+        forecast_print(&m, &missing, &all, (int)n);
+        if (!isnan(budget))
+            budget_print(list, n, used, budget);
+    }
+    rc = rc || needs_fail(&missing) ? -1 : 0;
+    json_decref(lines);
     arena_close(m.a);
     return rc;
 }
