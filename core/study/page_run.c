@@ -87,7 +87,8 @@ static void group_verdict(FILE *f, arena *a, const struct page_run *r, int n, in
     html_printf(f, "%s, %d seeds: top-1 %.2f", group_name(r, group), m, s.mean);
     if (s.n > 1)
         html_printf(f, " ± %.2f %% (95 %%: %.2f to %.2f)", s.sd, s.mean - s.half, s.mean + s.half);
-    html_printf(f, open ? "; %d not finished" : "", open);
+    if (open)
+        html_printf(f, "; %d not finished", open);
     fputs("</p>", f);
 }
 
