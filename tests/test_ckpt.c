@@ -86,8 +86,8 @@ static void empty_files_are_files(void **state)
 {
     (void)state;
     static const char *const header[] = { "{}", "{\"__metadata__\":{}}", "{\"__metadata__\":{\"a\":\"b\"}}  ",
-                                          "{ \"a\\u00e9\\ud83d\\ude00\" : { \"shape\" : [ 0 , 3 ] , \"dtype\" "
-                                          ": \"F32\" , \"data_offsets\" : [ 0 , 0 ] } }" };
+                                          ("{ \"a\\u00e9\\ud83d\\ude00\" : { \"shape\" : [ 0 , 3 ] , "
+                                           "\"dtype\" : \"F32\" , \"data_offsets\" : [ 0 , 0 ] } }") };
     for (int i = 0; i < countof(header); i++) {
         u8 file[256];
         ckpt *c = ckpt_open_bytes(file, safetensors(file, header[i], NULL, 0), "x");

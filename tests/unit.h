@@ -8,7 +8,8 @@
 #include <cmocka.h>
 #undef fail
 #undef fail_msg                                    /* uses the fail that went */
-#define fail_msg(...) (print_error("ERROR: " __VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__))
+#define fail_msg(...) \
+    (print_error("ERROR: " __VA_ARGS__), print_error("\n"), _fail(__FILE__, __LINE__), __builtin_unreachable())
 #include "base/base.h"
 /* The folder of the reference implementation's own tensors; its README says what each file holds. Tests run
  * from the root of the tree. */
