@@ -98,6 +98,56 @@ static void a_bound_is_a_number(void **state)
     assert_false(compare_one(t, t).beyond);
 }
 
+/* Weights after a step of Adam: in bf16 small gradients may change sign, in fp32 they may not by as much. */
+static void coarser_steps_may_flip(void **state)
+{
+    (void)state;
+    f32 v[100], off[100], far[100];
+    for (int i = 0; i < 100; i++) {
+        v[i] = 1e-3f;
+        off[i] = i ? v[i] : -v[i];                          // one of a hundred: off by 2 sqrt(1 / 100)
+        far[i] = i % 4 ? v[i] : -v[i];
+    }
+    static const struct { const char *precision; bool far, beyond; } row[] = {
+        { "fp32", false, true }, { "bf16", false, false }, { "bf16", true, true } };
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        f64 loss[] = { 1 };
+        struct record_tensor x = { .name = "after.1/head.bias", .kind = RECORD_AFTER, .step = 1, .count = 100,
+                                   .n = 100, .v = v, .bound = 1e-8 }, y = x;
+        struct record p = losses(loss, 1), q = losses(loss, 1);
+        struct comparison c;
+        y.v = row[i].far ? far : off;
+        p.tensors = &x, q.tensors = &y, p.n = q.n = 1;
+        q.precision = row[i].precision;
+        compare_records(&c, a, &p, &q, 0);
+        assert_int_equal(c.list[0].beyond, row[i].beyond);
+        arena_close(a);
+    }
+}
+
+/* The same on the same device: other bits are told, however near. On another device they are rounding. */
+static void twins_have_equal_bits(void **state)
+{
+    (void)state;
+    f32 v[] = { 1, 2 }, off[] = { 1, 2.0000002f };
+    for (int other = 0; other < 2; other++) {
+        arena *a = arena_open("test");
+        f64 loss[] = { 1 };
+        struct record_tensor x = { .name = "forward/logits", .kind = RECORD_FORWARD, .step = 1, .count = 2, .n = 2,
+                                   .v = v, .bound = 1e-6 }, y = x;
+        struct record p = losses(loss, 1), q = losses(loss, 1);
+        struct comparison c;
+        y.v = off;
+        p.tensors = &x, q.tensors = &y, p.n = q.n = 1;
+        q.device = other ? "another" : q.device;
+        compare_records(&c, a, &p, &q, 0);
+        assert_int_equal(c.agree, other);
+        assert_true(other || strstr(c.verdict, "the same device gives other bits from step 1 on, first in logits"));
+        arena_close(a);
+    }
+}
+
 /* Legends take names of runs, which are folders: any bytes. */
 static void a_chart_is_xml(void **state)
 {
@@ -136,7 +186,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_loss_that_is_no_number_differs),
                                         cmocka_unit_test(nothing_kept_shows_nothing),
-                                        cmocka_unit_test(a_bound_is_a_number), cmocka_unit_test(a_chart_is_xml),
+                                        cmocka_unit_test(a_bound_is_a_number), cmocka_unit_test(coarser_steps_may_flip),
+                                        cmocka_unit_test(twins_have_equal_bits), cmocka_unit_test(a_chart_is_xml),
                                         cmocka_unit_test(a_flat_chart_ends) };
     return cmocka_run_group_tests_name("compared", tests, NULL, NULL);
 }

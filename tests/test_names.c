@@ -264,7 +264,7 @@ static void wrappers_come_off(void **state)
     }
 }
 
-/* Whole key lists of open_clip's and MoCo v3's files, of one layer: what each tensor becomes, "" for left out. */
+/* Whole key lists of open_clip's and MoCo v3's files, of one layer: what each tensor becomes; "": left out. */
 static void encoders_come_out_of_their_training(void **state)
 {
     (void)state;
