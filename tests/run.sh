@@ -1,7 +1,7 @@
 #!/bin/sh
-# run.sh BUILD [NAME...]: runs every test binary and every test_*.sh, as many at a time as there are cores (JOBS=),
-# prints what failed, ends in "N passed, N failed, N skipped". A script prints "ok NAME", "not ok NAME" or
-# "skip NAME why" per check; binaries print cmocka's lines. What runs longer than LIMIT seconds has failed.
+# run.sh BUILD [NAME...]: runs every test binary and every test_*.sh, as many at a time as there are cores
+# (JOBS=), prints what failed, ends in "N passed, N failed, N skipped". A script prints "ok NAME", "not ok NAME"
+# or "skip NAME why" per check; binaries print cmocka's lines. What runs longer than LIMIT seconds has failed.
 build=$1; shift
 here=$(dirname "$0")
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_analyse.sh: analyse as a user calls it: files for a recycled run, for a dense one, for photos without labels,
-# for several runs; and a line for what cannot be.
+# test_analyse.sh: analyse as a user calls it: files for a recycled run, for a dense one, for photos without
+# labels, for several runs; and a line for what cannot be.
 jetcl=${JETCL_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1

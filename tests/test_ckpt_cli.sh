@@ -6,7 +6,8 @@ dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 export NO_COLOR=1
 
-# try CODE 'stdout has' 'stderr has' arguments...: fixed strings, "" for nothing at all, - for anything; stderr one line at most.
+# try CODE 'stdout has' 'stderr has' arguments...: fixed strings, "" for nothing at all, - for anything; stderr
+# one line at most.
 try() {
     want=$1 out=$2 err=$3; shift 3
     "$jetcl" "$@" >"$dir/out" 2>"$dir/err" </dev/null

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_cluster.sh: experiments/cluster with stubs for srun, scontrol, ssh and mpirun, which tell what they are asked.
+# test_cluster.sh: experiments/cluster with stubs for srun, scontrol, ssh and mpirun, which tell what they are
+# asked.
 here=$(cd "$(dirname "$0")/.." && pwd)
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_compare.sh: `jetcl compare`: devices and settings number by number, records between machines, planted faults.
+# test_compare.sh: `jetcl compare`: devices and settings number by number, records between machines, planted
+# faults.
 . "$(dirname "$0")/run_help.sh"
 "$jetcl" devices --json | grep -q '"kind": "cpu"' || { echo "skip compare no CPU device"; exit 0; }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_dist.sh: one run over several ranks against the same run on one: losses, files, signals, a rank that dies.
+# test_dist.sh: one run over several ranks against the same run on one: losses, files, signals, a rank that
+# dies.
 . "$(dirname "$0")/run_help.sh"
 command -v mpirun >/dev/null || { echo "skip dist no mpirun (apt-get install openmpi-bin)"; exit 0; }
 grep -q HAVE_MPI "$here/config.mak" || { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
@@ -67,7 +68,8 @@ rm -f back/result.json
 try "the rest of one" 0 "after step 9" "$jetcl" run exp.yaml --out back --resume
 alike one back; ok $? "a state of three ranks continued by one: the losses of one"
 
-# Where one rank has all images nothing is rounded otherwise: the shards that others update and keep are to the bit those of one.
+# Where one rank has all images nothing is rounded otherwise: the shards that others update and keep are to the
+# bit those of one.
 rm -rf s1 s3
 try "nine steps of one" 0 "" "$jetcl" run exp.yaml --out s1 --set train.steps=9
 try "nine steps of three, one of which computes" 0 "" ranks 3 --out s3 --set train.steps=9 --set 'dist.shares=[0, 1, 0]'

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_dry.sh: what run and table --dry-run say, with and without data and weights: what is missing, steps, memory, time.
+# test_dry.sh: what run and table --dry-run say, with and without data and weights: what is missing, steps,
+# memory, time.
 . "$(dirname "$0")/run_help.sh"
 number() { echo "$out" | grep -o "\"$1\":[^,}]*" | head -n 1 | sed 's/.*://'; }
 positive() { awk "BEGIN { exit !($1 > 0) }"; }

@@ -8,7 +8,8 @@ export XDG_CONFIG_HOME="$dir/config" NO_COLOR=1 JETCL_DEVICE=cpu
 unset JETCL_DATA JETCL_LOG FORCE_COLOR
 cd "$dir" || exit 1
 
-# try NAME CODE 'stdout has' 'stderr has' arguments...: patterns are fixed strings, "" for nothing, - for anything.
+# try NAME CODE 'stdout has' 'stderr has' arguments...: patterns are fixed strings, "" for nothing, - for
+# anything.
 try() {
     name=$1 want=$2 out=$3 err=$4; shift 4
     "$jetcl" "$@" >out 2>err </dev/null

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_gpu.sh: training steps as GPUs of all kinds would run them (JETCL_FAKE), planned on the null device: the limits
-# hold, and what JETCL_DUMP writes is what a compiler needs. tests/gpu/ has what those compilers say.
+# test_gpu.sh: training steps as GPUs of all kinds would run them (JETCL_FAKE), planned on the null device: the
+# limits hold, and what JETCL_DUMP writes is what a compiler needs. tests/gpu/ has what those compilers say.
 build=${JETCL_BUILD:-build}
 out=$build/tests/gpu
 rm -rf "$out"
@@ -32,7 +32,8 @@ for wrong in appel local=8 group=32 align=96 lanes=0 units=x; do
 done
 launches appel vit-t 2>&1 | grep -q "did you mean 'apple'" && echo "ok a near name is offered" \
     || echo "not ok a near name is offered"
-# most NAME FAKE MODEL: launches of a step; each costs about 5 us of the host. Fewer where groups may join their sums.
+# most NAME FAKE MODEL: launches of a step; each costs about 5 us of the host. Fewer where groups may join their
+# sums.
 most() {
     n=$(launches "$2" "$3" | sed -n 's/^\([0-9]*\) launches, .* of the host.*/\1/p')
     [ "${n:-0}" -gt 100 ] && [ "$n" -le "$1" ] && echo "ok $n launches a step of $3 as $2" \

@@ -1,6 +1,7 @@
 #!/bin/sh
-# test_inputs.sh: every input of every command: missing, empty, of another kind, a folder, unreadable: exit code 2 or 3,
-# one line that names it, nothing written. A command that commands.def has and the table below has not is a failure.
+# test_inputs.sh: every input of every command: missing, empty, of another kind, a folder, unreadable: exit code
+# 2 or 3, one line that names it, nothing written. A command that commands.def has and the table below has not
+# is a failure.
 . "$(dirname "$0")/run_help.sh"
 source=$here
 
@@ -28,7 +29,8 @@ ckpt=run/ckpt/last.safetensors
 "$jetcl" compare exp.yaml --device cpu --record a.jetcmp --steps 1 -q >/dev/null 2>&1; [ -s a.jetcmp ]; ok $? "a record"
 rm -rf runs maps
 
-# KIND ARGUMENTS, @ is the input: yaml, table, ckpt, run (a folder or a checkpoint), data (a folder), image, record
+# KIND ARGUMENTS, @ is the input: yaml, table, ckpt, run (a folder or a checkpoint), data (a folder), image,
+# record
 table() { cat <<END
 yaml run @ --out new
 ckpt run exp.yaml --set model.init=@ --out new

@@ -1,6 +1,7 @@
 #!/bin/sh
-# test_opencl_errors.sh: every function of OpenCL fails in turn, at its first and at its last call of a small run, or, with
-# SITES=N, at N calls spread over all: one line and exit code 4, or, where the program can do without, the same run.
+# test_opencl_errors.sh: every function of OpenCL fails in turn, at its first and at its last call of a small
+# run, or, with SITES=N, at N calls spread over all: one line and exit code 4, or, where the program can do
+# without, the same run.
 . "$(dirname "$0")/run_help.sh"
 [ -e "$build/faults.so" ] || { echo "skip opencl_errors no $build/faults.so (make tests)"; exit 0; }
 

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_page.sh: `jetcl report`: one page for runs, tables and comparisons, its numbers, and that text stays text.
+# test_page.sh: `jetcl report`: one page for runs, tables and comparisons, its numbers, and that text stays
+# text.
 needs=nothing
 . "$(dirname "$0")/run_help.sh"
 # How often TEXT is in the page.
@@ -18,8 +19,8 @@ done
 printf 'name: "%s"\nseed: 2\ndata: {classes: ["%s", b]}\n' "$evil" "$evil" >run2/config.yaml
 printf '{"version": "%s", "command": ["jetcl", "%s"], "device": {"name": "%s"}}' "$evil" "$evil" "$evil" >run2/env.json
 
-# The first logged its second epoch twice, before and after a resume; the third missed its first. What counts are
-# epochs 2 and 3, and the later of the two lines.
+# The first logged its second epoch twice, before and after a resume; the third missed its first. What counts
+# are epochs 2 and 3, and the later of the two lines.
 sed -i '/"split":"eval","epoch":2/s/.*/&\n&/; ' run1/metrics.jsonl
 sed -i '0,/"epoch":2,.*"top1":42.1/s/"top1":42.1/"top1":99/' run1/metrics.jsonl
 sed -i '/"split":"eval","epoch":1/d' run3/metrics.jsonl
@@ -32,7 +33,8 @@ ok $? "no script, nothing from elsewhere"
 [ "$(found '<svg class="')" -gt 7 ] && [ "$(found '<figure>')" = "$(found '<details><summary>numbers')" ]
 ok $? "each picture has its numbers"
 [ "$(found '<svg class="by-hours"')" = 2 ] && [ "$(found '>0.8<')" -ge 1 ]; ok $? "and hours where all runs logged them"
-# The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean where both have one, run 2 on its own.
+# The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean where both have one, run 2 on its
+# own.
 sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | head -1 | base64 -d >first.csv
 e2=$(printf '%s' "$evil")
 {

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_planted.sh: faults of a per cent in every kernel, all at a time: the self-test names each, and nothing else.
+# test_planted.sh: faults of a per cent in every kernel, all at a time: the self-test names each, and nothing
+# else.
 build=${JETCL_BUILD:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
 case $build in /*) ;; *) build=$here/$build ;; esac
@@ -15,8 +16,8 @@ plant() { # plant FOLDER FILE 's/one/other/'
     cmp -s before "$1/$2" && echo "not ok $2: nothing was planted by $3"
 }
 
-# whole DEVICE < rows of FILE@sed@KERNEL, KERNEL as "file.cl kernel" of the self-test's table. All at once: each node is held
-# against loops over its own operands, so that none hides another.
+# whole DEVICE < rows of FILE@sed@KERNEL, KERNEL as "file.cl kernel" of the self-test's table. All at once: each
+# node is held against loops over its own operands, so that none hides another.
 whole() {
     rm -rf bad && cp -r "$here/cl" bad && : >want
     while IFS=@ read -r file change kernel; do

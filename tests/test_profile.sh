@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_profile.sh: train.profile: the trace is what Perfetto reads, its spans nest, and a step is the sum of its parts.
+# test_profile.sh: train.profile: the trace is what Perfetto reads, its spans nest, and a step is the sum of its
+# parts.
 . "$(dirname "$0")/run_help.sh"
 "$jetcl" devices --json 2>/dev/null | grep -q '"kind": "cpu"' || { echo "skip profile no CPU device"; exit 0; }
 command -v python3 >/dev/null || { echo "skip profile no python3"; exit 0; }

@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_progress.sh: what a run shows on a terminal while it goes: kernels being built, the first step, the loss from then on.
+# test_progress.sh: what a run shows on a terminal while it goes: kernels being built, the first step, the loss
+# from then on.
 . "$(dirname "$0")/run_help.sh"
 command -v python3 >/dev/null || { echo "skip progress no python3"; exit 0; }
 for i in 000 020 040 060; do

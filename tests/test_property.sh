@@ -1,5 +1,6 @@
 #!/bin/sh
-# test_property.sh: random experiments, straight = resumed = resumed twice; JETCL_PROPERTIES=200 for that many, SEED=.
+# test_property.sh: random experiments, straight = resumed = resumed twice; JETCL_PROPERTIES=200 for that many,
+# SEED=.
 build=${JETCL_BUILD:-build}
 command -v python3 >/dev/null || { echo "skip property no python3"; exit 0; }
 "$build/jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip property no OpenCL device"; exit 0; }

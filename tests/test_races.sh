@@ -1,7 +1,7 @@
 #!/bin/sh
-# test_races.sh: kernels of both classes under Oclgrind, which sees reads and writes out of bounds, data races, and
-# wrong calls of OpenCL: every op's, fused ones, the feed's, and those of initial values. Small sizes: it runs a
-# million operations a second.
+# test_races.sh: kernels of both classes under Oclgrind, which sees reads and writes out of bounds, data races,
+# and wrong calls of OpenCL: every op's, fused ones, the feed's, and those of initial values. Small sizes: it
+# runs a million operations a second.
 build=${JETCL_BUILD:-build}
 [ -n "${RACES:-}" ] || { echo "skip races takes a quarter of an hour: make check-races"; exit 0; }
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }

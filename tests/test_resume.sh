@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_resume.sh: whatever ends a run, and wherever: what --resume makes of it is what an undisturbed run makes, to the
-# bit; and what cannot be continued is refused before anything is touched.
+# test_resume.sh: whatever ends a run, and wherever: what --resume makes of it is what an undisturbed run makes,
+# to the bit; and what cannot be continued is refused before anything is touched.
 . "$(dirname "$0")/run_help.sh"
 # What must not depend on when a run was disturbed: without times, speeds and the resumes themselves.
 essence() {

@@ -57,8 +57,8 @@ EOF
 slow="--set model.image=96 --set model.patch=8 --set model.dim=192 --set model.depth=12"
 try "a predecessor that takes its time" 0 "" \
     run exp.yaml --out slow --set train.steps=1 --set train.batch=8 $slow
-# interrupted CODE MESSAGE arguments...: SIGINT as soon as activations are measured. Where kernels take more than two
-# seconds to build at that moment, it ends as a command that has nothing yet.
+# interrupted CODE MESSAGE arguments...: SIGINT as soon as activations are measured. Where kernels take more
+# than two seconds to build at that moment, it ends as a command that has nothing yet.
 interrupted() {
     want=$1 text=$2; shift 2
     : > log

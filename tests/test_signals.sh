@@ -31,7 +31,8 @@ for signal in HUP USR1 USR2; do
     ok $? "SIG$signal in training: saved, 75" "$code: $(cat log)"
 done
 [ ! -e runUSR1/lock ] && [ -z "$(ls runUSR1/ckpt | grep tmp)" ]; ok $? "nothing else is left" "$(ls runUSR1 runUSR1/ckpt)"
-# While kernels are built: empty caches, as on a first run. A driver that is interrupted itself would say so, with 4.
+# While kernels are built: empty caches, as on a first run. A driver that is interrupted itself would say so,
+# with 4.
 for after in 0.2 0.5 0.9 1.4; do
     rm -rf cold early
     POCL_CACHE_DIR=$dir/cold/pocl JETCL_CACHE_DIR=$dir/cold send INT "75 130" $after run exp.yaml --out early

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_world.sh: values at the ends of their ranges, limits on memory, plans of the largest models: what is refused before
-# anything is allocated, and how long that takes.
+# test_world.sh: values at the ends of their ranges, limits on memory, plans of the largest models: what is
+# refused before anything is allocated, and how long that takes.
 . "$(dirname "$0")/run_help.sh"
 
 cat > exp.yaml <<END
@@ -33,7 +33,8 @@ try "a batch of all $images images" 0 "top-1" run exp.yaml --out all --set eval.
 try "a batch larger than the split" 0 "top-1" run exp.yaml --out more --set eval.batch=65536
 [ "$(memory more)" = "$(memory all)" ]; ok $? "takes no more memory" "$(memory all) $(memory more)"
 
-# Limits of this process: seen in the plan, before anything is allocated. A gigabyte is more than the driver's own need.
+# Limits of this process: seen in the plan, before anything is allocated. A gigabyte is more than the driver's
+# own need.
 wide="--set model.dim=4096 --set model.heads=64 --set model.depth=16"
 out=$( (ulimit -v 6000000; "$jetcl" run exp.yaml --out limited $wide) 2>&1 </dev/null); code=$?
 [ $code = 4 ] && has "$out" "training needs" && has "$out" "(ulimit -v)"; ok $? "ulimit -v" "$code: $out"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# slurm.sh: an experiment on several GPUs or nodes under Slurm; stopped by the time limit it saves and queues itself
-# again, with as many ranks as there are then.
+# slurm.sh: an experiment on several GPUs or nodes under Slurm; stopped by the time limit it saves and queues
+# itself again, with as many ranks as there are then.
 #
 #     sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 experiments/cluster/slurm.sh exp.yaml runs/exp
 #

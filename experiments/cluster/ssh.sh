@@ -1,6 +1,6 @@
 #!/bin/sh
-# ssh.sh: an experiment on machines that ssh reaches, a rank for each slot; begun again with the machines that still
-# answer when one is lost.
+# ssh.sh: an experiment on machines that ssh reaches, a rank for each slot; begun again with the machines that
+# still answer when one is lost.
 #
 #     experiments/cluster/ssh.sh "node1:2 node2:2 node3:1" exp.yaml runs/exp     # HOST:DEVICES; rank 0 on the first
 #

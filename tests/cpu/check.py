@@ -28,7 +28,8 @@ TARGETS = {
                     "-Dreqd_work_group_size(x,y,z)="], 4, r"f(add|sub|mul|div|sqrt|max|min|ml[as])\w*\s+v\d+\.4s",
                    r"fml[as]\s+v\d+\.4s", r"f(add|sub|mul|div|n?m(add|sub)|sqrt)\s+s\d", r"^(ldr|str|ldp|stp|ldur|stur)\s+q.*\[(sp|x29)"),
 }
-# File of a kernel: does its main loop have to be one step of k (rows x vectors multiply-adds)? Others: vectors alone.
+# File of a kernel: does its main loop have to be one step of k (rows x vectors multiply-adds)? Others: vectors
+# alone.
 LIMITS = {"matmul": True, "attention": True, "norm": False, "map": False, "softmax": False, "entmax": False,
           "route": False, "adamw": False}
 Loop = collections.namedtuple("Loop", "function lines vector fused scalar spill calls")

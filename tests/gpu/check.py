@@ -99,8 +99,8 @@ def measure(kernel, want, unit, launches):
                uses=launches.count)
     if not inner:
         return row
-    # The step that counts: of loops that read local memory, if any, the one with most multiply-adds; of two equal
-    # ones (whole tiles, edges) the shorter.
+    # The step that counts: of loops that read local memory, if any, the one with most multiply-adds; of two
+    # equal ones (whole tiles, edges) the shorter.
     local = [l for l in inner if kernel.count(l)["lload"]] or inner
     step = max((kernel.around(l) for l in local), key=lambda s: (kernel.count(s)["fmas"], s[0] - s[1]))
     inside = [l for l in inner if step[0] <= l[0] and l[1] <= step[1]]

@@ -1,6 +1,7 @@
 #!/bin/sh
-# first_day.sh [DEVICE [REPORT]]: everything worth doing on the day a GPU is there, in under eight minutes, on a machine
-# with nothing but its driver; one report. Builds nothing. Rehearsed without one: JETCL_CLASS=gpu first_day.sh cpu.
+# first_day.sh [DEVICE [REPORT]]: everything worth doing on the day a GPU is there, in under eight minutes, on a
+# machine with nothing but its driver; one report. Builds nothing. Rehearsed without one: JETCL_CLASS=gpu
+# first_day.sh cpu.
 jetcl=${JETCL:-build/jetcl}
 device=${1:-gpu}
 report=${2:-build/first_day.txt}

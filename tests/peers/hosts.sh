@@ -1,7 +1,8 @@
 #!/bin/sh
-# hosts.sh: four hosts, by hand and as root: network namespaces with names of their own, a bridge at 1 Gb/s between them, and
-# a real mpirun over TCP. The losses of one process; a rank that dies and a link that is cut end the job with a line that
-# names them, the latter within dist.timeout; the state is continued by three. Only addresses inside the namespaces are used.
+# hosts.sh: four hosts, by hand and as root: network namespaces with names of their own, a bridge at 1 Gb/s
+# between them, and a real mpirun over TCP. The losses of one process; a rank that dies and a link that is cut
+# end the job with a line that names them, the latter within dist.timeout; the state is continued by three. Only
+# addresses inside the namespaces are used.
 #
 #     make && sh tests/peers/hosts.sh [JETCL]
 jetcl=$(realpath "${1:-build/jetcl}") here=$(mktemp -d) tag=jh$$
