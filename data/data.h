@@ -80,7 +80,7 @@ const char *data_path(const dataset *d, i64 i, char out[4096]);
 const char *data_passed_over(arena *a, const dataset *d);
 /* From now on d's classes are these, and its labels go by name: whatever the order of its own, and whether or
  * not it has them all. whose: what has the names ("the model"). -1 + fail(FAULT_DATA), listing both sides,
- * when d has images of a class that is not among them. */
+ * when d has images of a class that is not among them, or one that data.classes names is not. */
 int         data_follow(dataset *d, const char *const *names, int n, const char *whose);
 void        data_mean_std(const dataset *d, f32 mean[3], f32 std[3]);
 /* Known sets, for lists and messages; NULL past the end. */

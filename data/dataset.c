@@ -146,8 +146,10 @@ static int keep_classes(dataset *d, const struct data_options *o)
         if (c < 0 && o->train)
             return -1;
         names[k] = o->only[k];
-        if (c < 0)
+        if (c < 0) {
+            names_add(d->a, &d->empty, slice_of(o->only[k]));
             continue;
+        }
         if (to[c] >= 0)
             return fail(FAULT_USAGE, "data.classes: '%s' is named twice", o->only[k]);
         to[c] = k;
@@ -163,6 +165,7 @@ static int keep_classes(dataset *d, const struct data_options *o)
     if (!kept)
         return class_named(d, o->only[0]) < 0 ? -1 : fail(FAULT_DATA, "no image of data.classes");
     d->n = kept;
+    d->chosen = true;
     set_classes(d, names, o->n_only);
     return 0;
 }
@@ -187,7 +190,7 @@ int data_follow(dataset *d, const char *const *names, int n, const char *whose)
         images[d->label[i]]++;
     for (int k = 0; k < d->classes; k++) {
         to[k] = class_find(names, n, d->class_name[k]);
-        if (to[k] < 0 && images[k])
+        if (to[k] < 0 && (images[k] || d->chosen))
             unknown[strangers++] = d->class_name[k];
     }
     char hint[96];

@@ -54,6 +54,7 @@ struct dataset {
     i32 *label;
     const char **path;                            /* below root; NULL for record files */
     int classes;
+    bool chosen;                                  /* by data.classes: some may have no image */
     const char **class_name;
     struct passed_over passed;
     struct names empty;                           /* class folders without a file */

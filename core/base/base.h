@@ -222,6 +222,8 @@ void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops
 char *file_text(arena *a, const char *path, size_t *n);      /* whole file, NUL-terminated; NULL + fail */
 bool file_exists(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */
+/* Could a file be written there, as far as its folder tells? Writes nothing. 0, or -1 + fail(FAULT_RUN). */
+int  file_can_save(const char *path);
 /* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves
  * the old file. */
 struct file_out { FILE *f; const char *path; char tmp[4096]; };

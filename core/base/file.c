@@ -157,6 +157,19 @@ int file_mkdirs(const char *path)
     }
 }
 
+int file_can_save(const char *path)
+{
+    char dir[4096];
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? MAX((int)(slash - path), 1) : 1, slash ? path : ".");
+    if (access(dir, W_OK | X_OK))
+        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
+    if (!stat(path, &st) && S_ISDIR(st.st_mode))
+        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(EISDIR));
+    return 0;
+}
+
 int file_begin(struct file_out *o, const char *path)
 {
     *o = (struct file_out){ .path = path };

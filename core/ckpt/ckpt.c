@@ -91,12 +91,7 @@ static const struct format *format_for(const char *path)
 
 int ckpt_can_save(const char *path)
 {
-    char dir[4096];
-    const char *slash = strrchr(path, '/');
-    snprintf(dir, sizeof dir, "%.*s", slash ? MAX((int)(slash - path), 1) : 1, slash ? path : ".");
-    if (!format_for(path))
-        return -1;
-    return access(dir, W_OK | X_OK) ? fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno)) : 0;
+    return !format_for(path) || file_can_save(path) ? -1 : 0;
 }
 
 int ckpt_save(ckpt *c, const char *path)

@@ -181,7 +181,10 @@ ckpt *ckpt_model(ckpt *c, bool ema)
 {
     ckpt *view = view_new(c);
     struct translation x = { .a = view->mem, .view = view };
-    if (!names_translate_all(&x, c, ema))
+    const char *format = ckpt_meta(c, "format");
+    if (format && text_starts(format, "jetcl state"))
+        fail(FAULT_DATA, "the state of a run, for --resume; its weights are in the .safetensors beside it");
+    else if (!names_translate_all(&x, c, ema))
         return view;
     fail_in("%s", c->path);
     ckpt_close(view);

@@ -68,6 +68,9 @@ struct trained;
 int cli_trained(struct cli *c, struct trained *t, int *used);
 /* --data and --split over the experiment of what was trained. 0, or -1 + fail. */
 int cli_data(struct cli *c, struct spec *s);
+/* What a file is, by what is in it. */
+enum file_kind { FILE_OTHER, FILE_EXPERIMENT, FILE_TABLE, FILE_RUN, FILE_CHECKPOINT };
+enum file_kind cli_kind(arena *a, const char *path);
 /* The file that an operand means: see spec_find(). Says what it found when that is another name. */
 const char *cli_find_file(struct cli *c, const char *name, const char *kind);
 /* -1 + fail(FAULT_USAGE) unless there are lo to hi operands. */

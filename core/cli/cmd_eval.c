@@ -101,7 +101,13 @@ static void eval_print_text(const struct trained *t, const struct session *e, co
 /* Checked before the work starts: can the files be written? */
 static int eval_check_files(const struct cli *c)
 {
-    return cli_value(c, "save-logits") ? ckpt_can_save(cli_value(c, "save-logits")) : 0;
+    for (int i = 0; i < c->n_given; i++) {
+        const char *path = c->given[i].value, *name = c->given[i].name;
+        bool written = !strcmp(name, "confusion") || !strcmp(name, "per-class");
+        if ((written && file_can_save(path)) || (!strcmp(name, "save-logits") && ckpt_can_save(path)))
+            return -1;
+    }
+    return 0;
 }
 
 static int eval_check_matrix(const struct cli *c, int classes)

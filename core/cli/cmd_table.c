@@ -17,6 +17,22 @@ static int table_cmd_budget(const struct cli *c, f64 *seconds)
     return 0;
 }
 
+static int table_cmd_load(struct cli *c, struct table *t, bool others)
+{
+    const char *path = cli_find_file(c, c->operands[0], "tables");
+    if (!table_load(t, c->arena, path, c->out ? c->out : "runs", c->sets, c->n_sets, others))
+        return 0;
+    const char *why = arena_printf(c->arena, "%s", fail_message());
+    enum fault fault = fail_fault();
+    enum file_kind kind = cli_kind(c->arena, path);
+    return kind == FILE_EXPERIMENT || kind == FILE_RUN || kind == FILE_CHECKPOINT
+           ? fail(FAULT_USAGE, "%s is %s, not a table: jetcl %s %s", path,
+                  kind == FILE_EXPERIMENT ? "an experiment" : kind == FILE_RUN ? "a run's folder"
+                                                                               : "a checkpoint",
+                  kind == FILE_EXPERIMENT ? "run" : "eval", path)
+           : fail(fault, "%s", why);
+}
+
 static int table_cmd_run(struct cli *c)
 {
     struct table t;
@@ -24,9 +40,7 @@ static int table_cmd_run(struct cli *c)
     enum table_format format = c->json ? TABLE_JSON : cli_given(c, "csv") ? TABLE_CSV : TABLE_MARKDOWN;
     bool collect = cli_given(c, "collect"), status = cli_given(c, "status");
     f64 budget;
-    if (cli_operands(c, 1, 1) || table_cmd_budget(c, &budget)
-        || table_load(&t, c->arena, cli_find_file(c, c->operands[0], "tables"), c->out ? c->out : "runs",
-                      c->sets, c->n_sets, collect || status))
+    if (cli_operands(c, 1, 1) || table_cmd_budget(c, &budget) || table_cmd_load(c, &t, collect || status))
         return -1;
     if (only && !table_has(&t, only))
         return fail(FAULT_USAGE, "--only %s: no cell has this in its name (--dry-run lists them)", only);

@@ -1,8 +1,10 @@
 /* options.c: the options every command shares, and reading the command line. */
 #include "cli/cli.h"
 #include "cli/options.h"
+#include "ckpt/ckpt.h"
 #include <getopt.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 const struct command *const cli_commands[] = {
 #define COMMAND(name) &name##_cmd,
@@ -125,6 +127,8 @@ static int options_color_of(const char *when, int *color)
 
 static int set_shared(struct cli *c, struct general *g, const char *name, const char *value)
 {
+    if (!strcmp(name, "out") && !*value)
+        return fail(FAULT_USAGE, "--out must not be empty");
     if (!strcmp(name, "set"))              add_set(c, "--set", value);
     else if (!strcmp(name, "device"))      g->devices = options_listed(c->arena, g->devices, value);
     else if (!strcmp(name, "seed"))        g->seed = value;
@@ -231,10 +235,58 @@ const char *cli_find_file(struct cli *c, const char *name, const char *kind)
     return found ? found : name;                  // reading it says what is wrong
 }
 
+/* Has the text a key at the first column? */
+static bool options_has_key(const char *text, const char *key)
+{
+    size_t n = strlen(key);
+    for (const char *line = text; line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL)
+        if (!strncmp(line, key, n) && line[n] == ':')
+            return true;
+    return false;
+}
+
+enum file_kind cli_kind(arena *a, const char *path)
+{
+    struct stat st;
+    if (stat(path, &st))
+        return FILE_OTHER;
+    if (S_ISDIR(st.st_mode))
+        return file_exists(arena_printf(a, "%s/config.yaml", path)) ? FILE_RUN : FILE_OTHER;
+    size_t n = 0;
+    char *text = S_ISREG(st.st_mode) && st.st_size < 1 << 20 ? file_text(a, path, &n) : NULL;
+    bool yaml = text && !memchr(text, 0, n);
+    if (yaml && (options_has_key(text, "rows") || options_has_key(text, "columns")))
+        return FILE_TABLE;
+    if (yaml && (options_has_key(text, "model") || options_has_key(text, "base")))
+        return FILE_EXPERIMENT;
+    ckpt *c = S_ISREG(st.st_mode) && !yaml ? ckpt_open(path) : NULL;
+    ckpt_close(c);
+    return c ? FILE_CHECKPOINT : FILE_OTHER;
+}
+
+/* Where something else was given than an experiment, the command that takes it. */
+static int options_not_experiment(struct cli *c, const char *path)
+{
+    const char *why = arena_printf(c->arena, "%s", fail_message());
+    enum fault fault = fail_fault();
+    switch (path ? cli_kind(c->arena, path) : FILE_OTHER) {
+    case FILE_RUN:
+        return fail(FAULT_USAGE, "%s is a run's folder, not an experiment: jetcl run %s/config.yaml repeats "
+                    "the run, jetcl eval %s evaluates it", path, path, path);
+    case FILE_TABLE:
+        return fail(FAULT_USAGE, "%s is a table, not an experiment: jetcl table %s", path, path);
+    case FILE_CHECKPOINT:
+        return fail(FAULT_USAGE, "%s is a checkpoint, not an experiment: jetcl eval, predict, inspect and "
+                    "convert take one", path);
+    default:
+        return fail(fault, "%s", why);
+    }
+}
+
 int cli_spec(struct cli *c, const char *path, struct spec *s)
 {
     path = path ? cli_find_file(c, path, "") : NULL;
-    return spec_load(s, c->arena, path, c->sets, c->n_sets);
+    return spec_load(s, c->arena, path, c->sets, c->n_sets) ? options_not_experiment(c, path) : 0;
 }
 
 int cli_experiment(struct cli *c, struct spec *s)

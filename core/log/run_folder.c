@@ -138,7 +138,7 @@ static int folder_given(arena *a, const struct spec *s, const struct run_options
     struct stat st;
     f->dir = arena_printf(a, "%s", o->out);
     if (stat(f->dir, &st) == 0 && !S_ISDIR(st.st_mode))
-        return fail(FAULT_RUN, "%s: cannot make the folder: %s", f->dir, strerror(ENOTDIR));
+        return fail(FAULT_USAGE, "--out %s: a file, not a folder", f->dir);
     if (!run_folder_exists(f->dir) || is_empty(f->dir))
         return 0;
     if (!o->resume && !o->force)

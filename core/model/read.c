@@ -104,11 +104,15 @@ int model_classes(const ckpt *c, arena *a, const char *const **names)
     json_t *list = json_loads(text, 0, NULL);
     int n = list && json_is_array(list) ? (int)json_array_size(list) : 0;
     const char **out = arena_array(a, const char *, n + 1);
+    int nameless = -1;
     for (int i = 0; i < n; i++) {
         const char *name = json_string_value(json_array_get(list, (size_t)i));
         out[i] = arena_printf(a, "%s", name ? name : "");
+        nameless = nameless < 0 && !*out[i] ? i : nameless;
     }
     json_decref(list);
+    if (nameless >= 0)
+        return fail(FAULT_DATA, "%s: its metadata gives class %d no name", ckpt_path(c), nameless);
     if (!n || (head && head != n))
         return fail(FAULT_DATA, "%s: its metadata names %d classes, its head has %d", ckpt_path(c), n, head);
     *names = is_imagenet(a, out, n) ? imagenet_names(a, false) : out;

@@ -97,11 +97,18 @@ static int give_no_head(const struct predecessor *p, params *all)
     return rc;
 }
 
+int predecessor_heads(const struct predecessor *p)
+{
+    if (p->n.convnext || (p->n.heads > 0 && p->n.block->dim % p->n.heads == 0))
+        return 0;
+    return fail(FAULT_USAGE, "%s does not say how many attention heads it has (recycle.from.heads), a divisor "
+                "of %d", p->path, p->n.block->dim);
+}
+
 int predecessor_load(struct predecessor *p, dev *d)
 {
-    if (!p->n.convnext && (p->n.heads <= 0 || p->n.block->dim % p->n.heads))
-        return fail(FAULT_USAGE, "%s does not say how many attention heads it has (recycle.from.heads), a "
-                    "divisor of %d", p->path, p->n.block->dim);
+    if (predecessor_heads(p))
+        return -1;
     if (p->p)
         return 0;
     params *whole = model_params(&p->s);

@@ -83,9 +83,10 @@ int recycle_check(const struct spec *s)
     return 0;
 }
 
-static int recycle_open_all(struct stage *r)
+static int open_predecessors(struct stage *r)
 {
     const struct spec *s = r->s;
+    int needs = recycle_check(s) ? 0 : strategy_find(s->recycle.strategy)->needs;
     if (recycle_check(s))
         return -1;
     if (!*s->recycle.from.experts)
@@ -97,15 +98,17 @@ static int recycle_open_all(struct stage *r)
     bool dense = *s->recycle.from.dense;
     if (dense && (predecessor_open(&r->dense, s, s->recycle.from.dense, r->a) || check_dense(r)))
         return -1;
-    if (look_at_data(r))
-        return -1;
     // With every choice made blindly, all that is wrong with the widths shows.
     struct spec blind = *s;
     struct picks unused;
-    if (strategy_find(s->recycle.strategy)->needs)
+    if (needs)
         blind.recycle.strategy = "uniform";
+    if (needs && predecessor_heads(&r->experts))
+        return -1;
     return picks_make(&blind, &r->experts.n, &r->to, NULL, r->a, &unused);
 }
+
+static int recycle_open_all(struct stage *r) { return open_predecessors(r) || look_at_data(r) ? -1 : 0; }
 
 /* ---- filling up ---------------------------------------------------------------------------------------- */
 
@@ -241,6 +244,15 @@ static void stage_close(struct stage *r)
     predecessor_close(&r->dense);
     predecessor_close(&r->experts);
     arena_close(r->a);
+}
+
+int recycle_check_inputs(const struct spec *s)
+{
+    struct spec copy = *s;
+    struct stage r = { .s = &copy, .a = arena_open("recycling") };
+    int rc = *s->recycle.from.experts ? open_predecessors(&r) : 0;
+    stage_close(&r);
+    return rc;
 }
 
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report)

@@ -204,6 +204,8 @@ char *report_json(arena *a, const struct recycle_report *r);
  * without experts (a baseline: what the cut alone gives) all of it, with recycle.from.dense the
  * experts. 0, or -1 + fail(FAULT_USAGE). */
 int recycle_check(const struct spec *s);
+/* Are its predecessors there, undamaged, and wide enough? 0, also where nothing is recycled, or -1 + fail. */
+int recycle_check_inputs(const struct spec *s);
 /* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not
  * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; stop_fault() after a signal. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);

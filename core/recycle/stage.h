@@ -23,6 +23,7 @@ struct predecessor {
 int  predecessor_open(struct predecessor *p, const struct spec *s, const char *path, arena *a);
 /* One of `from`'s model with random weights, ready to run, for measurements. */
 int  predecessor_like(struct predecessor *p, const struct spec *s, const struct spec *from, dev *d, arena *a);
+int  predecessor_heads(const struct predecessor *p);         /* does it say how many it has? 0, or -1 + fail */
 int  predecessor_load(struct predecessor *p, dev *d);        /* its weights on the device, once */
 void predecessor_close(struct predecessor *p);
 

@@ -53,7 +53,12 @@ int run_check_start(const struct spec *s)
         ckpt_close(c);
         warn_elsewhere(from[i].key, from[i].path);
     }
-    return 0;
+    const char *kept = s->recycle.statistics;
+    ckpt *c = *kept && file_exists(kept) ? ckpt_open(kept) : NULL;
+    if (*kept && file_exists(kept) && !c)
+        return fail_in("recycle.statistics");
+    ckpt_close(c);
+    return recycle_check_inputs(s);
 }
 
 /* The report lies in the checkpoint too: a run that was killed in between has it from there. */

@@ -24,7 +24,12 @@ static int read_experiment(struct trained *t, arena *a, const struct spec_set *s
 {
     bool guessed, heads;
     const char *text = model_recipe(t->c, a, &guessed, &heads);
-    if (!text || spec_load_text(&t->s, a, arena_printf(a, "%s (its experiment)", t->path), text, sets, n))
+    const char *name = arena_printf(a, "%s (its experiment)", t->path);
+    if (!text)
+        return -1;
+    if (spec_load_text(&t->s, a, name, text, NULL, 0))         // the file is wrong, not what was asked for
+        return fail(FAULT_DATA, "%s", fail_message());
+    if (n && spec_load_text(&t->s, a, name, text, sets, n))
         return -1;
     for (int i = 0; i < n; i++)
         heads |= sets[i].text && text_starts(sets[i].text, "model.heads=");
