@@ -88,6 +88,9 @@ ok $? "removes what a run wrote and nothing else"
 try "a new run that cannot start leaves no folder" 3 "no such checkpoint" \
     run exp.yaml --out new/a/b --set model.init=gone.safetensors
 [ ! -e new ]; ok $? "none of those made for it either"
+mkdir fresh && cd fresh || exit 1
+try "nor in the default place; it says what makes the checkpoint" 3 "as \`jetcl table demo\`" run demo
+cd "$dir" && rmdir fresh; ok $? "which is empty then"
 
 # ---- --resume
 untouched done "a checkpoint without a state" 3 "no state was saved with it" \

@@ -222,10 +222,11 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
         f->made = run_folder_missing(f->dir);
         if (file_mkdirs(f->dir))
             return -1;
-    } else if (!(f->dir = new_folder(a, s)))
-        return -1;
-    else
-        f->made = 1;
+    } else {
+        f->made = 1 + run_folder_missing(arena_printf(a, "runs/%s", folder_name(a, s->name)));
+        if (!(f->dir = new_folder(a, s)))
+            return -1;
+    }
     int rc = lock_take(f->dir, &f->lock);
     if (!rc) {
         f->state = NULL;                                   // its last owner may just have saved

@@ -45,8 +45,10 @@ int run_check_start(const struct spec *s)
                                                         { "recycle.from.dense", s->recycle.from.dense } };
     for (int i = 0; i < countof(from); i++) {
         if (*from[i].path && !file_exists(from[i].path))
-            return fail(FAULT_DATA, "%s: %s: no such checkpoint (README, \"The paper's experiments\")",
-                        from[i].key, from[i].path);
+            return fail(FAULT_DATA, "%s: %s: no such checkpoint (%s)", from[i].key, from[i].path,
+                        strstr(from[i].path, "runs/")
+                        ? "a run has to make it first; `jetcl table` runs all that its experiments start from, "
+                          "as `jetcl table demo`" : "README, \"The paper's experiments\"");
         ckpt *c = *from[i].path ? ckpt_open(from[i].path) : NULL;
         if (*from[i].path && !c)
             return fail_in("%s", from[i].key);
