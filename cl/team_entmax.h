@@ -6,12 +6,13 @@
 #ifndef TEAM_ENTMAX_H
 #define TEAM_ENTMAX_H
 #include "team.h"
+#include "type.h"
 #define ROUNDS 24
 #define ENOUGH 1e-5f
 
-/* Of the n values at `from`, the largest of which is top; going: room for TEAMS.
+/* Of the n values (of type Tx) at `from`, the largest of which is top; going: room for TEAMS.
  * All items of the group come by. */
-static inline float team_entmax(__local float2 *shelf, __local int *going, __global const float *from, long n,
+static inline float team_entmax(__local float2 *shelf, __local int *going, __global const TYPE(Tx) *from, long n,
                                 float top)
 {
     const int team = get_local_id(0) / TEAM;
@@ -20,7 +21,7 @@ static inline float team_entmax(__local float2 *shelf, __local int *going, __glo
     for (int round = 0, any = 1; round < ROUNDS && any; round++) {
         float2 s = 0;
         MINE(j, n) {
-            const float d = fmax((from[j] - top) * 0.5f - tau, 0.0f);
+            const float d = fmax((LOAD_1(Tx, from + j) - top) * 0.5f - tau, 0.0f);
             s = fma((float2)(1, d), (float2)d, s);
         }
         s = team_sum2(shelf, TEAM, s);

@@ -1,7 +1,10 @@
 /* conv.cl on GPUs: an item is one channel of one tile, neighbours read neighbouring channels. See conv.h. */
+#include "type.h"
 #define V float
 #define LOAD(p) (*(p))
 #define STORE(v, p) (*(p) = (v))
+#define LOAD_V(T, p) LOAD_1(T, p)
+#define STORE_V(T, v, p) STORE_1(T, v, p)
 /* Sums are an item's own registers. */
 #define SUMS V *
 #define GET(s, k) (s)[k]
@@ -16,8 +19,8 @@
 #include "conv.h"
 #include "unroll.h"
 
-__kernel void depthwise(__global const float *x, __global const float *t, __global const float *bias,
-                        __global float *y, int h, int w, int c, int rows, int biased)
+__kernel void depthwise(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
+                        __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
     FIX(c)
     const long image = (long)get_global_id(2) * h * w * c;
@@ -29,7 +32,7 @@ __kernel void depthwise(__global const float *x, __global const float *t, __glob
             tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, WIDTH(w), c);
 }
 
-__kernel void depthwise_grad(__global const float *x, __global const float *g, __global float *partials,
+__kernel void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
                              int h, int w, int c, int rows, int chunk)
 {
     FIX(c)

@@ -1,8 +1,9 @@
 /* move.cl for GPUs: neighbouring items move neighbouring values; cl/move.cl says what each kernel does.
  * Bound by memory. */
+#include "type.h"
 #include "team.h"
 
-__kernel GROUP void copy_block(__global const float *src, __global float *dst, long a, long run, long src_run,
+__kernel GROUP void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long src_run,
                                long src_from, long dst_run, long dst_from, long chunks, long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
@@ -11,11 +12,11 @@ __kernel GROUP void copy_block(__global const float *src, __global float *dst, l
     dst += r0 * dst_run + dst_from + j0;
     for (int at = get_local_id(0); at < count; at += ITEMS) {
         const int r = at / width, j = at - r * width;
-        dst[r * dst_run + j] = src[r * src_run + j];
+        STORE_1(Ty, LOAD_1(Tx, src + r * src_run + j), dst + r * dst_run + j);
     }
 }
 
-__kernel GROUP void pad_block(__global const float *src, __global float *dst, long a, long run, long from,
+__kernel GROUP void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long from,
                               long dst_run, long chunks, long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
@@ -23,21 +24,22 @@ __kernel GROUP void pad_block(__global const float *src, __global float *dst, lo
     for (int at = get_local_id(0); at < count; at += ITEMS) {
         const int r = at / width, j = at - r * width;
         const long k = j0 + j - from;
-        dst[(r0 + r) * dst_run + j0 + j] = k >= 0 && k < run ? src[(r0 + r) * run + k] : 0.0f;
+        STORE_1(Ty, k >= 0 && k < run ? LOAD_1(Tx, src + (r0 + r) * run + k) : 0.0f,
+                dst + (r0 + r) * dst_run + j0 + j);
     }
 }
 
 /* A team takes every TEAMS-th row of the group's. */
-__kernel GROUP void permute_rows(__global const float *src, __global float *dst, long rows, long block,
+__kernel GROUP void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long rows, long block,
                                  long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
     for (long r = r0 + get_local_id(0) / TEAM; r < r1; r += TEAMS) {
         const long i4 = r % e.w, q4 = r / e.w, i3 = q4 % e.z, q3 = q4 / e.z;
         const long i2 = q3 % e.y, q2 = q3 / e.y, i1 = q2 % e.x, i0 = q2 / e.x;
-        __global const float *from = src + i0 * s0 + i1 * s.x + i2 * s.y + i3 * s.z + i4 * s.w;
+        __global const TYPE(Tx) *from = src + i0 * s0 + i1 * s.x + i2 * s.y + i3 * s.z + i4 * s.w;
         MINE(j, run)
-            dst[r * run + j] = from[j];
+            STORE_1(Ty, LOAD_1(Tx, from + j), dst + r * run + j);
     }
 }
 
@@ -45,7 +47,7 @@ __kernel GROUP void permute_rows(__global const float *src, __global float *dst,
  * needed, so that reading a column meets every bank. */
 #define SIDE 32
 
-__kernel GROUP void permute_transpose(__global const float *src, __global float *dst, long4 size, long4 e,
+__kernel GROUP void permute_transpose(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
     __local float square[SIDE][SIDE + 1];
@@ -60,11 +62,11 @@ __kernel GROUP void permute_transpose(__global const float *src, __global float 
         for (long v = 0; v < nv; v += SIDE) {
             for (int k = y; k < SIDE; k += ITEMS / SIDE)
                 if (u + x < u1 && v + k < nv)
-                    square[k][x] = src[(v + k) * sv + u + x];
+                    square[k][x] = LOAD_1(Tx, src + (v + k) * sv + u + x);
             barrier(CLK_LOCAL_MEM_FENCE);
             for (int k = y; k < SIDE; k += ITEMS / SIDE)
                 if (u + k < u1 && v + x < nv)
-                    dst[(u + k) * du + v + x] = square[x][k];
+                    STORE_1(Ty, square[x][k], dst + (u + k) * du + v + x);
             barrier(CLK_LOCAL_MEM_FENCE);
         }
 }

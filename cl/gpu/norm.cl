@@ -1,40 +1,41 @@
 /* norm.cl for GPUs: a team of TEAM items takes a row, its neighbours neighbouring values; sums are trees. The
  * row is read two or three times, from the cache after the first. Bound by memory.
  */
+#include "type.h"
 #include "team.h"
 #include "join.h"
 
 /* mean, 1 / sqrt(var + eps) */
-static inline float2 statistics(__global const float *x, long n, float eps, __local float2 *shelf)
+static inline float2 statistics(__global const TYPE(Tx) *x, long n, float eps, __local float2 *shelf)
 {
     float s = 0, d2 = 0;
     MINE(j, n)
-        s += x[j];
+        s += LOAD_1(Tx, x + j);
     const float mean = team_sum(shelf, TEAM, s) / n;
     MINE(j, n) {
-        const float d = x[j] - mean;
+        const float d = LOAD_1(Tx, x + j) - mean;
         d2 = fma(d, d, d2);
     }
     return (float2)(mean, 1.0f / sqrt(team_sum(shelf, TEAM, d2) / n + eps));
 }
 
-__kernel GROUP void layernorm(__global const float *x, __global float *y, long rows, long cols, long block,
+__kernel GROUP void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
                               float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
     MINE(j, n)
-        y[i * cols + j] = (x[i * cols + j] - s.x) * s.y;
+        STORE_1(Ty, (LOAD_1(Tx, x + i * cols + j) - s.x) * s.y, y + i * cols + j);
 }
 
-__kernel GROUP void layernorm_affine(__global const float *x, __global const float *w,
-                                     __global const float *b, __global float *y, long rows, long cols,
+__kernel GROUP void layernorm_affine(__global const TYPE(Tx) *x, __global const float *w,
+                                     __global const float *b, __global TYPE(Ty) *y, long rows, long cols,
                                      long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
     MINE(j, n)
-        y[i * cols + j] = fma((x[i * cols + j] - s.x) * s.y, w[j], b[j]);
+        STORE_1(Ty, fma((LOAD_1(Tx, x + i * cols + j) - s.x) * s.y, w[j], b[j]), y + i * cols + j);
 }
 
 /* The group's rows go by in chunks of CHUNK: first teams find what a row needs (mean, r, mean(h), mean(h n)),
@@ -47,8 +48,8 @@ __kernel GROUP void layernorm_affine(__global const float *x, __global const flo
  */
 #define CHUNK (4 * TEAMS)
 
-__kernel GROUP void layernorm_grad(__global const float *x, __global const float *w, __global const float *g,
-                                   __global const float *more, __global float *dx, __global float *partials,
+__kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w, __global const TYPE(Tg) *g,
+                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *partials,
                                    long rows, long cols, long block, long apart, float eps,
                                    __global float *sum_to_w, __global float *sum_to_b,
                                    volatile __global int *counter)
@@ -65,8 +66,8 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
             const float2 s = statistics(x + at, n, eps, shelf);
             float2 sum = 0;
             MINE(j, n) {
-                const float h = g[at + j] * w[j];
-                sum += (float2)(h, h * (x[at + j] - s.x) * s.y);
+                const float h = LOAD_1(Tg, g + at + j) * LOAD_1(Tb, w + j);
+                sum += (float2)(h, h * (LOAD_1(Tx, x + at + j) - s.x) * s.y);
             }
             sum = team_sum2(shelf, TEAM, sum) / cols;
             if (LANE == 0)
@@ -78,11 +79,11 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
             for (int k = 0; k < count; k++) {
                 const float4 s = stats[k];
                 const long at = (from + k) * cols + c;
-                const float n = (x[at] - s.x) * s.y, gj = g[at];
+                const float n = (LOAD_1(Tx, x + at) - s.x) * s.y, gj = LOAD_1(Tg, g + at);
                 sum_w = fma(gj, n, sum_w);
                 sum_b += gj;
-                const float y = s.y * (gj * w[c] - s.z - n * s.w);
-                dx[at] = more ? y + more[at] : y;
+                const float y = s.y * (gj * LOAD_1(Tb, w + c) - s.z - n * s.w);
+                STORE_1(Ty, more ? y + LOAD_1(Tm, more + at) : y, dx + at);
             }
             if (partials) {
                 dw[c] = sum_w;
@@ -106,47 +107,59 @@ __kernel GROUP void layernorm_grad(__global const float *x, __global const float
     }
 }
 
-static inline void scale_row(__global const float *x, __global float *y, long n, float c)
+static inline void scale_row(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long n, float c)
 {
     MINE(j, n)
-        y[j] = x[j] * c;
+        STORE_1(Ty, LOAD_1(Tx, x + j) * c, y + j);
+}
+
+static inline float row_square(__global const TYPE(Tx) *x, long n, __local float2 *shelf)
+{
+    float s = 0;
+    MINE(j, n) {
+        const float v = LOAD_1(Tx, x + j);
+        s = fma(v, v, s);
+    }
+    return team_sum(shelf, TEAM, s);
 }
 
 /* |x|^2, x . g */
-static inline float2 row_dots(__global const float *x, __global const float *g, long n, __local float2 *shelf)
+static inline float2 row_dots(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long n, __local float2 *shelf)
 {
     float2 s = 0;
-    MINE(j, n)
-        s = fma((float2)(x[j], g[j]), (float2)x[j], s);
+    MINE(j, n) {
+        const float v = LOAD_1(Tx, x + j);
+        s = fma((float2)(v, LOAD_1(Tg, g + j)), (float2)v, s);
+    }
     return team_sum2(shelf, TEAM, s);
 }
 
-__kernel GROUP void l2norm(__global const float *x, __global float *y, long rows, long cols, long block,
+__kernel GROUP void l2norm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
                            float eps)
 {
     TEAM_ROW(rows, cols);
-    const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
+    const float square = row_square(x + i * cols, n, shelf);
     scale_row(x + i * cols, y + i * cols, n, 1.0f / (sqrt(square) + eps));
 }
 
-__kernel GROUP void l2norm_inside(__global const float *x, __global float *y, long rows, long cols,
+__kernel GROUP void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
                                   long block, float eps)
 {
     TEAM_ROW(rows, cols);
-    const float square = row_dots(x + i * cols, x + i * cols, n, shelf).x;
+    const float square = row_square(x + i * cols, n, shelf);
     scale_row(x + i * cols, y + i * cols, n, 1.0f / sqrt(square + eps));
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const float *x, __global const float *g, __global float *dx,
+static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                    long n, float c, float slope)
 {
     MINE(j, n)
-        dx[j] = fma(x[j], slope, g[j] * c);
+        STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope, LOAD_1(Tg, g + j) * c), dx + j);
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps. */
-__kernel GROUP void l2norm_grad(__global const float *x, __global const float *g, __global float *dx,
+__kernel GROUP void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                 long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
@@ -155,7 +168,7 @@ __kernel GROUP void l2norm_grad(__global const float *x, __global const float *g
     l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, r == 0 ? 0.0f : -s.y * c * c / r);
 }
 
-__kernel GROUP void l2norm_inside_grad(__global const float *x, __global const float *g, __global float *dx,
+__kernel GROUP void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                        long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);

@@ -3,10 +3,11 @@
  *   sum_rows      a long row is one group's, a short one a team's; both end in a tree
  *   sum_columns   `block` columns a group, several items for each, as in softmax.cl
  */
+#include "type.h"
 #include "team.h"
 #define LONG (8 * ITEMS)
 
-__kernel GROUP void sum_rows(__global const float *x, __global float *y, long a, long r, long b, long chunk,
+__kernel GROUP void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long chunk,
                              long block)
 {
     SHELF;
@@ -17,14 +18,14 @@ __kernel GROUP void sum_rows(__global const float *x, __global float *y, long a,
         const long i = first + get_local_id(0) / team, end = i < i1 ? j1 : 0;
         float s = 0;
         for (long j = j0 + lane; j < end; j += team)
-            s += x[i * r + j];
+            s += LOAD_1(Tx, x + i * r + j);
         s = team_sum(shelf, team, s);
         if (end && lane == 0)
-            y[i * splits + p] = s;
+            STORE_1(Ty, s, y + i * splits + p);
     }
 }
 
-__kernel GROUP void sum_columns(__global const float *x, __global float *y, long a, long r, long b, long chunk,
+__kernel GROUP void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b, long chunk,
                                 long block)
 {
     SHELF;
@@ -34,14 +35,14 @@ __kernel GROUP void sum_columns(__global const float *x, __global float *y, long
     for (long i = get_group_id(2); i < a; i += get_num_groups(2)) {
         float s = 0;
         for (long j = j0 + down; j < j1; j += step)
-            s += x[(i * r + j) * b + c];
+            s += LOAD_1(Tx, x + (i * r + j) * b + c);
         shelf[me].x = s;
         barrier(CLK_LOCAL_MEM_FENCE);
         s = 0;
         for (int k = 0; k < step; k++)
             s += shelf[k * cols + across].x;
         if (j1 && down == 0)
-            y[(i * splits + p) * b + c] = s;
+            STORE_1(Ty, s, y + (i * splits + p) * b + c);
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 }

@@ -9,38 +9,39 @@
  *
  * Bound by memory: the second pass finds most of the array in the cache. x and y may be the same array.
  */
+#include "type.h"
 #include "team.h"
 #include "special.h"
 
-__kernel GROUP void softmax_rows(__global const float *x, __global float *y, long a, long r, long b,
+__kernel GROUP void softmax_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
                                  long block)
 {
     TEAM_ROW(a, r);
-    __global const float *from = x + i * r;
+    __global const TYPE(Tx) *from = x + i * r;
     float top = -INFINITY, s = 0;
     MINE(j, n)
-        top = fmax(top, from[j]);
+        top = fmax(top, LOAD_1(Tx, from + j));
     top = team_max(shelf, TEAM, top);
     MINE(j, n)
-        s += exp_decay_1(from[j] - top);
+        s += exp_decay_1(LOAD_1(Tx, from + j) - top);
     const float scale = 1.0f / team_sum(shelf, TEAM, s);
     MINE(j, n)
-        y[i * r + j] = exp_decay_1(from[j] - top) * scale;
+        STORE_1(Ty, exp_decay_1(LOAD_1(Tx, from + j) - top) * scale, y + i * r + j);
 }
 
-__kernel GROUP void softmax_columns(__global const float *x, __global float *y, long a, long r, long b,
+__kernel GROUP void softmax_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
                                     long block)
 {
     TILE(r, b, block);
     float top = -INFINITY, s = 0;
     for (long j = down; j < rows; j += step)
-        top = fmax(top, x[base + j * b]);
+        top = fmax(top, LOAD_1(Tx, x + base + j * b));
     shelf[me].x = top;
     barrier(CLK_LOCAL_MEM_FENCE);
     for (int k = 0; k < step; k++)
         top = fmax(top, shelf[k * cols + across].x);
     for (long j = down; j < rows; j += step)
-        s += exp_decay_1(x[base + j * b] - top);
+        s += exp_decay_1(LOAD_1(Tx, x + base + j * b) - top);
     shelf[me].y = s;
     barrier(CLK_LOCAL_MEM_FENCE);
     s = 0;
@@ -48,33 +49,33 @@ __kernel GROUP void softmax_columns(__global const float *x, __global float *y, 
         s += shelf[k * cols + across].y;
     const float scale = 1.0f / s;
     for (long j = down; j < rows; j += step)
-        y[base + j * b] = exp_decay_1(x[base + j * b] - top) * scale;
+        STORE_1(Ty, exp_decay_1(LOAD_1(Tx, x + base + j * b) - top) * scale, y + base + j * b);
 }
 
-__kernel GROUP void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx,
+__kernel GROUP void softmax_grad_rows(__global const TYPE(Tx) *y, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                       long a, long r, long b, long block)
 {
     TEAM_ROW(a, r);
     float s = 0;
     MINE(j, n)
-        s = fma(y[i * r + j], g[i * r + j], s);
+        s = fma(LOAD_1(Tx, y + i * r + j), LOAD_1(Tg, g + i * r + j), s);
     s = team_sum(shelf, TEAM, s);
     MINE(j, n)
-        dx[i * r + j] = y[i * r + j] * (g[i * r + j] - s);
+        STORE_1(Ty, LOAD_1(Tx, y + i * r + j) * (LOAD_1(Tg, g + i * r + j) - s), dx + i * r + j);
 }
 
-__kernel GROUP void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx,
+__kernel GROUP void softmax_grad_columns(__global const TYPE(Tx) *y, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
                                          long a, long r, long b, long block)
 {
     TILE(r, b, block);
     float s = 0;
     for (long j = down; j < rows; j += step)
-        s = fma(y[base + j * b], g[base + j * b], s);
+        s = fma(LOAD_1(Tx, y + base + j * b), LOAD_1(Tg, g + base + j * b), s);
     shelf[me].x = s;
     barrier(CLK_LOCAL_MEM_FENCE);
     s = 0;
     for (int k = 0; k < step; k++)
         s += shelf[k * cols + across].x;
     for (long j = down; j < rows; j += step)
-        dx[base + j * b] = y[base + j * b] * (g[base + j * b] - s);
+        STORE_1(Ty, LOAD_1(Tx, y + base + j * b) * (LOAD_1(Tg, g + base + j * b) - s), dx + base + j * b);
 }

@@ -12,9 +12,9 @@ static const char *entmax_shape(const node *n, struct shape *out)
     return out->nd ? NULL : "needs an axis";
 }
 
-static void entmax_launch_rows(const node *n, launches *l, const char *kernel)
+static void entmax_launch_rows(const node *n, launches *l, const char *kernel, const char *types)
 {
-    launch k = { .file = "entmax", .kernel = kernel, .label = n->name,
+    launch k = { .file = "entmax", .kernel = kernel, .label = n->name, .types = types,
                  .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
     i64 cols = node_dim(n, -1), rows = node_count(n) / cols, block = grid_rows(l, &k, rows, cols);
     int c = grid_operands(n, &k);
@@ -25,8 +25,8 @@ static void entmax_launch_rows(const node *n, launches *l, const char *kernel)
     launch_add(l, &k);
 }
 
-static void entmax_emit(const node *n, launches *l)      { entmax_launch_rows(n, l, "entmax15"); }
-static void entmax_grad_emit(const node *n, launches *l) { entmax_launch_rows(n, l, "entmax15_grad"); }
+static void entmax_emit(const node *n, launches *l)      { entmax_launch_rows(n, l, "entmax15", "xy"); }
+static void entmax_grad_emit(const node *n, launches *l) { entmax_launch_rows(n, l, "entmax15_grad", "xgy"); }
 
 static void entmax_host(const node *n, const f64 *const *in, f64 *y)
 {

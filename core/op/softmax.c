@@ -14,7 +14,7 @@ static const char *softmax_shape(const node *n, struct shape *out)
     return axis < 0 || axis >= out->nd ? "no such axis" : NULL;
 }
 
-static void launch_softmax(const node *n, launches *l, const char *rows, const char *columns)
+static void launch_softmax(const node *n, launches *l, const char *rows, const char *columns, const char *types)
 {
     int axis = ((const struct softmax_args *)n->args)->axis;
     i64 a = 1, r = n->shape.d[axis], b = 1;
@@ -23,7 +23,7 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
             a *= n->shape.d[i];
         else if (i > axis)
             b *= n->shape.d[i];
-    launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name,
+    launch k = { .file = "softmax", .kernel = b == 1 ? rows : columns, .label = n->name, .types = types,
                  .bytes = (f64)node_bytes(n) * (1 + n->n_in) };
     i64 block = b == 1 ? grid_rows(l, &k, a, r) : dev_tune(launches_dev(l), "softmax", "COLS");
     i64 groups = CEIL_DIV(b, block);
@@ -38,12 +38,12 @@ static void launch_softmax(const node *n, launches *l, const char *rows, const c
 
 static void softmax_emit(const node *n, launches *l)
 {
-    launch_softmax(n, l, "softmax_rows", "softmax_columns");
+    launch_softmax(n, l, "softmax_rows", "softmax_columns", "xy");
 }
 
 static void softmax_grad_emit(const node *n, launches *l)
 {
-    launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns");
+    launch_softmax(n, l, "softmax_grad_rows", "softmax_grad_columns", "xgy");
 }
 
 /* Calls row(n, operands, y, first element, elements, their distance) for each row along the axis. */
