@@ -5,7 +5,7 @@
 #define UNROLL 8
 #endif
 #if UNROLL == 1
-#define EACH(t, n) for (int t = 0; t < (n); t++)
+#define EACH(t, n) _Pragma("unroll 1") for (int t = 0; t < (n); t++)
 #else
 #define EACH(t, n) _Pragma("unroll") for (int t = 0; t < (n); t++)
 #endif

@@ -361,7 +361,8 @@ static void test_hash(void **state)
 {
     (void)state;
     static const char *const outside[] = {
-        "name", "device", "threads", "data.root", "data.workers", "data.changed", "recycle.statistics",
+        "name", "device", "device.matrix", "threads", "data.root", "data.workers", "data.changed",
+        "recycle.statistics",
         "log.every",
         "log.tensorboard", "keep.every", "keep.minutes", "keep.states", "keep.last", "keep.best",
         "signal.save_on", "dist.shard", "dist.shares", "dist.overlap", "dist.bucket",

@@ -20,15 +20,8 @@
  * Barriers stand in uniform flow: step counts depend on the group alone. Bound: multiply-adds; a step moves
  * 4 TK (TM + TN) bytes for 2 TK TM TN operations.
  */
-#include "product.h"
-#include "special.h"
-#if DRAWS
-#include "random.h"
-#endif
-#define ACT_REAL  float4
-#define gelu      gelu_4
-#define gelu_grad gelu_grad_4
-#include "act.h"
+#include "type.h"
+#include "epilogue.h"
 #ifndef GX
 #define GX 16
 #define GY 16
@@ -54,68 +47,6 @@
 #define QUADS(side)   ((side) * TK / 4)       // float4s of one panel
 #define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
 
-static float4 load_4(global const float *p, const long n)
-{
-    if (n >= 4)
-        return ((size_t)p & 15) == 0 ? *(global const float4 *)p : vload4(0, p);
-    return (float4)(n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, 0);
-}
-
-static void store_4(const float4 v, global float *p, const long n)
-{
-    if (n >= 4 && ((size_t)p & 15) == 0)
-        *(global float4 *)p = v;
-    else if (n >= 4)
-        vstore4(v, 0, p);
-    else {
-        if (n > 0) p[0] = v.x;
-        if (n > 1) p[1] = v.y;
-        if (n > 2) p[2] = v.z;
-    }
-}
-
-/* ---- the epilogue: the sums y of columns j.. of row i, of which n exist -------------------------------- */
-
-/* A mask that is drawn (DRAWS): mask = (stream, rows of a sample, rows of all, rows
- * of C that share a number or 0). */
-#define MASK_ARGS global const uint *now, const long4 mask, const float kept
-#if DRAWS
-static float4 mask_of(MASK_ARGS, const long row, const int j, const int cols)
-{
-    const ulong seed = (ulong)now[2] << 32 | now[1];
-    const long place = row_of_batch(mask.w ? row / mask.w : row, mask, now[7], now[8]);
-    const ulong at = mask.w ? place * 16 : place * ((cols + 15) / 16 * 16) + j;
-    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[0], at)
-                              : random_4(seed, (uint)mask.x, now[0], at);
-    return convert_float4(convert_int4(kept + unit_4(bits))) * (1.0f / kept);
-}
-#endif
-
-static void finish(float4 y, EPILOGUE_ARGS, MASK_ARGS, const int z, const long i, const int j, const int n)
-{
-    c += place(lc, z, size.w) + i * lc.y + j;
-    y *= alpha;
-    if (flags & ONTO)
-        y += load_4(c, n);
-    if (flags & BIAS)
-        y += load_4(bias + place(lbias, z, size.w) + j, n);
-    if (flags & PRE)
-        store_4(y, side + place(lside, z, size.w) + i * lside.y + j, n);
-    if (flags & SLOPE)
-        store_4(act_slope(act_of(flags), y), side + place(lside, z, size.w) + i * lside.y + j, n);
-    y = act_value(act_of(flags), y);
-#if DRAWS
-    y *= mask_of(now, mask, kept, z * size.x + i, j, (int)size.y);
-#endif
-    if (flags & (RESIDUAL | FACTOR)) {
-        const float4 x = load_4(other + place(lother, z, size.w) + i * lother.y + j, n);
-        y = flags & FACTOR ? y * x : y + x;
-    }
-    if (flags & ADD)
-        y += load_4(c, n);
-    store_4(y, c, n);
-}
-
 /* ---- one operand's panel of a step: `side` columns of A^T or B by TK of k ------------------------------- */
 
 /* Where float4 number q of the panel lies, (across, k): along k if k is contiguous in memory, else across. */
@@ -131,21 +62,22 @@ static INDEX offset_of(const int q, const int side, const int along, const INDEX
     return along ? min(at.x, left - 1) * row + at.y : at.y * row + min(at.x, left - 4);
 }
 
-static float4 fetch(global const float *p, const int aligned)
-{
-    return aligned ? *(global const float4 *)p : vload4(0, p);
-}
-
-/* The same with tests. across: columns that exist; deep: ks that exist. */
-static float4 fetch_edge(global const float *from, const long row, const int q, const int side, const int along,
-                         const int across, const int deep)
+/* The same with tests, from x on: how many of the four exist. across: columns that do; deep: ks. */
+static int existing(const int q, const int side, const int along, const int across, const int deep)
 {
     const int2 at = panel_place(q, side, along);
     if (q >= QUADS(side) || at.x >= across || at.y >= deep)
         return 0;
-    return along ? load_4(from + at.x * row + at.y, deep - at.y)
-                 : load_4(from + at.y * row + at.x, across - at.x);
+    return along ? deep - at.y : across - at.x;
 }
+
+static long place_of(const int q, const int side, const int along, const long row)
+{
+    const int2 at = place_in_part(q, side, along);
+    return along ? at.x * row + at.y : at.y * row + at.x;
+}
+#define FETCH_EDGE(T, from, row, q, side, along, across, deep) \
+    LOAD_4(T, from + place_of(q, side, along, row), existing(q, side, along, across, deep))
 
 static void keep(local float4 *to, const float4 v, const int q, const int side, const int along)
 {
@@ -165,8 +97,8 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 }
 
 #define FETCH_ALL                                                                                         \
-    EACH(t, FETCHES(TM)) next_a[t] = fetch(a + at_a[t], ALIGNED);                                       \
-    EACH(t, FETCHES(TN)) next_b[t] = fetch(b + at_b[t], ALIGNED);                                       \
+    EACH(t, FETCHES(TM)) next_a[t] = SURE_4(Ta, a + at_a[t], ALIGNED);                                    \
+    EACH(t, FETCHES(TN)) next_b[t] = SURE_4(Tb, b + at_b[t], ALIGNED);                                    \
     a += TK * ak;                                                                                         \
     b += TK * bk;
 #define KEEP_ALL                                                                                          \
@@ -241,8 +173,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
     }
     #pragma unroll 1
     for (int k = 0; k < deep; k += TK) {
-        EACH(t, FETCHES(TM)) next_a[t] = fetch_edge(a, row_a, id + t * ITEMS, TM, !TA, left_m, deep - k);
-        EACH(t, FETCHES(TN)) next_b[t] = fetch_edge(b, row_b, id + t * ITEMS, TN, TB, left_n, deep - k);
+        EACH(t, FETCHES(TM)) next_a[t] = FETCH_EDGE(Ta, a, row_a, id + t * ITEMS, TM, !TA, left_m, deep - k);
+        EACH(t, FETCHES(TN)) next_b[t] = FETCH_EDGE(Tb, b, row_b, id + t * ITEMS, TN, TB, left_n, deep - k);
         a += TK * ak;
         b += TK * bk;
         KEEP_ALL
@@ -265,8 +197,9 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
     local float *columns = (local float *)tiles;
     EACH(t, FETCHES(TM)) keep(tile_a, column[t], id + t * ITEMS, TM, 0);
     barrier(CLK_LOCAL_MEM_FENCE);
-    volatile global float *sums_here = joined ? sums + split * TM : side + place(lside, z, size.w) +
-                                                                  split * (size.x * batches) + m0;
+    volatile global float *sums_here =
+        joined ? sums + split * TM
+               : (global float *)side + place(lside, z, size.w) + split * (size.x * batches) + m0;
     const int sums_now = n0 ? 0 : joined ? TM : min(left_m, TM);
     for (int i = id; i < sums_now; i += ITEMS) {
         float s = 0;
@@ -280,7 +213,7 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
     if (joined) {
         EACH(r, RM) EACH(q, RN / 4) slab[split * (TM * TN / 4) + (r * (RN / 4) + q) * ITEMS] = sum[r][q];
     } else {
-        c += split * (size.x * size.y * batches);
+        c += split * (size.x * size.y * batches);     // F32 where there are several
     }
     if (!last_to_come(tickets + tile, joined ? splits : 1, (local int *)tiles, id))
         return;
@@ -295,7 +228,7 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
         float s = 0;
         for (int p = 0; p < splits; p++)
             s += sums[p * TM + i];
-        side[place(lside, z, size.w) + m0 + i] = s;
+        ((global float *)side)[place(lside, z, size.w) + m0 + i] = s;
     }
 #endif
     /* One row after the other: each takes the registers of the one before, so that no array has a variable
@@ -326,11 +259,11 @@ kernel void matmul_sum(global const float *slab, const int splits, EPILOGUE_ARGS
         float s = 0;
         for (int p = 0; p < splits; p++)
             s += sums[p * size.x * batches];
-        side[place(lside, z, size.w) + i] = s;
+        ((global float *)side)[place(lside, z, size.w) + i] = s;
     }
     slab += z * size.x * size.y + i * n + j;
     for (int p = 0; p < splits; p++)
-        y += load_4(slab + p * apart, n - j);
+        y += load_4_F32(slab + p * apart, n - j);
     finish(y, c, lc, bias, lbias, side, lside, other, lother, size, batches, flags, alpha, now, mask,
            kept, z, i, j, n - j);
 }

@@ -16,7 +16,7 @@ static int show_graph(struct cli *c, struct spec *s)
     if (!s->model.classes)
         s->model.classes = 1000;
     s->model.init = "";
-    dev *d = dev_open(cli_given(c, "launches") ? s->device : "null");
+    dev *d = model_device(dev_open(cli_given(c, "launches") ? s->device : "null"), s);
     params *p = d ? model_open(d, s, PARAMS_TRAIN) : NULL;
     int rc = p ? learner_open(&l, s, d, p) : -1;
     if (!rc && cli_given(c, "graph"))

@@ -65,6 +65,8 @@ static void devices_print(const struct dev_info *i, bool chosen)
     printf("      compute   %u units of %u lanes, groups of %u items at most%s%s%s\n", i->compute_units,
            i->simd, i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "",
            i->subgroups ? ", sub-groups" : "");
+    if (i->matrix)
+        printf("      matrix    %s\n", dev_matrix_name(i->matrix));
     if (i->cpu_kind)
         devices_print_cpu(i);
     puts("");
@@ -73,7 +75,7 @@ static void devices_print(const struct dev_info *i, bool chosen)
 static json_t *devices_json(const struct dev_info *i, bool chosen)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
-                     " s:b, s:b, s:b, s:b, s:[I,I,I], s:s}",
+                     " s:b, s:b, s:b, s:b, s:[I,I,I], s:s, s:s}",
                      "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
                      "driver", i->driver, "version", i->version, "kind", devices_kind(i),
                      "uuid", i->uuid, "pci", i->pci,
@@ -82,7 +84,7 @@ static json_t *devices_json(const struct dev_info *i, bool chosen)
                      "lanes", (int)i->simd, "max_group", (int)i->max_group, "alignment", (int)i->align,
                      "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen,
                      "caches", (json_int_t)i->cache[0], (json_int_t)i->cache[1], (json_int_t)i->cache[2],
-                     "caches_from", i->cache_from);
+                     "caches_from", i->cache_from, "matrix", dev_matrix_name(i->matrix));
 }
 
 /* ---- --check ------------------------------------------------------------------------------------------- */

@@ -116,7 +116,7 @@ static int probe_settle(struct probe *b, const char *weights)
 /* Numbers are only worth comparing when every parameter came from the file. */
 static int probe_load_weights(struct probe *b)
 {
-    if (!(b->d = dev_open_real(b->s.device)) || !(b->p = model_params(&b->s)))
+    if (!(b->d = model_device(dev_open_real(b->s.device), &b->s)) || !(b->p = model_params(&b->s)))
         return -1;
     return params_open(b->p, b->d, cli_given(b->c, "grads") ? PARAMS_GRAD : PARAMS_FORWARD)
            || model_load_whole(b->p, &b->s, b->w, NULL, NULL) ? -1 : 0;

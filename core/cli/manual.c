@@ -126,7 +126,8 @@ void help_manual(void)
         "130, 143", "stopped by SIGINT or SIGTERM before anything was saved", NULL };
     static const char *const files[] = {
         "runs/NAME/TIME/", "a run: config.yaml, metrics.jsonl, log.txt, ckpt/, result.json",
-        "~/.config/jetcl/config.yaml", "the user's defaults for device, threads, data.root and data.workers",
+        "~/.config/jetcl/config.yaml", "the user's defaults for device, device.matrix, threads, data.root"
+        " and data.workers",
         "~/.cache/jetcl/", "compiled kernels, tuning results, statistics; may be removed", NULL };
     printf(
         ".TH JETCL 1 2026-11-29 \"jetcl %s\" \"User Commands\"\n.SH NAME\n"

@@ -9,7 +9,7 @@
  *
  * `make layers` checks that no file calls one that stands after it here:
  * Order: cache host probe fake dump ocl null source tunables program buffer launch mark order profile enqueue
- * Order: blas fill joins choose open
+ * Order: blas fill joins matrix choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -49,6 +49,25 @@ static inline u64 dtype_bytes(enum dtype t)       /* of one element */
 /* A class decides which kernels a device runs: files in cl/cpu and cl/gpu override those in cl/. */
 enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
 
+/* Matrix engines: matrices.def. */
+enum matrix {
+    MATRIX_none,
+#define MATRIX(name, title, lanes, rows, columns, words) MATRIX_##name,
+#include "dev/matrices.def"
+#undef MATRIX
+};
+
+static inline const char *dev_matrix_name(enum matrix m)
+{
+    static const char *const names[] = {
+        "none",
+#define MATRIX(name, title, lanes, rows, columns, words) #name,
+#include "dev/matrices.def"
+#undef MATRIX
+    };
+    return names[m];
+}
+
 struct dev_info {
     char name[128], vendor[128], driver[128], version[128], platform[128];
     char spec[64];                       /* "platform:device", as clinfo -l counts */
@@ -66,6 +85,7 @@ struct dev_info {
     bool fma;                   /* a fused multiply-add is an instruction */
     bool joins;                 /* may a group read what others wrote before they counted up an integer? */
     u32  emulated;              /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
+    enum matrix matrix;         /* of an open device: confirmed */
     char wide[32];              /* build option for kernels that need many registers, or "" */
     char tuning[20];            /* of an open device: hash of the tuning file in use, or "" */
 };
@@ -263,6 +283,16 @@ const char *dev_tune_path(const dev *d, char path[4200]);
 bool dev_has_override(const dev *d, const char *file);
 /* Does this device's kernel file of that name serve half types (includes cl/type.h)? NULL: a CPU's. */
 bool dev_has_types(const dev *d, const char *file);
+
+/* ---- matrix.c ------------------------------------------------------------------------------------------ */
+
+/* The matrix engine that products of half types use, or NULL: there is none, it failed its check when the
+ * device was opened, or it was switched off. A block of C is rows x columns, held by `lanes` items, for which
+ * an item gives `words` words of A and B. */
+struct dev_matrix { const char *name, *title; int lanes, rows, columns, words; };
+const struct dev_matrix *dev_matrix(const dev *d);
+void        dev_matrix_defs(const dev *d, char out[32]);       /* macros for files that include cl/mma.h */
+void        dev_no_matrix(dev *d);                /* before anything is built */
 
 /* ---- blas.c -------------------------------------------------------------------------------------------- */
 

@@ -12,12 +12,13 @@
 #include "dev/ocl.h"
 #include <stdlib.h>
 
-enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, L1, L2, LIMITS };
-static const char *const limits[LIMITS] = { "local", "group", "lanes", "fp64", "alloc", "align", "units",
-                                            "joins", "l1", "l2" };
+enum { LOCAL, GROUP, LANES, FP64, ALLOC, ALIGN, UNITS, JOINS, ENGINE, L1, L2, LIMITS };
+static const char *const limits[LIMITS] = {
+    "local", "group", "lanes", "fp64", "alloc", "align", "units", "joins", "matrix", "l1", "l2"
+};
 static const struct kind { const char *name; u32 limit[LIMITS]; } kinds[] = {
-#define FAKE(name, local, group, lanes, fp64, alloc, align, units, joins) \
-    { #name, { local, group, lanes, fp64, alloc, align, units, joins } },
+#define FAKE(name, local, group, lanes, fp64, alloc, align, units, joins, matrix) \
+    { #name, { local, group, lanes, fp64, alloc, align, units, joins, matrix } },
 #define FAKE_CPU(...)
 #include "dev/fakes.def"
 #undef FAKE
@@ -44,6 +45,7 @@ static void fake_set(struct dev_info *i, int limit, u32 value)
     case ALIGN: i->align = MAX(i->align, value); break;
     case UNITS: i->compute_units = value; break;
     case JOINS: i->joins = value; break;
+    case ENGINE: i->matrix = (enum matrix)value; break;
     case L1:    i->cache[0] = (u64)value << 10; break;
     case L2:    i->cache[1] = (u64)value << 10; break;
     }
@@ -72,6 +74,13 @@ static const struct cpu *fake_cpu_named(slice word)
     return NULL;
 }
 
+static bool fake_may(int limit, i64 value)
+{
+    bool zero = limit == FP64 || limit == JOINS || limit == ENGINE;
+    i64 most = limit == ENGINE ? MATRIX_dpas : INT32_MAX;
+    return value >= !zero && value <= most && !(limit == ALIGN && value & (value - 1));
+}
+
 /* "local=16", "apple" or "avx2". */
 static int fake_word(struct dev_info *i, slice word)
 {
@@ -96,9 +105,7 @@ static int fake_word(struct dev_info *i, slice word)
         names[n++] = limits[limit];
         if (word.n <= length || memcmp(word.p, limits[limit], length) || word.p[length] != '=')
             continue;
-        if (!text_int((slice){ word.p + length + 1, word.n - length - 1 }, &value) || value < 0 ||
-            value > INT32_MAX || (!value && limit != FP64 && limit != JOINS)
-            || (limit == ALIGN && value & (value - 1)))
+        if (!text_int((slice){ word.p + length + 1, word.n - length - 1 }, &value) || !fake_may(limit, value))
             break;
         fake_set(i, limit, (u32)value);
         return 0;
@@ -108,7 +115,7 @@ static int fake_word(struct dev_info *i, slice word)
     text[strcspn(text, "=")] = 0;
     return fail(FAULT_USAGE, "JETCL_FAKE: '%.*s' is neither a kind of device (apple, mali, adreno, arc, rdna, "
                 "cdna, nvidia, avx512, avx2, sse, neon) nor a limit such as local=16 (local, group, lanes, "
-                "fp64, alloc, align, units, joins, l1, l2)%s",
+                "fp64, alloc, align, units, joins, matrix, l1, l2)%s",
                 (int)word.n, word.p, text_hint(hint, text, names, n));
 }
 
@@ -134,6 +141,7 @@ int fake_apply(struct dev_info *i, enum dev_class *class)
     if (!fake || !*fake)
         return 0;
     bool cpu = fake_cpu_named((slice){ fake, strcspn(fake, ",") });
+    i->matrix = MATRIX_none;
     if (!cpu)
         i->fp64 = i->fp16 = i->subgroups = false;
     for (const char *p = fake, *end; *p; p = end + (*end == ',')) {

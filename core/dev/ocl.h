@@ -36,6 +36,7 @@ struct dev {
     enum { BLAS_UNKNOWN, BLAS_RIGHT, BLAS_WRONG } blas;
     bool             blas_anywhere;          /* dev_want_blas */
     bool             plain;                  /* dev_force_plain */
+    bool             no_matrix;              /* dev_no_matrix */
     struct tuned    *tuned;                  /* rows of the tuning file */
 };
 
@@ -122,6 +123,9 @@ void            programs_close(dev *d);
 u64 probe_number(cl_device_id id, cl_device_info what);     /* of 4 or 8 bytes; 0: the driver does not know */
 void cache_check_driver(void);             /* once, before the first call into OpenCL: see cache.c */
 int probe_devices(arena *a, struct found **out);            /* all usable ones; how many */
+
+/* ---- matrix.c */
+void matrix_confirm(dev *d);                 /* a small product; an engine that fails is not used */
 
 /* ---- choose.c */
 struct found *choose_device(arena *a, const char *spec); /* NULL + fail with those there are */

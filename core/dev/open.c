@@ -82,6 +82,7 @@ dev *dev_open(const char *spec)
     confirm_wide(d);
     if (!d->info.cpu_kind && d->info.joins && d->class == DEV_GPU)
         d->info.joins = dev_joins_hold(d, NULL);
+    matrix_confirm(d);
     d->used = d->peak = 0;
     tune_load(d);
     crash_hint(dev_cache_hint(a, &d->info));

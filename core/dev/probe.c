@@ -5,7 +5,7 @@
 
 /* From extensions and OpenCL 3.0, which the headers for 1.2 leave out. */
 enum { DEVICE_UUID = 0x106A, DEVICE_PCI_KHR = 0x410F, DEVICE_LANES = 0x1067, NV_PCI_BUS = 0x4008,
-       NV_PCI_SLOT = 0x4009, NV_WARP = 0x4003, AMD_WAVEFRONT = 0x4043 };
+       NV_PCI_SLOT = 0x4009, NV_WARP = 0x4003, NV_MAJOR = 0x4000, AMD_WAVEFRONT = 0x4043 };
 
 static bool probe_ask(cl_device_id id, cl_device_info what, void *out, size_t bytes)
 {
@@ -75,6 +75,23 @@ static u32 probe_lanes(cl_device_id id, const char *ext, const struct dev_info *
     return n ? MIN(MAX(n, 4), 128) : 32;
 }
 
+/* A matrix engine, by the device's own word; matrix.c confirms it. AMD's name is the instruction set's. */
+static enum matrix probe_matrix(cl_device_id id, const char *ext, const struct dev_info *i)
+{
+    static const char *const mfma[] = { "gfx90a", "gfx940", "gfx941", "gfx942", "gfx950" };
+    if (!i->gpu_kind)
+        return MATRIX_none;
+    if (strstr(ext, "cl_nv_device_attribute_query"))
+        return probe_number(id, NV_MAJOR) >= 8 ? MATRIX_mma : MATRIX_none;
+    for (int k = 0; k < countof(mfma); k++)
+        if (text_starts(i->name, mfma[k]))
+            return i->simd == 64 ? MATRIX_mfma : MATRIX_none;
+    if (text_starts(i->name, "gfx11"))
+        return i->simd == 32 ? MATRIX_wmma : MATRIX_none;
+    return strstr(ext, "cl_intel_subgroup_matrix_multiply_accumulate") &&
+           strstr(ext, "cl_intel_required_subgroup_size") ? MATRIX_dpas : MATRIX_none;
+}
+
 /* The one place where class and capabilities are decided. */
 static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info *i)
 {
@@ -98,6 +115,7 @@ static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info
     i->registers = host_registers(i->simd);
     host_caches(i, probe_number(id, CL_DEVICE_GLOBAL_MEM_CACHE_SIZE)); // others need them under JETCL_CLASS=cpu
     i->joins = true;                              // others than CPUs are asked when they are opened: joins.c
+    i->matrix = probe_matrix(id, ext, i);
     if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
         snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);
 }

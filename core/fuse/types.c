@@ -6,6 +6,11 @@
  *
  * A cast to F32 stands before each reader, so that its memory is free again after it; one to the half type
  * is shared, and takes the place of the values it is of.
+ *
+ * Weights are F32. Where a matrix engine multiplies (dev_matrix), all that products read are rounded once in a run,
+ * by one launch for each allocation that holds some, and products see them through views of the result:
+ *
+ *     weights (F32, from the first to the last) --> copy (half) --> view --> [matmul], [its gradient] ..
  */
 #include "fuse/passes.h"
 
@@ -24,6 +29,8 @@ struct types {
     bool  *data;                         /* does it depend on an input? */
     bool  *wanted;                       /* is it read in the half type? */
     node **narrow;                       /* its cast to the half type, once made */
+    struct weights { range all; node *half; } *weights;
+    int    n_weights;
     node **order;                        /* the list with casts in it */
     size_t n_order, cap_order;
 };
@@ -116,6 +123,65 @@ static node *types_narrow(struct types *t, node *x)
     return *c ? *c : (*c = types_cast(t, x, t->g->half));
 }
 
+/* ---- weights ---------------------------------------------------------------------------------------------- */
+
+/* Operand k of n, if it is one that is rounded once for all. */
+static node *types_weight(const node *n, int k)
+{
+    node *x = n->in[k];
+    bool ours = n->op == &matmul_op && k < 2 && x->fixed && x->type == F32 && !(x->op->flags & OP_DATA);
+    return ours && dev_matrix(x->g->d) ? x : NULL;
+}
+
+static struct weights *weights_at(struct types *t, const mem *m)
+{
+    for (int i = 0; i < t->n_weights; i++)
+        if (t->weights[i].all.mem == m)
+            return &t->weights[i];
+    return NULL;
+}
+
+static void weights_add(struct types *t, range r)
+{
+    struct weights *w = weights_at(t, r.mem);
+    if (!w) {
+        t->weights[t->n_weights++] = (struct weights){ .all = r };
+        return;
+    }
+    u64 end = MAX(w->all.off + w->all.bytes, r.off + r.bytes);
+    w->all.off = MIN(w->all.off, r.off);
+    w->all.bytes = end - w->all.off;
+}
+
+static void find_weights(struct types *t)
+{
+    t->weights = arena_array(t->g->a, struct weights, t->n + 1);
+    for (size_t i = 0; i < t->n && t->g->d; i++)
+        for (int k = 0; k < t->g->nodes[i]->n_in; k++)
+            if (types_weight(t->g->nodes[i], k))
+                weights_add(t, t->g->nodes[i]->in[k]->home);
+}
+
+/* The weight x of matmul n in the half type, if the product computes in it. */
+static node *weights_half(struct types *t, const node *n, int k)
+{
+    node *x = types_weight(n, k);
+    if (!x || !(dtype_half(n->type) || dtype_half(n->in[1 - k]->type)))
+        return NULL;
+    struct weights *w = weights_at(t, x->home.mem);
+    if (!w->half) {
+        node *all = graph_fixed(t->g, "weights", F32, SHAPE((i64)(w->all.bytes / dtype_bytes(F32))), w->all);
+        types_append(t, all);
+        w->half = types_cast(t, all, t->g->half);
+    }
+    node **view = &t->narrow[x->id];
+    if (!*view) {
+        *view = op_view(w->half, (i64)((x->home.off - w->all.off) / dtype_bytes(F32)), x->shape);
+        types_append(t, *view);
+    }
+    return *view;
+}
+
 /* What n reads in place of x, by the kind of the operand. */
 static node *types_operand(struct types *t, const node *n, node *x, char kind)
 {
@@ -134,8 +200,10 @@ static void types_visit(struct types *t, node *n)
     bool alias = types_follows(t, n);
     if (!(n->op->flags & OP_ALIAS) && types_small(t, n) && t->able[n->id])
         n->type = t->g->half;
-    for (int k = n->n_in; k-- > 0 && !n->maker;)
-        n->in[k] = types_operand(t, n, n->in[k], types_kind(t, n, k));
+    for (int k = n->n_in; k-- > 0 && !n->maker;) {
+        node *weight = weights_half(t, n, k);
+        n->in[k] = weight ? weight : types_operand(t, n, n->in[k], types_kind(t, n, k));
+    }
     if (alias)
         n->type = n->in[0]->type;
     types_append(t, n);
@@ -152,6 +220,7 @@ void types_assign(graph *g)
         t.able[i] = types_able(g->nodes[i], t.policy[i]);
     }
     find_wanted(&t);
+    find_weights(&t);
     for (size_t i = 0; i < t.n; i++)
         types_visit(&t, g->nodes[i]);
     g->nodes = t.order;

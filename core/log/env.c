@@ -62,12 +62,13 @@ static json_t *device_identity(const struct dev_info *d)
 {
     if (!d)
         return json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:o, s:s}",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:I, s:s, s:s, s:o, s:s}",
                      "name", json_text(d->name), "vendor", json_text(d->vendor),
                      "driver", json_text(d->driver), "version", json_text(d->version),
                      "platform", json_text(d->platform), "spec", json_text(d->spec),
                      "uuid", json_text(d->uuid), "pci", json_text(d->pci),
-                     "memory", (json_int_t)d->global_mem, "tuning", d->tuning, "shape", device_shape(d),
+                     "memory", (json_int_t)d->global_mem, "tuning", d->tuning,
+                     "matrix", dev_matrix_name(d->matrix), "shape", device_shape(d),
                      "plain_kernels", *d->replaced ? d->replaced : "");
 }
 

@@ -11,6 +11,13 @@ enum dtype model_precision(const struct spec *s)
     return s->train.precision == PRECISION_bf16 ? BF16 : s->train.precision == PRECISION_fp16 ? F16 : F32;
 }
 
+dev *model_device(dev *d, const struct spec *s)
+{
+    if (d && s->device_matrix == MATRIX_ENGINE_off)
+        dev_no_matrix(d);
+    return d;
+}
+
 int model_depth(const struct spec *s)
 {
     int n = 0;

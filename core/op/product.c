@@ -94,7 +94,7 @@ static void emit_product(launches *l, const struct product *p, const struct cut 
     dev *d = launches_dev(l);
     u64 rows = (u64)CEIL_DIV(p->m, c->mb), columns = (u64)CEIL_DIV(p->n, c->nb);
     launch k = {
-        .file = "matmul", .kernel = "matmul", .label = label, .defs = c->defs,
+        .file = c->file, .kernel = "matmul", .label = label, .defs = c->defs,
         .types = "a-b-c-d-s-o",
         .flops = 2.0 * (f64)p->m * (f64)p->n * (f64)p->k * (f64)product_batches(p), .bytes = bytes_moved(p),
         .global = { rows * c->items[0], columns * c->items[1], (u64)(product_batches(p) * c->splits) },

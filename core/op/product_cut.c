@@ -120,7 +120,7 @@ struct product_fit product_fit(const struct dev_info *i, bool transposed, bool f
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
     const struct dev_info *info = dev_info(d);
-    struct cut c = { .items = { 1, 1 } };
+    struct cut c = { .file = "matmul", .items = { 1, 1 } };
     i64 tile = product_tune(d, p, "TILE");
     struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(info);
     if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
@@ -189,20 +189,27 @@ static bool gpu_aligned(const struct operand *o)
     return o->at % 4 == 0 && o->row % 4 == 0 && o->outer % 4 == 0 && o->inner % 4 == 0 && o->r.off % 16 == 0;
 }
 
+bool product_aligned(const struct product *p) { return gpu_aligned(&p->a) && gpu_aligned(&p->b); }
+
+bool product_far(const struct product *p)
+{
+    return (p->ta ? p->k : p->m) * p->a.row >= INT32_MAX || (p->tb ? p->n : p->k) * p->b.row >= INT32_MAX;
+}
+
 /* k is cut by the size of C alone, until tiles of 64 x 64 would be GROUPS. */
 static struct cut cut_gpu(const dev *d, const struct product *p)
 {
     const struct gpu_tile g = gpu_tiles[gpu_tile(d, p)];
-    struct cut c = { .items = { (u64)g.gx, (u64)g.gy }, .mb = g.gy * g.rm, .nb = g.gx * g.rn };
+    struct cut c = { .file = "matmul", .items = { (u64)g.gx, (u64)g.gy }, .mb = g.gy * g.rm,
+                     .nb = g.gx * g.rn };
     i64 want = product_tune(d, p, "GROUPS"), least = product_tune(d, p, "SPLIT_K"), all = gpu_groups(p, MIDDLE);
     cut_k(p, all < want ? MIN(CEIL_DIV(want, all), MAX(p->k / least, 1)) : 1, DEPTH, &c);
     c.tiles = CEIL_DIV(p->m, c.mb) * CEIL_DIV(p->n, c.nb) * product_batches(p);
     c.joined = dev_info(d)->joins && c.splits > 1 && c.tiles <= DEV_COUNTERS;
     c.local = DEPTH * (c.mb + c.nb + 8);
-    bool far = (p->ta ? p->k : p->m) * p->a.row >= INT32_MAX || (p->tb ? p->n : p->k) * p->b.row >= INT32_MAX;
     snprintf(c.defs, sizeof c.defs, "-DGX=%d -DGY=%d -DRM=%d -DRN=%d -DTA=%d -DTB=%d -DALIGNED=%d "
              "-DWITH_SUMS=%d -DINDEX=%s%s%s%s%s", (int)g.gx, (int)g.gy, (int)g.rm, (int)g.rn, p->ta, p->tb,
-             gpu_aligned(&p->a) && gpu_aligned(&p->b), p->keep == KEEP_SUMS, far ? "long" : "int",
+             product_aligned(p), p->keep == KEEP_SUMS, product_far(p) ? "long" : "int",
              p->mask.kept > 0 ? " -DDRAWS=1" : "", dev_info(d)->cpu_kind ? " -DUNROLL=1" : "",
              *dev_info(d)->wide ? " " : "", dev_info(d)->wide);
     return c;
@@ -211,8 +218,11 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 struct cut product_cut(const dev *d, const struct product *p)
 {
     if (!dev_has_override(d, "matmul"))
-        return (struct cut){ .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k, .splits = 1, .local = 1 };
-    return dev_class(d) == DEV_CPU ? cut_cpu(d, p) : cut_gpu(d, p);
+        return (struct cut){ .file = "matmul", .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k, .splits = 1,
+                             .local = 1 };
+    if (dev_class(d) == DEV_CPU)
+        return cut_cpu(d, p);
+    return product_on_matrix(d, p) ? product_cut_matrix(d, p) : cut_gpu(d, p);
 }
 
 /* Joined splits keep whole tiles, and for each row of tiles the sums of A's columns. */

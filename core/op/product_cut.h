@@ -4,6 +4,7 @@
 #include "op/product.h"
 
 struct cut {
+    const char *file;                /* of kernels: "matmul", or another */
     char defs[224];                  /* the compiled variant */
     u64  items[2];                   /* of a group */
     i64  mb, nb;                     /* rows and columns of a group */
@@ -16,6 +17,13 @@ struct cut {
 };
 
 struct cut product_cut(const dev *d, const struct product *p);
+/* product_matrix.c: does a matrix engine compute it, and how it is cut then. */
+bool       product_on_matrix(const dev *d, const struct product *p);
+struct cut product_cut_matrix(const dev *d, const struct product *p);
+/* Do all rows of A and B start at multiples of four values, of 16 bytes at least where they are F32? Do
+ * offsets within one take more than 32 bits? */
+bool product_aligned(const struct product *p);
+bool product_far(const struct product *p);
 /* The tunable's value for this shape, or else for the device's class. */
 i64 product_tune(const dev *d, const struct product *p, const char *macro);
 static inline i64 product_batches(const struct product *p) { return p->outer * p->inner; }

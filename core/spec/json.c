@@ -55,7 +55,8 @@ void spec_write_json(FILE *f, const struct spec *s)
             json_object_set_new(stack[depth], k->path, below);
             stack[++depth] = below;
         } else
-            json_object_set_new(stack[depth], key_leaf(k), json_value(s->arena, k, key_field(k, s)));
+            json_object_set_new(stack[depth], depth ? key_leaf(k) : k->path,
+                                json_value(s->arena, k, key_field(k, s)));
     }
     arena_restore(s->arena, mark);
     json_print(f, stack[0]);

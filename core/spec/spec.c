@@ -25,12 +25,16 @@ const struct key spec_keys[] = {
       offsetof(struct spec, section name) },
 #define LISTED(section, list, name, def, help) \
     { TYPE_choice, #section #name, #def, list##_words, help, offsetof(struct spec, section name) },
+#define OPTION(key, prefix, name, def, help, ...) \
+    { TYPE_choice, #key "." #name, #def, WORDS(WORD_TEXT, prefix, __VA_ARGS__), help, \
+      offsetof(struct spec, key##_##name) },
 #include "spec/keys.def"
 #undef SECTION
 #undef END
 #undef KEY
 #undef CHOICE
 #undef LISTED
+#undef OPTION
 };
 const int spec_key_count = countof(spec_keys);
 
@@ -116,7 +120,7 @@ static const char *spec_joined(arena *a, const char *section, const char *name)
 
 static bool user_may(const char *path)
 {
-    static const char *const allowed[] = { "device", "threads", "data.root", "data.workers" };
+    static const char *const allowed[] = { "device", "device.matrix", "threads", "data.root", "data.workers" };
     for (int i = 0; i < countof(allowed); i++)
         if (!strcmp(path, allowed[i]))
             return true;
@@ -141,8 +145,8 @@ static int apply_one(struct spec *s, const struct yaml *y, const char *section, 
         return unknown_key(s->arena, section, y);
     if (layer.rank == BY_USER && !user_may(path))
         return place_fail(y->key_at,
-                          "%s belongs in an experiment file; this one may set device, threads, data.root "
-                          "and data.workers", path);
+                          "%s belongs in an experiment file; this one may set device, device.matrix, threads, "
+                          "data.root and data.workers", path);
     struct spec_origin *origin = &s->origin[key_index(k)];
     if (layer.rank == BY_PRESET && origin->rank > BY_PRESET)
         return 0;

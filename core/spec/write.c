@@ -24,7 +24,7 @@ void spec_write(FILE *f, const struct spec *s)
         else if (k->type == TYPE_section)
             fprintf(f, "%*s%s:\n", 2 * depth++, "", k->path);
         else
-            fprintf(f, "%*s%s: %s\n", 2 * depth, "", key_leaf(k), spec_written_value(s, k));
+            fprintf(f, "%*s%s: %s\n", 2 * depth, "", depth ? key_leaf(k) : k->path, spec_written_value(s, k));
     }
     arena_restore(s->arena, mark);
 }
@@ -33,7 +33,7 @@ void spec_write(FILE *f, const struct spec *s)
 static bool outside_hash(const char *path)
 {
     static const char *const outside[] = {
-        "name", "device", "threads", "data.workers", "data.root", "recycle.statistics",
+        "name", "device", "device.matrix", "threads", "data.workers", "data.root", "recycle.statistics",
         "data.changed", "log.", "keep.", "signal.", "dist.", "train.check", "train.profile"
     };
     for (int i = 0; i < countof(outside); i++)

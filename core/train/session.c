@@ -139,7 +139,7 @@ int session_open(struct session *e, const struct spec *s, int wants, const char 
         return -1;
     if ((wants & SESSION_EVAL_DATA) && open_split(e, false))
         return -1;
-    if (!(e->d = dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1)))
+    if (!(e->d = model_device(dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1), s)))
         return -1;
     if ((wants & SESSION_TRAINS) && session_fit(e))
         return -1;
@@ -210,8 +210,8 @@ int session_open_trained(struct session *e, const struct trained *t, bool data)
         return -1;
     if (data && (open_split(e, false) || follow_classes(e, t)))
         return -1;
-    if (!(e->d = dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1))
-        || !(e->p = model_params(&e->s)))
+    if (!(e->d = model_device(dev_open_rank(e->s.device, dist_size() > 1 ? dist_local() : -1), &e->s)) ||
+        !(e->p = model_params(&e->s)))
         return -1;
     return params_open(e->p, e->d, PARAMS_FORWARD) || model_load_whole(e->p, &e->s, t->c, NULL, NULL) ? -1 : 0;
 }

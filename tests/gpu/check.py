@@ -37,11 +37,12 @@ def found_tools():
     return tools, {r: ", ".join(hints[t] for t in n if not tools[t]) for r, n in needs.items()}
 
 
-def dump(jetcl, models, fake, folder, batch):
+def dump(jetcl, models, fake, folder, batch, precision):
     shutil.rmtree(folder, ignore_errors=True)
     for m in models:
         path = m if m.endswith(".yaml") else os.path.join(ROOT, "experiments", "models", m + ".yaml")
-        r = subprocess.run([jetcl, "config", path, "--launches", "--device", "null", "--set", "train.batch=%d" % batch],
+        r = subprocess.run([jetcl, "config", path, "--launches", "--device", "null",
+                            "--set", "train.batch=%d" % batch, "--set", "train.precision=" + precision],
                            env=dict(os.environ, JETCL_FAKE=fake, JETCL_DUMP=folder), capture_output=True, text=True)
         if r.returncode:
             sys.exit("%s as %s: %s" % (path, fake, r.stderr.strip()))
@@ -72,7 +73,13 @@ def macros_of(options):
 # ---- kernels by name -------------------------------------------------------------------------------------------------
 
 def variant(kernel, m):
-    """matmul -> matmul_128x64"""
+    """matmul -> matmul_128x64; on a matrix engine matrix_128x128, of rows that begin anywhere .._unaligned, matrix_attention"""
+    if "ENGINE" in m and kernel != "matmul":
+        return "matrix_" + kernel
+    if "ENGINE" in m:
+        rows, columns = {1: (16, 8), 2: (16, 16), 3: (16, 16), 4: (8, 8)}[m["ENGINE"]]
+        tile = "matrix_%dx%d" % (m["WY"] * m["BM"] * rows, m["WX"] * m["BN"] * columns)
+        return tile if m["ALIGNED"] else tile + "_unaligned"
     if kernel == "matmul" and "GX" in m:
         return "matmul_%dx%d" % (m["GY"] * m["RM"], m["GX"] * m["RN"])
     if kernel.startswith("depthwise") and "XB" in m:
@@ -84,7 +91,7 @@ def steps(kernel, m):
     """Multiply-adds that an item does in each inner loop of a step, in order; []: take loops as they stand."""
     if kernel == "matmul" and "RM" in m:
         return [m.get("TK", 8) * m["RM"] * m["RN"]]
-    if kernel in ("attention", "attention_dq", "attention_dkv"):
+    if kernel in ("attention", "attention_dq", "attention_dkv") and "ENGINE" not in m:
         scores = 16 * m["D"], 512 * ((m["D"] + 31) // 32)       # 4 x 4 scores; 4 x 4 QUADS results, 32 keys
         order = {"attention": (0, 1), "attention_dq": (0, 0, 1), "attention_dkv": (0, 0, 1, 1)}
         return [scores[i] for i in order[kernel]]
@@ -211,16 +218,19 @@ def main():
             print("skip %s targets: no %s" % (reader, missing[reader]), file=sys.stderr)
     targets = [t for t in targets if not missing[model.UNITS[t].reader]]
     jobs, where = [], []
-    for fake in sorted({model.UNITS[t].fake for t in targets}):
-        folder = os.path.join(o.out, fake)
-        dump(o.jetcl, o.models, fake, folder, o.batch)
+    for fake, precision in sorted({(model.UNITS[t].fake, p) for t in targets for p in ("fp32", "bf16")}):
+        half = precision == "bf16"               # of which only what runs on a matrix engine
+        folder = os.path.join(o.out, fake + ("-bf16" if half else ""))
+        dump(o.jetcl, o.models, fake, folder, o.batch, precision)
         for program, kernels in sorted(launches_of(folder).items()):
             label, options = head_of(os.path.join(folder, program))
             mine = {k: v for k, v in kernels.items() if o.kernel in variant(k, macros_of(options))}
             if not mine or (program.startswith("map-") and not o.kernel):
                 continue                         # generated, pointwise: nothing to judge
+            engine = macros_of(options).get("ENGINE", 0)
             for t in targets:
-                if model.UNITS[t].fake == fake:
+                unit = model.UNITS[t]
+                if unit.fake == fake and bool(engine) == half and engine in (0, unit.engine):
                     jobs.append((os.path.join(folder, program), options, t, folder, tools))
                     where.append(mine)
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:

@@ -3,8 +3,8 @@
     kernels = read.nvidia(path, options, "sm_90", out)     # { name: Kernel }, or raises read.Failed
 
 An instruction becomes (class, multiply-adds, bytes): classes are fma, alu, load, store (global memory), lload, lstore
-(local), scratch (spills, private arrays), barrier, special (exp, rsqrt), salu, wait, branch. Of an fma `bytes` is 1
-where it is packed or issued with another instruction.
+(local), mma (a matrix engine), scratch (spills, private arrays), barrier, special (exp, rsqrt), salu, wait, branch.
+Of an fma `bytes` is 1 where it is packed or issued with another instruction.
 """
 import collections, os, re, subprocess, threading
 
@@ -26,10 +26,13 @@ class Kernel:
         self.__dict__.update(facts)
 
     def inner(self):
-        """Innermost loops with multiply-adds, in order."""
+        """Innermost loops with multiply-adds, in order; where a matrix engine multiplies, innermost of those where it does."""
         def encloses(a, b):
             return a[0] <= b[0] and b[1] <= a[1] and a != b
-        return [l for l in self.loops if not any(encloses(l, m) for m in self.loops) and self.count(l)["fmas"]]
+        loops = self.loops
+        if any(kind == "mma" for kind, _, _ in self.body):
+            loops = [l for l in loops if self.count(l)["mma"]]
+        return [l for l in loops if not any(encloses(l, m) for m in loops) and self.count(l)["fmas"]]
 
     def around(self, loop):
         """The smallest loop around this one that has a barrier in it; else itself."""
@@ -100,8 +103,9 @@ def sass(line):
         return None
     size = 16 if ".128" in op else 8 if ".64" in op else 4
     target = re.search(r"BRA.*?`\((\.L_x_\d+)\)", text)
-    kinds = (("FFMA2", "fma2", 2), ("FFMA", "fma", 1), ("LDS", "lload", 0), ("STS", "lstore", 0), ("LDG", "load", 0),
-             ("STG", "store", 0), ("LDL", "scratch", 0), ("STL", "scratch", 0), ("LD.", "load", 0), ("ST.", "store", 0),
+    kinds = (("HMMA.16816", "mma", 64), ("FFMA2", "fma2", 2), ("FFMA", "fma", 1), ("LDS", "lload", 0),
+             ("STS", "lstore", 0), ("LDG", "load", 0), ("STG", "store", 0), ("LDL", "scratch", 0),
+             ("STL", "scratch", 0), ("LD.", "load", 0), ("ST.", "store", 0),
              ("BAR", "barrier", 0), ("MUFU", "special", 0), ("BRA", "branch", 0), ("BSYNC", "branch", 0),
              ("BSSY", "branch", 0), ("DEPBAR", "wait", 0), ("R2UR", "alu", 0), ("U", "salu", 0))
     for start, kind, fmas in kinds:
@@ -163,6 +167,9 @@ def gcn(line):
     if op.startswith("v_dual"):
         fmas = len(re.findall(r"v_dual_f?mac?\w*_f32|v_dual_fmac_f32|v_dual_fmaak|v_dual_fmamk", op + rest))
         return ("dual" if not fmas else "fma", fmas, 1), None
+    m = re.match(r"v_(?:mfma|wmma)_f32_(\d+)x(\d+)x(\d+)", op)
+    if m:
+        return ("mma", int(m[1]) * int(m[2]) * int(m[3]) // (64 if "mfma" in op else 32), 0), None
     if op.startswith("v_pk_fma_f32"):
         return ("fma", 2, 1), None
     if re.match(r"v_(fma|fmac|mad|mac|fmaak|fmamk)_f32", op):
@@ -205,6 +212,8 @@ def gen(line):
         return None
     op = m[1].split(".")[0]
     lanes = int((re.search(r"\((\d+)\|M", line) or [0, 1])[1])
+    if op == "dpas":
+        return ("mma", lanes * 128, 0), None
     if op in ("mad", "mac", "madm"):
         return ("fma", lanes if ":f" in line else 0, 0) if ":f" in line else ("alu", 0, 0), None
     if op.startswith(("send", "load", "store")):

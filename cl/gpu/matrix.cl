@@ -1,0 +1,280 @@
+/* matrix.cl: products of half types on matrix engines (mma.h). A group of WX x WY teams of LANES items owns a
+ * TM x TN tile of one C, a team BM x BN blocks of it; they walk their share of k by TK.
+ *
+ *        +------- TN -------+        A's and B's parts of a step lie in local memory alike, as rows of A or
+ *        | BN MN |    |     |        columns of B, LINE words each of two values along k: what an engine takes
+ *   BM MM|-------+----+-----|        is then a word, or several in a row, whoever holds it. What is stored
+ *        |       |    |     | TM     across k is read two k at a time and paired. F32 operands (master weights)
+ *        |-------+----+-----|        are rounded on the way. The next step's parts are on their way in
+ *        |       |    |     |        registers meanwhile, as they are stored.
+ *        +------------------+
+ *                                    Lines are 4 words longer than TK needs: 8 consecutive rows take 8 different
+ *                                    groups of four banks.
+ *
+ * Edges, splits of k and the sums of A's columns: as in matmul.cl. For the epilogue sums pass through local
+ * memory, a row of blocks at a time, so that it is matmul.cl's, by four columns, whatever the engine's layout is.
+ * Splits are joined here, or there are none. Bound: the engine; a step reads 4 MK (BM MM + BN MN) / 2 bytes of
+ * local memory for each BM BN instructions of a team.
+ */
+#include "type.h"
+#if BYTES(Ta) == 2
+#define HALF Ta
+#elif BYTES(Tb) == 2
+#define HALF Tb
+#else
+#define HALF BF16
+#endif
+#include "epilogue.h"
+#include "unroll.h"
+#include "join.h"
+#include "mma.h"
+#ifndef WX
+#define WX 2
+#define WY 2
+#define BM 2
+#define BN 2
+#define TA 0                                  // is A stored (k m), B (n k)?
+#define TB 0
+#define ALIGNED 0                             // do all rows start at multiples of four values?
+#define WITH_SUMS 0                           // side[i] = sum of A's column i, too
+#define DRAWS 0                               // is C multiplied by a mask?
+#define INDEX int                             // offsets within a matrix
+#endif
+#define TK    32
+#define TM    (WY * BM * MM)
+#define TN    (WX * BN * MN)
+#define ITEMS (WX * WY * LANES)
+#define LINE  (TK / 2 + 4)
+#define STRIP (BN * MN + 4)                   // floats of a row of a team's sums in local memory
+#define FETCHES(side) ((side) * TK / 8 / ITEMS)
+
+/* ---- one operand's part of a step: `side` rows by TK of k, in pieces of eight values --------------------- */
+
+/* Where piece q lies, (across, k): eight along k, or four across for each of two k. Neighbours take other k, and
+ * four of them the values side by side: their stores spread over the banks. */
+static int2 place_in_part(const int q, const int side, const int along)
+{
+    return along ? (int2)(q / (TK / 8), q % (TK / 8) * 8)
+                 : (int2)(q / 8 % (side / 4) * 4, (q % 8 + q / (2 * side) * 8) * 2);
+}
+
+/* Its offset where nothing is tested: `left` exist across, at least one (along) or four, and a multiple. */
+static INDEX offset_of(const int q, const int side, const int along, const INDEX row, const int left)
+{
+    const int2 at = place_in_part(q, side, along);
+    return along ? min(at.x, left - 1) * row + at.y : at.y * row + min(at.x, left - 4);
+}
+
+/* Eight values as they are stored: two fours, `second` apart, of which n and m exist. */
+#define raw_F32  float8
+#define raw_BF16 ushort8
+#define raw_F16  ushort8
+#define RAW(T)   JOIN(raw_, T)
+#define four_F32(p, n)  load_4_F32(p, n)
+#define four_BF16(p, n) load_4_halves(p, n)
+#define four_F16(p, n)  load_4_halves(p, n)
+#define FOUR(T, p, n)   JOIN(four_, T)(p, n)
+#define sure_F32(p)     (*(global const float4 *)(p))
+#define sure_BF16(p)    (*(global const ushort4 *)(p))
+#define sure_F16(p)     (*(global const ushort4 *)(p))
+#define SURE(T, p)      (ALIGNED ? JOIN(sure_, T)(p) : vload4(0, p))
+#define FETCH(T, p, second) (RAW(T))(SURE(T, p), SURE(T, (p) + (second)))
+
+/* Values of the first and second four of piece q that exist. */
+static int2 existing(const int q, const int side, const int along, const int across, const int deep)
+{
+    const int2 at = place_in_part(q, side, along);
+    if (at.x >= across)
+        return 0;
+    return along ? (int2)(deep - at.y, deep - at.y - 4)
+                 : (int2)(at.y < deep ? across - at.x : 0, at.y + 1 < deep ? across - at.x : 0);
+}
+#define FETCH_EDGE(T, p, row, q, side, along, across, deep)                                               \
+    (RAW(T))(FOUR(T, p, existing(q, side, along, across, deep).x),                                        \
+             FOUR(T, p + (along ? 4 : row), existing(q, side, along, across, deep).y))
+#define OFFSET_EDGE(q, side, along, row)                                                                  \
+    (place_in_part(q, side, along).x * (long)(along ? row : 1) +                                          \
+     place_in_part(q, side, along).y * (long)(along ? 1 : row))
+
+/* As halves, and as floats. */
+static ushort8 halves_of(const float8 x)
+{
+    return (ushort8)(JOIN(narrowed_4_, HALF)(x.lo), JOIN(narrowed_4_, HALF)(x.hi));
+}
+#define halves_F32(x)  halves_of(x)
+#define halves_BF16(x) (x)
+#define halves_F16(x)  (x)
+#define HALVES(T, x)   JOIN(halves_, T)(x)
+#define added_F32(x)   ((x).lo + (x).hi)
+#define added_BF16(x)  (widened_4_BF16((x).lo) + widened_4_BF16((x).hi))
+#define added_F16(x)   (widened_4_F16((x).lo) + widened_4_F16((x).hi))
+#define ADDED(T, x)    JOIN(added_, T)(x)
+
+static void keep(local uint *to, const ushort8 v, const int q, const int side, const int along)
+{
+    const int2 at = place_in_part(q, side, along);
+    local uint *line = to + at.x * LINE + at.y / 2;
+    if (along) {
+        vstore4(as_uint4(v), 0, line);
+    } else {
+        line[0] = v.s0 | (uint)v.s4 << 16;
+        line[LINE] = v.s1 | (uint)v.s5 << 16;
+        line[2 * LINE] = v.s2 | (uint)v.s6 << 16;
+        line[3 * LINE] = v.s3 | (uint)v.s7 << 16;
+    }
+}
+
+#define SECOND_A (TA ? row_a : 4)
+#define SECOND_B (TB ? 4 : row_b)
+#define FETCH_ALL                                                                                         \
+    EACH(t, FETCHES(TM)) next_a[t] = FETCH(Ta, a + at_a[t], SECOND_A);                                    \
+    EACH(t, FETCHES(TN)) next_b[t] = FETCH(Tb, b + at_b[t], SECOND_B);                                    \
+    a += TK * ak;                                                                                         \
+    b += TK * bk;
+#if WITH_SUMS
+#define ADD_COLUMNS    EACH(t, FETCHES(TM)) column[t] += ADDED(Ta, next_a[t]);
+#else
+#define ADD_COLUMNS
+#endif
+#define KEEP_ALL                                                                                          \
+    EACH(t, FETCHES(TM)) keep(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                    \
+    EACH(t, FETCHES(TN)) keep(tile_b, HALVES(Tb, next_b[t]), id + t * ITEMS, TN, TB);                     \
+    ADD_COLUMNS
+
+/* The engine's part of a step. */
+#define MULTIPLY                                                                                          \
+    EACH(s, TK / MK) {                                                                                    \
+        uint as[BM][A_WORDS], bs[BN][B_WORDS];                                                            \
+        EACH(f, BM) EACH(w, A_WORDS)                                                                      \
+            as[f][w] = mine_a[(f * MM + A_ROW(lane, w)) * LINE + s * (MK / 2) + A_PAIR(lane, w)];         \
+        EACH(f, BN) EACH(w, B_WORDS)                                                                      \
+            bs[f][w] = mine_b[(f * MN + B_COL(lane, w)) * LINE + s * (MK / 2) + B_PAIR(lane, w)];         \
+        EACH(f, BM) EACH(g, BN)                                                                           \
+            MMA(sum[f][g], as[f], bs[g], tiles + (TM + TN) * LINE, id)                                    \
+    }
+
+/* ---- the product --------------------------------------------------------------------------------------- */
+
+/* block: TM, TN, splits, and whether they are joined; tickets, slab: as in matmul.cl; tiles: (TM + TN) * LINE +
+ * ITEMS * SCRATCH words. */
+__attribute__((reqd_work_group_size(ITEMS, 1, 1))) IN_STEP
+kernel void matmul(PRODUCT_ARGS, local uint *tiles, volatile global float *slab, MASK_ARGS)
+{
+    const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
+    const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
+    const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
+    const int left_m = (int)size.x - m0, left_n = (int)size.y - n0;
+    const int id = get_local_id(0), lane = id % LANES, team = id / LANES, x = team % WX, y = team / WX;
+    const INDEX row_a = la.y, row_b = lb.y, ak = TA ? row_a : 1, bk = TB ? 1 : row_b;
+    local uint *tile_a = tiles, *tile_b = tiles + TM * LINE;
+    local const uint *mine_a = tile_a + y * BM * MM * LINE, *mine_b = tile_b + x * BN * MN * LINE;
+    float sum[BM][BN][C_VALUES];
+    RAW(Ta) next_a[FETCHES(TM)];
+    RAW(Tb) next_b[FETCHES(TN)];
+    a += place(la, z, size.w) + m0 * (TA ? 1 : la.y) + k0 * (long)ak;
+    b += place(lb, z, size.w) + n0 * (TB ? lb.y : 1) + k0 * (long)bk;
+    EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES) sum[f][g][i] = 0;
+#if WITH_SUMS
+    float4 column[FETCHES(TM)];
+    EACH(t, FETCHES(TM)) column[t] = 0;
+#endif
+
+    const bool whole = (!TA || left_m >= TM || left_m % 4 == 0) && (TB || left_n >= TN || left_n % 4 == 0);
+    int steps = whole ? (k1 - k0) / TK : 0;
+    const int deep = k1 - k0 - steps * TK;
+    if (steps) {
+        INDEX at_a[FETCHES(TM)], at_b[FETCHES(TN)];
+        EACH(t, FETCHES(TM)) at_a[t] = offset_of(id + t * ITEMS, TM, !TA, row_a, left_m);
+        EACH(t, FETCHES(TN)) at_b[t] = offset_of(id + t * ITEMS, TN, TB, row_b, left_n);
+        FETCH_ALL
+        #pragma unroll 1
+        for (; steps > 0; steps--) {
+            KEEP_ALL
+            barrier(CLK_LOCAL_MEM_FENCE);
+            if (steps > 1) {
+                FETCH_ALL
+            }
+            MULTIPLY
+            barrier(CLK_LOCAL_MEM_FENCE);
+        }
+    }
+    #pragma unroll 1
+    for (int k = 0; k < deep; k += TK) {
+        EACH(t, FETCHES(TM))
+            next_a[t] = FETCH_EDGE(Ta, a + OFFSET_EDGE(id + t * ITEMS, TM, !TA, row_a), SECOND_A,
+                                   id + t * ITEMS, TM, !TA, left_m, deep - k);
+        EACH(t, FETCHES(TN))
+            next_b[t] = FETCH_EDGE(Tb, b + OFFSET_EDGE(id + t * ITEMS, TN, TB, row_b), SECOND_B,
+                                   id + t * ITEMS, TN, TB, left_n, deep - k);
+        a += TK * ak;
+        b += TK * bk;
+        KEEP_ALL
+        barrier(CLK_LOCAL_MEM_FENCE);
+        MULTIPLY
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+
+    const int splits = block.z, joined = block.w && splits > 1;
+    const int down = get_num_groups(0), right = get_num_groups(1);
+    const int tile = (z * right + (int)get_group_id(1)) * down + (int)get_group_id(0);
+#if WITH_SUMS
+    /* Items hold sums of fours of columns over some of a step's k: those meet in local memory, in order. */
+    volatile global float *sums = slab + (long)batches * right * down * splits * (TM * TN) +
+                                  ((long)(z * down + (int)get_group_id(0)) * splits) * TM;
+    local float *columns = (local float *)tiles;
+    EACH(t, FETCHES(TM)) {
+        const int2 at = place_in_part(id + t * ITEMS, TM, 0);
+        vstore4(column[t], 0, columns + at.y / 2 * TM + at.x);
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    volatile global float *sums_here =
+        joined ? sums + split * TM : (global float *)side + place(lside, z, size.w) + m0;
+    const int sums_now = n0 ? 0 : joined ? TM : min(left_m, TM);
+    for (int i = id; i < sums_now; i += ITEMS) {
+        float s = 0;
+        for (int p = 0; p < TK / 2; p++)
+            s += columns[p * TM + i];
+        sums_here[i] = s;
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+#endif
+    slab += (long)tile * splits * (TM * TN) + id;
+    if (joined) {
+        EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES)
+            slab[split * (TM * TN) + ((f * BN + g) * C_VALUES + i) * ITEMS] = sum[f][g][i];
+    }
+    if (!last_to_come(tickets + tile, joined ? splits : 1, (local int *)tiles, id))
+        return;
+    if (joined) {
+        EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES) sum[f][g][i] = 0;
+        #pragma unroll 1
+        for (int p = 0; p < splits; p++)
+            EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES)
+                sum[f][g][i] += slab[p * (TM * TN) + ((f * BN + g) * C_VALUES + i) * ITEMS];
+    }
+#if WITH_SUMS
+    for (int i = id; i < min(left_m, TM) && joined && n0 == 0; i += ITEMS) {
+        float s = 0;
+        for (int p = 0; p < splits; p++)
+            s += sums[p * TM + i];
+        ((global float *)side)[place(lside, z, size.w) + m0 + i] = s;
+    }
+#endif
+    /* One row of blocks after the other: each takes the registers of the one before. */
+    local float *strip = (local float *)tiles + team * (MM * STRIP);
+    #pragma unroll 1
+    for (int f = 0; f < BM; f++) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        EACH(g, BN) EACH(i, C_VALUES) strip[C_ROW(lane, i) * STRIP + g * MN + C_COL(lane, i)] = sum[0][g][i];
+        barrier(CLK_LOCAL_MEM_FENCE);
+        #pragma unroll 1
+        for (int q = lane; q < MM * BN * MN / 4; q += LANES) {
+            const int r = q / (BN * MN / 4), col = q % (BN * MN / 4) * 4;
+            const int i = m0 + (y * BM + f) * MM + r, j = n0 + x * BN * MN + col;
+            if (i < size.x && j < size.y)
+                finish(vload4(0, strip + r * STRIP + col), c, lc, bias, lbias, side, lside, other, lother, size,
+                       batches, flags, alpha, now, mask, kept, z, i, j, (int)size.y - j);
+        }
+        EACH(s, BM - 1) EACH(g, BN) EACH(i, C_VALUES) sum[s][g][i] = sum[s + 1][g][i];
+    }
+}

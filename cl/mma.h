@@ -1,0 +1,201 @@
+/* mma.h: matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and the sums C
+ * (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k: a word has the
+ * values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the vendor's choice: of item `lane`
+ *
+ *     A: word w is of row A_ROW, pair A_PAIR         B: word w is of column B_COL, pair B_PAIR
+ *     C: value i is of row C_ROW, column C_COL
+ *
+ *     float c[C_VALUES] = { 0 };  uint a[A_WORDS], b[B_WORDS];
+ *     a[w] = pairs_of_a[A_ROW(lane, w)][A_PAIR(lane, w)]; ...
+ *     MMA(c, a, b, scratch, id)
+ *
+ * EMULATED (JETCL_FAKE on another device): the same by way of local memory, `scratch` of SCRATCH words an item. It
+ * finds words by tables of its own, from row or column and pair to lane and word, written down from the vendors'
+ * manuals apart from those above, so that a wrong one of either shows. Then MMA has barriers, and stands in uniform
+ * flow. */
+#ifndef MMA_H
+#define MMA_H
+#define MMA_SYNC 1                            // NVIDIA from compute capability 8: PTX ISA, mma.m16n8k16
+#define MFMA     2                            // AMD CDNA from gfx90a: v_mfma_f32_16x16x16
+#define WMMA     3                            // AMD RDNA 3: v_wmma_f32_16x16x16
+#define DPAS     4                            // Intel, sub-groups of 8: intel_sub_group_*_matrix_mad_k16
+#ifndef ENGINE
+#define ENGINE MMA_SYNC
+#define EMULATED
+#endif
+#define MK 16                                 // of all
+
+#if ENGINE == MMA_SYNC
+#define LANES 32
+#define MM 16
+#define MN 8
+#define A_WORDS 4
+#define B_WORDS 2
+#define C_VALUES 4
+#define A_ROW(lane, w)  ((lane) / 4 + 8 * ((w) % 2))
+#define A_PAIR(lane, w) ((lane) % 4 + 4 * ((w) / 2))
+#define B_COL(lane, w)  ((lane) / 4)
+#define B_PAIR(lane, w) ((lane) % 4 + 4 * (w))
+#define C_ROW(lane, i)  ((lane) / 4 + 8 * ((i) / 2))
+#define C_COL(lane, i)  ((lane) % 4 * 2 + (i) % 2)
+#elif ENGINE == MFMA
+#define LANES 64
+#define MM 16
+#define MN 16
+#define A_WORDS 2
+#define B_WORDS 2
+#define C_VALUES 4
+#define A_ROW(lane, w)  ((lane) % 16)
+#define A_PAIR(lane, w) ((lane) / 16 * 2 + (w))
+#define B_COL(lane, w)  A_ROW(lane, w)
+#define B_PAIR(lane, w) A_PAIR(lane, w)
+#define C_ROW(lane, i)  ((lane) / 16 * 4 + (i))
+#define C_COL(lane, i)  ((lane) % 16)
+#elif ENGINE == WMMA
+#define LANES 32                              // items 16 to 31 hold the same rows and columns once more
+#define MM 16
+#define MN 16
+#define A_WORDS 8
+#define B_WORDS 8
+#define C_VALUES 8
+#define A_ROW(lane, w)  ((lane) % 16)
+#define A_PAIR(lane, w) (w)
+#define B_COL(lane, w)  A_ROW(lane, w)
+#define B_PAIR(lane, w) (w)
+#define C_ROW(lane, i)  (2 * (i) + (lane) / 16)
+#define C_COL(lane, i)  ((lane) % 16)
+#elif ENGINE == DPAS
+#define LANES 8
+#define MM 8
+#define MN 8
+#define A_WORDS 8
+#define B_WORDS 8
+#define C_VALUES 8
+#define A_ROW(lane, w)  (w)
+#define A_PAIR(lane, w) (lane)
+#define B_COL(lane, w)  (lane)
+#define B_PAIR(lane, w) (w)
+#define C_ROW(lane, i)  (i)
+#define C_COL(lane, i)  (lane)
+#endif
+
+#ifdef EMULATED
+#include "quad.h"
+/* Where (row of A, pair) and (column of B, pair) are: lane * words + word. WMMA: from either copy. */
+#if ENGINE == MMA_SYNC
+#define A_PLACE(row, pair) (((row) % 8 * 4 + (pair) % 4) * 4 + (row) / 8 + (pair) / 4 * 2)
+#define B_PLACE(col, pair) (((col) * 4 + (pair) % 4) * 2 + (pair) / 4)
+#define SUM_ROW(lane, i)   ((i) < 2 ? (lane) >> 2 : ((lane) >> 2) + 8)
+#define SUM_COL(lane, i)   (2 * ((lane) & 3) + ((i) & 1))
+#elif ENGINE == MFMA
+#define A_PLACE(row, pair) (((pair) / 2 * 16 + (row)) * 2 + (pair) % 2)
+#define B_PLACE(col, pair) A_PLACE(col, pair)
+#define SUM_ROW(lane, i)   (4 * ((lane) >> 4) + (i))
+#define SUM_COL(lane, i)   ((lane) & 15)
+#elif ENGINE == WMMA
+#define A_PLACE(row, pair) (((pair) % 2 * 16 + (row)) * 8 + (pair))
+#define B_PLACE(col, pair) A_PLACE(col, pair)
+#define SUM_ROW(lane, i)   ((i) * 2 + ((lane) >= 16))
+#define SUM_COL(lane, i)   ((lane) & 15)
+#elif ENGINE == DPAS
+#define A_PLACE(row, pair) ((pair) * 8 + (row))
+#define B_PLACE(col, pair) ((col) * 8 + (pair))
+#define SUM_ROW(lane, i)   (i)
+#define SUM_COL(lane, i)   (lane)
+#endif
+#define SCRATCH (A_WORDS + B_WORDS)
+
+static float value_of(const uint word, const int odd)
+{
+    const ushort h = word >> 16 * odd;
+    return JOIN(widened_4_, HALF)((ushort4)(h)).x;
+}
+
+static void emulate(float *c, local const uint *as, local const uint *bs, const int lane)
+{
+    #pragma unroll 1
+    for (int i = 0; i < C_VALUES; i++)
+        #pragma unroll 1
+        for (int k = 0; k < MK; k++) {
+            const uint a = as[A_PLACE(SUM_ROW(lane, i), k / 2)], b = bs[B_PLACE(SUM_COL(lane, i), k / 2)];
+            c[i] += value_of(a, k % 2) * value_of(b, k % 2);
+        }
+}
+
+#define MMA(c, a, b, scratch, id)                                                                         \
+    {                                                                                                     \
+        local uint *as_ = (scratch) + (id) / LANES * (LANES * SCRATCH), *bs_ = as_ + LANES * A_WORDS;     \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                                     \
+        for (int w_ = 0; w_ < A_WORDS; w_++)                                                              \
+            as_[(id) % LANES * A_WORDS + w_] = (a)[w_];                                                   \
+        for (int w_ = 0; w_ < B_WORDS; w_++)                                                              \
+            bs_[(id) % LANES * B_WORDS + w_] = (b)[w_];                                                   \
+        barrier(CLK_LOCAL_MEM_FENCE);                                                                     \
+        emulate(c, as_, bs_, (id) % LANES);                                                               \
+    }
+#define IN_STEP
+
+#else
+#define SCRATCH 0
+#define MMA(c, a, b, scratch, id) mma(c, a, b);
+#define MMA_BF16 1
+#define MMA_F16  2
+#define IS_BF16  (JOIN(MMA_, HALF) == MMA_BF16)
+#define WORDS_8(x) (x)[0], (x)[1], (x)[2], (x)[3], (x)[4], (x)[5], (x)[6], (x)[7]
+#define IN_STEP
+
+#if ENGINE == MMA_SYNC
+#if IS_BF16
+#define MMA_NAME "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
+#else
+#define MMA_NAME "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
+#endif
+static inline void mma(float *c, const uint *a, const uint *b)
+{
+    __asm volatile(MMA_NAME " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+                   : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+#else
+#if !IS_BF16
+#pragma OPENCL EXTENSION cl_khr_fp16 : enable
+#endif
+#if ENGINE == MFMA
+static inline void mma(float *c, const uint *a, const uint *b)
+{
+    const uint2 x = (uint2)(a[0], a[1]), y = (uint2)(b[0], b[1]);
+    const float4 s = vload4(0, c);
+#if IS_BF16
+    vstore4(__builtin_amdgcn_mfma_f32_16x16x16bf16_1k(as_short4(x), as_short4(y), s, 0, 0, 0), 0, c);
+#else
+    vstore4(__builtin_amdgcn_mfma_f32_16x16x16f16(as_half4(x), as_half4(y), s, 0, 0, 0), 0, c);
+#endif
+}
+#elif ENGINE == WMMA
+static inline void mma(float *c, const uint *a, const uint *b)
+{
+    const uint8 x = (uint8)(WORDS_8(a)), y = (uint8)(WORDS_8(b));
+    const float8 s = vload8(0, c);
+#if IS_BF16
+    vstore8(__builtin_amdgcn_wmma_f32_16x16x16_bf16_w32(as_short16(x), as_short16(y), s), 0, c);
+#else
+    vstore8(__builtin_amdgcn_wmma_f32_16x16x16_f16_w32(as_half16(x), as_half16(y), s), 0, c);
+#endif
+}
+#elif ENGINE == DPAS
+#undef IN_STEP
+#define IN_STEP __attribute__((intel_reqd_sub_group_size(8)))
+static inline void mma(float *c, const uint *a, const uint *b)
+{
+    const int8 x = as_int8((uint8)(WORDS_8(a))), y = as_int8((uint8)(WORDS_8(b)));
+    const float8 s = vload8(0, c);
+#if IS_BF16
+    vstore8(intel_sub_group_bf16_bf16_matrix_mad_k16(x, y, s), 0, c);
+#else
+    vstore8(intel_sub_group_f16_f16_matrix_mad_k16(x, y, s), 0, c);
+#endif
+}
+#endif
+#endif
+#endif
+#endif
