@@ -23,8 +23,11 @@
  *                     dq = dS k
  *     attention_dkv   rows are keys: the same with roles exchanged, dv = P^T dout, dk = dS^T q
  *
- * No two groups write one value, and blocks follow in order: runs repeat bit for bit.
+ * No two groups write one value, and blocks follow in order: runs repeat bit for bit. What is read (qkv, dout, out) is
+ * of one type, Tx; what is written is of type Ty.
  */
+#include "type.h"
+#include "quad.h"
 #include "special.h"
 #include "unroll.h"
 #ifndef D
@@ -40,16 +43,14 @@
 #define SYNC  barrier(CLK_LOCAL_MEM_FENCE)
 
 /* Channels c.. of a row, as many as there are. */
-static float4 channels(global const float *p, const int c)
+static float4 channels(global const TYPE(Tx) *p, const int c)
 {
-    if (D % 4 == 0 || c + 4 <= D)
-        return vload4(0, p + c);
-    return (float4)(p[c], c + 1 < D ? p[c + 1] : 0, c + 2 < D ? p[c + 2] : 0, 0);
+    return D % 4 == 0 || c + 4 <= D ? SURE_4(Tx, p + c, 0) : LOAD_4(Tx, p + c, D - c);
 }
 
 /* to[c][i] = from[i][c] for n rows (a power of two), of which some exist; the others are 0. Neighbours take
  * neighbouring rows: what they write is side by side. */
-static void load_transposed(local float *to, global const float *from, const int row, const int n,
+static void load_transposed(local float *to, global const TYPE(Tx) *from, const int row, const int n,
                             const int rows)
 {
     for (int t = get_local_id(1) * 8 + get_local_id(0); t < n * ((D + 3) / 4); t += ITEMS) {
@@ -63,7 +64,7 @@ static void load_transposed(local float *to, global const float *from, const int
 }
 
 /* to[i][c] = from[i][c] for KEYS rows, of which some exist; the others, and channels past D, are 0. */
-static void load_plain(local float4 *to, global const float *from, const int row, const int rows)
+static void load_plain(local float4 *to, global const TYPE(Tx) *from, const int row, const int rows)
 {
     for (int t = get_local_id(1) * 8 + get_local_id(0); t < KEYS * 8 * QUADS; t += ITEMS) {
         const int i = t / (8 * QUADS), c = t % (8 * QUADS) * 4;
@@ -113,22 +114,17 @@ static void add_product(float4 sum[4][QUADS], local const float4 *scores, local 
     }
 }
 
-static void put_row(global float *to, const float4 sum[QUADS])
+static void put_row(global TYPE(Ty) *to, const float4 sum[QUADS])
 {
     EACH(q, QUADS) {
         const int c = 4 * get_local_id(0) + 32 * q;
-        if (c + 4 <= D)
-            vstore4(sum[q], 0, to + c);
-        else if (c < D) {
-            to[c] = sum[q].x;
-            if (c + 1 < D) to[c + 1] = sum[q].y;
-            if (c + 2 < D) to[c + 2] = sum[q].z;
-        }
+        if (c < D)
+            STORE_4(Ty, sum[q], to + c, D - c);
     }
 }
 
 /* `rows` of the group's rows exist; each times its scale. */
-static void put(global float *to, const int row, const int rows, const float4 sum[4][QUADS], const float4 scale)
+static void put(global TYPE(Ty) *to, const int row, const int rows, const float4 sum[4][QUADS], const float4 scale)
 {
     const int i = 4 * get_local_id(1);
     float4 out[QUADS];
@@ -174,7 +170,7 @@ static void put_values(global float *p, const float4 v, const int i, const int n
     const int x = get_local_id(0), y = get_local_id(1), i0 = get_group_id(0) * ROWS, z = get_group_id(1); \
     const int row = 3 * h * D, out_row = h * D;                                                           \
     const long at = (long)(z / h) * n * row + z % h * D, out_at = (long)(z / h) * n * out_row + z % h * D; \
-    global const float *q = qkv + at, *k = q + h * D, *v = k + h * D;                                     \
+    global const TYPE(Tx) *q = qkv + at, *k = q + h * D, *v = k + h * D;                                  \
     local float *rows = room, *block = rows + D * ROWS, *scores = block + KEYS * WIDE;                    \
     local float4 *rows_4 = (local float4 *)rows, *block_4 = (local float4 *)block;                        \
     local float4 *scores_4 = (local float4 *)scores;                                                      \
@@ -182,7 +178,7 @@ static void put_values(global float *p, const float4 v, const int i, const int n
     (void)rows_4, (void)x, (void)y;
 
 /* log_sum may be NULL. room: D ROWS + 64 WIDE floats. */
-GROUP kernel void attention(global const float *qkv, global float *out, global float *log_sum, const int n,
+GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, global float *log_sum, const int n,
                             const int h, const float scale, local float *room)
 {
     HEAD
@@ -230,20 +226,20 @@ GROUP kernel void attention(global const float *qkv, global float *out, global f
 }
 
 /* inner, (b h n): sum(dout out) of each row, for attention_dkv. */
-GROUP kernel void attention_dq(global const float *qkv, global const float *out, global const float *log_sum,
-                               global const float *dout, global float *dqkv, global float *inner,
-                               const int n, const int h, const float scale, local float *room)
+GROUP kernel void attention_dq(global const TYPE(Tx) *qkv, global const TYPE(Tx) *out,
+                               global const float *log_sum, global const TYPE(Tx) *dout, global TYPE(Ty) *dqkv,
+                               global float *inner, const int n, const int h, const float scale, local float *room)
 {
     HEAD
     float4 sum[4][QUADS], g[4], in = 0;
     const int left = n - i0;
     const long first = (long)z * n + i0;
-    global const float *o = out + out_at + i0 * (long)out_row, *go = dout + out_at + i0 * (long)out_row;
+    global const TYPE(Tx) *o = out + out_at + i0 * (long)out_row, *go = dout + out_at + i0 * (long)out_row;
     const float4 logs = values_of(log_sum + first, 4 * y, left);
     EACH(r, 4) EACH(c, QUADS) sum[r][c] = 0;
 #define INNER(r, part)                                                     \
     for (int c = x; c < D && 4 * y + r < left; c += 8)                     \
-        in.part += go[(4 * y + r) * out_row + c] * o[(4 * y + r) * out_row + c];
+        in.part += LOAD_1(Tx, go + (4 * y + r) * out_row + c) * LOAD_1(Tx, o + (4 * y + r) * out_row + c);
     INNER(0, x) INNER(1, y) INNER(2, z) INNER(3, w)
 #undef INNER
     in = across(in, scores_4, 0);
@@ -271,8 +267,8 @@ GROUP kernel void attention_dq(global const float *qkv, global const float *out,
     put(dqkv + at + i0 * (long)row, row, left, sum, 1);
 }
 
-GROUP kernel void attention_dkv(global const float *qkv, global const float *log_sum,
-                                global const float *dout, global float *dqkv, global const float *inner,
+GROUP kernel void attention_dkv(global const TYPE(Tx) *qkv, global const float *log_sum,
+                                global const TYPE(Tx) *dout, global TYPE(Ty) *dqkv, global const float *inner,
                                 const int n, const int h, const float scale, local float *room)
 {
     HEAD
@@ -281,7 +277,7 @@ GROUP kernel void attention_dkv(global const float *qkv, global const float *log
     EACH(r, 4) EACH(c, QUADS) sum_k[r][c] = sum_v[r][c] = 0;
     #pragma unroll 1
     for (int j0 = 0; j0 < n; j0 += KEYS) {
-        global const float *qs = q + j0 * (long)row, *gs = dout + out_at + j0 * (long)out_row;
+        global const TYPE(Tx) *qs = q + j0 * (long)row, *gs = dout + out_at + j0 * (long)out_row;
         load_transposed(rows, k + i0 * (long)row, row, ROWS, left);
         load_transposed(block, qs, row, KEYS, n - j0);
         SYNC;

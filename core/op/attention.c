@@ -117,55 +117,87 @@ static i64 block_rows(const dev *d, i64 channels, i64 most)
     return 0;
 }
 
-static launch rows_of_heads(const node *n, const char *kernel, int products)
-{
-    struct sizes s = attention_sizes(n);
-    return (launch){ .file = "attention", .kernel = kernel, .label = n->name, .flops = flops_of(s, products) };
-}
+/* How the rows of a head are dealt to groups of items[0] x items[1]; file: of kernels; defs: their variant. */
+struct dealt { const char *file; i64 rows; u64 items[2], local; char defs[128]; };
 
-static void add_blocks(const node *n, launches *l, launch *k)
+static struct dealt dealt_plain(const node *n)
 {
     struct sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
-    char defs[96], key[64];
+    char key[64];
     key_of(s, key);
     i64 rows = block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
-    snprintf(defs, sizeof defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1" : "",
+    struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
+    snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1" : "",
              *i->wide ? " " : "", i->wide);
-    int c = 0;
-    while (k->args[c].kind != ARG_END)
-        c++;
-    k->args[c++] = (arg)ARG_INT(s.n);
-    k->args[c++] = (arg)ARG_INT(s.h);
-    k->args[c++] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
-    k->args[c] = (arg)ARG_LOCAL(attention_room(s.d, rows));
-    k->defs = defs;
-    k->local[0] = 8;
-    k->local[1] = (u64)rows / 4;
-    k->global[0] = 8 * (u64)CEIL_DIV(s.n, rows);
-    k->global[1] = (u64)rows / 4 * (u64)(s.b * s.h);
-    launch_add(l, k);
+    return t;
+}
+
+/* ---- gpu, on a matrix engine: cl/gpu/attention_matrix.cl, which says what lies in local memory ---------- */
+
+enum { MATRIX_ROWS = 64, MATRIX_ITEMS = 256 };
+
+static u64 matrix_room(const dev *d, i64 channels, bool grad)
+{
+    i64 wide = ROUND_UP(channels, (i64)32), along = KEYS / 2 + 4;
+    i64 lines = (MATRIX_ROWS + KEYS) * (wide / 2 + 4), keys = (wide + MATRIX_ROWS) * along;
+    i64 words = grad ? 2 * lines + keys + MATRIX_ITEMS + 2 * MATRIX_ROWS
+                     : lines + keys + MATRIX_ROWS * (KEYS + 4) + MATRIX_ITEMS + MATRIX_ROWS;
+    i64 scratch = dev_info(d)->emulated ? MATRIX_ITEMS * dev_matrix(d)->words : 0;
+    return sizeof(u32) * (u64)(words + scratch);
+}
+
+static bool on_matrix(const node *n)
+{
+    const dev *d = n->g->d;
+    return dtype_half(n->in[0]->type) && dev_matrix(d) && dev_has_override(d, "attention_matrix") &&
+           dev_info(d)->max_group >= MATRIX_ITEMS &&
+           matrix_room(d, attention_sizes(n).d, true) <= dev_info(d)->local_mem;
+}
+
+static struct dealt dealt_matrix(const node *n, bool grad)
+{
+    struct sizes s = attention_sizes(n);
+    const struct dev_info *i = dev_info(n->g->d);
+    struct dealt t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 }, matrix_room(n->g->d, s.d, grad) };
+    char engine[32];
+    dev_matrix_defs(n->g->d, engine);
+    snprintf(t.defs, sizeof t.defs, "%s -DD=%d%s%s%s", engine, (int)s.d, i->cpu_kind ? " -DUNROLL=1" : "",
+             *i->wide ? " " : "", i->wide);
+    return t;
+}
+
+static void add_blocks(const node *n, launches *l, const char *kernel, int products, const char *types,
+                       const arg *args, int n_args)
+{
+    struct sizes s = attention_sizes(n);
+    struct dealt t = on_matrix(n) ? dealt_matrix(n, products > 2) : dealt_plain(n);
+    launch k = { .file = t.file, .kernel = kernel, .label = n->name, .defs = t.defs, .types = types,
+                 .flops = flops_of(s, products), .local = { t.items[0], t.items[1] },
+                 .global = { t.items[0] * (u64)CEIL_DIV(s.n, t.rows), t.items[1] * (u64)(s.b * s.h) } };
+    memcpy(k.args, args, (size_t)n_args * sizeof *args);
+    k.args[n_args] = (arg)ARG_INT(s.n);
+    k.args[n_args + 1] = (arg)ARG_INT(s.h);
+    k.args[n_args + 2] = (arg)ARG_REAL(1 / sqrt((f64)s.d));
+    k.args[n_args + 3] = (arg)ARG_LOCAL(t.local);
+    launch_add(l, &k);
 }
 
 static void emit_gpu(const node *n, launches *l)
 {
     const struct attention_args *a = n->args;
-    launch k = rows_of_heads(n, "attention", 2);
-    memcpy(k.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->home),
-                            ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE) }, 3 * sizeof(arg));
-    add_blocks(n, l, &k);
+    arg args[] = { ARG_NODE(n->in[0]), ARG_NODE(n), ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE) };
+    add_blocks(n, l, "attention", 2, "xy", args, countof(args));
 }
 
+/* in: qkv, out, log sums, dout */
 static void grad_emit_gpu(const node *n, launches *l)
 {
-    launch q = rows_of_heads(n, "attention_dq", 3), kv = rows_of_heads(n, "attention_dkv", 4);
-    memcpy(q.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[1]->home),
-                            ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home), ARG_RANGE(n->home),
-                            ARG_RANGE(n->work) }, 6 * sizeof(arg));
-    memcpy(kv.args, (arg[]){ ARG_RANGE(n->in[0]->home), ARG_RANGE(n->in[2]->home), ARG_RANGE(n->in[3]->home),
-                             ARG_RANGE(n->home), ARG_RANGE(n->work) }, 5 * sizeof(arg));
-    add_blocks(n, l, &q);
-    add_blocks(n, l, &kv);
+    arg q[] = { ARG_NODE(n->in[0]), ARG_NODE(n->in[1]), ARG_NODE(n->in[2]), ARG_NODE(n->in[3]), ARG_NODE(n),
+                ARG_RANGE(n->work) };
+    arg kv[] = { ARG_NODE(n->in[0]), ARG_NODE(n->in[2]), ARG_NODE(n->in[3]), ARG_NODE(n), ARG_RANGE(n->work) };
+    add_blocks(n, l, "attention_dq", 3, "x---y", q, countof(q));
+    add_blocks(n, l, "attention_dkv", 4, "x--y", kv, countof(kv));
 }
 
 /* ---- the ops ------------------------------------------------------------------------------------------- */
