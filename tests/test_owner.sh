@@ -67,10 +67,13 @@ if [ -e "$build/faults.so" ]; then
         out=$(shim pthread_create:$n:EAGAIN "$jetcl" run exp.yaml --out nothread.$n --device 0:0 2>&1 </dev/null); code=$?
         case $code in
             0) cmp -s done/ckpt/last.state nothread.$n/ckpt/last.state ;;
-            134) has "$out" "PTHREAD ERROR" ;;            # PoCL's, which gives up by itself
+            134) has "$out" "PTHREAD ERROR" ;;            # PoCL's, which had them all a moment ago
             *) [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] && [ $code -le 4 ] ;;
         esac; ok $? "thread $n cannot be made" "$code: $out"
     done
+    out=$(shim pthread_create:-1:EAGAIN "$jetcl" run exp.yaml --out nothread 2>&1 </dev/null); code=$?
+    [ $code = 4 ] && [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] && has "$out" "threads, and cannot have them" &&
+        [ ! -e nothread ]; ok $? "no thread at all" "$code: $out"
 fi
 
 # ---- --force

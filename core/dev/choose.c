@@ -78,6 +78,8 @@ struct found *choose_device(arena *a, const char *spec)
 {
     struct found *all, *f;
     int n = probe_devices(a, &all);
+    if (n < 0)
+        return NULL;
     if (!n) {
         fail(FAULT_DEVICE, "no OpenCL device: the loader found no driver with one; install your card's "
                            "OpenCL driver, or pocl-opencl-icd to run on the CPU");
@@ -113,7 +115,7 @@ int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
              : choose_kind(every ? arena_copy(a, spec, strlen(spec) - 2) : spec);
     struct found *all;
     int have = is && (every || rank >= 0) ? probe_devices(a, &all) : 0;
-    if (have) {
+    if (have > 0) {
         names = arena_array(a, const char *, have);
         n = 0;
         for (int i = 0; i < have; i++)
@@ -127,7 +129,7 @@ int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
 int dev_list(arena *a, struct dev_info **out)
 {
     struct found *all;
-    int n = probe_devices(a, &all);
+    int n = MAX(0, probe_devices(a, &all));
     *out = arena_array(a, struct dev_info, MAX(n, 1));
     for (int i = 0; i < n; i++) {
         enum dev_class class = all[i].info.class;

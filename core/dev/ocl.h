@@ -53,6 +53,9 @@ struct mem {
 /* A device of the driver's, not open. */
 struct found { cl_platform_id platform; cl_device_id id; struct dev_info info; };
 
+/* ---- probe.c */
+extern const char driver_starts[];                         /* for crash_inside(), before a device runs */
+
 /* ---- ocl.c */
 const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
 int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
@@ -122,7 +125,7 @@ void            programs_close(dev *d);
 /* ---- probe.c */
 u64 probe_number(cl_device_id id, cl_device_info what);     /* of 4 or 8 bytes; 0: the driver does not know */
 void cache_check_driver(void);             /* once, before the first call into OpenCL: see cache.c */
-int probe_devices(arena *a, struct found **out);            /* all usable ones; how many */
+int probe_devices(arena *a, struct found **out);            /* all usable ones; how many, or -1 + fail */
 
 /* ---- matrix.c */
 void matrix_confirm(dev *d);                 /* a small product; an engine that fails is not used */

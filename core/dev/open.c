@@ -30,10 +30,14 @@ static int open_connect(dev *d, const struct found *f)
     d->id = f->id;
     d->keep = !strstr(f->info.version, "PoCL");            // see program.c
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
+    crash_inside("clCreateContext", driver_starts);
     d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
+    crash_inside(NULL, NULL);
     if (ocl_check(f->info.name, e, "clCreateContext"))
         return -1;
+    crash_inside("clCreateCommandQueue", driver_starts);
     d->queue = clCreateCommandQueue(d->context, f->id, 0, &e);
+    crash_inside(NULL, NULL);
     return ocl_check(f->info.name, e, "clCreateCommandQueue");
 }
 

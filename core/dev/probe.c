@@ -1,6 +1,8 @@
 /* probe.c: what devices there are, and what each reports about itself. The rest of the program asks
  * dev_info() and dev_class(), never the driver. */
 #include "dev/ocl.h"
+#include <pthread.h>
+#include <unistd.h>
 #include <ctype.h>
 
 /* From extensions and OpenCL 3.0, which the headers for 1.2 leave out. */
@@ -137,6 +139,34 @@ static void probe_describe(cl_platform_id platform, cl_device_id id, int p, int 
 
 /* ---- all devices --------------------------------------------------------------------------------------- */
 
+/* One of those that are tried: it ends when all are there. */
+static void *probe_thread(void *go)
+{
+    pthread_mutex_lock(go);
+    pthread_mutex_unlock(go);
+    return NULL;
+}
+
+/* PoCL aborts where it cannot have a thread for every core, and replaces the handler that would tell: so they
+ * are tried before. 0, or -1 + fail. */
+static int probe_threads(void)
+{
+    enum { MOST = 64 };
+    pthread_mutex_t go = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t all[MOST];
+    int n = 0, cores = (int)MIN(MOST, MAX(1, sysconf(_SC_NPROCESSORS_ONLN))), error = 0;
+    pthread_mutex_lock(&go);
+    while (n < cores && !(error = pthread_create(&all[n], NULL, probe_thread, &go)))
+        n++;
+    pthread_mutex_unlock(&go);
+    while (n > 0)
+        pthread_join(all[--n], NULL);
+    return error ? fail(FAULT_DEVICE, "the device's driver needs %d threads, and cannot have them: %s (ulimit "
+                        "-u, or the limit of a container)", cores, strerror(error)) : 0;
+}
+
+const char driver_starts[] = "as it started: are threads and memory left (ulimit -u, ulimit -v)?";
+
 /* What cannot be used is passed over (Clover installs an empty platform; a device may lack its compiler), but
  * its number still counts in P:D. */
 int probe_devices(arena *a, struct found **out)
@@ -145,11 +175,15 @@ int probe_devices(arena *a, struct found **out)
     cl_uint np = 0, nd;
     size_t n = 0, cap = 0;
     *out = NULL;
+    if (probe_threads())
+        return -1;
     cache_check_driver();
+    crash_inside("clGetPlatformIDs", driver_starts);
     if (clGetPlatformIDs(countof(platforms), platforms, &np))
-        return 0;
+        np = 0;
     for (cl_uint p = 0; p < MIN(np, (cl_uint)countof(platforms)); p++) {
         cl_device_id ids[64];
+        crash_inside("clGetDeviceIDs", driver_starts);
         if (clGetDeviceIDs(platforms[p], CL_DEVICE_TYPE_ALL, countof(ids), ids, &nd))
             continue;
         for (cl_uint k = 0; k < MIN(nd, (cl_uint)countof(ids)); k++) {
@@ -161,5 +195,6 @@ int probe_devices(arena *a, struct found **out)
             probe_describe(platforms[p], ids[k], (int)p, (int)k, &f->info);
         }
     }
+    crash_inside(NULL, NULL);
     return (int)n;
 }
