@@ -7,6 +7,8 @@
 # Program and data lie under the same paths everywhere; the run folder only on the first machine.
 hosts=${1:?usage: ssh.sh "HOST:N ..." EXP.yaml DIR [options]}; exp=${2:?no experiment} dir=${3:?no folder}
 shift 3
+# mpirun waits two hours for a machine whose link is cut, unless TCP asks sooner.
+export OMPI_MCA_oob_tcp_keepalive_time=20 OMPI_MCA_oob_tcp_keepalive_intvl=5 OMPI_MCA_oob_tcp_keepalive_probes=2
 while :; do
     list= n=0
     for h in $hosts; do

@@ -50,6 +50,8 @@ END
 export JETCL_CHECK=off POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_plm_rsh_agent="$here/agent" OMPI_MCA_btl=tcp,self
 export OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 OMPI_MCA_orte_execute_quiet=1
+# mpirun waits two hours for a host whose link is cut, unless TCP asks sooner.
+export OMPI_MCA_oob_tcp_keepalive_time=20 OMPI_MCA_oob_tcp_keepalive_intvl=5 OMPI_MCA_oob_tcp_keepalive_probes=2
 ranks() { # ranks N LOG options...
     n=$1 log=$2 list=; shift 2
     for i in $(seq 0 $((n - 1))); do list=$list${list:+,}10.77.0.1$i:1; done
