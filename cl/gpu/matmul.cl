@@ -73,7 +73,7 @@ static int existing(const int q, const int side, const int along, const int acro
 
 static long place_of(const int q, const int side, const int along, const long row)
 {
-    const int2 at = place_in_part(q, side, along);
+    const int2 at = panel_place(q, side, along);
     return along ? at.x * row + at.y : at.y * row + at.x;
 }
 #define FETCH_EDGE(T, from, row, q, side, along, across, deep) \
