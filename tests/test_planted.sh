@@ -111,7 +111,7 @@ gpu/reduce.cl@s/y\[(i \* splits + p) \* b + c\] = s;/y[(i * splits + p) * b + c]
 gpu/route.cl@s/y\[j\] = entmax_part(y\[j\], top, tau);/y[j] = 1.01f * entmax_part(y[j], top, tau);/@route.cl route_entmax
 gpu/route.cl@s|    s = 1.0f / s;|    s = 1.01f / s;|@route.cl route_dispatch
 gpu/route.cl@s/const float d = y\[k\] \* (g\[k\] - s);/const float d = 1.01f * y[k] * (g[k] - s);/@route.cl route_dispatch_grad
-gpu/route.cl@s/const float mean = flags/const float mean = 1.01f * flags/@route.cl route_combine_grad
+gpu/route.cl@s|const float mean = flags & ENTMAX ? s.y / s.x : s.y;|const float mean = 1.01f * (flags \& ENTMAX ? s.y / s.x : s.y);|@route.cl route_combine_grad
 gpu/softmax.cl@s|const float scale = 1.0f / team_sum|const float scale = 1.01f / team_sum|@softmax.cl softmax_rows
 gpu/softmax.cl@s|const float scale = 1.0f / s;|const float scale = 1.01f / s;|@softmax.cl softmax_columns
 gpu/softmax.cl@s/y\[i \* r + j\] \* (g\[i \* r + j\] - s);/1.01f * y[i * r + j] * (g[i * r + j] - s);/@softmax.cl softmax_grad_rows
