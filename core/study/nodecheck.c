@@ -281,7 +281,8 @@ static int network_open(struct network *x, const struct spec *s, dev *d, int n)
     return graph_compile(x->g);
 }
 
-/* Every weight away from its start: zeros and ones would hide a wrong bias or scale. Large ones get a cheap noise. */
+/* Every weight away from its start: zeros and ones would hide a wrong bias or scale. Large ones get a cheap
+ * noise. */
 static void weight_fill(const struct param *k, f32 *v, u64 seed, arena *a, rng *r)
 {
     enum { LARGE = 1 << 20 };
