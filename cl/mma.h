@@ -1,6 +1,7 @@
-/* mma.h: matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and the sums C
- * (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k: a word has the
- * values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the vendor's choice: of item `lane`
+/* mma.h: matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and the
+ * sums C (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k:
+ * a word has the values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the
+ * vendor's choice: of item `lane`
  *
  *     A: word w is of row A_ROW, pair A_PAIR         B: word w is of column B_COL, pair B_PAIR
  *     C: value i is of row C_ROW, column C_COL
@@ -9,10 +10,10 @@
  *     a[w] = pairs_of_a[A_ROW(lane, w)][A_PAIR(lane, w)]; ...
  *     MMA(c, a, b, scratch, id)
  *
- * EMULATED (JETCL_FAKE on another device): the same by way of local memory, `scratch` of SCRATCH words an item. It
- * finds words by tables of its own, from row or column and pair to lane and word, written down from the vendors'
- * manuals apart from those above, so that a wrong one of either shows. Then MMA has barriers, and stands in uniform
- * flow. */
+ * EMULATED (JETCL_FAKE on another device): the same by way of local memory, `scratch` of SCRATCH words an
+ * item. It finds words by tables of its own, from row or column and pair to lane and word, written down
+ * from the vendors' manuals apart from those above, so that a wrong one of either shows. Then MMA has
+ * barriers, and stands in uniform flow. */
 #ifndef MMA_H
 #define MMA_H
 #define MMA_SYNC 1                            // NVIDIA from compute capability 8: PTX ISA, mma.m16n8k16

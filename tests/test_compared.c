@@ -143,7 +143,8 @@ static void twins_have_equal_bits(void **state)
         q.device = other ? "another" : q.device;
         compare_records(&c, a, &p, &q, 0);
         assert_int_equal(c.agree, other);
-        assert_true(other || strstr(c.verdict, "the same device gives other bits from step 1 on, first in logi"));
+        assert_true(other || strstr(c.verdict,
+                                    "the same device gives other bits from step 1 on, first in logi"));
         arena_close(a);
     }
 }

@@ -143,7 +143,8 @@ static void test_clip(void **state)
     arena_close(a);
 }
 
-/* JETCL_TRACE=nan looks at what nodes write: not at the memory of an average's own node, which nobody writes. */
+/* JETCL_TRACE=nan looks at what nodes write: not at the memory of an average's
+ * own node, which nobody writes. */
 static void test_effect_has_no_value(void **state)
 {
     (void)state;

@@ -65,8 +65,8 @@ struct matrix_case {
     bool biased, added;
     enum act act;
     enum product_keep keep;
-    int splits;                                   /* at least */
-    bool once;                                    /* on one engine: which way A and B came into local memory does
+    int splits;                                  /* at least */
+    bool once;                                   /* on one engine: which way A and B came into local memory does
                                                      not concern the others, and compiling takes long */
 };
 
@@ -90,7 +90,8 @@ static void check_values(const struct matrix_case *x, const char *engine, enum d
         y += x->added ? (f64)values[2][at] : 0;
         if (!(fabs((f64)got[at] - y) <= unit * fabs(y) + noise + 0x1p-20))
             fail_msg("%s, %lld x %lld x %lld: C[%lld][%lld][%lld] is %g, want %g", engine, (long long)x->m,
-                     (long long)x->n, (long long)x->k, (long long)z, (long long)i, (long long)j, (f64)got[at], y);
+                     (long long)x->n, (long long)x->k, (long long)z, (long long)i, (long long)j, (f64)got[at],
+                     y);
         if (x->keep == KEEP_SLOPE)
             assert_true(fabs((f64)side[at] - slope) <= unit * fabs(slope) + noise + 0x1p-20);
     }
@@ -170,7 +171,7 @@ static void test_engine(void **state)
     device = before;
 }
 
-/* ---- weights in a graph ------------------------------------------------------------------------------------ */
+/* ---- weights in a graph -------------------------------------------------------------------------------- */
 
 enum { IN = 40, OUT = 24, ROWS = 37, LAYERS = 3 };
 
@@ -191,7 +192,8 @@ static void check_layers(graph *g, node *const *y)
         LOOP(i, ROWS) LOOP(j, OUT) {
             f64 s = 0;
             LOOP(c, IN)
-                s += (f64)nearest(values[0][i * IN + c], BF16) * (f64)nearest(values[1][(k * IN + c) * OUT + j], BF16);
+                s += (f64)nearest(values[0][i * IN + c],
+                                  BF16) * (f64)nearest(values[1][(k * IN + c) * OUT + j], BF16);
             assert_true(fabs((f64)got[i * OUT + j] - s) <= 0x1p-8 * fabs(s) + 0x1p-16);
         }
     }

@@ -42,7 +42,10 @@ static void plain_row(const struct size *s, i64 head, i64 i, f64 unit, f64 *p)
         p[j] /= total;
 }
 
-static f64 grad_at(const struct size *s, i64 i, i64 head, i64 c) { return (f64)dout[(i * HEADS + head) * s->d + c]; }
+static f64 grad_at(const struct size *s, i64 i, i64 head, i64 c)
+{
+    return (f64)dout[(i * HEADS + head) * s->d + c];
+}
 
 /* The same backward: row i's share of dq, dk and dv. Each of p, dS and out is rounded once. */
 static void plain_grad(const struct size *s, i64 head, i64 i, f64 unit, const f64 *p)
@@ -78,16 +81,16 @@ static void check_head(const struct size *s, i64 head, f64 unit, const char *nam
         LOOP(c, s->d) {
             f64 got = (f64)out[(i * HEADS + head) * s->d + c];
             if (!(fabs(got - value[i][c]) <= off[i][c] + 1e-6))
-                fail_msg("%s, %d x %d: out[%d][%d] is %g, want %g", name, (int)s->n, (int)s->d, (int)i, (int)c, got,
-                         value[i][c]);
+                fail_msg("%s, %d x %d: out[%d][%d] is %g, want %g", name, (int)s->n, (int)s->d, (int)i, (int)c,
+                         got, value[i][c]);
         }
         plain_grad(s, head, i, unit, p);
     }
     LOOP(part, 3) LOOP(i, s->n) LOOP(c, s->d) {
         f64 got = at(dqkv, s, i, part, head, c), y = want[part][i][c];
         if (!(fabs(got - y) <= bound[part][i][c] + unit * fabs(y) + 1e-6))
-            fail_msg("%s, %d x %d: d%c[%d][%d] is %g, want %g within %g", name, (int)s->n, (int)s->d, "qkv"[part],
-                     (int)i, (int)c, got, y, bound[part][i][c]);
+            fail_msg("%s, %d x %d: d%c[%d][%d] is %g, want %g within %g", name, (int)s->n, (int)s->d,
+                     "qkv"[part], (int)i, (int)c, got, y, bound[part][i][c]);
     }
 }
 
@@ -141,8 +144,8 @@ static void test_attention(void **state)
 int main(void)
 {
 #define ENGINE_TEST(fake) { "test_attention " fake, test_attention, NULL, NULL, fake }
-    const struct CMUnitTest tests[] = { ENGINE_TEST("matrix=1"), ENGINE_TEST("matrix=2"), ENGINE_TEST("matrix=3"),
-                                        ENGINE_TEST("matrix=4") };
+    const struct CMUnitTest tests[] = { ENGINE_TEST("matrix=1"), ENGINE_TEST("matrix=2"),
+                                        ENGINE_TEST("matrix=3"), ENGINE_TEST("matrix=4") };
     say_setup((struct say_options){ SAY_NORMAL, 0, true });
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

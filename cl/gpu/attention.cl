@@ -23,8 +23,8 @@
  *                     dq = dS k
  *     attention_dkv   rows are keys: the same with roles exchanged, dv = P^T dout, dk = dS^T q
  *
- * No two groups write one value, and blocks follow in order: runs repeat bit for bit. What is read (qkv, dout, out) is
- * of one type, Tx; what is written is of type Ty.
+ * No two groups write one value, and blocks follow in order: runs repeat bit for bit. What is read (qkv, dout,
+ * out) is of one type, Tx; what is written is of type Ty.
  */
 #include "type.h"
 #include "quad.h"
@@ -124,7 +124,8 @@ static void put_row(global TYPE(Ty) *to, const float4 sum[QUADS])
 }
 
 /* `rows` of the group's rows exist; each times its scale. */
-static void put(global TYPE(Ty) *to, const int row, const int rows, const float4 sum[4][QUADS], const float4 scale)
+static void put(global TYPE(Ty) *to, const int row, const int rows, const float4 sum[4][QUADS],
+                const float4 scale)
 {
     const int i = 4 * get_local_id(1);
     float4 out[QUADS];
@@ -178,8 +179,8 @@ static void put_values(global float *p, const float4 v, const int i, const int n
     (void)rows_4, (void)x, (void)y;
 
 /* log_sum may be NULL. room: D ROWS + 64 WIDE floats. */
-GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, global float *log_sum, const int n,
-                            const int h, const float scale, local float *room)
+GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, global float *log_sum,
+                            const int n, const int h, const float scale, local float *room)
 {
     HEAD
     float4 sum[4][QUADS], top = -INFINITY, total = 0;
@@ -228,7 +229,8 @@ GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, gl
 /* inner, (b h n): sum(dout out) of each row, for attention_dkv. */
 GROUP kernel void attention_dq(global const TYPE(Tx) *qkv, global const TYPE(Tx) *out,
                                global const float *log_sum, global const TYPE(Tx) *dout, global TYPE(Ty) *dqkv,
-                               global float *inner, const int n, const int h, const float scale, local float *room)
+                               global float *inner, const int n, const int h, const float scale,
+                               local float *room)
 {
     HEAD
     float4 sum[4][QUADS], g[4], in = 0;

@@ -2,8 +2,9 @@
  *
  *     qkv (b n 3 h D): row i of image z holds q, k and v of all heads, so a head's rows are 3 h D apart
  *
- * A group of 256 items, TEAMS of LANES, owns ROWS rows of one (image, head) and walks the others in blocks of KEYS.
- * All products are of lines in local memory, of two values a word, whose pairs run along what is summed over:
+ * A group of 256 items, TEAMS of LANES, owns ROWS rows of one (image, head) and walks the others
+ * in blocks of KEYS. All products are of lines in local memory, of two values a word, whose pairs
+ * run along what is summed over:
  *
  *     lines of channels, DEEP words     q, k, v, dout as they are stored: scores q k^T, dP = dout v^T
  *     lines of keys, ALONG words        p and dS of a row, and columns of k, v, q, dout: p v, dS k, ..
@@ -13,9 +14,9 @@
  *     |  0  |  1  | MM rows             that 8 consecutive ones take 8 different groups of four banks.
  *     +-----+-----+
  *
- * The forward kernel's scores pass through local memory as floats: there an item has a quarter of a row, for its maximum
- * and sum. The backward kernels know both, and compute P and dS where the engine leaves its sums. Bound: local memory
- * and the engine. Channels past D, and rows that do not exist, are 0.
+ * The forward kernel's scores pass through local memory as floats: there an item has a quarter of a row, for
+ * its maximum and sum. The backward kernels know both, and compute P and dS where the engine leaves its sums.
+ * Bound: local memory and the engine. Channels past D, and rows that do not exist, are 0.
  */
 #include "type.h"
 #if BYTES(Tx) == 2
@@ -93,7 +94,8 @@ static void load_columns(local uint *to, global const ushort *from, const int ro
 
 static ushort half_of(const float x) { return JOIN(narrowed_4_, HALF)((float4)(x)).x; }
 
-/* A value of a line of keys. Words are read again: compilers take vectors, not ushorts, for what may be part of them. */
+/* A value of a line of keys. Words are read again: compilers take vectors, not
+ * ushorts, for what may be part of them. */
 static void put_half(local uint *lines, const float x, const int row, const int col)
 {
     ((local uchar2 *)lines)[row * (2 * ALONG) + col] = as_uchar2(half_of(x));
@@ -143,7 +145,8 @@ GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, glob
 {
     HEAD
     local uint *columns = block + KEYS * DEEP, *p = columns + WIDE * ALONG;
-    local float *scores = (local float *)(p + ROWS * ALONG), *shelf = scores + ROWS * SCORE, *factor = shelf + ITEMS;
+    local float *scores = (local float *)(p + ROWS * ALONG), *shelf = scores + ROWS * SCORE,
+        *factor = shelf + ITEMS;
     local uint *scratch = (local uint *)(factor + ROWS);
     float sum[BC][C_VALUES], s[BS][C_VALUES], top = -INFINITY, total = 0;
     CLEAR(sum, BC)
@@ -196,8 +199,8 @@ GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, glob
     PUT(out + out_at + i0 * (long)out_row, out_row, left, sum, SCALE_OF)
 }
 
-/* inner, (b h n): sum(dout out) of each row, for attention_dkv. room: ROWS lines of q, KEYS of k, ROWS of dout, KEYS of v;
- * WIDE columns of k, ROWS of dS; a float for each item, two for each row. */
+/* inner, (b h n): sum(dout out) of each row, for attention_dkv. room: ROWS lines of q, KEYS of k, ROWS of dout,
+ * KEYS of v; WIDE columns of k, ROWS of dS; a float for each item, two for each row. */
 GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *out, global const float *log_sum,
                                global const ushort *dout, global TYPE(Ty) *dqkv, global float *inner,
                                const int n, const int h, const float scale, local uint *room)
@@ -244,10 +247,10 @@ GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *ou
     PUT(dqkv + at + i0 * (long)row, row, left, sum, NO_SCALE)
 }
 
-/* Rows are keys, and blocks of queries. room: ROWS lines of k, KEYS of q, ROWS of v, KEYS of dout; WIDE columns of dout, then
- * of q; ROWS of P^T, then of dS^T. */
-GROUP kernel void attention_dkv(global const ushort *qkv, global const float *log_sum, global const ushort *dout,
-                                global TYPE(Ty) *dqkv, global const float *inner,
+/* Rows are keys, and blocks of queries. room: ROWS lines of k, KEYS of q, ROWS of v, KEYS of dout; WIDE columns
+ * of dout, then of q; ROWS of P^T, then of dS^T. */
+GROUP kernel void attention_dkv(global const ushort *qkv, global const float *log_sum,
+                                global const ushort *dout, global TYPE(Ty) *dqkv, global const float *inner,
                                 const int n, const int h, const float scale, local uint *room)
 {
     HEAD

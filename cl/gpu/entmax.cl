@@ -28,5 +28,6 @@ __kernel GROUP void entmax15_grad(__global const TYPE(Tx) *y, __global const TYP
     s = team_sum2(shelf, TEAM, s);
     const float mean = s.y / s.x;
     MINE(j, n)
-        STORE_1(Ty, sqrt(LOAD_1(Tx, y + i * cols + j)) * (LOAD_1(Tg, g + i * cols + j) - mean), dx + i * cols + j);
+        STORE_1(Ty, sqrt(LOAD_1(Tx, y + i * cols + j)) * (LOAD_1(Tg, g + i * cols + j) - mean),
+                dx + i * cols + j);
 }

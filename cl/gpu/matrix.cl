@@ -12,9 +12,9 @@
  *                                    groups of four banks.
  *
  * Edges, splits of k and the sums of A's columns: as in matmul.cl. For the epilogue sums pass through local
- * memory, a row of blocks at a time, so that it is matmul.cl's, by four columns, whatever the engine's layout is.
- * Splits are joined here, or there are none. Bound: the engine; a step reads 4 MK (BM MM + BN MN) / 2 bytes of
- * local memory for each BM BN instructions of a team.
+ * memory, a row of blocks at a time, so that it is matmul.cl's, by four columns, whatever the engine's layout
+ * is. Splits are joined here, or there are none. Bound: the engine; a step reads 4 MK (BM MM + BN MN) / 2 bytes
+ * of local memory for each BM BN instructions of a team.
  */
 #include "type.h"
 #if BYTES(Ta) == 2
@@ -50,8 +50,8 @@
 
 /* ---- one operand's part of a step: `side` rows by TK of k, in pieces of eight values --------------------- */
 
-/* Where piece q lies, (across, k): eight along k, or four across for each of two k. Neighbours take other k, and
- * four of them the values side by side: their stores spread over the banks. */
+/* Where piece q lies, (across, k): eight along k, or four across for each of two k. Neighbours take other k,
+ * and four of them the values side by side: their stores spread over the banks. */
 static int2 place_in_part(const int q, const int side, const int along)
 {
     return along ? (int2)(q / (TK / 8), q % (TK / 8) * 8)

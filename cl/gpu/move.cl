@@ -3,8 +3,9 @@
 #include "type.h"
 #include "team.h"
 
-__kernel GROUP void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long src_run,
-                               long src_from, long dst_run, long dst_from, long chunks, long chunk, long rows)
+__kernel GROUP void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run,
+                               long src_run, long src_from, long dst_run, long dst_from, long chunks,
+                               long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
     const int width = min(chunk, run - j0), count = min(rows, a - r0) * width;

@@ -19,8 +19,8 @@ static inline float2 statistics(__global const TYPE(Tx) *x, long n, float eps, _
     return (float2)(mean, 1.0f / sqrt(team_sum(shelf, TEAM, d2) / n + eps));
 }
 
-__kernel GROUP void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
-                              float eps)
+__kernel GROUP void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
+                              long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
@@ -48,11 +48,11 @@ __kernel GROUP void layernorm_affine(__global const TYPE(Tx) *x, __global const 
  */
 #define CHUNK (4 * TEAMS)
 
-__kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w, __global const TYPE(Tg) *g,
-                                   __global const TYPE(Tm) *more, __global TYPE(Ty) *dx, __global float *partials,
-                                   long rows, long cols, long block, long apart, float eps,
-                                   __global float *sum_to_w, __global float *sum_to_b,
-                                   volatile __global int *counter)
+__kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w,
+                                   __global const TYPE(Tg) *g, __global const TYPE(Tm) *more,
+                                   __global TYPE(Ty) *dx, __global float *partials, long rows, long cols,
+                                   long block, long apart, float eps, __global float *sum_to_w,
+                                   __global float *sum_to_b, volatile __global int *counter)
 {
     SHELF;
     __local int before;
@@ -124,7 +124,8 @@ static inline float row_square(__global const TYPE(Tx) *x, long n, __local float
 }
 
 /* |x|^2, x . g */
-static inline float2 row_dots(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long n, __local float2 *shelf)
+static inline float2 row_dots(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long n,
+                              __local float2 *shelf)
 {
     float2 s = 0;
     MINE(j, n) {
@@ -151,8 +152,8 @@ __kernel GROUP void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) 
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                   long n, float c, float slope)
+static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                   __global TYPE(Ty) *dx, long n, float c, float slope)
 {
     MINE(j, n)
         STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope, LOAD_1(Tg, g + j) * c), dx + j);
@@ -168,8 +169,8 @@ __kernel GROUP void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(
     l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, r == 0 ? 0.0f : -s.y * c * c / r);
 }
 
-__kernel GROUP void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                       long rows, long cols, long block, float eps)
+__kernel GROUP void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
+                                       __global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);

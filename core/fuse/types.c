@@ -7,8 +7,8 @@
  * A cast to F32 stands before each reader, so that its memory is free again after it; one to the half type
  * is shared, and takes the place of the values it is of.
  *
- * Weights are F32. Where a matrix engine multiplies (dev_matrix), all that products read are rounded once in a run,
- * by one launch for each allocation that holds some, and products see them through views of the result:
+ * Weights are F32. Where a matrix engine multiplies (dev_matrix), all that products read are rounded once in a
+ * run, by one launch for each allocation that holds some, and products see them through views of the result:
  *
  *     weights (F32, from the first to the last) --> copy (half) --> view --> [matmul], [its gradient] ..
  */
@@ -123,7 +123,7 @@ static node *types_narrow(struct types *t, node *x)
     return *c ? *c : (*c = types_cast(t, x, t->g->half));
 }
 
-/* ---- weights ---------------------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------------------- */
 
 /* Operand k of n, if it is one that is rounded once for all. */
 static node *types_weight(const node *n, int k)

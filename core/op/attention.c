@@ -128,8 +128,8 @@ static struct dealt dealt_plain(const node *n)
     key_of(s, key);
     i64 rows = block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
     struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
-    snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1" : "",
-             *i->wide ? " " : "", i->wide);
+    snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1"
+             : "", *i->wide ? " " : "", i->wide);
     return t;
 }
 

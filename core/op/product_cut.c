@@ -218,8 +218,8 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
 struct cut product_cut(const dev *d, const struct product *p)
 {
     if (!dev_has_override(d, "matmul"))
-        return (struct cut){ .file = "matmul", .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k, .splits = 1,
-                             .local = 1 };
+        return (struct cut){ .file = "matmul", .items = { 16, 4 }, .mb = 4, .nb = 16, .share = p->k,
+                             .splits = 1, .local = 1 };
     if (dev_class(d) == DEV_CPU)
         return cut_cpu(d, p);
     return product_on_matrix(d, p) ? product_cut_matrix(d, p) : cut_gpu(d, p);

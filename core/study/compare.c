@@ -15,8 +15,8 @@ static f32 compare_value(const struct record_tensor *t, i64 i, i64 n)
 static f64 compare_ulps(f64 d, f64 size) { return d > 0 ? d / (MAX(size, 0x1p-126) * 0x1p-23) : 0; }
 
 /* A bound of one precision's rounding, for a comparison with a coarser one. Adam's steps are as long for small
- * gradients as for large ones: of weights that begin at 0 those whose gradient is smaller than its error e may go
- * the other way, a share of about e, by twice their size: 2 sqrt(e). */
+ * gradients as for large ones: of weights that begin at 0 those whose gradient is smaller than its error e may
+ * go the other way, a share of about e, by twice their size: 2 sqrt(e). */
 static f64 compare_bound(const struct record_tensor *t, f64 own, f64 coarser)
 {
     f64 linear = t->bound * MAX(1, coarser / own);

@@ -1,5 +1,5 @@
-/* record_bound.c: what rounding explains: of the first step from the roundings on the longest way to a value, of
- * later ones from a run whose weights started one rounding off. */
+/* record_bound.c: what rounding explains: of the first step from the roundings on the longest way to a value,
+ * of later ones from a run whose weights started one rounding off. */
 #include "study/compare.h"
 #include <math.h>
 
