@@ -88,15 +88,6 @@ static int dry_without(struct spec *s, struct needs *n)
     return data ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS : SESSION_TRAINS;
 }
 
-/* What the run itself would end with at once. */
-static int dry_fail(const struct spec *s, const struct needs *n)
-{
-    if (needs_fail(n))
-        return -1;
-    return *s->data.set ? 0
-         : fail(FAULT_USAGE, "data.set is not given (--set data.set=folder --set data.root=DIR)");
-}
-
 /* With a session's `auto` filled in. */
 static int dry_measure(struct session *e, const struct spec *given, arena *a, struct forecast *f)
 {
@@ -130,8 +121,10 @@ int run_dry(const struct spec *given, bool json)
             rc = json_line(stdout, dry_json(&e.s, &f, &c, &n));
         else
             dry_say(&e.s, &f, &c, &n);
+        needs_say(&n);
     }
-    rc = rc || dry_fail(given, &n) ? -1 : 0;
+    if (!rc && !*given->data.set)                 // the run itself would end with it at once
+        rc = fail(FAULT_USAGE, "data.set is not given (--set data.set=folder --set data.root=DIR)");
     session_close(&e);
     arena_close(n.a);
     return rc;

@@ -73,16 +73,10 @@ void needs_print(FILE *f, const struct needs *s)
                 s->list[i].where);
 }
 
-int needs_fail(const struct needs *s)
+void needs_say(const struct needs *s)
 {
-    enum { MOST = 4 };
-    const char *text = "";
-    for (size_t i = 0; i < s->n && i < MOST; i++)
-        text = arena_printf(s->a, "%s%s%s%s%s", text, i ? "; " : "", s->list[i].what,
-                            *s->list[i].where ? ": " : "", s->list[i].where);
-    if (s->n > MOST)
-        text = arena_printf(s->a, "%s; and %zu more", text, s->n - MOST);
-    return s->n ? fail(FAULT_DATA, "missing: %s", text) : 0;
+    for (size_t i = 0; i < s->n; i++)
+        say(SAY_NORMAL, "missing: %s%s%s", s->list[i].what, *s->list[i].where ? ": " : "", s->list[i].where);
 }
 
 json_t *needs_json(const struct needs *s)

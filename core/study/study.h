@@ -26,7 +26,7 @@ int run_experiment(const struct spec *s, const struct run_options *o, arena *a, 
 
 /* Checks files and device, builds, takes memory, measures a few steps on made-up data, says what
  * a run would take: on stderr, or json on stdout. What is not there yet is done without, and
- * then named: -1 + fail(FAULT_DATA). */
+ * then named. */
 int run_dry(const struct spec *s, bool json);
 
 /* What a new run starts from, before anything is built or made: checkpoints are opened, contradictions said. */
@@ -39,9 +39,8 @@ struct needs { arena *a; struct need *list; size_t n, cap; };
 /* Is it missing? Then it is noted, but for a set that the program draws itself. */
 bool needs_checkpoint(struct needs *s, const char *path);
 bool needs_data(struct needs *s, const struct spec *spec);
-/* 0 where nothing is missing, else -1 + fail(FAULT_DATA), which says what and where it is to be had. */
-int  needs_fail(const struct needs *s);
-/* "missing for 3: WHAT: WHERE" */
+/* "missing: WHAT: WHERE" on stderr; "missing for 3: WHAT: WHERE" */
+void needs_say(const struct needs *s);
 void needs_print(FILE *f, const struct needs *s);
 json_t *needs_json(const struct needs *s);
 
