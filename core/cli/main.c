@@ -77,11 +77,9 @@ int main(int argc, char **argv)
     if (!rc)
         rc = close_stdout();
     progress_done();
-    bool speaks = dist_close(rc);
-    if (!rc)
-        return 0;
     fflush(stdout);
-    if (speaks)
-        say_error("jetcl: %s%s%s", c.command ? c.command->name : "", c.command ? ": " : "", fail_message());
-    return fail_fault() ? (int)fail_fault() : FAULT_RUN;
+    const char *command = c.command ? c.command->name : "";
+    const char *line = arena_printf(c.arena, "jetcl: %s%s%s", command, *command ? ": " : "", fail_message());
+    dist_close(rc ? line : NULL);
+    return !rc ? 0 : fail_fault() ? (int)fail_fault() : FAULT_RUN;
 }

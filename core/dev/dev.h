@@ -286,9 +286,9 @@ bool dev_has_types(const dev *d, const char *file);
 
 /* ---- matrix.c ------------------------------------------------------------------------------------------ */
 
-/* The matrix engine that products of half types use, or NULL: there is none, it failed its check when the
- * device was opened, or it was switched off. A block of C is rows x columns, held by `lanes` items, for which
- * an item gives `words` words of A and B. */
+/* The matrix engine that products of half types use, or NULL: there is no device or none on it, it failed its
+ * check when the device was opened, or it was switched off. A block of C is rows x columns, held by `lanes`
+ * items, for which an item gives `words` words of A and B. */
 struct dev_matrix { const char *name, *title; int lanes, rows, columns, words; };
 const struct dev_matrix *dev_matrix(const dev *d);
 void        dev_matrix_defs(const dev *d, char out[32]);       /* macros for files that include cl/mma.h */

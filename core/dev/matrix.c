@@ -11,7 +11,7 @@ static const struct dev_matrix engines[] = {
 
 const struct dev_matrix *dev_matrix(const dev *d)
 {
-    return d->info.matrix && !d->no_matrix ? &engines[d->info.matrix] : NULL;
+    return d && d->info.matrix && !d->no_matrix ? &engines[d->info.matrix] : NULL;
 }
 
 void dev_matrix_defs(const dev *d, char out[32])

@@ -210,11 +210,14 @@ static bool everybody_ends(struct verdict *own)
     return true;
 }
 
-bool dist_close(int rc)
+void dist_close(const char *failed)
 {
-    struct verdict own = { .fault = rc ? (i32)(fail_fault() ? fail_fault() : FAULT_RUN) : 0 };
-    if (job.size == 1)
-        return true;
+    struct verdict own = { .fault = failed ? (i32)(fail_fault() ? fail_fault() : FAULT_RUN) : 0 };
+    if (job.size == 1) {
+        if (failed)
+            say_error("%s", failed);
+        return;
+    }
     // a failure that all know of, or an end: the others come here as well
     if (!everybody_ends(&own)) {
         char text[2100];
@@ -225,8 +228,9 @@ bool dist_close(int rc)
     job.verdicts[job.rank] = own;
     for (int r = job.size - 1; r >= 0; r--)
         first = job.verdicts[r].fault ? r : first;
+    if (failed && job.rank == first)
+        say_error("%s", failed);
     dist_mpi->close();
-    return job.rank == (first < job.size ? first : 0);
 }
 
 /* ---- together ------------------------------------------------------------------------------------------- */

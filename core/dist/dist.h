@@ -6,7 +6,7 @@
  *     rc = dist_agree(open_everything());                  // all ranks, or none
  *     if (dist_broadcast(weights, bytes)) return -1;       // what rank 0 has, everywhere
  *     f64 sum = loss; dist_sum(&sum, 1);                   // the same bits on every rank
- *     return dist_close(rc);
+ *     dist_close(rc ? fail_message() : NULL);
  *
  * Every function that all ranks must call together says "together". Sums are taken in the order of the ranks,
  * never in that of arrival. A rank that does not answer for dist_timeout() seconds, or whose process is gone,
@@ -24,9 +24,10 @@
 /* Joins the job that mpirun or srun started, if one did. 0, or -1 + fail(FAULT_USAGE) when there are other
  * ranks and no MPI was built in. */
 int  dist_open(void);
-/* Together, at the end, with what main returns: true on the one rank that prints the message. When only some
- * fail and the rest does not come here, the job is ended with this rank's message and does not return. */
-bool dist_close(int rc);
+/* Together, at the end: NULL, or the line that says what failed, which the first rank that failed prints:
+ * before any of them ends, as mpirun then stops the others. When only some fail and the rest does not come here,
+ * the job is ended with this rank's message and does not return. */
+void dist_close(const char *failed);
 int  dist_rank(void), dist_size(void);
 int  dist_local(void);                            /* which of the ranks on its host */
 void dist_timeout(f64 seconds);
