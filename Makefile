@@ -8,6 +8,7 @@ endif
 # As root the missing packages are installed, else configure prints the one line to run.
 config.mak: configure
 	@./configure $$([ "$$(id -u)" = 0 ] && echo --install-deps)
+	@touch $@                                # configure leaves one that is still right as old as it was
 
 B        ?= build
 STD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off
