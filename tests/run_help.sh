@@ -31,3 +31,22 @@ bmp() { # bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its ch
     { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
       printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
 }
+three_classes() { # three_classes FOLDER: photos of three colours, and small.yaml, which learns them
+    for split in train test; do
+        for i in 000 020 040 060; do
+            bmp "$1/photos/$split/ape/$i.bmp" 377 $i $i
+            bmp "$1/photos/$split/bee/$i.bmp" $i 377 $i
+            bmp "$1/photos/$split/cat/$i.bmp" $i $i 377
+        done
+    done
+    cat >"$1/small.yaml" <<'END'
+name: small
+data: {set: folder, root: photos, train: train, eval: test, workers: 1}
+model: {arch: vit, image: 16, patch: 8, dim: 32, depth: 2, heads: 2, drop_path: off}
+train: {epochs: 12, batch: 6}
+optim: {lr: 3e-3, layer_decay: off}
+schedule: {warmup_epochs: off}
+augment: {randaugment: off, mixup: off, cutmix: off, erasing: off, scale_min: 1, flip: off}
+eval: {every: off}
+END
+}

@@ -2,23 +2,7 @@
 # test_kinds.sh: files of another kind than the command takes, unknown names, predecessors that do not fit: one
 # line that says what to do, before anything is made; and the odd ways to give what is right.
 . "$(dirname "$0")/run_help.sh"
-for split in train test; do
-    for i in 000 020 040 060; do
-        bmp photos/$split/ape/$i.bmp 377 $i $i
-        bmp photos/$split/bee/$i.bmp $i 377 $i
-        bmp photos/$split/cat/$i.bmp $i $i 377
-    done
-done
-cat > small.yaml <<'END'
-name: small
-data: {set: folder, root: photos, train: train, eval: test, workers: 1}
-model: {arch: vit, image: 16, patch: 8, dim: 32, depth: 2, heads: 2, drop_path: off}
-train: {epochs: 12, batch: 6}
-optim: {lr: 3e-3, layer_decay: off}
-schedule: {warmup_epochs: off}
-augment: {randaugment: off, mixup: off, cutmix: off, erasing: off, scale_min: 1, flip: off}
-eval: {every: off}
-END
+three_classes .
 cat > moe.yaml <<'END'
 base: small.yaml
 name: moe

@@ -123,6 +123,19 @@ static int fuzz_numpy(const u8 *p, size_t n)         /* a plain pickle of protoc
     return feed(file, n + 2);
 }
 
+/* What lies at a path is read, or refused in one line. */
+static void fuzz_visit(const char *path)
+{
+    fail_clear();
+    ckpt *c = ckpt_open(path);
+    if (c)
+        visit(c);
+    else
+        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
+              fail_message());
+    ckpt_close(c);
+}
+
 /* An index of shards and a config.json, in a folder with one shard. */
 static char index_dir[64];
 
@@ -158,14 +171,7 @@ static int fuzz_index(const u8 *p, size_t n)
         fwrite(p, 1, n, f);
         fclose(f);
     }
-    fail_clear();
-    ckpt *c = ckpt_open(dir);
-    if (c)
-        visit(c);
-    else
-        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
-              fail_message());
-    ckpt_close(c);
+    fuzz_visit(dir);
     return 0;
 }
 
@@ -180,14 +186,7 @@ static int fuzz_beside(const u8 *p, size_t n)
     fuzz_write("c/a.data", zeros, sizeof zeros);
     fuzz_write("c/x.onnx", fuzz_onnx_file(p, n), n + 9);
     snprintf(path, sizeof path, "%s/c/x.onnx", fuzz_folder);
-    fail_clear();
-    ckpt *c = ckpt_open(path);
-    if (c)
-        visit(c);
-    else
-        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
-              fail_message());
-    ckpt_close(c);
+    fuzz_visit(path);
     return 0;
 }
 #include "run_targets.h"
