@@ -81,7 +81,7 @@ f64  weights_alike(const struct expert_weights *w, int a, int b);           /* c
 /* |w - w0| / |w0| of one expert; NAN when the sizes differ. */
 f64  weights_moved(const struct expert_weights *w, const struct expert_weights *before, int expert);
 
-/* ---- analyse.c ---------------------------------------------------------------------------------------- */
+/* ---- analyse_open.c ----------------------------------------------------------------------------------- */
 
 /* What silencing did: on how many images the prediction is right, and on how many it is another one. */
 struct silenced { int layer, first, count; i64 right, changed; node *mask; };
@@ -121,13 +121,22 @@ struct analysis {
     u8    *shown; int n_shown, side;              /* (show side side 3) */
     f32   *kept; i64 n_kept; i32 *kept_labels;    /* for save_images */
 };
-extern const char *const analyse_formulas[][2];   /* name, formula; ends in NULL */
 /* Fill in a, show, each, labelled and save_images before. batch: images at a time. 0, or -1 + fail. */
 int  analyse_open(struct analysis *x, const struct session *e, int batch);
-int  analyse_images(struct analysis *x, loader *l);
-/* How far experts are from those in `recycled`, now and in each of the n checkpoints. */
-int  analyse_moves(struct analysis *x, const char *recycled, const char *const *files, int n);
 void analyse_close(struct analysis *x);
+/* Layer's experts [first, first + count) are silent, the others speak; count 0: all speak. */
+int  analyse_write_mask(struct analysis *x, int layer, int first, int count);
+
+/* ---- analyse.c ---------------------------------------------------------------------------------------- */
+
+extern const char *const analyse_formulas[][2];   /* name, formula; ends in NULL */
+/* Runs over the loader's images and adds up all that is said of them. 0, or -1 + fail. */
+int  analyse_images(struct analysis *x, loader *l);
+
+/* ---- analyse_moves.c ---------------------------------------------------------------------------------- */
+
+/* How far experts are from those in `recycled`, now and in each of the n checkpoints. 0, or -1 + fail. */
+int  analyse_moves(struct analysis *x, const char *recycled, const char *const *files, int n);
 
 /* ---- analyse_maps.c: <dir>/layer-NN-dispatch.png, -combine.png, attention.png ------------------------- */
 

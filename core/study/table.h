@@ -100,7 +100,7 @@ void table_list(FILE *f, const struct table *t, const char *only, bool who);
  * into a budget of seconds (NAN: none). As lines, or one line of JSON. 0, or -1 + fail. */
 int  table_forecast(const struct table *t, const char *only, f64 budget, bool json);
 
-/* ---- between table.c and table_print.c ---- */
+/* ---- for table_print.c and page_table.c ---- */
 
 /* Value of a column's metric for one run; NAN when it has none (yet). */
 f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best);
