@@ -1,14 +1,13 @@
-/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show, speed. Operand 1 names
- * a set or an experiment. */
-#include "cli/cli.h"
-#include "ckpt/ckpt.h"
+/* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show (data_show.c), speed.
+ * Operand 1 names a set or an experiment. */
+#include "cli/data_actions.h"
 #include "data/report.h"
 #include "train/learner.h"
 #include "log/files.h"
 #include <jansson.h>
 #include <stdlib.h>
 
-static int data_print_json(json_t *j)
+int data_print_json(json_t *j)
 {
     char *text = json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
     puts(text ? text : "{}");
@@ -19,8 +18,7 @@ static int data_print_json(json_t *j)
 
 /* ---- which set ----------------------------------------------------------------------------------------- */
 
-/* Operand 1: an experiment file, or a set's name; --root and --split over it. */
-static int options_of(struct cli *c, struct spec *s, bool train, struct data_options *o)
+int data_options_given(struct cli *c, struct spec *s, bool train, struct data_options *o)
 {
     if (cli_operands(c, 2, 2))
         return -1;
@@ -40,7 +38,7 @@ static int options_of(struct cli *c, struct spec *s, bool train, struct data_opt
 
 /* ---- list ---------------------------------------------------------------------------------------------- */
 
-static json_t *set_json(const struct data_set *k)
+static json_t *data_set_json(const struct data_set *k)
 {
     json_t *splits = json_object();
     for (const struct data_split *p = k->splits; p->name; p++)
@@ -49,13 +47,13 @@ static json_t *set_json(const struct data_set *k)
                      "splits", splits, "fetch", k->sources[0].url != NULL);
 }
 
-static int cmd_list(struct cli *c)
+static int data_list(struct cli *c)
 {
     json_t *all = json_array();
     for (int i = 0; data_set_name(i); i++) {
         const struct data_set *k = data_set_named(data_set_name(i));
         if (c->json)
-            json_array_append_new(all, set_json(k));
+            json_array_append_new(all, data_set_json(k));
         else {
             printf("%s%-10s%s %s\n", say_bold(1), k->name, say_plain(1), k->help);
             for (const struct data_split *p = k->splits; p->name; p++)
@@ -72,7 +70,7 @@ static int cmd_list(struct cli *c)
 
 /* ---- verify -------------------------------------------------------------------------------------------- */
 
-static json_t *verify_json(const struct verify_report *r)
+static json_t *data_verify_json(const struct verify_report *r)
 {
     json_t *splits = json_array(), *files = json_array(), *doubles = json_array();
     for (int i = 0; i < r->n_splits; i++) {
@@ -96,7 +94,7 @@ static json_t *verify_json(const struct verify_report *r)
                      splits, "files", files, "all_doubles", (json_int_t)r->all_doubles, "doubles", doubles);
 }
 
-static void print_split(const struct verify_split *s)
+static void data_print_split(const struct verify_split *s)
 {
     if (s->error) {
         printf("  %-10s %s%s%s\n", s->name, say_red(1), s->error, say_plain(1));
@@ -118,19 +116,19 @@ static void print_split(const struct verify_split *s)
         printf("    %s\n", s->sweep.messages[k]);
 }
 
-static int data_cmd_verify(struct cli *c)
+static int data_verify_set(struct cli *c)
 {
     struct spec s;
     struct data_options o;
     struct verify_report *r = arena_one(c->arena, struct verify_report);
-    if (options_of(c, &s, false, &o) || data_verify(c->arena, &o, r))
+    if (data_options_given(c, &s, false, &o) || data_verify(c->arena, &o, r))
         return -1;
     if (c->json)
-        data_print_json(verify_json(r));
+        data_print_json(data_verify_json(r));
     else {
         printf("%s in %s\n", o.set, r->root ? r->root : data_default_root(c->arena, o.root));
         for (int i = 0; i < r->n_splits; i++)
-            print_split(&r->splits[i]);
+            data_print_split(&r->splits[i]);
         for (int i = 0; i < r->n_files; i++)
             printf("  %-28s %s%s%s\n", r->files[i].name, r->files[i].as_published ? "" : say_red(1),
                    r->files[i].as_published ? "checksum as published"
@@ -152,17 +150,17 @@ static int data_cmd_verify(struct cli *c)
 
 /* ---- fetch, stats -------------------------------------------------------------------------------------- */
 
-static int cmd_fetch(struct cli *c)
+static int data_fetch_set(struct cli *c)
 {
     struct spec s;
     struct data_options o;
-    if (options_of(c, &s, false, &o))
+    if (data_options_given(c, &s, false, &o))
         return -1;
     return data_fetch(data_set_named(o.set), data_default_root(c->arena, o.root), cli_value(c, "from"),
                       cli_given(c, "keep"));
 }
 
-static void print_stats(const struct data_options *o, const struct stats_report *r)
+static void data_print_stats(const struct data_options *o, const struct stats_report *r)
 {
     printf("%s of %s: %ld images, %ld damaged\n", r->split, o->set, (long)r->images, (long)r->sweep.damaged);
     printf("  mean        %.3f %.3f %.3f\n", r->mean[0], r->mean[1], r->mean[2]);
@@ -171,13 +169,13 @@ static void print_stats(const struct data_options *o, const struct stats_report 
            r->std_within[1], r->std_within[2]);
 }
 
-static int data_cmd_stats(struct cli *c)
+static int data_stats_set(struct cli *c)
 {
     struct spec s;
     struct data_options o;
     struct stats_report r;
     bool train = !cli_value(c, "split") || strcmp(cli_value(c, "split"), "eval");
-    if (options_of(c, &s, train, &o))
+    if (data_options_given(c, &s, train, &o))
         return -1;
     if (cli_value(c, "split") && strcmp(cli_value(c, "split"), "eval")
         && strcmp(cli_value(c, "split"), "train"))
@@ -191,137 +189,17 @@ static int data_cmd_stats(struct cli *c)
                              r.std[1], r.std[2], "std_within", r.std_within[0], r.std_within[1],
                              r.std_within[2]));
     else
-        print_stats(&o, &r);
+        data_print_stats(&o, &r);
     for (int i = 0; i < r.sweep.n_messages; i++)
         warn("%s", r.sweep.messages[i]);
     return 0;
-}
-
-/* ---- show ---------------------------------------------------------------------------------------------- */
-
-/* The first n images of an epoch, gathered over batches. */
-struct shown { int n, side, classes; f32 *images, *soft; i64 *index; };
-
-static int data_gather(arena *a, dataset *d, const struct data_options *o, i64 epoch, struct shown *g)
-{
-    loader *l = loader_open(d, o);
-    if (!l)
-        return -1;
-    size_t size = 3 * (size_t)g->side * (size_t)g->side;
-    g->images = arena_array(a, f32, size * (size_t)g->n);
-    g->soft = arena_array(a, f32, (i64)g->n * g->classes);
-    g->index = arena_array(a, i64, g->n);
-    int have = 0;
-    loader_start(l, epoch, 0);
-    for (const struct batch *b; have < g->n && (b = loader_next(l)); loader_release(l, b)) {
-        int n = MIN(b->n, g->n - have);
-        for (int k = 0; k < n; k++)
-            batch_image(b, k, g->images + size * (size_t)(have + k));
-        memcpy(g->soft + (i64)have * g->classes, b->soft_labels,
-               sizeof(f32) * (size_t)n * (size_t)g->classes);
-        memcpy(g->index + have, b->index, sizeof(i64) * (size_t)n);
-        have += n;
-    }
-    g->n = have;
-    loader_close(l);
-    return have ? 0 : -1;
-}
-
-static void print_shown(const dataset *d, const struct shown *g, int columns)
-{
-    for (int i = 0; i < g->n; i++) {
-        char path[4096], text[512];
-        printf("%3d,%-3d %s ", i / columns + 1, i % columns + 1,
-               path_shown(text, data_path(d, g->index[i], path)));
-        for (int k = 0; k < g->classes; k++)
-            if (g->soft[(i64)i * g->classes + k] > 0)
-                printf(" %s %.3g", data_class_name(d, k), (f64)g->soft[(i64)i * g->classes + k]);
-        printf("\n");
-    }
-}
-
-static int print_shown_json(const dataset *d, const struct shown *g, int columns)
-{
-    json_t *all = json_array();
-    for (int i = 0; i < g->n; i++) {
-        char path[4096], text[512];
-        json_t *labels = json_object();
-        for (int k = 0; k < g->classes; k++)
-            if (g->soft[(i64)i * g->classes + k] > 0)
-                json_object_set_new(labels, data_class_name(d, k),
-                                    json_real((f64)g->soft[(i64)i * g->classes + k]));
-        json_array_append_new(all, json_pack("{s:i, s:i, s:o, s:o}", "row", i / columns + 1,
-                                             "column", i % columns + 1, "path",
-                                             json_text(path_shown(text, data_path(d, g->index[i], path))),
-                                             "labels", labels));
-    }
-    return data_print_json(all);
-}
-
-static int save_tensors(const char *path, const struct shown *g)
-{
-    ckpt *k = ckpt_new();
-    ckpt_add(k, "images", CKPT_F32, 4, (i64[]){ g->n, 3, g->side, g->side }, g->images);
-    ckpt_add(k, "soft_labels", CKPT_F32, 2, (i64[]){ g->n, g->classes }, g->soft);
-    ckpt_add(k, "index", CKPT_I64, 1, (i64[]){ g->n }, g->index);
-    int rc = ckpt_save(k, path);
-    ckpt_close(k);
-    return rc;
-}
-
-static int save_sheet(arena *a, const char *path, const dataset *d, const struct shown *g, int columns)
-{
-    f32 mean[3], std[3];
-    struct image sheet = { 0 };
-    data_mean_std(d, mean, std);
-    return sheet_draw(a, g->images, g->n, g->side, columns, mean, std, &sheet)
-        || image_save_png(path, &sheet) ? -1 : 0;
-}
-
-static int show_split(struct cli *c, dataset *d, struct data_options *o, i64 images, i64 epoch)
-{
-    struct shown g = { .n = (int)MIN(images, data_count(d)), .side = o->image, .classes = data_classes(d) };
-    o->batch = MIN(o->batch, data_count(d));
-    const char *tensor = cli_value(c, "tensor"), *png = cli_value(c, "png");
-    int columns = 1;
-    if (data_gather(c->arena, d, o, epoch, &g))
-        return -1;
-    while (columns * columns < g.n)
-        columns++;
-    if ((png && save_sheet(c->arena, png, d, &g, columns)) || (tensor && save_tensors(tensor, &g)))
-        return -1;
-    if (c->json)
-        return print_shown_json(d, &g, columns);
-    print_shown(d, &g, columns);
-    return 0;
-}
-
-static int data_show(struct cli *c)
-{
-    struct spec s;
-    struct data_options o;
-    i64 images = 64, epoch = 0;
-    const char *split = cli_value(c, "split") ? cli_value(c, "split") : "train";
-    if (cli_count(c, "images", 1, 1 << 20, &images) || cli_count(c, "epoch", 0, 1 << 30, &epoch))
-        return -1;
-    if (strcmp(split, "train") && strcmp(split, "eval"))
-        return fail(FAULT_USAGE, "--split must be train or eval (as the experiment defines them), not '%s'",
-                    split);
-    if (cli_value(c, "tensor") && ckpt_can_save(cli_value(c, "tensor")))
-        return -1;
-    if (options_of(c, &s, !strcmp(split, "train"), &o))
-        return -1;
-    dataset *d = data_open(&o);
-    int rc = d ? show_split(c, d, &o, images, epoch) : -1;
-    data_close(d);
-    return rc;
 }
 
 /* ---- speed --------------------------------------------------------------------------------------------- */
 
 /* Batches as training would take them, without a network, for some seconds; every picture decoded anew, as in
  * a large set. */
-static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bool json)
+static int data_time_loader(dataset *d, const struct data_options *o, f64 seconds, bool json)
 {
     loader *l = loader_open(d, o);
     if (!l)
@@ -352,19 +230,19 @@ static int time_loader(dataset *d, const struct data_options *o, f64 seconds, bo
     return rc;
 }
 
-static int data_cmd_speed(struct cli *c)
+static int data_speed(struct cli *c)
 {
     struct spec s;
     struct data_options o;
     i64 seconds = 5;
     const char *split = cli_value(c, "split") ? cli_value(c, "split") : "train";
-    if (cli_count(c, "seconds", 1, 86400, &seconds) || options_of(c, &s, strcmp(split, "eval"), &o))
+    if (cli_count(c, "seconds", 1, 86400, &seconds) || data_options_given(c, &s, strcmp(split, "eval"), &o))
         return -1;
     o.keep_decoded = false;
     dataset *d = data_open(&o);
     if (d)
         o.batch = MIN(o.batch, data_count(d));
-    int rc = d ? time_loader(d, &o, (f64)seconds, c->json) : -1;
+    int rc = d ? data_time_loader(d, &o, (f64)seconds, c->json) : -1;
     data_close(d);
     return rc;
 }
@@ -374,8 +252,8 @@ static int data_cmd_speed(struct cli *c)
 static int data_run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
-        { "list", cmd_list }, { "verify", data_cmd_verify }, { "fetch", cmd_fetch },
-        { "stats", data_cmd_stats }, { "show", data_show }, { "speed", data_cmd_speed } };
+        { "list", data_list }, { "verify", data_verify_set }, { "fetch", data_fetch_set },
+        { "stats", data_stats_set }, { "show", data_show }, { "speed", data_speed } };
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;
