@@ -4,20 +4,16 @@
  * matrix to memory and keeps log sum exp of each row for the backward op; elsewhere it is composed of
  * products and a softmax.
  */
-#include "op/op.h"
-#include "op/host.h"
-#include "op/product.h"
+#include "op/attention.h"
 #include "op/onnx.h"
+#include "op/product.h"
 #include <math.h>
 
-struct attention_args { int heads; node *log_sum; /* (b h n), where the backward op needs it */ };
-struct sizes { i64 b, n, h, d; };
-
-static struct sizes attention_sizes(const node *n)
+struct attention_sizes attention_sizes(const node *n)
 {
     i64 h = ((const struct attention_args *)n->args)->heads;
     const node *qkv = n->in[0];
-    return (struct sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
+    return (struct attention_sizes){ node_dim(qkv, 0), node_dim(qkv, 1), h, node_dim(qkv, 2) / (3 * h) };
 }
 
 /* ---- cpu: each group has a slab of work memory and takes heads ----------------------------------------- */
@@ -26,25 +22,25 @@ struct slabs { i64 groups, block, floats; char defs[32]; };
 
 static i64 attention_padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
 
-static void key_of(struct sizes s, char key[64])
+static void attention_key_of(struct attention_sizes s, char key[64])
 {
     snprintf(key, 64, "%lldx%lldx%lldx%lld", (long long)s.b, (long long)s.h, (long long)s.n, (long long)s.d);
 }
 
 int attention_heads(const node *n) { return ((const struct attention_args *)n->args)->heads; }
 
-void attention_key(const node *n, char key[64]) { key_of(attention_sizes(n), key); }
+void attention_key(const node *n, char key[64]) { attention_key_of(attention_sizes(n), key); }
 
 /* The layout is cl/cpu/attention.cl's. */
-static struct slabs slabs_of(const node *n, bool grad)
+static struct slabs attention_slabs(const node *n, bool grad)
 {
     const dev *dev = n->g->d;
-    struct sizes s = attention_sizes(n);
+    struct attention_sizes s = attention_sizes(n);
     struct product_tile t = product_tile(dev_info(dev));
     i64 wide = attention_padded(s.n, t), deep = attention_padded(s.d, t), heads = s.b * s.h;
     struct slabs r = { .block = t.rows, .groups = MIN(heads, (i64)dev_info(dev)->compute_units) };
     char key[64];
-    key_of(s, key);
+    attention_key_of(s, key);
     if (grad) {                                  // P and dS of a block: a quarter of the second cache
         i64 tuned = dev_tune_for(dev, "attention", key, "BLOCK");
         i64 block = tuned ? tuned : (i64)(dev_info(dev)->cache[1] / 8 / dtype_bytes(F32));
@@ -61,7 +57,7 @@ static struct slabs slabs_of(const node *n, bool grad)
     return r;
 }
 
-static f64 flops_of(struct sizes s, int products)
+static f64 attention_flops(struct attention_sizes s, int products)
 {
     return 2.0 * products * (f64)(s.b * s.h) * (f64)(s.n * s.n) * (f64)s.d;
 }
@@ -70,27 +66,27 @@ static f64 flops_of(struct sizes s, int products)
     ARG_INT((s).n), ARG_INT((s).h), ARG_INT((s).d), ARG_INT((s).b * (s).h), \
     ARG_RANGE(dev_tickets(launches_dev(l))), ARG_LONG((t).floats), ARG_REAL(1 / sqrt((f64)(s).d))
 
-static void emit_cpu(const node *n, launches *l)
+static void attention_emit_cpu(const node *n, launches *l)
 {
     const struct attention_args *a = n->args;
-    struct sizes s = attention_sizes(n);
-    struct slabs t = slabs_of(n, false);
+    struct attention_sizes s = attention_sizes(n);
+    struct slabs t = attention_slabs(n, false);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention", .label = n->name, .defs = t.defs,
                              .types = "xy",
-                             .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 2),
+                             .global = { (u64)t.groups }, .local = { 1 }, .flops = attention_flops(s, 2),
                              .bytes = 4 * (f64)node_bytes(n),
                              .args = { ARG_NODE(n->in[0]), ARG_NODE(n),
                                        ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE),
                                        ARG_RANGE(n->work), SIZES(l, s, t) } });
 }
 
-static void grad_emit_cpu(const node *n, launches *l)
+static void attention_grad_emit_cpu(const node *n, launches *l)
 {
-    struct sizes s = attention_sizes(n);
-    struct slabs t = slabs_of(n, true);
+    struct attention_sizes s = attention_sizes(n);
+    struct slabs t = attention_slabs(n, true);
     launch_add(l, &(launch){ .file = "attention", .kernel = "attention_grad", .label = n->name,
                              .defs = t.defs, .types = "x--y",
-                             .global = { (u64)t.groups }, .local = { 1 }, .flops = flops_of(s, 5),
+                             .global = { (u64)t.groups }, .local = { 1 }, .flops = attention_flops(s, 5),
                              .bytes = 7.0 / 3 * (f64)node_bytes(n),
                              .args = { ARG_NODE(n->in[0]), ARG_RANGE(n->in[2]->home),
                                        ARG_NODE(n->in[3]), ARG_NODE(n),
@@ -108,7 +104,7 @@ static u64 attention_room(i64 channels, i64 rows)
 }
 
 /* Rows of a group of twice as many items: at most `most`, 64 or 32; 0: neither fits this device. */
-static i64 block_rows(const dev *d, i64 channels, i64 most)
+static i64 attention_block_rows(const dev *d, i64 channels, i64 most)
 {
     const struct dev_info *i = dev_info(d);
     for (i64 rows = most; rows >= 32; rows /= 2)
@@ -120,13 +116,13 @@ static i64 block_rows(const dev *d, i64 channels, i64 most)
 /* How the rows of a head are dealt to groups of items[0] x items[1]; file: of kernels; defs: their variant. */
 struct dealt { const char *file; i64 rows; u64 items[2], local; char defs[128]; };
 
-static struct dealt dealt_plain(const node *n)
+static struct dealt attention_dealt_plain(const node *n)
 {
-    struct sizes s = attention_sizes(n);
+    struct attention_sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
     char key[64];
-    key_of(s, key);
-    i64 rows = block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
+    attention_key_of(s, key);
+    i64 rows = attention_block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
     struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
     snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1"
              : "", *i->wide ? " " : "", i->wide);
@@ -137,7 +133,7 @@ static struct dealt dealt_plain(const node *n)
 
 enum { MATRIX_ROWS = 64, MATRIX_ITEMS = 256 };
 
-static u64 matrix_room(const dev *d, i64 channels, bool grad)
+static u64 attention_matrix_room(const dev *d, i64 channels, bool grad)
 {
     i64 wide = ROUND_UP(channels, (i64)32), along = KEYS / 2 + 4;
     i64 lines = (MATRIX_ROWS + KEYS) * (wide / 2 + 4), keys = (wide + MATRIX_ROWS) * along;
@@ -147,19 +143,20 @@ static u64 matrix_room(const dev *d, i64 channels, bool grad)
     return sizeof(u32) * (u64)(words + scratch);
 }
 
-static bool on_matrix(const node *n)
+static bool attention_on_matrix(const node *n)
 {
     const dev *d = n->g->d;
     return dtype_half(n->in[0]->type) && dev_matrix(d) && dev_has_override(d, "attention_matrix") &&
            dev_info(d)->max_group >= MATRIX_ITEMS &&
-           matrix_room(d, attention_sizes(n).d, true) <= dev_info(d)->local_mem;
+           attention_matrix_room(d, attention_sizes(n).d, true) <= dev_info(d)->local_mem;
 }
 
-static struct dealt dealt_matrix(const node *n, bool grad)
+static struct dealt attention_dealt_matrix(const node *n, bool grad)
 {
-    struct sizes s = attention_sizes(n);
+    struct attention_sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
-    struct dealt t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 }, matrix_room(n->g->d, s.d, grad) };
+    struct dealt t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 },
+                       attention_matrix_room(n->g->d, s.d, grad) };
     char engine[32];
     dev_matrix_defs(n->g->d, engine);
     snprintf(t.defs, sizeof t.defs, "%s -DD=%d%s%s%s", engine, (int)s.d, i->cpu_kind ? " -DUNROLL=1" : "",
@@ -167,13 +164,14 @@ static struct dealt dealt_matrix(const node *n, bool grad)
     return t;
 }
 
-static void add_blocks(const node *n, launches *l, const char *kernel, int products, const char *types,
-                       const arg *args, int n_args)
+static void attention_add_blocks(const node *n, launches *l, const char *kernel, int products,
+                                 const char *types, const arg *args, int n_args)
 {
-    struct sizes s = attention_sizes(n);
-    struct dealt t = on_matrix(n) ? dealt_matrix(n, products > 2) : dealt_plain(n);
+    struct attention_sizes s = attention_sizes(n);
+    struct dealt t =
+        attention_on_matrix(n) ? attention_dealt_matrix(n, products > 2) : attention_dealt_plain(n);
     launch k = { .file = t.file, .kernel = kernel, .label = n->name, .defs = t.defs, .types = types,
-                 .flops = flops_of(s, products), .local = { t.items[0], t.items[1] },
+                 .flops = attention_flops(s, products), .local = { t.items[0], t.items[1] },
                  .global = { t.items[0] * (u64)CEIL_DIV(s.n, t.rows), t.items[1] * (u64)(s.b * s.h) } };
     memcpy(k.args, args, (size_t)n_args * sizeof *args);
     k.args[n_args] = (arg)ARG_INT(s.n);
@@ -183,57 +181,66 @@ static void add_blocks(const node *n, launches *l, const char *kernel, int produ
     launch_add(l, &k);
 }
 
-static void emit_gpu(const node *n, launches *l)
+static void attention_emit_gpu(const node *n, launches *l)
 {
     const struct attention_args *a = n->args;
     arg args[] = { ARG_NODE(n->in[0]), ARG_NODE(n), ARG_RANGE(a->log_sum ? a->log_sum->home : RANGE_NONE) };
-    add_blocks(n, l, "attention", 2, "xy", args, countof(args));
+    attention_add_blocks(n, l, "attention", 2, "xy", args, countof(args));
 }
 
 /* in: qkv, out, log sums, dout */
-static void grad_emit_gpu(const node *n, launches *l)
+static void attention_grad_emit_gpu(const node *n, launches *l)
 {
     arg q[] = { ARG_NODE(n->in[0]), ARG_NODE(n->in[1]), ARG_NODE(n->in[2]), ARG_NODE(n->in[3]), ARG_NODE(n),
                 ARG_RANGE(n->work) };
     arg kv[] = { ARG_NODE(n->in[0]), ARG_NODE(n->in[2]), ARG_NODE(n->in[3]), ARG_NODE(n), ARG_RANGE(n->work) };
-    add_blocks(n, l, "attention_dq", 3, "x---y", q, countof(q));
-    add_blocks(n, l, "attention_dkv", 4, "x--y", kv, countof(kv));
+    attention_add_blocks(n, l, "attention_dq", 3, "x---y", q, countof(q));
+    attention_add_blocks(n, l, "attention_dkv", 4, "x--y", kv, countof(kv));
 }
 
 /* ---- the ops ------------------------------------------------------------------------------------------- */
 
-static bool on_gpu(const node *n) { return dev_class(n->g->d) == DEV_GPU; }
+bool attention_on_gpu(const node *n) { return dev_class(n->g->d) == DEV_GPU; }
 
-static u64 slab_bytes(const node *n, bool grad)
+static u64 attention_slab_bytes(const node *n, bool grad)
 {
-    struct slabs t = slabs_of(n, grad);
+    struct slabs t = attention_slabs(n, grad);
     return dtype_bytes(F32) * (u64)(t.groups * t.floats);
 }
 
-static u64 attention_scratch(const node *n) { return !n->g->d || on_gpu(n) ? 0 : slab_bytes(n, false); }
+static u64 attention_scratch(const node *n)
+{
+    return !n->g->d || attention_on_gpu(n) ? 0 : attention_slab_bytes(n, false);
+}
 
 static u64 attention_grad_scratch(const node *n)
 {
-    struct sizes s = attention_sizes(n);
-    return !n->g->d ? 0 : on_gpu(n) ? dtype_bytes(F32) * (u64)(s.b * s.h * s.n) : slab_bytes(n, true);
+    struct attention_sizes s = attention_sizes(n);
+    if (!n->g->d)
+        return 0;
+    return attention_on_gpu(n) ? dtype_bytes(F32) * (u64)(s.b * s.h * s.n) : attention_slab_bytes(n, true);
 }
 
-static void attention_emit(const node *n, launches *l) { (on_gpu(n) ? emit_gpu : emit_cpu)(n, l); }
+static void attention_emit(const node *n, launches *l)
+{
+    (attention_on_gpu(n) ? attention_emit_gpu : attention_emit_cpu)(n, l);
+}
+
 static void attention_grad_emit(const node *n, launches *l)
 {
-    (on_gpu(n) ? grad_emit_gpu : grad_emit_cpu)(n, l);
+    (attention_on_gpu(n) ? attention_grad_emit_gpu : attention_grad_emit_cpu)(n, l);
 }
 
 static const char *attention_shape(const node *n, struct shape *out)
 {
-    struct sizes s = attention_sizes(n);
+    struct attention_sizes s = attention_sizes(n);
     *out = SHAPE(s.b, s.n, s.h * s.d);
     return NULL;
 }
 
-static const char *log_sum_shape(const node *n, struct shape *out)
+static const char *attention_log_sum_shape(const node *n, struct shape *out)
 {
-    struct sizes s = attention_sizes(n->in[0]);
+    struct attention_sizes s = attention_sizes(n->in[0]);
     *out = SHAPE(s.b, s.h, s.n);
     return NULL;
 }
@@ -244,95 +251,12 @@ static const char *attention_grad_shape(const node *n, struct shape *out)
     return NULL;
 }
 
-static f64 attention_macs(const node *n) { return flops_of(attention_sizes(n), 2) / 2; }
+static f64 attention_macs(const node *n) { return attention_flops(attention_sizes(n), 2) / 2; }
 
-/* ---- float64 on the host, head by head ------------------------------------------------------------- */
+/* ---- descriptors, gradient, builder ------------------------------------------------------------------- */
 
-/* Row i of head h of image z in packed qkv; part 0: q, 1: k, 2: v. */
-static const f64 *attention_row(struct sizes s, const f64 *qkv, i64 z, i64 h, i64 i, i64 part)
-{
-    return qkv + ((z * s.n + i) * 3 + part) * s.h * s.d + h * s.d;
-}
-
-static f64 attention_dot(const f64 *a, const f64 *b, i64 d)
-{
-    f64 sum = 0;
-    for (i64 c = 0; c < d; c++)
-        sum += a[c] * b[c];
-    return sum;
-}
-
-/* p = softmax(q_i k^T / sqrt(d)). Returns log sum exp. */
-static f64 attention_host_row(struct sizes s, const f64 *qkv, i64 z, i64 h, i64 i, f64 *p)
-{
-    for (i64 j = 0; j < s.n; j++)
-        p[j] = attention_dot(attention_row(s, qkv, z, h, i, 0), attention_row(s, qkv, z, h, j, 1), s.d)
-               / sqrt((f64)s.d);
-    f64 first = p[0];
-    host_softmax(p, p, s.n, 1);
-    return p[0] > 0 ? first - log(p[0]) : NAN;
-}
-
-static void attention_host(const node *n, const f64 *const *in, f64 *y)
-{
-    struct sizes s = attention_sizes(n);
-    f64 *p = arena_array(n->g->a, f64, s.n);
-    for (i64 z = 0, every = host_every(s.b * s.h, (f64)(s.n * s.n * s.d)); z < s.b * s.h; z += every)
-        for (i64 i = 0; i < s.n; i++) {
-            f64 *out = y + (z / s.h * s.n + i) * s.h * s.d + z % s.h * s.d;
-            attention_host_row(s, in[0], z / s.h, z % s.h, i, p);
-            for (i64 c = 0; c < s.d; c++)
-                out[c] = 0;
-            for (i64 j = 0; j < s.n; j++)
-                for (i64 c = 0; c < s.d; c++)
-                    out[c] += p[j] * attention_row(s, in[0], z / s.h, z % s.h, j, 2)[c];
-        }
-}
-
-static void attention_host_log_sum(const node *n, const node *side, const f64 *const *in, f64 *y)
-{
-    struct sizes s = attention_sizes(n);
-    f64 *p = arena_array(n->g->a, f64, s.n), unit = on_gpu(n) ? 1 : log(2); // CPUs have logarithms to base 2
-    i64 rows = node_count(side), every = host_every(rows, (f64)(s.n * s.d));
-    for (i64 at = 0; at < rows; at += every)
-        y[at] = attention_host_row(s, in[0], at / s.n / s.h, at / s.n % s.h, at % s.n, p) / unit;
-}
-
-/* dv_j += p_ij g_i; ds_ij = p_ij (g_i v_j - sum_j p_ij g_i v_j) / sqrt(d); dq_i += ds_ij k_j; dk_j += ds_ij
- * q_i */
-static void attention_grad_host_row(struct sizes s, const f64 *const *in, f64 *dx, i64 z, i64 h, i64 i, f64 *p)
-{
-    const f64 *x = in[0], *q = attention_row(s, x, z, h, i, 0),
-              *g = in[3] + (z * s.n + i) * s.h * s.d + h * s.d;
-    f64 *to = dx + (q - x), mean = 0;
-    attention_host_row(s, x, z, h, i, p);
-    for (i64 j = 0; j < s.n; j++)
-        mean += p[j] * attention_dot(g, attention_row(s, x, z, h, j, 2), s.d);
-    for (i64 j = 0; j < s.n; j++) {
-        const f64 *k = attention_row(s, x, z, h, j, 1), *v = k + s.h * s.d;
-        f64 ds = p[j] * (attention_dot(g, v, s.d) - mean) / sqrt((f64)s.d);
-        for (i64 c = 0; c < s.d; c++) {
-            to[c] += ds * k[c];
-            dx[k - x + c] += ds * q[c];
-            dx[v - x + c] += p[j] * g[c];
-        }
-    }
-}
-
-static void attention_grad_host(const node *n, const f64 *const *in, f64 *dx)
-{
-    struct sizes s = attention_sizes(n);
-    f64 *p = arena_array(n->g->a, f64, s.n);
-    for (i64 z = 0, every = host_every(s.b * s.h, 5 * (f64)(s.n * s.n * s.d)); z < s.b * s.h; z += every) {
-        for (i64 i = 0; i < 3 * s.n; i++)
-            for (i64 c = 0; c < s.d; c++)
-                dx[attention_row(s, in[0], z / s.h, z % s.h, i / 3, i % 3) - in[0] + c] = 0;
-        for (i64 i = 0; i < s.n; i++)
-            attention_grad_host_row(s, in, dx, z / s.h, z % s.h, i, p);
-    }
-}
-
-static const op log_sum_op = { "attention_log_sum", .shape = log_sum_shape };      // attention_op writes it
+/* attention_op writes it. */
+static const op log_sum_op = { "attention_log_sum", .shape = attention_log_sum_shape };
 static const op attention_grad_op = { "attention_grad", .args = sizeof(struct attention_args),
                                       .shape = attention_grad_shape, .emit = attention_grad_emit,
                                       .scratch = attention_grad_scratch, .host = attention_grad_host };
@@ -387,12 +311,12 @@ static node *attention_composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
 }
 
 /* Without a device, only shapes and counts matter. */
-static bool has_kernels(const dev *dev, i64 channels)
+static bool attention_has_kernels(const dev *dev, i64 channels)
 {
     if (!dev || dev_class(dev) == DEV_NULL)
         return true;
     bool cpu = dev_class(dev) == DEV_CPU;
-    bool fits = cpu || block_rows(dev, channels, 64);
+    bool fits = cpu || attention_block_rows(dev, channels, 64);
     return fits && dev_has_override(dev, "attention");
 }
 
@@ -403,7 +327,7 @@ node *op_attention(node *qkv, int heads)
         graph_complain(qkv->g, "attention: %s is not (b n 3*%d*d)", shape_text(qkv->g->a, qkv->shape), heads);
         return qkv;
     }
-    if (!has_kernels(qkv->g->d, d))
+    if (!attention_has_kernels(qkv->g->d, d))
         return attention_composed(qkv, b, n, heads, d);
     return node_new(&attention_op, (&(struct attention_args){ .heads = heads }), qkv);
 }
