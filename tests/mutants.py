@@ -29,6 +29,7 @@ import suite
 
 HOME = "build/mutants"
 TREE = HOME + "/tree"
+SECONDS = HOME + "/seconds.json"                  # of processor time that tests took here
 # Folder or file: the tests that can notice a fault there, most telling first. The longest prefix counts.
 TESTS = {
     "core/base": "base say spec ckpt report dev train data ops data_loader ckpt_save cli run signals world",
@@ -143,7 +144,11 @@ class Choice:
             with open(args.reach) as f:
                 self.reach = json.load(f)
         self.seconds = dict(self.reach["seconds"])
-        self.unlisted = sorted(set(self.all) - set(" ".join([BESIDES, *TESTS.values()]).split()) - set(self.seconds))
+        if os.path.exists(SECONDS):
+            with open(SECONDS) as f:
+                self.seconds |= json.load(f)
+        self.unlisted = sorted(set(self.all) - set(" ".join([BESIDES, *TESTS.values()]).split())
+                               - set(self.reach["seconds"]))
 
     def of(self, m):
         prefix = max((k for k in TESTS if m.file.startswith(k)), key=len)
@@ -154,6 +159,12 @@ class Choice:
         if found:                                 # tests that are newer than the record are taken from the row
             row = [n for n in row if n not in self.reach["seconds"]] + [n for n in found if n in self.all]
         return sorted(dict.fromkeys(row), key=lambda n: self.seconds.get(n, 3) / (5 if n in telling else 1))
+
+    def took(self, test, seconds):
+        if test not in self.seconds:
+            self.seconds[test] = round(seconds, 1)
+            with open(SECONDS, "w") as f:
+                json.dump(self.seconds, f, indent=1)
 
 
 # ---- results --------------------------------------------------------------------------------------------------------
@@ -226,8 +237,9 @@ class Planter:
                 sys.exit(f"the tree does not build:\n{built.stderr[-2000:]}")
             ok, seconds, why = suite.run(test, "build", self.env, TREE)
             self.green[test] = seconds if ok else None
-            self.choice.seconds[test] = seconds
-            if not ok:
+            if ok:
+                self.choice.took(test, seconds)
+            else:
                 print(f"test {test} fails without any fault and is left out: {'; '.join(why)}", flush=True)
         return self.green[test] is not None
 
@@ -255,11 +267,11 @@ class Planter:
                 some = [x for n in tests[i:2 * i + 1] for x in suite.target(n, "build")]
                 if make(self.args.compiler, *dict.fromkeys(some)).returncode:
                     return t                      # a test no longer links
-            limit = 10 * self.choice.seconds.get(t, 60) + 10
+            limit = 10 * self.choice.seconds.get(t, 60) + 60
             ok, seconds, _ = suite.run(t, "build", self.env, TREE, cpu=limit, wall=20 * limit + 120)
             if not ok:
                 return t
-            self.choice.seconds.setdefault(t, seconds)
+            self.choice.took(t, seconds)
         return None
 
     def plant(self, m):

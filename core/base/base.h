@@ -224,6 +224,7 @@ bool file_exists(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */
 /* Could a file be written there, as far as its folder tells? Writes nothing. 0, or -1 + fail(FAULT_RUN). */
 int  file_can_save(const char *path);
+int  file_can_fill(const char *dir);                         /* the same of files in dir, which may be missing */
 /* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves
  * the old file. */
 struct file_out { FILE *f; const char *path; char tmp[4096]; };

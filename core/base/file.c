@@ -170,6 +170,19 @@ int file_can_save(const char *path)
     return 0;
 }
 
+int file_can_fill(const char *dir)
+{
+    char p[4096];
+    struct stat st;
+    snprintf(p, sizeof p, "%s", *dir ? dir : ".");
+    while (stat(p, &st) && errno == ENOENT) {              // the folder that those above dir would be made in
+        char *slash = strrchr(p, '/');
+        snprintf(p, sizeof p, "%.*s", slash ? MAX((int)(slash - p), 1) : 1, slash ? dir : ".");
+    }
+    int why = stat(p, &st) ? errno : !S_ISDIR(st.st_mode) ? ENOTDIR : access(p, W_OK | X_OK) ? errno : 0;
+    return why ? fail(FAULT_RUN, "%s: cannot write: %s", p, strerror(why)) : 0;
+}
+
 int file_begin(struct file_out *o, const char *path)
 {
     *o = (struct file_out){ .path = path };

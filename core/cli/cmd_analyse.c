@@ -61,7 +61,8 @@ static int subject_open(struct cli *c, struct subject *x)
     i64 n = 256;
     int used, n_files = 0;
     const char **files;
-    if (analyse_images_given(c, &n, &files, &n_files) || cli_trained(c, &x->t, &used))
+    if (analyse_images_given(c, &n, &files, &n_files) || cli_trained(c, &x->t, &used)
+        || file_can_fill(analyse_out(c, x->t.path, analyse_run_of(c->arena, x->t.path))))
         return -1;
     if (used < c->n)
         return fail(FAULT_USAGE,

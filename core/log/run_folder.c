@@ -213,6 +213,19 @@ static void remove_leftovers(arena *a, const char *dir)
         closedir(d);
 }
 
+/* A run writes here all the time: whether it may is asked before it changes anything. */
+static int run_folder_writable(arena *a, const char *dir)
+{
+    static const char *const in[] = { "", "/ckpt", "/metrics.jsonl", "/metrics.csv", "/log.txt" };
+    for (int i = 0; i < countof(in); i++) {
+        const char *path = arena_printf(a, "%s%s", dir, in[i]);
+        if (access(path, run_folder_exists(path) ? W_OK | X_OK : W_OK) && errno != ENOENT)
+            return fail(FAULT_RUN, "%s: cannot write: %s (a run needs a folder of its own: copy this one, or give "
+                        "--out DIR)", path, strerror(errno));
+    }
+    return 0;
+}
+
 int folder_claim(arena *a, const struct spec *s, const struct run_options *o, struct run_folder *f)
 {
     *f = (struct run_folder){ .made = 0 };
@@ -220,7 +233,7 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
         return -1;
     if (f->dir) {
         f->made = run_folder_missing(f->dir);
-        if (file_mkdirs(f->dir))
+        if (file_mkdirs(f->dir) || run_folder_writable(a, f->dir))
             return -1;
     } else {
         f->made = 1 + run_folder_missing(arena_printf(a, "runs/%s", folder_name(a, s->name)));

@@ -117,8 +117,9 @@ static int check_continue(const struct session *e, const struct run_folder *f, a
     const char *config = arena_printf(a, "%s/config.yaml", f->dir);
     int images = data_count(e->train);
     if (file_exists(config)) {
-        const char *what = spec_load(&before, a, config, NULL, 0) ? NULL : spec_fixed(a, &before, &e->s);
-        fail_clear();
+        if (spec_load(&before, a, config, NULL, 0))
+            return fail_in("%s cannot be continued as its settings cannot be compared with these", f->dir);
+        const char *what = spec_fixed(a, &before, &e->s);
         if (what)
             return fail(FAULT_USAGE,
                         "%s cannot be continued: %s (batch, micro-batches, workers and epochs may change; "
