@@ -6,9 +6,13 @@
  *     A: word w is of row A_ROW, pair A_PAIR         B: word w is of column B_COL, pair B_PAIR
  *     C: value i is of row C_ROW, column C_COL
  *
- *     float c[C_VALUES] = { 0 };  uint a[A_WORDS], b[B_WORDS];
- *     a[w] = pairs_of_a[A_ROW(lane, w)][A_PAIR(lane, w)]; ...
- *     MMA(c, a, b, scratch, id)
+ *     float c[BLOCKS][C_VALUES] = { 0 };  uint a[A_WORDS], b[BLOCKS][B_WORDS];
+ *     READ_A(a, rows_of_a, line, lane)           of local memory, `line` words apart, a multiple of 4
+ *     READ_B(b[0], columns_of_b, line, lane)     of BLOCKS blocks of B, side by side
+ *     MMA(c[0], a, b[0], scratch, id) ...
+ *
+ * NVIDIA reads squares of 8 lines x 4 words: item `lane` says where line lane % 8 of square lane / 8 begins
+ * (SQUARE_A, SQUARE_B), and gets word lane % 4 of line lane / 4 of each.
  *
  * EMULATED (JETCL_FAKE on another device): the same by way of local memory, `scratch` of SCRATCH words an
  * item. It finds words by tables of its own, from row or column and pair to lane and word, written down
@@ -20,6 +24,7 @@
 #define MFMA     2                            // AMD CDNA from gfx90a: v_mfma_f32_16x16x16
 #define WMMA     3                            // AMD RDNA 3: v_wmma_f32_16x16x16
 #define DPAS     4                            // Intel, sub-groups of 8: intel_sub_group_*_matrix_mad_k16
+#include "unroll.h"
 #ifndef ENGINE
 #define ENGINE MMA_SYNC
 #define EMULATED
@@ -33,10 +38,9 @@
 #define A_WORDS 4
 #define B_WORDS 2
 #define C_VALUES 4
-#define A_ROW(lane, w)  ((lane) / 4 + 8 * ((w) % 2))
-#define A_PAIR(lane, w) ((lane) % 4 + 4 * ((w) / 2))
-#define B_COL(lane, w)  ((lane) / 4)
-#define B_PAIR(lane, w) ((lane) % 4 + 4 * (w))
+#define BLOCKS 2                              // two of its squares are half an instruction
+#define SQUARE_A(lane, line) (((lane) % 16) * (line) + (lane) / 16 * 4)
+#define SQUARE_B(lane, line) (((lane) / 16 * 8 + (lane) % 8) * (line) + (lane) / 8 % 2 * 4)
 #define C_ROW(lane, i)  ((lane) / 4 + 8 * ((i) / 2))
 #define C_COL(lane, i)  ((lane) % 4 * 2 + (i) % 2)
 #elif ENGINE == MFMA
@@ -78,6 +82,37 @@
 #define B_PAIR(lane, w) (w)
 #define C_ROW(lane, i)  (i)
 #define C_COL(lane, i)  (lane)
+#endif
+
+#ifndef BLOCKS
+#define BLOCKS 1
+#endif
+#if ENGINE == DPAS
+/* A where lines are of pairs, `line` words from one to the next: fours of rows. */
+#define A_BY_PAIRS
+#define READ_A_PAIRS(a, lines, line, lane)                                                                \
+    vstore4(vload4(0, (lines) + (lane) * (line)), 0, a);                                                  \
+    vstore4(vload4(1, (lines) + (lane) * (line)), 1, a);
+#endif
+#ifndef SQUARE_A
+#define READ_A(a, lines, line, lane)                                                                      \
+    EACH(w_, A_WORDS) (a)[w_] = (lines)[A_ROW(lane, w_) * (line) + A_PAIR(lane, w_)];
+#define READ_B(b, lines, line, lane)                                                                      \
+    EACH(w_, BLOCKS * B_WORDS)                                                                            \
+        (b)[w_] = (lines)[(w_ / B_WORDS * MN + B_COL(lane, w_ % B_WORDS)) * (line) + B_PAIR(lane, w_ % B_WORDS)];
+#elif defined EMULATED
+#define READ_SQUARES(to, lines, line, lane, square)                                                       \
+    EACH(w_, 4) (to)[w_] = (lines)[square(8 * w_ + (lane) / 4, line) + (lane) % 4];
+#define READ_A(a, lines, line, lane) READ_SQUARES(a, lines, line, lane, SQUARE_A)
+#define READ_B(b, lines, line, lane) READ_SQUARES(b, lines, line, lane, SQUARE_B)
+#else
+static inline void read_squares(uint *to, local const uint *line)
+{
+    __asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                   : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"((uint)(size_t)line) : "memory");
+}
+#define READ_A(a, lines, line, lane) read_squares(a, (lines) + SQUARE_A(lane, line));
+#define READ_B(b, lines, line, lane) read_squares(b, (lines) + SQUARE_B(lane, line));
 #endif
 
 #ifdef EMULATED

@@ -78,12 +78,14 @@ static void load_columns(local uint *to, global const ushort *from, const int ro
 /* sum[g] += lines of a, this team's rows, times lines of b, its columns: `deep` values each. */
 #define MULTIPLY(sum, blocks, a, line_a, b, line_b, deep)                                                \
     EACH(step, (deep) / MK) {                                                                             \
-        uint as[A_WORDS], bs[B_WORDS];                                                                    \
-        EACH(w, A_WORDS) as[w] = (a)[(ty * MM + A_ROW(lane, w)) * (line_a) + step * (MK / 2) + A_PAIR(lane, w)]; \
-        EACH(g, blocks) {                                                                                 \
-            const int first = (tx * (blocks) + g) * MN;                                                   \
-            EACH(w, B_WORDS) bs[w] = (b)[(first + B_COL(lane, w)) * (line_b) + step * (MK / 2) + B_PAIR(lane, w)]; \
-            MMA(sum[g], as, bs, scratch, id)                                                              \
+        uint as[A_WORDS], bs[BLOCKS][B_WORDS];                                                            \
+        READ_A(as, (a) + ty * MM * (line_a) + step * (MK / 2), line_a, lane)                              \
+        EACH(pair, (blocks) / BLOCKS) {                                                                   \
+            const int first = (tx * (blocks) + pair * BLOCKS) * MN;                                       \
+            READ_B(bs[0], (b) + first * (line_b) + step * (MK / 2), line_b, lane)                         \
+            EACH(g, BLOCKS) {                                                                             \
+                MMA(sum[pair * BLOCKS + g], as, bs[g], scratch, id)                                       \
+            }                                                                                             \
         }                                                                                                 \
     }
 #define CLEAR(sum, blocks) EACH(g, blocks) EACH(i, C_VALUES) sum[g][i] = 0;
@@ -135,13 +137,13 @@ static float4 of_row(local float *shelf, const float x)
     const int row = 3 * h * D, out_row = h * D, mine = id / 4, part = id % 4;                             \
     const long at = (long)(z / h) * n * row + z % h * D, out_at = (long)(z / h) * n * out_row + z % h * D; \
     global const ushort *q = qkv + at, *k = q + h * D, *v = k + h * D;                                    \
-    local uint *rows = room, *block = rows + ROWS * DEEP;
+    local uint *rows = (local uint *)room, *block = rows + ROWS * DEEP;
 
 /* ---- kernels: room, in words, as core/op/attention.c counts it ------------------------------------------- */
 
 /* room: ROWS lines of q; KEYS of k, WIDE columns of v, ROWS of p; scores, and a float for each item and row. */
 GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, global float *log_sum, const int n,
-                            const int h, const float scale, local uint *room)
+                            const int h, const float scale, local uint4 *room)
 {
     HEAD
     local uint *columns = block + KEYS * DEEP, *p = columns + WIDE * ALONG;
@@ -203,7 +205,7 @@ GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, glob
  * KEYS of v; WIDE columns of k, ROWS of dS; a float for each item, two for each row. */
 GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *out, global const float *log_sum,
                                global const ushort *dout, global TYPE(Ty) *dqkv, global float *inner,
-                               const int n, const int h, const float scale, local uint *room)
+                               const int n, const int h, const float scale, local uint4 *room)
 {
     HEAD
     local uint *outer = block + KEYS * DEEP, *values = outer + ROWS * DEEP, *columns = values + KEYS * DEEP;
@@ -251,7 +253,7 @@ GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *ou
  * of dout, then of q; ROWS of P^T, then of dS^T. */
 GROUP kernel void attention_dkv(global const ushort *qkv, global const float *log_sum,
                                 global const ushort *dout, global TYPE(Ty) *dqkv, global const float *inner,
-                                const int n, const int h, const float scale, local uint *room)
+                                const int n, const int h, const float scale, local uint4 *room)
 {
     HEAD
     local uint *values = block + KEYS * DEEP, *outer = values + ROWS * DEEP, *columns = outer + KEYS * DEEP;

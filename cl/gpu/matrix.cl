@@ -45,6 +45,17 @@
 #define TN    (WX * BN * MN)
 #define ITEMS (WX * WY * LANES)
 #define LINE  (TK / 2 + 4)
+#ifdef A_BY_PAIRS
+#define LINE_A          (TM + 4)
+#define AT_A(row, pair) ((pair) * LINE_A + (row))
+#define READ_ROWS       READ_A_PAIRS
+#define KEEP_A          keep_pairs
+#else
+#define LINE_A          LINE
+#define AT_A(row, pair) ((row) * LINE_A + (pair))
+#define READ_ROWS       READ_A
+#define KEEP_A          keep
+#endif
 #define STRIP (BN * MN + 4)                   // floats of a row of a team's sums in local memory
 #define FETCHES(side) ((side) * TK / 8 / ITEMS)
 
@@ -110,6 +121,9 @@ static ushort8 halves_of(const float8 x)
 #define added_F16(x)   (widened_4_F16((x).lo) + widened_4_F16((x).hi))
 #define ADDED(T, x)    JOIN(added_, T)(x)
 
+/* The pairs of a piece that lies across k. */
+static uint4 paired(const ushort8 v) { return convert_uint4(v.lo) | convert_uint4(v.hi) << 16; }
+
 static void keep(local uint *to, const ushort8 v, const int q, const int side, const int along)
 {
     const int2 at = place_in_part(q, side, along);
@@ -117,12 +131,30 @@ static void keep(local uint *to, const ushort8 v, const int q, const int side, c
     if (along) {
         vstore4(as_uint4(v), 0, line);
     } else {
-        line[0] = v.s0 | (uint)v.s4 << 16;
-        line[LINE] = v.s1 | (uint)v.s5 << 16;
-        line[2 * LINE] = v.s2 | (uint)v.s6 << 16;
-        line[3 * LINE] = v.s3 | (uint)v.s7 << 16;
+        const uint4 w = paired(v);
+        line[0] = w.x;
+        line[LINE] = w.y;
+        line[2 * LINE] = w.z;
+        line[3 * LINE] = w.w;
     }
 }
+
+#ifdef A_BY_PAIRS
+static void keep_pairs(local uint *to, const ushort8 v, const int q, const int side, const int along)
+{
+    const int2 at = place_in_part(q, side, along);
+    local uint *line = to + AT_A(at.x, at.y / 2);
+    if (along) {
+        const uint4 w = as_uint4(v);
+        line[0] = w.x;
+        line[LINE_A] = w.y;
+        line[2 * LINE_A] = w.z;
+        line[3 * LINE_A] = w.w;
+    } else {
+        vstore4(paired(v), 0, line);
+    }
+}
+#endif
 
 #define SECOND_A (TA ? row_a : 4)
 #define SECOND_B (TB ? 4 : row_b)
@@ -137,29 +169,33 @@ static void keep(local uint *to, const ushort8 v, const int q, const int side, c
 #define ADD_COLUMNS
 #endif
 #define KEEP_ALL                                                                                          \
-    EACH(t, FETCHES(TM)) keep(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                    \
+    EACH(t, FETCHES(TM)) KEEP_A(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                    \
     EACH(t, FETCHES(TN)) keep(tile_b, HALVES(Tb, next_b[t]), id + t * ITEMS, TN, TB);                     \
     ADD_COLUMNS
 
 /* The engine's part of a step. */
 #define MULTIPLY                                                                                          \
     EACH(s, TK / MK) {                                                                                    \
-        uint as[BM][A_WORDS], bs[BN][B_WORDS];                                                            \
-        EACH(f, BM) EACH(w, A_WORDS)                                                                      \
-            as[f][w] = mine_a[(f * MM + A_ROW(lane, w)) * LINE + s * (MK / 2) + A_PAIR(lane, w)];         \
-        EACH(f, BN) EACH(w, B_WORDS)                                                                      \
-            bs[f][w] = mine_b[(f * MN + B_COL(lane, w)) * LINE + s * (MK / 2) + B_PAIR(lane, w)];         \
-        EACH(f, BM) EACH(g, BN)                                                                           \
-            MMA(sum[f][g], as[f], bs[g], tiles + (TM + TN) * LINE, id)                                    \
+        uint as[A_WORDS], bs[BN][B_WORDS];                                                                \
+        EACH(g, BN / BLOCKS) {                                                                            \
+            READ_B(bs[g * BLOCKS], mine_b + g * BLOCKS * MN * LINE + s * (MK / 2), LINE, lane)            \
+        }                                                                                                 \
+        EACH(f, BM) {                                                                                     \
+            READ_ROWS(as, mine_a + AT_A(f * MM, s * (MK / 2)), LINE_A, lane)                              \
+            EACH(g, BN) {                                                                                 \
+                MMA(sum[f][g], as, bs[g], tiles + (TM + TN) * LINE, id)                                   \
+            }                                                                                             \
+        }                                                                                                 \
     }
 
 /* ---- the product --------------------------------------------------------------------------------------- */
 
-/* block: TM, TN, splits, and whether they are joined; tickets, slab: as in matmul.cl; tiles: (TM + TN) * LINE +
+/* block: TM, TN, splits, and whether they are joined; tickets, slab: as in matmul.cl; room: (TM + TN) * LINE +
  * ITEMS * SCRATCH words. */
 __attribute__((reqd_work_group_size(ITEMS, 1, 1))) IN_STEP
-kernel void matmul(PRODUCT_ARGS, local uint *tiles, volatile global float *slab, MASK_ARGS)
+kernel void matmul(PRODUCT_ARGS, local uint4 *room, volatile global float *slab, MASK_ARGS)
 {
+    local uint *tiles = (local uint *)room;
     const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
     const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
     const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
@@ -167,7 +203,7 @@ kernel void matmul(PRODUCT_ARGS, local uint *tiles, volatile global float *slab,
     const int id = get_local_id(0), lane = id % LANES, team = id / LANES, x = team % WX, y = team / WX;
     const INDEX row_a = la.y, row_b = lb.y, ak = TA ? row_a : 1, bk = TB ? 1 : row_b;
     local uint *tile_a = tiles, *tile_b = tiles + TM * LINE;
-    local const uint *mine_a = tile_a + y * BM * MM * LINE, *mine_b = tile_b + x * BN * MN * LINE;
+    local const uint *mine_a = tile_a + AT_A(y * BM * MM, 0), *mine_b = tile_b + x * BN * MN * LINE;
     float sum[BM][BN][C_VALUES];
     RAW(Ta) next_a[FETCHES(TM)];
     RAW(Tb) next_b[FETCHES(TN)];

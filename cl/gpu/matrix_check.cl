@@ -1,4 +1,4 @@
-/* matrix_check.cl: one block on the matrix engine, as mma.h says it is laid out: C = A B of small integers,
+/* matrix_check.cl: two blocks on the matrix engine, as mma.h says they are laid out: C = A B of small integers,
  * as the host knows them (core/dev/matrix.c). */
 #include "type.h"
 #if BYTES(Ta) == 2
@@ -9,20 +9,30 @@
 #include "quad.h"
 #include "mma.h"
 
+#define LINE    (MK / 2 + 4)
+#define ACROSS  2                             // blocks of B: a multiple of BLOCKS
+
+/* room: lines of A and B, and ITEMS * SCRATCH words. */
 __attribute__((reqd_work_group_size(LANES, 1, 1))) IN_STEP
 kernel void matrix_check(global const TYPE(Ta) *a, global const TYPE(Tb) *b, global float *c,
-                         local uint *scratch)
+                         local uint4 *room)
 {
     const int lane = get_local_id(0);
-    uint as[A_WORDS], bs[B_WORDS];
-    float sum[C_VALUES];
-    for (int i = 0; i < C_VALUES; i++)
-        sum[i] = 0;
-    for (int w = 0; w < A_WORDS; w++)
-        as[w] = ((global const uint *)a)[A_ROW(lane, w) * (MK / 2) + A_PAIR(lane, w)];
-    for (int w = 0; w < B_WORDS; w++)
-        bs[w] = ((global const uint *)b)[B_COL(lane, w) * (MK / 2) + B_PAIR(lane, w)];
-    MMA(sum, as, bs, scratch, lane)
-    for (int i = 0; i < C_VALUES; i++)
-        c[C_ROW(lane, i) * MN + C_COL(lane, i)] = sum[i];
+    local uint *rows = (local uint *)room, *columns = rows + MM * LINE, *scratch = columns + ACROSS * MN * LINE;
+    uint as[A_WORDS], bs[ACROSS][B_WORDS];
+    float sum[ACROSS][C_VALUES];
+    for (int i = lane; i < MM * (MK / 2); i += LANES)
+        rows[i / (MK / 2) * LINE + i % (MK / 2)] = ((global const uint *)a)[i];
+    for (int i = lane; i < ACROSS * MN * (MK / 2); i += LANES)
+        columns[i / (MK / 2) * LINE + i % (MK / 2)] = ((global const uint *)b)[i];
+    barrier(CLK_LOCAL_MEM_FENCE);
+    READ_A(as, rows, LINE, lane)
+    EACH(g, ACROSS / BLOCKS) {
+        READ_B(bs[g * BLOCKS], columns + g * BLOCKS * MN * LINE, LINE, lane)
+    }
+    EACH(g, ACROSS) {
+        EACH(i, C_VALUES) sum[g][i] = 0;
+        MMA(sum[g], as, bs[g], scratch, lane)
+    }
+    EACH(g, ACROSS) EACH(i, C_VALUES) c[C_ROW(lane, i) * (ACROSS * MN) + g * MN + C_COL(lane, i)] = sum[g][i];
 }

@@ -7,10 +7,10 @@ enum { DEPTH = 32, LINE = DEPTH / 2 + 4 };        // of k in a step; words of a 
 /* Teams across and down, blocks of each across and down: 128 x 128, and 64 x 64. */
 struct matrix_tile { int wx, wy, bn, bm; };
 static const struct matrix_tile matrix_tiles[][2] = {
-    [MATRIX_mma]  = { { 4, 2, 4, 4 }, { 2, 2, 4, 2 } },
+    [MATRIX_mma]  = { { 2, 2, 8, 4 }, { 2, 2, 4, 2 } },
     [MATRIX_mfma] = { { 2, 2, 4, 4 }, { 2, 2, 2, 2 } },
     [MATRIX_wmma] = { { 4, 2, 2, 4 }, { 2, 2, 2, 2 } },
-    [MATRIX_dpas] = { { 8, 4, 2, 4 }, { 4, 2, 2, 4 } },
+    [MATRIX_dpas] = { { 8, 4, 2, 4 }, { 4, 4, 2, 2 } },
 };
 enum { LARGE, SMALL };
 

@@ -101,7 +101,8 @@ def sass(line):
     op = text.split()[0]
     if op == "NOP":
         return None
-    size = 16 if ".128" in op else 8 if ".64" in op else 4
+    # LDSM.x4: 16 bytes an item; twice, since the model lets neighbours share what they read, which these do not.
+    size = 32 if op.startswith("LDSM") else 16 if ".128" in op else 8 if ".64" in op else 4
     target = re.search(r"BRA.*?`\((\.L_x_\d+)\)", text)
     kinds = (("HMMA.16816", "mma", 64), ("FFMA2", "fma2", 2), ("FFMA", "fma", 1), ("LDS", "lload", 0),
              ("STS", "lstore", 0), ("LDG", "load", 0), ("STG", "store", 0), ("LDL", "scratch", 0),
@@ -206,6 +207,10 @@ def amd(path, options, arch, out, tools):
 
 # ---- Intel: ocloc, the text that its compiler dumps ----------------------------------------------------------------
 
+# Drivers enable a device's extensions themselves; ocloc, which has none, must be told.
+DPAS = "-cl-ext=+all,+cl_intel_subgroup_matrix_multiply_accumulate,+cl_intel_required_subgroup_size"
+
+
 def gen(line):
     m = re.match(r"^\s*(?:\([^)]*\)\s*)?([a-z][a-z0-9_.]*)\s*(?:\([^)]*\))?\s", line)
     if not m or line.startswith("//") or not (re.search(r"\(\d+\|M\d+\)", line) or "jmpi" in line):
@@ -218,6 +223,10 @@ def gen(line):
         return ("fma", lanes if ":f" in line else 0, 0) if ":f" in line else ("alu", 0, 0), None
     if op.startswith(("send", "load", "store")):
         words = int((re.search(r"\.d32x(\d)", m[1]) or [0, 1])[1])
+        sent = re.search(r"(0x[0-9A-F]{8}) .*wr:\d+\+(\d+), rd:(\d+)", line)
+        if sent and m[1].startswith("send.dc"):  # a descriptor: the surface is its last byte; registers of 32 bytes
+            local, put, got = sent[1].endswith("FE"), int(sent[2]), int(sent[3])
+            return (("l" if local else "") + ("load" if got else "store"), 0, 32 * max(put, got, 1) // lanes), None
         kind = "scratch" if "scratch" in line or m[1] == "send.dc" else "barrier" if "gtwy" in m[1] else \
             ("l" if ".slm" in m[1] else "") + ("store" if op == "store" else "load")
         return (kind, 0, 4 * words), None
@@ -231,8 +240,9 @@ def intel(path, options, arch, out, tools):
     to = os.path.join(out, os.path.basename(path)[:-3] + "." + arch)
     os.makedirs(to, exist_ok=True)
     env = dict(os.environ, LD_LIBRARY_PATH=tools["ocloc_lib"], IGC_ShaderDumpEnable="1", IGC_DumpToCustomDir=to)
+    more = ["-internal_options", DPAS] if any(o.startswith("-DENGINE=") for o in options) else []
     call([tools["ocloc"], "compile", "-file", path, "-device", arch, "-options", " ".join(options), "-out_dir", to,
-          "-output", "k"], env)
+          "-output", "k", *more], env)
     kernels = {}
     for file in sorted(os.listdir(to)):
         if not file.endswith(".asm"):
