@@ -9,13 +9,20 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <strings.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 enum { MOST_DEPTH = 16 };
 
 struct level { dev_t dev; ino_t ino; };
-struct walk  { dataset *d; struct names files; struct passed_over passed; struct level above[MOST_DEPTH]; };
+struct walk  {
+    dataset           *d;
+    const char        *base;                  /* the real path of what holds all that is walked through */
+    struct names       files;
+    struct passed_over passed;
+    struct level       above[MOST_DEPTH];
+};
 
 static bool ends_like_image(const char *name)
 {
@@ -158,18 +165,35 @@ static int walk_entry(struct walk *w, DIR *dir, const struct dirent *e, const ch
     }
 }
 
+/* Is it what holds all this, or above that, along whichever links it was reached? */
+static bool walk_leads_up(const struct walk *w, const char *path)
+{
+    char full[4096], real[4096];
+    if (snprintf(full, sizeof full, "%s/%s", w->d->root, path) >= (int)sizeof full || !realpath(full, real))
+        return false;
+    size_t n = strlen(real);
+    return !strncmp(w->base, real, n) && (n == 1 || w->base[n] == '/' || !w->base[n]);
+}
+
+static const char *walk_base(dataset *d, const char *path)
+{
+    char real[4096];
+    return realpath(arena_printf(d->a, "%s/%s", d->root, path), real) ? arena_printf(d->a, "%s", real) : "";
+}
+
 static int walk_open(struct walk *w, DIR *dir, const char *path, int depth)
 {
     struct stat st;
     char shown[512];
     if (fstat(dirfd(dir), &st))
         return fail(FAULT_DATA, "%s: %s", path_shown(shown, path), strerror(errno));
+    bool back = walk_leads_up(w, path);
     for (int i = 0; i < depth; i++)
-        if (w->above[i].dev == st.st_dev && w->above[i].ino == st.st_ino) {
-            warn("%s/%s: a link back into a folder above it, not followed", w->d->root,
-                 path_shown(shown, path));
-            return 0;
-        }
+        back |= w->above[i].dev == st.st_dev && w->above[i].ino == st.st_ino;
+    if (back) {
+        warn("%s/%s: a link back into a folder above it, not followed", w->d->root, path_shown(shown, path));
+        return 0;
+    }
     if (depth == MOST_DEPTH - 1)
         return fail(FAULT_DATA, "%s/%s: folders nested more than %d deep", w->d->root,
                     path_shown(shown, path), MOST_DEPTH);
@@ -220,7 +244,7 @@ int set_folders_in(dataset *d, const char *path, struct names *out)
  * an empty one is passed over. */
 static int add_class(dataset *d, const char *name, i32 label, i64 *n)
 {
-    struct walk w = { .d = d };
+    struct walk w = { .d = d, .base = walk_base(d, d->split) };
     char shown[512];
     const char *path = arena_printf(d->a, "%s/%s", d->split, name);
     if (walk_folder(&w, path, 0))
@@ -240,7 +264,7 @@ static int add_class(dataset *d, const char *name, i32 label, i64 *n)
 
 int set_add_below(dataset *d, const char *path)
 {
-    struct walk w = { .d = d };
+    struct walk w = { .d = d, .base = walk_base(d, arena_printf(d->a, "%s/..", path)) };
     struct stat st;
     if (stat(arena_printf(d->a, "%s/%s", d->root, path), &st))
         return fail(FAULT_DATA, "%s/%s: %s", d->root, path, strerror(errno));

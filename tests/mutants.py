@@ -72,6 +72,8 @@ def arguments():
     p.add_argument("--reach", default="build/coverage/reach.json")
     p.add_argument("--again", action="store_true", help="try every survivor on record once more, and nothing else")
     p.add_argument("--no-scripts", action="store_true", help="binaries only")
+    p.add_argument("--longest", type=float, default=1e9,
+                   help="leave out tests known to take more seconds: of those that survive then, others may notice some")
     p.add_argument("--list", action="store_true", help="show the mutants, try none")
     p.add_argument("--compiler", default="ccache gcc" if shutil.which("ccache") else "gcc")
     return p.parse_args()
@@ -147,6 +149,7 @@ class Choice:
         if os.path.exists(SECONDS):
             with open(SECONDS) as f:
                 self.seconds |= json.load(f)
+        self.all = [n for n in self.all if self.seconds.get(n, 0) <= args.longest]
         self.unlisted = sorted(set(self.all) - set(" ".join([BESIDES, *TESTS.values()]).split())
                                - set(self.reach["seconds"]))
 

@@ -24,8 +24,9 @@ bool text_real(slice s, f64 *out)
     buf[s.n] = 0;
     if (strpbrk(buf, "xXnNiI"))                   // strtod also reads hex, nan and inf
         return false;
+    errno = 0;
     *out = strtod(buf, &end);
-    return end == buf + s.n && isfinite(*out);
+    return end == buf + s.n && isfinite(*out) && !(errno == ERANGE && *out == 0);
 }
 
 bool text_int(slice s, i64 *out)

@@ -182,6 +182,8 @@ ckpt *ckpt_model(ckpt *c, bool ema)
     ckpt *view = view_new(c);
     struct translation x = { .a = view->mem, .view = view };
     const char *format = ckpt_meta(c, "format");
+    if (format && text_starts(format, "jetcl ") && ckpt_meta(c, "ema"))
+        ema = false;                                       // one of ours, which holds these and no others
     if (format && text_starts(format, "jetcl state"))
         fail(FAULT_DATA, "the state of a run, for --resume; its weights are in the .safetensors beside it");
     else if (!names_translate_all(&x, c, ema))

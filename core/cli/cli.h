@@ -12,8 +12,9 @@
 #include "spec/spec.h"
 
 struct cli;
-/* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume=X). */
-struct cli_option { const char *name, *value, *help; };
+/* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume=X).
+ * many: it may be given again with another value. */
+struct cli_option { const char *name, *value, *help; bool many; };
 
 /* Shared options a command may ask for besides those every command has. */
 enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16,
@@ -49,7 +50,7 @@ struct cli {
     int               n_given;
 };
 
-/* Was the option given? The value of its last use; "" for a switch, NULL when not given. Only names the
+/* Was the option given? Its value; "" for a switch, NULL when not given. Only names the
  * command declares. */
 bool        cli_given(const struct cli *c, const char *name);
 const char *cli_value(const struct cli *c, const char *name);

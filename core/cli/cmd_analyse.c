@@ -192,7 +192,7 @@ static int analyse_run(struct cli *c)
 static const struct cli_option options[] = {
     { "images", "N|PATH",
       "analyse N images of the evaluation split, evenly spread (256), or files and folders;"
-      " may be repeated" },
+      " may be repeated", true },
     { "data", "FOLDER", "take the images of this folder, with a folder per class, as in eval" },
     { "split", "NAME", "use this split instead of data.eval" },
     { "show", "N", "draw maps of the first N images (4)" },

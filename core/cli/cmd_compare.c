@@ -187,7 +187,7 @@ static int compare_run(struct cli *c)
 static const struct cli_option options[] = {
     { "steps", "N", "number of training steps (200)" },
     { "seeds", "N", "train with N seeds on each device, and say what they show of loss and accuracy (1)" },
-    { "set-b", "KEY=VALUE", "compare with this setting on the first device; may be repeated" },
+    { "set-b", "KEY=VALUE", "compare with this setting on the first device; may be repeated", true },
     { "record", "FILE", "only write what this device computes to FILE.jetcmp, for another machine" },
     { "tolerance", "X",
       "allowed relative error of activations and gradients; default: what rounding explains" },

@@ -108,7 +108,7 @@ static const struct cli_option options[] = {
     { "under", "PREFIX", "take only tensors whose names begin so, of a file that holds several models" },
     { "names", "SCHEME", "write another framework's names: hf_vit, torchvision_convnext, ..." },
     { "dtype", "fp32|fp16|bf16", "round the weights to this type; default: keep theirs" },
-    { "meta", "KEY=VALUE", "add metadata; may be repeated" },
+    { "meta", "KEY=VALUE", "add metadata; may be repeated", true },
     { 0 },
 };
 const struct command convert_cmd = {

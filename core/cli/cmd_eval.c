@@ -167,7 +167,7 @@ static const struct cli_option options[] = {
     { "top", "K", "also print how often the class is among the K likeliest" },
     { "per-class", "FILE", "write number of images, precision, recall and F1 of every class as CSV" },
     { "confusion", "FILE",
-      "write the confusion matrix, rows are the truth: .csv, or drawn as .png; may be repeated" },
+      "write the confusion matrix, rows are the truth: .csv, or drawn as .png; may be repeated", true },
     { "save-logits", "FILE",
       "write logits and labels of every image, in the set's order, as .safetensors or .npz" },
     { 0 },

@@ -27,8 +27,9 @@ const struct shared_option cli_shared[] = {
     { 'd',
       { "device", "SPEC",
         "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:...; several "
-        "for run and train: a,b or gpu:*" }, 0 },
-    { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated" }, 0 },
+        "for run and train: a,b or gpu:*", true }, 0 },
+    { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated, the last of one key counts",
+             true }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },
     { 0,   { "threads", "N", "number of host threads" }, 0 },
     { 0,   { "precision", "P", "store activations as fp32, bf16 or fp16; the same as --set train.precision=P" },
@@ -56,6 +57,8 @@ struct options {
     struct option list[MAX_OPTIONS + 1];
     const char *names[MAX_OPTIONS];
     char letters[MAX_OPTIONS * 2];
+    const struct cli_option *rows[MAX_OPTIONS];
+    const char *given[MAX_OPTIONS];        /* the value so far */
     int n;
 };
 
@@ -64,6 +67,7 @@ static void add_option(struct options *o, const struct cli_option *row, int code
     check(o->n < MAX_OPTIONS, "%s: too many options", row->name);
     int has = !row->value ? no_argument : row->value[0] == '[' ? optional_argument : required_argument;
     o->names[o->n] = row->name;
+    o->rows[o->n] = row;
     o->list[o->n++] = (struct option){ row->name, has, NULL, code };
 }
 
@@ -102,6 +106,19 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
     const char *near = text_nearest(name, o->names, o->n);
     return near ? fail(FAULT_USAGE, "unknown option --%s (did you mean --%s?)", name, near)
                 : fail(FAULT_USAGE, "unknown option --%s (jetcl help %s)", name, cmd->name);
+}
+
+/* Of two values one would be passed over in silence. */
+static int option_once(struct options *o, int code, const char *value)
+{
+    int i = 0;
+    while (o->list[i].val != code)
+        i++;
+    const char *before = o->given[i];
+    o->given[i] = value ? value : "";
+    return !before || o->rows[i]->many || !strcmp(before, o->given[i])
+           ? 0 : fail(FAULT_USAGE, "--%s is given twice, as '%s' and as '%s': give one of them", o->names[i],
+                      before, o->given[i]);
 }
 
 static void add_set(struct cli *c, const char *by, const char *text)
@@ -159,6 +176,17 @@ int options_log_level(void)
     return SAY_NORMAL;
 }
 
+/* An option that sets a key, which --set may set too, but not otherwise. */
+static int options_set(struct cli *c, const char *option, const char *key, const char *value)
+{
+    for (int i = 0; value && i < c->n_sets; i++)
+        if (text_starts(c->sets[i].text, key) && strcmp(c->sets[i].text + strlen(key), value))
+            return fail(FAULT_USAGE, "%s %s and --set %s: give one of them", option, value, c->sets[i].text);
+    if (value)
+        add_set(c, option, arena_printf(c->arena, "%s%s", key, value));
+    return 0;
+}
+
 int options_read(struct cli *c, struct general *g, int argc, char **argv)
 {
     struct options o;
@@ -172,23 +200,19 @@ int options_read(struct cli *c, struct general *g, int argc, char **argv)
         for (int i = 0; i < countof(cli_shared); i++)
             if (code < OWN && cli_shared[i].letter == code)
                 code = SHARED + i;
+        if (option_once(&o, code, optarg))
+            return -1;
         if (code >= SHARED && set_shared(c, g, cli_shared[code - SHARED].o.name, optarg))
             return -1;
         if (code < SHARED)
             c->given[c->n_given++] =
                 (struct cli_given){ c->command->options[code - OWN].name, optarg ? optarg : "" };
     }
-    if (g->devices)
-        add_set(c, "--device", arena_printf(c->arena, "device=%s", g->devices));
-    if (g->seed)
-        add_set(c, "--seed", arena_printf(c->arena, "seed=%s", g->seed));
-    if (g->threads)
-        add_set(c, "--threads", arena_printf(c->arena, "threads=%s", g->threads));
-    if (g->precision)
-        add_set(c, "--precision", arena_printf(c->arena, "train.precision=%s", g->precision));
     c->operands = argv + optind;
     c->n = argc - optind;
-    return 0;
+    return options_set(c, "--device", "device=", g->devices) || options_set(c, "--seed", "seed=", g->seed)
+           || options_set(c, "--threads", "threads=", g->threads)
+           || options_set(c, "--precision", "train.precision=", g->precision) ? -1 : 0;
 }
 
 static const char *given_value(const struct cli *c, const char *name)
@@ -197,7 +221,7 @@ static const char *given_value(const struct cli *c, const char *name)
     for (int i = 0; c->command->options && c->command->options[i].name; i++)
         known |= !strcmp(c->command->options[i].name, name);
     check(known, "%s has no option --%s", c->command->name, name);
-    for (int i = c->n_given - 1; i >= 0; i--)
+    for (int i = 0; i < c->n_given; i++)
         if (!strcmp(c->given[i].name, name))
             return c->given[i].value;
     return NULL;

@@ -22,7 +22,7 @@ int cli_trained(struct cli *c, struct trained *t, int *used)
     const char *path = c->n > 1 ? c->operands[1] : s.model.init;
     if (!*path)
         return fail(FAULT_USAGE, "which checkpoint? jetcl %s", c->command->usage);
-    return trained_open(t, c->arena, path, &s, NULL, 0);
+    return trained_open(t, c->arena, path, &s, c->sets, c->n_sets);
 }
 
 static bool trained_is_folder(const char *path)

@@ -79,6 +79,25 @@ static int check_moe(const struct spec *s, bool convnext)
     return 0;
 }
 
+/* Mean and std of pixels. Other programs give fractions. */
+static int check_pixels(const struct spec *s)
+{
+    const struct { const char *key; reals v; } given[] = {
+        { "data.mean", s->data.mean }, { "data.std", s->data.std },
+        { "recycle.from.mean", s->recycle.from.mean }, { "recycle.from.std", s->recycle.from.std } };
+    for (int i = 0; i < countof(given); i++) {
+        reals v = given[i].v;
+        bool fractions = v.n > 0;
+        for (int k = 0; k < v.n; k++)
+            fractions = fractions && v.v[k] > 0 && v.v[k] < 1;
+        if (v.n == 2)
+            return spec_fail(s, given[i].key, "one value, or one for each of red, green, blue");
+        if (fractions)
+            return spec_fail(s, given[i].key, "pixels are from 0 to 255 here: multiply fractions by 255");
+    }
+    return 0;
+}
+
 static int check_recipe(const struct spec *s)
 {
     if (s->train.accumulate > s->train.batch)
@@ -89,9 +108,6 @@ static int check_recipe(const struct spec *s)
                          "must be [operations, magnitude, its standard deviation] or off");
     if (s->augment.randaugment.n && (s->augment.randaugment.v[0] > 15 || s->augment.randaugment.v[1] > 10))
         return spec_fail(s, "augment.randaugment", "at most 15 operations of magnitude 10");
-    if (s->data.mean.n == 2 || s->data.std.n == 2)
-        return spec_fail(s, s->data.mean.n == 2 ? "data.mean" : "data.std",
-                         "one value, or one for each of red, green, blue");
     if (s->recycle.from.dense[0] && !s->recycle.from.experts[0])
         return spec_fail(s, "recycle.from.dense", "nothing is recycled without recycle.from.experts");
     return 0;
@@ -124,5 +140,6 @@ int spec_check(const struct spec *s)
     bool convnext = !strcmp(s->model.family, "convnext");
     if (convnext ? check_convnext(s) : check_vit(s))
         return -1;
-    return check_moe(s, convnext) || check_recipe(s) || check_signals(s) || check_shares(s) ? -1 : 0;
+    return check_moe(s, convnext) || check_recipe(s) || check_pixels(s) || check_signals(s) || check_shares(s)
+           ? -1 : 0;
 }

@@ -88,12 +88,28 @@ static int names_in(arena *a, const char *section, const char **names, int room)
     return n;
 }
 
+/* The code of a character in s that looks like a blank or like nothing, as copied from a web page; 0: none. */
+static int invisible(const char *s)
+{
+    static const struct { const char *bytes; int code; } odd[] = {
+        { "\xc2\xa0", 0xa0 }, { "\xc2\xad", 0xad }, { "\xe2\x80\x83", 0x2003 }, { "\xe2\x80\x89", 0x2009 },
+        { "\xe2\x80\x8b", 0x200b }, { "\xe2\x80\x8e", 0x200e }, { "\xe2\x80\xaf", 0x202f },
+        { "\xe3\x80\x80", 0x3000 }, { "\xef\xbb\xbf", 0xfeff } };
+    for (int i = 0; i < countof(odd); i++)
+        if (strstr(s, odd[i].bytes))
+            return odd[i].code;
+    return 0;
+}
+
 static int unknown_key(arena *a, const char *section, const struct yaml *y)
 {
     const char *names[64], *list = "", *in = section[0] ? arena_printf(a, " in %s", section) : "";
     int n = names_in(a, section, names, countof(names));
     if (!strcmp(y->key, "base"))
         return place_fail(y->key_at, "`base` belongs at the top of a file");
+    if (invisible(y->key))
+        return place_fail(y->key_at, "unknown key '%.60s'%s: it holds U+%04X, which looks like a blank and is "
+                          "none", y->key, in, invisible(y->key));
     const char *near = NULL;                      // `lr` in train means optim.lr, not another key of train
     for (const struct key *k = spec_keys; !near && k < spec_keys + spec_key_count; k++)
         if (k->type > TYPE_end && !strcmp(key_leaf(k), y->key))

@@ -300,6 +300,10 @@ struct yaml *yaml_load(arena *a, const char *path)
         return NULL;
     }
     const char *nul = memchr(text, 0, n);
+    if (nul && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2))) {
+        fail(FAULT_USAGE, "%s: UTF-16 text; save it as UTF-8", path);
+        return NULL;
+    }
     if (nul) {
         fail(FAULT_USAGE, "%s: not a text file (a NUL at byte %ld)", path, (long)(nul - text));
         return NULL;

@@ -62,7 +62,10 @@ static const char *dry_times(arena *a, const struct cost *c)
         text = arena_printf(a, "%s, activations of %.0f images %s", text, c->measured,
                             isnan(c->recycling) ? "of an unknown network"
                                                 : arena_printf(a, "in %s", text_time(recycle, c->recycling)));
-    return arena_printf(a, "%s: %s%s in all", text, isnan(c->evaluating + c->recycling) ? "at least " : "",
+    if (c->cuts)
+        text = arena_printf(a, "%s, partitioning their graph not included", text);
+    return arena_printf(a, "%s: %s%s in all", text,
+                        isnan(c->evaluating + c->recycling) || c->cuts ? "at least " : "",
                         text_time(all, c->seconds));
 }
 

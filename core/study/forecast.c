@@ -143,6 +143,7 @@ int forecast_step(const struct spec *s, struct forecast *f)
 struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct images n)
 {
     struct cost c = { .steps = forecast_steps(s, n.train) };
+    c.cuts = *s->recycle.from.experts && strategy_find(s->recycle.strategy)->needs & NEEDS_TOGETHER;
     c.evaluations = forecast_evaluations(s, c.steps, n.train);
     c.measured = *s->recycle.from.experts ? MIN((f64)s->recycle.images, n.train ? n.train : INFINITY) : 0;
     c.training = c.steps * f->step;

@@ -67,7 +67,10 @@ struct images forecast_images(struct spec *s);
 bool forecast_predecessor(arena *a, const struct spec *s, struct spec *out);
 /* What a run takes: seconds of its parts and of all that are known; NAN: not known. measured: images whose
  * activations recycling measures. */
-struct cost { f64 steps, evaluations, measured, training, evaluating, recycling, seconds; };
+struct cost {
+    f64  steps, evaluations, measured, training, evaluating, recycling, seconds;
+    bool cuts;                          /* a graph is partitioned besides, in a time that is not known */
+};
 struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct images n);
 
 #endif

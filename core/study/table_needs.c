@@ -174,6 +174,7 @@ static void cost_add(struct cost *all, const struct cost *c)
     all->evaluating += isnan(c->evaluating) ? 0 : c->evaluating;
     all->recycling += isnan(c->recycling) ? 0 : c->recycling;
     all->seconds += c->seconds;
+    all->cuts |= c->cuts;
 }
 
 /* What is to be done, and what it takes. */
@@ -201,8 +202,9 @@ static void forecast_print(const struct measuring *m, const struct needs *n, con
         printf("not measured: %s\n", m->why);
     if (!isnan(all->seconds))
         printf("%d experiments to do take about %s here: %s of training, %s of evaluating, %s of measuring "
-               "activations\n", todo, text_time(time, all->seconds), text_time(train, all->training),
-               text_time(eval, all->evaluating), text_time(recycle, all->recycling));
+               "activations%s\n", todo, text_time(time, all->seconds), text_time(train, all->training),
+               text_time(eval, all->evaluating), text_time(recycle, all->recycling),
+               all->cuts ? ", partitioning their graphs not included" : "");
 }
 
 static void budget_print(const struct asked *list, size_t n, f64 used, f64 budget)

@@ -228,7 +228,9 @@ ckpt *session_ckpt(const struct session *e, arena *a)
         means[i] = mean[i], stds[i] = std[i];
     for (int i = 0; i < n; i++)
         names[i] = data_class_name(d, i);
-    struct model_about about = { .classes = names, .n_classes = n, .mean = means, .std = stds };
+    const char *ema[] = { "ema", arena_printf(a, "%g", e->s.train.ema), NULL };
+    struct model_about about = { .classes = names, .n_classes = n, .mean = means, .std = stds,
+                                 .more = e->s.train.ema > 0 ? ema : NULL };
     ckpt *c = ckpt_new();
     model_describe(c, &e->s, a, &about);
     return c;

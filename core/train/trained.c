@@ -81,6 +81,17 @@ static int read_three(const struct trained *t, arena *a, const char *key, f64 le
     return 0;
 }
 
+/* In the experiment of a run model.init_ema is about what the run started from, not about what it left. */
+static bool trained_wants_ema(const struct trained *t, const char *path, const struct spec *s,
+                              const struct spec_set *sets, int n)
+{
+    const char *format = ckpt_meta(t->c, "format");
+    bool asked = !format || !text_starts(format, "jetcl ") || (s && !strcmp(path, s->model.init));
+    for (int i = 0; i < n; i++)
+        asked |= sets[i].text && text_starts(sets[i].text, "model.init_ema=");
+    return t->s.model.init_ema && asked;
+}
+
 int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
                  const struct spec_set *sets, int n)
 {
@@ -91,7 +102,7 @@ int trained_open(struct trained *t, arena *a, const char *path, const struct spe
         t->s = *s;
     else if (read_experiment(t, a, sets, n))
         return -1;
-    if (t->s.model.init_ema && !ckpt_meta(t->c, "format")) {      // our own hold one set of weights
+    if (trained_wants_ema(t, path, s, sets, n)) {
         ckpt_close(t->c);
         if (!(t->c = ckpt_open_model(t->path, true)))
             return -1;
