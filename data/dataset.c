@@ -1,6 +1,7 @@
 /* dataset.c: opening a set by name, and what all sets share: the sample list, classes, where the root is. */
 #include "data/report.h"
 #include "data/set.h"
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -170,13 +171,21 @@ static int keep_classes(dataset *d, const struct data_options *o)
     return 0;
 }
 
+/* A name in a message: in one line, and with quotes where it begins or ends in a blank. */
+static const char *shown_name(arena *a, const char *name)
+{
+    char shown[512];
+    bool blank = *name && (isspace((u8)*name) || isspace((u8)name[strlen(name) - 1]));
+    return arena_printf(a, blank ? "'%s'" : "%s", path_shown(shown, name));
+}
+
 /* "a, b, c, ... (12)": the first names of a list. */
 static const char *few_names(arena *a, const char *const *names, int n)
 {
     enum { MOST = 8 };
     const char *text = "";
     for (int i = 0; i < n && i < MOST; i++)
-        text = arena_printf(a, "%s%s%s", text, i ? ", " : "", names[i]);
+        text = arena_printf(a, "%s%s%s", text, i ? ", " : "", shown_name(a, names[i]));
     return n > MOST ? arena_printf(a, "%s, ... (%d)", text, n) : text;
 }
 

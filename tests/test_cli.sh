@@ -65,12 +65,17 @@ try 0 '"key": "model.moe.core"' '' config --list --json
 
 try 0 '"seconds":null' '' table experiments/tables/demo.yaml --dry-run --json -q --device null
 
-# what is said last, and by the more special option, counts
-try 0 'seed: 7' '' config --seed 7 --set seed=5
-try 0 'seed: 6' '' config --seed 5 --seed 6
+# of two values none is passed over, but of --set, where the last one counts
+try 2 '' '--seed 7 and --set seed=5: give one of them' config --seed 7 --set seed=5
+try 0 'seed: 7' '' config --seed 7 --set seed=7
+try 2 '' "--seed is given twice, as '5' and as '6'" config --seed 5 --seed 6
+try 0 'seed: 5' '' config --seed 5 --seed 5
 try 0 'seed: 9' '' config --set seed=8 -s seed=9
-try 0 'threads: 3' '' config --threads 3 --set threads=2
-try 0 'device: cpu' '' config -dcpu --set device=gpu
+try 2 '' '--threads 3 and --set threads=2' config --threads 3 --set threads=2
+try 2 '' '--device cpu and --set device=gpu' config -dcpu --set device=gpu
+try 2 '' "--data is given twice, as 'a' and as 'b'" eval x --data a --data b
+try 2 '' '--split must not be empty' eval x --split ''
+try 2 '' '--device must not be empty' eval x --device ''
 try 0 'device: "a,b,c"' '' config -d a -d b --device c
 try 0 'jetcl config [EXP.yaml]' '' config -h --set nonsense
 try 2 '' 'missing argument; usage: jetcl eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT' eval

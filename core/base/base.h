@@ -224,7 +224,11 @@ bool file_exists(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */
 /* Could a file be written there, as far as its folder tells? Writes nothing. 0, or -1 + fail(FAULT_RUN). */
 int  file_can_save(const char *path);
-int  file_can_fill(const char *dir);                         /* the same of files in dir, which may be missing */
+int  file_can_fill(const char *dir);                       /* the same of files in dir, which may be missing */
+/* The same of what a person names: a file that is there is replaced only if its name ends in `suffix`, else it
+ * is a mistake, such as an input's name: -1 + fail(FAULT_USAGE). */
+int  file_can_replace(const char *path, const char *suffix);
+bool file_same(const char *a, const char *b);                /* two names of one file that exists */
 /* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves
  * the old file. */
 struct file_out { FILE *f; const char *path; char tmp[4096]; };

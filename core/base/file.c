@@ -157,17 +157,39 @@ int file_mkdirs(const char *path)
     }
 }
 
+/* A device or a pipe would be renamed away. */
+static int file_replaceable(const char *path)
+{
+    struct stat st;
+    if (stat(path, &st) || S_ISREG(st.st_mode))
+        return 0;
+    return fail(FAULT_RUN, "%s: cannot write: %s", path,
+                S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a regular file");
+}
+
 int file_can_save(const char *path)
 {
     char dir[4096];
-    struct stat st;
     const char *slash = strrchr(path, '/');
     snprintf(dir, sizeof dir, "%.*s", slash ? MAX((int)(slash - path), 1) : 1, slash ? path : ".");
     if (access(dir, W_OK | X_OK))
         return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(errno));
-    if (!stat(path, &st) && S_ISDIR(st.st_mode))
-        return fail(FAULT_RUN, "%s: cannot write: %s", path, strerror(EISDIR));
+    return file_replaceable(path);
+}
+
+int file_can_replace(const char *path, const char *suffix)
+{
+    if (file_can_save(path))
+        return -1;
+    if (file_exists(path) && !text_ends(path, suffix))
+        return fail(FAULT_USAGE, "%s is there already and does not end in %s: not replaced", path, suffix);
     return 0;
+}
+
+bool file_same(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 int file_can_fill(const char *dir)
@@ -186,6 +208,8 @@ int file_can_fill(const char *dir)
 int file_begin(struct file_out *o, const char *path)
 {
     *o = (struct file_out){ .path = path };
+    if (file_replaceable(path))
+        return -1;
     if (snprintf(o->tmp, sizeof o->tmp, "%s.%d.tmp", path, (int)getpid()) >= (int)sizeof o->tmp)
         return fail(FAULT_RUN, "path too long: %zu bytes: %.80s...", strlen(path), path);
     o->f = fopen(o->tmp, "wb");

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,8 +18,20 @@ static char               label[64];
 
 void say_setup(struct say_options o) { opt = o; }
 
+/* A file that a person can hardly mean: one with text in it and a suffix that logs do not have. */
+static bool say_is_other(const char *path)
+{
+    struct stat st;
+    const char *name = strrchr(path, '/'), *dot = strchr(name ? name : path, '.');
+    return !stat(path, &st) && S_ISREG(st.st_mode) && st.st_size && dot && !text_ends(path, ".log")
+           && !text_ends(path, ".txt");
+}
+
 int say_log(enum say_sink sink, const char *path)
 {
+    if (path && sink == SAY_LOG_FILE && say_is_other(path))
+        return fail(FAULT_USAGE, "%s is there already and does not end in .log or .txt: nothing is appended",
+                    path);
     pthread_mutex_lock(&lock);
     if (logs[sink])
         fclose(logs[sink]);

@@ -63,7 +63,9 @@ const void   *tensor_data(const tensor *t);
 void          tensor_drop(const tensor *t);
 /* out[count] = the elements as f32 (rounded to nearest even); -1 + fail for complex types. Drops nothing. */
 int           tensor_to_f32(const tensor *t, f32 *out);
-/* The same as doubles, exact but for 64-bit integers beyond 2^53; and elements [from, from + n) only. */
+/* The same for weights; -1 + fail for integers, of which a quantised file holds the scale elsewhere. */
+int           tensor_weights(const tensor *t, f32 *out);
+/* As doubles, exact but for 64-bit integers beyond 2^53; and elements [from, from + n) only. */
 int           tensor_to_f64(const tensor *t, f64 *out);
 int           tensor_range(const tensor *t, u64 from, u64 n, f64 *out);
 /* Is every value one that fp32 holds? 0, or -1 + fail(FAULT_NUMBERS), which names the

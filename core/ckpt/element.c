@@ -96,6 +96,14 @@ static int no_reals(const tensor *t)
     default:           return no_reals(t); \
     }
 
+int tensor_weights(const tensor *t, f32 *out)
+{
+    bool integers = t->type >= CKPT_I64 && t->type <= CKPT_BOOL;
+    return !integers ? tensor_to_f32(t, out)
+                     : fail(FAULT_DATA, "%s: %s holds integers (%s): quantised weights are not read",
+                            t->in->path, t->name, ckpt_type_name(t->type));
+}
+
 int tensor_to_f32(const tensor *t, f32 *out)
 {
     const void *p = tensor_data(t);

@@ -88,7 +88,7 @@ static int resize_tokens(struct loading *l, const tensor *t, struct want *w, i64
                     w->name, (long long)from);
     arena *scratch = arena_open("position embeddings");
     f32 *tokens = arena_array(scratch, f32, t->count);
-    int rc = tensor_to_f32(t, tokens), shared = MIN(prefix, l->o->prefix);
+    int rc = tensor_weights(t, tokens), shared = MIN(prefix, l->o->prefix);
     if (!rc) {                                       // tokens that had no position added get zeros
         memset(w->data, 0, (size_t)l->o->prefix * (size_t)d * sizeof *tokens);
         memcpy(w->data, tokens, (size_t)shared * (size_t)d * sizeof *tokens);
@@ -133,7 +133,7 @@ static int resize_patch(struct loading *l, const tensor *t, struct want *w)
     i64 pixels = t->shape[2] * t->shape[3], filters = w->shape[0] * w->shape[1];
     arena *scratch = arena_open("patch embedding");
     f32 *file = arena_array(scratch, f32, t->count), *rgb = arena_array(scratch, f32, filters * pixels);
-    int rc = tensor_to_f32(t, file);
+    int rc = tensor_weights(t, file);
     if (!rc)
         to_channels(file, t->shape[1], rgb, w->shape[1], w->shape[0], pixels);
     if (!rc && t->shape[2] == w->shape[2] && t->shape[3] == w->shape[3])
@@ -192,7 +192,7 @@ static int load_found(struct loading *l, const tensor *t, struct want *w)
     char have[200], need[200];
     i64 d = w->nd ? w->shape[w->nd - 1] : 0;
     if (same_but_ones(t, w) && !other_grid(l, w)) {
-        if (tensor_to_f32(t, w->data))
+        if (tensor_weights(t, w->data))
             return -1;
         w->got = GOT_LOADED;
         l->r->loaded++;

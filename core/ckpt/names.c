@@ -1,6 +1,7 @@
 /* names.c: the model in a file under our names, which are timm's, whatever the file calls them; and a model
  * of ours under another's names. scheme.c knows the names, view.c makes the tensors. */
 #include "ckpt/names.h"
+#include <ctype.h>
 #include <stdlib.h>
 
 enum { MAX_LAYERS = 1000 };
@@ -184,7 +185,10 @@ ckpt *ckpt_model(ckpt *c, bool ema)
     const char *format = ckpt_meta(c, "format");
     if (format && text_starts(format, "jetcl ") && ckpt_meta(c, "ema"))
         ema = false;                                       // one of ours, which holds these and no others
-    if (format && text_starts(format, "jetcl state"))
+    bool newer = format && text_starts(format, "jetcl ") && isdigit((u8)format[6]) && strcmp(format + 6, "1");
+    if (newer)
+        fail(FAULT_DATA, "format '%.40s', of a later version of this program", format);
+    else if (format && text_starts(format, "jetcl state"))
         fail(FAULT_DATA, "the state of a run, for --resume; its weights are in the .safetensors beside it");
     else if (!names_translate_all(&x, c, ema))
         return view;

@@ -225,7 +225,8 @@ static bool scheme_rivals(const struct reading *a, const struct reading *b, bool
     int copy = scheme_copy(b->under, ema);
     bool other = strcmp(a->under, b->under) || strcmp(a->own, b->own);
     bool student = copy == 1 && scheme_copy(a->under, ema) == 0 && a->fit == b->fit;
-    return other && b->fit > 2 && b->fit > b->strange && copy < 2 && !student;
+    bool whole = b->fit > b->strange || b->fit >= a->fit;  // what is a's is strange to one around it
+    return other && b->fit > 2 && whole && copy < 2 && !student;
 }
 
 static struct reading scheme_best_reading(arena *a, const struct scheme *s, const char *const *name, int n,

@@ -57,6 +57,9 @@ const char *cli_value(const struct cli *c, const char *name);
 /* Its value as an integer in [lo, hi]; `*out` stays when not given. 0, or -1 + fail(FAULT_USAGE). */
 int         cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out);
 
+/* -1 + fail(FAULT_USAGE) if the option names the file `input`, which its output would replace. */
+int         cli_not_input(const struct cli *c, const char *name, const char *input);
+
 /* The experiment of operand 0, with --set and the shared options over it. 0, or -1 + fail(FAULT_USAGE). */
 int cli_experiment(struct cli *c, struct spec *s);
 /* The same where a file may be left out: path NULL gives the defaults. For commands that only need --device

@@ -62,6 +62,8 @@ static int subject_open(struct cli *c, struct subject *x)
     int used, n_files = 0;
     const char **files;
     if (analyse_images_given(c, &n, &files, &n_files) || cli_trained(c, &x->t, &used)
+        || (cli_given(c, "save-images") && ckpt_can_save(cli_value(c, "save-images")))
+        || cli_not_input(c, "save-images", x->t.path)
         || file_can_fill(analyse_out(c, x->t.path, analyse_run_of(c->arena, x->t.path))))
         return -1;
     if (used < c->n)

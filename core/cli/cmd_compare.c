@@ -169,7 +169,7 @@ static int compare_run(struct cli *c)
         return -1;
     if (text && (!text_real(slice_of(text), &x.tolerance) || !(x.tolerance > 0)))
         return fail(FAULT_USAGE, "--tolerance must be a number above 0, not '%s'", text);
-    if ((c->out && file_can_fill(c->out)) || (record && file_can_save(record)))
+    if ((c->out && file_can_fill(c->out)) || (record && file_can_replace(record, ".jetcmp")))
         return -1;
     if (text_ends(c->operands[0], ".jetcmp"))
         return c->n < 2 ? fail(FAULT_USAGE, "two records are needed: compare a.jetcmp b.jetcmp")

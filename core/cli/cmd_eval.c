@@ -103,8 +103,10 @@ static int eval_check_files(const struct cli *c)
 {
     for (int i = 0; i < c->n_given; i++) {
         const char *path = c->given[i].value, *name = c->given[i].name;
+        bool png = !strcmp(name, "confusion") && text_ends(path, ".png");
         bool written = !strcmp(name, "confusion") || !strcmp(name, "per-class");
-        if ((written && file_can_save(path)) || (!strcmp(name, "save-logits") && ckpt_can_save(path)))
+        if ((written && file_can_replace(path, png ? ".png" : ".csv"))
+            || (!strcmp(name, "save-logits") && ckpt_can_save(path)))
             return -1;
     }
     return 0;
@@ -154,7 +156,8 @@ static int eval_run(struct cli *c)
     if (!rc && used < c->n)
         rc = fail(FAULT_USAGE, "too many arguments: a checkpoint knows its experiment, and images come after "
                                "--data");
-    rc = rc || cli_data(c, &t.s) || ranks_launch(c, t.s.device) || eval_split(c, &t, &e) ? -1 : 0;
+    rc = rc || cli_not_input(c, "save-logits", t.path) || cli_data(c, &t.s) || ranks_launch(c, t.s.device)
+         || eval_split(c, &t, &e) ? -1 : 0;
     session_close(&e);
     trained_close(&t);
     return rc;

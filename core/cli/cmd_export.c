@@ -36,7 +36,8 @@ static int export_run(struct cli *c)
         return -1;
     if (!to || !*to)
         return fail(FAULT_USAGE, "which file? jetcl %s", c->command->usage);
-    int rc = export_built() || cli_trained(c, &t, &used) ? -1
+    int rc = export_built() || file_can_replace(to, ".onnx") || cli_trained(c, &t, &used)
+             || cli_not_input(c, "onnx", t.path) ? -1
              : used < c->n ? fail(FAULT_USAGE, "'%s' is one operand too many: jetcl %s", c->operands[used],
                                   c->command->usage)
                            : export_trained(c, &t, to);

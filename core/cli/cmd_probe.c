@@ -235,7 +235,7 @@ static int probe_work(struct probe *b)
     const char *input = cli_value(c, "input");
     if (!*weights || !input || !c->out)
         return fail(FAULT_USAGE, "probe needs --weights, --input and --out");
-    if (ckpt_can_save(c->out))
+    if (ckpt_can_save(c->out) || cli_not_input(c, "out", weights) || cli_not_input(c, "out", input))
         return -1;
     if (!cli_given(c, "noise"))
         b->s.model.moe.noise_when = NOISE_training;

@@ -21,6 +21,8 @@ static int report_run(struct cli *c)
         return -1;
     if (!c->out)
         return fail(FAULT_USAGE, "report needs --out FILE.html");
+    if (file_can_replace(c->out, ".html"))
+        return -1;
     if (at && (!text_real(slice_of(at), &target) || !(target > 0 && target <= 100)))
         return fail(FAULT_USAGE, "--target must be a top-1 accuracy in percent, not '%s'", at);
     if (report_once(c, target) || !cli_given(c, "watch"))

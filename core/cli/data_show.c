@@ -116,6 +116,8 @@ int data_show(struct cli *c)
                     split);
     if (cli_value(c, "tensor") && ckpt_can_save(cli_value(c, "tensor")))
         return -1;
+    if (cli_value(c, "png") && file_can_replace(cli_value(c, "png"), ".png"))
+        return -1;
     if (data_options_given(c, &s, !strcmp(split, "train"), &o))
         return -1;
     dataset *d = data_open(&o);

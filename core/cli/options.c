@@ -108,13 +108,15 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
                 : fail(FAULT_USAGE, "unknown option --%s (jetcl help %s)", name, cmd->name);
 }
 
-/* Of two values one would be passed over in silence. */
+/* Of two values one would be passed over in silence; an empty one is a variable of a script that is not set. */
 static int option_once(struct options *o, int code, const char *value)
 {
     int i = 0;
     while (o->list[i].val != code)
         i++;
     const char *before = o->given[i];
+    if (value && !*value && o->list[i].has_arg == required_argument)
+        return fail(FAULT_USAGE, "--%s must not be empty", o->names[i]);
     o->given[i] = value ? value : "";
     return !before || o->rows[i]->many || !strcmp(before, o->given[i])
            ? 0 : fail(FAULT_USAGE, "--%s is given twice, as '%s' and as '%s': give one of them", o->names[i],
@@ -144,8 +146,6 @@ static int options_color_of(const char *when, int *color)
 
 static int set_shared(struct cli *c, struct general *g, const char *name, const char *value)
 {
-    if (!strcmp(name, "out") && !*value)
-        return fail(FAULT_USAGE, "--out must not be empty");
     if (!strcmp(name, "set"))              add_set(c, "--set", value);
     else if (!strcmp(name, "device"))      g->devices = options_listed(c->arena, g->devices, value);
     else if (!strcmp(name, "seed"))        g->seed = value;
@@ -241,6 +241,13 @@ int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
                     (long long)hi, value);
     *out = v;
     return 0;
+}
+
+int cli_not_input(const struct cli *c, const char *name, const char *input)
+{
+    const char *out = !strcmp(name, "out") ? c->out : given_value(c, name);
+    return out && input && file_same(out, input)
+           ? fail(FAULT_USAGE, "--%s %s would replace what is read", name, out) : 0;
 }
 
 int cli_operands(const struct cli *c, int lo, int hi)

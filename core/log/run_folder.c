@@ -220,8 +220,8 @@ static int run_folder_writable(arena *a, const char *dir)
     for (int i = 0; i < countof(in); i++) {
         const char *path = arena_printf(a, "%s%s", dir, in[i]);
         if (access(path, run_folder_exists(path) ? W_OK | X_OK : W_OK) && errno != ENOENT)
-            return fail(FAULT_RUN, "%s: cannot write: %s (a run needs a folder of its own: copy this one, or give "
-                        "--out DIR)", path, strerror(errno));
+            return fail(FAULT_RUN, "%s: cannot write: %s (a run needs a folder of its own: copy this one, or "
+                        "give --out DIR)", path, strerror(errno));
     }
     return 0;
 }

@@ -67,7 +67,7 @@ static int give_head(params *p, const struct predecessor *of, const i32 *channel
     i64 rows = w->shape.d[0], columns = w->shape.d[1], wide = from->shape[1];
     f32 *all = arena_array(a, f32, from->count), *v = arena_array(a, f32, rows * columns);
     f32 *c = arena_array(a, f32, rows);
-    if (tensor_to_f32(from, all) || (from_bias && tensor_to_f32(from_bias, c)))
+    if (tensor_weights(from, all) || (from_bias && tensor_weights(from_bias, c)))
         return -1;
     for (i64 i = 0; i < rows; i++)
         for (i64 j = 0; j < columns; j++)

@@ -105,7 +105,7 @@ static const f32 *graft_values(const struct grafter *g, const tensor *t)
     if (t->type == CKPT_F32)
         return tensor_data(t);
     f32 *v = arena_array(g->scratch, f32, t->count);
-    return tensor_to_f32(t, v) ? NULL : v;
+    return tensor_weights(t, v) ? NULL : v;
 }
 
 /* Adds `name`: one cut of t (experts == 0), or a cut for each of `experts` lists one after the other. */

@@ -173,7 +173,8 @@ struct trained {
     int         n;
 };
 /* path: a checkpoint or a run's folder. s: the experiment, sets included, or NULL for the checkpoint's own
- * with n sets over it. 0, or -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed in any case. */
+ * with n sets over it. 0, or -1 + fail: the file lacks a head, or contradicts itself or the experiment. Closed
+ * in any case. */
 int  trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
                   const struct spec_set *sets, int n);
 void trained_close(struct trained *t);

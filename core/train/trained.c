@@ -71,10 +71,12 @@ static int read_three(const struct trained *t, arena *a, const char *key, f64 le
     const char *text = ckpt_meta(t->c, key);
     if (to->n || !text || !*text)
         return 0;
-    bool fits = sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) == 3;
-    for (int i = 0; i < 3; i++)
+    bool fits = sscanf(text, "%lf %lf %lf", &v[0], &v[1], &v[2]) == 3, fractions = true;
+    for (int i = 0; i < 3; i++) {
         fits = fits && v[i] >= least && v[i] <= 255;
-    if (!fits)
+        fractions = fractions && v[i] > 0 && v[i] < 1;
+    }
+    if (!fits || fractions)                                // of pixels from 0 to 255
         return fail(FAULT_DATA, "%s: its metadata says '%.60s' for %s, which is not three such numbers "
                     "(--set data.%s=[...])", t->path, text, key, key);
     *to = (reals){ 3, v };
