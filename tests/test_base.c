@@ -17,7 +17,7 @@ static void reads_numbers(void **state)
         { " 1", false },
         { "1 ", false }, { "0x10", false }, { "nan", false }, { "-inf", false }, { "1e999", false },
         { "1e", false },
-        { "e1", false }, { "1_0", false },
+        { "e1", false }, { "1_0", false }, { "1e-400", false }, { "0e-999", true, 0 }, { "5e-324", true, 5e-324 },
         { "000000000000000000000000000000000000000000000000000000000000001", true, 1 },        // 63 characters
         { "0000000000000000000000000000000000000000000000000000000000000001", false },
     };
@@ -468,12 +468,13 @@ static void files_are_replaced_whole(void **state)
     assert_int_equal(file_commit(&o), 0);
     expect_text(path, "new");
     assert_false(file_exists(o.tmp));
-    file_mkdirs(at("taken"));
     snprintf(path, sizeof path, "%s", at("taken"));
     assert_int_equal(file_begin(&o, path), 0);
-    assert_int_equal(file_commit(&o), -1);        // a folder has the name
+    file_mkdirs(path);
+    assert_int_equal(file_commit(&o), -1);        // a folder has the name by now
     assert_int_equal(fail_fault(), FAULT_RUN);
     assert_false(file_exists(o.tmp));
+    assert_int_equal(file_begin(&o, path), -1);
     assert_int_equal(file_save(at("no/such/folder"), "x", 1), -1);
     assert_int_equal(file_save(at("last"), "newer", 5), 0);
     snprintf(path, sizeof path, "%s", at("last"));
@@ -489,6 +490,35 @@ static void files_are_replaced_whole(void **state)
     f64 t = clock_now();
     usleep(2000);
     assert_true(clock_now() - t >= .0019 && clock_now() - t < 100);
+}
+
+static void outputs_spare_other_files(void **state)
+{
+    (void)state;
+    file_save(at("page.html"), "old", 3);
+    file_save(at("config.yaml"), "name: x", 7);
+    assert_int_equal(file_can_replace(at("page.html"), ".html"), 0);
+    assert_int_equal(file_can_replace(at("new.yaml"), ".html"), 0);              // none is there
+    assert_int_equal(file_can_replace(at("config.yaml"), ".html"), -1);
+    assert_int_equal(fail_fault(), FAULT_USAGE);
+    assert_int_equal(mkfifo(at("pipe.html"), 0600), 0);
+    assert_int_equal(file_can_replace(at("pipe.html"), ".html"), -1);
+    assert_int_equal(fail_fault(), FAULT_RUN);
+    file_mkdirs(at("folder.html"));
+    assert_int_equal(file_can_save(at("folder.html")), -1);
+    assert_int_equal(file_can_save(at("no/page.html")), -1);
+    file_mkdirs(at("there"));
+    assert_int_equal(file_can_fill(at("there")), 0);
+    assert_int_equal(file_can_fill(at("there/to/be/made/")), 0);
+    assert_int_equal(file_can_fill("to/be/made"), 0);
+    assert_int_equal(file_can_fill(at("config.yaml")), -1);
+    assert_int_equal(file_can_fill(at("config.yaml/below")), -1);
+    char other[4096];
+    snprintf(other, sizeof other, "%s", at("there/../page.html"));
+    assert_true(file_same(at("page.html"), other));
+    snprintf(other, sizeof other, "%s", at("config.yaml"));
+    assert_false(file_same(at("page.html"), other));
+    assert_false(file_same(at("none"), at("none")));
 }
 
 int main(void)
@@ -510,6 +540,7 @@ int main(void)
         cmocka_unit_test(files_are_mapped),
         cmocka_unit_test(folders_are_made),
         cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(outputs_spare_other_files),
         cmocka_unit_test(name_tables),
         cmocka_unit_test(memory_limits),
     };

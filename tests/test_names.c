@@ -353,6 +353,8 @@ static void no_scheme_is_half_loaded(void **state)
         { "emanuel.", { "emanuel.norm.bias" }, "EMA", true },
         { "a.", { "b.patch_embed.proj.weight", "b.cls_token", "b.norm.bias", "b.pos_embed" },
           "more than one model, under 'a.' and 'b.': jetcl convert --under" },
+        { "old.", { "patch_embed.proj.weight", "cls_token", "blocks.0.norm1.weight", "norm.weight" },
+          "more than one model, under 'old.' and ''" },
         { "student.", { "teacher.patch_embed.proj.weight", "teacher.cls_token", "teacher.norm.bias" },
           "more than one model, under 'teacher.' and 'student.'" },
     };
