@@ -51,7 +51,7 @@ TESTS = {
                     "run table",
     "core/bench": "bench tune cli",
     "core/study": "table compared energy analyse compare page dry log report owner planted run cli",
-    "core/cli": "cli known eval kinds cases ckpt_cli data_cmd probe dry table inputs owner progress run mistakes install",
+    "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs owner progress run mistakes install",
     "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_report data_loader feed "
             "fuzz data_cmd cases eval recycle_run run",
     "cl": "ops limits product stats init fuse half matrix matrix_attention lanes feed golden recompute golden_optim "
