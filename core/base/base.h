@@ -122,6 +122,14 @@ enum fault stop_fault(void);
  * its namespace of process numbers. */
 struct process { char host[65], boot[64], space[64]; long pid; unsigned long long start; };
 void process_self(struct process *me);
+/* main() says that /proc/self/exe is this program: only then are there helpers. */
+void process_is_program(void);
+/* Starts this program once more, silent, with these words after its name, up to NULL: work done ahead, that may
+ * fail or be ended at any moment. Its process, for process_end; 0: not started. */
+int  process_help(const char *const words[]);
+void process_end(int helper);
+/* Called by a helper: it ends when the process that started it does. */
+void process_follow(void);
 /* Of another machine, or container, /proc here does not tell. A process that ended, but whose
  * parent has not asked yet, is gone. */
 enum process_state { PROCESS_LIVES, PROCESS_GONE, PROCESS_ELSEWHERE };

@@ -2,7 +2,14 @@
  * say: it is used again, by another process of this machine later, and by others of other machines
  * and containers at the same time. */
 #include "base/base.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 /* When process pid began, in ticks since the machine's start; 0: there is none, or it has ended
  * and its parent has not asked yet. */
@@ -61,4 +68,50 @@ enum process_state process_look(const struct process *p)
     if (strcmp(p->host, me.host) || strcmp(p->space, me.space))
         return PROCESS_ELSEWHERE;
     return !strcmp(p->boot, me.boot) && process_started(p->pid) == p->start ? PROCESS_LIVES : PROCESS_GONE;
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------------- */
+
+extern char **environ;
+static bool is_program;
+
+void process_is_program(void) { is_program = true; }
+
+int process_help(const char *const words[])
+{
+    const char *argv[16] = { "jetcl" };
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t none;
+    pid_t pid = 0;
+    for (int i = 0; words[i] && i + 2 < countof(argv); i++)
+        argv[i + 1] = words[i];
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&files, 0, 1);
+    posix_spawn_file_actions_adddup2(&files, 0, 2);
+    sigemptyset(&none);                           // ours are blocked: stop.c
+    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+    if (!is_program || posix_spawn(&pid, "/proc/self/exe", &files, &attributes, (char *const *)argv, environ))
+        pid = 0;
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    return (int)pid;
+}
+
+void process_end(int helper)
+{
+    if (!helper)
+        return;
+    kill((pid_t)helper, SIGTERM);
+    waitpid((pid_t)helper, NULL, 0);
+}
+
+void process_follow(void)
+{
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+#endif
 }

@@ -179,6 +179,8 @@ static int devices_run(struct cli *c)
     struct dev_info *all;
     if (cli_operands(c, 0, 0) || cli_spec(c, NULL, &s))
         return -1;
+    if (cli_given(c, "ahead"))
+        return process_follow(), selftest_ahead(c->arena, s.device);
     if (cli_given(c, "check"))
         return devices_check(c, s.device);
     if (cli_given(c, "ranks"))
@@ -203,6 +205,8 @@ static int devices_run(struct cli *c)
 static const struct cli_option options[] = {
     { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: "
                      "something failed" },
+    { "ahead", NULL, "with --check: only build its kernels, the last first, as a second process does for one that "
+                     "checks" },
     { "ranks", "[N]", "which device each of N ranks on this machine takes; default: one each" },
     { 0 },
 };

@@ -65,6 +65,7 @@ static void open_standard(void)
 int main(int argc, char **argv)
 {
     open_standard();
+    process_is_program();
     stop_begin();
     crash_catch();
     struct cli c = { .arena = arena_open("program"), .argc = argc, .argv = argv };

@@ -132,6 +132,8 @@ void                   dev_replace(dev *d, const char *files);
 /* $JETCL_CACHE_DIR, else $XDG_CACHE_HOME/jetcl, else ~/.cache/jetcl; or what was set. */
 const char            *dev_cache_dir(void);
 void                   dev_set_cache_dir(const char *path);
+/* Does its driver compile on one core alone, and find what another process has built? */
+bool                   dev_builds_alone(const dev *d);
 /* "; if it is a damaged cache, remove ...": where this device's driver keeps compiled kernels, and we do. */
 const char            *dev_cache_hint(arena *a, const struct dev_info *i);
 

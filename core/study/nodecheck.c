@@ -165,11 +165,11 @@ static int node_bits(const node *n, u64 *hash)
     return rc;
 }
 
-/* Three times in a row, so that all of a CPU's threads are awake for the last. */
-static int node_again(const node *n)
+/* Small ones three times in a row, so that all of a CPU's threads are awake for the last. */
+static int node_again(const node *n, bool small)
 {
     int rc = 0;
-    for (int i = 0; i < 3 && !rc; i++)
+    for (int i = small ? 0 : 2; i < 3 && !rc; i++)
         rc = launches_run_part(n->g->list, n->list.from, n->list.to);
     return rc || dev_finish(n->g->d) ? -1 : 0;
 }
@@ -180,9 +180,10 @@ static int node_repeat(struct kernel_checks *c, const node *n, arena *a)
     u64 first, now;
     if (node_over_operand(n))
         return 0;
-    int rc = node_bits(n, &first), other = 0, times = node_bytes(n) < 1 << 20 ? 9 : 2;
+    bool small = node_bytes(n) < 1 << 20;
+    int rc = node_bits(n, &first), other = 0, times = small ? 9 : 2;
     for (int i = 0; i < times && !rc; i++) {
-        rc = node_again(n) || node_bits(n, &now) ? -1 : 0;
+        rc = node_again(n, small) || node_bits(n, &now) ? -1 : 0;
         other += now != first;
     }
     if (rc || !other)
@@ -227,9 +228,48 @@ static int node_check(struct kernel_checks *c, const node *n, f64 unit)
     return rc;
 }
 
-static int node_pass(struct kernel_checks *c, const node *n)
+/* An argument without the place of its memory. */
+static u64 node_work_arg(u64 h, const arg *a)
 {
-    c->large++;
+    h = hash_bytes(h, &a->kind, sizeof a->kind);
+    if (a->kind == ARG_KIND_RANGE)
+        return hash_bytes(h, &a->r.bytes, sizeof a->r.bytes);
+    return hash_bytes(h, &a->l4, a->kind == ARG_KIND_LONG4 ? sizeof a->l4
+                      : a->kind == ARG_KIND_INT || a->kind == ARG_KIND_REAL ? sizeof a->i : sizeof a->l);
+}
+
+/* What n's launches do, in whatever memory; 0 where a library does it, whose arguments are not known. */
+static u64 node_work(const node *n)
+{
+    u64 h = hash_text(HASH_START, n->op->name);
+    h = hash_bytes(h, n->shape.d, (size_t)n->shape.nd * sizeof *n->shape.d);
+    for (int i = n->list.from; i < n->list.to; i++) {
+        const launch *k = launches_at(n->g->list, i);
+        const char *texts[] = { k->file, k->kernel, k->defs, k->source };
+        if (k->args[0].kind == ARG_END)
+            return 0;
+        for (int j = 0; j < countof(texts); j++)
+            h = hash_text(hash_text(h, "\n"), texts[j] ? texts[j] : "");
+        h = hash_bytes(hash_bytes(h, k->global, sizeof k->global), k->local, sizeof k->local);
+        for (int j = 0; j < MAX_ARGS && k->args[j].kind != ARG_END; j++)
+            h = node_work_arg(h, &k->args[j]);
+    }
+    return h;
+}
+
+/* Is n's work that of a node before it? Blocks of a network repeat theirs: one of each is looked at. */
+static bool node_known(u64 *seen, size_t *n_seen, const node *n)
+{
+    u64 work = node_work(n);
+    for (size_t i = 0; work && i < *n_seen; i++)
+        if (seen[i] == work)
+            return true;
+    seen[(*n_seen)++] = work;
+    return false;
+}
+
+static int node_pass(const node *n)
+{
     return launches_run_part(n->g->list, n->list.from, n->list.to) || dev_finish(n->g->d) ? -1 : 0;
 }
 
@@ -248,11 +288,18 @@ static int nodecheck_times(struct kernel_checks *c, graph *g)
 
 int nodecheck_graph(struct kernel_checks *c, graph *g, f64 unit)
 {
+    arena *a = arena_open("nodecheck");
+    u64 *seen = arena_array(a, u64, g->n + 1);
+    size_t n_seen = 0;
     int rc = 0;
-    for (size_t i = 0; i < g->n && !rc; i++)
-        if (g->nodes[i]->list.from < g->nodes[i]->list.to)
-            rc = node_large(g->nodes[i]) ? node_pass(c, g->nodes[i]) : node_check(c, g->nodes[i], unit);
-    return rc || nodecheck_times(c, g) ? -1 : 0;
+    for (size_t i = 0; i < g->n && !rc; i++) {
+        const node *n = g->nodes[i];
+        if (n->list.from < n->list.to)
+            rc = node_large(n) || node_known(seen, &n_seen, n) ? node_pass(n) : node_check(c, n, unit);
+    }
+    rc = rc || nodecheck_times(c, g) ? -1 : 0;
+    arena_close(a);
+    return rc;
 }
 
 /* ---- a network ------------------------------------------------------------------------------------- */

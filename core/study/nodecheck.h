@@ -25,7 +25,6 @@ struct kernel_checks {
     int n, cap;
     int nodes, equal; /* looked at; those of them with the bits that float64 rounds to */
     int unknown;                                  /* nodes without loops */
-    int large;                                    /* nodes of too many values, that only ran */
     const char *first;                            /* the first that is off, in words, or NULL */
     f64 error;
 };

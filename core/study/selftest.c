@@ -1,5 +1,6 @@
 /* selftest.c: what a device must get right before anything is trained on it. */
 #include "study/selftest.h"
+#include "dist/dist.h"
 #include "model/model.h"
 #include <errno.h>
 #include <math.h>
@@ -214,6 +215,57 @@ static int check_all(struct selftest *t, arena *a, dev *d)
     return rc;
 }
 
+/* The file that says that the check of s's network, or with NULL the whole of it, was made on d. Whatever changes
+ * the kernels or their compiler is another case. */
+static const char *check_record(arena *a, const struct spec *s, const char *device, const struct dev_info *d)
+{
+    char sizes[256] = "all";
+    if (s)
+        snprintf(sizes, sizeof sizes, "%s %d %d %d %d", s->model.arch, (int)s->model.dim, (int)s->model.depth,
+                 (int)s->model.heads, (int)s->train.precision);
+    u64 h = hash_text(HASH_START, d->name);
+    const char *parts[] = { d->driver, d->version, d->platform, device, jetcl_git, sizes };
+    for (int i = 0; i < countof(parts); i++)
+        h = hash_text(hash_text(h, "\n"), parts[i]);
+    return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);
+}
+
+/* Kernels from a folder may be others each time. */
+static bool check_records(void)
+{
+    const char *folder = getenv("JETCL_CL");
+    return !folder || !*folder;
+}
+
+/* text: the files that are replaced. Without a cache folder it is done again. */
+static void check_keep(arena *a, const char *path, const char *text)
+{
+    if (check_records() && !file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())))
+        file_save(path, text, strlen(text));
+    fail_clear();
+}
+
+/* PoCL compiles on one core: another process does the last checks first, and when this one gets there, their
+ * kernels are in PoCL's cache. What was built before needs none. */
+static int check_helper(arena *a, const struct spec *own, const dev *d, const char *device)
+{
+    bool built = !own && check_records() && file_exists(check_record(a, own, device, dev_info(d)));
+    return dev_builds_alone(d) && dist_size() == 1 && !built
+           ? process_help((const char *[]){ "devices", "--check", "--ahead", "--device", device, NULL }) : 0;
+}
+
+int selftest_ahead(arena *a, const char *device)
+{
+    struct kernel_checks c = kernel_checks_new(a);
+    struct spec s;
+    dev *d = dev_open_real(device);
+    int rc = !d || kernelcheck_all(&c, d) || opcheck_all(&c, d) ? -1 : 0;
+    for (int i = countof(networks) - 1; i > 0 && !rc; i--)
+        rc = check_spec(a, i, &s) || nodecheck_network(&c, &s, d, networks[i].images) ? -1 : 0;
+    dev_close(d);
+    return rc;
+}
+
 static int check_by_bound(const void *a, const void *b)
 {
     const struct kernel_check *x = a, *y = b;
@@ -231,8 +283,12 @@ int selftest_run(struct selftest *t, arena *a, const char *device, const struct 
     dev *d = dev_open_real(device);
     if (d)
         dev_replace(d, replaced);
-    int rc = !d || (own ? check_network(t, a, d, own->name, own, MIN(4, own->train.batch)) : check_all(t, a, d))
+    int helper = d && !*replaced ? check_helper(a, own, d, device) : 0;
+    int rc = !d || (own ? check_network(t, a, d, own->name, own, MIN(3, own->train.batch)) : check_all(t, a, d))
              || check_others(t, a, d, !own) ? -1 : 0;
+    process_end(helper);
+    if (!rc && !own)
+        check_keep(a, check_record(a, NULL, device, dev_info(d)), "");
     dev_close(d);
     qsort(t->kernels.list, (size_t)t->kernels.n, sizeof *t->kernels.list, check_by_bound);
     t->seconds = clock_now() - start;
@@ -241,19 +297,6 @@ int selftest_run(struct selftest *t, arena *a, const char *device, const struct 
 }
 
 /* ---- before training ----------------------------------------------------------------------------------- */
-
-/* Whatever changes the kernels or their compiler is another case. */
-static const char *check_record(arena *a, const struct spec *s, const struct dev_info *d)
-{
-    char sizes[256];
-    snprintf(sizes, sizeof sizes, "%d %d %d %d", (int)s->model.dim, (int)s->model.depth, (int)s->model.heads,
-             (int)s->train.precision);
-    u64 h = hash_text(HASH_START, d->name);
-    const char *parts[] = { d->driver, d->version, d->platform, s->device, jetcl_git, s->model.arch, sizes };
-    for (int i = 0; i < countof(parts); i++)
-        h = hash_text(hash_text(h, "\n"), parts[i]);
-    return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);
-}
 
 /* The files whose kernels failed and have a generic one, "attention conv"; NULL: one that failed has none. */
 static const char *check_culprits(arena *a, const struct selftest *t, const dev *d)
@@ -311,21 +354,19 @@ static int check_now(const struct spec *s, arena *a, dev *d, const char **replac
 int selftest_before(const struct spec *s, dev *d)
 {
     arena *a = arena_open("self-test");
-    const char *folder = getenv("JETCL_CL"), *check = getenv("JETCL_CHECK"), *replaced = NULL;
+    const char *check = getenv("JETCL_CHECK"), *replaced = NULL;
     bool off = s->train.check == CHECK_off || (s->train.check == CHECK_auto && check && !strcmp(check, "off"));
     int rc = 0;
     if (!off && dev_class(d) != DEV_NULL) {
-        const char *path = check_record(a, s, dev_info(d));
-        bool known = s->train.check == CHECK_auto && !(folder && *folder) && file_exists(path);
+        const char *path = check_record(a, s, s->device, dev_info(d));
+        bool known = s->train.check == CHECK_auto && check_records() && file_exists(path);
         if (known && (replaced = file_text(a, path, NULL)))
             check_say_replaced(d, replaced, "");
         rc = replaced ? 0 : check_now(s, a, d, &replaced);
-        if (!rc && !known && !file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())))
-            file_save(path, replaced, strlen(replaced));   // without a cache folder it is done again
-        if (!rc) {
-            fail_clear();
+        if (!rc && !known)
+            check_keep(a, path, replaced);
+        if (!rc)
             dev_replace(d, replaced);
-        }
     }
     arena_close(a);
     return rc;
