@@ -55,6 +55,7 @@ ok $? "and by device and kernel" "$out"
 
 # The same kernel is found by the self-test, and before a training.
 try "a sound device passes" 0 "passed" devices --check --device cpu
+"$jetcl" devices --check --ahead --device cpu 2>&1 | grep -q . && ok 1 "ahead is silent" || ok 0 "ahead is silent"
 out=$(JETCL_CL=bad "$jetcl" devices --check --device cpu --json 2>&1); code=$?
 [ $code = 5 ] && has "$out" "attention.cl attention_grad"; ok $? "the self-test names the kernel" "exit $code: $(echo "$out" | tail -1)"
 sed 's/^train:.*/train: {epochs: 1, batch: 16, steps: 1}/' exp.yaml >train.yaml

@@ -3,6 +3,7 @@
 #include "unit.h"
 #include "study/analyse.h"
 #include "study/compare.h"
+#include "study/nodecheck.h"
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -183,6 +184,39 @@ static void a_flat_chart_ends(void **state)
     unlink(path);
 }
 
+static struct kernel_checks checked(arena *a, dev *d, const char *depth)
+{
+    struct spec s;
+    const char *const texts[] = { "model.arch=vit", "model.image=16", "model.patch=8", "model.dim=16",
+                                  "model.heads=2", "model.classes=3", "model.drop_path=off", "model.moe.layers=[]", depth };
+    struct spec_set sets[countof(texts)];
+    for (int i = 0; i < countof(texts); i++)
+        sets[i] = (struct spec_set){ .by = "test", .text = texts[i] };
+    struct kernel_checks c = kernel_checks_new(a);
+    assert_int_equal(spec_load(&s, a, NULL, sets, countof(sets)), 0);
+    assert_int_equal(nodecheck_network(&c, &s, d, 3), 0);
+    assert_null(c.first);
+    return c;
+}
+
+/* Blocks beyond the second bring no work of another kind, and none of it is passed over. */
+static void each_work_is_checked_once(void **state)
+{
+    (void)state;
+    arena *a = arena_open("test");
+    dev *d = dev_open(NULL);
+    if (!d || dev_class(d) == DEV_NULL) {
+        dev_close(d);
+        skip();
+    }
+    struct kernel_checks few = checked(a, d, "model.depth=3"), many = checked(a, d, "model.depth=7");
+    assert_int_equal(few.nodes, many.nodes);
+    assert_int_equal(few.n, many.n);
+    assert_true(few.nodes > 40);
+    dev_close(d);
+    arena_close(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(a_loss_that_is_no_number_differs),
@@ -191,6 +225,7 @@ int main(void)
                                         cmocka_unit_test(coarser_steps_may_flip),
                                         cmocka_unit_test(twins_have_equal_bits),
                                         cmocka_unit_test(a_chart_is_xml),
-                                        cmocka_unit_test(a_flat_chart_ends) };
+                                        cmocka_unit_test(a_flat_chart_ends),
+                                        cmocka_unit_test(each_work_is_checked_once) };
     return cmocka_run_group_tests_name("compared", tests, NULL, NULL);
 }

@@ -86,36 +86,38 @@ ROWS
 
 # The other class's files, by hand: minutes of PoCL's compiler.  PLANTED=gpu make test T=planted
 [ "${PLANTED:-}" != gpu ] || whole cpu@gpu <<'ROWS'
-gpu/matmul.cl@s/^    y \*= alpha;/    y *= 1.01f * alpha;/@matmul.cl matmul
+epilogue.h@s/^    y \*= alpha;/    y *= 1.01f * alpha;/@matmul.cl matmul
 gpu/attention.cl@s|left, sum, 1 / total);|left, sum, 1.01f / total);|@attention.cl attention
+gpu/attention.cl@s/left, sum, 1);/left, sum, 1.01f);/@attention.cl attention_dq
+gpu/attention.cl@s/left, sum_v, 1);/left, sum_v, 1.01f);/@attention.cl attention_dkv
 gpu/conv.cl@s/biased ? bias\[n\] : 0/biased ? 1.1f * bias[n] : 0/@conv.cl depthwise
 gpu/conv.cl@s/dw\[k \* c + n\] = sum\[k\];/dw[k * c + n] = 1.01f * sum[k];/@conv.cl depthwise_grad
-gpu/entmax.cl@s/= entmax_part(from\[j\], top, tau);/= 1.01f * entmax_part(from[j], top, tau);/@entmax.cl entmax15
+gpu/entmax.cl@s/STORE_1(Ty, entmax_part/STORE_1(Ty, 1.01f * entmax_part/@entmax.cl entmax15
 gpu/entmax.cl@s|const float mean = s.y / s.x;|const float mean = 1.01f * s.y / s.x;|@entmax.cl entmax15_grad
 gpu/loss.cl@s/loss\[i\] = s;/loss[i] = 1.01f * s;/@loss.cl cross_entropy
 gpu/loss.cl@s|smoothing / cols)) \* g\[i\];|smoothing / cols)) * 1.01f * g[i];|@loss.cl cross_entropy_grad
-gpu/move.cl@s/dst\[r \* dst_run + j\] = src/dst[r * dst_run + j] = 1.01f * src/@move.cl copy_block
-gpu/move.cl@s/k < run ? src\[/k < run ? 1.01f * src[/@move.cl pad_block
-gpu/move.cl@s/dst\[r \* run + j\] = from\[j\];/dst[r * run + j] = 1.01f * from[j];/@move.cl permute_rows
-gpu/move.cl@s/= square\[x\]\[k\];/= 1.01f * square[x][k];/@move.cl permute_transpose
-gpu/norm.cl@s/= (x\[i \* cols + j\] - s.x) \* s.y;/= 1.01f * (x[i * cols + j] - s.x) * s.y;/@norm.cl layernorm
-gpu/norm.cl@s/= fma((x\[i \* cols + j\] - s.x) \* s.y, w\[j\], b\[j\]);/= 1.01f * fma((x[i * cols + j] - s.x) * s.y, w[j], b[j]);/@norm.cl layernorm_affine
+gpu/move.cl@s/STORE_1(Ty, LOAD_1(Tx, src + r/STORE_1(Ty, 1.01f * LOAD_1(Tx, src + r/@move.cl copy_block
+gpu/move.cl@s/k < run ? LOAD_1/k < run ? 1.01f * LOAD_1/@move.cl pad_block
+gpu/move.cl@s/STORE_1(Ty, LOAD_1(Tx, from + j), dst + r \* run/STORE_1(Ty, 1.01f * LOAD_1(Tx, from + j), dst + r * run/@move.cl permute_rows
+gpu/move.cl@s/STORE_1(Ty, square/STORE_1(Ty, 1.01f * square/@move.cl permute_transpose
+gpu/norm.cl@s/STORE_1(Ty, (LOAD_1(Tx, x + i/STORE_1(Ty, 1.01f * (LOAD_1(Tx, x + i/@norm.cl layernorm
+gpu/norm.cl@s/STORE_1(Ty, fma((LOAD_1(Tx, x + i/STORE_1(Ty, 1.01f * fma((LOAD_1(Tx, x + i/@norm.cl layernorm_affine
 gpu/norm.cl@s/sum_w = fma(gj, n, sum_w);/sum_w = fma(1.01f * gj, n, sum_w);/@norm.cl layernorm_grad
-gpu/norm.cl@s/y\[j\] = x\[j\] \* c;/y[j] = 1.01f * x[j] * c;/@norm.cl l2norm
+gpu/norm.cl@s/STORE_1(Ty, LOAD_1(Tx, x + j) \* c/STORE_1(Ty, 1.01f * LOAD_1(Tx, x + j) * c/@norm.cl l2norm
 gpu/norm.cl@@norm.cl l2norm_inside
-gpu/norm.cl@s/dx\[j\] = fma(x\[j\], slope, g\[j\] \* c);/dx[j] = 1.01f * fma(x[j], slope, g[j] * c);/@norm.cl l2norm_grad
+gpu/norm.cl@s/STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope/STORE_1(Ty, 1.01f * fma(LOAD_1(Tx, x + j), slope/@norm.cl l2norm_grad
 gpu/norm.cl@@norm.cl l2norm_inside_grad
 gpu/pairs.cl@s/+= sum\[EACH \* i + j\];/+= sum[EACH * i + j] + 1;/@pairs.cl pairs
-gpu/reduce.cl@s/y\[i \* splits + p\] = s;/y[i * splits + p] = 1.01f * s;/@reduce.cl sum_rows
-gpu/reduce.cl@s/y\[(i \* splits + p) \* b + c\] = s;/y[(i * splits + p) * b + c] = 1.01f * s;/@reduce.cl sum_columns
+gpu/reduce.cl@s/STORE_1(Ty, s, y + i \* splits/STORE_1(Ty, 1.01f * s, y + i * splits/@reduce.cl sum_rows
+gpu/reduce.cl@s/STORE_1(Ty, s, y + (i/STORE_1(Ty, 1.01f * s, y + (i/@reduce.cl sum_columns
 gpu/route.cl@s/y\[j\] = entmax_part(y\[j\], top, tau);/y[j] = 1.01f * entmax_part(y[j], top, tau);/@route.cl route_entmax
 gpu/route.cl@s|    s = 1.0f / s;|    s = 1.01f / s;|@route.cl route_dispatch
 gpu/route.cl@s/const float d = y\[k\] \* (g\[k\] - s);/const float d = 1.01f * y[k] * (g[k] - s);/@route.cl route_dispatch_grad
 gpu/route.cl@s|const float mean = flags & ENTMAX ? s.y / s.x : s.y;|const float mean = 1.01f * (flags \& ENTMAX ? s.y / s.x : s.y);|@route.cl route_combine_grad
 gpu/softmax.cl@s|const float scale = 1.0f / team_sum|const float scale = 1.01f / team_sum|@softmax.cl softmax_rows
 gpu/softmax.cl@s|const float scale = 1.0f / s;|const float scale = 1.01f / s;|@softmax.cl softmax_columns
-gpu/softmax.cl@s/y\[i \* r + j\] \* (g\[i \* r + j\] - s);/1.01f * y[i * r + j] * (g[i * r + j] - s);/@softmax.cl softmax_grad_rows
-gpu/softmax.cl@s/y\[base + j \* b\] \* (g\[base + j \* b\] - s);/1.01f * y[base + j * b] * (g[base + j * b] - s);/@softmax.cl softmax_grad_columns
+gpu/softmax.cl@s/STORE_1(Ty, LOAD_1(Tx, y + i/STORE_1(Ty, 1.01f * LOAD_1(Tx, y + i/@softmax.cl softmax_grad_rows
+gpu/softmax.cl@s/STORE_1(Ty, LOAD_1(Tx, y + base/STORE_1(Ty, 1.01f * LOAD_1(Tx, y + base/@softmax.cl softmax_grad_columns
 gpu/stats.cl@s/s1 += fabs(y);/s1 += 1.01f * fabs(y);/@stats.cl stats_add
 gpu/adamw.cl@s|(sqrt(vj) / root2|(1.01f * sqrt(vj) / root2|@adamw.cl adamw
 gpu/adamw.cl@s/x\[j\] \* share)/1.01f * x[j] * share)/@adamw.cl blend_into

@@ -2,6 +2,7 @@
  * on stderr and in its exit code. */
 #include "apart.h"
 #include <dirent.h>
+#include <poll.h>
 #include <pthread.h>
 #include <pty.h>
 #include <signal.h>
@@ -365,6 +366,31 @@ static void processes(void **state)
     waitpid((pid_t)p.pid, NULL, 0);
 }
 
+/* A helper is this program again, and waits; it ends when it is told to, or when who started it has ended. */
+static void helpers(void **state)
+{
+    (void)state;
+    int none = process_help((const char *[]){ "wait", NULL }), ends[2];
+    assert_int_equal(none, 0);                    // not before main has said that this is the program
+    process_is_program();
+    int helper = process_help((const char *[]){ "wait", NULL });
+    assert_true(helper > 0 && !kill((pid_t)helper, 0));
+    process_end(helper);
+    assert_int_equal(kill((pid_t)helper, 0), -1);
+    assert_int_equal(pipe(ends), 0);              // the helper has the other end, until it ends
+    pid_t starter = fork();
+    if (!starter)
+        _exit(!process_help((const char *[]){ "wait", NULL }) || usleep(200000));
+    close(ends[1]);
+    int status;
+    waitpid(starter, &status, 0);
+    assert_int_equal(status, 0);
+    struct pollfd end = { .fd = ends[0] };
+    assert_int_equal(poll(&end, 1, 30000), 1);
+    assert_true(end.revents & POLLHUP);
+    close(ends[0]);
+}
+
 static void signals(void **state)
 {
     (void)state;
@@ -387,8 +413,10 @@ static void signals(void **state)
     assert_int_equal(apart(ask_parent), 5 << 8);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && !strcmp(argv[1], "wait"))
+        return process_follow(), sleep(60), 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(levels),
         cmocka_unit_test(bars_and_lines),
@@ -397,6 +425,7 @@ int main(void)
         cmocka_unit_test(traces),
         cmocka_unit_test(signals),
         cmocka_unit_test(processes),
+        cmocka_unit_test(helpers),
         cmocka_unit_test(crashes),
     };
     return cmocka_run_group_tests_name("say", tests, begin, end);

@@ -205,8 +205,8 @@ static int devices_run(struct cli *c)
 static const struct cli_option options[] = {
     { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: "
                      "something failed" },
-    { "ahead", NULL, "with --check: only build its kernels, the last first, as a second process does for one that "
-                     "checks" },
+    { "ahead", NULL, "with --check: only build its kernels, the last ones first, as a second process does for "
+                     "one that checks" },
     { "ranks", "[N]", "which device each of N ranks on this machine takes; default: one each" },
     { 0 },
 };

@@ -69,13 +69,6 @@ void cache_check_driver(void)
     atexit(cache_remove_driver);
 }
 
-bool dev_builds_alone(const dev *d)
-{
-    struct dev_host host;
-    dev_host(&host);
-    return host.cpus > 1 && strstr(d->info.platform, "Portable Computing");
-}
-
 /* ---- where caches lie ---------------------------------------------------------------------------------- */
 
 const char *dev_cache_hint(arena *a, const struct dev_info *i)

@@ -198,3 +198,10 @@ int probe_devices(arena *a, struct found **out)
     crash_inside(NULL, NULL);
     return (int)n;
 }
+
+bool dev_builds_alone(const dev *d)
+{
+    struct dev_host host;
+    dev_host(&host);
+    return host.cpus > 1 && strstr(d->info.platform, "Portable Computing");
+}

@@ -157,13 +157,15 @@ static f64 matmul_macs(const node *n)
 
 /* ---- float64 on the host --------------------------------------------------------------------------- */
 
-/* Element (i, l) of op(A) or (l, j) of op(B) of batch z, as they are stored: rows of `row`, or a strided
- * view's. */
-static f64 matmul_stored(const node *x, const f64 *v, i64 z, i64 row, i64 col)
+/* Row i of batch z as it is stored, or column i (down), of a strided view too. */
+struct line { const f64 *v; i64 step; };
+static struct line matmul_line(const node *x, const f64 *v, i64 z, i64 i, bool down)
 {
     const struct strided_view *s = op_strided(x);
-    i64 width = node_dim(x, -1), matrix = matmul_shared(x) ? 0 : width * node_dim(x, -2);
-    return s ? v[s->at + z * s->matrix + row * s->row + col] : v[z * matrix + row * width + col];
+    i64 width = s ? s->row : node_dim(x, -1);
+    i64 matrix = s ? s->matrix : matmul_shared(x) ? 0 : width * node_dim(x, -2);
+    v += (s ? s->at : 0) + z * matrix;
+    return down ? (struct line){ v + i, width } : (struct line){ v + i * width, 1 };
 }
 
 /* alpha op(A) op(B) + bias: a bias has one row for all batches, or one for each. */
@@ -173,10 +175,10 @@ static f64 matmul_host_sum(const node *n, const f64 *const *in, i64 at)
     bool ta = m->trans & TRANS_A, tb = m->trans & TRANS_B;
     i64 cols = node_dim(n, -1), matrix = cols * node_dim(n, -2), z = at / matrix, i = at % matrix / cols,
         j = at % cols;
+    const struct line x = matmul_line(n->in[0], in[0], z, i, ta), y = matmul_line(n->in[1], in[1], z, j, !tb);
     f64 sum = 0;
-    for (i64 l = 0; l < node_dim(n->in[0], ta ? -2 : -1); l++)
-        sum += matmul_stored(n->in[0], in[0], z, ta ? l : i, ta ? i : l)
-               * matmul_stored(n->in[1], in[1], z, tb ? j : l, tb ? l : j);
+    for (i64 l = 0, k = node_dim(n->in[0], ta ? -2 : -1); l < k; l++)
+        sum += x.v[l * x.step] * y.v[l * y.step];
     f64 bias = !m->bias ? 0 : in[m->bias][(node_count(n->in[m->bias]) > cols ? z * cols : 0) + j];
     return (f64)m->alpha * sum + bias;
 }
@@ -214,9 +216,10 @@ static void matmul_host_side(const node *n, const node *side, const f64 *const *
         y[at] = side == m->slope ? map_host_act(m->act, x, true) : x;
     }
     for (i64 at = 0; at < count && side == m->sums; at++) {
+        const struct line column = matmul_line(a, in[0], at / cols, at % cols, true);
         y[at] = 0;
         for (i64 i = 0; i < rows; i++)
-            y[at] += matmul_stored(a, in[0], at / cols, i, at % cols);
+            y[at] += column.v[i * column.step];
     }
 }
 

@@ -180,7 +180,7 @@ static int node_repeat(struct kernel_checks *c, const node *n, arena *a)
     u64 first, now;
     if (node_over_operand(n))
         return 0;
-    bool small = node_bytes(n) < 1 << 20;
+    bool small = node_bytes(n) < 1 << 18;
     int rc = node_bits(n, &first), other = 0, times = small ? 9 : 2;
     for (int i = 0; i < times && !rc; i++) {
         rc = node_again(n, small) || node_bits(n, &now) ? -1 : 0;

@@ -215,8 +215,8 @@ static int check_all(struct selftest *t, arena *a, dev *d)
     return rc;
 }
 
-/* The file that says that the check of s's network, or with NULL the whole of it, was made on d. Whatever changes
- * the kernels or their compiler is another case. */
+/* The file that says that the check of s's network, or with NULL the whole of it, was made on d. Whatever
+ * changes the kernels or their compiler is another case. */
 static const char *check_record(arena *a, const struct spec *s, const char *device, const struct dev_info *d)
 {
     char sizes[256] = "all";
@@ -259,9 +259,9 @@ int selftest_ahead(arena *a, const char *device)
     struct kernel_checks c = kernel_checks_new(a);
     struct spec s;
     dev *d = dev_open_real(device);
-    int rc = !d || kernelcheck_all(&c, d) || opcheck_all(&c, d) ? -1 : 0;
-    for (int i = countof(networks) - 1; i > 0 && !rc; i--)
-        rc = check_spec(a, i, &s) || nodecheck_network(&c, &s, d, networks[i].images) ? -1 : 0;
+    int last = countof(networks) - 1;
+    int rc = !d || kernelcheck_all(&c, d) || check_spec(a, last, &s)
+             || nodecheck_network(&c, &s, d, networks[last].images) || opcheck_all(&c, d) ? -1 : 0;
     dev_close(d);
     return rc;
 }
