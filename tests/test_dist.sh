@@ -92,6 +92,25 @@ timed "$jetcl" eval $last --json --save-logits one.safetensors 2>eval.log | sed 
 timed mpirun -n 3 "$jetcl" eval $last --json --save-logits three.safetensors 2>>eval.log | sed 's/"seconds":[^,]*,//' >three.json
 [ -s one.json ] && cmp -s one.json three.json; ok $? "eval on three ranks: every digit of one" "$(tail -n 3 eval.log)"
 cmp -s one.safetensors three.safetensors; ok $? "eval on three ranks: the logits of one, in order"
+# Prediction: lines in the order of the images, whoever computed them; a damaged one is told once.
+for i in 000 010 020 030 040 050 060 070 100 110 120 130 140 150 160 170 200; do
+    bmp photos/a/$i.bmp 377 $i 000 && bmp photos/b/$i.bmp 000 $i 377
+done
+for form in "" "--json --top 3"; do
+    timed "$jetcl" predict $last photos --set train.batch=4 $form >one.txt 2>predict.log
+    for n in 2 3; do
+        timed mpirun -n $n "$jetcl" predict $last photos --set train.batch=4 $form >ranks.txt 2>>predict.log
+        [ "$(wc -l <one.txt)" -ge 34 ] && cmp -s one.txt ranks.txt
+        ok $? "predict on $n ranks${form:+, $form}: the lines of one" "$(tail -n 3 predict.log)"
+    done
+done
+echo 'no picture' >photos/a/015.bmp
+timed "$jetcl" predict $last photos --set train.batch=4 --json --top 3 >one.txt 2>/dev/null
+try "a damaged image among three ranks" 3 "1 of 35 images could not be read, the first:" \
+    mpirun -n 3 "$jetcl" predict $last photos --set train.batch=4 --json --top 3
+[ "$(echo "$out" | grep -c 'could not be read')" = 1 ] && [ "$(echo "$out" | grep '^{')" = "$(cat one.txt)" ]
+ok $? "and once, beside all others' lines" "$out"
+try "predict on devices by list" 0 "000.bmp" "$jetcl" predict $last photos/b --device 0:0,0:0
 try "eval on devices by list" 0 "top-1" "$jetcl" eval $last --device 0:0,0:0
 try "a fault at eval is told by all ranks once" 3 "No such file" mpirun -n 2 "$jetcl" eval $last --data nowhere
 

@@ -27,7 +27,7 @@ const struct shared_option cli_shared[] = {
     { 'd',
       { "device", "SPEC",
         "auto, gpu, cpu, accelerator, P:D of `jetcl devices`, part of a name, uuid:... or pci:...; several "
-        "for run and train: a,b or gpu:*", true }, 0 },
+        "for run, train, eval and predict: a,b or gpu:*", true }, 0 },
     { 's', { "set", "KEY=VALUE", "set one key of the experiment; may be repeated, the last of one key counts",
              true }, 0 },
     { 0,   { "seed", "N", "the same as --set seed=N" }, 0 },

@@ -308,6 +308,25 @@ int dist_gather(const void *own, void *const *into, const u64 *bytes)
     return dist_finish();
 }
 
+int dist_print(FILE *to, const char *text, u64 bytes)
+{
+    arena *a = arena_open("texts");
+    f64 *sizes = arena_array(a, f64, job.size);
+    u64 *sent = arena_array(a, u64, job.size);
+    void **into = arena_array(a, void *, job.size);
+    sizes[job.rank] = (f64)bytes;
+    int rc = dist_sum(sizes, job.size);
+    for (int r = 0; r < job.size; r++) {
+        sent[r] = (u64)sizes[r];
+        into[r] = job.rank ? NULL : arena_bytes(a, MAX((size_t)1, (size_t)sent[r]), 1);
+    }
+    rc = rc || dist_gather(text, into, sent) ? -1 : 0;
+    for (int r = 0; r < job.size && !job.rank && !rc; r++)
+        fwrite(into[r], 1, (size_t)sent[r], to);
+    arena_close(a);
+    return rc;
+}
+
 int dist_same(u64 hash, enum fault fault, const char *what)
 {
     if (job.size == 1)

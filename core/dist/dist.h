@@ -45,6 +45,7 @@ int  dist_broadcast(void *p, u64 bytes);          /* together: from rank 0 */
 int  dist_sum(f64 *v, i64 n);                     /* together: the sum over ranks, on all */
 /* Together: rank r's bytes[r] at `own` go to rank 0's into[r]; into counts on rank 0 alone. */
 int  dist_gather(const void *own, void *const *into, const u64 *bytes);
+int  dist_print(FILE *to, const char *text, u64 bytes);    /* together: rank 0 writes every rank's, in their order */
 /* Together: is this number the same everywhere? -1 + fail(fault) with the first rank that differs. */
 int  dist_same(u64 hash, enum fault fault, const char *what);
 
