@@ -30,6 +30,23 @@ try "UTF-16" 2 "utf16.yaml: UTF-16 text; save it as UTF-8" config utf16.yaml
 { cat small.yaml; echo 'data.mean: [0, 0, 0]'; echo 'data.std: [1, 1, 1]'; } > raw.yaml
 try "pixels as they are" 0 "mean: [0, 0, 0]" config raw.yaml
 
+# ---- tables
+bad_table() { # bad_table NAME TEXT LINES
+    name=$1 text=$2
+    { echo 'columns: [top-1]'; printf "$3"; } > bad.yaml
+    try "$name" 2 "$text" table bad.yaml --status
+}
+row='rows: [{name: A, cells: [small.yaml]}]\n'
+bad_table "no rows" "a table needs rows" ''
+bad_table "an empty list of rows" "a table needs rows" 'rows: []\n'
+bad_table "two rows of one name" "two rows are named 'A'" 'rows: [{name: A, cells: [small.yaml]}, {name: A, cells: [raw.yaml]}]\n'
+bad_table "no seeds" "seeds must name one at least" "seeds: []\\n$row"
+bad_table "a seed beside seeds" "seed is set here, and the table has seeds" "set: {seed: 3}\\nseeds: [1, 2]\\n$row"
+bad_table "a row's seed beside seeds" "seed is set here" 'seeds: [1]\nrows: [{name: A, cells: [small.yaml], set: {seed: 3}}]\n'
+bad_table "transposed by yes" "transpose must be on or off" "transpose: yes\\n$row"
+{ echo 'columns: [top-1]'; echo 'transpose: on'; printf "$row"; } > good.yaml
+try "transposed" 0 "to do" table good.yaml --status
+
 # ---- averaged weights
 try "averaged weights of a run that has no others" 0 "top-1" eval averaged --set model.init_ema=on
 try "convert takes them" 0 "" convert averaged/ckpt/last.safetensors averaged.pth --ema -q

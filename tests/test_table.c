@@ -222,7 +222,7 @@ static void test_refusals(void **state)
             "t.yaml:2:39: 2 numbers for 1 columns");
     refused("columns: [{name: a, metric: top2}]\nrows: []",
             "t.yaml:1:29: no metric 'top2' (did you mean 'top1'?)");
-    refused("columns: [{name: a, metric: epochs_to}]\nrows: []",
+    refused("columns: [{name: a, metric: epochs_to}]\nrows: [{name: x, cells: [small.yaml]}]",
             "t.yaml:1:12: metric epochs_to needs `row:`");
     refused("columns: [a]\nrows: [{name: x, cells: [small.yaml], set: {optim: {lrr: 1}}}]",
             "t.yaml:2:53: unknown key 'lrr' in optim (did you mean 'lr'?)");

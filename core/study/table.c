@@ -49,6 +49,12 @@ static int table_read_cell(struct table_reading *c, const struct yaml *row, cons
     int n;
     if (table_list_at(c->root, "seeds", &seeds, &n))
         return -1;
+    if (yaml_get(c->root, "seeds") && !n)
+        return yaml_fail(yaml_get(c->root, "seeds"), "seeds must name one at least");
+    const struct yaml *sets[] = { yaml_get(c->root, "set"), yaml_get(row, "set"), column->set };
+    for (int i = 0; i < countof(sets); i++)
+        if (n && sets[i] && yaml_get(sets[i], "seed"))
+            return yaml_fail(yaml_get(sets[i], "seed"), "seed is set here, and the table has seeds: give one");
     out->runs = arena_array(c->t->arena, int, MAX(1, n));
     const char *shown = column->plain ? arena_printf(c->t->arena, "%s / %s", name, column->name) : name;
     for (int i = 0; i < MAX(1, n); i++) {
@@ -105,15 +111,26 @@ static int table_read_row(struct table_reading *c, const struct yaml *y, struct 
     return table_read_paper(t, y, out->paper);
 }
 
+/* Names are how a row is found again: in CSV, by --only, by a column's `row`. */
+static int table_row_twice(const struct table *t, const struct yaml *y, int i)
+{
+    for (int j = 0; j < i; j++)
+        if (!strcmp(t->rows[j].name, t->rows[i].name))
+            return yaml_fail(y, "two rows are named '%s'", t->rows[i].name);
+    return 0;
+}
+
 static int table_read_rows(struct table_reading *c)
 {
     struct table *t = c->t;
     const struct yaml *items, *columns = yaml_get(c->root, "columns");
     if (table_list_at(c->root, "rows", &items, &t->n_rows))
         return -1;
+    if (!t->n_rows)
+        return yaml_fail(c->root, "a table needs rows");
     t->rows = arena_array(t->arena, struct table_row, MAX(1, t->n_rows));
     for (int i = 0; i < t->n_rows; i++)
-        if (table_read_row(c, &items[i], &t->rows[i]))
+        if (table_read_row(c, &items[i], &t->rows[i]) || table_row_twice(t, &items[i], i))
             return -1;
     for (int i = 0; i < t->n_columns; i++) {
         const struct yaml *row = yaml_get(&columns->items[i], "row");
@@ -138,11 +155,9 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
     if (!root || table_only_keys(root, "a table", known, countof(known)) ||
         !(t->title = table_text_at(root, "title", "")))
         return -1;
-    const char *transpose = table_text_at(root, "transpose", "off");
     const char *metric = table_text_at(root, "metric", "top1");
-    if (!transpose || !metric || table_list_at(root, "notes", &notes, &t->n_notes))
+    if (table_flag_at(root, "transpose", &t->transpose) || !metric || table_list_at(root, "notes", &notes, &t->n_notes))
         return -1;
-    t->transpose = !strcmp(transpose, "on") || !strcmp(transpose, "true");
     t->notes = arena_array(a, const char *, MAX(1, t->n_notes));
     for (int i = 0; i < t->n_notes; i++)
         t->notes[i] = notes[i].kind == YAML_TEXT ? notes[i].text : "";

@@ -49,6 +49,18 @@ int table_list_at(const struct yaml *y, const char *key, const struct yaml **ite
     return v && v->kind != YAML_LIST ? yaml_fail(v, "%s must be a list", key) : 0;
 }
 
+int table_flag_at(const struct yaml *y, const char *key, bool *out)
+{
+    static const char *const words[] = { "off", "on", "false", "true" };
+    const char *text = table_text_at(y, key, "off");
+    for (int i = 0; text && i < countof(words); i++)
+        if (!strcmp(text, words[i])) {
+            *out = i % 2;
+            return 0;
+        }
+    return text ? yaml_fail(yaml_get(y, key), "%s must be on or off", key) : -1;
+}
+
 int table_integer_at(const struct yaml *y, const char *key, i64 most, i64 *out)
 {
     const struct yaml *v = yaml_get(y, key);

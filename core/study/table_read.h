@@ -31,6 +31,7 @@ const char *table_text_at(const struct yaml *y, const char *key, const char *fal
 /* A list; *n is 0 when the key is absent. */
 int table_list_at(const struct yaml *y, const char *key, const struct yaml **items, int *n);
 /* An integer from 0 to most; *out stays when the key is absent. */
+int table_flag_at(const struct yaml *y, const char *key, bool *out);              /* off when it is missing */
 int table_integer_at(const struct yaml *y, const char *key, i64 most, i64 *out);
 /* The metric called `name`; y: where it is named. */
 int table_metric_at(const struct yaml *y, const char *name, enum metric *out);
