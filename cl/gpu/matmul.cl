@@ -46,6 +46,8 @@
 #define LINE_B (TN / 4 + 1)
 #define QUADS(side)   ((side) * TK / 4)       // float4s of one panel
 #define FETCHES(side) ((QUADS(side) + ITEMS - 1) / ITEMS)
+#define SLAB  (TM * TN / 4)                   // float4s of a split's sums
+#include "split_k.h"
 
 /* ---- one operand's panel of a step: `side` columns of A^T or B by TK of k ------------------------------- */
 
@@ -96,19 +98,31 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
     }
 }
 
+/* ---- steps, over the kernel's own arrays: those must stay in registers ---------------------------------- */
+
+#define PLACE_ALL                                                                                         \
+    EACH(t, FETCHES(TM)) at_a[t] = offset_of((id + t * ITEMS) % QUADS(TM), TM, !TA, row_a, w.left_m);     \
+    EACH(t, FETCHES(TN)) at_b[t] = offset_of((id + t * ITEMS) % QUADS(TN), TN, TB, row_b, w.left_n);
 #define FETCH_ALL                                                                                         \
     EACH(t, FETCHES(TM)) next_a[t] = SURE_4(Ta, a + at_a[t], ALIGNED);                                    \
     EACH(t, FETCHES(TN)) next_b[t] = SURE_4(Tb, b + at_b[t], ALIGNED);                                    \
     a += TK * ak;                                                                                         \
     b += TK * bk;
-#define KEEP_ALL                                                                                          \
-    EACH(t, FETCHES(TM)) keep(tile_a, next_a[t], id + t * ITEMS, TM, !TA);                                \
-    EACH(t, FETCHES(TN)) keep(tile_b, next_b[t], id + t * ITEMS, TN, TB);
+/* `left` of k exist. */
+#define FETCH_ALL_EDGE(left)                                                                              \
+    EACH(t, FETCHES(TM)) next_a[t] = FETCH_EDGE(Ta, a, row_a, id + t * ITEMS, TM, !TA, w.left_m, left);   \
+    EACH(t, FETCHES(TN)) next_b[t] = FETCH_EDGE(Tb, b, row_b, id + t * ITEMS, TN, TB, w.left_n, left);    \
+    a += TK * ak;                                                                                         \
+    b += TK * bk;
 #if WITH_SUMS
 #define ADD_COLUMNS    EACH(t, FETCHES(TM)) column[t] += next_a[t];
 #else
 #define ADD_COLUMNS
 #endif
+#define KEEP_ALL                                                                                          \
+    EACH(t, FETCHES(TM)) keep(tile_a, next_a[t], id + t * ITEMS, TM, !TA);                                \
+    EACH(t, FETCHES(TN)) keep(tile_b, next_b[t], id + t * ITEMS, TN, TB);                                 \
+    ADD_COLUMNS
 #define MULTIPLY_ONE(p)                                                                                   \
     {                                                                                                     \
         const local float4 *row_a = tile_a + (p) * LINE_A + y, *row_b = tile_b + (p) * LINE_B + x;        \
@@ -125,6 +139,25 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
         }                                                                                                 \
     }
 
+/* ---- the end: sums of all splits, and the epilogue ------------------------------------------------------ */
+
+#define EACH_SUM EACH(r, RM) EACH(q, RN / 4)
+#define IN_SLAB  ((r * (RN / 4) + q) * ITEMS)
+#define PUT_SLAB EACH_SUM slab[w.split * SLAB + IN_SLAB] = sum[r][q];
+#define ADD_SLABS                                                                                         \
+    EACH_SUM sum[r][q] = 0;                                                                               \
+    _Pragma("unroll 1")                                                                                   \
+    for (int p = 0; p < splits; p++)                                                                      \
+        EACH_SUM sum[r][q] += slab[p * SLAB + IN_SLAB];
+/* sum[0] is row i of C. */
+#define FINISH_ROW(i)                                                                                     \
+    EACH(q, RN / 4) {                                                                                     \
+        const int j = w.n0 + 4 * x + 4 * GX * q;                                                          \
+        if (i < size.x && j < size.y)                                                                     \
+            finish(sum[0][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,       \
+                   alpha, now, mask, kept, w.z, i, j, (int)size.y - j);                                   \
+    }
+
 /* ---- the product --------------------------------------------------------------------------------------- */
 
 /* block: TM, TN, splits, and whether they are joined here; tickets: then a zero for each tile; slab: then, of
@@ -133,34 +166,28 @@ static void keep(local float4 *to, const float4 v, const int q, const int side, 
 __attribute__((reqd_work_group_size(GX, GY, 1)))
 kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *slab, MASK_ARGS)
 {
-    const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
-    const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
-    const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
-    const int left_m = (int)size.x - m0, left_n = (int)size.y - n0;
+    const struct piece w = piece_here(batches, share, size);
     const int x = get_local_id(0), y = get_local_id(1), id = y * GX + x;
     const INDEX row_a = la.y, row_b = lb.y, ak = TA ? row_a : 1, bk = TB ? 1 : row_b;
     local float4 *tile_a = tiles, *tile_b = tiles + TK * LINE_A;
     float4 sum[RM][RN / 4], next_a[FETCHES(TM)], next_b[FETCHES(TN)];
-    a += place(la, z, size.w) + m0 * (TA ? 1 : la.y) + k0 * (long)ak;
-    b += place(lb, z, size.w) + n0 * (TB ? lb.y : 1) + k0 * (long)bk;
-    EACH(r, RM) EACH(q, RN / 4) sum[r][q] = 0;
+    a += place(la, w.z, size.w) + w.m0 * (TA ? 1 : la.y) + w.k0 * (long)ak;
+    b += place(lb, w.z, size.w) + w.n0 * (TB ? lb.y : 1) + w.k0 * (long)bk;
+    EACH_SUM sum[r][q] = 0;
 #if WITH_SUMS
     float4 column[FETCHES(TM)];
     EACH(t, FETCHES(TM)) column[t] = 0;
 #endif
 
-    const bool whole = (!TA || left_m >= TM || left_m % 4 == 0) && (TB || left_n >= TN || left_n % 4 == 0);
-    int steps = whole ? (k1 - k0) / TK : 0;
-    const int deep = k1 - k0 - steps * TK;
+    int steps = piece_is_whole(w) ? (w.k1 - w.k0) / TK : 0;
+    const int deep = w.k1 - w.k0 - steps * TK;
     if (steps) {
         INDEX at_a[FETCHES(TM)], at_b[FETCHES(TN)];
-        EACH(t, FETCHES(TM)) at_a[t] = offset_of((id + t * ITEMS) % QUADS(TM), TM, !TA, row_a, left_m);
-        EACH(t, FETCHES(TN)) at_b[t] = offset_of((id + t * ITEMS) % QUADS(TN), TN, TB, row_b, left_n);
+        PLACE_ALL
         FETCH_ALL
         #pragma unroll 1
         for (; steps > 0; steps--) {
             KEEP_ALL
-            ADD_COLUMNS
             barrier(CLK_LOCAL_MEM_FENCE);
             if (steps > 1) {
                 FETCH_ALL
@@ -173,12 +200,8 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
     }
     #pragma unroll 1
     for (int k = 0; k < deep; k += TK) {
-        EACH(t, FETCHES(TM)) next_a[t] = FETCH_EDGE(Ta, a, row_a, id + t * ITEMS, TM, !TA, left_m, deep - k);
-        EACH(t, FETCHES(TN)) next_b[t] = FETCH_EDGE(Tb, b, row_b, id + t * ITEMS, TN, TB, left_n, deep - k);
-        a += TK * ak;
-        b += TK * bk;
+        FETCH_ALL_EDGE(deep - k)
         KEEP_ALL
-        ADD_COLUMNS
         barrier(CLK_LOCAL_MEM_FENCE);
         #pragma unroll 1
         for (int p = 0; p < TK; p++)
@@ -186,62 +209,39 @@ kernel void matmul(PRODUCT_ARGS, local float4 *tiles, volatile global float4 *sl
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    const int splits = block.z, joined = block.w && splits > 1;
-    const int tile = (z * (int)get_num_groups(1) + (int)get_group_id(1)) * (int)get_num_groups(0)
-                      + (int)get_group_id(0);
+    const int splits = block.z, joined = block.w && splits > 1, down = get_num_groups(0);
 #if WITH_SUMS
-    const int tiles_all = batches * (int)get_num_groups(1) * (int)get_num_groups(0);
     /* Items hold quads of one row of k each: the rows meet in local memory, in order. */
-    volatile global float *sums = (volatile global float *)(slab + (long)tiles_all * splits * (TM * TN / 4)) +
-                                  ((long)(z * (int)get_num_groups(0) + (int)get_group_id(0)) * splits) * TM;
-    local float *columns = (local float *)tiles;
+    volatile global float *sums = (volatile global float *)(slab + (long)w.tiles * splits * SLAB) +
+                                  ((long)(w.z * down + (int)get_group_id(0)) * splits) * TM;
+    global float *sums_out = (global float *)side + place(lside, w.z, size.w) + w.m0;
     EACH(t, FETCHES(TM)) keep(tile_a, column[t], id + t * ITEMS, TM, 0);
     barrier(CLK_LOCAL_MEM_FENCE);
-    volatile global float *sums_here =
-        joined ? sums + split * TM
-               : (global float *)side + place(lside, z, size.w) + split * (size.x * batches) + m0;
-    const int sums_now = n0 ? 0 : joined ? TM : min(left_m, TM);
-    for (int i = id; i < sums_now; i += ITEMS) {
-        float s = 0;
-        for (int p = 0; p < TK; p++)
-            s += columns[p * 4 * LINE_A + i];
-        sums_here[i] = s;
-    }
+    sum_lines((local float *)tiles, TK, 4 * LINE_A,
+              joined ? sums + w.split * TM : sums_out + w.split * (size.x * batches),
+              w.n0 ? 0 : joined ? TM : min(w.left_m, TM), id);
     barrier(CLK_LOCAL_MEM_FENCE);
 #endif
-    slab += (long)tile * splits * (TM * TN / 4) + id;
+    slab += (long)w.tile * splits * SLAB + id;
     if (joined) {
-        EACH(r, RM) EACH(q, RN / 4) slab[split * (TM * TN / 4) + (r * (RN / 4) + q) * ITEMS] = sum[r][q];
+        PUT_SLAB
     } else {
-        c += split * (size.x * size.y * batches);     // F32 where there are several
+        c += w.split * (size.x * size.y * batches);   // F32 where there are several
     }
-    if (!last_to_come(tickets + tile, joined ? splits : 1, (local int *)tiles, id))
+    if (!last_to_come(tickets + w.tile, joined ? splits : 1, (local int *)tiles, id))
         return;
     if (joined) {
-        EACH(r, RM) EACH(q, RN / 4) sum[r][q] = 0;
-        #pragma unroll 1
-        for (int p = 0; p < splits; p++)
-            EACH(r, RM) EACH(q, RN / 4) sum[r][q] += slab[p * (TM * TN / 4) + (r * (RN / 4) + q) * ITEMS];
+        ADD_SLABS
     }
 #if WITH_SUMS
-    for (int i = id; i < min(left_m, TM) && joined && n0 == 0; i += ITEMS) {
-        float s = 0;
-        for (int p = 0; p < splits; p++)
-            s += sums[p * TM + i];
-        ((global float *)side)[place(lside, z, size.w) + m0 + i] = s;
-    }
+    sum_splits(sums, splits, sums_out, joined && w.n0 == 0 ? min(w.left_m, TM) : 0, id);
 #endif
     /* One row after the other: each takes the registers of the one before, so that no array has a variable
      * index, and the epilogue's text is there once. */
     #pragma unroll 1
     for (int r = 0; r < RM; r++) {
-        const int i = m0 + 4 * y + 4 * GY * (r / 4) + r % 4;
-        EACH(q, RN / 4) {
-            const int j = n0 + 4 * x + 4 * GX * q;
-            if (i < size.x && j < size.y)
-                finish(sum[0][q], c, lc, bias, lbias, side, lside, other, lother, size, batches, flags,
-                       alpha, now, mask, kept, z, i, j, (int)size.y - j);
-        }
+        const int i = w.m0 + 4 * y + 4 * GY * (r / 4) + r % 4;
+        FINISH_ROW(i)
         EACH(s, RM - 1) EACH(q, RN / 4) sum[s][q] = sum[s + 1][q];
     }
 }

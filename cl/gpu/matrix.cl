@@ -8,8 +8,8 @@
  *        |-------+----+-----|        are rounded on the way. The next step's parts are on their way in
  *        |       |    |     |        registers meanwhile, as they are stored.
  *        +------------------+
- *                                    Lines are 4 words longer than TK needs: 8 consecutive rows take 8 different
- *                                    groups of four banks.
+ *                                    Lines are 4 words longer than TK needs: 8 consecutive rows take 8
+ *                                    different groups of four banks.
  *
  * Edges, splits of k and the sums of A's columns: as in matmul.cl. For the epilogue sums pass through local
  * memory, a row of blocks at a time, so that it is matmul.cl's, by four columns, whatever the engine's layout
@@ -58,6 +58,8 @@
 #endif
 #define STRIP (BN * MN + 4)                   // floats of a row of a team's sums in local memory
 #define FETCHES(side) ((side) * TK / 8 / ITEMS)
+#define SLAB  (TM * TN)                       // floats of a split's sums
+#include "split_k.h"
 
 /* ---- one operand's part of a step: `side` rows by TK of k, in pieces of eight values --------------------- */
 
@@ -156,11 +158,26 @@ static void keep_pairs(local uint *to, const ushort8 v, const int q, const int s
 }
 #endif
 
+/* ---- steps, over the kernel's own arrays: those must stay in registers ---------------------------------- */
+
 #define SECOND_A (TA ? row_a : 4)
 #define SECOND_B (TB ? 4 : row_b)
+#define PLACE_ALL                                                                                         \
+    EACH(t, FETCHES(TM)) at_a[t] = offset_of(id + t * ITEMS, TM, !TA, row_a, w.left_m);                   \
+    EACH(t, FETCHES(TN)) at_b[t] = offset_of(id + t * ITEMS, TN, TB, row_b, w.left_n);
 #define FETCH_ALL                                                                                         \
     EACH(t, FETCHES(TM)) next_a[t] = FETCH(Ta, a + at_a[t], SECOND_A);                                    \
     EACH(t, FETCHES(TN)) next_b[t] = FETCH(Tb, b + at_b[t], SECOND_B);                                    \
+    a += TK * ak;                                                                                         \
+    b += TK * bk;
+/* `left` of k exist. */
+#define FETCH_ALL_EDGE(left)                                                                              \
+    EACH(t, FETCHES(TM))                                                                                  \
+        next_a[t] = FETCH_EDGE(Ta, a + OFFSET_EDGE(id + t * ITEMS, TM, !TA, row_a), SECOND_A,             \
+                               id + t * ITEMS, TM, !TA, w.left_m, left);                                  \
+    EACH(t, FETCHES(TN))                                                                                  \
+        next_b[t] = FETCH_EDGE(Tb, b + OFFSET_EDGE(id + t * ITEMS, TN, TB, row_b), SECOND_B,              \
+                               id + t * ITEMS, TN, TB, w.left_n, left);                                   \
     a += TK * ak;                                                                                         \
     b += TK * bk;
 #if WITH_SUMS
@@ -169,7 +186,7 @@ static void keep_pairs(local uint *to, const ushort8 v, const int q, const int s
 #define ADD_COLUMNS
 #endif
 #define KEEP_ALL                                                                                          \
-    EACH(t, FETCHES(TM)) KEEP_A(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                    \
+    EACH(t, FETCHES(TM)) KEEP_A(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                  \
     EACH(t, FETCHES(TN)) keep(tile_b, HALVES(Tb, next_b[t]), id + t * ITEMS, TN, TB);                     \
     ADD_COLUMNS
 
@@ -188,6 +205,29 @@ static void keep_pairs(local uint *to, const ushort8 v, const int q, const int s
         }                                                                                                 \
     }
 
+/* ---- the end: sums of all splits, and the epilogue ------------------------------------------------------ */
+
+#define EACH_SUM EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES)
+#define IN_SLAB  (((f * BN + g) * C_VALUES + i) * ITEMS)
+#define PUT_SLAB EACH_SUM slab[w.split * SLAB + IN_SLAB] = sum[f][g][i];
+#define ADD_SLABS                                                                                         \
+    EACH_SUM sum[f][g][i] = 0;                                                                            \
+    _Pragma("unroll 1")                                                                                   \
+    for (int p = 0; p < splits; p++)                                                                      \
+        EACH_SUM sum[f][g][i] += slab[p * SLAB + IN_SLAB];
+/* sum[0] is row f of the team's blocks. */
+#define FINISH_BLOCKS(f)                                                                                  \
+    EACH(g, BN) EACH(i, C_VALUES) strip[C_ROW(lane, i) * STRIP + g * MN + C_COL(lane, i)] = sum[0][g][i]; \
+    barrier(CLK_LOCAL_MEM_FENCE);                                                                         \
+    _Pragma("unroll 1")                                                                                   \
+    for (int q = lane; q < MM * BN * MN / 4; q += LANES) {                                                \
+        const int r = q / (BN * MN / 4), col = q % (BN * MN / 4) * 4;                                     \
+        const int i = w.m0 + (y * BM + f) * MM + r, j = w.n0 + x * BN * MN + col;                         \
+        if (i < size.x && j < size.y)                                                                     \
+            finish(vload4(0, strip + r * STRIP + col), c, lc, bias, lbias, side, lside, other, lother,    \
+                   size, batches, flags, alpha, now, mask, kept, w.z, i, j, (int)size.y - j);             \
+    }
+
 /* ---- the product --------------------------------------------------------------------------------------- */
 
 /* block: TM, TN, splits, and whether they are joined; tickets, slab: as in matmul.cl; room: (TM + TN) * LINE +
@@ -196,10 +236,7 @@ __attribute__((reqd_work_group_size(ITEMS, 1, 1))) IN_STEP
 kernel void matmul(PRODUCT_ARGS, local uint4 *room, volatile global float *slab, MASK_ARGS)
 {
     local uint *tiles = (local uint *)room;
-    const int z = get_group_id(2) % batches, split = get_group_id(2) / batches;
-    const int m0 = get_group_id(0) * TM, n0 = get_group_id(1) * TN;
-    const int k0 = split * share, k1 = min(k0 + share, (int)size.z);
-    const int left_m = (int)size.x - m0, left_n = (int)size.y - n0;
+    const struct piece w = piece_here(batches, share, size);
     const int id = get_local_id(0), lane = id % LANES, team = id / LANES, x = team % WX, y = team / WX;
     const INDEX row_a = la.y, row_b = lb.y, ak = TA ? row_a : 1, bk = TB ? 1 : row_b;
     local uint *tile_a = tiles, *tile_b = tiles + TM * LINE;
@@ -207,21 +244,19 @@ kernel void matmul(PRODUCT_ARGS, local uint4 *room, volatile global float *slab,
     float sum[BM][BN][C_VALUES];
     RAW(Ta) next_a[FETCHES(TM)];
     RAW(Tb) next_b[FETCHES(TN)];
-    a += place(la, z, size.w) + m0 * (TA ? 1 : la.y) + k0 * (long)ak;
-    b += place(lb, z, size.w) + n0 * (TB ? lb.y : 1) + k0 * (long)bk;
-    EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES) sum[f][g][i] = 0;
+    a += place(la, w.z, size.w) + w.m0 * (TA ? 1 : la.y) + w.k0 * (long)ak;
+    b += place(lb, w.z, size.w) + w.n0 * (TB ? lb.y : 1) + w.k0 * (long)bk;
+    EACH_SUM sum[f][g][i] = 0;
 #if WITH_SUMS
     float4 column[FETCHES(TM)];
     EACH(t, FETCHES(TM)) column[t] = 0;
 #endif
 
-    const bool whole = (!TA || left_m >= TM || left_m % 4 == 0) && (TB || left_n >= TN || left_n % 4 == 0);
-    int steps = whole ? (k1 - k0) / TK : 0;
-    const int deep = k1 - k0 - steps * TK;
+    int steps = piece_is_whole(w) ? (w.k1 - w.k0) / TK : 0;
+    const int deep = w.k1 - w.k0 - steps * TK;
     if (steps) {
         INDEX at_a[FETCHES(TM)], at_b[FETCHES(TN)];
-        EACH(t, FETCHES(TM)) at_a[t] = offset_of(id + t * ITEMS, TM, !TA, row_a, left_m);
-        EACH(t, FETCHES(TN)) at_b[t] = offset_of(id + t * ITEMS, TN, TB, row_b, left_n);
+        PLACE_ALL
         FETCH_ALL
         #pragma unroll 1
         for (; steps > 0; steps--) {
@@ -236,81 +271,46 @@ kernel void matmul(PRODUCT_ARGS, local uint4 *room, volatile global float *slab,
     }
     #pragma unroll 1
     for (int k = 0; k < deep; k += TK) {
-        EACH(t, FETCHES(TM))
-            next_a[t] = FETCH_EDGE(Ta, a + OFFSET_EDGE(id + t * ITEMS, TM, !TA, row_a), SECOND_A,
-                                   id + t * ITEMS, TM, !TA, left_m, deep - k);
-        EACH(t, FETCHES(TN))
-            next_b[t] = FETCH_EDGE(Tb, b + OFFSET_EDGE(id + t * ITEMS, TN, TB, row_b), SECOND_B,
-                                   id + t * ITEMS, TN, TB, left_n, deep - k);
-        a += TK * ak;
-        b += TK * bk;
+        FETCH_ALL_EDGE(deep - k)
         KEEP_ALL
         barrier(CLK_LOCAL_MEM_FENCE);
         MULTIPLY
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
-    const int splits = block.z, joined = block.w && splits > 1;
-    const int down = get_num_groups(0), right = get_num_groups(1);
-    const int tile = (z * right + (int)get_group_id(1)) * down + (int)get_group_id(0);
+    const int splits = block.z, joined = block.w && splits > 1, down = get_num_groups(0);
 #if WITH_SUMS
     /* Items hold sums of fours of columns over some of a step's k: those meet in local memory, in order. */
-    volatile global float *sums = slab + (long)batches * right * down * splits * (TM * TN) +
-                                  ((long)(z * down + (int)get_group_id(0)) * splits) * TM;
-    local float *columns = (local float *)tiles;
+    volatile global float *sums = slab + (long)w.tiles * splits * SLAB +
+                                  ((long)(w.z * down + (int)get_group_id(0)) * splits) * TM;
+    global float *sums_out = (global float *)side + place(lside, w.z, size.w) + w.m0;
     EACH(t, FETCHES(TM)) {
         const int2 at = place_in_part(id + t * ITEMS, TM, 0);
-        vstore4(column[t], 0, columns + at.y / 2 * TM + at.x);
+        vstore4(column[t], 0, (local float *)tiles + at.y / 2 * TM + at.x);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    volatile global float *sums_here =
-        joined ? sums + split * TM : (global float *)side + place(lside, z, size.w) + m0;
-    const int sums_now = n0 ? 0 : joined ? TM : min(left_m, TM);
-    for (int i = id; i < sums_now; i += ITEMS) {
-        float s = 0;
-        for (int p = 0; p < TK / 2; p++)
-            s += columns[p * TM + i];
-        sums_here[i] = s;
-    }
+    sum_lines((local float *)tiles, TK / 2, TM, joined ? sums + w.split * TM : sums_out,
+              w.n0 ? 0 : joined ? TM : min(w.left_m, TM), id);
     barrier(CLK_LOCAL_MEM_FENCE);
 #endif
-    slab += (long)tile * splits * (TM * TN) + id;
+    slab += (long)w.tile * splits * SLAB + id;
     if (joined) {
-        EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES)
-            slab[split * (TM * TN) + ((f * BN + g) * C_VALUES + i) * ITEMS] = sum[f][g][i];
+        PUT_SLAB
     }
-    if (!last_to_come(tickets + tile, joined ? splits : 1, (local int *)tiles, id))
+    if (!last_to_come(tickets + w.tile, joined ? splits : 1, (local int *)tiles, id))
         return;
     if (joined) {
-        EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES) sum[f][g][i] = 0;
-        #pragma unroll 1
-        for (int p = 0; p < splits; p++)
-            EACH(f, BM) EACH(g, BN) EACH(i, C_VALUES)
-                sum[f][g][i] += slab[p * (TM * TN) + ((f * BN + g) * C_VALUES + i) * ITEMS];
+        ADD_SLABS
     }
 #if WITH_SUMS
-    for (int i = id; i < min(left_m, TM) && joined && n0 == 0; i += ITEMS) {
-        float s = 0;
-        for (int p = 0; p < splits; p++)
-            s += sums[p * TM + i];
-        ((global float *)side)[place(lside, z, size.w) + m0 + i] = s;
-    }
+    sum_splits(sums, splits, sums_out, joined && w.n0 == 0 ? min(w.left_m, TM) : 0, id);
 #endif
     /* One row of blocks after the other: each takes the registers of the one before. */
     local float *strip = (local float *)tiles + team * (MM * STRIP);
     #pragma unroll 1
     for (int f = 0; f < BM; f++) {
         barrier(CLK_LOCAL_MEM_FENCE);
-        EACH(g, BN) EACH(i, C_VALUES) strip[C_ROW(lane, i) * STRIP + g * MN + C_COL(lane, i)] = sum[0][g][i];
-        barrier(CLK_LOCAL_MEM_FENCE);
-        #pragma unroll 1
-        for (int q = lane; q < MM * BN * MN / 4; q += LANES) {
-            const int r = q / (BN * MN / 4), col = q % (BN * MN / 4) * 4;
-            const int i = m0 + (y * BM + f) * MM + r, j = n0 + x * BN * MN + col;
-            if (i < size.x && j < size.y)
-                finish(vload4(0, strip + r * STRIP + col), c, lc, bias, lbias, side, lside, other, lother, size,
-                       batches, flags, alpha, now, mask, kept, z, i, j, (int)size.y - j);
-        }
+        FINISH_BLOCKS(f)
         EACH(s, BM - 1) EACH(g, BN) EACH(i, C_VALUES) sum[s][g][i] = sum[s + 1][g][i];
     }
 }
