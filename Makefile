@@ -68,7 +68,7 @@ FORCE:
 demo: $(B)/jetcl                             ## the whole pipeline, in a minute or two on two cores
 	$(B)/jetcl table experiments/tables/demo.yaml $(DEMO_OPTIONS)
 
-test: $(B)/jetcl $(TESTS) $(B)/faults.so                    ## unit tests and the program as a user runs it; T=ops runs test_ops only
+test: $(B)/jetcl $(TESTS) $(B)/faults.so     ## unit tests, and the program as a user runs it; T=ops: some
 	@sh tests/run.sh $(B) $(T)
 tests: $(TESTS) $(B)/faults.so
 $(B)/faults.so: tests/faults.c
@@ -76,20 +76,21 @@ $(B)/faults.so: tests/faults.c
 	$(call do,CC,$(CC) $(WARN) -O1 -shared -fPIC -o $@ $< -ldl,$<)
 
 TORTURE ?= 25
-torture: $(B)/jetcl $(B)/faults.so           ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
+torture: $(B)/jetcl $(B)/faults.so       ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
 	@python3 -B tests/torture.py --build $(B) --rounds $(TORTURE) --seed $(SEED)
 
-check-races: $(B)/tests/test_ops $(B)/tests/test_feed $(B)/tests/test_fuse $(B)/tests/test_init   ## data races and bounds of every kernel, under oclgrind
+RACED = $(patsubst %,$(B)/tests/test_%,ops feed fuse init)
+check-races: $(RACED)                        ## data races and bounds of every kernel, under oclgrind
 	@RACES=1 sh tests/run.sh $(B) races
 
-check-gpu: $(B)/jetcl                         ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
+check-gpu: $(B)/jetcl                       ## what vendors' compilers make of the GPU kernels; GPU="--short -v"
 	@python3 tests/gpu/check.py --jetcl $(B)/jetcl --out $(B)/gpu $(GPU)
 
-check-cpu: $(B)/jetcl                         ## what clang makes of the CPU kernels for AVX-512, AVX2, SSE, NEON; CPU="--target avx2"
+check-cpu: $(B)/jetcl   ## what clang makes of the CPU kernels for AVX-512, AVX2, SSE, NEON; CPU="--target avx2"
 	@python3 tests/cpu/check.py --jetcl $(B)/jetcl --out $(B)/cpu $(CPU)
 
 PYTHON ?= python3
-check-python: $(B)/jetcl                     ## PyTorch, NumPy, timm and the reference read what we write; PYTHON=
+check-python: $(B)/jetcl                   ## PyTorch, NumPy, timm and the reference read what we write; PYTHON=
 	@mkdir -p $(B)/python $(B)/log
 	@$(PYTHON) -B tests/check_python.py $(B)/jetcl $(B)/python >$(B)/log/python.txt; rc=$$?; \
 	 cat $(B)/log/python.txt; [ $$rc = 0 ] && ! grep -q '^not ok' $(B)/log/python.txt
@@ -100,24 +101,24 @@ asan:                                        ## unit tests under address and und
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
 MINUTES ?= 360
-soak: $(B)/jetcl                             ## small cells in one process for MINUTES=: memory, descriptors, step time flat
+soak: $(B)/jetcl                 ## small cells in one process for MINUTES=: memory, descriptors, step time flat
 	@python3 -B tests/soak.py --build $(B) --minutes $(MINUTES)
 
-coverage:                                    ## lines and branches that the tests reach, per folder; T=spec for some
+coverage:                                ## lines and branches that the tests reach, per folder; T=spec for some
 	$(MAKE) B=build/coverage CFLAGS="-O0 -g0" SAN=--coverage build/coverage/jetcl tests
 	python3 -B tests/coverage.py build/coverage $(T)
 
 N    ?= 20
 SEED ?= 1
-mutants:                                     ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
+mutants:                          ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
 	@python3 -B tests/mutants.py --count $(N) --seed $(SEED) $(addprefix --dir ,$(DIR))
 
-FUZZ_TARGETS = safetensors archive npy pickle legacy onnx beside numpy index image mat records lists webp bmp state \
-               statistics metrics result tuning experiment table
+FUZZ_TARGETS = safetensors archive npy pickle legacy onnx beside numpy index image mat records lists webp bmp \
+               state statistics metrics result tuning experiment table
 FUZZ_TIME   ?= 600
 FUZZ_SAN     = address,undefined -fno-sanitize-recover=undefined
 FUZZ_LIMITS  = -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024
-fuzz:                                        ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=s each
+fuzz:                                ## the readers of files under libFuzzer; T=pickle for one, FUZZ_TIME=s each
 	@mkdir -p build/fuzz
 	$(MAKE) B=build/fuzz CC="$(or $(FUZZ_CC),clang)" CFLAGS="-O1 -g -Wno-unknown-warning-option" \
 	  SAN="-fsanitize=fuzzer-no-link,$(FUZZ_SAN)" build/fuzz/libjetcl.a
@@ -136,10 +137,19 @@ check-cl:                                    ## syntax of every kernel, with cla
 	   clang -x cl -cl-std=CL1.2 -Xclang -finclude-default-header -fsyntax-only -Wall -Icl \
 	     -include cl/prelude.h $$f || exit 1; done; echo "kernels: ok"
 
+# Lines of at most 112 columns, README's 100; tables of documents apart.
+columns:                                     ## no line is too long
+	@bad=$$(export LC_ALL=C.UTF-8; \
+	  find core cl data tests packaging .ci .github -type f -regex \
+	    '.*\.\(c\|h\|cl\|def\|sh\|py\|awk\)' -exec grep -nHE '^.{113}' {} +; \
+	  grep -nHE '^.{113}' Makefile configure; grep -nHE '^[^|].{100}' README.md; \
+	  find . -name build -prune -o -name '*.md' -type f -exec grep -nHE '^[^|].{112}' {} +); \
+	[ -z "$$bad" ] || { echo "$$bad" | cut -c1-200; echo 'these lines have more than 112 columns'; exit 1; }
+
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
 LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model export log train recycle bench study cli
 # Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
-layers: $(OBJECTS)                           ## no include runs up the layers, no call up a folder's order
+layers: $(OBJECTS) columns                   ## no include runs up the layers, no call up a folder's order
 	@fail=0; seen=; for layer in $(LAYERS); do \
 	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
 	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|}|cl)/"); \
@@ -167,7 +177,7 @@ man     = $(share)/man/man1/jetcl.1
 bashdir = $(share)/bash-completion/completions
 zshdir  = $(share)/zsh/site-functions
 fishdir = $(share)/fish/vendor_completions.d
-install: $(B)/jetcl                          ## program, experiments, manual page, completions into prefix; DESTDIR=
+install: $(B)/jetcl                      ## program, experiments, manual page, completions into prefix; DESTDIR=
 	install -d $(bin) $(dir $(man)) $(bashdir) $(zshdir) $(fishdir)
 	install -m 755 $(B)/jetcl $(bin)/jetcl
 	@echo install experiments into $(share)/jetcl
@@ -187,5 +197,6 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture soak asan coverage mutants fuzz check-cl check-races check-gpu check-python layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture soak asan coverage mutants fuzz check-cl check-races check-gpu check-cpu \
+        check-python columns layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

@@ -99,7 +99,8 @@
     EACH(w_, A_WORDS) (a)[w_] = (lines)[A_ROW(lane, w_) * (line) + A_PAIR(lane, w_)];
 #define READ_B(b, lines, line, lane)                                                                      \
     EACH(w_, BLOCKS * B_WORDS)                                                                            \
-        (b)[w_] = (lines)[(w_ / B_WORDS * MN + B_COL(lane, w_ % B_WORDS)) * (line) + B_PAIR(lane, w_ % B_WORDS)];
+        (b)[w_] = (lines)[(w_ / B_WORDS * MN + B_COL(lane, w_ % B_WORDS)) * (line)                        \
+                          + B_PAIR(lane, w_ % B_WORDS)];
 #elif defined EMULATED
 #define READ_SQUARES(to, lines, line, lane, square)                                                       \
     EACH(w_, 4) (to)[w_] = (lines)[square(8 * w_ + (lane) / 4, line) + (lane) % 4];

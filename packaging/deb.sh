@@ -8,12 +8,14 @@ version=$(sed -n 's/^#define JETCL_VERSION "\(.*\)"/\1/p' core/base/base.h)
 arch=$(dpkg --print-architecture)
 maintainer="${DEBFULLNAME:-jetcl} <${DEBEMAIL:-jetcl@example.org}>"
 date=$(LC_ALL=C date -u -R -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}")
-command -v dpkg-shlibdeps >/dev/null || { echo "deb: dpkg-shlibdeps is missing: apt-get install dpkg-dev" >&2; exit 1; }
+command -v dpkg-shlibdeps >/dev/null ||
+    { echo "deb: dpkg-shlibdeps is missing: apt-get install dpkg-dev" >&2; exit 1; }
 
 rm -rf "$build/deb"
 mkdir -p "$root/DEBIAN" "$build/deb/debian" "$root/usr/share/doc/jetcl"
 umask 022
-${MAKE:-make} -s B="$build" DESTDIR="$root" prefix=/usr zshdir="$root/usr/share/zsh/vendor-completions" install >/dev/null
+${MAKE:-make} -s B="$build" DESTDIR="$root" prefix=/usr zshdir="$root/usr/share/zsh/vendor-completions" \
+    install >/dev/null
 strip --strip-unneeded --remove-section=.comment "$root/usr/bin/jetcl"
 gzip -9n "$root/usr/share/man/man1/jetcl.1"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""coverage.py BUILD [NAME...]: runs the tests of an instrumented build one by one (make coverage makes it) and prints
-lines and branches per folder. Leaves in BUILD
+"""coverage.py BUILD [NAME...]: runs the tests of an instrumented build one by one (make coverage makes it) and
+prints lines and branches per folder. Leaves in BUILD
     reach.json      which tests reach each function, and how long each test takes (mutants.py reads it)
     unreached.txt   every function and line that no test reaches
 """

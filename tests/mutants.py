@@ -3,14 +3,15 @@
 
     make mutants N=300 SEED=1 DIR=core/train        or python3 tests/mutants.py --help
 
-Works in a copy of the tree, build/mutants/tree, one mutant at a time, nice 10: changes the file, builds what depends on
-it, runs the tests that can notice, the quickest first, until one fails. Too much processor time counts as noticed. What
-does not compile, or compiles to the same object, is drawn anew and not counted. Which tests can notice: those that reach
-the function, if `make coverage` has written build/coverage/reach.json; else the folder's row of TESTS.
+Works in a copy of the tree, build/mutants/tree, one mutant at a time, nice 10: changes the file, builds what
+depends on it, runs the tests that can notice, the quickest first, until one fails. Too much processor time
+counts as noticed. What does not compile, or compiles to the same object, is drawn anew and not counted. Which
+tests can notice: those that reach the function, if `make coverage` has written build/coverage/reach.json; else
+the folder's row of TESTS.
 
-Results are kept in build/mutants/results.jsonl: a noticed mutant stays so while its file and the test are as they were,
-a surviving one until any test that could notice changes. Survivors that change nothing anybody could see are listed in
-tests/mutants_equivalent.txt with the reason.
+Results are kept in build/mutants/results.jsonl: a noticed mutant stays so while its file and the test are as
+they were, a surviving one until any test that could notice changes. Survivors that change nothing anybody could
+see are listed in tests/mutants_equivalent.txt with the reason.
 """
 import argparse
 import collections
@@ -34,29 +35,39 @@ SECONDS = HOME + "/seconds.json"                  # of processor time that tests
 TESTS = {
     "core/base": "base say spec ckpt report dev train data ops data_loader ckpt_save cli run signals world",
     "core/spec": "spec_rows spec train model cli count kinds cases dry data_cmd run table",
-    "core/ckpt": "names ckpt ckpt_torch ckpt_zip ckpt_names names_whole ckpt_folder ckpt_foreign arch ckpt_save ckpt_golden "
+    "core/ckpt": "names ckpt ckpt_torch ckpt_zip ckpt_names names_whole ckpt_folder ckpt_foreign arch "
+                 "ckpt_save ckpt_golden "
                  "ckpt_cli fuzz recycle_graft probe eval kinds run",
-    "core/dev": "dev gpu order cl product ops half lanes matrix tune bench golden fuse train opencl_errors cli run",
+    "core/dev": "dev gpu order cl product ops half lanes matrix tune bench golden fuse train opencl_errors cli "
+                "run",
     "core/graph": "ops order fuse recompute golden model train golden_optim run cli",
-    "core/op": "ops limits product stats init golden golden_optim fuse half matrix matrix_attention lanes export recompute "
+    "core/op": "ops limits product stats init golden golden_optim fuse half matrix matrix_attention lanes "
+               "export recompute "
                "feed model recycle_golden train run",
     "core/autograd": "ops limits fuse recompute golden golden_optim train model",
     "core/fuse": "fuse_guards fuse ops half recompute golden model train golden_optim",
     "core/nn": "init model golden golden_optim train probe recycle_graft",
-    "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden count cli run",
+    "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
+                  "count cli run",
     "core/export": "export", "core/dist": "dist train",
     "core/log": "log report owner train run table progress page cli",
-    "core/train": "steps loop groups known eval train golden_optim model report profile cases kinds resume run table dist cli",
-    "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats kinds resume cli "
+    "core/train": "steps loop groups known eval train golden_optim model report profile cases kinds resume run "
+                  "table dist cli",
+    "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats "
+                    "kinds resume cli "
                     "run table",
     "core/bench": "bench tune cli",
     "core/study": "table compared energy analyse compare page dry log report owner planted run cli",
-    "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs owner progress run mistakes install",
-    "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_report data_loader feed "
+    "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs "
+                "owner progress run mistakes install",
+    "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_report "
+            "data_loader feed "
             "fuzz data_cmd cases eval recycle_run run",
-    "cl": "ops limits product stats init fuse half matrix matrix_attention lanes feed golden recompute golden_optim "
+    "cl": "ops limits product stats init fuse half matrix matrix_attention lanes feed golden recompute "
+          "golden_optim "
           "recycle_golden planted",
-    "cl/adamw": "steps ops golden_optim train limits", "cl/feed": "feed", "cl/start": "init", "cl/stats": "stats recycle_golden",
+    "cl/adamw": "steps ops golden_optim train limits", "cl/feed": "feed", "cl/start": "init",
+         "cl/stats": "stats recycle_golden",
     "cl/random": "init ops fuse golden train", "cl/tune.def": "ops product stats golden tune",
     "cl/bench": "bench",
 }
@@ -70,10 +81,12 @@ def arguments():
     p.add_argument("--dir", default="", help="only files whose path begins so; several with commas")
     p.add_argument("--kind", default="", help="only this kind of fault")
     p.add_argument("--reach", default="build/coverage/reach.json")
-    p.add_argument("--again", action="store_true", help="try every survivor on record once more, and nothing else")
+    p.add_argument("--again", action="store_true",
+                   help="try every survivor on record once more, and nothing else")
     p.add_argument("--no-scripts", action="store_true", help="binaries only")
     p.add_argument("--longest", type=float, default=1e9,
-                   help="leave out tests known to take more seconds: of those that survive then, others may notice some")
+                   help="leave out tests known to take more seconds: of those that survive then, others may "
+                        "notice some")
     p.add_argument("--list", action="store_true", help="show the mutants, try none")
     p.add_argument("--compiler", default="ccache gcc" if shutil.which("ccache") else "gcc")
     return p.parse_args()
@@ -88,11 +101,12 @@ def digest_of(path):
         return digest(f.read())
 
 
-# ---- the copy -------------------------------------------------------------------------------------------------------
+# ---- the copy ------------------------------------------------------------------------------------------------
 
 def sync():
     """Makes TREE what the working tree is; files that are the same keep their times."""
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True, check=True)
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True,
+                            check=True)
     files = [f for f in listed.stdout.splitlines() if os.path.isfile(f)] + ["config.mak"]
     for f in files:
         to = f"{TREE}/{f}"
@@ -106,23 +120,27 @@ def sync():
             path = os.path.relpath(os.path.join(folder, n), TREE)
             if path.split("/")[0] in ("core", "data", "cl", "tests", "experiments") and path not in keep:
                 os.remove(f"{TREE}/{path}")
-    return [f for f in files if f.startswith(("core/", "data/", "cl/")) and f.endswith((".c", ".h", ".cl", ".def"))]
+    return [f for f in files if f.startswith(("core/", "data/", "cl/"))
+            and f.endswith((".c", ".h", ".cl", ".def"))]
 
 
 def make(compiler, *targets):
     strict = "CFLAGS=-O1 -Werror=int-conversion -Werror=incompatible-pointer-types"
-    return subprocess.run(["make", "-s", f"CC={compiler}", strict, *targets], cwd=TREE, capture_output=True, text=True)
+    return subprocess.run(["make", "-s", f"CC={compiler}", strict, *targets], cwd=TREE, capture_output=True,
+                          text=True)
 
 
 def kernels_compile(file):
-    """Whether the kernels that hold the file do, as far as clang can tell (it takes what make check-cl does)."""
+    """Whether the kernels that hold the file do, as far as clang can tell (it takes what make check-cl
+    does)."""
     if not file.startswith("cl/") or file.endswith(".def") or not shutil.which("clang"):
         return True
     name = os.path.basename(file)
     for path in glob.glob(f"{TREE}/cl/**/*.cl", recursive=True):
         with open(path) as f:
             if path == f"{TREE}/{file}" or (file.endswith(".h") and f'"{name}"' in f.read()):
-                clang = ["clang", "-x", "cl", "-cl-std=CL1.2", "-Xclang", "-finclude-default-header", "-fsyntax-only",
+                clang = ["clang", "-x", "cl", "-cl-std=CL1.2", "-Xclang", "-finclude-default-header",
+                         "-fsyntax-only",
                          "-Icl", "-include", "cl/prelude.h", os.path.relpath(path, TREE)]
                 if subprocess.run(clang, cwd=TREE, capture_output=True).returncode:
                     return False
@@ -134,7 +152,7 @@ def write(file, text):
         f.write(text)
 
 
-# ---- which tests ----------------------------------------------------------------------------------------------------
+# ---- which tests ---------------------------------------------------------------------------------------------
 
 class Choice:
     def __init__(self, args):
@@ -170,7 +188,7 @@ class Choice:
                 json.dump(self.seconds, f, indent=1)
 
 
-# ---- results --------------------------------------------------------------------------------------------------------
+# ---- results -------------------------------------------------------------------------------------------------
 
 class Record:
     def __init__(self):
@@ -182,7 +200,8 @@ class Record:
                     self.of[x["key"]] = x
 
     def stamp(self, m, tests):
-        sources = {t: digest_of(next(p for p in (f"tests/test_{t}.c", f"tests/test_{t}.sh") if os.path.exists(p)))
+        sources = {t: digest_of(next(p for p in (f"tests/test_{t}.c", f"tests/test_{t}.sh")
+                                     if os.path.exists(p)))
                    for t in tests}
         return {"source": digest_of(m.file), "tests": sources}
 
@@ -196,7 +215,8 @@ class Record:
         return x if x["stamp"] == stamp else None
 
     def add(self, m, result, test, stamp):
-        x = {"key": m.key, "file": m.file, "line": m.line, "function": m.function, "kind": m.kind, "result": result,
+        x = {"key": m.key, "file": m.file, "line": m.line, "function": m.function, "kind": m.kind,
+             "result": result,
              "test": test, "stamp": stamp, "before": m.before, "after": m.after}
         self.of[m.key] = x
         with open(self.path, "a") as f:
@@ -205,7 +225,8 @@ class Record:
 
 
 def equivalents():
-    """{(file, before, after)} of tests/mutants_equivalent.txt, blanks squeezed; after "*": any change of that line."""
+    """{(file, before, after)} of tests/mutants_equivalent.txt, blanks squeezed; after "*": any change of that
+    line."""
     out, file, before = set(), None, None
     with open("tests/mutants_equivalent.txt") as f:
         for line in f:
@@ -224,7 +245,7 @@ def is_equivalent(listed, m):
     return bool({(m.file, before, after), (m.file, before, "*"), (m.file, "*", "*")} & listed)
 
 
-# ---- one mutant -----------------------------------------------------------------------------------------------------
+# ---- one mutant ----------------------------------------------------------------------------------------------
 
 class Planter:
     def __init__(self, args, choice, record):
@@ -299,14 +320,15 @@ class Planter:
         return self.record.add(m, "noticed" if by else "survived", by, stamp)
 
 
-# ---- which mutants --------------------------------------------------------------------------------------------------
+# ---- which mutants -------------------------------------------------------------------------------------------
 
 def folder_of(file):
     return os.path.dirname(file)
 
 
 def draw(mutants, count, seed):
-    """An endless order: folders one after the other, as often as the root of their sizes, in each a line, then a fault in it."""
+    """An endless order: folders one after the other, as often as the root of their sizes, in each a line, then
+    a fault in it."""
     r = random.Random(seed)
     by = collections.defaultdict(lambda: collections.defaultdict(list))
     for m in mutants:
@@ -354,7 +376,8 @@ def main():
     for f in sync():
         with open(f) as text:
             mutants += plant.mutants_of(f, text.read())
-    mutants = [m for m in mutants if m.file.startswith(tuple(args.dir.split(","))) and args.kind in ("", m.kind)]
+    mutants = [m for m in mutants if m.file.startswith(tuple(args.dir.split(","))) and args.kind in ("",
+                                                                                                     m.kind)]
     choice, record = Choice(args), Record()
     order = draw(mutants, args.count, args.seed)
     if args.again:

@@ -1,4 +1,5 @@
-"""page_numbers.py: what a page and a comparison say, recomputed from the raw files by other means. Standard library only.
+"""page_numbers.py: what a page and a comparison say, recomputed from the raw files by other means. Standard
+library only.
 
     python3 tests/page_numbers.py runs PAGE.html RUN...       curves with bands, verdicts, tests between seeds
     python3 tests/page_numbers.py comparison FOLDER           comparison.json from a.jetcmp and b.jetcmp
@@ -24,7 +25,7 @@ def same(what, got, want, digits=1e-5):
         wrong.append(f"{what}: {got} instead of {want}")
 
 
-# ---- the document ---------------------------------------------------------------------------------------------------
+# ---- the document --------------------------------------------------------------------------------------------
 
 class Page(html.parser.HTMLParser):
     """Tags, texts, links and files; complains of what is open at the end or leads nowhere."""
@@ -70,7 +71,7 @@ class Page(html.parser.HTMLParser):
             self.verdicts[-1] += data
 
 
-# ---- runs -----------------------------------------------------------------------------------------------------------
+# ---- runs ----------------------------------------------------------------------------------------------------
 
 def student(freedom):
     """The 97.5 % point: bisection over the density's integral by Simpson's rule."""
@@ -130,12 +131,14 @@ def check_verdicts(page, groups):
     for name, values in last.items():
         if len(values) < 2:
             continue
-        m = re.search(re.escape(name) + r", \d+ seeds: top-1 ([\d.]+) ± ([\d.]+) % \(95 %: ([-\d.]+) to ([\d.]+)\)", text)
+        m = re.search(re.escape(name)
+                      + r", \d+ seeds: top-1 ([\d.]+) ± ([\d.]+) % \(95 %: ([-\d.]+) to ([\d.]+)\)", text)
         if not m:
             wrong.append(f"{name}: no verdict")
             continue
         mean, sd, half = spread(list(values.values()))
-        for what, got, want, digits in (("mean", 1, mean, 2), ("sd", 2, sd, 0), ("from", 3, mean - half, 2), ("to", 4, mean + half, 2)):
+        for what, got, want, digits in (("mean", 1, mean, 2), ("sd", 2, sd, 0), ("from", 3, mean - half, 2),
+                                        ("to", 4, mean + half, 2)):
             same(f"{name}, {what}", float(m.group(got)), want, .05 if not digits else .0051 / abs(want))
     best = max(last, key=lambda name: sum(last[name].values()) / len(last[name]))
     for name, values in last.items():
@@ -143,7 +146,8 @@ def check_verdicts(page, groups):
             continue
         gaps = [last[best][seed] - values[seed] for seed in values]
         mean, _, half = spread(gaps)
-        said = re.search(re.escape(f" above {name}: ") + r"(\S+) ± (\S+) by pairs of \d+ seeds \(95 %\): (.*)", "\n".join(page.texts))
+        said = re.search(re.escape(f" above {name}: ") + r"(\S+) ± (\S+) by pairs of \d+ seeds \(95 %\): (.*)",
+                         "\n".join(page.texts))
         if not said:
             wrong.append(f"no paired test of {best} and {name}")
             continue
@@ -167,7 +171,7 @@ def check_runs(path, dirs):
     check_verdicts(page, groups)
 
 
-# ---- comparisons ----------------------------------------------------------------------------------------------------
+# ---- comparisons ---------------------------------------------------------------------------------------------
 
 def read_record(path):
     raw = open(path, "rb").read()
@@ -179,7 +183,8 @@ def read_record(path):
     for name, t in head.items():
         lo, hi = t["data_offsets"]
         part = raw[8 + n + lo:8 + n + hi]
-        values[name] = struct.unpack(f"<{len(part) // struct.calcsize(letters[t['dtype']])}{letters[t['dtype']]}", part)
+        letter = letters[t["dtype"]]
+        values[name] = struct.unpack(f"<{len(part) // struct.calcsize(letter)}{letter}", part)
     return about, values
 
 
@@ -223,7 +228,8 @@ def check_comparison(folder):
     for r in (x, y):
         same(r["label"] + ", images/s", r["img_s"], 1e3 * r["batch"] / r["step_ms"])
         for k in r["kernels"]:
-            same(k["name"] + ", share", k["of_peak"], max(k["gflops"] / r["peak_gflops"], k["gb_s"] / r["peak_gb_s"]))
+            same(k["name"] + ", share", k["of_peak"], max(k["gflops"] / r["peak_gflops"],
+                                                          k["gb_s"] / r["peak_gb_s"]))
     check_seeds(j["pairs"][0]["seeds"], x["seed_loss"], y["seed_loss"])
 
 
@@ -233,12 +239,14 @@ def check_seeds(said, x, y):
         return
     want = [len(x)] + [v for s in (spread(x), spread(y)) for v in (s[0], s[2])]
     mean, _, half = spread([u - v for u, v in zip(x, y)])
-    got = re.match(r"over (\d+) seeds the loss ends at (\S+) ± (\S+) and (\S+) ± (\S+) \(95 %\); (\S+) ± (\S+) by pairs of "
+    got = re.match(r"over (\d+) seeds the loss ends at (\S+) ± (\S+) and (\S+) ± (\S+) \(95 %\); "
+                   r"(\S+) ± (\S+) by pairs of "
                    r"\d+ seeds \(95 %\): (.*?)(;|$)", said)
     if not got:
         wrong.append(f"what seeds show: {said}")
         return
-    for i, (value, digits) in enumerate(zip(want + [mean, half], (1e-9, 6e-4, .06, 6e-4, .06, .06 * half / abs(mean), .06))):
+    for i, (value, digits) in enumerate(zip(want + [mean, half],
+                                            (1e-9, 6e-4, .06, 6e-4, .06, .06 * half / abs(mean), .06))):
         same(f"number {i} of what seeds show", float(got.group(i + 1)), value, digits)
     if ("more than" in got.group(8)) != (abs(mean) > half):
         wrong.append(f"seeds: '{got.group(8)}' of {mean} +- {half}")

@@ -1,7 +1,7 @@
 """plant.py: every single fault that mutants.py may plant in a C, OpenCL or .def file.
 
-A mutant is a piece of text in place of another one; lines keep their numbers. Left alone are comments, texts for
-people, includes, declarations of buffers, and check(), which states what cannot happen.
+A mutant is a piece of text in place of another one; lines keep their numbers. Left alone are comments, texts
+for people, includes, declarations of buffers, and check(), which states what cannot happen.
 """
 import collections
 import hashlib
@@ -12,7 +12,8 @@ Token = collections.namedtuple("Token", "kind text start end")
 
 TOKEN = re.compile(r"""
     (?P<space>\s+|//[^\n]*|/\*.*?\*/|\\\n)
-  | (?P<directive>(?<![^\n])[ \t]*\#[ \t]*(?:include|if|ifdef|ifndef|elif|else|endif|undef|pragma|line|error)[^\n]*)
+  | (?P<directive>(?<![^\n])[ \t]*\#[ \t]*
+                    (?:include|if|ifdef|ifndef|elif|else|endif|undef|pragma|line|error)[^\n]*)
   | (?P<define>(?<![^\n])[ \t]*\#[ \t]*define[ \t]+\w+(?:\([^)]*\))?)
   | (?P<string>"(?:[^"\\\n]|\\.)*")
   | (?P<char>'(?:[^'\\\n]|\\.)+')
@@ -29,15 +30,17 @@ WORDS = {"true": ["false"], "false": ["true"], "MIN": ["MAX"], "MAX": ["MIN"], "
          "fmin": ["fmax"], "fmax": ["fmin"], "break": ["continue"], "continue": ["break"], "on": ["off"],
          "off": ["on"], "FAULT_DATA": ["FAULT_RUN"], "FAULT_USE": ["FAULT_DATA"], "FAULT_RUN": ["FAULT_USE"],
          "TRANS_A": ["TRANS_B"], "TRANS_B": ["TRANS_A"], "sin": ["cos"], "cos": ["sin"]}
-DROPPED_CALLS = {"sqrt", "sqrtf", "fabs", "fabsf", "abs", "exp", "expf", "log", "logf", "nearbyint", "round", "floor",
-                 "ceil", "llrint", "lrint", "square"}
+DROPPED_CALLS = {"sqrt", "sqrtf", "fabs", "fabsf", "abs", "exp", "expf", "log", "logf", "nearbyint", "round",
+                 "floor", "ceil", "llrint", "lrint", "square"}
 SYMMETRIC = {"MIN", "MAX", "min", "max", "fmin", "fmax", "fminf", "fmaxf", "strcmp", "strcasecmp"}
-KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "else", "do", "case", "defined", "check", "enum",
-            "struct", "union", "typedef", "static", "extern", "goto", "__attribute__", "PRINTF", "offsetof"}
+KEYWORDS = {"if", "for", "while", "switch", "return", "sizeof", "else", "do", "case", "defined", "check",
+            "enum", "struct", "union", "typedef", "static", "extern", "goto", "__attribute__", "PRINTF",
+            "offsetof"}
 
 
 def tokens_of(text):
-    return [Token(m.lastgroup, m.group(), m.start(), m.end()) for m in TOKEN.finditer(text) if m.lastgroup != "space"]
+    return [Token(m.lastgroup, m.group(), m.start(), m.end()) for m in TOKEN.finditer(text)
+            if m.lastgroup != "space"]
 
 
 def number_changes(text):
@@ -198,7 +201,9 @@ def statement(text, tokens, i):
             body = text[tokens[i].start:tokens[k].end]
             if "#" in body:
                 return
-            if re.match(r"[\w.]+(?:\(|(?:->|\.|\[[^=]*?\]|\w)*\s*(?:[-+*/|&^]|<<|>>)?=[^=]|(?:->|\.|\[[^=]*?\]|\w)*(?:\+\+|--);)", body) \
+            place = r"(?:->|\.|\[[^=]*?\]|\w)*"
+            changes = r"\s*(?:[-+*/|&^]|<<|>>)?=[^=]|" + place + r"(?:\+\+|--);"
+            if re.match(r"[\w.]+(?:\(|" + place + changes + ")", body) \
                     and not body.startswith(("check(", "say(", "trace(", "warn(")):
                 yield "statement", tokens[i].start, tokens[k].end, blank(body)[:-1] + ";"
             return
@@ -210,7 +215,8 @@ def rows(text):
         tokens = tokens_of(text[m.start():])
         end = closing(tokens, 1)
         if end and not m.group().startswith(("SECTION", "END")):
-            yield "row", m.start(), m.start() + tokens[end].end, blank(text[m.start():m.start() + tokens[end].end])
+            yield "row", m.start(), m.start() + tokens[end].end, blank(text[m.start():m.start()
+                                                                            + tokens[end].end])
 
 
 def is_help(text, start, tokens):
@@ -222,7 +228,8 @@ def is_help(text, start, tokens):
 
 
 def in_declaration(line):
-    return re.match(r"\s*(?:static |const |unsigned |struct )*\w+ \**\w+\[[^\]=]*\](?:, \w+\[[^\]=]*\])*;", line)
+    return re.match(r"\s*(?:static |const |unsigned |struct )*\w+ \**\w+\[[^\]=]*\](?:, \w+\[[^\]=]*\])*;",
+                    line)
 
 
 def mutants_of(file, text):

@@ -1,5 +1,5 @@
-"""property.py: of random small experiments, a run, one that was killed and resumed, and one that was killed twice are
-the same to the bit: weights, states, metrics, results.
+"""property.py: of random small experiments, a run, one that was killed and resumed, and one that was killed
+twice are the same to the bit: weights, states, metrics, results.
 
     tests/property.py --build build --count 6 [--seed 1]
 
@@ -22,15 +22,16 @@ MODELS = [
     "arch: vit, image: 16, patch: 8, dim: 16, depth: 2, heads: 2, moe: {layers: [1], core: 2, universal: 2}",
     "arch: convnext, image: 32, depths: [1, 1], dims: [8, 16], drop_path: 0.1",
 ]
-AUGMENT = ["{}", "{randaugment: off, mixup: off, cutmix: off, erasing: off}", "{mixup: off, cutmix: 1, smoothing: off}",
-           "{randaugment: off, mixup: 0.8, cutmix: off, pad: 4}"]
+AUGMENT = ["{}", "{randaugment: off, mixup: off, cutmix: off, erasing: off}",
+           "{mixup: off, cutmix: 1, smoothing: off}", "{randaugment: off, mixup: 0.8, cutmix: off, pad: 4}"]
 
 
 def picture(path, red, green, blue):
     """An 8 x 8 BMP of one colour."""
     head = b"BM" + (54 + 192).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
     info = b"".join(n.to_bytes(size, "little") for n, size in
-                    [(40, 4), (8, 4), (8, 4), (1, 2), (24, 2), (0, 4), (192, 4), (0, 4), (0, 4), (0, 4), (0, 4)])
+                    [(40, 4), (8, 4), (8, 4), (1, 2), (24, 2), (0, 4), (192, 4), (0, 4), (0, 4), (0, 4),
+                     (0, 4)])
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as f:
         f.write(head + info + bytes([blue, green, red]) * 64)
@@ -55,10 +56,12 @@ def draw(dice, root):
         "schedule: {warmup_epochs: %s}" % dice.choice(["off", "1"]),
         "augment: %s" % dice.choice(AUGMENT),
         "eval: {every: %s, batch: %d, metric: %s, patience: %d}" % (
-            dice.choice(["off", 1, 2, 3]), dice.choice([2, 4]), dice.choice(["top1", "loss"]), dice.choice([0, 0, 2])),
+            dice.choice(["off", 1, 2, 3]), dice.choice([2, 4]), dice.choice(["top1", "loss"]),
+                                                                    dice.choice([0, 0, 2])),
         "log: {every: %d}" % dice.randint(1, 5),
         "keep: {every: %s, last: %d, best: %d, minutes: %s}" % (
-            dice.choice(["off", 1, 2, 3]), dice.randint(0, 3), dice.randint(0, 1), dice.choice(["off", "1e-7", "0.002"])),
+            dice.choice(["off", 1, 2, 3]), dice.randint(0, 3), dice.randint(0, 1),
+                                                                dice.choice(["off", "1e-7", "0.002"])),
         ""])
 
 
@@ -74,23 +77,27 @@ class Property:
             f.write(self.text)
 
     def run(self, out, batches=0):
-        """To the end, or killed, or told to save and stop, once so many batches were prepared. The exit status."""
-        process = subprocess.Popen([self.jetcl, "run", "exp.yaml", "--out", out, "--resume", "--no-progress"], cwd=self.dir,
-                                   env=dict(os.environ, JETCL_TRACE="data"), stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+        """To the end, or killed, or told to save and stop, once so many batches were prepared. The exit
+        status."""
+        process = subprocess.Popen([self.jetcl, "run", "exp.yaml", "--out", out, "--resume", "--no-progress"],
+                                   cwd=self.dir, env=dict(os.environ, JETCL_TRACE="data"),
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                   text=True, errors="replace")
         seen, kept = 0, []
         for line in process.stderr:
             seen += " batch " in line
             kept = kept[-5:] + ([] if " batch " in line else [line])
             if batches and seen == batches:
-                process.send_signal(self.dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGUSR1, signal.SIGTERM]))
+                process.send_signal(self.dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGUSR1,
+                                                      signal.SIGTERM]))
         self.said = "".join(kept)
         self.seen = seen
         return process.wait()
 
     def differs(self, a, b):
         x, y = essence(self.dir + "/" + a), essence(self.dir + "/" + b)
-        return ["%s differs from %s in %s" % (b, a, key) for key in sorted(set(x) | set(y)) if x.get(key) != y.get(key)]
+        return ["%s differs from %s in %s" % (b, a, key) for key in sorted(set(x) | set(y))
+                if x.get(key) != y.get(key)]
 
     def judge(self):
         """What is wrong, in words."""

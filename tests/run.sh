@@ -34,7 +34,8 @@ one() {
     [ $rc = 124 ] && note=", stopped after $limit s"
     [ $((p + f + s)) -eq 0 ] && { note="$note, no check ran"; f=1; }
     echo "$p $f $s $rc" >"${log%.txt}.count"
-    { printf '%-16s %4d passed, %d failed, %d skipped, %d s%s\n' "$name" "$p" "$f" "$s" $(($(date +%s) - started)) "$note"
+    { printf '%-16s %4d passed, %d failed, %d skipped, %d s%s\n' "$name" "$p" "$f" "$s" \
+        $(($(date +%s) - started)) "$note"
       grep '^skip ' "$log"; [ "$f" = 0 ] || why "$log" 40; } >"$log.said"
     cat "$log.said"                                       # in one piece: others print as well
     rm "$log.said"

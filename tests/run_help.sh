@@ -8,7 +8,8 @@ name=$(basename "$0" .sh)
 dir=$build/$name
 rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
 
-[ "${needs:-device}" = nothing ] || "$jetcl" devices --json 2>/dev/null | grep -q '"name"' || { echo "skip ${name#test_} no OpenCL device"; exit 0; }
+[ "${needs:-device}" = nothing ] || "$jetcl" devices --json 2>/dev/null | grep -q '"name"' ||
+    { echo "skip ${name#test_} no OpenCL device"; exit 0; }
 
 ok()  { if [ "$1" = 0 ]; then echo "ok $2"; else echo "not ok $2"; [ -n "${3:-}" ] && echo "   $3"; fi; }
 has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
@@ -28,7 +29,8 @@ untouched() { # untouched FOLDER NAME CODE TEXT arguments...: refused, and the f
 bmp() { # bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its channels in octal
     mkdir -p "${1%/*}"
     row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
+    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
+      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
       printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
 }
 three_classes() { # three_classes FOLDER: photos of three colours, and small.yaml, which learns them

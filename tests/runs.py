@@ -17,7 +17,8 @@ def _result(path):
         result = json.load(f)
     for row in result["evals"]:
         row.pop("seconds")
-    return {k: v for k, v in result.items() if k not in ("seconds", "img_s", "memory", "saves", "save_wait", "save_seconds")}
+    return {k: v for k, v in result.items() if k not in ("seconds", "img_s", "memory", "saves", "save_wait",
+                                                         "save_seconds")}
 
 
 def essence(folder):

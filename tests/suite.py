@@ -1,4 +1,5 @@
-"""suite.py: what coverage.py and mutants.py share: the tests by name and running one of them, as run.sh does."""
+"""suite.py: what coverage.py and mutants.py share: the tests by name and running one of them, as run.sh
+does."""
 import glob
 import os
 import resource

@@ -21,11 +21,14 @@ try() {
         echo "  jetcl $*: exit $rc, want $want: $(tail -c 600 out)"
     fi
 }
-same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+same() {
+    if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi
+}
 bmp() {
     mkdir -p "${1%/*}"
     row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
+    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
+      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
       printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
 }
 for split in train test; do
@@ -52,7 +55,8 @@ END
 try "train a dense model" 0 "top-1" run dense.yaml --out dense
 try "recycle it" 0 "top-1" run moe.yaml --out moe
 try "an analysis of experts" 0 "blocks.1             universal       4" analyse moe --images 8 --each
-for f in analysis.json experts.csv contributions.csv load.svg contributions.svg moved.svg confusion.csv confusion.png \
+for f in analysis.json experts.csv contributions.csv load.svg contributions.svg moved.svg confusion.csv \
+    confusion.png \
          layer-01-dispatch.png layer-01-combine.png attention.png convergence.json convergence.svg; do
     [ -s "moe/analysis/$f" ] || missing="$missing $f"
 done
@@ -60,13 +64,15 @@ same "its files are there" "$missing" ""
 same "a row for every expert" "$(grep -c '^1,' moe/analysis/experts.csv)" 6
 same "a row for both groups" "$(grep -c '^1,' moe/analysis/contributions.csv)" 2
 # Its own weights, the checkpoints of epochs 2 and 4: the last is the model itself.
-same "the way from the recycled experts" "$(grep -c '"checkpoint": "moe/ckpt/epoch_' moe/analysis/analysis.json)" 2
+same "the way from the recycled experts" \
+    "$(grep -c '"checkpoint": "moe/ckpt/epoch_' moe/analysis/analysis.json)" 2
 cp moe/analysis/analysis.json first.json
 "$jetcl" analyse moe --images 8 --each --out again -q >/dev/null
 same "twice the same numbers" "$(cmp first.json again/analysis.json 2>&1)" ""
 try "a dense model has attention maps" 0 "8 images, top-1" analyse dense --out d
 same "and no experts" "$(ls d | tr '\n' ' ')" \
-     "analysis.json attention.png confusion.csv confusion.png convergence-hours.svg convergence.csv convergence.json convergence.svg "
+     "$(echo analysis.json attention.png confusion.csv confusion.png convergence-hours.svg convergence.csv \
+            convergence.json convergence.svg) "
 try "photos without labels" 0 "4 images" analyse moe --images photos/test/ape --out p
 same "say nothing of accuracy" "$(grep -c '"lost": null' p/analysis.json)" 2
 try "runs beside each other" 0 "epochs, hours" analyse dense moe --at 40,50 --out c

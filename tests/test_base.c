@@ -17,7 +17,8 @@ static void reads_numbers(void **state)
         { " 1", false },
         { "1 ", false }, { "0x10", false }, { "nan", false }, { "-inf", false }, { "1e999", false },
         { "1e", false },
-        { "e1", false }, { "1_0", false }, { "1e-400", false }, { "0e-999", true, 0 }, { "5e-324", true, 5e-324 },
+        { "e1", false }, { "1_0", false }, { "1e-400", false }, { "0e-999", true, 0 },
+        { "5e-324", true, 5e-324 },
         { "000000000000000000000000000000000000000000000000000000000000001", true, 1 },        // 63 characters
         { "0000000000000000000000000000000000000000000000000000000000000001", false },
     };

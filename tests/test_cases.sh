@@ -12,9 +12,12 @@ try "the class is the model's" 0 '"class":0,"name":"cat"' predict turned mine/ph
 # Classes by name, however a system writes the letters of a folder's name.
 if grep -q HAVE_UTF8PROC "$here/config.mak"; then
     composed=$(printf 'caf\303\251') apart=$(printf 'cafe\314\201')
-    cp -r mine/photos letters; mv letters/train/ape "letters/train/$composed"; mv letters/test/ape "letters/test/$apart"
-    try "letters in two forms" 0 "top-1 100.00 %" train mine/small.yaml --set data.root="$dir/letters" --out letters-run
-    try "and chosen by either" 0 "top-1 100.00 %" eval letters-run --data letters --set "data.classes=[cat, $composed]"
+    cp -r mine/photos letters; mv letters/train/ape "letters/train/$composed"
+    mv letters/test/ape "letters/test/$apart"
+    try "letters in two forms" 0 "top-1 100.00 %" train mine/small.yaml --set data.root="$dir/letters" \
+        --out letters-run
+    try "and chosen by either" 0 "top-1 100.00 %" eval letters-run --data letters \
+        --set "data.classes=[cat, $composed]"
     cp -r "letters/test/$apart" "letters/test/$composed"
     try "a folder in both forms" 3 "two of its classes are called '$composed'" eval letters-run --data letters
 else
@@ -24,16 +27,19 @@ fi
 # A4: the device is part of a cell.
 cat > mine/table.yaml <<'END'
 columns: [top-1]
-rows: [{name: A, cells: [small.yaml], set: {device: cpu}}, {name: B, cells: [small.yaml], set: {device: "null"}}]
+rows: [{name: A, cells: [small.yaml], set: {device: cpu}},
+       {name: B, cells: [small.yaml], set: {device: "null"}}]
 END
 try "rows that differ in the device" 0 "to do" table mine/table.yaml --status
 [ "$(echo "$out" | grep -o 'runs/small/seed-[^ ]*' | sort -u | wc -l)" = 2 ]; ok $? "are two cells" "$out"
 
 # A5: mean and std stand alone. A red pixel of 255, less mean, over std: ImageNet's are 123.675 and 58.395.
 red() { # red ARGUMENTS...: the largest value of the network's input
-    "$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors -q --set 'data.classes=[ape]' \
+    "$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors \
+        -q --set 'data.classes=[ape]' \
         --set 'augment.smoothing=off' "$@" >/dev/null 2>said
-    "$jetcl" inspect in.safetensors --json -q | tr -d '\n ' | sed 's/.*"name":"images"[^}]*"max":\([^,}]*\).*/\1/'
+    "$jetcl" inspect in.safetensors --json -q | tr -d '\n ' |
+        sed 's/.*"name":"images"[^}]*"max":\([^,}]*\).*/\1/'
 }
 near() { awk "BEGIN { d = $1 - ($2); exit !(d * d < 1e-6) }" 2>/dev/null; }
 usual=$(red); near "$usual" 131.325/58.395; ok $? "neither: the set's own" "$usual $(cat said)"
@@ -47,19 +53,23 @@ model: {moe: {layers: [1], core: 2, universal: 2}}
 recycle: {from: {experts: nan.safetensors}, images: 8, batch: 4, compare: off}
 END
 cp turned/ckpt/last.safetensors nan.safetensors
-printf '\0\0\300\177' | dd of=nan.safetensors bs=1 seek=$(($(wc -c < nan.safetensors) - 4)) conv=notrunc 2>/dev/null
+printf '\0\0\300\177' | dd of=nan.safetensors bs=1 seek=$(($(wc -c < nan.safetensors) - 4)) conv=notrunc \
+    2>/dev/null
 for strategy in random uniform copy importance; do
     try "recycling by $strategy from NaN" 5 "holds a value that is not a number" \
         recycle moe.yaml --out new.safetensors --set recycle.strategy=$strategy
 done
-"$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors -q >/dev/null 2>&1; size=$(wc -c < in.safetensors)
-try "a probe" 0 "logits" probe --weights turned/ckpt/last.safetensors --input in.safetensors --out y.safetensors \
+"$jetcl" data show mine/small.yaml --images 1 --split train --tensor in.safetensors -q >/dev/null 2>&1
+size=$(wc -c < in.safetensors)
+try "a probe" 0 "logits" probe --weights turned/ckpt/last.safetensors --input in.safetensors \
+    --out y.safetensors \
     mine/small.yaml --set model.classes=3
 for bytes in '\0\0\300\177' '\0\0\200\177'; do
     printf "$bytes" | dd of=in.safetensors bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
     rm -f y.safetensors
     try "a probe of what is not a number" 5 "holds a value that is not a number" probe --weights \
-        turned/ckpt/last.safetensors --input in.safetensors --out y.safetensors mine/small.yaml --set model.classes=3
+        turned/ckpt/last.safetensors --input in.safetensors --out y.safetensors mine/small.yaml \
+        --set model.classes=3
     [ ! -e y.safetensors ]; ok $? "and nothing is written"
 done
 

@@ -13,18 +13,23 @@ try() {
     "$jetcl" "$@" >"$dir/out" 2>"$dir/err" </dev/null
     rc=$?
     has() { case $1 in -) ;; '') [ ! -s "$2" ] ;; *) grep -qF -- "$1" "$2" ;; esac; }
-    if [ $rc = "$want" ] && has "$out" "$dir/out" && has "$err" "$dir/err" && [ "$(wc -l <"$dir/err")" -le 2 ]; then
+    if [ $rc = "$want" ] && has "$out" "$dir/out" && has "$err" "$dir/err" &&
+        [ "$(wc -l <"$dir/err")" -le 2 ]; then
         echo "ok jetcl $*" | sed "s|$dir/||g"
     else
-        echo "not ok jetcl $*"; echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"; echo "  stderr: $(head -c 400 "$dir/err")"
+        echo "not ok jetcl $*"; echo "  exit $rc, want $want; stdout: $(head -c 400 "$dir/out")"
+        echo "  stderr: $(head -c 400 "$dir/err")"
     fi
 }
-same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+same() {
+    if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi
+}
 
 # inspect
 try 0 'safetensors, 1.9 kB, 14 tensors of 265 elements' '' inspect "$golden/ckpt_twin.safetensors"
 try 0 'meta.epoch: 3' 'left out 1 that is no tensor' inspect "$golden/ckpt_nested.pth"
-try 0 'optimizer.state.0.exp_avg  F32     [2]                          0           0           0' - inspect "$golden/ckpt_nested.pth"
+try 0 'optimizer.state.0.exp_avg  F32     [2]                          0           0           0' - inspect \
+    "$golden/ckpt_nested.pth"
 try 0 'blocks.1.attn.qkv.weight' '' inspect --model "$golden/ckpt_bigvision.npz"
 try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
 try 3 "" "no averaged (EMA) weights" inspect --ema "$golden/ckpt_bigvision.safetensors"
@@ -51,7 +56,8 @@ try 0 '' ': 14 tensors' convert --raw "$dir/a.pth" "$dir/b.npz"
 try 0 '' ': 14 tensors' convert --raw "$dir/b.npz" "$dir/c.safetensors" --meta arch=vit --meta 'recipe=a: 1'
 try 0 'recipe: a: 1' '' inspect "$dir/c.safetensors"
 try 0 '14 same, 0 differ' '' inspect --diff "$golden/ckpt_twin.safetensors" "$dir/c.safetensors"
-try 3 '' 'no model whose names are known: nearest are timm ViT (0 of 14), ' convert "$golden/ckpt_twin.safetensors" "$dir/no.pth"
+try 3 '' 'no model whose names are known: nearest are timm ViT (0 of 14), ' convert \
+    "$golden/ckpt_twin.safetensors" "$dir/no.pth"
 try 3 '' "'long', 'double', 'none'" convert "$golden/ckpt_twin.safetensors" "$dir/no.pth"
 try 0 '' 'Google JAX ViT' convert "$golden/ckpt_bigvision.npz" "$dir/d.safetensors"
 try 0 ' 0 differ' '' inspect --diff "$golden/ckpt_bigvision.safetensors" "$dir/d.safetensors"
@@ -71,7 +77,9 @@ try 2 '' '--raw and --names exclude' convert --raw --names hf_vit "$golden/ckpt_
 try 2 '' '--raw and --ema exclude' convert --raw --ema "$golden/ckpt_twin.safetensors" "$dir/a.npz"
 try 2 '' '--meta must be KEY=VALUE' convert --raw --meta x "$golden/ckpt_twin.safetensors" "$dir/z.npz"
 try 1 '' 'cannot write' convert --raw "$golden/ckpt_twin.safetensors" "$dir/no/such/folder.npz"
-same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" 'a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err h.safetensors i.npz junk.pth long.safetensors out '
+same 'nothing is left behind' "$(ls "$dir" | tr '\n' ' ')" \
+    "$(echo a.pth b.npz c.safetensors cut.pth d.safetensors e.pth err h.safetensors i.npz junk.pth \
+            long.safetensors out) "
 
 # values that are not numbers, and numbers that a type cannot hold: nothing is written
 size=$(wc -c <"$dir/d.safetensors")
@@ -79,12 +87,14 @@ for bytes in '\0\0\300\177' '\0\0\200\177' '\0\0\200\377'; do
     cp "$dir/d.safetensors" "$dir/nan.safetensors"
     printf "$bytes" | dd of="$dir/nan.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
     try 5 '' 'holds a value that is not a number' convert "$dir/nan.safetensors" "$dir/no.npz"
-    try 5 '' 'holds a value that is not a number' convert "$dir/nan.safetensors" "$dir/no.npz" --dtype fp16 --names hf_vit
+    try 5 '' 'holds a value that is not a number' convert "$dir/nan.safetensors" "$dir/no.npz" --dtype fp16 \
+        --names hf_vit
     try 0 '' - convert --raw "$dir/nan.safetensors" "$dir/raw.npz"
     try 0 ' 0 differ' '' inspect --diff "$dir/nan.safetensors" "$dir/raw.npz"
 done
 cp "$dir/d.safetensors" "$dir/large.safetensors"
-printf '\0\0\200\107' | dd of="$dir/large.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null      # 65536
+# its last value becomes 65536
+printf '\0\0\200\107' | dd of="$dir/large.safetensors" bs=1 seek=$((size - 4)) conv=notrunc 2>/dev/null
 try 5 '' 'which is too large for F16' convert "$dir/large.safetensors" "$dir/no.npz" --dtype fp16
 try 5 '' 'which is too large for F16' convert --raw "$dir/large.safetensors" "$dir/no.npz" --dtype fp16
 try 0 '' - convert "$dir/large.safetensors" "$dir/wide.npz" --dtype bf16

@@ -162,15 +162,20 @@ printf 'model: {arch: vit, image: 16, patch: 8, dim: 8, depth: 2, heads: 2}\n' >
 same 'the table of layers fits into 80 columns' "$(awk 'length > 80' "$dir/out")" ''
 # Where there are pseudo-terminals: a bare chroot has none.
 if "$jetcl" devices >/dev/null 2>&1 && script -qec true /dev/null >/dev/null 2>&1 </dev/null; then
-    TERM=xterm script -qec "'$jetcl' bench layernorm.fwd --seconds 0.01 --cache-dir '$dir/unbuilt'" /dev/null >"$dir/out" </dev/null
-    same 'what is being built stands in the progress line' "$(grep -c 'building kernels: cl/bench.cl' "$dir/out")" 1
+    TERM=xterm script -qec "'$jetcl' bench layernorm.fwd --seconds 0.01 --cache-dir '$dir/unbuilt'" /dev/null \
+        >"$dir/out" </dev/null
+    same 'what is being built stands in the progress line' \
+        "$(grep -c 'building kernels: cl/bench.cl' "$dir/out")" 1
     same 'a progress line is gone before a result is printed' "$(grep -c 'fwdlayernorm' "$dir/out")" 0
 fi
 
 # tables: resolved and listed, collected without running anything
-for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing" --device null; done
-try 0 'missing for 6: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://storage.googleapis.com/' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing" --device null
-try 0 'jetcl data fetch flowers' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing" --device null
+for f in experiments/tables/*.yaml; do try 0 'to do' '' table --dry-run "$f" --out "$dir/nothing" \
+    --device null; done
+try 0 'missing for 6: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://storage.googleapis.com/' '' table \
+    --dry-run experiments/tables/table2.yaml --out "$dir/nothing" --device null
+try 0 'jetcl data fetch flowers' '' table --dry-run experiments/tables/table2.yaml --out "$dir/nothing" \
+    --device null
 try 0 '| V-JetMoE-T 5:12   | 352.0 (352)' '' table --collect experiments/tables/table4.yaml --out "$dir/runs"
 try 0 '"V-JetMoE-S","FLOPs, G",flops,4.2876' '' \
     table --collect --csv experiments/tables/table4.yaml --out "$dir/runs"
@@ -199,7 +204,8 @@ same 'parameters, multiply-adds without and with attention' "$(sed -n '5,7p' "$d
 # Bytes: patches 4 x 4 x 192 floats kept, images as many again, 4 x 4 x 8 made of them; the head reads 4 x 8,
 # writes 4 x 3.
 same 'memory of evaluating and training' "$(sed -n '8,15p' "$dir/out" | tr -d ' \n')" \
-    '"memory":{"weights":86016,"training_state":344064,"eval_activations":25088,"train_activations":51200,"eval_batch":4,"train_batch":4},'
+    '"memory":{"weights":86016,"training_state":344064,"eval_activations":25088,"train_activations":51200,'\
+'"eval_batch":4,"train_batch":4},'
 same 'memory of each layer' "$(grep -o '_bytes": [0-9]*' "$dir/out" | sed 's/.* //' | tr '\n' ' ')" \
     '12800 12288 0 0 0 0 3840 9856 128 128 256 128 '
 for f in graph dot; do "$jetcl" config "$dir/tiny.yaml" --$f >"$dir/$f" 2>/dev/null; done

@@ -17,8 +17,10 @@ try "its own twin has equal bits" 0 "equal bits in all" compare exp.yaml --devic
 try "and other kernels differ by rounding" 0 "no difference beyond rounding" \
     compare exp.yaml --device cpu,cpu@plain --steps 11 --out plain
 for f in a.jetcmp b.jetcmp comparison.json; do [ -s "plain/$f" ]; ok $? "kept: $f"; done
-try "other weights are said at once" 5 "differs from the start" compare exp.yaml --device cpu --set-b seed=5 --steps 2
-try "a smaller tolerance" 5 "the tolerance is" compare exp.yaml --device cpu,cpu@plain --steps 2 --tolerance 1e-12
+try "other weights are said at once" 5 "differs from the start" compare exp.yaml --device cpu --set-b seed=5 \
+    --steps 2
+try "a smaller tolerance" 5 "the tolerance is" compare exp.yaml --device cpu,cpu@plain --steps 2 \
+    --tolerance 1e-12
 try "another optimiser: the weights after the first step" 5 "differs from step 1 on" \
     compare exp.yaml --device cpu --set-b optim.eps=1e-2 --steps 2
 
@@ -27,7 +29,8 @@ try "several seeds are said in words" 5 "by pairs of 2 seeds (95 %)" \
     compare exp.yaml --device cpu --set-b optim.lr=1 --steps 8 --seeds 2 --out seeds
 if command -v python3 >/dev/null; then
     for d in plain seeds; do
-        out=$(python3 "$here/tests/page_numbers.py" comparison $d); ok $? "numbers of $d are those of its records" "$out"
+        out=$(python3 "$here/tests/page_numbers.py" comparison $d)
+        ok $? "numbers of $d are those of its records" "$out"
     done
 else
     echo "skip numbers of comparisons: no python3"
@@ -55,13 +58,16 @@ ok $? "and by device and kernel" "$out"
 
 # The same kernel is found by the self-test, and before a training.
 try "a sound device passes" 0 "passed" devices --check --device cpu
-"$jetcl" devices --check --ahead --device cpu 2>&1 | grep -q . && ok 1 "ahead is silent" || ok 0 "ahead is silent"
+"$jetcl" devices --check --ahead --device cpu 2>&1 | grep -q . && ok 1 "ahead is silent" ||
+    ok 0 "ahead is silent"
 out=$(JETCL_CL=bad "$jetcl" devices --check --device cpu --json 2>&1); code=$?
-[ $code = 5 ] && has "$out" "attention.cl attention_grad"; ok $? "the self-test names the kernel" "exit $code: $(echo "$out" | tail -1)"
+[ $code = 5 ] && has "$out" "attention.cl attention_grad"
+ok $? "the self-test names the kernel" "exit $code: $(echo "$out" | tail -1)"
 sed 's/^train:.*/train: {epochs: 1, batch: 16, steps: 1}/' exp.yaml >train.yaml
 echo "data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}" >>train.yaml
 out=$(JETCL_CHECK= JETCL_CL=bad "$jetcl" train train.yaml --out bad_run 2>&1); code=$?
-[ $code = 0 ] && has "$out" "attention.cl attention_grad" && has "$out" "plain kernels are used in place of those of attention"
+[ $code = 0 ] && has "$out" "attention.cl attention_grad" &&
+    has "$out" "plain kernels are used in place of those of attention"
 ok $? "and a training takes the plain ones in its place" "exit $code: $out"
 grep -q '"plain_kernels": " attention "' bad_run/env.json; ok $? "which env.json has"
 # A fault in what takes their place as well: nothing starts.
@@ -69,7 +75,8 @@ cp -r "$here/cl" worse
 sed -i 's/const float dot = sum_16(s);/const float dot = 1.01f * sum_16(s);/' worse/softmax.cl
 sed -i 's/one\[r\] = 1;/one[r] = 1.01f;/' worse/cpu/attention.cl
 out=$(JETCL_CHECK= JETCL_CL=worse "$jetcl" train train.yaml --out worse_run 2>&1); code=$?
-[ $code = 4 ] && has "$out" "fails its self-test"; ok $? "where the plain ones fail too it does not start" "exit $code: $out"
+[ $code = 4 ] && has "$out" "fails its self-test"
+ok $? "where the plain ones fail too it does not start" "exit $code: $out"
 [ ! -e worse_run/metrics.jsonl ]; ok $? "with nothing written"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run -v 2>&1)
 has "$out" "checking the kernels" && [ -n "$(ls cache/checks)" ]; ok $? "a sound one is noted" "$out"
@@ -77,4 +84,5 @@ out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out ru
 has "$out" "checking the kernels" && ok 1 "and not checked again" "$out" || ok 0 "and not checked again"
 
 # Values in half types come as what they are.
-try "another precision" 0 "no difference beyond rounding" compare exp.yaml --device cpu --set-b train.precision=bf16 --steps 2
+try "another precision" 0 "no difference beyond rounding" compare exp.yaml --device cpu \
+    --set-b train.precision=bf16 --steps 2

@@ -188,7 +188,8 @@ static struct kernel_checks checked(arena *a, dev *d, const char *depth)
 {
     struct spec s;
     const char *const texts[] = { "model.arch=vit", "model.image=16", "model.patch=8", "model.dim=16",
-                                  "model.heads=2", "model.classes=3", "model.drop_path=off", "model.moe.layers=[]", depth };
+                                  "model.heads=2", "model.classes=3", "model.drop_path=off",
+                                  "model.moe.layers=[]", depth };
     struct spec_set sets[countof(texts)];
     for (int i = 0; i < countof(texts); i++)
         sets[i] = (struct spec_set){ .by = "test", .text = texts[i] };

@@ -3,7 +3,8 @@
 # dies.
 . "$(dirname "$0")/run_help.sh"
 command -v mpirun >/dev/null || { echo "skip dist no mpirun (apt-get install openmpi-bin)"; exit 0; }
-grep -q HAVE_MPI "$here/config.mak" || { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
+grep -q HAVE_MPI "$here/config.mak" ||
+    { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
 
 export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
@@ -12,12 +13,16 @@ try() { # try NAME CODE 'output has' command...
     out=$(timed "$@" 2>&1 </dev/null); code=$?
     [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
 }
-timed() { if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi; timeout 600 "$@"; }
+timed() {
+    if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi
+    timeout 600 "$@"
+}
 # The training losses of two runs agree to 1e-6 of themselves, in all of 20 steps; the evaluation to the digit.
 alike() {
     grep '"train"' "$1/metrics.jsonl" | sed 's/.*"loss":\([^,]*\),.*/\1/' >a.txt
     grep '"train"' "$2/metrics.jsonl" | sed 's/.*"loss":\([^,]*\),.*/\1/' >b.txt
-    paste a.txt b.txt | awk '{ d = $1 - $2; if (d < 0) d = -d; n += d <= 1e-6 * $1 } END { exit !(n == 20 && NR == 20) }'
+    paste a.txt b.txt | awk '{ d = $1 - $2; if (d < 0) d = -d; n += d <= 1e-6 * $1 }
+        END { exit !(n == 20 && NR == 20) }'
 }
 same_eval() { # the counts; the loss to six digits, as the weights agree to rounding
     [ "$(sed -n 's/.*"top1":\([^,]*\),.*"n":\([^,]*\),.*/\1 \2/p' "$1/metrics.jsonl")" = \
@@ -44,13 +49,16 @@ done
 try "ranks are named" 0 "rank 2 (" ranks 3 --out named --set train.steps=1
 try "again" 0 "" ranks 3 --out again
 cmp -s r3/ckpt/last.state again/ckpt/last.state; ok $? "the same ranks give the same bits"
-for i in on off; do try "small buckets, overlap $i" 0 "" ranks 3 --out overlap_$i --set dist.bucket=0.004 --set dist.overlap=$i; done
-cmp -s overlap_on/ckpt/last.state overlap_off/ckpt/last.state; ok $? "gradients that travel during the backward pass: the same bits"
+for i in on off; do try "small buckets, overlap $i" 0 "" ranks 3 --out overlap_$i --set dist.bucket=0.004 \
+    --set dist.overlap=$i; done
+cmp -s overlap_on/ckpt/last.state overlap_off/ckpt/last.state
+ok $? "gradients that travel during the backward pass: the same bits"
 alike one overlap_on; ok $? "small buckets: the losses of one rank"
 try "uneven shares, one rank without an image" 0 "" ranks 3 --out uneven --set 'dist.shares=[10, 13, 0]'
 alike one uneven; ok $? "uneven shares: the losses of one rank"
 try "shares by speed" 0 "rank 1 (" ranks 2 --out fast --set dist.shares=auto
-has "$out" "% of every batch" && grep -Eq '^ *shares: \[0\.[0-9]+, 0\.[0-9]+\]' fast/config.yaml; ok $? "shares are measured and written" "$out"
+has "$out" "% of every batch" && grep -Eq '^ *shares: \[0\.[0-9]+, 0\.[0-9]+\]' fast/config.yaml
+ok $? "shares are measured and written" "$out"
 alike one fast; ok $? "shares by speed: the losses of one rank"
 try "moments on every rank" 0 "" ranks 2 --out off --set dist.shard=off
 alike one off; ok $? "moments on every rank: the losses of one"
@@ -72,25 +80,31 @@ alike one back; ok $? "a state of three ranks continued by one: the losses of on
 # bit those of one.
 rm -rf s1 s3
 try "nine steps of one" 0 "" "$jetcl" run exp.yaml --out s1 --set train.steps=9
-try "nine steps of three, one of which computes" 0 "" ranks 3 --out s3 --set train.steps=9 --set 'dist.shares=[0, 1, 0]'
+try "nine steps of three, one of which computes" 0 "" ranks 3 --out s3 --set train.steps=9 \
+    --set 'dist.shares=[0, 1, 0]'
 cmp -s s1/ckpt/last.state s3/ckpt/last.state; ok $? "a state of three ranks is that of one, to the bit"
 rm -f s1/result.json s3/result.json
 try "one's state continued by four" 0 "after step 9" ranks 4 --out s1 --resume --set 'dist.shares=[0, 0, 0, 1]'
 try "three's state continued by one" 0 "after step 9" "$jetcl" run exp.yaml --out s3 --resume
 cmp -s s1/ckpt/last.state s3/ckpt/last.state; ok $? "states of any ranks continued by any are the same"
-try "and have the bits of a run on one rank" 0 ", 0 differ" "$jetcl" inspect --diff one/ckpt/last.state s1/ckpt/last.state
+try "and have the bits of a run on one rank" 0 ", 0 differ" "$jetcl" inspect --diff one/ckpt/last.state \
+    s1/ckpt/last.state
 
 # Of P bytes of parameters each of n ranks sends 2 P (n - 1) / n.
 try "what a step would take on a network" 0 "100 Gb/s" "$jetcl" run exp.yaml --dry-run
 echo "$out" | sed -n 's/^\([248]\) ranks: each sends \([0-9.]*\) kB.*/\1 \2/p' \
-    | awk '{ p[NR] = $2 * $1 / (2 * ($1 - 1)) } END { exit !(NR == 3 && p[1] > 450 && p[1] < 520 && p[2] / p[1] > 0.98 && p[2] / p[1] < 1.02 && p[3] / p[1] > 0.98 && p[3] / p[1] < 1.02) }'
+    | awk '{ p[NR] = $2 * $1 / (2 * ($1 - 1)) } END {
+           exit !(NR == 3 && p[1] > 450 && p[1] < 520 && p[2] / p[1] > 0.98 && p[2] / p[1] < 1.02 &&
+                  p[3] / p[1] > 0.98 && p[3] / p[1] < 1.02) }'
 ok $? "and what each rank would send" "$out"
 
 # Evaluation: what is counted of every image is counted in its order.
 last=one/ckpt/last.safetensors
 timed "$jetcl" eval $last --json --save-logits one.safetensors 2>eval.log | sed 's/"seconds":[^,]*,//' >one.json
-timed mpirun -n 3 "$jetcl" eval $last --json --save-logits three.safetensors 2>>eval.log | sed 's/"seconds":[^,]*,//' >three.json
-[ -s one.json ] && cmp -s one.json three.json; ok $? "eval on three ranks: every digit of one" "$(tail -n 3 eval.log)"
+timed mpirun -n 3 "$jetcl" eval $last --json --save-logits three.safetensors 2>>eval.log |
+    sed 's/"seconds":[^,]*,//' >three.json
+[ -s one.json ] && cmp -s one.json three.json
+ok $? "eval on three ranks: every digit of one" "$(tail -n 3 eval.log)"
 cmp -s one.safetensors three.safetensors; ok $? "eval on three ranks: the logits of one, in order"
 # Prediction: lines in the order of the images, whoever computed them; a damaged one is told once.
 for i in 000 010 020 030 040 050 060 070 100 110 120 130 140 150 160 170 200; do
@@ -114,31 +128,36 @@ try "predict on devices by list" 0 "000.bmp" "$jetcl" predict $last photos/b --d
 try "eval on devices by list" 0 "top-1" "$jetcl" eval $last --device 0:0,0:0
 try "a fault at eval is told by all ranks once" 3 "No such file" mpirun -n 2 "$jetcl" eval $last --data nowhere
 
-try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run exp.yaml --out list --device 0:0,0:0
+try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run \
+    exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
 
 # A long run whose rank 1 gets a signal, or dies.
 rank() { for p in $(pgrep -f -- "--out $1 "); do
-    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$p"; done | head -n 1; }
+    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$p"
+    done | head -n 1; }
 long() { name=$1 n=$2; shift 2
     (timeout 300 "$@" --out "$name" --set train.steps=off --set train.epochs=100000 --set eval.every=off \
         --set keep.every=off --set log.every=20 >"$name.log" 2>&1 </dev/null; echo "exit $?" >>"$name.log") &
     for i in $(seq 1500); do grep -q loss "$name.log" 2>/dev/null && break; sleep 0.1; done; }
 long signal 3 mpirun -n 3 "$jetcl" run exp.yaml
 kill -USR1 "$(rank signal 1)"; wait
-grep -q "^exit 75" signal.log && grep -q "stopped by a signal after step" signal.log && [ -s signal/ckpt/last.state ]
+grep -q "^exit 75" signal.log && grep -q "stopped by a signal after step" signal.log &&
+    [ -s signal/ckpt/last.state ]
 ok $? "a signal at one rank stops all, saved" "$(tail -n 3 signal.log)"
 # Stopped between two lines of metrics: the next one is of all ranks' losses since the last.
 step=$(sed -n 's/.*after step \([0-9]*\);.*/\1/p' signal.log | tail -n 1)
 to=$(((${step:-0} / 20 + 1) * 20))
 for i in signal whole; do
     [ $i = signal ] && more=--resume || more=
-    timeout 600 "$jetcl" run exp.yaml --out $i $more --set train.steps=$to --set train.epochs=100000 --set eval.every=off \
+    timeout 600 "$jetcl" run exp.yaml --out $i $more --set train.steps=$to --set train.epochs=100000 \
+        --set eval.every=off \
         --set keep.every=off --set log.every=20 >$i.rest 2>&1 </dev/null
     grep '"train"' $i/metrics.jsonl | tail -n 1 | sed 's/.*"step":\([0-9]*\),"loss":\([^,]*\),.*/\1 \2/' >$i.txt
 done
 paste signal.txt whole.txt | awk '{ d = $2 / $4 - 1; exit !(NF == 4 && $1 == $3 && d < 0.05 && d > -0.05) }'
-ok $? "continued by one, its next losses are of all ranks" "$(paste signal.txt whole.txt; tail -n 2 signal.rest)"
+ok $? "continued by one, its next losses are of all ranks" \
+    "$(paste signal.txt whole.txt; tail -n 2 signal.rest)"
 # The process that started the ranks is the one a person or a scheduler knows.
 for signal in INT TERM HUP USR1; do
     long parent$signal 2 "$jetcl" run exp.yaml --device 0:0,0:0

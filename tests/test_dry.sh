@@ -9,7 +9,10 @@ json() { # json NAME CODE arguments...: as try, stdout alone, into $out
     out=$("$jetcl" "$@" --json -q 2>said </dev/null); code=$?
     [ $code = "$want" ] && [ "$(wc -l <said)" = $((code > 0)) ]; ok $? "$name" "exit $code: $(cat said)"
 }
-sum() { echo "$out" | grep -o "\"$1\":[^,}]*,\"$2\"" | sed "s/\"$1\"://; s/,.*//" | awk '{ s += $1 } END { print s }'; }
+sum() {
+    echo "$out" | grep -o "\"$1\":[^,}]*,\"$2\"" | sed "s/\"$1\"://; s/,.*//" |
+        awk '{ s += $1 } END { print s }'
+}
 same() { awk "BEGIN { d = $1 - ($2); exit !($1 > 0 && d * d < 1e-6 * $1 * $1) }"; }
 cat > exp.yaml <<END
 name: dry
@@ -29,25 +32,31 @@ columns: [top-1]
 seeds: [1, 2]
 rows: [{name: dense, cells: [exp.yaml]}, {name: mixture, cells: [moe.yaml]}]
 END
-try "a checkpoint that is not there" 0 "missing: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://" run moe.yaml --dry-run
+try "a checkpoint that is not there" 0 "missing: weights/vit_tiny_patch16_224.augreg_in21k.npz: https://" run \
+    moe.yaml --dry-run
 try "a set that is not there" 0 "no cifar10 there" run exp.yaml --dry-run
 has "$out" "jetcl data fetch cifar10"; ok $? "and how to get it" "$out"
-has "$out" "1500 steps in about " && has "$out" ", 1 evaluation in "; ok $? "steps go by what was published" "$out"
+has "$out" "1500 steps in about " && has "$out" ", 1 evaluation in "
+ok $? "steps go by what was published" "$out"
 json "as JSON" 0 run moe.yaml --dry-run
 [ "$(number steps)" = 1500.0 ] && positive "$(number step_s)" && positive "$(number memory)" &&
     positive "$(number seconds)"; ok $? "steps, memory and time" "$out"
 positive "$(number eval_s)" && positive "$(number recycle_s)" &&
     same "$(number seconds)" "$(number train_s) + $(number eval_s) + $(number recycle_s)"
 ok $? "the time is that of training, evaluating and recycling" "$out"
-has "$out" "https://storage.googleapis.com/" && has "$out" "data fetch cifar10"; ok $? "and what is missing" "$out"
-try "a checkpoint of one's own that is missing" 0 "left by a run of the experiment named small" run exp.yaml --dry-run \
+has "$out" "https://storage.googleapis.com/" && has "$out" "data fetch cifar10"
+ok $? "and what is missing" "$out"
+try "a checkpoint of one's own that is missing" 0 "left by a run of the experiment named small" run exp.yaml \
+    --dry-run \
     --set model.init=runs/small/latest/ckpt/last.safetensors
 json "a network that nothing tells" 0 run moe.yaml --dry-run --set recycle.from.experts=mine.safetensors
-has "$out" '"recycle_s":null' && same "$(number seconds)" "$(number train_s) + $(number eval_s)"; ok $? "is not counted" "$out"
+has "$out" '"recycle_s":null' && same "$(number seconds)" "$(number train_s) + $(number eval_s)"
+ok $? "is not counted" "$out"
 json "a strategy that measures nothing" 0 run moe.yaml --dry-run --set recycle.strategy=uniform
 [ "$(number recycle_s)" = 0.0 ]; ok $? "takes no time" "$out"
 for every in off:1 1:3 2:2 3:1 4:1; do
-    try "evaluations with eval.every=$every" 0 ", ${every#*:} evaluation" run exp.yaml --dry-run --set eval.every=${every%:*}
+    try "evaluations with eval.every=$every" 0 ", ${every#*:} evaluation" run exp.yaml \
+        --dry-run --set eval.every=${every%:*}
 done
 try "no data set" 2 "data.set is not given" run exp.yaml --dry-run --set data.set=
 has "$out" "number of steps not known"; ok $? "but a forecast" "$out"
@@ -63,7 +72,8 @@ try "a set of folders that is not there" 0 "number of steps not known" \
     run exp.yaml --dry-run --set data.set=folder --set data.train=train
 
 try "a table" 0 "4 experiments to do take about " table table.yaml --dry-run --out t
-has "$out" "mixture / top-1, seed 2: 1500 steps of 100 images, " && has "$out" "missing for 2: " && has "$out" "missing for 4: "
+has "$out" "mixture / top-1, seed 2: 1500 steps of 100 images, " && has "$out" "missing for 2: " &&
+    has "$out" "missing for 4: "
 ok $? "each cell, and for how many something is missing" "$out"
 json "a table as JSON" 0 table table.yaml --dry-run --out t
 total=$(echo "$out" | sed 's/.*"seconds"://; s/}.*//')
@@ -73,7 +83,8 @@ same "$total" "$(sum train_s eval_s) + $(sum eval_s recycle_s) + $(sum recycle_s
     positive "$(sum eval_s recycle_s)" && positive "$(sum recycle_s seconds)"; ok $? "and of their parts" "$out"
 json "all within a budget" 0 table table.yaml --dry-run --out t --budget 90000d12h
 [ "$(echo "$out" | grep -o '"fits":true' | wc -l)" = 4 ]; ok $? "each says so" "$out"
-try "nothing within one" 0 "0 of 4 experiments fit into 0:01: they take about 0:00" table table.yaml --dry-run --out t --budget 1s
+try "nothing within one" 0 "0 of 4 experiments fit into 0:01: they take about 0:00" table table.yaml \
+    --dry-run --out t --budget 1s
 try "a budget that is no time" 2 "48h, 1d12h or 90m" table table.yaml --dry-run --budget 48
 try "a budget for a table that would run" 2 "add --dry-run" table table.yaml --budget 48h
 json "one of its rows" 0 table table.yaml --dry-run --only dense --out t
@@ -88,5 +99,6 @@ prepare: [{name: before, file: exp.yaml}]
 rows: [{name: mixture, cells: [moe.yaml], use: {recycle.from.experts: before}, set: {model.image: 32}}]
 END
 json "a table that makes what it recycles" 0 table prepared.yaml --dry-run --out t
-positive "$(sum recycle_s seconds)" && has "$out" '"missing":[]'; ok $? "misses nothing, and knows the time" "$out"
+positive "$(sum recycle_s seconds)" && has "$out" '"missing":[]'
+ok $? "misses nothing, and knows the time" "$out"
 [ ! -e t ] && [ ! -e runs ]; ok $? "nothing is written"

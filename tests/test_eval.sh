@@ -32,7 +32,8 @@ number() { grep -o "\"$1\":[^,}]*" "$2" | head -n 1 | sed 's/.*://'; }
 bmp() {
     mkdir -p "${1%/*}"
     row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
+    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
+      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
       printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
 }
 # colours FOLDER APE BEE CAT: three classes by these names: reddish, greenish, bluish.
@@ -60,9 +61,11 @@ last=run/ckpt/last.safetensors
 # A1, A12: a subset, another order, other names
 colours few/test ape bee cat; rm -r few/test/bee
 for seed in 1 2 3; do
-    try "two of three classes, seed $seed" 0 'top-1 100.00 %' - eval small.yaml $last --set data.root=few --seed $seed
+    try "two of three classes, seed $seed" 0 'top-1 100.00 %' - eval small.yaml $last --set data.root=few \
+        --seed $seed
 done
-try 'classes given in another order' 0 'top-1 100.00 %' - eval small.yaml $last --set 'data.classes=[cat, ape, bee]'
+try 'classes given in another order' 0 'top-1 100.00 %' - eval small.yaml $last \
+    --set 'data.classes=[cat, ape, bee]'
 try 'a subset by data.classes' 0 'on 8 images' - eval small.yaml $last --set 'data.classes=[cat, ape]'
 colours named/test zebra bee cat
 try 'a renamed class' 3 '' 'zebra' eval small.yaml $last --set data.root=named
@@ -78,7 +81,8 @@ same 'nothing was written' "$(ls -d none 2>/dev/null)" ''
 
 # B1: the checkpoint knows its model, from any folder
 mkdir -p else/where
-for form in "eval ../../run" "eval ../../$last" "eval ../../run/config.yaml ../../$last" "eval ../../$last --data ../../photos" \
+for form in "eval ../../run" "eval ../../$last" "eval ../../run/config.yaml ../../$last" \
+    "eval ../../$last --data ../../photos" \
             "eval ../../$last --data ../../photos/test/" "eval ../../run/config.yaml ../../run"; do
     (cd else/where && "$jetcl" $form >../../out 2>../../err); rc=$?
     same "jetcl $form" "$rc $(grep -o 'top-1 100.00 %' out)" '0 top-1 100.00 %'
@@ -93,18 +97,24 @@ try 'images without --data' 2 '' 'images come after --data' eval $last photos
 # A3: nothing drawn at random is used
 try 'another pooling' 3 '' 'norm.weight' eval $last --set model.pool=token
 same 'the switch that helps' "$(grep -c -- '--set model.pool=avg' err)" 1
-try 'another depth' 3 '' 'of the model'"'"'s 44 parameters would be drawn at random' eval small.yaml $last --set model.depth=3
+try 'another depth' 3 '' 'of the model'"'"'s 44 parameters would be drawn at random' eval small.yaml $last \
+    --set model.depth=3
 try 'fewer blocks' 3 '' 'that the model has no place for: blocks.1' eval small.yaml $last --set model.depth=1
-try 'another number of classes' 3 '' 'model.classes is 5, but the head of' eval small.yaml $last --set model.classes=5
-try 'predict with another width' 3 '' 'would be drawn at random' predict small.yaml $last photos/test --set model.dim=64
-try 'strict off does not help' 3 '' 'would be drawn at random' eval small.yaml $last --set model.dim=64 --set model.strict=off
+try 'another number of classes' 3 '' 'model.classes is 5, but the head of' eval small.yaml $last \
+    --set model.classes=5
+try 'predict with another width' 3 '' 'would be drawn at random' predict small.yaml $last photos/test \
+    --set model.dim=64
+try 'strict off does not help' 3 '' 'would be drawn at random' eval small.yaml $last --set model.dim=64 \
+    --set model.strict=off
 
 # A3, B11: a file as others write it: no metadata, its head reads the class token
 try 'train with the class token' 0 'top-1 100.00 %' - train small.yaml --set model.pool=token --out token
-"$jetcl" convert token/ckpt/last.safetensors plain.pth -q --meta recipe= --meta classes= --meta heads= --meta mean= \
+"$jetcl" convert token/ckpt/last.safetensors plain.pth -q --meta recipe= --meta classes= --meta heads= \
+    --meta mean= \
     --meta std= --meta arch=
 try 'heads that nothing tells' 3 '' '--set model.heads=N' eval plain.pth --data photos
-try 'a plain file' 0 'top-1 100.00 %' 'does not name its 3 classes' eval plain.pth --data photos --set model.heads=2
+try 'a plain file' 0 'top-1 100.00 %' 'does not name its 3 classes' eval plain.pth --data photos \
+    --set model.heads=2
 try 'its pooling is followed' 0 'top-1 100.00 %' - eval small.yaml plain.pth
 try 'another pooling is refused' 3 '' '--set model.pool=token' eval small.yaml plain.pth --set model.pool=avg
 try 'images that are not squares' 2 '' 'model.image is 16 x 32' predict small.yaml plain.pth photos/test \
@@ -127,7 +137,12 @@ mkdir -p hub shards
 try 'a folder with model.safetensors' 0 'top-1 100.00 %' - eval hub --data photos
 cp hub/model.safetensors shards/model-00001-of-00001.safetensors
 names=$("$jetcl" inspect hub --json -q | sed -n 's/.*"name": "\([^"]*\)".*/\1/p')
-index() { printf '{"weight_map": {'; sep=; for n in $names; do printf '%s"%s": "%s"' "$sep" "$n" "$1"; sep=', '; done; printf '}}'; }
+index() {
+    printf '{"weight_map": {'
+    sep=
+    for n in $names; do printf '%s"%s": "%s"' "$sep" "$n" "$1"; sep=', '; done
+    printf '}}'
+}
 index model-00001-of-00001.safetensors >shards/model.safetensors.index.json
 try 'shards by their index' 0 'top-1 100.00 %' - eval small.yaml shards
 try 'the index itself' 0 'top-1 100.00 %' - eval small.yaml shards/model.safetensors.index.json
@@ -181,7 +196,8 @@ same 'the drawing' "$(head -c 4 m.png | od -An -c | tr -d ' ')" '211PNG'
 try 'saved logits' 0 '[12 3]' - inspect logits.safetensors
 colours wrong/test bee ape cat
 try 'two classes swapped' 0 - - eval $last --data wrong --json
-same 'one class of three is right' "$(number top1 out | cut -c1-7) $(number recall out | cut -c1-6)" '33.3333 0.3333'
+same 'one class of three is right' "$(number top1 out | cut -c1-7) $(number recall out | cut -c1-6)" \
+    '33.3333 0.3333'
 colours 'quo"te/train' 'a"b' 'c,d' cat; colours 'quo"te/test' 'a"b' 'c,d' cat
 try 'train with odd names' 0 - - train small.yaml --set 'data.root=quo"te' --out odd-names
 try 'eval with odd names' 0 - - eval odd-names --confusion q.csv
@@ -201,7 +217,8 @@ for channel in nan time launch shuffle in_order; do
 done
 
 # within a run: at the step it happens, not at the next line of the log
-try 'a gradient that is not a number' 5 '' 'step 2: the gradient' train small.yaml --set optim.lr=1000 --set optim.weight_decay=1000 \
+try 'a gradient that is not a number' 5 '' 'step 2: the gradient' train small.yaml --set optim.lr=1000 \
+    --set optim.weight_decay=1000 \
     --set train.clip_norm=off --set train.batch=2 --out nan-run
 
 # B13: nothing of the driver's compiler on a terminal

@@ -6,10 +6,14 @@ out=$build/tests/gpu
 rm -rf "$out"
 mkdir -p "$out"
 # launches FAKE MODEL: the step's launch list.
-launches() { JETCL_FAKE=$1 "$build/jetcl" config "experiments/models/$2.yaml" --launches --device null --set train.batch=32; }
+launches() {
+    JETCL_FAKE=$1 "$build/jetcl" config "experiments/models/$2.yaml" --launches --device null \
+        --set train.batch=32
+}
 for fake in apple:256 mali:64 adreno:128 arc:512 rdna:256 cdna:256 nvidia:1024 nvidia,group=64:64; do
     name=${fake%:*} most=${fake#*:}
-    if launches "$name" vit-t >"$out/$name.txt" 2>"$out/$name.err" && launches "$name" v-jetmoe-t >>"$out/$name.txt" &&
+    if launches "$name" vit-t >"$out/$name.txt" 2>"$out/$name.err" &&
+        launches "$name" v-jetmoe-t >>"$out/$name.txt" &&
        launches "$name" c-jetmoe-f >>"$out/$name.txt" &&
        JETCL_DUMP=$out/$name launches "$name" vit-t >/dev/null &&
        awk -F '\t' -v most="$most" '{ split($4, l, " "); if (l[1] * l[2] * l[3] > most) exit 1; n++ }
@@ -20,10 +24,13 @@ for fake in apple:256 mali:64 adreno:128 arc:512 rdna:256 cdna:256 nvidia:1024 n
         head -n 3 "$out/$name.err"
     fi
 done
-if JETCL_CL_OPTIONS=-g JETCL_DUMP=$out/options launches rdna vit-t >/dev/null && ! head -qn 2 "$out"/options/*.cl | grep -- '-cl-std' | grep -qv -- ' -g$'
-then echo "ok JETCL_CL_OPTIONS reaches every program"; else echo "not ok JETCL_CL_OPTIONS reaches every program"; fi
+if JETCL_CL_OPTIONS=-g JETCL_DUMP=$out/options launches rdna vit-t >/dev/null &&
+    ! head -qn 2 "$out"/options/*.cl | grep -- '-cl-std' | grep -qv -- ' -g$'
+then echo "ok JETCL_CL_OPTIONS reaches every program"
+else echo "not ok JETCL_CL_OPTIONS reaches every program"; fi
 program=$out/rdna/$(cut -f 1 "$out/rdna/launches.tsv" | grep '^matmul' | head -n 1)
-head -n 2 "$program" | grep -q -e '-DCLASS_GPU=1 -DSIMD=32 -DLOCAL_BYTES=65536' && grep -q 'kernel void matmul' "$program" \
+head -n 2 "$program" | grep -q -e '-DCLASS_GPU=1 -DSIMD=32 -DLOCAL_BYTES=65536' &&
+    grep -q 'kernel void matmul' "$program" \
     && echo "ok a dump holds the text and its options" || echo "not ok a dump holds the text and its options"
 for wrong in appel local=8 group=32 align=96 lanes=0 units=x; do
     launches "$wrong" vit-t >"$out/wrong.txt" 2>&1

@@ -25,8 +25,10 @@ END
 echo '{columns: [top-1], rows: [{name: A, cells: [exp.yaml]}]}' > table.yaml
 try "a run to start from" 0 "top-1" run exp.yaml --out run
 ckpt=run/ckpt/last.safetensors
-"$jetcl" analyse run --out maps --save-images x.safetensors -q >/dev/null 2>&1; [ -s x.safetensors ]; ok $? "a batch of images"
-"$jetcl" compare exp.yaml --device cpu --record a.jetcmp --steps 1 -q >/dev/null 2>&1; [ -s a.jetcmp ]; ok $? "a record"
+"$jetcl" analyse run --out maps --save-images x.safetensors -q >/dev/null 2>&1; [ -s x.safetensors ]
+ok $? "a batch of images"
+"$jetcl" compare exp.yaml --device cpu --record a.jetcmp --steps 1 -q >/dev/null 2>&1; [ -s a.jetcmp ]
+ok $? "a record"
 rm -rf runs maps
 
 # KIND ARGUMENTS, @ is the input: yaml, table, ckpt, run (a folder or a checkpoint), data (a folder), image,
@@ -91,13 +93,20 @@ for command in $(sed -n 's/^COMMAND(\(.*\))/\1/p' "$source/core/cli/commands.def
 done
 
 mkdir inputs inputs/folder.yaml inputs/folder.safetensors inputs/folder.bmp inputs/folder.jetcmp inputs/folder
-: > inputs/empty.yaml; : > inputs/empty.safetensors; : > inputs/empty.bmp; : > inputs/empty.jetcmp; mkdir inputs/empty
-cp exp.yaml inputs/other.safetensors; cp exp.yaml inputs/other.bmp; cp exp.yaml inputs/other.jetcmp; cp exp.yaml inputs/other
+: > inputs/empty.yaml; : > inputs/empty.safetensors; : > inputs/empty.bmp; : > inputs/empty.jetcmp
+mkdir inputs/empty
+cp exp.yaml inputs/other.safetensors; cp exp.yaml inputs/other.bmp; cp exp.yaml inputs/other.jetcmp
+cp exp.yaml inputs/other
 cp $ckpt inputs/other.yaml
-cp exp.yaml inputs/locked.yaml; cp $ckpt inputs/locked.safetensors; cp a.jetcmp inputs/locked.jetcmp; cp -r photos inputs/locked
+cp exp.yaml inputs/locked.yaml; cp $ckpt inputs/locked.safetensors; cp a.jetcmp inputs/locked.jetcmp
+cp -r photos inputs/locked
 cp photos/test/a/1.bmp inputs/locked.bmp; cp -r run inputs/locked.run
-chmod 0 inputs/locked.yaml inputs/locked.safetensors inputs/locked.bmp inputs/locked.jetcmp inputs/locked inputs/locked.run
-suffix() { case $1 in yaml|table) echo .yaml ;; ckpt|run) echo .safetensors ;; image) echo .bmp ;; record) echo .jetcmp ;; esac; }
+chmod 0 inputs/locked.yaml inputs/locked.safetensors inputs/locked.bmp inputs/locked.jetcmp inputs/locked \
+    inputs/locked.run
+suffix() {
+    case $1 in yaml|table) echo .yaml ;; ckpt|run) echo .safetensors ;; image) echo .bmp ;; record) \
+        echo .jetcmp ;; esac
+}
 
 # Root reads everything: then as nobody.
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
@@ -105,7 +114,9 @@ locked=1
 if [ "$(id -u)" = 0 ]; then
     chmod 777 .; as_nobody test -r "$dir/exp.yaml" -a -x "$jetcl" 2>/dev/null || locked=0
 fi
-there() { find . ! -path './cache*' ! -path './inputs/locked*' ! -name stdout ! -name stderr 2>/dev/null | sort; }
+there() {
+    find . ! -path './cache*' ! -path './inputs/locked*' ! -name stdout ! -name stderr 2>/dev/null | sort
+}
 
 one() { # one HOW INPUT ARGUMENTS
     how=$1 words=$(echo "$3" | sed "s|@|$2|"); before=$(there)
@@ -113,10 +124,12 @@ one() { # one HOW INPUT ARGUMENTS
     $run_as "$jetcl" $words -q </dev/null >stdout 2>stderr; code=$?
     case $code in 2|3) true ;; *) false ;; esac && [ "$(wc -l < stderr)" = 1 ] && grep -q '^jetcl: ' stderr &&
         [ "$before" = "$(there)" ]
-    ok $? "$how: $3" "exit $code, $(wc -l < stderr) lines: $(head -c 400 stderr); new: $(there | grep -vxF "$before" | head -n 3)"
+    ok $? "$how: $3" "exit $code, $(wc -l < stderr) lines: $(head -c 400 stderr);
+        new: $(there | grep -vxF "$before" | head -n 3)"
 }
 table | while read -r kind line; do
-    [ "$kind" = image ] || [ "$kind" = data ] || [ "$kind" = run ] || one "a folder" "inputs/folder$(suffix $kind)" "$line"
+    [ "$kind" = image ] || [ "$kind" = data ] || [ "$kind" = run ] ||
+        one "a folder" "inputs/folder$(suffix $kind)" "$line"
     one "missing" "inputs/none$(suffix $kind)" "$line"
     one "empty" "inputs/empty$(suffix $kind)" "$line"
     one "another kind" "inputs/other$(suffix $kind)" "$line"

@@ -10,14 +10,19 @@ check() {                                      # NAME COMMAND...: the command mu
     name=$1; shift
     if "$@" >"$dir/out" 2>&1; then echo "ok $name"; else echo "not ok $name"; head -n 5 "$dir/out"; fi
 }
-same() { if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi; }
+same() {
+    if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi
+}
 # What is built is not built again: -o.
-make_in() { env -u MAKEFLAGS -u MAKELEVEL make -s -o "$build/jetcl" B="$build" DESTDIR="$dir/root" prefix=/usr "$@"; }
+make_in() {
+    env -u MAKEFLAGS -u MAKELEVEL make -s -o "$build/jetcl" B="$build" DESTDIR="$dir/root" prefix=/usr "$@"
+}
 
 check 'make install' make_in install
 share=$dir/root/usr/share
 jetcl=$dir/root/usr/bin/jetcl
-for f in bin/jetcl share/man/man1/jetcl.1 share/bash-completion/completions/jetcl share/zsh/site-functions/_jetcl \
+for f in bin/jetcl share/man/man1/jetcl.1 share/bash-completion/completions/jetcl \
+    share/zsh/site-functions/_jetcl \
          share/fish/vendor_completions.d/jetcl.fish share/jetcl/experiments/tables/demo.yaml; do
     check "installed: $f" test -s "$dir/root/usr/$f"
 done
@@ -41,13 +46,15 @@ check 'its cells are those of the table' grep -q 'runs/demo_dense/seed-1-' "$dir
 same 'a path without a name' "$(found config "$installed/demo.yaml")" ''
 same 'means the same' "$(sed -n 's/^    experts: //p' "$dir/found")" \
     "$PWD/runs/demo_predecessor/latest/ckpt/last.safetensors"
-same 'a name that is nowhere' "$("$jetcl" config dmo 2>&1; echo $?)" 'jetcl: config: dmo: No such file or directory
+same 'a name that is nowhere' "$("$jetcl" config dmo 2>&1; echo $?)" \
+    'jetcl: config: dmo: No such file or directory
 2'
 same 'nor above the folder' "$("$jetcl" config ../cwd/demo 2>&1; echo $?)" \
     'jetcl: config: ../cwd/demo: No such file or directory
 2'
 printf 'name: mine\n' >demo.yaml
-same 'a local file comes first' "$(found config demo) $(sed -n 's/^name: //p' "$dir/found")" 'demo: demo.yaml mine'
+same 'a local file comes first' "$(found config demo) $(sed -n 's/^name: //p' "$dir/found")" \
+    'demo: demo.yaml mine'
 mkdir vit-t
 printf 'model: {init: ../x.npz}\n' >vit-t/y.yaml
 "$jetcl" config vit-t/y.yaml >"$dir/found"
@@ -63,9 +70,11 @@ if command -v mandoc >/dev/null; then
     commands=$("$jetcl" help | sed -n 's/^  \([a-z][a-z]*\)  .*/\1/p')
     same 'it has every command' "$(missing "$commands")" ''
     same 'every key' "$(missing "$("$jetcl" config --markdown | sed -n 's/^| `\([a-z0-9_.]*\)`.*/\1/p')")" ''
-    same 'every option' "$(missing "$(for c in $commands; do "$jetcl" help $c; done | grep -o '^ .*  --[a-z-]*' | \
+    same 'every option' \
+        "$(missing "$(for c in $commands; do "$jetcl" help $c; done | grep -o '^ .*  --[a-z-]*' | \
         grep -o -- '--[a-z-]*' | sort -u)")" ''
-    same 'every data set' "$(missing "$("$jetcl" data list | sed -n 's/^\([a-z0-9]*\) .*/\1/p' | grep -v '^looked')")" ''
+    same 'every data set' \
+        "$(missing "$("$jetcl" data list | sed -n 's/^\([a-z0-9]*\) .*/\1/p' | grep -v '^looked')")" ''
 else
     echo 'skip manual page: apt-get install mandoc'
 fi
@@ -79,7 +88,8 @@ bash_says() {                                   # words before the last one are 
 same 'bash: commands' "$(bash_says jetcl rec)" recycle
 same 'bash: options of a command' "$(bash_says jetcl table --co)" '--collect --color'
 same 'bash: keys' "$(bash_says jetcl run demo --set optim.l)" 'optim.lr= optim.layer_decay='
-same 'bash: the short form too' "$(bash_says jetcl run demo -s model.moe.sl)" 'model.moe.slots= model.moe.slot_norm='
+same 'bash: the short form too' "$(bash_says jetcl run demo -s model.moe.sl)" \
+    'model.moe.slots= model.moe.slot_norm='
 same 'bash: values of a choice' "$(bash_says jetcl run demo --set recycle.graph = m)" metis
 same 'bash: right after the =' "$(bash_says jetcl run demo --set recycle.graph =)" 'metis louvain'
 same 'bash: devices' "$(bash_says jetcl run demo -d g)" gpu
@@ -108,12 +118,17 @@ if command -v zsh >/dev/null; then              # with stand-ins for what only a
         zsh -fc 'compadd() { print -r -- "compadd $*"; }; _files() { print files; }
                  compset() { [[ $words[CURRENT] == *=* ]] && IPREFIX=${words[CURRENT]%%=*}=; }
                  _describe() { print -rl -- ${(P)4}; }; _arguments() { print -rl -- "$@"; }
-                 file=$1; shift; words=("$@"); CURRENT=$#; . $file' zsh "$share/zsh/site-functions/_jetcl" "$@" 2>&1
+                 file=$1; shift; words=("$@"); CURRENT=$#; . $file' zsh "$share/zsh/site-functions/_jetcl" \
+                     "$@" 2>&1
     }
-    same 'zsh: commands' "$(zsh_says jetcl re | grep '^tune:')" "tune:$("$jetcl" help | sed -n 's/^  tune  *//p')"
+    same 'zsh: commands' "$(zsh_says jetcl re | grep '^tune:')" \
+        "tune:$("$jetcl" help | sed -n 's/^  tune  *//p')"
     check 'zsh: options' sh -c 'printf "%s\n" "$1" | grep -qF -- "--csv["' sh "$(zsh_says jetcl table --c)"
-    check 'zsh: keys' sh -c 'printf "%s\n" "$1" | grep -qF -- "KEY=VALUE:_jetcl_set"' sh "$(zsh_says jetcl run -)"
-    zsh_set() { zsh -fc 'compadd() { shift; print -r -- "$*"; }; compset() { [[ $w == *=* ]] && IPREFIX=${w%%=*}=; }
+    check 'zsh: keys' sh -c 'printf "%s\n" "$1" | grep -qF -- "KEY=VALUE:_jetcl_set"' sh \
+        "$(zsh_says jetcl run -)"
+    zsh_set() {
+        zsh -fc 'compadd() { shift; print -r -- "$*"; }; compset() { [[ $w == *=* ]] && IPREFIX=${w%%=*}=
+    }
                          _describe() { :; }; words=(jetcl r); CURRENT=2; . $1; w=$2; _jetcl_set' zsh \
                     "$share/zsh/site-functions/_jetcl" "$1" 2>&1; }
     same 'zsh: values of a choice' "$(zsh_set recycle.graph=)" 'metis louvain'

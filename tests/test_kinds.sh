@@ -94,7 +94,8 @@ echo text > several/a.txt; : > several/b.png; printf BM > several/c.bmp
 try "predict on files of all kinds" 3 '"several/000.bmp",1,0,"ape"' predict run several
 has "$out" "2 of 3 images could not be read" && has "$out" "1 .txt"; ok $? "others are counted" "$out"
 out=$("$jetcl" predict run photos/test/cat/000.bmp --top 3 2>/dev/null | tail -n +2)
-[ "$(echo "$out" | cut -d, -f3 | sort | tr '\n' ' ')" = "0 1 2 " ] && echo "$out" | head -n 1 | grep -q ',1,2,"cat",' &&
+[ "$(echo "$out" | cut -d, -f3 | sort | tr '\n' ' ')" = "0 1 2 " ] && echo "$out" | head -n 1 |
+    grep -q ',1,2,"cat",' &&
     [ "$(echo "$out" | cut -d, -f5)" = "$(echo "$out" | cut -d, -f5 | sort -rn)" ]
 ok $? "--top has all classes in order" "$out"
 for file in 'bom:s/^name/\xef\xbb\xbfname/' 'crlf:s/$/\r/'; do

@@ -1,6 +1,7 @@
 #!/bin/sh
 # test_odd.sh: what a new user may write and no reader of a manual would: numbers and blanks that mean something
-# else elsewhere, outputs named like inputs, tensors of other types, names that nearly agree, links that lead up.
+# else elsewhere, outputs named like inputs, tensors of other types, names that nearly agree, links that lead
+# up.
 . "$(dirname "$0")/run_help.sh"
 three_classes .
 try "a run" 0 "top-1 100.00 %" train small.yaml --out run
@@ -39,10 +40,13 @@ bad_table() { # bad_table NAME TEXT LINES
 row='rows: [{name: A, cells: [small.yaml]}]\n'
 bad_table "no rows" "a table needs rows" ''
 bad_table "an empty list of rows" "a table needs rows" 'rows: []\n'
-bad_table "two rows of one name" "two rows are named 'A'" 'rows: [{name: A, cells: [small.yaml]}, {name: A, cells: [raw.yaml]}]\n'
+bad_table "two rows of one name" "two rows are named 'A'" \
+    'rows: [{name: A, cells: [small.yaml]}, {name: A, cells: [raw.yaml]}]\n'
 bad_table "no seeds" "seeds must name one at least" "seeds: []\\n$row"
-bad_table "a seed beside seeds" "seed is set here, and the table has seeds" "set: {seed: 3}\\nseeds: [1, 2]\\n$row"
-bad_table "a row's seed beside seeds" "seed is set here" 'seeds: [1]\nrows: [{name: A, cells: [small.yaml], set: {seed: 3}}]\n'
+bad_table "a seed beside seeds" "seed is set here, and the table has seeds" \
+    "set: {seed: 3}\\nseeds: [1, 2]\\n$row"
+bad_table "a row's seed beside seeds" "seed is set here" \
+    'seeds: [1]\nrows: [{name: A, cells: [small.yaml], set: {seed: 3}}]\n'
 bad_table "transposed by yes" "transpose must be on or off" "transpose: yes\\n$row"
 { echo 'columns: [top-1]'; echo 'transpose: on'; printf "$row"; } > good.yaml
 try "transposed" 0 "to do" table good.yaml --status
@@ -54,7 +58,8 @@ try "training from them" 0 "top-1" train small.yaml --out from --set train.steps
     --set model.init=averaged/ckpt/last.safetensors --set model.init_ema=on
 try "what came from averaged weights and was trained without" 0 "top-1" eval from
 try "is evaluated by its experiment too" 0 "top-1" eval from/config.yaml from
-for form in "eval run" "eval small.yaml $ckpt" "predict run photos/test/ape" "eval small.yaml --set model.init=$ckpt"; do
+for form in "eval run" "eval small.yaml $ckpt" "predict run photos/test/ape" \
+    "eval small.yaml --set model.init=$ckpt"; do
     try "averaged weights that there are not: $form" 3 "no averaged (EMA) weights" $form --set model.init_ema=on
 done
 "$jetcl" convert $ckpt pt.safetensors --meta format=pt -q
@@ -64,13 +69,17 @@ try "nor in a file of another program" 3 "no averaged (EMA) weights" eval pt.saf
 cp -r run kept; cp small.yaml page.yaml
 spared() { # spared NAME TEXT arguments...: refused, with the run as it was
     untouched run "$1" 2 "$2" $3
-    cmp -s small.yaml page.yaml; ok $? "$1: nor the experiment" "$(git diff --no-index small.yaml page.yaml | head)"
+    cmp -s small.yaml page.yaml
+    ok $? "$1: nor the experiment" "$(git diff --no-index small.yaml page.yaml | head)"
 }
-spared "logits over the checkpoint" "--save-logits $ckpt would replace what is read" "eval run --save-logits $ckpt"
-spared "images over the checkpoint" "--save-images $ckpt would replace" "analyse run --save-images $ckpt --out none"
+spared "logits over the checkpoint" "--save-logits $ckpt would replace what is read" \
+    "eval run --save-logits $ckpt"
+spared "images over the checkpoint" "--save-images $ckpt would replace" \
+    "analyse run --save-images $ckpt --out none"
 spared "a probe over its weights" "--out $ckpt would replace" \
     "probe --weights $ckpt --input pt.safetensors --out $ckpt small.yaml"
-spared "classes over a config" "config.yaml is there already and does not end in .csv" "eval run --per-class run/config.yaml"
+spared "classes over a config" "config.yaml is there already and does not end in .csv" \
+    "eval run --per-class run/config.yaml"
 spared "a matrix over metrics" "does not end in .csv" "eval run --confusion run/metrics.jsonl"
 spared "a network over the state" "does not end in .onnx" "export run --onnx run/ckpt/last.state"
 spared "a page over a config" "does not end in .html" "report run --out run/config.yaml"
@@ -91,8 +100,10 @@ patched() { # patched FILE FROM TO: in the header of a copy; TO is as long as FR
     [ "$(wc -c < "$1")" = "$(wc -c < $ckpt)" ] || echo "not ok $1 has another length"
 }
 patched i32.safetensors '"head.bias":{"dtype":"F32"' '"head.bias":{"dtype":"I32"'
-try "weights that are integers" 3 "head.bias holds integers (I32): quantised weights are not read" eval i32.safetensors
-try "nor does training start from them" 3 "holds integers" train small.yaml --out none --set model.init=i32.safetensors
+try "weights that are integers" 3 "head.bias holds integers (I32): quantised weights are not read" eval \
+    i32.safetensors
+try "nor does training start from them" 3 "holds integers" train small.yaml --out none \
+    --set model.init=i32.safetensors
 "$jetcl" convert $ckpt later.safetensors --meta 'format=jetcl 99' -q
 try "a later format" 3 "format 'jetcl 99', of a later version" eval later.safetensors
 "$jetcl" convert $ckpt frac.safetensors --meta 'std=0.229 0.224 0.225' -q
@@ -104,7 +115,8 @@ try "a blank in a folder's name" 3 "'ape ' (did you mean 'ape'?)" eval run --dat
 cp -r photos caps; mv caps/test/ape caps/test/Ape
 try "another case" 3 "Ape (did you mean 'ape'?)" eval run --data caps
 mkdir -p links/test; cp -r photos/test/ape photos/test/bee links/test
-ln -s . links/test/self; ln -s ../test links/test/again; ln -s .. links/test/bee/up; ln -s ../../.. links/test/bee/top
+ln -s . links/test/self; ln -s ../test links/test/again; ln -s .. links/test/bee/up
+ln -s ../../.. links/test/bee/top
 try "links that lead up" 0 "on 8 images" eval run --data links
 has "$out" "top-1 100.00 %"; ok $? "bring no other class" "$out"
 has "$out" "again: a link back into a folder above it, not followed"; ok $? "and are said" "$out"

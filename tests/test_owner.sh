@@ -35,7 +35,8 @@ printf 'jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n' > stolen/lock
 try "an owner on another machine counts while its lock is fresh" 1 "in use by process 12 on elsewhere" \
     run exp.yaml --out stolen --force
 touch -d '10 minutes ago' stolen/lock
-try "and no longer when it is old" 0 "process 12 on elsewhere" run exp.yaml --out stolen --force --set train.steps=1
+try "and no longer when it is old" 0 "process 12 on elsewhere" run exp.yaml --out stolen \
+    --force --set train.steps=1
 echo garbage > stolen/lock
 untouched stolen "a file of that name which is no lock" 3 "not a lock of this program" \
     run exp.yaml --out stolen --force
@@ -64,7 +65,9 @@ if [ -e "$build/faults.so" ]; then
     rm held2/lock
     # No thread to save on: each of those that are made in turn.
     for n in 1 2 3 4 5 6 7 8; do
-        out=$(shim pthread_create:$n:EAGAIN "$jetcl" run exp.yaml --out nothread.$n --device 0:0 2>&1 </dev/null); code=$?
+        out=$(shim pthread_create:$n:EAGAIN "$jetcl" run exp.yaml --out nothread.$n --device 0:0 \
+                  2>&1 </dev/null)
+        code=$?
         case $code in
             0) cmp -s done/ckpt/last.state nothread.$n/ckpt/last.state ;;
             134) has "$out" "PTHREAD ERROR" ;;            # PoCL's, which had them all a moment ago
@@ -72,7 +75,8 @@ if [ -e "$build/faults.so" ]; then
         esac; ok $? "thread $n cannot be made" "$code: $out"
     done
     out=$(shim pthread_create:-1:EAGAIN "$jetcl" run exp.yaml --out nothread 2>&1 </dev/null); code=$?
-    [ $code = 4 ] && [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] && has "$out" "threads, and cannot have them" &&
+    [ $code = 4 ] && [ "$(echo "$out" | grep -c '^jetcl')" = 1 ] &&
+        has "$out" "threads, and cannot have them" &&
         [ ! -e nothread ]; ok $? "no thread at all" "$code: $out"
 fi
 
@@ -118,14 +122,16 @@ for i in 1 2; do
 done
 wait
 "$jetcl" table table.yaml --out one --csv --set train.epochs=1 >table.0 2>log.0 </dev/null
-for i in 1 2; do cmp -s table.0 table.$i; ok $? "process $i of a shared table prints what one alone does" "$(cat log.$i)"; done
+for i in 1 2; do cmp -s table.0 table.$i; ok $? "process $i of a shared table prints what one alone does" \
+    "$(cat log.$i)"; done
 runs=$(cat log.1 log.2 | grep -c 'top1 .* after ')
 again=$(cat log.1 log.2 | grep -c 'nothing is left to do')
 [ $((runs - again)) = 4 ]; ok $? "each of four cells was run once" "$runs ended, $again of them found done"
 bad=0; for f in shared/small/*/metrics.jsonl; do [ "$(grep -c '"split":"eval"' "$f")" = 1 ] || bad=1; done
 ok $bad "and evaluated once"
 [ ! -e shared/small/latest ]; ok $? "cells do not move latest"
-try "who does what" 0 "done     shared/small/seed-1-" table table.yaml --out shared --status --set train.epochs=1
+try "who does what" 0 "done     shared/small/seed-1-" table table.yaml --out shared \
+    --status --set train.epochs=1
 first=$(ls -d shared/small/seed-1-* | head -n 1); rm "$first/result.json"
 printf 'jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n' > "$first/lock"
 try "and who runs what" 0 "(process 12 on elsewhere since 2026-01-01" \

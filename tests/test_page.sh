@@ -12,12 +12,15 @@ for i in 1 2 3; do
     mkdir -p "run$i"
     printf 'name: small\nseed: %d\n' $i >"run$i/config.yaml"
     for e in 1 2 3; do
-        echo "{\"split\":\"train\",\"epoch\":$e,\"step\":${e}0,\"loss\":$e.5,\"lr\":0.001,\"grad_norm\":1,\"img_s\":9,\"mem\":8}"
-        echo "{\"split\":\"eval\",\"epoch\":$e,\"step\":${e}0,\"loss\":1,\"top1\":4$e.$i,\"top5\":90,\"n\":5,\"s\":1,\"run_s\":${e}800}"
+        echo "{\"split\":\"train\",\"epoch\":$e,\"step\":${e}0,\"loss\":$e.5,"\
+"\"lr\":0.001,\"grad_norm\":1,\"img_s\":9,\"mem\":8}"
+        echo "{\"split\":\"eval\",\"epoch\":$e,\"step\":${e}0,\"loss\":1,\"top1\":4$e.$i,"\
+"\"top5\":90,\"n\":5,\"s\":1,\"run_s\":${e}800}"
     done >"run$i/metrics.jsonl"
 done
 printf 'name: "%s"\nseed: 2\ndata: {classes: ["%s", b]}\n' "$evil" "$evil" >run2/config.yaml
-printf '{"version": "%s", "command": ["jetcl", "%s"], "device": {"name": "%s"}}' "$evil" "$evil" "$evil" >run2/env.json
+printf '{"version": "%s", "command": ["jetcl", "%s"], "device": {"name": "%s"}}' "$evil" "$evil" "$evil" \
+    >run2/env.json
 
 # The first logged its second epoch twice, before and after a resume; the third missed its first. What counts
 # are epochs 2 and 3, and the later of the two lines.
@@ -25,21 +28,26 @@ sed -i '/"split":"eval","epoch":2/s/.*/&\n&/; ' run1/metrics.jsonl
 sed -i '0,/"epoch":2,.*"top1":42.1/s/"top1":42.1/"top1":99/' run1/metrics.jsonl
 sed -i '/"split":"eval","epoch":1/d' run3/metrics.jsonl
 try "a page of three runs" 0 "page.html" report run1 run2 run3 --out page.html
-[ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img src=x onerror=alert(1)&gt;')" -ge 4 ]; ok $? "markup in a name stays text"
+[ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img src=x onerror=alert(1)&gt;')" -ge 4 ]
+ok $? "markup in a name stays text"
 [ "$(found '<script')" = 0 ] && [ "$(found 'http://')" = 0 ] && [ "$(found 'https://')" = 0 ]
 ok $? "no script, nothing from elsewhere"
 [ "$(found 'small, seed 1')" -ge 1 ] && [ "$(found 'small, seed 3')" -ge 1 ]; ok $? "every run is in it"
-[ "$(found '<td>43.10<td class="words" colspan="9">not finished')" = 1 ]; ok $? "what is known of an unfinished one"
+[ "$(found '<td>43.10<td class="words" colspan="9">not finished')" = 1 ]
+ok $? "what is known of an unfinished one"
 [ "$(found '<svg class="')" -gt 7 ] && [ "$(found '<figure>')" = "$(found '<details><summary>numbers')" ]
 ok $? "each picture has its numbers"
-[ "$(found '<svg class="by-hours"')" = 2 ] && [ "$(found '>0.8<')" -ge 1 ]; ok $? "and hours where all runs logged them"
+[ "$(found '<svg class="by-hours"')" = 2 ] && [ "$(found '>0.8<')" -ge 1 ]
+ok $? "and hours where all runs logged them"
 # The first file of numbers: top-1 over epochs, seeds 1 and 3 as their mean where both have one, run 2 on its
 # own.
 sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | head -1 | base64 -d >first.csv
 e2=$(printf '%s' "$evil")
 {
-    printf '"epoch","small, 2 seeds","small, 2 seeds: least","small, 2 seeds: largest","small, 2 seeds: hours","%s","%s: hours"\n' "$e2" "$e2"
-    printf '"1",,,,,41.2,0.5\n"2",42.2,42.1,42.3,0.777778,42.2,0.777778\n"3",43.2,43.1,43.3,1.05556,43.2,1.05556\n'
+    printf '"epoch","small, 2 seeds","small, 2 seeds: least","small, 2 seeds: largest",'
+    printf '"small, 2 seeds: hours","%s","%s: hours"\n' "$e2" "$e2"
+    printf '"1",,,,,41.2,0.5\n"2",42.2,42.1,42.3,0.777778,42.2,0.777778\n'
+    printf '"3",43.2,43.1,43.3,1.05556,43.2,1.05556\n'
 } >want.csv
 cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
 
@@ -48,12 +56,14 @@ chromium=$(command -v chromium || command -v chromium-browser || command -v goog
 if [ -n "$chromium" ]; then
     "$chromium" --headless --no-sandbox --disable-gpu --user-data-dir="$PWD/profile" --enable-logging=stderr \
         --dump-dom "file://$PWD/page.html" >dom.html 2>console; code=$?
-    [ $code = 0 ] && ! grep -q CONSOLE console; ok $? "a browser has nothing to complain of" "exit $code: $(grep CONSOLE console)"
+    [ $code = 0 ] && ! grep -q CONSOLE console
+    ok $? "a browser has nothing to complain of" "exit $code: $(grep CONSOLE console)"
     for text in 'small, seed 1' '&lt;img src=x onerror=alert(1)&gt;, seed 2' 'small, seed 3'; do
         grep -q -F "$text" dom.html; ok $? "and shows $text"
     done
     [ "$(grep -c '<img' dom.html)" = 0 ]; ok $? "and no markup of names"
-    [ "$(grep -o '<svg class="by' dom.html | wc -l)" = "$(grep -o '<svg class="by' page.html | wc -l)" ]; ok $? "and every picture"
+    [ "$(grep -o '<svg class="by' dom.html | wc -l)" = "$(grep -o '<svg class="by' page.html | wc -l)" ]
+    ok $? "and every picture"
 else
     echo "skip a browser's view of the page: no chromium"
 fi
@@ -67,7 +77,8 @@ try "a target that is none" 2 "--target" report run1 --target much --out page.ht
 for i in 4 5 6; do
     mkdir -p "run$i"
     printf 'name: large\nseed: %d\n' $((i - 3)) >"run$i/config.yaml"
-    echo "{\"split\":\"eval\",\"epoch\":3,\"step\":30,\"loss\":1,\"top1\":5$i.$i,\"run_s\":60}" >"run$i/metrics.jsonl"
+    echo "{\"split\":\"eval\",\"epoch\":3,\"step\":30,\"loss\":1,\"top1\":5$i.$i,\"run_s\":60}" \
+        >"run$i/metrics.jsonl"
 done
 mkdir -p run7
 sed 's/seed: 1/seed: 2/' run1/config.yaml >run7/config.yaml
@@ -86,27 +97,34 @@ fi
 
 # A peak in a long run is drawn: the axis reaches it.
 awk 'BEGIN { for (i = 1; i <= 30000; i++)
-    printf "{\"split\":\"train\",\"epoch\":1,\"step\":%d,\"loss\":%s,\"lr\":1}\n", i, i == 12345 ? 77 : 1 }' >run3/metrics.jsonl
+    printf "{\"split\":\"train\",\"epoch\":1,\"step\":%d,\"loss\":%s,\"lr\":1}\n", i, i == 12345 ? 77 : 1 }' \
+        >run3/metrics.jsonl
 try "a long run" 0 "" report run3 --out page.html
-[ "$(sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -o 'L' | wc -l)" -lt 2000 ]
+[ "$(sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -o 'L' | wc -l)" \
+    -lt 2000 ]
 ok $? "is thinned"
-sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -q ' [12][0-9]\.[0-9]L'; ok $? "but keeps its peak"
+sed -n 's/.*<path class="line c0 d0" d="\([^"]*\)".*/\1/p' page.html | head -1 | grep -q ' [12][0-9]\.[0-9]L'
+ok $? "but keeps its peak"
 
 # A comparison, with a label that is markup.
 cat >comparison.json <<EOF
 {"format": "jetcl comparison 1",
  "records": [{"label": "$evil", "device": "A", "loss": [2, 1], "loss_reseeded": [2.1, 1.2], "step_ms": 2,
               "kernels": [{"name": "matmul", "ms": 1.5}]},
-             {"label": "B", "device": "B", "loss": [2, 1.5], "step_ms": 6, "kernels": [{"name": "matmul", "ms": 3}, {"name": "=1+1", "ms": 1}]}],
- "pairs": [{"a": "$evil", "b": "B", "verdict": "differs from step 2 on", "speed": 3, "gap": [0, 0.5], "allowed": [0.1, 0.1],
-   "tensors": [{"name": "blocks.0.attn.qkv.weight", "kind": "gradient", "step": 1, "error": 0.01, "bound": 1e-6, "equal": false},
+             {"label": "B", "device": "B", "loss": [2, 1.5], "step_ms": 6,
+              "kernels": [{"name": "matmul", "ms": 3}, {"name": "=1+1", "ms": 1}]}],
+ "pairs": [{"a": "$evil", "b": "B", "verdict": "differs from step 2 on", "speed": 3,
+   "gap": [0, 0.5], "allowed": [0.1, 0.1],
+   "tensors": [{"name": "blocks.0.attn.qkv.weight", "kind": "gradient", "step": 1,
+                "error": 0.01, "bound": 1e-6, "equal": false},
                {"name": "block.0", "kind": "forward", "step": 1, "error": 0, "bound": 1e-6, "equal": true}]}]}
 EOF
 try "a page of a comparison" 0 "" report comparison.json --out page.html
 [ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img')" -ge 3 ]; ok $? "its labels stay text"
 [ "$(found 'is 3 times as fast')" = 1 ] && [ "$(found 'class="e5"')" = 1 ] && [ "$(found 'class="e0"')" = 1 ]
 ok $? "verdict and strip"
-sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | tail -1 | base64 -d | grep -q "^\"'=1+1\",,1$"
+sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | tail -1 | base64 -d |
+    grep -q "^\"'=1+1\",,1$"
 ok $? "a spreadsheet computes nothing of a name"
 try "a page of a table" 0 "" report "$here/experiments/tables/table1-vit-t.yaml" --out page.html
 [ "$(found 'paper 79.9')" -ge 1 ]; ok $? "with the paper's numbers"

@@ -16,11 +16,13 @@ plant() { # plant FOLDER FILE 's/one/other/'
     cmp -s before "$1/$2" && echo "not ok $2: nothing was planted by $3"
 }
 
-# whole DEVICE < rows of FILE@sed@KERNEL, KERNEL as "file.cl kernel" of the self-test's table. All at once: each
-# node is held against loops over its own operands, so that none hides another.
+# whole DEVICE < rows of FILE@sed@KERNEL, KERNEL as "file.cl kernel" of the self-test's table, which may stand
+# in a line of its own. All at once: each node is compared with loops over its own operands, so that none hides
+# another.
 whole() {
     rm -rf bad && cp -r "$here/cl" bad && : >want
     while IFS=@ read -r file change kernel; do
+        [ -n "$kernel" ] || read -r kernel
         [ -n "$change" ] && plant bad "$file" "$change"
         echo "$kernel" >>want
     done
@@ -42,7 +44,8 @@ whole() {
 
 whole cpu <<'ROWS'
 cpu/matmul.cl@s/y \*= t->alpha;/y *= 1.01f * t->alpha;/@matmul.cl matmul
-cpu/attention.cl@s|vstore16(1 / vload16(0, sums), 0, sums);|vstore16(1.01f / vload16(0, sums), 0, sums);|@attention.cl attention
+cpu/attention.cl@s|vstore16(1 / vload16(0, sums), 0, sums);|vstore16(1.01f / vload16(0, sums), 0, sums);|@
+    attention.cl attention
 cpu/attention.cl@s/one\[r\] = 1;/one[r] = 1.01f;/@attention.cl attention_grad
 cpu/conv.cl@s/biased ? LOAD(bias + n) : 0/biased ? 1.1f * LOAD(bias + n) : 0/@conv.cl depthwise
 cpu/conv.cl@s/clamp(lane - (n0 - n) + 1, 0.0f, 1.0f)/1.01f * &/@conv.cl depthwise_grad
@@ -54,13 +57,15 @@ cpu/pairs.cl@s/(sum << 4)/(sum << 3)/@pairs.cl pairs
 softmax.cl@s|s0 = 1.0f / s0;|s0 = 1.01f / s0;|@softmax.cl softmax_columns
 softmax.cl@s/const float dot = sum_16(s);/const float dot = 1.01f * sum_16(s);/@softmax.cl softmax_grad_rows
 softmax.cl@s/STORE_PAIR(y0 \* (g0 - s0)/STORE_PAIR(1.01f * y0 * (g0 - s0)/@softmax.cl softmax_grad_columns
-entmax.cl@s/entmax_row(x + i \* cols, y + i \* cols, cols, max_16(m));/& y[i * cols] *= 1.01f;/@entmax.cl entmax15
+entmax.cl@s/entmax_row(x + i \* cols, y + i \* cols, cols, max_16(m));/& y[i * cols] *= 1.01f;/@
+    entmax.cl entmax15
 entmax.cl@s/const float mean = entmax_mean/const float mean = 1.01f * entmax_mean/@entmax.cl entmax15_grad
-move.cl@s/STORE_16(Ty, LOAD_16(Tx, s + j, n - j, 0), d + j/STORE_16(Ty, 1.01f * LOAD_16(Tx, s + j, n - j, 0), d + j/@move.cl copy_block
+move.cl@s/STORE_16(Ty, \(LOAD_16(Tx, s + j, n - j, 0), d + j\)/STORE_16(Ty, 1.01f * \1/@move.cl copy_block
 move.cl@@move.cl pad_block
 move.cl@@move.cl permute_rows
 move.cl@s/STORE_16(Ty, x##k, dst/STORE_16(Ty, 1.01f * x##k, dst/@move.cl permute_transpose
-map.h@s/#define store_v(x, p, n) store_16(x, p, n)/#define store_v(x, p, n) store_16((x) * 1.01f, p, n)/@map (generated)
+map.h@s/#define store_v(x, p, n) store_16(x, p, n)/#define store_v(x, p, n) store_16((x) * 1.01f, p, n)/@
+    map (generated)
 norm.cl@/^static inline float2 statistics/,/^}/s|1.0f / sqrt|1.01f / sqrt|@norm.cl layernorm_affine
 norm.cl@@norm.cl layernorm
 norm.cl@s|const float m1 = r \* |const float m1 = 1.01f * r * |@norm.cl layernorm_grad
@@ -98,26 +103,33 @@ gpu/loss.cl@s/loss\[i\] = s;/loss[i] = 1.01f * s;/@loss.cl cross_entropy
 gpu/loss.cl@s|smoothing / cols)) \* g\[i\];|smoothing / cols)) * 1.01f * g[i];|@loss.cl cross_entropy_grad
 gpu/move.cl@s/STORE_1(Ty, LOAD_1(Tx, src + r/STORE_1(Ty, 1.01f * LOAD_1(Tx, src + r/@move.cl copy_block
 gpu/move.cl@s/k < run ? LOAD_1/k < run ? 1.01f * LOAD_1/@move.cl pad_block
-gpu/move.cl@s/STORE_1(Ty, LOAD_1(Tx, from + j), dst + r \* run/STORE_1(Ty, 1.01f * LOAD_1(Tx, from + j), dst + r * run/@move.cl permute_rows
+gpu/move.cl@s/STORE_1(Ty, \(LOAD_1(Tx, from + j), dst + r \* run\)/STORE_1(Ty, 1.01f * \1/@move.cl permute_rows
 gpu/move.cl@s/STORE_1(Ty, square/STORE_1(Ty, 1.01f * square/@move.cl permute_transpose
 gpu/norm.cl@s/STORE_1(Ty, (LOAD_1(Tx, x + i/STORE_1(Ty, 1.01f * (LOAD_1(Tx, x + i/@norm.cl layernorm
-gpu/norm.cl@s/STORE_1(Ty, fma((LOAD_1(Tx, x + i/STORE_1(Ty, 1.01f * fma((LOAD_1(Tx, x + i/@norm.cl layernorm_affine
+gpu/norm.cl@s/STORE_1(Ty, fma((LOAD_1(Tx, x + i/STORE_1(Ty, 1.01f * fma((LOAD_1(Tx, x + i/@
+    norm.cl layernorm_affine
 gpu/norm.cl@s/sum_w = fma(gj, n, sum_w);/sum_w = fma(1.01f * gj, n, sum_w);/@norm.cl layernorm_grad
 gpu/norm.cl@s/STORE_1(Ty, LOAD_1(Tx, x + j) \* c/STORE_1(Ty, 1.01f * LOAD_1(Tx, x + j) * c/@norm.cl l2norm
 gpu/norm.cl@@norm.cl l2norm_inside
-gpu/norm.cl@s/STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope/STORE_1(Ty, 1.01f * fma(LOAD_1(Tx, x + j), slope/@norm.cl l2norm_grad
+gpu/norm.cl@s/STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope/STORE_1(Ty, 1.01f * fma(LOAD_1(Tx, x + j), slope/@
+    norm.cl l2norm_grad
 gpu/norm.cl@@norm.cl l2norm_inside_grad
 gpu/pairs.cl@s/+= sum\[EACH \* i + j\];/+= sum[EACH * i + j] + 1;/@pairs.cl pairs
 gpu/reduce.cl@s/STORE_1(Ty, s, y + i \* splits/STORE_1(Ty, 1.01f * s, y + i * splits/@reduce.cl sum_rows
 gpu/reduce.cl@s/STORE_1(Ty, s, y + (i/STORE_1(Ty, 1.01f * s, y + (i/@reduce.cl sum_columns
-gpu/route.cl@s/y\[j\] = entmax_part(y\[j\], top, tau);/y[j] = 1.01f * entmax_part(y[j], top, tau);/@route.cl route_entmax
+gpu/route.cl@s/y\[j\] = entmax_part(y\[j\], top, tau);/y[j] = 1.01f * entmax_part(y[j], top, tau);/@
+    route.cl route_entmax
 gpu/route.cl@s|    s = 1.0f / s;|    s = 1.01f / s;|@route.cl route_dispatch
-gpu/route.cl@s/const float d = y\[k\] \* (g\[k\] - s);/const float d = 1.01f * y[k] * (g[k] - s);/@route.cl route_dispatch_grad
-gpu/route.cl@s|const float mean = flags & ENTMAX ? s.y / s.x : s.y;|const float mean = 1.01f * (flags \& ENTMAX ? s.y / s.x : s.y);|@route.cl route_combine_grad
-gpu/softmax.cl@s|const float scale = 1.0f / team_sum|const float scale = 1.01f / team_sum|@softmax.cl softmax_rows
+gpu/route.cl@s/const float d = y\[k\] \* (g\[k\] - s);/const float d = 1.01f * y[k] * (g[k] - s);/@
+    route.cl route_dispatch_grad
+gpu/route.cl@s|const float mean = \(flags & ENTMAX ? s.y / s.x : s.y\);|const float mean = 1.01f * (\1);|@
+    route.cl route_combine_grad
+gpu/softmax.cl@s|const float scale = 1.0f / team_sum|const float scale = 1.01f / team_sum|@
+    softmax.cl softmax_rows
 gpu/softmax.cl@s|const float scale = 1.0f / s;|const float scale = 1.01f / s;|@softmax.cl softmax_columns
 gpu/softmax.cl@s/STORE_1(Ty, LOAD_1(Tx, y + i/STORE_1(Ty, 1.01f * LOAD_1(Tx, y + i/@softmax.cl softmax_grad_rows
-gpu/softmax.cl@s/STORE_1(Ty, LOAD_1(Tx, y + base/STORE_1(Ty, 1.01f * LOAD_1(Tx, y + base/@softmax.cl softmax_grad_columns
+gpu/softmax.cl@s/STORE_1(Ty, LOAD_1(Tx, y + base/STORE_1(Ty, 1.01f * LOAD_1(Tx, y + base/@
+    softmax.cl softmax_grad_columns
 gpu/stats.cl@s/s1 += fabs(y);/s1 += 1.01f * fabs(y);/@stats.cl stats_add
 gpu/adamw.cl@s|(sqrt(vj) / root2|(1.01f * sqrt(vj) / root2|@adamw.cl adamw
 gpu/adamw.cl@s/x\[j\] \* share)/1.01f * x[j] * share)/@adamw.cl blend_into
@@ -134,10 +146,13 @@ YAML
 refused() { # refused NAME FILE sed TEXT
     rm -rf one run && cp -r "$here/cl" one && plant one "$2" "$3"
     out=$(JETCL_CHECK= JETCL_CL=one "$jetcl" train exp.yaml --device cpu --out run 2>&1 </dev/null); code=$?
-    [ $code = 4 ] && has "$out" "$4" && [ ! -e run/metrics.jsonl ]; ok $? "before a training: $1" "exit $code: $out"
+    [ $code = 4 ] && has "$out" "$4" && [ ! -e run/metrics.jsonl ]
+    ok $? "before a training: $1" "exit $code: $out"
 }
-refused "a normalisation" norm.cl 's|const float m1 = r \* |const float m1 = 1.01f * r * |' "layernorm_grad in norm.cl layernorm_grad"
-refused "the optimiser" adamw.cl 's/sqrt(vj) \/ root2/1.01f * sqrt(vj) \/ root2/' "a step of the optimiser in adamw.cl adamw"
+refused "a normalisation" norm.cl 's|const float m1 = r \* |const float m1 = 1.01f * r * |' \
+    "layernorm_grad in norm.cl layernorm_grad"
+refused "the optimiser" adamw.cl 's/sqrt(vj) \/ root2/1.01f * sqrt(vj) \/ root2/' \
+    "a step of the optimiser in adamw.cl adamw"
 refused "a batch" feed.cl 's/to\[x\] = alone/to[x] = 1.01f * alone/' "a batch in feed.cl erase+feed"
 
 # Products of a batch of matrices only: those of experts.
@@ -145,14 +160,18 @@ sed -i '/^data:/d' exp.yaml
 cp -r "$here/cl" batched
 plant batched product.h 's|z / inner \* l.z|min(z / inner, 1) * l.z|'
 out=$(JETCL_CL=batched "$jetcl" compare exp.yaml --device cpu,cpu@plain --steps 1 2>&1 </dev/null)
-echo "$out" | grep -q 'cpu is off: blocks.1.mlp.* in matmul.cl matmul'; ok $? "products of experts are named by their layer" "$out"
+echo "$out" | grep -q 'cpu is off: blocks.1.mlp.* in matmul.cl matmul'
+ok $? "products of experts are named by their layer" "$out"
 
 # A sum whose order follows from which group came first: within rounding, but not the same bits twice.
 if [ "$(nproc)" -gt 1 ]; then
     cp -r "$here/cl" racy
-    plant racy cpu/matmul.cl '/^ALONE kernel void matmul(/,/^}/s/alpha, block, share/alpha * (1 + 3e-7f * get_group_id(0)), block, share/'
-    out=$(JETCL_CL=racy "$jetcl" compare exp.yaml --device cpu,cpu --set model.image=64 --set model.dim=96 --set train.batch=16 --steps 3 2>&1 </dev/null); code=$?
-    [ $code = 5 ] && has "$out" "the same device gives other bits" && has "$out" "in matmul.cl matmul: other bits at each launch"
+    plant racy cpu/matmul.cl \
+        '/^ALONE kernel void matmul(/,/^}/s/alpha\(, block, share\)/alpha * (1 + 3e-7f * get_group_id(0))\1/'
+    out=$(JETCL_CL=racy "$jetcl" compare exp.yaml --device cpu,cpu --set model.image=64 --set model.dim=96 \
+              --set train.batch=16 --steps 3 2>&1 </dev/null); code=$?
+    [ $code = 5 ] && has "$out" "the same device gives other bits" &&
+        has "$out" "in matmul.cl matmul: other bits at each launch"
     ok $? "an order that is not fixed is named by layer and kernel" "exit $code: $out"
 else
     echo "skip an order that is not fixed: one processor"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# test_precision.sh: --precision and train.precision as a user meets them: trained, evaluated, predicted and probed
-# in each type, what logs say of it, and what is refused.
+# test_precision.sh: --precision and train.precision as a user meets them: trained, evaluated, predicted and
+# probed in each type, what logs say of it, and what is refused.
 . "$(dirname "$0")/run_help.sh"
 export JETCL_DEVICE=cpu JETCL_CHECK=off
 three_classes .
@@ -24,16 +24,20 @@ done
 scales fp16 | awk '{ n++; if ($1 > 65536 || log($1) / log(2) % 1) bad = 1 } END { exit !n || bad }'
 ok $? 'fp16: scales are powers of two, at most 2^16' "$(scales fp16)"
 
-# The types are not the same numbers, and near each other: 2^-8 a value of bf16, 2^-11 of fp16; some layers deep.
-# input.safetensors: one black image of 3 x 16 x 16 floats.
+# The types are not the same numbers, and near each other: 2^-8 a value of bf16, 2^-11 of fp16; some layers
+# deep. input.safetensors: one black image of 3 x 16 x 16 floats.
 head='{"images":{"dtype":"F32","shape":[1,3,16,16],"data_offsets":[0,3072]}}  '
 { printf '\110\0\0\0\0\0\0\0%s' "$head"; head -c 3072 /dev/zero; } >input.safetensors
-likely() { "$jetcl" predict fp32/ckpt/last.safetensors photos/test --precision "$1" --json | sed 's/.*"p"://; s/}.*//'; }
+likely() {
+    "$jetcl" predict fp32/ckpt/last.safetensors photos/test --precision "$1" --json | sed 's/.*"p"://; s/}.*//'
+}
 likely fp32 >fp32.p
 for pair in "bf16 0.03" "fp16 0.004"; do
     type=${pair% *} most=${pair#* }
     likely $type >$type.p && likely $type | cmp -s $type.p -; ok $? "$type: twice the same"
-    far=$(paste fp32.p $type.p | awk '{ d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > far) far = d } END { print far + 0 }')
+    far=$(paste fp32.p $type.p | awk '
+        { d = $1 > $2 ? $1 - $2 : $2 - $1; if (d > far) far = d }
+        END { print far + 0 }')
     [ "$(wc -l <fp32.p)" = 12 ] && awk -v far="$far" -v most="$most" 'BEGIN { exit !(far > 0 && far < most) }'
     ok $? "$type: probabilities are near fp32's, and others" "$far"
 done

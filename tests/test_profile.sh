@@ -27,7 +27,8 @@ for t in set(track):
     for e in sorted((e for e in spans if (e["pid"], e["tid"]) == t), key=lambda e: (e["ts"], -e["dur"])):
         while open_spans and e["ts"] >= open_spans[-1] - .002:
             open_spans.pop()
-        assert not open_spans or e["ts"] + e["dur"] <= open_spans[-1] + .002, f"{track[t]}: {e['name']} does not nest"
+        assert not open_spans or e["ts"] + e["dur"] <= open_spans[-1] + .002, \
+            f"{track[t]}: {e['name']} does not nest"
         open_spans.append(e["ts"] + e["dur"])
 for pid in range(ranks):
     training, kernels = of(pid, "training"), of(pid, "device queue")
@@ -35,9 +36,12 @@ for pid in range(ranks):
     assert [e["name"] for e in whole] == [f"step {i + 3}" for i in range(steps)], "steps"
     counts = []
     for step in whole:
-        inside = lambda e, slack=.002: step["ts"] - slack <= e["ts"] and e["ts"] + e["dur"] <= step["ts"] + step["dur"] + slack
-        parts = [e for e in training if inside(e) and e["name"] in ("wait for data", "compute", "wait for device", "save and report")]
-        assert len(parts) == 4 and abs(sum(e["dur"] for e in parts) - step["dur"]) < .02, f"{step['name']} is not the sum of its parts"
+        inside = lambda e, slack=.002: \
+            step["ts"] - slack <= e["ts"] and e["ts"] + e["dur"] <= step["ts"] + step["dur"] + slack
+        names = ("wait for data", "compute", "wait for device", "save and report")
+        parts = [e for e in training if inside(e) and e["name"] in names]
+        assert len(parts) == 4 and abs(sum(e["dur"] for e in parts) - step["dur"]) < .02, \
+            f"{step['name']} is not the sum of its parts"
         own = [e for e in kernels if inside(e, 1000)]      # the driver's clock: a millisecond either way
         counts.append(len(own))
         assert sum(e["dur"] for e in own) <= step["dur"] + 2000, "kernels take longer than their step"
@@ -55,7 +59,8 @@ out=$(python3 check.py traced/trace.json 3 1 2>&1); ok $? "is valid, nests, and 
 python3 -c '
 import sys
 a, b = (open(f, "rb").read() for f in sys.argv[1:])
-sys.exit(a[8 + int.from_bytes(a[:8], "little"):] != b[8 + int.from_bytes(b[:8], "little"):])' */ckpt/last.safetensors
+sys.exit(a[8 + int.from_bytes(a[:8], "little"):] != b[8 + int.from_bytes(b[:8], "little"):])' \
+    */ckpt/last.safetensors
 ok $? "and changes no bit of the weights"      # what stands before them has the experiment
 "$jetcl" run exp.yaml --set train.profile=100 --out short >log 2>&1
 out=$(python3 check.py short/trace.json 4 1 2>&1); ok $? "it ends with the run" "$out"
@@ -63,7 +68,8 @@ sed 's/"dur":/"dur":1/' traced/trace.json >bad.json
 python3 check.py bad.json 3 1 2>/dev/null; [ $? = 1 ]; ok $? "a trace whose spans overlap is noticed"
 
 if command -v mpirun >/dev/null && ldd "$jetcl" | grep -q libmpi; then
-    mpirun --allow-run-as-root --oversubscribe -n 2 "$jetcl" run exp.yaml --set train.profile=2 --out two >log 2>&1
+    mpirun --allow-run-as-root --oversubscribe -n 2 "$jetcl" run exp.yaml --set train.profile=2 --out two >log \
+        2>&1
     out=$(cat log; python3 check.py two/trace.json 2 2 2>&1); ok $? "two ranks in one trace" "$out"
 else
     echo "skip two ranks no MPI"

@@ -8,7 +8,12 @@ essence() {
     grep -v '"event"' "$1/metrics.jsonl" | sed 's/"\(t\|img_s\|data_s\|run_s\|s\|mem\)":[^,}]*//g'
     sed 's/"\(seconds\|img_s\|memory\|saves\|save_wait\|save_seconds\)":.*//' "$1/result.json"
 }
-same() { essence "${3:-whole}" >want; essence "$1" >got; cmp -s want got; ok $? "$2" "$(diff want got | head -n 6)"; }
+same() {
+    essence "${3:-whole}" >want
+    essence "$1" >got
+    cmp -s want got
+    ok $? "$2" "$(diff want got | head -n 6)"
+}
 
 cat > exp.yaml <<END
 name: small
@@ -48,27 +53,34 @@ for every in 0.0000001 off; do
         kill -KILL $pid 2>/dev/null; wait $pid 2>/dev/null
     done
     "$jetcl" run exp.yaml --out killed$every --resume --set keep.minutes=$every </dev/null >/dev/null 2>log
-    same killed$every "killed three times, saving $([ $every = off ] && echo 'every second epoch' || echo 'at any step')" whole$every
+    same killed$every \
+        "killed three times, saving $([ $every = off ] && echo 'every second epoch' || echo 'at any step')" \
+        whole$every
 done
 [ -z "$(ls killedoff/ckpt | grep tmp)" ]; ok $? "no half files are left"
 
 # Whatever is kept, and how often: COMBINATIONS=N draws more of them.
 for i in $(seq "${COMBINATIONS:-3}"); do
-    keep=$(awk -v seed="$i" 'function pick(list,  w, n) { n = split(list, w, " "); return w[1 + int(rand() * n)] }
+    keep=$(awk -v seed="$i" 'function pick(list,  w, n) {
+                n = split(list, w, " "); return w[1 + int(rand() * n)] }
         BEGIN { srand(seed); print "--set keep.every=" pick("off 1 2 3"), "--set keep.last=" pick("0 1 2 5"),
-            "--set keep.states=" pick("on off"), "--set keep.best=" pick("0 1"), "--set keep.minutes=" pick("off 0.0000001 0.001"),
+            "--set keep.states=" pick("on off"), "--set keep.best=" pick("0 1"),
+            "--set keep.minutes=" pick("off 0.0000001 0.001"),
             "--set eval.every=" pick("1 2 off"), "--set log.every=" pick("1 3 50") }')
     "$jetcl" run exp.yaml --out straight$i $keep -q </dev/null >/dev/null 2>&1
     n=0 code=75
     while [ $code != 0 ] && [ $n -lt 8 ]; do
         : > log
-        JETCL_TRACE=data "$jetcl" run exp.yaml --out drawn$i --resume $keep -q </dev/null >/dev/null 2>log & pid=$!
-        until [ "$(grep -c ' batch ' log)" -ge $((4 + 5 * i % 7)) ] || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
+        JETCL_TRACE=data "$jetcl" run exp.yaml --out drawn$i --resume $keep -q </dev/null >/dev/null 2>log & \
+            pid=$!
+        until [ "$(grep -c ' batch ' log)" -ge $((4 + 5 * i % 7)) ] ||
+            ! kill -0 $pid 2>/dev/null; do sleep 0.01; done
         [ $n -ge 6 ] || kill -$([ $((n % 2)) = 0 ] && echo KILL || echo USR1) $pid 2>/dev/null
         wait $pid; code=$?; n=$((n + 1))
     done
     same drawn$i "$n processes with $keep" straight$i
-    [ "$(ls drawn$i/ckpt)" = "$(ls straight$i/ckpt)" ]; ok $? "and the same files" "$(ls drawn$i/ckpt straight$i/ckpt)"
+    [ "$(ls drawn$i/ckpt)" = "$(ls straight$i/ckpt)" ]
+    ok $? "and the same files" "$(ls drawn$i/ckpt straight$i/ckpt)"
 done
 
 # From an earlier checkpoint: what comes after it comes again.
@@ -87,7 +99,8 @@ untouched w "another width" 2 "model.dim was 16 and is 32" run exp.yaml --out w 
 untouched w "another split" 2 "data.train was a/train and is b/train" \
     run exp.yaml --out w --resume --set data.train=b/train --set model.classes=auto --set data.eval=b/test
 
-"$jetcl" run exp.yaml --out plain --set train.epochs=1 --set train.ema=off --set keep.last=0 >/dev/null 2>&1; rm plain/result.json
+"$jetcl" run exp.yaml --out plain --set train.epochs=1 --set train.ema=off --set keep.last=0 >/dev/null 2>&1
+rm plain/result.json
 untouched plain "averaged weights where there were none" 3 "or of a run without train.ema" \
     run exp.yaml --out plain --resume
 
@@ -110,7 +123,8 @@ base: exp.yaml
 name: moe
 model: {depth: 2, moe: {layers: [1], core: 2, universal: 2}}
 train: {steps: 1}
-recycle: {from: {experts: deep/ckpt/last.safetensors}, images: 128, batch: 64, compare: off, strategy: importance}
+recycle: {from: {experts: deep/ckpt/last.safetensors}, images: 128, batch: 64, compare: off,
+          strategy: importance}
 END
 "$jetcl" run exp.yaml --out deep --set model.depth=2 --set train.steps=1 >/dev/null 2>&1
 try "a mixture" 0 "top-1" run moe.yaml --out moe --cache-dir cache
@@ -121,4 +135,5 @@ kept=$(find cache -name '*.safetensors' | head -n 1)
 printf 'x' | dd of="$kept" bs=1 seek=$(($(wc -c < "$kept") - 3)) conv=notrunc 2>/dev/null
 out=$("$jetcl" recycle moe.yaml --out r.safetensors --cache-dir cache 2>&1)
 [ $? = 0 ] && ! has "$out" "statistics of 128 images from"; ok $? "damaged statistics are measured again" "$out"
-try "and then are whole" 0 "statistics of 128 images from" recycle moe.yaml --out r.safetensors --force --cache-dir cache
+try "and then are whole" 0 "statistics of 128 images from" recycle moe.yaml --out r.safetensors \
+    --force --cache-dir cache

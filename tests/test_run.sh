@@ -21,7 +21,8 @@ for f in config.yaml env.json metrics.jsonl log.txt result.json \
     [ -s "whole/$f" ]; ok $? "run folder: $f"
 done
 [ "$(ls whole/ckpt | grep -c "epoch_.*safetensors")" = 1 ]; ok $? "one epoch file stays"
-[ whole/ckpt/epoch_*.safetensors -ef whole/ckpt/last.safetensors ]; ok $? "and is the last save under another name"
+[ whole/ckpt/epoch_*.safetensors -ef whole/ckpt/last.safetensors ]
+ok $? "and is the last save under another name"
 [ "$(grep -c '"split"' whole/metrics.jsonl)" = "$(tail -n +2 whole/metrics.csv | wc -l)" ] &&
     awk -F, 'NF != 15 { exit 1 }' whole/metrics.csv
 ok $? "metrics.csv has a row for each line" "$(head -3 whole/metrics.csv)"
@@ -35,7 +36,8 @@ rm -f parts/result.json
 try "the rest" 0 "" run exp.yaml --out parts --resume
 cmp -s whole/ckpt/last.safetensors parts/ckpt/last.safetensors; ok $? "a resumed run ends in the same bytes"
 grep -q '"event":"resume"' parts/metrics.jsonl; ok $? "the resume is on record"
-try "from a checkpoint" 0 "" run exp.yaml --out child --set model.init=whole/ckpt/last.safetensors --set train.steps=1
+try "from a checkpoint" 0 "" run exp.yaml --out child --set model.init=whole/ckpt/last.safetensors \
+    --set train.steps=1
 grep -q "$(sha256sum whole/ckpt/last.safetensors | cut -d' ' -f1)" child/env.json; ok $? "its hash is on record"
 
 "$jetcl" run exp.yaml --out stopped --set train.epochs=500 -q </dev/null >/dev/null 2>&1 &
@@ -67,7 +69,8 @@ interrupted() {
     pid=$!
     until grep -q 'batch 0:' log || ! kill -0 $pid 2>/dev/null; do sleep 0.1; done
     kill -INT $pid; wait $pid; code=$?
-    { [ $code = "$want" ] && grep -q "$text" log; } || { [ $code = 130 ] && grep -q "before anything was saved" log; }
+    { [ $code = "$want" ] && grep -q "$text" log; } || { [ $code = 130 ] &&
+        grep -q "before anything was saved" log; }
     ok $? "SIGINT: jetcl $1" "exit $code, wanted $want: $(cat log)"
 }
 interrupted 130 "nothing was written" recycle moe.yaml --out none.safetensors
@@ -104,16 +107,19 @@ try "one folder" 2 "do not give --out" run exp.yaml --out x --resume=whole
 times=$(JETCL_TRACE=time "$jetcl" run exp.yaml --out timed --set train.steps=1 2>&1 >/dev/null)
 has "$times" "[time] graph: " && has "$times" " x matmul "; ok $? "kernels by their time" "$times"
 echo "$times" | awk '/graph: /{ on = 1; n += $(NF - 1); last = 0; next } /\[time\] [a-z ]*: /{ on = 0 }
-    on && / x /{ for (i = 1; i < NF; i++) if ($(i + 1) == "x") seen += $i; if ($2 > last && last) bad = 1; last = $2 }
+    on && / x /{ for (i = 1; i < NF; i++) if ($(i + 1) == "x") seen += $i
+                  if ($2 > last && last) bad = 1; last = $2 }
     END { exit bad || seen != n }'; ok $? "every launch is in the table, the slowest kernel first" "$times"
 out=$(JETCL_TRACE=nan "$jetcl" run exp.yaml --out bad --set optim.lr=1000 --set optim.weight_decay=1000 \
     --set schedule.warmup_epochs=off --set train.clip_norm=off 2>&1); code=$?
-[ $code = 5 ] && has "$out" "not a number at element"; ok $? "the first node that is not a number" "exit $code: $out"
+[ $code = 5 ] && has "$out" "not a number at element"
+ok $? "the first node that is not a number" "exit $code: $out"
 try "a recycling is tried" 0 "parameters" recycle moe.yaml --dry-run --set recycle.strategy=graph
 out=$("$jetcl" recycle moe.yaml --out moe.safetensors 2>/dev/null)
 has "$out" "strategy importance" && has "$out" "1        100.0"; ok $? "a recycling tells what it kept" "$out"
 "$jetcl" data verify demo --root "$dir/data" --json >verify.json
-grep -q '"images": 1800' verify.json && grep -q '"damaged": 0' verify.json && grep -q '"problems": 0' verify.json
+grep -q '"images": 1800' verify.json && grep -q '"damaged": 0' verify.json &&
+    grep -q '"problems": 0' verify.json
 ok $? "verify as JSON"
 
 # What can be wrong.
@@ -142,7 +148,8 @@ try "a truncated predecessor" 3 "cut.safetensors" \
 try "nothing to start from" 3 "model.init" run exp.yaml --out x --set model.init=gone.safetensors
 [ ! -e x ]; ok $? "and no folder is made"
 try "weights of another model" 3 "" eval exp.yaml whole/ckpt/last.safetensors --set model.dim=32
-try "a device that computes nothing" 2 "there would be no result" eval exp.yaml whole/ckpt/last.safetensors --device null
+try "a device that computes nothing" 2 "there would be no result" eval exp.yaml whole/ckpt/last.safetensors \
+    --device null
 try "no such device" 4 "nosuch" run exp.yaml --out x --device nosuch
 try "no data" 3 "" run exp.yaml --out x --set data.set=folder --set data.root=/nonexistent
 try "a batch larger than the set" 2 "train.batch" run exp.yaml --out x --set train.batch=100000

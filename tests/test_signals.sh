@@ -30,14 +30,16 @@ for signal in HUP USR1 USR2; do
     send $signal 75 "run$signal/ckpt/last.state" run exp.yaml --out run$signal --set train.epochs=5000 -q
     ok $? "SIG$signal in training: saved, 75" "$code: $(cat log)"
 done
-[ ! -e runUSR1/lock ] && [ -z "$(ls runUSR1/ckpt | grep tmp)" ]; ok $? "nothing else is left" "$(ls runUSR1 runUSR1/ckpt)"
+[ ! -e runUSR1/lock ] && [ -z "$(ls runUSR1/ckpt | grep tmp)" ]
+ok $? "nothing else is left" "$(ls runUSR1 runUSR1/ckpt)"
 # While kernels are built: empty caches, as on a first run. A driver that is interrupted itself would say so,
 # with 4.
 for after in 0.2 0.5 0.9 1.4; do
     rm -rf cold early
     POCL_CACHE_DIR=$dir/cold/pocl JETCL_CACHE_DIR=$dir/cold send INT "75 130" $after run exp.yaml --out early
     ok $? "SIGINT after $after s" "$code: $(cat log)"
-    [ ! -e early/ckpt/last.safetensors ] || [ -e early/ckpt/last.state ]; ok $? "and what is there can go on" "$(ls early/ckpt)"
+    [ ! -e early/ckpt/last.safetensors ] || [ -e early/ckpt/last.state ]
+    ok $? "and what is there can go on" "$(ls early/ckpt)"
 done
 send TERM "143 0" 0.3 eval exp.yaml done/ckpt/last.safetensors
 ok $? "SIGTERM ends eval" "$code: $(cat log)"
@@ -59,7 +61,8 @@ ok $? "SIGHUP ends a command that saves nothing, as always" "$code: $(cat log)"
 "$jetcl" run exp.yaml --out closed --set train.epochs=1 </dev/null 2>&- >/dev/null
 ok $? "stderr closed"
 ! grep -qv '^{' closed/metrics.jsonl; ok $? "and metrics.jsonl holds metrics" "$(cat closed/metrics.jsonl)"
-"$jetcl" run exp.yaml --out closed1 --set train.epochs=1 <&- >&- 2>&-; [ -s closed1/result.json ]; ok $? "all three closed"
+"$jetcl" run exp.yaml --out closed1 --set train.epochs=1 <&- >&- 2>&-; [ -s closed1/result.json ]
+ok $? "all three closed"
 
 # Files that are none.
 mkfifo fifo
@@ -77,7 +80,8 @@ case $("$jetcl" devices --json) in *"Portable Computing"*)
     "$jetcl" eval exp.yaml done/ckpt/last.safetensors >/dev/null 2>&1
     find damaged -name '*.so' | while read -r f; do head -c 5000 "$f" > cut; cat cut > "$f"; done
     out=$("$jetcl" eval exp.yaml done/ckpt/last.safetensors 2>&1 >/dev/null </dev/null); code=$?
-    [ $code = 4 ] && [ "$(echo "$out" | grep -c 'jetcl:')" = 1 ] && case $out in *"$dir/damaged"*) true ;; *) false ;; esac
+    [ $code = 4 ] && [ "$(echo "$out" | grep -c 'jetcl:')" = 1 ] &&
+        case $out in *"$dir/damaged"*) true ;; *) false ;; esac
     ok $? "a damaged kernel cache" "$code: $out" ;;
 *) echo "skip damaged_cache not PoCL" ;;
 esac

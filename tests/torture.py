@@ -2,10 +2,10 @@
 
     tests/torture.py --build build --rounds 25 [--seed 1]
 
-Each round disturbs a run (of a mixture: recycling, then training) in one way, and then lets the same command with
---resume end it, undisturbed. Whatever happened, the weights, metrics and results must be those of a run that nothing
-disturbed, no half file or lock may be left, and a disturbed process must have ended as documented: 0, 1, 3, 4, 75, or by
-the signal, with one line that says why.
+Each round disturbs a run (of a mixture: recycling, then training) in one way, and then lets the same command
+with --resume end it, undisturbed. Whatever happened, the weights, metrics and results must be those of a run
+that nothing disturbed, no half file or lock may be left, and a disturbed process must have ended as documented:
+0, 1, 3, 4, 75, or by the signal, with one line that says why.
 """
 import argparse
 import collections
@@ -20,7 +20,8 @@ import time
 
 from runs import essence
 
-FUNCTIONS = ["open", "write", "fsync", "close", "rename", "link", "unlink", "mmap", "clEnqueue", "clBuild", "clFinish"]
+FUNCTIONS = ["open", "write", "fsync", "close", "rename", "link", "unlink", "mmap", "clEnqueue", "clBuild",
+             "clFinish"]
 ERRORS = {"open": ["ENOSPC", "EACCES", "EMFILE", "EIO"], "mmap": ["ENOMEM"]}
 EXPERIMENT = """
 name: small
@@ -94,7 +95,8 @@ def judge(rig, whole, out, how, code, err, allowed):
             continue                              # said: another one counts as the best
         if whole.get(key) != got.get(key):
             wrong.append("%s, then --resume: %s differs (first ended with %s)" % (how, key, code))
-    left = [n for d, _, names in os.walk(rig.path(out)) for n in names if n.endswith(".tmp") or n.startswith("lock")]
+    left = [n for d, _, names in os.walk(rig.path(out)) for n in names if n.endswith(".tmp")
+            or n.startswith("lock")]
     if left:
         wrong.append("%s: left behind: %s" % (how, left))
     return wrong
@@ -110,7 +112,8 @@ def fault(rig, dice, out, counts):
 
 
 def kill(rig, dice, out, seconds):
-    sig = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+    sig = dice.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
+                       signal.SIGUSR1])
     after = dice.uniform(0, seconds)
     process = rig.start(out)
     time.sleep(after)
@@ -146,12 +149,13 @@ def main():
     whole, counts = rig.essence("whole"), {}
     for name in FUNCTIONS:
         count = rig.path("count")
-        rig.end(rig.start("count." + name, env={"LD_PRELOAD": rig.shim, "FAULT": name + ":0:fail", "FAULT_COUNT": count,
-                                                "FAULT_BELOW": rig.dir}))
+        rig.end(rig.start("count." + name, env={"LD_PRELOAD": rig.shim, "FAULT": name + ":0:fail",
+                                                "FAULT_COUNT": count, "FAULT_BELOW": rig.dir}))
         with open(count) as f:
             counts[name] = int(f.read())
     dice, wrong, seen = random.Random(args.seed), [], collections.Counter()
-    kinds = {"fault": lambda out: fault(rig, dice, out, counts), "kill": lambda out: kill(rig, dice, out, seconds),
+    kinds = {"fault": lambda out: fault(rig, dice, out, counts),
+             "kill": lambda out: kill(rig, dice, out, seconds),
              "race": lambda out: race(rig, dice, out, seconds)}
     for i in range(args.rounds):
         for kind, disturb in kinds.items():
@@ -169,7 +173,8 @@ def main():
         print("round %d: %s" % (i + 1, "right" if not wrong else "%d wrong so far" % len(wrong)), flush=True)
     print("calls:", ", ".join("%s %d" % (n, counts[n]) for n in FUNCTIONS))
     print("ends:", ", ".join("%s: %d" % row for row in sorted(seen.items())))
-    print("%s torture: %d rounds of faults and kills, seed %d: %d wrong" % ("not ok" if wrong else "ok", args.rounds, args.seed,
+    print("%s torture: %d rounds of faults and kills, seed %d: %d wrong" % ("not ok" if wrong else "ok",
+                                                                            args.rounds, args.seed,
                                                                        len(wrong)))
     return 1 if wrong else 0
 

@@ -9,9 +9,9 @@
  *     lines of channels, DEEP words     q, k, v, dout as they are stored: scores q k^T, dP = dout v^T
  *     lines of keys, ALONG words        p and dS of a row, and columns of k, v, q, dout: p v, dS k, ..
  *
- *     WX teams across, WY down          a team has MM rows of scores or results, KEYS / WX of the scores' columns and
- *     +-----+-----+                     WIDE / WX of the results' channels. Lines are 4 words longer than needed, so
- *     |  0  |  1  | MM rows             that 8 consecutive ones take 8 different groups of four banks.
+ *     WX teams across, WY down      a team has MM rows of scores or results, KEYS / WX of the scores' columns
+ *     +-----+-----+                 and WIDE / WX of the results' channels. Lines are 4 words longer than
+ *     |  0  |  1  | MM rows         needed, so that 8 consecutive ones take 8 different groups of four banks.
  *     +-----+-----+
  *
  * The forward kernel's scores pass through local memory as floats: there an item has a quarter of a row, for

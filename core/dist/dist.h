@@ -25,8 +25,8 @@
  * ranks and no MPI was built in. */
 int  dist_open(void);
 /* Together, at the end: NULL, or the line that says what failed, which the first rank that failed prints:
- * before any of them ends, as mpirun then stops the others. When only some fail and the rest does not come here,
- * the job is ended with this rank's message and does not return. */
+ * before any of them ends, as mpirun then stops the others. When only some fail and the rest does not come
+ * here, the job is ended with this rank's message and this does not return. */
 void dist_close(const char *failed);
 int  dist_rank(void), dist_size(void);
 int  dist_local(void);                            /* which of the ranks on its host */
@@ -45,7 +45,7 @@ int  dist_broadcast(void *p, u64 bytes);          /* together: from rank 0 */
 int  dist_sum(f64 *v, i64 n);                     /* together: the sum over ranks, on all */
 /* Together: rank r's bytes[r] at `own` go to rank 0's into[r]; into counts on rank 0 alone. */
 int  dist_gather(const void *own, void *const *into, const u64 *bytes);
-int  dist_print(FILE *to, const char *text, u64 bytes);    /* together: rank 0 writes every rank's, in their order */
+int  dist_print(FILE *to, const char *text, u64 bytes);  /* together: rank 0 writes all ranks', in order */
 /* Together: is this number the same everywhere? -1 + fail(fault) with the first rank that differs. */
 int  dist_same(u64 hash, enum fault fault, const char *what);
 

@@ -156,7 +156,8 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
         !(t->title = table_text_at(root, "title", "")))
         return -1;
     const char *metric = table_text_at(root, "metric", "top1");
-    if (table_flag_at(root, "transpose", &t->transpose) || !metric || table_list_at(root, "notes", &notes, &t->n_notes))
+    if (table_flag_at(root, "transpose", &t->transpose) || !metric
+        || table_list_at(root, "notes", &notes, &t->n_notes))
         return -1;
     t->notes = arena_array(a, const char *, MAX(1, t->n_notes));
     for (int i = 0; i < t->n_notes; i++)

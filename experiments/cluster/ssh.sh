@@ -2,7 +2,8 @@
 # ssh.sh: an experiment on machines that ssh reaches, a rank for each slot; begun again with the machines that
 # still answer when one is lost.
 #
-#     experiments/cluster/ssh.sh "node1:2 node2:2 node3:1" exp.yaml runs/exp     # HOST:DEVICES; rank 0 on the first
+#     experiments/cluster/ssh.sh "node1:2 node2:2 node3:1" exp.yaml runs/exp     # HOST:DEVICES; rank 0 on the
+# first
 #
 # Program and data lie under the same paths everywhere; the run folder only on the first machine.
 hosts=${1:?usage: ssh.sh "HOST:N ..." EXP.yaml DIR [options]}; exp=${2:?no experiment} dir=${3:?no folder}
@@ -12,7 +13,8 @@ export OMPI_MCA_oob_tcp_keepalive_time=20 OMPI_MCA_oob_tcp_keepalive_intvl=5 OMP
 while :; do
     list= n=0
     for h in $hosts; do
-        ssh -o BatchMode=yes -o ConnectTimeout=5 "${h%:*}" true </dev/null || { echo "ssh.sh: ${h%:*} is gone" >&2; continue; }
+        ssh -o BatchMode=yes -o ConnectTimeout=5 "${h%:*}" true </dev/null ||
+            { echo "ssh.sh: ${h%:*} is gone" >&2; continue; }
         list=$list${list:+,}$h n=$((n + ${h#*:}))
     done
     [ $n -gt 0 ] || { echo "ssh.sh: no machine answers" >&2; exit 1; }

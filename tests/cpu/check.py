@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What clang makes of the kernels that training steps launch on CPUs of other vectors than this one's. For developers.
+"""What clang makes of the kernels that training steps launch on CPUs of other vectors than this one's. For
+developers.
 
     tests/cpu/check.py [--jetcl build/jetcl] [--out build/cpu] [--target avx2,neon] [MODEL.yaml ...]
 
-Programs are dumped by jetcl for the null device under JETCL_FAKE=TARGET, and compiled to assembly beside the dump
-(PROGRAM.s, to be read) with tests/cpu/builtins.h in place of a driver's functions. A line for each kernel: of its
-innermost loop with the most floating-point vector instructions their number, how many are fused multiply-adds, how many
-are of one value only (scalar), how many move vectors from or to the stack (spills), and calls, of the ends of rows too. Where a limit is broken: exit 1.
+Programs are dumped by jetcl for the null device under JETCL_FAKE=TARGET, and compiled to assembly beside the
+dump (PROGRAM.s, to be read) with tests/cpu/builtins.h in place of a driver's functions. A line for each kernel:
+of its innermost loop with the most floating-point vector instructions their number, how many are fused
+multiply-adds, how many are of one value only (scalar), how many move vectors from or to the stack (spills), and
+calls, of the ends of rows too. Where a limit is broken: exit 1.
 
-Limits: a product's and attention's loop does one step of k in lanes' worth of multiply-adds, without spills; no loop
-computes one value at a time where it could be vectors."""
+Limits: a product's and attention's loop does one step of k in lanes' worth of multiply-adds, without spills; no
+loop computes one value at a time where it could be vectors."""
 import argparse, collections, os, re, shutil, subprocess, sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -18,15 +20,19 @@ CLANG = os.environ.get("CLANG") or next((c for c in ("clang-15", "clang", "clang
 X86 = ["--target=x86_64-linux-gnu"]
 Target = collections.namedtuple("Target", "flags lanes vector fused scalar spill")
 # Patterns of instructions: floating-point vector arithmetic, fused, of one value, on the stack.
-X_VECTOR, X_SCALAR, X_SPILL = r"v?(add|sub|mul|div|sqrt|max|min|f[n]?m(add|sub)\d+)ps\b", \
-    r"v?(add|sub|mul|div|sqrt|f[n]?m(add|sub)\d+)ss\b", r"^v?\w+ .*\(%r[sb]p\).*%[xyz]mm|^v?\w+\s.*%[xyz]mm.*\(%r[sb]p\)|^v?\w+ps\s.*\(%r[sb]p\)"
+X_VECTOR = r"v?(add|sub|mul|div|sqrt|max|min|f[n]?m(add|sub)\d+)ps\b"
+X_SCALAR = r"v?(add|sub|mul|div|sqrt|f[n]?m(add|sub)\d+)ss\b"
+X_SPILL = r"^v?\w+ .*\(%r[sb]p\).*%[xyz]mm|^v?\w+\s.*%[xyz]mm.*\(%r[sb]p\)|^v?\w+ps\s.*\(%r[sb]p\)"
 TARGETS = {
-    "avx512": Target(X86 + ["-march=skylake-avx512", "-mprefer-vector-width=512"], 16, X_VECTOR, r"vfn?m\w+ps", X_SCALAR, X_SPILL),
+    "avx512": Target(X86 + ["-march=skylake-avx512", "-mprefer-vector-width=512"], 16, X_VECTOR, r"vfn?m\w+ps",
+                     X_SCALAR, X_SPILL),
     "avx2": Target(X86 + ["-march=znver3"], 8, X_VECTOR, r"vfn?m\w+ps", X_SCALAR, X_SPILL),
     "sse": Target(X86 + ["-march=x86-64-v2"], 4, X_VECTOR, r"nothing", X_SCALAR, X_SPILL),
     "neon": Target(["--target=aarch64-linux-gnu", "-mcpu=neoverse-n1", "-Dkernel=", "-D__kernel=",
-                    "-Dreqd_work_group_size(x,y,z)="], 4, r"f(add|sub|mul|div|sqrt|max|min|ml[as])\w*\s+v\d+\.4s",
-                   r"fml[as]\s+v\d+\.4s", r"f(add|sub|mul|div|n?m(add|sub)|sqrt)\s+s\d", r"^(ldr|str|ldp|stp|ldur|stur)\s+q.*\[(sp|x29)"),
+                    "-Dreqd_work_group_size(x,y,z)="], 4,
+                   r"f(add|sub|mul|div|sqrt|max|min|ml[as])\w*\s+v\d+\.4s", r"fml[as]\s+v\d+\.4s",
+                   r"f(add|sub|mul|div|n?m(add|sub)|sqrt)\s+s\d",
+                   r"^(ldr|str|ldp|stp|ldur|stur)\s+q.*\[(sp|x29)"),
 }
 # File of a kernel: does its main loop have to be one step of k (rows x vectors multiply-adds)? Others: vectors
 # alone.
@@ -38,8 +44,8 @@ Loop = collections.namedtuple("Loop", "function lines vector fused scalar spill 
 def dump(jetcl, target, models, folder):
     shutil.rmtree(folder, ignore_errors=True)
     for m in models:
-        r = subprocess.run([jetcl, "config", m, "--launches", "--device", "null"], capture_output=True, text=True,
-                           env=dict(os.environ, JETCL_FAKE=target, JETCL_DUMP=folder))
+        r = subprocess.run([jetcl, "config", m, "--launches", "--device", "null"], capture_output=True,
+                           text=True, env=dict(os.environ, JETCL_FAKE=target, JETCL_DUMP=folder))
         if r.returncode:
             sys.exit("%s as %s: %s" % (m, target, r.stderr.strip()))
 
@@ -52,9 +58,8 @@ def compile_one(path, target):
     whole, out = path[:-3] + ".with.cl", path[:-3] + ".s"
     with open(whole, "w") as f:
         f.write(text + "\n" + open(os.path.join(HERE, "builtins.h")).read())
-    r = subprocess.run([CLANG, "-x", "cl", *keep, "-Xclang", "-finclude-default-header", *target.flags, "-O3", "-w", "-fno-math-errno",
-                        "-S",
-                        "-o", out, whole], capture_output=True, text=True)
+    r = subprocess.run([CLANG, "-x", "cl", *keep, "-Xclang", "-finclude-default-header", *target.flags, "-O3",
+                        "-w", "-fno-math-errno", "-S", "-o", out, whole], capture_output=True, text=True)
     if r.returncode:
         sys.exit("%s: %s" % (path, r.stderr[:2000]))
     return out, dict(o[2:].split("=", 1) for o in keep if o.startswith("-D") and "=" in o)
@@ -107,9 +112,11 @@ def main():
     if not CLANG:
         print("skip check-cpu: no clang")
         return 0
-    models = o.models or [os.path.join(ROOT, "experiments/models", m + ".yaml") for m in ("vit-t", "v-jetmoe-t", "c-jetmoe-f")]
+    models = o.models or [os.path.join(ROOT, "experiments/models", m + ".yaml")
+                          for m in ("vit-t", "v-jetmoe-t", "c-jetmoe-f")]
     wrong = 0
-    print("%-8s %-34s %-20s %7s %6s %6s %6s %6s" % ("", "program", "in", "vector", "fused", "scalar", "spills", "calls"))
+    print("%-8s %-34s %-20s %7s %6s %6s %6s %6s" % ("", "program", "in", "vector", "fused", "scalar", "spills",
+                                                    "calls"))
     for name in o.target.split(","):
         t, folder = TARGETS[name], os.path.join(o.out, name)
         dump(o.jetcl, name, models, folder)
@@ -126,8 +133,10 @@ def main():
                 wrong += 1
             for l in chosen:
                 bad = step and (l.spill or l.scalar or l.calls) or l.scalar > l.vector
-                print("%-8s %-34s %-20s %7d %6d %6d %6d %6d%s" % (name, file, l.function[:20], l.vector, l.fused, l.scalar,
-                                                               l.spill, l.calls, "  too many" if bad and kind in LIMITS else ""))
+                print("%-8s %-34s %-20s %7d %6d %6d %6d %6d%s" % (name, file, l.function[:20], l.vector,
+                                                                  l.fused, l.scalar,
+                                                               l.spill, l.calls, "  too many" if bad
+                                                                  and kind in LIMITS else ""))
                 wrong += bool(bad and kind in LIMITS)
     return 1 if wrong else 0
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the first inputs of the fuzzers of what runs leave into FOLDER/TARGET/: run_seeds.py FOLDER RUN, with RUN the
-folder of a small finished run. Needs Pillow; run by hand."""
+"""Writes the first inputs of the fuzzers of what runs leave into FOLDER/TARGET/: run_seeds.py FOLDER RUN, with
+RUN the folder of a small finished run. Needs Pillow; run by hand."""
 import glob, hashlib, io, json, os, re, struct, sys
 from PIL import Image
 
@@ -25,7 +25,8 @@ def sealed(meta, tensors, **change):
 
 
 two = struct.pack("<2f", 1, 2)
-counters = {k: "0" for k in ("epoch", "step", "sample", "images", "evaluated", "best", "best_epoch", "since_best")}
+counters = {k: "0" for k in ("epoch", "step", "sample", "images", "evaluated", "best", "best_epoch",
+                             "since_best")}
 state = {"format": "jetcl state 2", **counters}
 parts = [(p + "w", ("F32", [2]), two) for p in ("", "m.", "v.", "ema.")]
 save("state", "whole", sealed(state, parts))
@@ -44,7 +45,9 @@ for i, path in enumerate(glob.glob(f"{run}/statistics*.safetensors")):
 
 save("metrics", "whole", open(f"{run}/metrics.jsonl", "rb").read())
 save("metrics", "half", open(f"{run}/metrics.jsonl", "rb").read()[:-9])
-save("metrics", "again", b'{"split":"eval","epoch":1,"step":3,"n":2,"top1":50}\n{"split":"eval","epoch":1,"step":3,"n":2}\n{"event":'
+save("metrics", "again",
+     b'{"split":"eval","epoch":1,"step":3,"n":2,"top1":50}\n'
+     b'{"split":"eval","epoch":1,"step":3,"n":2}\n{"event":'
      b'"resume","step":3,"run_s":1.5}\n')
 save("result", "whole", open(f"{run}/result.json", "rb").read())
 save("tuning", "rows", b"\1matmul nt.37x48x300 SPLIT_K 64\nmatmul nt.37x48x300 GROUPS 3\n")
@@ -56,12 +59,16 @@ for path in sorted(glob.glob("experiments/**/*.yaml", recursive=True))[::5]:
         save("table" if b"rows:" in text or b"columns:" in text else "experiment", name, text)
 resolved = re.sub(r"(?m)^(\s*root:).*", r"\1 data", open(f"{run}/config.yaml").read())
 save("experiment", "resolved", resolved.encode())
-save("table", "small", b"columns: [{name: one, set: {optim: {eps: 1e-7}}}, {name: p, metric: params}]\nseeds: [1, 2]\nmetric: top1\n"
-     b"set: {train: {epochs: 1}}\nrows: [{name: A, cells: [exp.yaml, exp.yaml]}, {name: B, paper: [1, 2], cells: exp.yaml}]\n"
+save("table", "small",
+     b"columns: [{name: one, set: {optim: {eps: 1e-7}}}, {name: p, metric: params}]\n"
+     b"seeds: [1, 2]\nmetric: top1\n"
+     b"set: {train: {epochs: 1}}\n"
+     b"rows: [{name: A, cells: [exp.yaml, exp.yaml]}, {name: B, paper: [1, 2], cells: exp.yaml}]\n"
      b"prepare: [{name: small, file: exp.yaml}]\nnotes: [one]\ntranspose: on\n")
 
 picture = Image.frombytes("RGB", (17, 12), bytes(i * 7 % 256 for i in range(3 * 17 * 12)))
-for kind, modes, options in (("webp", ("RGB", "RGBA"), ({}, {"lossless": True}, {"quality": 1})), ("bmp", ("1", "L", "P", "RGB", "RGBA"), ({},))):
+for kind, modes, options in (("webp", ("RGB", "RGBA"), ({}, {"lossless": True}, {"quality": 1})),
+                             ("bmp", ("1", "L", "P", "RGB", "RGBA"), ({},))):
     for mode in modes:
         for i, more in enumerate(options):
             f = io.BytesIO()

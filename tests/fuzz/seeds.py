@@ -86,7 +86,7 @@ for i, header in enumerate(headers):
     save("safetensors", f"h{i}", header.encode() + data)
     save("archive", f"safetensors{i}", struct.pack("<Q", len(header.encode())) + header.encode() + data)
 
-# ---- ONNX graphs behind the head that targets.h writes, plain pickles behind their first two bytes, indexes -------------
+# ---- ONNX graphs after the head that targets.h writes, plain pickles after their first two bytes, indexes ----
 
 
 def field(number, data):
@@ -109,7 +109,8 @@ save("onnx", "node", field(1, node) + field(5, initialiser(b"onnx::MatMul_7", 1,
 def elsewhere(*said):
     """A tensor of six floats whose bytes are where the pairs say."""
     places = b"".join(field(13, field(1, key) + field(2, value)) for key, value in said)
-    return b"".join(bytes([8, d]) for d in (2, 3)) + bytes([16, 1]) + field(8, b"w") + places + bytes([14 << 3, 1])
+    return b"".join(bytes([8, d]) for d in (2, 3)) + bytes([16, 1]) + field(8,
+                                                                            b"w") + places + bytes([14 << 3, 1])
 
 
 save("beside", "whole", field(5, initialiser(b"w", 1, [2, 3], floats)))
@@ -118,12 +119,15 @@ save("beside", "itself", field(5, elsewhere((b"location", b"x.onnx"), (b"offset"
 save("beside", "outside", field(5, elsewhere((b"location", b"../a.data"))))
 save("beside", "beyond", field(5, elsewhere((b"location", b"a.data"), (b"offset", b"63"), (b"length", b"24"))))
 import pickle
-arrays = {"w": base[:6].reshape(2, 3).numpy(), "f": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)), "e": 3}
+arrays = {"w": base[:6].reshape(2, 3).numpy(), "f": np.asfortranarray(np.arange(6, dtype=">i2").reshape(2, 3)),
+          "e": 3}
 for protocol in (2, 3, 4, 5):
     save("numpy", f"protocol{protocol}", pickle.dumps(arrays, protocol=protocol)[2:])
 name = "vit.embeddings.cls_token"
-save("index", "whole", b'{"metadata": {"total_size": 4}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
-save("index", "config", b'{"hidden_size": 8, "num_attention_heads": 2, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, '
+save("index", "whole", b'{"metadata": {"total_size": 4}, "weight_map": {"%s": "a.safetensors"}}'
+     % name.encode())
+save("index", "config",
+     b'{"hidden_size": 8, "num_attention_heads": 2, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, '
      b'"id2label": {"0": "cat"}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
 save("index", "outside", b'{"weight_map": {"x": "../a.safetensors"}}')
 save("index", "itself", b'{"weight_map": {"x": "model.safetensors.index.json"}}')

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """What vendors' compilers make of the kernels that training steps launch on GPUs, without one. For developers.
 
-    tests/gpu/check.py [--full | --short] [--target sm_90,gfx1100] [--kernel matmul] [--json] [-v] [MODEL.yaml ...]
+    tests/gpu/check.py [--full | --short] [--target sm_90,gfx1100] [--kernel matmul] [--json] [-v] [MODEL.yaml
+    ...]
 
-Programs are dumped by build/jetcl for the null device under JETCL_FAKE (or read from --dump DIR), compiled by what is
-installed (clang-19 with libclc's bitcode, ptxas and nvdisasm, ocloc), read by read.py and judged by model.py. A value
-under its row of limits.def fails. What is missing is skipped by name."""
+Programs are dumped by build/jetcl for the null device under JETCL_FAKE (or read from --dump DIR), compiled by
+what is installed (clang-19 with libclc's bitcode, ptxas and nvdisasm, ocloc), read by read.py and judged by
+model.py. A value under its row of limits.def fails. What is missing is skipped by name."""
 import argparse, collections, json, os, re, shutil, subprocess, sys, concurrent.futures
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import model, read
@@ -17,12 +18,13 @@ SHORT = ["sm_90", "gfx90a", "gfx1100"]
 Launches = collections.namedtuple("Launches", "items local count flops")
 
 
-# ---- what there is ---------------------------------------------------------------------------------------------------
+# ---- what there is -------------------------------------------------------------------------------------------
 
 def found_tools():
     """Paths of what is needed, and { reader: what is missing }."""
     def nvdisasm():
-        own = [os.path.join(p, "nvidia", d, "bin", "nvdisasm") for p in sys.path for d in ("cu13", "cuda_nvdisasm")]
+        own = [os.path.join(p, "nvidia", d, "bin", "nvdisasm") for p in sys.path
+               for d in ("cu13", "cuda_nvdisasm")]
         own += [os.environ.get("NVDISASM", "")]
         return shutil.which("nvdisasm") or next((p for p in own if os.path.exists(p)), None)
     folders = [os.environ.get("LIBCLC", ""), "/usr/lib/clc", "/usr/share/clc"]
@@ -43,7 +45,8 @@ def dump(jetcl, models, fake, folder, batch, precision):
         path = m if m.endswith(".yaml") else os.path.join(ROOT, "experiments", "models", m + ".yaml")
         r = subprocess.run([jetcl, "config", path, "--launches", "--device", "null",
                             "--set", "train.batch=%d" % batch, "--set", "train.precision=" + precision],
-                           env=dict(os.environ, JETCL_FAKE=fake, JETCL_DUMP=folder), capture_output=True, text=True)
+                           env=dict(os.environ, JETCL_FAKE=fake, JETCL_DUMP=folder), capture_output=True,
+                           text=True)
         if r.returncode:
             sys.exit("%s as %s: %s" % (path, fake, r.stderr.strip()))
 
@@ -57,7 +60,8 @@ def launches_of(folder):
         for each in items.split():
             n *= int(each)
         old = found[program].get(kernel, Launches(n, 0, 0, 0))
-        found[program][kernel] = Launches(n, max(old.local, int(local)), old.count + 1, old.flops + float(flops))
+        found[program][kernel] = Launches(n, max(old.local, int(local)), old.count + 1,
+                                          old.flops + float(flops))
     return found
 
 
@@ -70,10 +74,11 @@ def macros_of(options):
     return {m[1]: int(m[2]) for m in (re.match(r"-D(\w+)=(\d+)$", o) for o in options) if m}
 
 
-# ---- kernels by name -------------------------------------------------------------------------------------------------
+# ---- kernels by name -----------------------------------------------------------------------------------------
 
 def variant(kernel, m):
-    """matmul -> matmul_128x64; on a matrix engine matrix_128x128, of rows that begin anywhere .._unaligned, matrix_attention"""
+    """matmul -> matmul_128x64; on a matrix engine matrix_128x128, of rows that begin anywhere .._unaligned,
+    matrix_attention"""
     if "ENGINE" in m and kernel != "matmul":
         return "matrix_" + kernel
     if "ENGINE" in m:
@@ -101,9 +106,9 @@ def steps(kernel, m):
 def measure(kernel, want, unit, launches):
     """The row of one kernel on one target."""
     inner = kernel.inner()
-    row = dict(regs=kernel.regs, spill=kernel.spill, stack=kernel.stack, local=launches.local, items=launches.items,
-               wave=kernel.wave, groups=model.groups(unit, kernel, launches.items, launches.local),
-               uses=launches.count)
+    row = dict(regs=kernel.regs, spill=kernel.spill, stack=kernel.stack, local=launches.local,
+               items=launches.items, wave=kernel.wave,
+               groups=model.groups(unit, kernel, launches.items, launches.local), uses=launches.count)
     if not inner:
         return row
     # The step that counts: of loops that read local memory, if any, the one with most multiply-adds; of two
@@ -126,11 +131,12 @@ def measure(kernel, want, unit, launches):
     own = lambda c: c["fma"] / max(1, c["all"] - (c["salu"] + c["wait"] if unit.reader == "amd" else 0))
     row.update(inner=100 * own(a), step=100 * own(b), peak=100 * share, bound=bound, fmas=b["fmas"],
                paired=100 * a["paired"] / a["fmas"],
-               mix={k: v for k, v in sorted(b.items())}, loop={k: v for k, v in sorted(a.items())}, whole=best == step)
+               mix={k: v for k, v in sorted(b.items())}, loop={k: v for k, v in sorted(a.items())},
+               whole=best == step)
     return row
 
 
-# ---- limits ----------------------------------------------------------------------------------------------------------
+# ---- limits --------------------------------------------------------------------------------------------------
 
 def read_limits():
     """[(kernel, targets, { column: least })] of limits.def's rows LIMIT(kernel, targets, column least ...)"""
@@ -163,7 +169,7 @@ def complaints(limits, name, target, row):
     return out
 
 
-# ---- the table -------------------------------------------------------------------------------------------------------
+# ---- the table -----------------------------------------------------------------------------------------------
 
 def run_one(job):
     path, options, target, out, tools = job
@@ -255,8 +261,8 @@ def main():
     if o.json:
         print(json.dumps([dict(kernel=n, target=t, wrong=w, **(r or {})) for n, t, r, w in rows], indent=1))
     else:
-        print(COLUMNS % ("kernel", "target", "regs", "spill", "stack", "local", "groups", "uses", "inner", "step",
-                         "paired", "peak", "% of instructions, % modelled; bound by"))
+        print(COLUMNS % ("kernel", "target", "regs", "spill", "stack", "local", "groups", "uses", "inner",
+                         "step", "paired", "peak", "% of instructions, % modelled; bound by"))
         for n, t, r, w in rows:
             if r:
                 line(n, t, r, w)

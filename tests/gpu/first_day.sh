@@ -32,22 +32,28 @@ if [ "$device" = gpu ] && ! "$jetcl" devices 2>/dev/null | grep -qi 'gpu'; then
     done
 fi
 part "devices" 20 "$jetcl" devices
-part "driver" 20 sh -c 'nvidia-smi -q -d CLOCK,POWER,MEMORY 2>/dev/null || clinfo -l 2>/dev/null || echo "no tool of the driver"'
+part "driver" 20 sh -c \
+    'nvidia-smi -q -d CLOCK,POWER,MEMORY 2>/dev/null || clinfo -l 2>/dev/null || echo "no tool of the driver"'
 for test in product ops; do                    # the kernels' results, each against plain ones
-    [ -x "build/tests/test_$test" ] && part "results: $test" 90 env JETCL_DEVICE="$device" "build/tests/test_$test"
+    [ -x "build/tests/test_$test" ] &&
+        part "results: $test" 90 env JETCL_DEVICE="$device" "build/tests/test_$test"
 done
-part "peaks and kernels" 120 "$jetcl" bench ${KERNELS:-peak attention matmul experts depthwise layernorm adamw} \
+part "peaks and kernels" 120 "$jetcl" bench \
+    ${KERNELS:-peak attention matmul experts depthwise layernorm adamw} \
     --device "$device" --seconds 0.2
 for step in ${STEPS:-vit_t moe_t vit_s32 moe_s32}; do
     for batch in ${BATCHES:-32 128 256}; do
-        part "step.$step at batch $batch" 30 "$jetcl" bench "step.$step" --batch "$batch" --device "$device" --seconds 1
+        part "step.$step at batch $batch" 30 "$jetcl" bench "step.$step" --batch "$batch" --device "$device" \
+            --seconds 1
     done
 done
 for model in vit-t v-jetmoe-t c-jetmoe-f; do
-    part "launches of $model" 20 sh -c "'$jetcl' config experiments/models/$model.yaml --launches --device '$device' \
+    part "launches of $model" 20 sh \
+        -c "'$jetcl' config experiments/models/$model.yaml --launches --device '$device' \
         --set train.batch=32 | tail -n 1"
 done
-part "profile of a step" 30 env JETCL_TRACE=time "$jetcl" bench step.vit_t --batch 32 --device "$device" --seconds 0.01
+part "profile of a step" 30 env JETCL_TRACE=time "$jetcl" bench step.vit_t --batch 32 --device "$device" \
+    --seconds 0.01
 python3 -c 'import torch; assert torch.cuda.is_available()' 2>/dev/null && [ -f tests/peers/step.py ] &&
     part "PyTorch" 60 python3 tests/peers/step.py
 echo "report: $report"

@@ -1,11 +1,12 @@
-"""What a kernel's step would reach of a device's multiply-adds, from counts alone. cl/NOTES.md has the model and its
-sources; every number here is an estimate, but the same one before and after a change.
+"""What a kernel's step would reach of a device's multiply-adds, from counts alone. cl/NOTES.md has the model
+and its sources; every number here is an estimate, but the same one before and after a change.
 
-Of a unit (SM, CU, Xe core): parts: schedulers or SIMDs; lanes: of a wave that a part serves in a cycle; fmas: the most
-multiply-adds a lane does in a cycle; registers: 32-bit, of a unit; grain: registers are dealt in steps; local: bytes;
-waves: resident; one: do scalar instructions, waits and memory accesses take slots of the arithmetic?; port, l2: bytes
-a cycle out of local and global memory; engine: its number in cl/mma.h; matrix: bf16 multiply-adds of a part in a
-cycle at the engine's peak; reach: share of that which its instruction can have (Hopper's peak needs wgmma)."""
+Of a unit (SM, CU, Xe core): parts: schedulers or SIMDs; lanes: of a wave that a part serves in a cycle; fmas:
+the most multiply-adds a lane does in a cycle; registers: 32-bit, of a unit; grain: registers are dealt in
+steps; local: bytes; waves: resident; one: do scalar instructions, waits and memory accesses take slots of the
+arithmetic?; port, l2: bytes a cycle out of local and global memory; engine: its number in cl/mma.h; matrix:
+bf16 multiply-adds of a part in a cycle at the engine's peak; reach: share of that which its instruction can
+have (Hopper's peak needs wgmma)."""
 import collections
 
 Unit = collections.namedtuple("Unit", "parts lanes fmas registers grain local waves one port l2 fake reader "
@@ -43,7 +44,8 @@ def cover(count, waves, unit):
 
 def peak(unit, kernel, count, items, local):
     """Share of the peak of multiply-adds that one step's counts allow, and what limits it."""
-    slot = max(1, kernel.wave // unit.lanes)     # cycles that an arithmetic instruction of a wave takes of its part
+    # cycles that an arithmetic instruction of a wave takes of its part
+    slot = max(1, kernel.wave // unit.lanes)
     fma, arithmetic = count["fma"], count["alu"] + count["dual"]
     special = 4 * count["special"]
     if unit.reader == "nvidia":

@@ -2,9 +2,9 @@
 
     kernels = read.nvidia(path, options, "sm_90", out)     # { name: Kernel }, or raises read.Failed
 
-An instruction becomes (class, multiply-adds, bytes): classes are fma, alu, load, store (global memory), lload, lstore
-(local), mma (a matrix engine), scratch (spills, private arrays), barrier, special (exp, rsqrt), salu, wait, branch.
-Of an fma `bytes` is 1 where it is packed or issued with another instruction.
+An instruction becomes (class, multiply-adds, bytes): classes are fma, alu, load, store (global memory), lload,
+lstore (local), mma (a matrix engine), scratch (spills, private arrays), barrier, special (exp, rsqrt), salu,
+wait, branch. Of an fma `bytes` is 1 where it is packed or issued with another instruction.
 """
 import collections, os, re, subprocess, threading
 
@@ -26,7 +26,8 @@ class Kernel:
         self.__dict__.update(facts)
 
     def inner(self):
-        """Innermost loops with multiply-adds, in order; where a matrix engine multiplies, innermost of those where it does."""
+        """Innermost loops with multiply-adds, in order; where a matrix engine multiplies, innermost of those
+        where it does."""
         def encloses(a, b):
             return a[0] <= b[0] and b[1] <= a[1] and a != b
         loops = self.loops
@@ -91,7 +92,7 @@ def parse(lines, label_of, instruction_of):
     return body, find_loops(branches, labels)
 
 
-# ---- NVIDIA: PTX by clang, SASS by ptxas, its text by nvdisasm -----------------------------------------------------
+# ---- NVIDIA: PTX by clang, SASS by ptxas, its text by nvdisasm -----------------------------------------------
 
 def sass(line):
     m = re.search(r"/\*[0-9a-f]{4,}\*/\s+(.*?);", line)
@@ -101,7 +102,8 @@ def sass(line):
     op = text.split()[0]
     if op == "NOP":
         return None
-    # LDSM.x4: 16 bytes an item; twice, since the model lets neighbours share what they read, which these do not.
+    # LDSM.x4: 16 bytes an item; twice, since the model lets neighbours share what they read, which these do
+    # not.
     size = 32 if op.startswith("LDSM") else 16 if ".128" in op else 8 if ".64" in op else 4
     target = re.search(r"BRA.*?`\((\.L_x_\d+)\)", text)
     kinds = (("HMMA.16816", "mma", 64), ("FFMA2", "fma2", 2), ("FFMA", "fma", 1), ("LDS", "lload", 0),
@@ -153,7 +155,7 @@ def nvidia(path, options, arch, out, tools):
     return kernels
 
 
-# ---- AMD: clang alone ----------------------------------------------------------------------------------------------
+# ---- AMD: clang alone ----------------------------------------------------------------------------------------
 
 def gcn(line):
     m = re.match(r"\s+([a-z]\w+)(.*)", line)
@@ -176,11 +178,12 @@ def gcn(line):
     if re.match(r"v_(fma|fmac|mad|mac|fmaak|fmamk)_f32", op):
         return ("fma", 1, 0), None
     kinds = (("ds_read", "lload"), ("ds_load", "lload"), ("ds_write", "lstore"), ("ds_store", "lstore"),
-             ("scratch", "scratch"), ("buffer_load", "scratch"), ("buffer_store", "scratch"), ("global_load", "load"),
-             ("flat_load", "load"), ("global_store", "store"), ("flat_store", "store"), ("s_barrier", "barrier"),
-             ("s_waitcnt", "wait"), ("s_wait", "wait"), ("s_delay", "wait"), ("s_nop", "wait"), ("s_cbranch", "branch"),
-             ("s_branch", "branch"), ("s_", "salu"), ("v_exp", "special"), ("v_rcp", "special"), ("v_rsq", "special"),
-             ("v_log", "special"), ("v_", "alu"))
+             ("scratch", "scratch"), ("buffer_load", "scratch"), ("buffer_store", "scratch"),
+             ("global_load", "load"), ("flat_load", "load"), ("global_store", "store"), ("flat_store", "store"),
+             ("s_barrier", "barrier"), ("s_waitcnt", "wait"), ("s_wait", "wait"), ("s_delay", "wait"),
+             ("s_nop", "wait"), ("s_cbranch", "branch"), ("s_branch", "branch"), ("s_", "salu"),
+             ("v_exp", "special"), ("v_rcp", "special"), ("v_rsq", "special"), ("v_log", "special"),
+             ("v_", "alu"))
     for start, kind in kinds:
         if op.startswith(start):
             return (kind, 0, size), target and target[1]
@@ -189,7 +192,8 @@ def gcn(line):
 
 def amd(path, options, arch, out, tools):
     to = os.path.join(out, os.path.basename(path)[:-3] + "." + arch + ".s")
-    clang(path, options, to, "amdgcn-amd-amdhsa", tools["clc"] + "/amdgcn--amdhsa.bc", ["-mcpu=" + arch, "-nogpulib"])
+    clang(path, options, to, "amdgcn-amd-amdhsa", tools["clc"] + "/amdgcn--amdhsa.bc",
+          ["-mcpu=" + arch, "-nogpulib"])
     text = open(to).read()
     meta = text.split("amdhsa.kernels:")[1]
     kernels = {}
@@ -205,7 +209,7 @@ def amd(path, options, arch, out, tools):
     return kernels
 
 
-# ---- Intel: ocloc, the text that its compiler dumps ----------------------------------------------------------------
+# ---- Intel: ocloc, the text that its compiler dumps ----------------------------------------------------------
 
 # Drivers enable a device's extensions themselves; ocloc, which has none, must be told.
 DPAS = "-cl-ext=+all,+cl_intel_subgroup_matrix_multiply_accumulate,+cl_intel_required_subgroup_size"
@@ -224,9 +228,11 @@ def gen(line):
     if op.startswith(("send", "load", "store")):
         words = int((re.search(r"\.d32x(\d)", m[1]) or [0, 1])[1])
         sent = re.search(r"(0x[0-9A-F]{8}) .*wr:\d+\+(\d+), rd:(\d+)", line)
-        if sent and m[1].startswith("send.dc"):  # a descriptor: the surface is its last byte; registers of 32 bytes
+        # a descriptor: the surface is its last byte; registers of 32 bytes
+        if sent and m[1].startswith("send.dc"):
             local, put, got = sent[1].endswith("FE"), int(sent[2]), int(sent[3])
-            return (("l" if local else "") + ("load" if got else "store"), 0, 32 * max(put, got, 1) // lanes), None
+            return (("l" if local else "") + ("load" if got else "store"), 0,
+                    32 * max(put, got, 1) // lanes), None
         kind = "scratch" if "scratch" in line or m[1] == "send.dc" else "barrier" if "gtwy" in m[1] else \
             ("l" if ".slm" in m[1] else "") + ("store" if op == "store" else "load")
         return (kind, 0, 4 * words), None
@@ -241,8 +247,8 @@ def intel(path, options, arch, out, tools):
     os.makedirs(to, exist_ok=True)
     env = dict(os.environ, LD_LIBRARY_PATH=tools["ocloc_lib"], IGC_ShaderDumpEnable="1", IGC_DumpToCustomDir=to)
     more = ["-internal_options", DPAS] if any(o.startswith("-DENGINE=") for o in options) else []
-    call([tools["ocloc"], "compile", "-file", path, "-device", arch, "-options", " ".join(options), "-out_dir", to,
-          "-output", "k", *more], env)
+    call([tools["ocloc"], "compile", "-file", path, "-device", arch, "-options", " ".join(options), "-out_dir",
+          to, "-output", "k", *more], env)
     kernels = {}
     for file in sorted(os.listdir(to)):
         if not file.endswith(".asm"):
@@ -252,7 +258,8 @@ def intel(path, options, arch, out, tools):
         if not name or name.startswith("Intel_"):
             continue
         lines = text.split("\n")
-        label = lambda line: (re.match(r"^([A-Za-z_]\w*):", line.strip()) or re.match(r"^// (_0_\d+):", line) or [0, 0])[1]
+        label = lambda line: (re.match(r"^([A-Za-z_]\w*):", line.strip()) or re.match(r"^// (_0_\d+):", line)
+                              or [0, 0])[1]
         body, loops = parse(lines, label, gen)
         def number(key):
             return int((re.search(r"//\." + key + r"\D+(\d+)", text) or [0, 0])[1])

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Every number of `jetcl analyse` about experts once more in NumPy, from what `jetcl probe --activations` gives for the
-same images; silencing a group against a checkpoint whose fc2 weights and biases of that group are zeros. By hand:
+"""Every number of `jetcl analyse` about experts once more in NumPy, from what `jetcl probe --activations` gives
+for the same images; silencing a group against a checkpoint whose fc2 weights and biases of that group are
+zeros. By hand:
 
     v/bin/python tests/peers/analyse.py RUN [IMAGES]
 
-RUN: a run's folder of a ViT or ConvNeXt with SpheroMoE layers and one head. IMAGES: 16 at most, so that both programs run
-one batch."""
+RUN: a run's folder of a ViT or ConvNeXt with SpheroMoE layers and one head. IMAGES: 16 at most, so that both
+programs run one batch."""
 import json, os, subprocess, sys, tempfile
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -24,8 +25,9 @@ def jetcl(*args):
 
 
 def probe(weights):
-    jetcl('probe', '--weights', weights, '--input', IN, '--activations=*.mlp.dispatch,*.mlp.combine,*.mlp.experts',
-          '--out', TMP + '/y.safetensors', RUN + '/config.yaml')
+    jetcl('probe', '--weights', weights, '--input', IN,
+          '--activations=*.mlp.dispatch,*.mlp.combine,*.mlp.experts', '--out', TMP + '/y.safetensors',
+          RUN + '/config.yaml')
     return {k: v.astype(np.float64) for k, v in load_file(TMP + '/y.safetensors').items()}
 
 
@@ -82,7 +84,8 @@ for L, block in zip(A['layers'], blocks):
     given = joint / np.maximum(joint.sum(1, keepdims=True), 1e-300)
     bits = (given * np.log2(np.where(given > 0, given / py, 1))).sum(1)
     w = {k[len(block) + 5:]: v for k, v in weights.items() if k.startswith(block + '.mlp.') and 'experts' in k}
-    w0 = old and {k[len(block) + 5:]: v for k, v in old.items() if k.startswith(block + '.mlp.') and 'experts' in k}
+    w0 = old and {k[len(block) + 5:]: v for k, v in old.items() if k.startswith(block + '.mlp.')
+                  and 'experts' in k}
     same(block + ' entropy', L['entropy'], entropy(share, 0) / np.log(E))
     same(block + ' token entropy', L['token_entropy'], entropy(token, 2).mean())
     same(block + ' information', L['mutual_information'], (share * bits).sum())

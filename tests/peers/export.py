@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""`jetcl export --onnx` against ONNX Runtime, by hand: every option of the networks at small sizes with random weights,
-logits as `jetcl probe` gives them within 1e-5 of the largest, for one and for five images; the file passes ONNX's
-checker; read back by jetcl it holds the same weights bit for bit.
+"""`jetcl export --onnx` against ONNX Runtime, by hand: every option of the networks at small sizes with random
+weights, logits as `jetcl probe` gives them within 1e-5 of the largest, for one and for five images; the file
+passes ONNX's checker; read back by jetcl it holds the same weights bit for bit.
 
     python3 -m venv v && v/bin/pip install onnx onnxruntime safetensors
-    make && v/bin/python tests/peers/export.py [PATTERN]       # JETCL: the program, build/jetcl when not given"""
+    make && v/bin/python tests/peers/export.py [PATTERN]       # JETCL: the program, build/jetcl when not
+    given"""
 import fnmatch, json, os, re, subprocess, sys, tempfile
 import numpy as np, onnx, onnxruntime
 from safetensors import safe_open
@@ -21,16 +22,21 @@ CASES = {
     'vit': VIT, 'vit_avg': VIT + ', pool: avg', 'vit_token': VIT + ', pool: token',
     'vit_no_class_token': VIT + ', class_token: off', 'vit_dist': VIT + ', pool: token, dist_token: on',
     'vit_dist_head': VIT + ', pool: token, dist_token: head', 'vit_registers': VIT + ', registers: 3',
-    'vit_registers_avg': VIT + ', registers: 3, class_token: off', 'vit_layer_scale': VIT + ', layer_scale: 0.1',
-    'vit_pre_norm': VIT + ', pre_norm: on, norm_eps: 1e-5, act: quick_gelu', 'vit_no_bias': VIT + ', qkv_bias: off, head_bias: off',
-    'vit_wide_mlp': VIT + ', mlp_ratio: 2.5', 'convnext': CONVNEXT, 'convnext_grn': CONVNEXT + ', grn: on, layer_scale: off',
+    'vit_registers_avg': VIT + ', registers: 3, class_token: off', 'vit_layer_scale': VIT
+         + ', layer_scale: 0.1',
+    'vit_pre_norm': VIT + ', pre_norm: on, norm_eps: 1e-5, act: quick_gelu', 'vit_no_bias': VIT
+         + ', qkv_bias: off, head_bias: off',
+    'vit_wide_mlp': VIT + ', mlp_ratio: 2.5', 'convnext': CONVNEXT, 'convnext_grn': CONVNEXT
+         + ', grn: on, layer_scale: off',
     'convnext_odd': CONVNEXT.replace('64', '75'),
     'convnext_sphero': CONVNEXT + ', moe: {layers: [2, 3], core: 3, universal: 5}',
     'convnext_soft': CONVNEXT + ', moe: {kind: soft, layers: [4], core: 4}',
 }
 for name, options in {
-        'sphero': '', 'sphero_softmax': 'combine: softmax', 'sphero_slots': 'slots: 3', 'sphero_heads': 'multi_head: on',
-        'sphero_share': 'share: 2', 'sphero_proj': 'key_proj: on, query_proj: on', 'sphero_scale': 'layer_scale: on',
+        'sphero': '', 'sphero_softmax': 'combine: softmax', 'sphero_slots': 'slots: 3',
+                      'sphero_heads': 'multi_head: on',
+        'sphero_share': 'share: 2', 'sphero_proj': 'key_proj: on, query_proj: on',
+                      'sphero_scale': 'layer_scale: on',
         'sphero_no_norms': 'slot_norm: off, key_norm: off', 'sphero_tokens': 'input_as_phi: on',
         'sphero_one_temperature': 'shared_temperature: on', 'sphero_core': 'universal: 0'}.items():
     CASES[name] = VIT + MOE.replace('universal: 5, ' if 'universal' in options else '\0', '') % options
@@ -55,12 +61,14 @@ def weights(model):
     """A checkpoint of the parameters that the graph names, of random values."""
     open(path('m.yaml'), 'w').write('model: {%s, classes: 3, drop_path: off}\n' % model)
     state = {}
-    for name, shape in re.findall(r'^ *\d+  (\S+) +param +\[([\d ]*)\]', jetcl('config', path('m.yaml'), '--graph', '--device', 'null'), re.M):
+    for name, shape in re.findall(r'^ *\d+  (\S+) +param +\[([\d ]*)\]',
+                                  jetcl('config', path('m.yaml'), '--graph', '--device', 'null'), re.M):
         shape = [int(n) for n in shape.split()]
         scale = name.endswith('weight') and len(shape) == 1 or 'gamma' in name or 'scale' in name
         if name not in ('step', 'interpolation'):
             state[name] = np.asarray(RNG.normal(0, .05, shape) + scale, np.float32)
-    save_file(state, path('w.safetensors'), {'classes': json.dumps(CLASSES), 'mean': '120 110 100', 'std': '60 59 58'})
+    save_file(state, path('w.safetensors'), {'classes': json.dumps(CLASSES), 'mean': '120 110 100',
+                                             'std': '60 59 58'})
     return state
 
 
@@ -82,8 +90,8 @@ def check(name):
         jetcl('export', path('m.yaml'), path('w.safetensors'), '--onnx', path(file), *option)
     images = RNG.normal(0, 1, (5, 3, size, size)).astype(np.float32)
     save_file({'images': images}, path('x.safetensors'))
-    jetcl('probe', '--weights', path('w.safetensors'), '--input', path('x.safetensors'), '--out', path('y.safetensors'),
-          path('m.yaml'))
+    jetcl('probe', '--weights', path('w.safetensors'), '--input', path('x.safetensors'), '--out',
+          path('y.safetensors'), path('m.yaml'))
     want = load_file(path('y.safetensors'))['logits'].astype(np.float64)
     p = np.exp(want - want.max(1, keepdims=True))
     error = near('fp32', run(path('m.onnx'), images), want, 1e-5)
@@ -93,7 +101,8 @@ def check(name):
     model = onnx.load(path('m.onnx'))
     onnx.checker.check_model(model, full_check=True)
     meta = {p.key: p.value for p in model.metadata_props}
-    assert json.loads(meta['classes']) == CLASSES and meta['mean'] == '120 110 100' and meta['image'] and meta['crop'], meta
+    assert json.loads(meta['classes']) == CLASSES, meta
+    assert meta['mean'] == '120 110 100' and meta['image'] and meta['crop'], meta
     assert {i.name: tuple(i.dims) for i in model.graph.initializer} == {k: v.shape for k, v in state.items()}
     assert {n.domain for n in model.graph.node} == {''}
     jetcl('convert', '-q', path('m.onnx'), path('back.safetensors'))

@@ -49,7 +49,8 @@ log: {every: 1}
 END
 export JETCL_CHECK=off POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_plm_rsh_agent="$here/agent" OMPI_MCA_btl=tcp,self
-export OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 OMPI_MCA_orte_execute_quiet=1
+export OMPI_MCA_btl_tcp_if_include=10.77.0.0/24 OMPI_MCA_oob_tcp_if_include=10.77.0.0/24 \
+    OMPI_MCA_orte_execute_quiet=1
 # mpirun waits two hours for a host whose link is cut, unless TCP asks sooner.
 export OMPI_MCA_oob_tcp_keepalive_time=20 OMPI_MCA_oob_tcp_keepalive_intvl=5 OMPI_MCA_oob_tcp_keepalive_probes=2
 ranks() { # ranks N LOG options...
@@ -66,19 +67,25 @@ started() { for i in $(seq 600); do grep -q loss "$1" 2>/dev/null && return; sle
 ranks 4 four.log --out "$here/four"
 grep -q '^exit 0' four.log && grep -q 'rank 3 (host3' four.log; ok $? "four hosts over TCP" four.log
 losses one >a; losses four >b
-paste a b | awk '{ d = $1 - $2; d = d < 0 ? -d : d; n += d <= 1e-6 * $1 } END { exit !(n == 20) }'; ok $? "the losses of one process"
+paste a b | awk '{ d = $1 - $2; d = d < 0 ? -d : d; n += d <= 1e-6 * $1 } END { exit !(n == 20) }'
+ok $? "the losses of one process"
 
 ranks 4 dead.log --out "$here/dead" --set train.steps=off --set keep.minutes=0.02 &
 started dead.log; sleep 3; start=$(date +%s)
-kill -9 $(ip netns pids $tag-2 | while read -r p; do [ "$(cat /proc/$p/comm 2>/dev/null)" = "$(basename "$jetcl" | cut -c1-15)" ] && echo $p; done)
-wait; grep -q '^exit 0' dead.log; [ $? = 1 ] && [ $(($(date +%s) - start)) -lt 30 ]; ok $? "a rank that is killed ends the job, $(($(date +%s) - start)) s" dead.log
+kill -9 $(ip netns pids $tag-2 | while read -r p; do
+              [ "$(cat /proc/$p/comm 2>/dev/null)" = "$(basename "$jetcl" | cut -c1-15)" ] && echo $p
+          done)
+wait; grep -q '^exit 0' dead.log; [ $? = 1 ] && [ $(($(date +%s) - start)) -lt 30 ]
+ok $? "a rank that is killed ends the job, $(($(date +%s) - start)) s" dead.log
 last=$(losses dead | wc -l)
 [ -s dead/ckpt/last.state ]; ok $? "its state is there" dead.log
 ranks 3 rest.log --out "$here/dead" --resume --set train.steps=$((last + 5))
-grep -q '^exit 0' rest.log && grep -q 'continuing after step' rest.log; ok $? "and is continued by three" rest.log
+grep -q '^exit 0' rest.log && grep -q 'continuing after step' rest.log
+ok $? "and is continued by three" rest.log
 
 ranks 4 cut.log --out "$here/cut" --set train.steps=off --set dist.timeout=10 &
 started cut.log; start=$(date +%s)
 ip -n $tag-b link set p3 down
 wait; took=$(($(date +%s) - start))
-grep -q 'rank 3 (host3.*has not answered for 10 s' cut.log && [ $took -lt 40 ]; ok $? "a link that is cut ends the job with its line, $took s" cut.log
+grep -q 'rank 3 (host3.*has not answered for 10 s' cut.log && [ $took -lt 40 ]
+ok $? "a link that is cut ends the job with its line, $took s" cut.log

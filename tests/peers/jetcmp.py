@@ -1,4 +1,5 @@
-"""jetcmp.py: a record for `jetcl compare A.jetcmp B.jetcmp` from any framework whose values come as NumPy arrays.
+"""jetcmp.py: a record for `jetcl compare A.jetcmp B.jetcmp` from any framework whose values come as NumPy
+arrays.
 
     record = Record("PyTorch on " + torch.cuda.get_device_name(), steps=10)
     record.forward("block.0", x.detach().cpu().numpy())         # names as `jetcl compare --record` has them
@@ -25,7 +26,8 @@ def kept(count, n):
 
 class Record:
     def __init__(self, device, steps, program="PyTorch", label=None):
-        self.about = {"label": label or device, "device": device, "program": program, "steps": steps, "tensors": {}}
+        self.about = {"label": label or device, "device": device, "program": program, "steps": steps,
+                      "tensors": {}}
         self.values = {}
 
     def add(self, name, v):

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""The first step of a recorded ViT in PyTorch, as a record of its own: is it our network that PyTorch computes, here and on
-the card at hand? By hand:
+"""The first step of a recorded ViT in PyTorch, as a record of its own: is it our network that PyTorch computes,
+here and on the card at hand? By hand:
 
     jetcl compare exp.yaml --device gpu --steps 1 --record ours.jetcmp
     python3 tests/peers/jetcmp_vit.py ours.jetcmp torch.jetcmp --patch 8 --heads 2 [--device cuda] [--double]
     jetcl compare ours.jetcmp torch.jetcmp
 
-Weights and batch are those in ours.jetcmp, which must have all of them: a small model (blocks of 16384 weights at most), a
-square image, without experts, dropout, stochastic depth and layer scale; mean over patches before the head."""
+Weights and batch are those in ours.jetcmp, which must have all of them: a small model (blocks of 16384 weights
+at most), a square image, without experts, dropout, stochastic depth and layer scale; mean over patches before
+the head."""
 import argparse, json, math
 import torch
 import torch.nn.functional as F
@@ -43,8 +44,10 @@ def norm(x, name):
     return F.layer_norm(x, (dim,), weight(name + ".weight", dim), weight(name + ".bias", dim), 1e-6)
 
 
-label = "PyTorch " + torch.__version__ + " on " + (torch.cuda.get_device_name() if a.device == "cuda" else a.device)
-record = Record(label + (", float64" if a.double else ""), steps=1, program="PyTorch " + torch.__version__, label="torch")
+label = "PyTorch " + torch.__version__ + " on " + (torch.cuda.get_device_name() if a.device == "cuda"
+                                                   else a.device)
+record = Record(label + (", float64" if a.double else ""), steps=1, program="PyTorch " + torch.__version__,
+                label="torch")
 
 
 def tap(name, x):
@@ -55,8 +58,8 @@ def tap(name, x):
 side = math.isqrt(values["input/images"].size // (3 * batch))
 images = torch.tensor(values["input/images"], dtype=kind, device=a.device).reshape(batch, 3, side, side)
 targets = torch.tensor(values["input/targets"], dtype=kind, device=a.device).reshape(batch, -1)
-x = F.conv2d(images, weight("patch_embed.proj.weight", dim, 3, a.patch, a.patch), weight("patch_embed.proj.bias", dim),
-             a.patch).flatten(2).transpose(1, 2)
+x = F.conv2d(images, weight("patch_embed.proj.weight", dim, 3, a.patch, a.patch),
+             weight("patch_embed.proj.bias", dim), a.patch).flatten(2).transpose(1, 2)
 x = torch.cat((weight("cls_token", 1, 1, dim).expand(batch, 1, dim), x), 1)
 x = x + weight("pos_embed", 1, x.shape[1], dim)
 for i in range(1 + max(int(k.split(".")[1]) for k in values if k.startswith("start/blocks."))):

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Checkpoints of the real libraries against jetcl, by hand: random weights at small sizes, logits in float64 there and
-as `jetcl probe` gives them here, within 1e-5 of the largest; then the way back: `convert --names`, loaded strictly there.
+"""Checkpoints of the real libraries against jetcl, by hand: random weights at small sizes, logits in float64
+there and as `jetcl probe` gives them here, within 1e-5 of the largest; then the way back: `convert --names`,
+loaded strictly there.
 
     python3 -m venv v && v/bin/pip install torch torchvision timm transformers safetensors
     make && v/bin/python tests/peers/names.py [PATTERN]      # JETCL: the program, build/jetcl when not given
 
-The experiment's lines are those that `jetcl inspect` prints, with the heads put right where they are a guess."""
+The experiment's lines are those that `jetcl inspect` prints, with the heads put right where they are a
+guess."""
 import fnmatch, json, os, re, subprocess, sys, tempfile
 import numpy as np, torch
 from safetensors.torch import load_file, save_file
@@ -27,7 +29,8 @@ def shake(model):
     """Random values everywhere, norms and scales away from their initial ones."""
     with torch.no_grad():
         for key, p in model.named_parameters():
-            p.copy_(torch.randn_like(p) * .05 + (1 if p.ndim == 1 and 'weight' in key and 'grn' not in key else 0))
+            p.copy_(torch.randn_like(p) * .05 + (1 if p.ndim == 1 and 'weight' in key and 'grn' not in key
+                                                 else 0))
             if 'gamma' in key or 'lambda' in key or 'layer_scale' in key:
                 p.copy_(torch.rand_like(p))
     return model.eval()
@@ -87,7 +90,7 @@ def simple(model, forward=lambda m, x: m(x), dtype=torch.float64):
     return state, lambda x: forward(model, x), back
 
 
-# ---- timm -------------------------------------------------------------------------------------------------------
+# ---- timm ----------------------------------------------------------------------------------------------------
 
 def timm_vit(cls=None, **options):
     import timm.models.vision_transformer as v
@@ -172,7 +175,7 @@ timm_convnext('convnext conv_mlp', None, conv_mlp=True)
 timm_convnext('convnext v2', use_grn=True, ls_init_value=None)
 
 
-# ---- torchvision ------------------------------------------------------------------------------------------------
+# ---- torchvision ---------------------------------------------------------------------------------------------
 
 @case('torchvision vit', 32, 4, 'torchvision_vit')
 def _():
@@ -183,15 +186,17 @@ def _():
 @case('torchvision convnext', 64, 0, 'torchvision_convnext')
 def _():
     from torchvision.models.convnext import CNBlockConfig, ConvNeXt
-    blocks = [CNBlockConfig(8, 16, 1), CNBlockConfig(16, 24, 1), CNBlockConfig(24, 32, 2), CNBlockConfig(32, None, 1)]
+    blocks = [CNBlockConfig(8, 16, 1), CNBlockConfig(16, 24, 1), CNBlockConfig(24, 32, 2),
+              CNBlockConfig(32, None, 1)]
     return simple(shake(ConvNeXt(blocks, num_classes=7)))
 
 
-# ---- Hugging Face -----------------------------------------------------------------------------------------------
+# ---- Hugging Face --------------------------------------------------------------------------------------------
 
 def hf(model, config, **more):
-    size = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=192, image_size=32,
-                patch_size=8, num_labels=7, hidden_dropout_prob=0., attention_probs_dropout_prob=0.)
+    size = dict(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=192,
+                image_size=32, patch_size=8, num_labels=7, hidden_dropout_prob=0.,
+                attention_probs_dropout_prob=0.)
     return shake(model(config(**{**size, **more})))
 
 

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """Training and forward speed beside PyTorch on this machine's processor, fp32, as a table, by hand:
 
-    python3 tests/peers/speed.py [--rounds 3] [--seconds 3] [--compile] [--forward] [--cpu-time] [vit_s32 moe_s32 vit_t moe_t]
+    python3 tests/peers/speed.py [--rounds 3] [--seconds 3] [--compile] [--forward] [--cpu-time] [vit_s32
+    moe_s32 vit_t moe_t]
 
-PyTorch from pip or Debian, whichever this Python has; the models below are plain PyTorch of the same sizes as `jetcl bench
-step.NAME` takes. Both programs alternate (A B A B ..), each for `seconds` a round, and each row has the medians of the
-rounds' medians; `of peak` is jetcl's multiply-adds against the device's own peak. --compile adds torch.compile.
-The last column is the spread of jetcl's rounds: a machine with other work gives other ratios. --cpu-time counts processor
-time, divided by the processors, for such a machine; PyTorch's threads sleep while they wait, so that waiting is no work.
-Its allocator is told to keep its memory, which otherwise costs it page faults in each step."""
+PyTorch from pip or Debian, whichever this Python has; the models below are plain PyTorch of the same sizes as
+`jetcl bench step.NAME` takes. Both programs alternate (A B A B ..), each for `seconds` a round, and each row
+has the medians of the rounds' medians; `of peak` is jetcl's multiply-adds against the device's own peak.
+--compile adds torch.compile. The last column is the spread of jetcl's rounds: a machine with other work gives
+other ratios. --cpu-time counts processor time, divided by the processors, for such a machine; PyTorch's threads
+sleep while they wait, so that waiting is no work. Its allocator is told to keep its memory, which otherwise
+costs it page faults in each step."""
 import argparse, json, os, statistics, subprocess, sys, time
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 28)}
@@ -79,7 +81,8 @@ class Experts(nn.Module):
     """(e b d) -> (e b d), each with matrices of its own."""
     def __init__(self, e, d, hidden):
         super().__init__()
-        self.w1, self.b1 = nn.Parameter(torch.randn(e, d, hidden) * .02), nn.Parameter(torch.zeros(e, 1, hidden))
+        self.w1, self.b1 = nn.Parameter(torch.randn(e, d, hidden) * .02), nn.Parameter(torch.zeros(e, 1,
+                                                                                                   hidden))
         self.w2, self.b2 = nn.Parameter(torch.randn(e, hidden, d) * .02), nn.Parameter(torch.zeros(e, 1, d))
 
     def forward(self, x):
@@ -87,7 +90,8 @@ class Experts(nn.Module):
 
 
 class SpheroMoE(nn.Module):
-    """One slot an expert; cosine routing, two temperatures, softmax over tokens, entmax over slots, noise before both."""
+    """One slot an expert; cosine routing, two temperatures, softmax over tokens, entmax over slots, noise
+    before both."""
     def __init__(self, d, core, universal):
         super().__init__()
         self.core, self.phi, self.norm = core, nn.Parameter(torch.randn(core + universal, d)), nn.LayerNorm(d)
@@ -118,7 +122,9 @@ class Vit(nn.Module):
     def __init__(self, image, patch, d, depth, heads, classes, batch, layers, core, universal):
         super().__init__()
         self.patch = nn.Conv2d(3, d, patch, patch)
-        self.cls, self.pos = nn.Parameter(torch.zeros(1, 1, d)), nn.Parameter(torch.zeros(1, (image // patch) ** 2 + 1, d))
+        self.cls, self.pos = nn.Parameter(torch.zeros(1, 1, d)), nn.Parameter(torch.zeros(1,
+                                                                                          (image // patch) ** 2
+                                                                                          + 1, d))
         self.blocks = nn.Sequential(*(Block(d, heads, SpheroMoE(d, core, universal) if i in layers else Mlp(d))
                                       for i in range(depth)))
         self.norm, self.head = nn.LayerNorm(d, 1e-6), nn.Linear(d, classes)
@@ -185,7 +191,8 @@ def main():
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     peers = ["eager"] + ["compiled"] * o.compile
     print("PyTorch %s, %d threads; images/s, %s" % (torch.__version__, torch.get_num_threads(), kind))
-    print("%-10s %8s %8s" % ("", "jetcl", "of peak") + "".join("%10s" % n for n in peers) + "%8s %8s" % ("ratio", "spread"))
+    print("%-10s %8s %8s" % ("", "jetcl", "of peak") + "".join("%10s" % n for n in peers) + "%8s %8s"
+          % ("ratio", "spread"))
     for name in o.models:
         if name not in MODELS:
             sys.exit("no model '%s': %s" % (name, ", ".join(MODELS)))
@@ -198,7 +205,8 @@ def main():
             for peer, to in zip(built, theirs):
                 to.append(peer.images_per_second(o.seconds, o.cpu_time))
         own, best = statistics.median(ours), [statistics.median(t) for t in theirs]
-        print("%-10s %8.1f %6.0f %%" % (name, own, 100 * statistics.median(peak)) + "".join("%10.1f" % b for b in best) +
+        print("%-10s %8.1f %6.0f %%" % (name, own, 100 * statistics.median(peak))
+              + "".join("%10.1f" % b for b in best) +
               "%8.2f %6.0f %%" % (own / max(best), 100 * (max(ours) - min(ours)) / own), flush=True)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A real pre-trained ViT-S/14 (layer scale, a grid of 37 x 37) under timm's names and under Hugging Face's: logits of
-photographs equal timm's in float64, by hand:
+"""A real pre-trained ViT-S/14 (layer scale, a grid of 37 x 37) under timm's names and under Hugging Face's:
+logits of photographs equal timm's in float64, by hand:
 
     v/bin/python tests/peers/vit_s14.py TIMM.safetensors HF.safetensors PHOTO...
 
@@ -25,7 +25,8 @@ def jetcl(*args):
 
 
 def photos(paths, size):
-    out = [torch.from_numpy(np.asarray(Image.open(p).convert('RGB').resize((size, size), Image.BICUBIC))) for p in paths]
+    out = [torch.from_numpy(np.asarray(Image.open(p).convert('RGB').resize((size, size), Image.BICUBIC)))
+           for p in paths]
     return torch.stack([(x.permute(2, 0, 1).float() / 255 - MEAN) / STD for x in out])
 
 
@@ -35,7 +36,8 @@ for names, path in (('timm', sys.argv[1]), ('hf', sys.argv[2])):
     jetcl('convert', '-q', path, ours)
     for pool in ('token', 'avg'):
         norm = {} if pool == 'token' else {'norm': 'fc_norm'}
-        w = {k.replace('norm.', 'fc_norm.', 1) if norm and k.startswith('norm.') else k: v for k, v in load_file(ours).items()}
+        w = {k.replace('norm.', 'fc_norm.', 1) if norm and k.startswith('norm.') else k: v for k,
+             v in load_file(ours).items()}
         w = dict(w, **{'head.weight': head, 'head.bias': torch.zeros(10)})
         file = os.path.join(TMP, 'w.safetensors')
         save_file(w, file)
@@ -48,10 +50,12 @@ for names, path in (('timm', sys.argv[1]), ('hf', sys.argv[2])):
                 want = m.double().eval()(x.double())
             x_file, y, yaml = (os.path.join(TMP, n) for n in ('x.safetensors', 'y.safetensors', 'm.yaml'))
             save_file({'images': x.contiguous()}, x_file)
-            open(yaml, 'w').write('model: {arch: vit, image: %d, patch: 14, dim: 384, depth: 12, heads: 6, classes: 10, '
+            open(yaml, 'w').write('model: {arch: vit, image: %d, patch: 14, dim: 384, depth: 12, heads: 6, '
+                                  'classes: 10, '
                                   'layer_scale: 1, pool: %s}\n' % (size, pool))
             jetcl('probe', '--weights', file, '--input', x_file, '--out', y, yaml)
             error = ((load_file(y)['logits'].double() - want).abs().max() / want.abs().max()).item()
             bad += error > 1e-5
-            print('%s %-4s %-5s %3d  %.1e' % ('ok' if error <= 1e-5 else 'not ok', names, pool, size, error), flush=True)
+            print('%s %-4s %-5s %3d  %.1e' % ('ok' if error <= 1e-5 else 'not ok', names, pool, size, error),
+                  flush=True)
 sys.exit(bad > 0)
