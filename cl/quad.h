@@ -7,45 +7,28 @@
 #define STORE_4(T, v, p, n) JOIN(store_4_, T)(v, p, n)
 #define SURE_4(T, p, aligned) JOIN(sure_4_, T)(p, aligned)      /* all four exist; does p allow one access? */
 
-static float4 load_4_F32(global const float *p, const long n)
-{
-    if (n >= 4)
-        return ((size_t)p & 15) == 0 ? *(global const float4 *)p : vload4(0, p);
-    return (float4)(n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, 0);
-}
-
-static void store_4_F32(const float4 v, global float *p, const long n)
-{
-    if (n >= 4 && ((size_t)p & 15) == 0)
-        *(global float4 *)p = v;
-    else if (n >= 4)
-        vstore4(v, 0, p);
-    else {
-        if (n > 0) p[0] = v.x;
-        if (n > 1) p[1] = v.y;
-        if (n > 2) p[2] = v.z;
+/* Loads and stores of fours of `one`, at once where p is a multiple of their size. */
+#define FOURS(name, one, four)                                                                            \
+    static four load_4_##name(global const one *p, const long n)                                          \
+    {                                                                                                     \
+        if (n >= 4)                                                                                       \
+            return ((size_t)p & (sizeof(four) - 1)) == 0 ? *(global const four *)p : vload4(0, p);        \
+        return (four)(n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, 0);                           \
+    }                                                                                                     \
+    static void store_4_##name(const four v, global one *p, const long n)                                 \
+    {                                                                                                     \
+        if (n >= 4 && ((size_t)p & (sizeof(four) - 1)) == 0)                                              \
+            *(global four *)p = v;                                                                        \
+        else if (n >= 4)                                                                                  \
+            vstore4(v, 0, p);                                                                             \
+        else {                                                                                            \
+            if (n > 0) p[0] = v.x;                                                                        \
+            if (n > 1) p[1] = v.y;                                                                        \
+            if (n > 2) p[2] = v.z;                                                                        \
+        }                                                                                                 \
     }
-}
-
-static ushort4 load_4_halves(global const ushort *p, const long n)
-{
-    if (n >= 4)
-        return ((size_t)p & 7) == 0 ? *(global const ushort4 *)p : vload4(0, p);
-    return (ushort4)(n > 0 ? p[0] : 0, n > 1 ? p[1] : 0, n > 2 ? p[2] : 0, 0);
-}
-
-static void store_4_halves(const ushort4 v, global ushort *p, const long n)
-{
-    if (n >= 4 && ((size_t)p & 7) == 0)
-        *(global ushort4 *)p = v;
-    else if (n >= 4)
-        vstore4(v, 0, p);
-    else {
-        if (n > 0) p[0] = v.x;
-        if (n > 1) p[1] = v.y;
-        if (n > 2) p[2] = v.z;
-    }
-}
+FOURS(F32, float, float4)
+FOURS(halves, ushort, ushort4)
 
 static float4 widened_4_BF16(const ushort4 h) { return as_float4(convert_uint4(h) << 16); }
 static ushort4 narrowed_4_BF16(const float4 x)

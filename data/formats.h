@@ -1,4 +1,4 @@
-/* formats.h: the formats behind decode.c. Each decodes the window `want` of the stored picture, before its
+/* formats.h: the formats that decode.c reads. Each decodes the window `want` of the stored picture, before its
  * EXIF rotation of info->w x h into out, already of want's size, or returns -1 + fail(FAULT_DATA) without a
  * file name. */
 #ifndef JETCL_IMAGE_FORMATS_H

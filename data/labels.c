@@ -30,7 +30,7 @@ static int find_exactly(const char *const *names, int n, const char *name)
 }
 
 /* The name in Unicode's composed form (NFC): macOS takes letters apart ("e" and an accent), others do not.
- * What is no UTF-8 stays as it is. */
+ * What is not UTF-8 stays as it is. */
 static const char *label_composed(arena *a, const char *name)
 {
     const char *text = name;

@@ -122,7 +122,7 @@ def reference():
         print(f"skip {check}: JETCL_REFERENCE names no checkout of it")
         return
     torch, st = found[0], found[4]
-    package = types.ModuleType("reference")          # without its __init__, which wants mmengine
+    package = types.ModuleType("reference")          # without its __init__, which imports mmengine
     package.__path__ = [f"{root}/moejet/models"]
     sys.modules["reference"] = package
     vit = importlib.import_module("reference.vit_softmoe_timm")

@@ -212,7 +212,7 @@ SOME void assert_pixels(const struct image *m, int w, int h, const u8 *want, int
 SOME void assert_failed(int fault, const char *says)
 {
     if (fail_fault() != (enum fault)fault || !strstr(fail_message(), says) || strchr(fail_message(), '\n'))
-        fail_msg("wanted fault %d '%s', got %d '%s'", fault, says, fail_fault(), fail_message());
+        fail_msg("expected fault %d '%s', got %d '%s'", fault, says, fail_fault(), fail_message());
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include "data_help.h"
 #undef mem
 #include "dev/dev.h"
+#include <dirent.h>
 
 static dev *device;
 
@@ -22,5 +23,16 @@ static int recycle_end(void **state)
 {
     dev_close(device);
     return scratch_close(state);
+}
+
+static inline int files_in(const char *dir)
+{
+    int n = 0;
+    DIR *d = opendir(dir);
+    for (struct dirent *e; d && (e = readdir(d));)
+        n += e->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return n;
 }
 #endif

@@ -4,6 +4,7 @@ build=${JETCL_BUILD:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
 case $build in /*) ;; *) build=$here/$build ;; esac
 jetcl=$build/jetcl
+. "$here/tests/pictures.sh"
 name=$(basename "$0" .sh)
 dir=$build/$name
 rm -rf "$dir" && mkdir -p "$dir" && cd "$dir" || exit 1
@@ -16,7 +17,7 @@ has() { case $1 in *"$2"*) return 0 ;; esac; return 1; }
 try() { # try NAME CODE 'stderr or stdout has' arguments...
     name=$1 want=$2 text=$3; shift 3
     out=$("$jetcl" "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, expected $want and '$text': $out"
 }
 # Everything in a folder but the lock: names, times, contents.
 state() { (cd "$1" && find . -type f ! -name 'lock*' -printf '%p %T@ ' -exec sha256sum {} \; | sort); }
@@ -26,12 +27,19 @@ untouched() { # untouched FOLDER NAME CODE TEXT arguments...: refused, and the f
     try "$@"
     [ "$before" = "$(state "$folder")" ]; ok $? "$1: nothing was touched"
 }
-bmp() { # bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its channels in octal
-    mkdir -p "${1%/*}"
-    row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
-      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
-      printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
+# drawn_sets WORKERS DEPTH LAST: exp.yaml, two epochs on the demo's images, the last LAST kept.
+drawn_sets() {
+    cat >exp.yaml <<END
+name: small
+data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: $1}
+model: {arch: vit, image: 32, patch: 16, dim: 16, depth: $2, heads: 2, drop_path: off}
+train: {epochs: 2, batch: 256}
+optim: {lr: 1e-3, layer_decay: off}
+augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
+eval: {every: 1}
+schedule: {warmup_epochs: 1}
+keep: {every: 1, last: $3}
+END
 }
 three_classes() { # three_classes FOLDER: photos of three colours, and small.yaml, which learns them
     for split in train test; do

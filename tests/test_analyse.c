@@ -1,5 +1,5 @@
 /* test_analyse.c: what is said of experts, on layers whose answer is known: one that does everything, two
- * that are the same, one for a class; and that silencing an expert is what zeroing its last layer is. */
+ * that are the same, one for a class; and that silencing an expert equals zeroing its last layer. */
 #include "on_device.h"
 #include "study/analyse.h"
 #include <math.h>
@@ -60,7 +60,7 @@ static void test_twins(void **state)
     (void)state;
     load_open(&l, a, 2, 2, 1);
     i64 row = 3 * 2 * 6;
-    LOOP(i, row) out[3 * row + i] = 2 * out[i];              // 3 says what 0 says, louder
+    LOOP(i, row) out[3 * row + i] = 2 * out[i];              // 3 gives what 0 gives, scaled
     load_add(&l, &r, a);
     near(load_alike(&l, 0, 3), 1);
     near(load_alike(&l, 3, 0), 1);
@@ -208,7 +208,7 @@ static void test_silence(void **state)
     LOOP(i, 6) near((f64)all[i], (f64)plain[i]);
     LOOP(i, 6) near((f64)silent[i], (f64)zeroed[i]);
     LOOP(i, 6) apart = fmax(apart, fabs((f64)silent[i] - (f64)all[i]));
-    assert_true(apart > 1e-5);                               // they did say something
+    assert_true(apart > 1e-5);                               // their outputs were not zero
     params_free(p);
 }
 

@@ -1,6 +1,7 @@
 #!/bin/sh
 # test_analyse.sh: analyse as a user calls it: files for a recycled run, for a dense one, for photos without
 # labels, for several runs; and a line for what cannot be.
+. "$(dirname "$0")/pictures.sh"
 jetcl=${JETCL_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1
@@ -23,13 +24,6 @@ try() {
 }
 same() {
     if [ "$2" = "$3" ]; then echo "ok $1"; else echo "not ok $1"; echo "  got:  $2"; echo "  want: $3"; fi
-}
-bmp() {
-    mkdir -p "${1%/*}"
-    row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
-      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
-      printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
 }
 for split in train test; do
     for i in 000 020 040 060; do

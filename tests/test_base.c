@@ -201,7 +201,7 @@ static void draws_in_order(void **state)
     }
 }
 
-/* What would make some numbers likelier is drawn again. */
+/* Draws that would make some numbers likelier are repeated. */
 static void below_has_no_favourites(void **state)
 {
     (void)state;
@@ -247,7 +247,7 @@ static void normals_are_quantiles(void **state)
     for (int i = 0; i < 4096; i++) {
         int k = i < 2048 ? i * 8192 + 17 : i < 3072 ? i - 2048 : (1 << 24) - 1 - (i - 3072);
         f32 u = (f32)k / 16777216.0f;
-        f64 inside = ((f64)u * 2 - (1 - 0x1p-24) + 1) / 2;                  // a hair off 0 and 1
+        f64 inside = ((f64)u * 2 - (1 - 0x1p-24) + 1) / 2;                  // next to 0 and 1
         f64 want = normal_quantile(inside);
         worst = fmax(worst, fabs(rng_unit_to_normal(u) - want) / fmax(1, fabs(want)));
     }

@@ -1,4 +1,4 @@
-/* test_bench.c: measurements have the names and numbers they promise; how large these are, nobody can. */
+/* test_bench.c: measurements have the names and numbers that bench.h promises. Their sizes are not tested. */
 #include "unit.h"
 #include "bench/bench.h"
 

@@ -116,7 +116,7 @@ static void png_kinds(void **state)
     struct image m = picture(37, 23, 9);
     for (int i = 0; i < 2 * countof(row); i++) {
         int type = row[i / 2].type, depth = row[i / 2].depth;
-        const char *path = at("kinds.jpg");                   // the name is no guide
+        const char *path = at("kinds.jpg");                   // the name does not decide
         write_png(path, &m, type, depth, i & 1, i & 1);
         struct image got = { 0 };
         assert_int_equal(image_load(mem, path, true, &got), 0);

@@ -232,7 +232,7 @@ static void every_field_moves_its_bytes(void **state)
     CASE(PIXELS, x.augment.pad = 2);
     CASE(ERASED, x.augment.erasing = 0.9);
     CASE(ERASED | NOISE, x.augment.erasing = 0);
-    // partners are drawn behind lambda, which takes one draw or more
+    // partners are drawn after lambda, which takes one draw or more
     CASE_BUT(PARTNERS, VALUES | SOFT, x.augment.mixup = 0.1);
     CASE(MIXED | SOFT | VALUES | PARTNERS, x.augment.mixup = 0);
     CASE_BUT(PARTNERS, MIXED | SOFT, x.augment.cutmix = 6);

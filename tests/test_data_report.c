@@ -183,7 +183,7 @@ static void resumes_a_download(void **state)
     assert_true(file_exists(at("got2/toys/images/one.txt")));
 }
 
-/* Archives that want out of their folder; nothing of them may be left. */
+/* Archives with paths that leave their folder; nothing of them may remain. */
 static void refuses_wicked_archives(void **state)
 {
     (void)state;

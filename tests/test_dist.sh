@@ -11,7 +11,7 @@ export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=no
 try() { # try NAME CODE 'output has' command...
     name=$1 want=$2 text=$3; shift 3
     out=$(timed "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, wanted $want and '$text': $out"
+    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, expected $want and '$text': $out"
 }
 timed() {
     if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi

@@ -85,7 +85,7 @@ json "all within a budget" 0 table table.yaml --dry-run --out t --budget 90000d1
 [ "$(echo "$out" | grep -o '"fits":true' | wc -l)" = 4 ]; ok $? "each says so" "$out"
 try "nothing within one" 0 "0 of 4 experiments fit into 0:01: they take about 0:00" table table.yaml \
     --dry-run --out t --budget 1s
-try "a budget that is no time" 2 "48h, 1d12h or 90m" table table.yaml --dry-run --budget 48
+try "a budget that is not a time" 2 "48h, 1d12h or 90m" table table.yaml --dry-run --budget 48
 try "a budget for a table that would run" 2 "add --dry-run" table table.yaml --budget 48h
 json "one of its rows" 0 table table.yaml --dry-run --only dense --out t
 [ "$(echo "$out" | grep -o '"name"' | wc -l)" = 2 ] && ! has "$out" mixture && ! has "$out" googleapis

@@ -87,7 +87,7 @@ static void nvidia(void **state)
     arena_close(a);
 }
 
-static void nobody_tells(void **state)
+static void no_source(void **state)
 {
     (void)state;
     struct energy e;
@@ -101,7 +101,7 @@ static void nobody_tells(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(packages), cmocka_unit_test(cards),
-                                        cmocka_unit_test(nvidia), cmocka_unit_test(nobody_tells) };
+                                        cmocka_unit_test(nvidia), cmocka_unit_test(no_source) };
     if (!mkdtemp(root))
         return 1;
     int rc = cmocka_run_group_tests_name("energy", tests, NULL, NULL);

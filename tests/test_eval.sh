@@ -1,5 +1,6 @@
 #!/bin/sh
 # test_eval.sh: eval, predict and probe are right or refuse: classes by name, nothing drawn at random, no NaN.
+. "$(dirname "$0")/pictures.sh"
 jetcl=${JETCL_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1
@@ -28,14 +29,6 @@ same() {
 }
 number() { grep -o "\"$1\":[^,}]*" "$2" | head -n 1 | sed 's/.*://'; }
 
-# bmp FILE RED GREEN BLUE: a picture of one colour, 8 x 8 pixels, its channels in octal.
-bmp() {
-    mkdir -p "${1%/*}"
-    row="\\$4\\$3\\$2"; row=$row$row$row$row; row=$row$row
-    { printf 'BM\366\0\0\0\0\0\0\0\066\0\0\0\050\0\0\0\010\0\0\0\010\0\0\0\001\0\030'
-      printf '\0\0\0\0\0\300\0\0\0\0\0\0\0\0\0\0\0'
-      printf '\0\0\0\0\0\0\0\0'; printf "$row$row$row$row$row$row$row$row"; } >"$1"
-}
 # colours FOLDER APE BEE CAT: three classes by these names: reddish, greenish, bluish.
 colours() {
     for i in 000 020 040 060; do
@@ -204,7 +197,8 @@ try 'eval with odd names' 0 - - eval odd-names --confusion q.csv
 same 'quoted by RFC 4180' "$(head -n 1 q.csv)" 'truth,"a""b","c,d","cat"'
 
 # B7: none is off, not a file
-try 'none is no checkpoint' 0 'top-1' - train small.yaml --set model.init=none --set recycle.from.experts=none \
+try 'none is not a checkpoint' 0 'top-1' - train small.yaml --set model.init=none \
+    --set recycle.from.experts=none \
     --set train.epochs=1 --out run7
 
 # A11: a trace changes no bit

@@ -50,9 +50,9 @@ GRAPH(two_biases, seen(b, op_add(op_add(product(b), IN(7)), IN(7)));)
 GRAPH(bias_and_residual, seen(b, op_add(op_add(product(b), IN(7)), IN(6, 7)));)
 GRAPH(residual_and_bias, seen(b, op_add(op_add(product(b), IN(6, 7)), IN(7)));)
 GRAPH(two_residuals, seen(b, op_add(op_add(product(b), IN(6, 7)), IN(6, 7)));)
-GRAPH(bias_behind_gelu, seen(b, op_add(op_gelu(product(b)), IN(7)));)
-GRAPH(residual_behind_gelu, seen(b, op_add(op_gelu(product(b)), IN(6, 7)));)
-GRAPH(gelu_behind_residual, seen(b, op_gelu(op_add(product(b), IN(6, 7))));)
+GRAPH(bias_after_gelu, seen(b, op_add(op_gelu(product(b)), IN(7)));)
+GRAPH(residual_after_gelu, seen(b, op_add(op_gelu(product(b)), IN(6, 7)));)
+GRAPH(gelu_after_residual, seen(b, op_gelu(op_add(product(b), IN(6, 7))));)
 GRAPH(gelu_twice, seen(b, op_gelu(op_gelu(product(b))));)
 GRAPH(itself_added, node *p = product(b); seen(b, op_add(p, p));)
 GRAPH(two_products_added, node *p = product(b); seen(b, op_add(p, product(b)));)
@@ -71,7 +71,7 @@ GRAPH(square_bias, seen(b, op_add(op_matmul(IN(7, 5), IN(7, 5), TRANS_B), IN(7, 
 GRAPH(later_residual, node *p = product(b), *r = op_square(IN(6, 7)); seen(b, op_add(r, p));)
 GRAPH(reader_before_gelu,
     node *p = product(b), *q = op_square(p); seen(b, op_add(op_gelu(p), op_scale(q, 2)));)
-GRAPH(reader_behind_gelu, node *p = product(b), *y = op_gelu(p); seen(b, op_mul(y, op_exp(p)));)
+GRAPH(reader_after_gelu, node *p = product(b), *y = op_gelu(p); seen(b, op_mul(y, op_exp(p)));)
 GRAPH(two_gelus, node *p = product(b); seen(b, op_gelu(p)); seen(b, op_scale(op_gelu(p), 3));)
 GRAPH(mlp_gradient,
     node *y = op_gelu(op_add(product(b), IN(7))); seen(b, y); grads(b, op_matmul(y, IN(7, 4), 0), 4);)
@@ -199,7 +199,7 @@ GRAPH(rows_and_columns,
     node *r = op_exp(IN(9)), *c = op_tanh(IN(5, 1)); seen(b, op_add(op_mul(IN(5, 9), r), op_sub(c, r)));)
 GRAPH(a_row_made_wide_late,
     node *r = op_square(op_exp(IN(1, 9))); seen(b, op_sub(op_mul(r, IN(5, 9)), op_scale(r, 2)));)
-GRAPH(read_before_and_behind,
+GRAPH(read_before_and_after,
     node *x = op_tanh(IN(5, 9)), *s = op_softmax(x, 1); seen(b, op_mul(x, s)); seen(b, op_exp(op_sub(x, s)));)
 GRAPH(random_drawn_twice,
     node *m = op_keep_mask(b->g, SHAPE(5, 9), .5f); seen(b, op_mul(IN(5, 9), m)); seen(b, op_mul(IN(5, 9), m));)
@@ -227,12 +227,12 @@ GRAPH(written_over,
 
 static const struct { const char *name; void (*build)(struct built *b); } graphs[] = {
 #define ROW(name) { #name, name }
-    ROW(two_biases), ROW(bias_and_residual), ROW(residual_and_bias), ROW(two_residuals), ROW(bias_behind_gelu),
-    ROW(residual_behind_gelu), ROW(gelu_behind_residual), ROW(gelu_twice), ROW(itself_added),
+    ROW(two_biases), ROW(bias_and_residual), ROW(residual_and_bias), ROW(two_residuals), ROW(bias_after_gelu),
+    ROW(residual_after_gelu), ROW(gelu_after_residual), ROW(gelu_twice), ROW(itself_added),
     ROW(two_products_added), ROW(kept_before_bias), ROW(kept_before_gelu), ROW(placed_before_bias),
     ROW(placed_before_gelu), ROW(two_readers), ROW(a_column_is_no_bias), ROW(a_number_is_no_bias),
     ROW(one_row_for_many), ROW(batched_bias), ROW(bias_of_a_batch_of_rows), ROW(bias_of_each_row),
-    ROW(square_bias), ROW(later_residual), ROW(reader_before_gelu), ROW(reader_behind_gelu), ROW(two_gelus),
+    ROW(square_bias), ROW(later_residual), ROW(reader_before_gelu), ROW(reader_after_gelu), ROW(two_gelus),
     ROW(mlp_gradient), ROW(third_reader_of_the_slope), ROW(slope_read_by_the_loss),
     ROW(slope_of_the_forward_kept), ROW(gradient_kept_before_slope), ROW(other_gelus_slope),
     ROW(column_sums), ROW(column_sums_read), ROW(column_sums_read_before),
@@ -247,7 +247,7 @@ static const struct { const char *name; void (*build)(struct built *b); } graphs
     ROW(a_pads_view_read_twice), ROW(a_pad_added_to_others), ROW(a_pad_broadcast), ROW(a_long_chain),
     ROW(many_operands), ROW(kept_in_the_middle), ROW(placed_in_the_middle), ROW(read_twice_in_the_middle),
     ROW(the_same_operand_twice), ROW(operands_exchanged), ROW(rows_and_columns), ROW(a_row_made_wide_late),
-    ROW(read_before_and_behind), ROW(random_drawn_twice), ROW(random_in_both_operands), ROW(two_randoms),
+    ROW(read_before_and_after), ROW(random_drawn_twice), ROW(random_in_both_operands), ROW(two_randoms),
     ROW(random_rows), ROW(random_kept), ROW(random_in_a_gradient), ROW(random_of_a_random_size),
     ROW(kept_and_placed), ROW(placed_views), ROW(placed_twice), ROW(placed_leaf), ROW(placed_concatenation),
     ROW(written_over),

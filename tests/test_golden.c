@@ -82,7 +82,7 @@ static void run_op(ckpt *c, const struct op_case *t)
     golden_end(&k);
 }
 
-/* Position embeddings of a 6 x 6 grid behind one class token, at another grid. */
+/* Position embeddings of a 6 x 6 grid after one class token, at another grid. */
 struct resize_case { const char *name; int side; bool bilinear; };
 static const struct resize_case resizes[] = {
     { "posembed_bicubic_aa_6to4.",    4, false }, { "posembed_bicubic_aa_6to9.",    9, false },

@@ -108,7 +108,7 @@ static void test_adamw(void **state)
     arena_close(a);
 }
 
-/* Tensors one behind the other, as in a slab: what the first step leaves in m is a tenth of the
+/* Tensors one after the other, as in a slab: what the first step leaves in m is a tenth of the
  * clipped gradient. */
 static void test_clip(void **state)
 {
@@ -144,7 +144,7 @@ static void test_clip(void **state)
 }
 
 /* JETCL_TRACE=nan looks at what nodes write: not at the memory of an average's
- * own node, which nobody writes. */
+ * own node, which no launch writes. */
 static void test_effect_has_no_value(void **state)
 {
     (void)state;

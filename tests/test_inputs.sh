@@ -108,7 +108,7 @@ suffix() {
         echo .jetcmp ;; esac
 }
 
-# Root reads everything: then as nobody.
+# Root reads everything: then as the user nobody.
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 locked=1
 if [ "$(id -u)" = 0 ]; then

@@ -53,7 +53,7 @@ try "weights that do not fit" 3 "does not fit the model" train small.yaml --out 
     --set model.dim=64
 [ ! -e none ] && [ ! -e x.pth ]; ok $? "nothing was made" "$(ls)"
 
-# Names that nobody knows, and what a checkpoint says wrongly of itself.
+# Unknown names, and what a checkpoint says wrongly of itself.
 try "a class that neither side has" 3 "aep (did you mean 'ape'?)" eval run --set 'data.classes=[aep, bee]'
 try "a blank too many" 3 "did you mean 'ape'?" eval run --set 'data.classes=["ape ", bee]'
 cp -r photos lack; rm -r lack/test/ape

@@ -21,7 +21,7 @@ static void test_counting(void **state)
         { 1, 0, 1, 0 },                           /* a tie for the first place is not right         */
         { 0, 0, 1, 1 },
         { 3, 0, 0, 0 },                           /* all equal: six are not smaller                 */
-        { 1, 0, 0, 0 },                           /* the true one is no number                      */
+        { 1, 0, 0, 0 },                           /* the true one is not a number                    */
         { 0, 0, 0, 1 },
         { 2, 0, 1, 5 },                           /* another is                                     */
         { 4, 1, 1, 4 },                           /* infinitely sure                                */

@@ -113,7 +113,7 @@ static f64 number_in(const ckpt *c, const char *key)
     return atof(text);
 }
 
-/* Runs the loop in `out` (a name below the scratch folder), or goes on there; returns its return code. */
+/* Runs the loop in `out` (a name below the scratch folder), or continues there; returns its return code. */
 static int run_loop(const char *out, const char *keys, bool resume, i64 stop, struct progress *end,
                     const char **reason)
 {
@@ -220,7 +220,7 @@ static void test_metric(void **state)
             same_file("metric/ckpt/best.safetensors",
                       arena_printf(scratch_arena, "metric/ckpt/epoch_%04d.safetensors", want[k].epoch)));
     }
-    memset(series, 0, sizeof series);             // a loss that is no number is the worst
+    memset(series, 0, sizeof series);             // a loss that is not a number is the worst
     series[0].loss = series[2].loss = NAN;
     series[1].loss = 2, series[3].loss = 3;
     struct progress end = ran("metric", "{train: {epochs: 4}, eval: {metric: loss}}", &reason);

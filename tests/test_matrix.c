@@ -1,5 +1,5 @@
 /* test_matrix.c: products on matrix engines (cl/gpu/matrix.cl), each vendor's data layout emulated (cl/mma.h),
- * against loops in double: sizes that are no multiple of anything, transposes, epilogues, splits of k, batches,
+ * against loops in double: sizes that are not multiples of blocks, transposes, epilogues, splits of k, batches,
  * both half types. */
 #include "engine.h"
 #include "fuse/fuse.h"

@@ -59,12 +59,12 @@ static void plain_grad(const struct size *s, i64 head, i64 i, f64 unit, const f6
         f64 g = 0;
         LOOP(c, s->d)
             g += grad_at(s, i, head, c) * at(qkv, s, j, 2, head, c);
-        f64 ds = p[j] * (g - inner) * scale, loose = unit * p[j] * (fabs(g) + fabs(inner) + size) * scale;
+        f64 ds = p[j] * (g - inner) * scale, slack = unit * p[j] * (fabs(g) + fabs(inner) + size) * scale;
         LOOP(c, s->d) {
             want[0][i][c] += ds * at(qkv, s, j, 1, head, c);
-            bound[0][i][c] += loose * fabs(at(qkv, s, j, 1, head, c));
+            bound[0][i][c] += slack * fabs(at(qkv, s, j, 1, head, c));
             want[1][j][c] += ds * at(qkv, s, i, 0, head, c);
-            bound[1][j][c] += loose * fabs(at(qkv, s, i, 0, head, c));
+            bound[1][j][c] += slack * fabs(at(qkv, s, i, 0, head, c));
             want[2][j][c] += p[j] * grad_at(s, i, head, c);
             bound[2][j][c] += unit * p[j] * fabs(grad_at(s, i, head, c));
         }

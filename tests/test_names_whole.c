@@ -1,5 +1,5 @@
 /* test_names_whole.c: a scheme's file of a whole model is used whole or not at all: with any one
- * of its tensors missing, or under a name that nobody knows, it is refused, with the parameter
+ * of its tensors missing, or under an unknown name, it is refused, with the parameter
  * that would be drawn at random. */
 #include "ckpt_help.h"
 #include "model/model.h"
@@ -93,7 +93,7 @@ static int load_headless(struct whole *w, ckpt *c)
     return r.loaded == n ? (int)w->p->n : fail(FAULT_DATA, "%d of %d", r.loaded, n);
 }
 
-/* Loads their tensors but for `odd`, which is left out, or (renamed) has a name that nobody knows. How many
+/* Loads their tensors but for `odd`, which is left out, or (renamed) has an unknown name. How many
  * parameters were taken, or -1 + fail. */
 static int load_but(struct whole *w, int odd, bool renamed)
 {

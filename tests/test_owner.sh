@@ -3,17 +3,7 @@
 # processes share a table, and what --resume and --force may do.
 . "$(dirname "$0")/run_help.sh"
 
-cat > exp.yaml <<END
-name: small
-data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}
-model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 1, heads: 2, drop_path: off}
-train: {epochs: 2, batch: 256}
-optim: {lr: 1e-3, layer_decay: off}
-augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
-eval: {every: 1}
-schedule: {warmup_epochs: 1}
-keep: {every: 1, last: 5}
-END
+drawn_sets 1 1 5
 try "a run" 0 "top-1" run exp.yaml --out done
 [ ! -e done/lock ]; ok $? "its lock is gone"
 
@@ -38,7 +28,7 @@ touch -d '10 minutes ago' stolen/lock
 try "and no longer when it is old" 0 "process 12 on elsewhere" run exp.yaml --out stolen \
     --force --set train.steps=1
 echo garbage > stolen/lock
-untouched stolen "a file of that name which is no lock" 3 "not a lock of this program" \
+untouched stolen "a file of that name that is not a lock" 3 "not a lock of this program" \
     run exp.yaml --out stolen --force
 
 # ---- a file system without hard links

@@ -129,7 +129,7 @@ ok $? "a spreadsheet computes nothing of a name"
 try "a page of a table" 0 "" report "$here/experiments/tables/table1-vit-t.yaml" --out page.html
 [ "$(found 'paper 79.9')" -ge 1 ]; ok $? "with the paper's numbers"
 
-try "what is no run" 3 "no run" report "$dir/../gen" --out page2.html
+try "a folder that is not a run" 3 "no run" report "$dir/../gen" --out page2.html
 try "no such file" 3 "no such file" report nothing --out page2.html
 [ ! -e page2.html ]; ok $? "and no page is left"
 try "a page needs a name" 2 "--out" report run1

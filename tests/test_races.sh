@@ -6,7 +6,7 @@ build=${JETCL_BUILD:-build}
 [ -n "${RACES:-}" ] || { echo "skip races takes a quarter of an hour: make check-races"; exit 0; }
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
 grep -q __asan_init "$build/tests/test_ops" && {
-    echo "skip races both oclgrind and the sanitizer want to come first"; exit 0; }
+    echo "skip races both oclgrind and the sanitizer must be loaded first"; exit 0; }
 failed=0
 check() {                                      # TEST CLASS
     log=$build/log/races-$1-$2.txt

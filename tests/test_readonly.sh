@@ -1,6 +1,7 @@
 #!/bin/sh
 # test_readonly.sh: folders and files that are somebody else's, or may not be written: one line, exit 1, before
-# a device is opened, and nothing is changed; what only reads goes on working. Root may do all: then as nobody.
+# a device is opened, and nothing is changed; what only reads still works. Root may do all: then as
+# the user nobody.
 . "$(dirname "$0")/run_help.sh"
 three_classes .
 cat > moe.yaml <<'END'
@@ -35,7 +36,7 @@ refused() { # refused NAME CODE TEXT arguments...
     before=$(everything)
     said=$($as "$jetcl" "$@" 2>&1 >/dev/null </dev/null); code=$?
     [ $code = "$want" ] && has "$said" "$text" && [ "$(echo "$said" | grep -vc '^warning')" = 1 ]
-    ok $? "$name" "exit $code, wanted $want and one line with '$text': $said"
+    ok $? "$name" "exit $code, expected $want and one line with '$text': $said"
     [ "$before" = "$(everything)" ]; ok $? "$name: nothing is changed"
 }
 more="--set train.epochs=14"

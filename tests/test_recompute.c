@@ -53,7 +53,7 @@ static void test_saves(void **state)
 enum { BATCH = 4, MOST = 1 << 21 };
 static f32 kept[MOST], again[MOST], images[2 * BATCH * 3 * 32 * 32], labels[2 * BATCH * 5];
 
-/* All gradients of a step, one behind the other. */
+/* All gradients of a step, one after the other. */
 static i64 gradients(const char *arch, const char *net, const char *train, f32 *out)
 {
     arena *a = arena_open("test");

@@ -1,5 +1,6 @@
 /* test_recycle.c: strategies on small made-up layers: exact indices, exact probabilities, planted parts. */
 #include "unit.h"
+#include "cuts.h"
 #include "recycle/recycle.h"
 #include <math.h>
 
@@ -232,15 +233,6 @@ static f32 *planted(const int *size, int blocks, i32 *truth, int *n)
             w[i * *n + j] = w[j * *n + i] = (f32)weight;
         }
     return w;
-}
-
-static bool same_cut(const i32 *x, const i32 *y, int n)
-{
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < i; j++)
-            if ((x[i] == x[j]) != (y[i] == y[j]))
-                return false;
-    return true;
 }
 
 static void louvain_finds_planted_communities(void **state)

@@ -1,6 +1,7 @@
 /* test_recycle_golden.c: recycling against the released scripts' own numbers. Reads recycle.safetensors and
  * recycle_metis.json of tests/golden/reference. */
 #include "unit.h"
+#include "cuts.h"
 #include "recycle/stage.h"
 #include <jansson.h>
 #include <math.h>
@@ -145,15 +146,6 @@ static void graph_selection_with_the_given_partition(void **state)
         assert_int_equal(partition_fill(&p, together, drawn + 17 * e, 17, 128, NULL, got, a), 128);
         same_ints("graph.selected", got, ints(get("graph.selected")) + 128 * e, 128);
     }
-}
-
-static bool same_cut(const i32 *x, const i32 *y, int n)
-{
-    for (int i = 0; i < n; i++)
-        for (int j = 0; j < i; j++)
-            if ((x[i] == x[j]) != (y[i] == y[j]))
-                return false;
-    return true;
 }
 
 static void louvain_as_good_as_the_script(void **state)

@@ -79,7 +79,7 @@ static void louvain_at_every_resolution(void **state)
     }
 }
 
-/* Random graphs: the best of all partitions, or within a hair where greedy moves cannot get there. */
+/* Random graphs: the best of all partitions, or nearly so where greedy moves do not reach it. */
 static void louvain_against_all_partitions(void **state)
 {
     (void)state;

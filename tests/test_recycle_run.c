@@ -47,17 +47,6 @@ static struct spec *experiment(const char *predecessor, const char *root, const 
         root, more, predecessor, recycle));
 }
 
-static int files_in(const char *dir)
-{
-    int n = 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    if (d)
-        closedir(d);
-    return n;
-}
-
 static struct recycle_report report_of(const struct spec *s, const char *out)
 {
     struct recycle_report r;

@@ -182,17 +182,6 @@ static void normalisation_of_the_predecessor(void **state)
 
 /* ---- what kept statistics depend on -------------------------------------------------------------------- */
 
-static int files_in(const char *dir)
-{
-    int n = 0;
-    DIR *d = opendir(dir);
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += e->d_name[0] != '.';
-    if (d)
-        closedir(d);
-    return n;
-}
-
 /* Each line makes one more file in the cache, or none; and all again make none. */
 static void the_key_of_kept_statistics(void **state)
 {

@@ -1,4 +1,4 @@
-/* test_report.c: the run folder: what is in it, when it is refused, how it goes on after a stop, and a disk
+/* test_report.c: the run folder: what is in it, when it is refused, how it continues after a stop, and a disk
  * that is full. */
 #include "unit.h"
 #include <jansson.h>

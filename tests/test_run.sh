@@ -1,19 +1,9 @@
 #!/bin/sh
-# test_run.sh: training, evaluating, predicting and going on as a user does, on a folder of its own; faults
+# test_run.sh: training, evaluating, predicting and continuing as a user does, on a folder of its own; faults
 # and exit codes.
 . "$(dirname "$0")/run_help.sh"
 
-cat > exp.yaml <<EOF
-name: small
-data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 2}
-model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 2, heads: 2, drop_path: off}
-train: {epochs: 2, batch: 256}
-optim: {lr: 1e-3, layer_decay: off}
-augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
-eval: {every: 1}
-schedule: {warmup_epochs: 1}
-keep: {every: 1, last: 1}
-EOF
+drawn_sets 2 2 1
 
 try train 0 "top-1" run exp.yaml --out whole
 for f in config.yaml env.json metrics.jsonl log.txt result.json \
@@ -46,7 +36,7 @@ until [ -s stopped/ckpt/last.state ] || ! kill -0 $pid 2>/dev/null; do sleep 0.1
 kill -TERM $pid; wait $pid
 [ $? = 75 ]; ok $? "SIGTERM saves and exits with 75"
 grep -q "epoch 1/" stopped/log.txt; ok $? "a quiet run keeps its log"
-[ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can go on"
+[ -s stopped/ckpt/last.state ] && [ ! -e stopped/result.json ]; ok $? "what it saved can be continued"
 
 # Stopped before anything was saved, recycling ends as signals do; in a run it is a stage that --resume begins
 # again.

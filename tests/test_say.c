@@ -206,8 +206,8 @@ static void ask_otherwise(void)
     _exit(6);
 }
 
-/* A driver's compiler puts handlers in place, ignores some, and nobody looks at the flag. */
-static void ask_nobody(void)
+/* A driver's compiler puts handlers in place, ignores some, and no loop looks at the flag. */
+static void ask_in_vain(void)
 {
     struct file_out o;
     stop_begin();
@@ -222,7 +222,7 @@ static void ask_nobody(void)
     _exit(6);
 }
 
-static void ask_nobody_later(void) { stop_kept(); ask_nobody(); }
+static void ask_in_vain_later(void) { stop_kept(); ask_in_vain(); }
 
 /* What lies at the path by now is another process's, as a lock that was taken over. */
 static void ask_after_another(void)
@@ -398,10 +398,10 @@ static void signals(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
     status = apart(ask_otherwise);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
-    status = apart(ask_nobody);
+    status = apart(ask_in_vain);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
     assert_non_null(strstr(output, "stopped by SIGUSR1 before anything was saved"));
-    assert_int_equal(apart(ask_nobody_later), FAULT_STOPPED << 8);
+    assert_int_equal(apart(ask_in_vain_later), FAULT_STOPPED << 8);
     DIR *d = opendir(folder);
     for (struct dirent *e; (e = readdir(d));)
         assert_false(text_ends(e->d_name, ".tmp"));

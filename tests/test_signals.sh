@@ -1,17 +1,7 @@
 #!/bin/sh
 # test_signals.sh: signals at every moment of a command, closed descriptors, and faults inside the driver.
 . "$(dirname "$0")/run_help.sh"
-cat > exp.yaml <<END
-name: small
-data: {set: demo, root: $dir/data, train: a/train, eval: a/test, workers: 1}
-model: {arch: vit, image: 32, patch: 16, dim: 16, depth: 1, heads: 2, drop_path: off}
-train: {epochs: 2, batch: 256}
-optim: {lr: 1e-3, layer_decay: off}
-augment: {randaugment: off, erasing: off, mixup: off, cutmix: off}
-eval: {every: 1}
-schedule: {warmup_epochs: 1}
-keep: {every: 1, last: 5}
-END
+drawn_sets 1 1 5
 "$jetcl" run exp.yaml --out done >/dev/null 2>&1; ok $? "a run"
 
 # send SIGNAL CODES FILE... -- arguments...: when FILE is there (or that many seconds have passed)
@@ -39,7 +29,7 @@ for after in 0.2 0.5 0.9 1.4; do
     POCL_CACHE_DIR=$dir/cold/pocl JETCL_CACHE_DIR=$dir/cold send INT "75 130" $after run exp.yaml --out early
     ok $? "SIGINT after $after s" "$code: $(cat log)"
     [ ! -e early/ckpt/last.safetensors ] || [ -e early/ckpt/last.state ]
-    ok $? "and what is there can go on" "$(ls early/ckpt)"
+    ok $? "and what is there can be continued" "$(ls early/ckpt)"
 done
 send TERM "143 0" 0.3 eval exp.yaml done/ckpt/last.safetensors
 ok $? "SIGTERM ends eval" "$code: $(cat log)"

@@ -289,7 +289,7 @@ static void test_experts(void **state)
     parsed("model: {moe: {layers: [1], universal: 0}}");
     refused("model: {moe: {layers: [1], core: 0, universal: 0}}", "no experts at all");
     refused("model: {moe: {layers: [1, 11], universal: [1, 2]}}", "2 values, but MoE blocks are in 1 stage");
-    parsed("model: {moe: {core: [1, 2]}}");                                       // no layers: nobody looks
+    parsed("model: {moe: {core: [1, 2]}}");                                       // no layers: not read
     parsed("model: {moe: {layers: [1], multi_head: on}}");
     parsed("model: {moe: {layers: [1], input_as_phi: on}}");
     refused("model: {moe: {layers: [1], input_as_phi: on, multi_head: on}}", "requires kind: sphero");

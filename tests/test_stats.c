@@ -174,7 +174,7 @@ static void limits(void **state)
 
 /* Ten thousand times as much at first as ever after: totals keep what is too small for a float's last place,
  * within a step and over steps. */
-static void small_values_behind_large_ones(void **state)
+static void small_values_after_large_ones(void **state)
 {
     (void)state;
     for (int batches = 0; batches < 2; batches++)
@@ -244,7 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(odd_sizes), cmocka_unit_test(batches_of_several_steps),
-        cmocka_unit_test(limits), cmocka_unit_test(small_values_behind_large_ones),
+        cmocka_unit_test(limits), cmocka_unit_test(small_values_after_large_ones),
         cmocka_unit_test(any_step_gives_the_same_bits),
     };
     int failed = cmocka_run_group_tests_name("statistics", tests, start, end);

@@ -28,7 +28,7 @@ static void make_batches(const struct spec *s)
         }
 }
 
-/* Values, moments or gradients of all parameters, one behind the other. */
+/* Values, moments or gradients of all parameters, one after the other. */
 static f32 *values_of(const params *p, size_t of, i64 *n)
 {
     *n = 0;
@@ -423,7 +423,7 @@ static void some_steps(struct learner *l, int from, int to)
     OK(learner_read(l, &loss, &norm));
 }
 
-/* Everything a state holds comes back to the bit, and steps from there are those of the run that went on. */
+/* Everything a state holds comes back to the bit, and steps from there are those of the run that continued. */
 /* The weights' file that comes out of a state has what the device has. */
 static void saved_weights(const ckpt *from, const struct learner *l)
 {

@@ -1,5 +1,5 @@
 /* test_train.c: schedule and parameter groups against the reference's numbers, a batch in parts against the
- * whole, a run that stopped and went on against one that did not. */
+ * whole, a run that stopped and was continued against one that was not. */
 #include "unit.h"
 #include "train/learner.h"
 #include <jansson.h>

@@ -90,7 +90,7 @@ def judge(rig, whole, out, how, code, err, allowed):
     got = rig.essence(out)
     for key in sorted(set(whole) | set(got)):
         if key.startswith("ckpt/epoch_") and "cannot save" in err and key not in got:
-            continue                              # said: the run went on without it
+            continue                              # said: the run continued without it
         if "cannot save the best" in err and (key.endswith(".state") or key == "ckpt/best.safetensors"):
             continue                              # said: another one counts as the best
         if whole.get(key) != got.get(key):
@@ -98,7 +98,7 @@ def judge(rig, whole, out, how, code, err, allowed):
     left = [n for d, _, names in os.walk(rig.path(out)) for n in names if n.endswith(".tmp")
             or n.startswith("lock")]
     if left:
-        wrong.append("%s: left behind: %s" % (how, left))
+        wrong.append("%s: left over: %s" % (how, left))
     return wrong
 
 

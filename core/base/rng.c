@@ -115,7 +115,7 @@ static f32 ln(f32 x)
 /* sqrt(2) erfinv(2u - 1): Giles 2012, "Approximating the erfinv function", single precision. u in [0, 1). */
 f32 rng_unit_to_normal(f32 u)
 {
-    f32 x = fmaf(2, u, -0x1.fffffep-1f);          // 2u-1, a hair inside (-1, 1)
+    f32 x = fmaf(2, u, -0x1.fffffep-1f);          // 2u-1, inside (-1, 1)
     f32 w = -ln(fmaf(-x, x, 1)), p;
     if (w < 5) {
         w -= 2.5f;

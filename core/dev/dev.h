@@ -187,7 +187,7 @@ range dev_tickets(dev *d);
  * runs one launch after the other. */
 range dev_counters(dev *d);
 /* Does a group see what others wrote before they counted up an integer? Asks the device, in some milliseconds;
- * dev_open does, for what is no CPU. defs: NULL, or for tests -DBROKEN, for which the answer must be no. */
+ * dev_open does, for what is not a CPU. defs: NULL, or for tests -DBROKEN, for which the answer must be no. */
 bool  dev_joins_hold(dev *d, const char *defs);
 #define DEV_COUNTERS 16384
 u64 dev_mem_used(const dev *d);                         /* bytes in live mems, and the most there ever were */

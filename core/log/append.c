@@ -1,6 +1,6 @@
 /* append.c: a file that grows by a line now and then. What cannot be written, on a full disk or a server that
- * is away, is no reason to end a run: it waits in memory and goes first the next time. A piece may be written
- * in part, so that the rest is what waits. */
+ * is away, is not a reason to end a run: it waits in memory and goes first the next time. A piece may be
+ * written in part, so that the rest is what waits. */
 #include "log/files.h"
 #include <errno.h>
 #include <fcntl.h>

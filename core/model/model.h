@@ -33,7 +33,7 @@ int         model_depth(const struct spec *s);
 const char *model_block(arena *a, const struct spec *s, int block);
 /* What train.precision stores activations in: for a graph's `half`. */
 enum dtype  model_precision(const struct spec *s);
-/* d (or NULL) as the experiment wants it used, before anything is built for it. */
+/* d (or NULL) as the experiment asks for it, before anything is built for it. */
 dev        *model_device(dev *d, const struct spec *s);
 /* What s->model.act names. */
 node     *(*model_act(const struct spec *s))(node *);

@@ -39,7 +39,7 @@ int  nodecheck_graph(struct kernel_checks *c, graph *g, f64 unit);
 /* The graph of s's network for n made-up images, forward and backward, on d. 0, or -1 + fail. */
 int  nodecheck_network(struct kernel_checks *c, const struct spec *s, dev *d, int n);
 
-/* ---- kernelcheck.c: what is no part of a network's graph ------------------------------------------- */
+/* ---- kernelcheck.c: what is not part of a network's graph ------------------------------------------- */
 
 /* Optimiser, averages, loss scale; activation statistics; batches; initial values. 0, or -1 + fail. */
 int  kernelcheck_all(struct kernel_checks *c, dev *d);

@@ -10,7 +10,7 @@
 static bool optim_has(const char *name, const char *part) { return strstr(name, part) != NULL; }
 
 /* Index after "blocks." or "stages.", or -1. */
-static int index_behind(const char *name, const char *word)
+static int index_after(const char *name, const char *word)
 {
     const char *p = strstr(name, word);
     return p ? atoi(p + strlen(word)) : -1;
@@ -54,7 +54,7 @@ static bool is_top(const struct spec *s, const char *name)
  * it is short). */
 static int convnext_layer(const struct spec *s, const char *name, int *layers)
 {
-    int stage = index_behind(name, "stages."), block = index_behind(name, ".blocks.");
+    int stage = index_after(name, "stages."), block = index_after(name, ".blocks.");
     int third = s->model.depths.n >= 2 ? s->model.depths.v[s->model.depths.n - 2] : 0;
     int last = third > 9 ? 12 : 6;
     *layers = last + 2;
@@ -70,7 +70,7 @@ static int convnext_layer(const struct spec *s, const char *name, int *layers)
 static int vit_layer(const struct spec *s, const char *name, int *layers)
 {
     *layers = s->model.depth + 2;
-    int block = index_behind(name, "blocks.");
+    int block = index_after(name, "blocks.");
     static const char *const first[] = { "cls_token", "dist_token", "reg_token", "pos_embed", "patch_embed",
                                          "norm_pre" };
     for (int i = 0; i < countof(first); i++)

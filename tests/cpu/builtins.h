@@ -1,5 +1,5 @@
 /* builtins.h: the OpenCL functions that kernels of cl/cpu call, as vector code that any clang compiles for any
- * CPU: only to look at the instructions (check.py), never to run. Behind a dumped program. */
+ * CPU: only to look at the instructions (check.py), never to run. Appended to a dumped program. */
 #undef fma
 #pragma clang fp contract(fast)
 #define OVER __attribute__((overloadable, always_inline))

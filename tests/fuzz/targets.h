@@ -64,7 +64,7 @@ static int feed(const void *p, size_t n)
 
 enum { FUZZ_MAX = 1 << 16 };
 
-/* Header text, then elements behind its last '}', as a safetensors file; n + 8 bytes of *file. */
+/* Header text, then elements after its last '}', as a safetensors file; n + 8 bytes of *file. */
 static const u8 *fuzz_safetensors_file(const u8 *p, size_t n)
 {
     static u8 file[FUZZ_MAX + 8];
@@ -103,7 +103,7 @@ static int fuzz_legacy(const u8 *p, size_t n)        /* what follows the magic n
     return feed(file, n + 21);
 }
 
-/* Behind the version and producer of an ONNX model: whole messages. */
+/* After the version and producer of an ONNX model: whole messages. */
 static const u8 *fuzz_onnx_file(const u8 *p, size_t n)
 {
     static u8 file[FUZZ_MAX + 8] = "\x08\x08\x12\1t\x3a";

@@ -23,7 +23,7 @@ torch.save(state, f"{folder}/ckpt_torch.pth")
 torch.save(state, f"{folder}/ckpt_torch4.pth", pickle_protocol=4)
 torch.save(state, f"{folder}/ckpt_legacy.pth", _use_new_zipfile_serialization=False)
 
-# as a training framework writes it: nests, a prefix, optimiser state, and objects of classes nobody has here
+# as a training framework writes it: nests, a prefix, optimiser state, and objects of classes not installed here
 framework = types.ModuleType("framework.logging")
 history = type("History", (), {"__module__": "framework.logging",
                                "__init__": lambda self: setattr(self, "log", np.arange(3))})

@@ -5,7 +5,7 @@ safetensors; run by hand, never by make:
 
     python3 tests/golden/make.py tests/golden
 
-tiny_vit: class-token pooling. tiny_moe: a SpheroMoE ViT on images that are no square, 2 slots, heads of 5
+tiny_vit: class-token pooling. tiny_moe: a SpheroMoE ViT on images that are not square, 2 slots, heads of 5
 channels, experts shared between layers. tiny_soft: Soft MoE. tiny_convnext: SpheroMoE in ConvNeXt blocks.
 Inputs and parameters are drawn in float32, so they are exact; results are rounded to float32 once.
 """

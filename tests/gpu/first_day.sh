@@ -8,7 +8,7 @@ report=${2:-build/first_day.txt}
 end=$(($(date +%s) + ${SECONDS_ALL:-470}))
 mkdir -p "$(dirname "$report")"
 : >"$report"
-# part TITLE SECONDS COMMAND..: its output goes into the report; a failure is noted, and the rest goes on.
+# part TITLE SECONDS COMMAND..: its output goes into the report; a failure is noted, and the rest continues.
 part() {
     title=$1 most=$2
     shift 2

@@ -9,8 +9,8 @@ PyTorch from pip or Debian, whichever this Python has; the models below are plai
 has the medians of the rounds' medians; `of peak` is jetcl's multiply-adds against the device's own peak.
 --compile adds torch.compile. The last column is the spread of jetcl's rounds: a machine with other work gives
 other ratios. --cpu-time counts processor time, divided by the processors, for such a machine; PyTorch's threads
-sleep while they wait, so that waiting is no work. Its allocator is told to keep its memory, which otherwise
-costs it page faults in each step."""
+sleep while they wait, so that waiting is not counted as work. Its allocator is told to keep its memory, which
+otherwise costs it page faults in each step."""
 import argparse, json, os, statistics, subprocess, sys, time
 
 ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 28)}
