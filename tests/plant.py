@@ -123,8 +123,10 @@ def edits(text, tokens, definitions):
             yield "not", t.start, t.end, " "
         elif t.kind == "number" and not (i > 2 and before.text == "[" and after.text == "]"
                                          and tokens[i - 2].kind == tokens[i - 3].kind == "word"):
+            failed = i > 1 and before.text == "-" and tokens[i - 2].text == "return" and t.text == "1"
             for new in number_changes(t.text):
-                yield "constant", t.start, t.end, new
+                if not (failed and new == "2"):       # callers ask whether it is 0, or below
+                    yield "constant", t.start, t.end, new
         elif t.kind == "word" and t.text in WORDS:
             for new in WORDS[t.text]:
                 yield "word", t.start, t.end, new
