@@ -125,3 +125,25 @@ odd_place=$(printf 'a "quo'"'"'te\nline')
 mkdir "$odd_place"; cp -r photos small.yaml "$odd_place"; cd "$odd_place" || exit 1
 try "quotes and lines in the path" 0 "top-1" train small.yaml --out 'o ut' --set train.steps=1
 cd .. && try "are written and read" 0 "top-1" run "$odd_place/o ut/config.yaml" --out "$odd_place/again"
+
+# ---- what was meant
+for name in small.YAML noext; do
+    cp small.yaml $name
+    try "an experiment called $name" 0 "top-1 100.00 %" eval $name run
+done
+try "an experiment without its suffix" 0 "top-1 100.00 %" eval small run
+for command in "inspect run" "inspect run/" "convert run of-run.pth"; do
+    try "$command" 0 "32 tensors" $command
+done
+try "is that run's last checkpoint" 0 " 0 differ" inspect --diff $ckpt of-run.pth
+try "a run as what another starts from" 0 "top-1" train small.yaml --out start --set train.steps=1 \
+    --set model.init=run
+sum=$("$jetcl" inspect $ckpt -q | sed -n 's/^sha256 //p')
+[ "$sum" ] && [ "$(sed -n 's/.*"sha256": *"\([0-9a-f]*\)".*/\1/p' start/env.json)" = "$sum" ]
+ok $? "by the content of its checkpoint" "$(grep sha256 start/env.json)"
+mkdir -p high/train high/test; cp -r photos/train high/train/all; cp -r photos/test high/test/all
+try "a folder too high" 3 "all images are of one class, all: nothing is to be learnt" \
+    train small.yaml --out none --set data.root=high
+try "the images that are learnt" 0 "data.eval is data.train" train small.yaml --out same --set train.steps=1 \
+    --set data.eval=train
+[ ! -e none ]; ok $? "nothing was made"

@@ -38,9 +38,11 @@ typedef struct {
 /* ---- reading: ckpt.c and one file per format ----------------------------------------------------------- */
 
 /* Opens by content, whatever the suffix: a file; an index of shards (.index.json); a folder of Hugging Face,
- * Accelerate or DeepSpeed, or of .npy files, with what its config.json says as metadata. NULL +
- * fail(FAULT_DATA) with the path in the message. */
+ * Accelerate or DeepSpeed, or of .npy files, with what its config.json says as metadata; a run's folder.
+ * NULL + fail(FAULT_DATA) with the path in the message. */
 ckpt         *ckpt_open(const char *path);
+/* A run's folder stands for its last checkpoint: the path of that; any other path as it is. */
+const char   *ckpt_of_run(arena *a, const char *path);
 /* The same for bytes in memory, borrowed until ckpt_close; label stands for the path in messages. */
 ckpt         *ckpt_open_bytes(const void *bytes, size_t n, const char *label);
 void          ckpt_close(ckpt *c);                   /* NULL is fine */

@@ -221,6 +221,21 @@ int ckpt_sha256(const ckpt *c, char hex[65])
     return rc;
 }
 
+const char *ckpt_of_run(arena *a, const char *path)
+{
+    static const char *const inside[] = { "ckpt/last.safetensors", "last.safetensors",
+                                          "ckpt/best.safetensors" };
+    struct stat st;
+    if (stat(path, &st) || !S_ISDIR(st.st_mode))
+        return path;
+    for (int i = 0; i < countof(inside); i++) {
+        const char *file = arena_printf(a, "%s%s%s", path, text_ends(path, "/") ? "" : "/", inside[i]);
+        if (file_exists(file))
+            return file;
+    }
+    return path;
+}
+
 ckpt *ckpt_open(const char *path)
 {
     struct stat st;
@@ -232,7 +247,8 @@ ckpt *ckpt_open(const char *path)
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/')
         n--;
-    ckpt *c = folder_open_dir(arena_copy(a, path, n), a);
+    const char *file = ckpt_of_run(a, path);
+    ckpt *c = file == path ? folder_open_dir(arena_copy(a, path, n), a) : ckpt_open_file(file);
     arena_close(a);
     return c;
 }

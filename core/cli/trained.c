@@ -7,14 +7,19 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-static bool is_experiment(const char *path) { return text_ends(path, ".yaml") || text_ends(path, ".yml"); }
+/* By its name, or by what is in it; or the name of one that comes with the program. */
+static bool is_experiment(arena *a, const char *path)
+{
+    return text_ends(path, ".yaml") || text_ends(path, ".yml")
+           || (file_exists(path) ? cli_kind(a, path) == FILE_EXPERIMENT : *path && spec_find(a, path, ""));
+}
 
 int cli_trained(struct cli *c, struct trained *t, int *used)
 {
     struct spec s;
     *t = (struct trained){ 0 };
     *used = 1;
-    if (!is_experiment(c->operands[0]))
+    if (!is_experiment(c->arena, c->operands[0]))
         return trained_open(t, c->arena, c->operands[0], NULL, c->sets, c->n_sets);
     if (cli_experiment(c, &s))
         return -1;

@@ -90,7 +90,7 @@ static void add_input(struct inputs *in, arena *a, const char *key, const char *
     if (!path[0])
         return;
     in->file[in->n].key = key;
-    in->file[in->n++].path = arena_printf(a, "%s", path);
+    in->file[in->n++].path = arena_printf(a, "%s", ckpt_of_run(a, path));
     json_object_set_new(json_object_get(in->env, "inputs"), key,
                         json_pack("{s:o}", "path", json_text(path)));
 }

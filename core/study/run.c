@@ -40,6 +40,8 @@ int run_check_start(const struct spec *s)
     if (s->train.epochs && s->schedule.warmup_epochs >= s->train.epochs)
         warn("schedule.warmup_epochs is %g, but train.epochs is %d: the learning rate never reaches optim.lr",
              s->schedule.warmup_epochs, s->train.epochs);
+    if (*s->data.set && !strcmp(s->data.train, s->data.eval))
+        warn("data.eval is data.train: accuracies are those on the images that are learnt");
     const struct { const char *key, *path; } from[] = { { "model.init", s->model.init },
                                                         { "recycle.from.experts", s->recycle.from.experts },
                                                         { "recycle.from.dense", s->recycle.from.dense } };

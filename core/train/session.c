@@ -36,6 +36,9 @@ static int open_split(struct session *e, bool train)
         return data_follow(*d, data_class_names(e->train), data_classes(e->train), e->train_options.split);
     if (!train)
         return 0;
+    if (data_classes(*d) < 2)
+        return fail(FAULT_DATA, "%s: all images are of one class, %s: nothing is to be learnt (images belong "
+                    "in <split>/<class>/)", o->split, data_class_name(*d, 0));
     if (!e->s.model.classes)
         e->s.model.classes = data_classes(*d);
     if (e->s.model.classes != data_classes(*d))

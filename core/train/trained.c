@@ -2,23 +2,6 @@
  * normalised. All of that is read off the file; an experiment given besides says it instead, but for the
  * classes, whose number and names are always the file's. */
 #include "train/learner.h"
-#include <sys/stat.h>
-
-/* A run's folder stands for its last checkpoint. */
-static const char *checkpoint_of(arena *a, const char *path)
-{
-    static const char *const inside[] = { "ckpt/last.safetensors", "last.safetensors",
-                                          "ckpt/best.safetensors" };
-    struct stat st;
-    if (stat(path, &st) || !S_ISDIR(st.st_mode))
-        return path;
-    for (int i = 0; i < countof(inside); i++) {
-        const char *file = arena_printf(a, "%s%s%s", path, text_ends(path, "/") ? "" : "/", inside[i]);
-        if (file_exists(file))
-            return file;
-    }
-    return path;
-}
 
 static int read_experiment(struct trained *t, arena *a, const struct spec_set *sets, int n)
 {
@@ -97,7 +80,7 @@ static bool trained_wants_ema(const struct trained *t, const char *path, const s
 int trained_open(struct trained *t, arena *a, const char *path, const struct spec *s,
                  const struct spec_set *sets, int n)
 {
-    *t = (struct trained){ .path = checkpoint_of(a, path) };
+    *t = (struct trained){ .path = ckpt_of_run(a, path) };
     if (!(t->c = ckpt_open_model(t->path, false)))
         return -1;
     if (s)
