@@ -36,6 +36,18 @@ __kernel void depthwise_weights(__global const float *w, __global float *t, int 
         t[i] = w[i % c * KH * KW + (rotated ? KH * KW - 1 - k : k)];
 }
 
+/* start + the sum of output (i, j) at channel n. */
+static float depthwise_at(__global const TYPE(Tx) *image, __global const float *t, const float start,
+                          const int i, const int j, const int n, const int h, const int w, const int c)
+{
+    float s = start;
+    for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++)
+        for (int q = max(0, KW / 2 - j); q < min(KW, w + KW / 2 - j); q++)
+            s += t[(p * KW + q) * c + n]
+                 * LOAD_1(Tx, image + ((i + p - KH / 2) * w + j + q - KW / 2) * c + n);
+    return s;
+}
+
 /* Groups (channels, rows of `rows`, image). */
 __kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
                               __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
@@ -44,14 +56,9 @@ __kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *
     __global TYPE(Ty) *out = y + (long)get_global_id(2) * h * w * c;
     for (int i = get_global_id(1) * rows; i < min(h, (int)(get_global_id(1) + 1) * rows); i++)
         for (int j = 0; j < w; j++)
-            for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
-                float s = biased ? bias[n] : 0;
-                for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++)
-                    for (int q = max(0, KW / 2 - j); q < min(KW, w + KW / 2 - j); q++)
-                        s += t[(p * KW + q) * c + n]
-                             * LOAD_1(Tx, image + ((i + p - KH / 2) * w + j + q - KW / 2) * c + n);
-                STORE_1(Ty, s, out + (i * w + j) * c + n);
-            }
+            for (int n = get_global_id(0); n < c; n += get_global_size(0))
+                STORE_1(Ty, depthwise_at(image, t, biased ? bias[n] : 0, i, j, n, h, w, c),
+                        out + (i * w + j) * c + n);
 }
 
 /* Groups (channels, chunks): chunk p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
@@ -96,6 +103,12 @@ __kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TY
 #define FETCH(from)
 #endif
 
+/* Weights q of a row that meet an output of the tile at input column m: output m - q. */
+#define EACH_MET(q, m)                                                                                    \
+    _Pragma("unroll")                                                                                     \
+    for (int q = 0; q < KW; q++)                                                                          \
+        if ((m) - q >= 0 && (m) - q < XB)
+
 /* XB outputs of row i from column j on, at V's channels; those beyond w are not stored. */
 static inline void tile(__global const TYPE(Tx) *image, __global const float *t, __global TYPE(Ty) *out,
                         const V start, const int i, const int j, const int h, const int w, const int c)
@@ -116,10 +129,7 @@ static inline void tile(__global const TYPE(Tx) *image, __global const float *t,
         for (int m = 0; m < XB + KW - 1; m++)
             if ((uint)(j + m - KW / 2) < (uint)w) {
                 const V v = LOAD_V(Tx, row + m * c);
-                #pragma unroll
-                for (int q = 0; q < KW; q++)
-                    if (m - q >= 0 && m - q < XB)
-                        s[m - q] = fma(v, k[q], s[m - q]);
+                EACH_MET(q, m) s[m - q] = fma(v, k[q], s[m - q]);
             }
     }
     #pragma unroll
@@ -159,10 +169,7 @@ static inline void tile_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg)
         for (int m = 0; m < XB + KW - 1; m++)
             if ((uint)(j + m - KW / 2) < (uint)w) {
                 const V v = LOAD_V(Tx, from + m * c);
-                #pragma unroll
-                for (int q = 0; q < KW; q++)
-                    if (m - q >= 0 && m - q < XB)
-                        a[q] = fma(v, d[m - q], a[q]);
+                EACH_MET(q, m) a[q] = fma(v, d[m - q], a[q]);
             }
         #pragma unroll
         for (int q = 0; q < KW; q++)

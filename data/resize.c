@@ -105,9 +105,11 @@ static int resize_weigh(struct resizer *r, int which, const struct span *s, int 
         f64 center = s->start + (s->at + i + 0.5) * scale, sum = 0, *e = r->exact;
         int from, to;
         resize_reach(s, s->at + i, &from, &to);
-        for (int k = 0; k < to - from; k++)
-            sum += e[k] = (s->filter == FILTER_BICUBIC ? resize_bicubic
-                                                       : resize_bilinear)((k + from - center + 0.5) * squeeze);
+        for (int k = 0; k < to - from; k++) {
+            f64 at = (k + from - center + 0.5) * squeeze;
+            e[k] = s->filter == FILTER_BICUBIC ? resize_bicubic(at) : resize_bilinear(at);
+            sum += e[k];
+        }
         for (int k = 0; k < taps; k++) {
             f64 v = k < to - from ? (sum != 0 ? e[k] / sum : e[k]) * (1 << BITS) : 0;
             w[k] = (i32)(v < 0 ? v - 0.5 : v + 0.5);

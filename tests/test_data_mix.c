@@ -172,18 +172,17 @@ static void levels(void **state)
 static f64 beta_cdf(f64 x, f64 a)
 {
     enum { STEPS = 400 };
-    f64 k = fmax(1, 2 / a), half = 0, part = 0, end = fmin(x, 1 - x);
+    f64 k = fmax(1, 2 / a), half[2] = { 0 }, end = fmin(x, 1 - x);   // half[1]: up to end
     if (end <= 0)
         return x > 0.5;
     for (int side = 0; side < 2; side++) {
-        f64 top = pow(side ? end : 0.5, 1 / k), sum = 0;
+        f64 top = pow(side ? end : 0.5, 1 / k);
         for (int i = 0; i < STEPS; i++) {
             f64 t = top * (i + 0.5) / STEPS, v = pow(t, k);
-            sum += pow(v, a - 1) * pow(1 - v, a - 1) * k * pow(t, k - 1) * top / STEPS;
+            half[side] += pow(v, a - 1) * pow(1 - v, a - 1) * k * pow(t, k - 1) * top / STEPS;
         }
-        *(side ? &part : &half) = sum;
     }
-    f64 p = 0.5 * part / half;
+    f64 p = 0.5 * half[1] / half[0];
     return x < 0.5 ? p : 1 - p;
 }
 

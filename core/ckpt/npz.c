@@ -210,8 +210,9 @@ static bool npz_knows(const struct file_map *m) { return archive_knows(m); }
 
 static int npz_open_file(ckpt *c)
 {
-    zip_t *z = c->state = archive_open(c);
+    zip_t *z = archive_open(c);
     int rc = z ? 0 : -1;
+    c->state = z;
     bool any = false;
     arena *a = arena_open("npz headers");
     u8 *buffer = arena_bytes(a, MAX_NPY_HEADER + 12, 1);

@@ -73,8 +73,9 @@ static int numpy_array(ckpt *c, slice name, const value *v)
 
 static int numpy_open(ckpt *c)
 {
-    struct pickle *p = c->state = arena_one(c->mem, struct pickle);
+    struct pickle *p = arena_one(c->mem, struct pickle);
     value root;
+    c->state = p;
     pickle_init(p, c->map.p, c->map.n);
     if (pickle_read(p, &root) || torch_list(c, &root, numpy_array))
         return fail_in("a plain pickle");

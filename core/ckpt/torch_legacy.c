@@ -106,8 +106,9 @@ static int find_storages(struct opened *o)
 
 static int legacy_open_file(ckpt *c)
 {
-    struct opened *o = c->state = arena_one(c->mem, struct opened);
+    struct opened *o = arena_one(c->mem, struct opened);
     value root;
+    c->state = o;
     pickle_init(&o->pickle, c->map.p, c->map.n);
     return read_preamble(o) || pickle_read(&o->pickle, &root) || find_storages(o)
                ? -1

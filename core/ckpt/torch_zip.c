@@ -110,7 +110,8 @@ static int torch_zip_open_file(ckpt *c)
         zip_discard(z);
         return NOT_MINE;
     }
-    struct opened *o = c->state = arena_one(c->mem, struct opened);
+    struct opened *o = arena_one(c->mem, struct opened);
+    c->state = o;
     o->z = z;
     o->mem = arena_open("torch archive");
     return open_pickle(c, o, i);

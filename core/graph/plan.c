@@ -190,7 +190,8 @@ static void place_blocks(graph *g)
 
 void plan_build(graph *g)
 {
-    struct plan *p = g->plan = arena_one(g->a, struct plan);
+    struct plan *p = arena_one(g->a, struct plan);
+    g->plan = p;
     p->blocks = arena_array(g->a, struct block, 2 * g->n + 1);
     p->slab_bytes = arena_array(g->a, u64, 2 * g->n + 1);
     int *from = arena_array(g->a, int, g->n + 1), *to = arena_array(g->a, int, g->n + 1);

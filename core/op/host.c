@@ -28,8 +28,10 @@ void host_softmax(const f64 *x, f64 *p, i64 n, i64 step)
     f64 top = -INFINITY, sum = 0;
     for (i64 k = 0; k < n; k++)
         top = fmax(top, x[k * step]);
-    for (i64 k = 0; k < n; k++)
-        sum += p[k * step] = exp(x[k * step] - top);
+    for (i64 k = 0; k < n; k++) {
+        p[k * step] = exp(x[k * step] - top);
+        sum += p[k * step];
+    }
     for (i64 k = 0; k < n; k++)
         p[k * step] /= sum;
 }

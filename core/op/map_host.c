@@ -113,7 +113,7 @@ static const f64 *map_words(const node *n, const f64 *const *in)
     return NULL;
 }
 
-static f64 map_element(const node *n, const f64 *const *in, const f64 *words, const int (*named)[4], i64 i)
+static f64 map_host_element(const node *n, const f64 *const *in, const f64 *words, const int (*named)[4], i64 i)
 {
     const struct map_args *m = n->args;
     f64 t[MAX_STEPS] = { 0 };
@@ -138,5 +138,5 @@ void map_host(const node *n, const f64 *const *in, f64 *y)
     for (int k = 0; k < m->n; k++)
         map_named(&m->step[k], named[k]);
     for (i64 i = 0, every = host_every(node_count(n), 16.0 * m->n); i < node_count(n); i += every)
-        y[i] = map_element(n, in, words, (const int (*)[4])named, i);
+        y[i] = map_host_element(n, in, words, (const int (*)[4])named, i);
 }

@@ -148,15 +148,15 @@ static void put_step(text *t, const node *n, int i)
 }
 
 /* Elements of a half type are read and written by cl/type.h; a text without any knows nothing of it. */
-static const char *map_element(const node *n) { return dtype_half(n->type) ? "ushort" : "float"; }
+static const char *map_type(const node *n) { return dtype_half(n->type) ? "ushort" : "float"; }
 
 static void put_arguments(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
-    map_put(t, "(__global %s *out", map_element(n));
+    map_put(t, "(__global %s *out", map_type(n));
     for (int k = 0; k < n->n_in; k++)
         if (map_has_shape(n, k))
-            map_put(t, ", const __global %s *p%d", map_element(n->in[k]), k);
+            map_put(t, ", const __global %s *p%d", map_type(n->in[k]), k);
         else
             map_put(t, ", const __global uint *step%d", k);
     map_put(t, ", long rows, long cols, long block_rows, long block_cols");
@@ -186,7 +186,7 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
         if (!map_has_shape(n, k))
             continue;
         const node *x = n->in[k];
-        map_put(t, "const __global %s *q%d = p%d + (", map_element(x), k, k);
+        map_put(t, "const __global %s *q%d = p%d + (", map_type(x), k, k);
         put_base(t, l, k, false);
         map_put(t, ");\n");
         if (!along_row(l, k) && dtype_half(x->type))

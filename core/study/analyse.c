@@ -90,8 +90,10 @@ static void analyse_attend(const f32 *qkv, i64 n, i64 heads, i64 d, i64 from, i6
                         (f64)qkv[q * 3 * d + h * k + j] * (f64)qkv[t * 3 * d + d + h * k + j] / sqrt((f64)k);
                 top = fmax(top, row[t]);
             }
-            for (i64 t = 0; t < n; t++)
-                sum += row[t] = exp(row[t] - top);
+            for (i64 t = 0; t < n; t++) {
+                row[t] = exp(row[t] - top);
+                sum += row[t];
+            }
             for (i64 t = 0; t < n; t++)
                 out[t] += (f32)(row[t] / sum / (f64)(heads * (to - from)));
         }

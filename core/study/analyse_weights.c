@@ -18,7 +18,8 @@ static bool weights_read_part(struct expert_weights *w, arena *a, const char *pr
         v[t] = from->get(from->who, arena_printf(a, "%s%s", prefix, tensors[t]), &count);
         if (!v[t] || count % experts)
             return false;
-        width += each[t] = count / experts;
+        each[t] = count / experts;
+        width += each[t];
     }
     w->width[part] = width;
     w->rows[part] = arena_array(a, f32, width * experts);
