@@ -51,8 +51,8 @@ TESTS = {
                   "count cli run",
     "core/export": "export", "core/dist": "dist train",
     "core/log": "log report owner train run table progress page cli",
-    "core/train": "steps loop groups known eval train golden_optim model report profile cases kinds resume run "
-                  "table dist cli",
+    "core/train": "steps loop groups known half eval train golden_optim model report profile cases kinds resume "
+                  "run precision table dist cli",
     "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats "
                     "kinds resume cli "
                     "run table",
