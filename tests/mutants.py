@@ -49,15 +49,15 @@ TESTS = {
     "core/nn": "init model golden golden_optim train probe recycle_graft",
     "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
                   "count cli run",
-    "core/export": "export", "core/dist": "dist train",
+    "core/export": "export", "core/dist": "dist train dist.sh",
     "core/log": "log report owner train run table progress page cli",
     "core/train": "steps loop groups known half eval train golden_optim model report profile cases kinds resume "
-                  "run precision table dist cli",
+                  "run precision table dist dist.sh cli",
     "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats "
                     "kinds resume cli "
                     "run table",
     "core/bench": "bench tune cli",
-    "core/study": "table compared energy analyse compare page dry log report owner planted run cli",
+    "core/study": "table compared energy analyse analyse.sh compare page dry log report owner planted run cli",
     "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs "
                 "owner progress run mistakes install",
     "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_report "
@@ -200,9 +200,7 @@ class Record:
                     self.of[x["key"]] = x
 
     def stamp(self, m, tests):
-        sources = {t: digest_of(next(p for p in (f"tests/test_{t}.c", f"tests/test_{t}.sh")
-                                     if os.path.exists(p)))
-                   for t in tests}
+        sources = {t: digest_of(suite.source(t)) for t in tests}
         return {"source": digest_of(m.file), "tests": sources}
 
     def known(self, m, stamp):

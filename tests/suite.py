@@ -11,12 +11,19 @@ NEEDS_MORE = {"races"}                            # Oclgrind
 
 
 def names(root="."):
-    paths = glob.glob(os.path.join(root, "tests/test_*.c")) + glob.glob(os.path.join(root, "tests/test_*.sh"))
-    return sorted(os.path.basename(p).split(".")[0][len("test_"):] for p in paths)
+    """Of all tests; a script with the name of a binary is called NAME.sh."""
+    binaries, scripts = ({os.path.basename(p)[len("test_"):].split(".")[0]
+                          for p in glob.glob(os.path.join(root, f"tests/test_*.{suffix}"))}
+                         for suffix in ("c", "sh"))
+    return sorted(binaries | {n + ".sh" if n in binaries else n for n in scripts})
 
 
 def is_script(name, root="."):
-    return os.path.exists(os.path.join(root, f"tests/test_{name}.sh"))
+    return not os.path.exists(os.path.join(root, f"tests/test_{name}.c"))
+
+
+def source(name):
+    return f"tests/test_{name.removesuffix('.sh')}.sh" if is_script(name) else f"tests/test_{name}.c"
 
 
 def target(name, build, root="."):
@@ -37,7 +44,7 @@ def environment(build, root, **more):
 
 def run(name, build, env, root=".", cpu=600, wall=1800):
     """(passed, seconds of processor time, last lines). cpu, wall: seconds; more of them counts as failed."""
-    command = ["sh", f"tests/test_{name}.sh"] if is_script(name, root) else [f"{build}/tests/test_{name}"]
+    command = ["sh", source(name)] if is_script(name, root) else [f"{build}/tests/test_{name}"]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     p = subprocess.Popen(command, cwd=root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, start_new_session=True,

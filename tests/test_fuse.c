@@ -44,6 +44,32 @@ static void test_route(void **state)
         same_routing(i & 1, i & 2, i & 4 ? -.7f : .7f);    // nothing keeps a learned one positive
 }
 
+/* Random numbers of two readers are drawn in each of them, the same, and never lie in memory. */
+static void test_draws(void **state)
+{
+    (void)state;
+    static f32 x[4 * 33], sum[4 * 33], product[4 * 33];
+    step_words step = { .u = { [STEP_NUMBER] = 3, [STEP_SEED_LO] = 5 } };
+    LOOP(i, countof(x)) x[i] = 1 + .25f * sinf((f32)i);
+    graph *g = graph_new(device);
+    node *in = graph_input(g, "x", F32, SHAPE(4, 33)), *drawn = op_normal(g, in->shape, .5f);
+    node *a = node_keep(op_add(in, drawn)), *m = node_keep(op_mul(in, drawn));
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    assert_int_equal(launches_count(g->list), 2);
+    node_write(in, x);
+    assert_int_equal(graph_set_step(g, &step), 0);
+    assert_int_equal(graph_run(g), 0);
+    node_read(a, sum), node_read(m, product);
+    f64 square = 0;
+    LOOP(i, countof(x)) {
+        assert_true(fabsf(product[i] - x[i] * (sum[i] - x[i])) < 1e-6f);
+        square += (f64)(sum[i] - x[i]) * (f64)(sum[i] - x[i]);
+    }
+    assert_true(fabs(sqrt(square / countof(x)) - .5) < .1);
+    graph_free(g);
+}
+
 /* Two linear layers with gelu between, and all their gradients. Returns the launches. */
 enum { MLP_ROWS = 70, MLP_IN = 19, MLP_HIDDEN = 37 };
 struct mlp { f32 y[MLP_ROWS * MLP_IN], grads[5][MLP_HIDDEN * MLP_ROWS]; };
@@ -214,7 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_experts), cmocka_unit_test(test_route), cmocka_unit_test(test_mlp),
-        cmocka_unit_test(test_norm_past)
+        cmocka_unit_test(test_norm_past), cmocka_unit_test(test_draws)
     };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, open_device, close_device);

@@ -462,13 +462,44 @@ static void keys_reach_the_choice(void **state)
     }
 }
 
+/* ---- what is said of it -------------------------------------------------------------------------------- */
+
+static void the_report_has_every_layer(void **state)
+{
+    (void)state;
+    struct layer_report layer[] = {
+        { .block = 3, .mass_core = .5, .mass_universal = .125, .mass_channels = .75, .overlap_core = .25,
+          .overlap_universal = 0, .coverage = 1, .parts = 4, .cut = .0625, .modularity = .5 },
+        { .block = 7, .mass_core = .1, .mass_universal = .2, .mass_channels = .3, .overlap_core = NAN,
+          .overlap_universal = .4, .coverage = .9, .parts = 5, .cut = 1, .modularity = -.25 } };
+    struct recycle_report r = { "graph", "l2", false, .6, 2, layer, NAN, NAN };
+    char *text = NULL;
+    size_t n;
+    FILE *f = open_memstream(&text, &n);
+    report_text(f, &r);
+    report_text(f, &(struct recycle_report){ "copy", "l1", true, NAN, 0, NULL, .25, .5 });
+    fclose(f);
+    assert_string_equal(text,
+        "strategy graph, importance by l2; shares in % of the predecessor's block, for the mean expert\n"
+        "                    importance held      overlap (Jaccard)    neurons   co-activation\n"
+        "block     core  universal  channels        core  universal     in use"
+        "   parts     cut  modularity\n"
+        "3         50.0       12.5      75.0        25.0        0.0      100.0       4     6.2      0.5000\n"
+        "7         10.0       20.0      30.0           -       40.0       90.0       5   100.0     -0.2500\n"
+        "the residual stream keeps channels of 60.0 % of the importance\n"
+        "strategy copy, importance by l1; a model without experts\n"
+        "before training, class scores differ from those of recycle.from.dense by 25.0 %\n"
+        "of their length; the first class is the same for 50.0 % of the images\n");
+    free(text);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
         T(averages_of_batches_and_of_all), T(normalisation_of_the_predecessor), T(the_key_of_kept_statistics),
         T(channels_by_their_stage), T(units_by_the_metric), T(neurons_by_their_block),
-        T(communities_of_a_stage), T(keys_reach_the_choice),
+        T(communities_of_a_stage), T(keys_reach_the_choice), T(the_report_has_every_layer),
     };
     return cmocka_run_group_tests(tests, recycle_begin, recycle_end);
 }
