@@ -49,10 +49,11 @@ TESTS = {
     "core/nn": "init model golden golden_optim train probe recycle_graft",
     "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
                   "count cli run",
-    "core/export": "export", "core/dist": "dist train dist.sh",
+    "core/export": "export",
+    "core/dist": "dist train dist.sh",
     "core/log": "log report owner train run table progress page cli",
-    "core/train": "steps loop groups known half eval train golden_optim model report profile cases kinds resume "
-                  "run precision table dist dist.sh cli",
+    "core/train": "steps loop groups known half eval train golden_optim model report profile cases kinds "
+                  "resume run precision table dist dist.sh cli",
     "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats "
                     "kinds resume cli "
                     "run table",
