@@ -1,7 +1,6 @@
 #!/bin/sh
-# test_odd.sh: what a new user may write and no reader of a manual would: numbers and blanks that mean something
-# else elsewhere, outputs named like inputs, tensors of other types, names that nearly agree, links that lead
-# up.
+# test_odd.sh: input that contradicts the manual: numbers and blanks that mean something else in YAML, options
+# given twice, outputs named like inputs, tensors of other types, names that nearly agree, links that lead up.
 . "$(dirname "$0")/run_help.sh"
 three_classes .
 try "a run" 0 "top-1 100.00 %" train small.yaml --out run

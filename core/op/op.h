@@ -4,7 +4,8 @@
  *     node *p = op_softmax(y, -1);
  *     node *loss = op_mean(op_cross_entropy(logits, labels, 0.1f));
  *
- * Axis letters of shapes: b batch, n tokens, d channels, h heads, e experts, s slots. All values are float32.
+ * Axis letters of shapes: b batch, n tokens, d channels, h heads, e experts, s slots. Builders make float32
+ * values; with train.precision the last pass (fuse/types.c) stores some of them in a half type.
  */
 #ifndef JETCL_OP_H
 #define JETCL_OP_H
