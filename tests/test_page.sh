@@ -51,6 +51,24 @@ e2=$(printf '%s' "$evil")
 } >want.csv
 cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
 
+# As a parser of HTML has it: the name, and markup as path, argument, class and file, are text wherever they stand.
+# dom PAGE NAME PLACE...
+dom() {
+    page=$1 name=$2; shift 2
+    out=$(python3 "$here/tests/page_dom.py" "$page" "$evil" "$@" 2>&1); ok $? "$name" "$out"
+}
+command -v python3 >/dev/null || dom() { echo "skip $2: no python3"; }
+dom page.html "a name is text in each place" text title csv pre code
+cp -r run1 "$evil"
+mkdir "$evil/analysis"
+printf 'class,hits\n"%s",1\n' "$evil" >"$evil/analysis/$evil.csv"
+try "a page of a path that is markup" 0 "evil.html" report "$evil" --out evil.html
+dom evil.html "a path, a file and a class in it are text" text attribute csv code
+printf '{"command": ["%s"]}' "$evil" >run3/env.json
+try "a page of a command" 0 "" report run3 --out evil.html
+dom evil.html "an argument is text" text code
+rm run3/env.json
+
 # What a browser makes of it.
 chromium=$(command -v chromium || command -v chromium-browser || command -v google-chrome)
 if [ -n "$chromium" ]; then
@@ -61,7 +79,7 @@ if [ -n "$chromium" ]; then
     for text in 'small, seed 1' '&lt;img src=x onerror=alert(1)&gt;, seed 2' 'small, seed 3'; do
         grep -q -F "$text" dom.html; ok $? "and shows $text"
     done
-    [ "$(grep -c '<img' dom.html)" = 0 ]; ok $? "and no markup of names"
+    dom dom.html "and markup of names as text" text title csv pre code
     [ "$(grep -o '<svg class="by' dom.html | wc -l)" = "$(grep -o '<svg class="by' page.html | wc -l)" ]
     ok $? "and every picture"
 else
@@ -112,16 +130,18 @@ cat >comparison.json <<EOF
  "records": [{"label": "$evil", "device": "A", "loss": [2, 1], "loss_reseeded": [2.1, 1.2], "step_ms": 2,
               "kernels": [{"name": "matmul", "ms": 1.5}]},
              {"label": "B", "device": "B", "loss": [2, 1.5], "step_ms": 6,
-              "kernels": [{"name": "matmul", "ms": 3}, {"name": "=1+1", "ms": 1}]}],
+              "kernels": [{"name": "matmul", "ms": 3}, {"name": "$evil", "ms": 2}, {"name": "=1+1", "ms": 1}]}],
  "pairs": [{"a": "$evil", "b": "B", "verdict": "differs from step 2 on", "speed": 3,
    "gap": [0, 0.5], "allowed": [0.1, 0.1],
    "tensors": [{"name": "blocks.0.attn.qkv.weight", "kind": "gradient", "step": 1,
                 "error": 0.01, "bound": 1e-6, "equal": false},
+               {"name": "$evil", "kind": "gradient", "step": 10, "error": 0.01, "bound": 1e-6, "equal": false},
                {"name": "block.0", "kind": "forward", "step": 1, "error": 0, "bound": 1e-6, "equal": true}]}]}
 EOF
 try "a page of a comparison" 0 "" report comparison.json --out page.html
 [ "$(found '<img src=x')" = 0 ] && [ "$(found '&lt;img')" -ge 3 ]; ok $? "its labels stay text"
-[ "$(found 'is 3 times as fast')" = 1 ] && [ "$(found 'class="e5"')" = 1 ] && [ "$(found 'class="e0"')" = 1 ]
+dom page.html "labels, kernels and tensors are text in each place" text title attribute csv
+[ "$(found 'is 3 times as fast')" = 1 ] && [ "$(found 'class="e5"')" = 2 ] && [ "$(found 'class="e0"')" = 1 ]
 ok $? "verdict and strip"
 sed -n 's/.*href="data:text\/csv;base64,\([^"]*\)".*/\1/p' page.html | tail -1 | base64 -d |
     grep -q "^\"'=1+1\",,1$"
