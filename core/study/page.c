@@ -47,7 +47,9 @@ static const char style[] =
     "\nsummary{cursor:pointer;color:var(--soft);font-size:.85rem}"
     "\n@media(max-width:520px){figure svg{font-size:16px}svg .small{font-size:13px}}"
     "\n@media print{:root{--fg:#000;--bg:#fff;--soft:#444;--rule:#bbb;--card:#fff}body{max-width:none}"
-    "nav,input,label,summary{display:none}\nfigure{break-inside:avoid}.plots{grid-template-columns:1fr 1fr}"
+    "nav,input,label,summary{display:none}\nfigure,tr,.verdict{break-inside:avoid}h2,h3{break-after:avoid}"
+    ".plots{grid-template-columns:1fr 1fr}figure svg{font-size:16px}svg .small{font-size:13px}"
+    "\n.maps{display:block}.maps img{max-height:9cm}"
     ".wide,pre{max-height:none;overflow:visible}table{font-size:.72rem}"
     "th,td{padding:.15rem .3rem;white-space:normal}th.words,td.words{min-width:0}}\n";
 

@@ -4,7 +4,7 @@
 #define JETCL_PICTURE_H
 #include "study/page.h"
 
-enum { FRAME_WIDTH = 520, FRAME_HEIGHT = 290, FRAME_LEFT = 74, FRAME_RIGHT = 508, FRAME_TOP = 12,
+enum { FRAME_WIDTH = 520, FRAME_HEIGHT = 290, FRAME_LEFT = 88, FRAME_RIGHT = 508, FRAME_TOP = 12,
        FRAME_FOOT = 248 };
 
 struct axis { f64 lo, hi; bool log; f64 ticks[16]; int n; };
