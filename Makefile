@@ -100,6 +100,13 @@ asan:                                        ## unit tests under address and und
 	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
 
+TSAN_TESTS = $(or $(T),data_loader say loop train signals owner)
+tsan:                            ## threads that load, save and wait for signals under ThreadSanitizer; T=
+	$(MAKE) B=build/tsan SAN="-fsanitize=thread -fno-omit-frame-pointer" build/tsan/jetcl build/tsan/faults.so \
+	  $(patsubst tests/%.c,build/tsan/tests/%,$(wildcard $(patsubst %,tests/test_%.c,$(TSAN_TESTS))))
+	TSAN_OPTIONS="suppressions=$(CURDIR)/tests/tsan.supp die_after_fork=0" \
+	  sh tests/run.sh build/tsan $(TSAN_TESTS)
+
 MINUTES ?= 360
 soak: $(B)/jetcl                 ## small cells in one process for MINUTES=: memory, descriptors, step time flat
 	@python3 -B tests/soak.py --build $(B) --minutes $(MINUTES)
@@ -197,6 +204,6 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture soak asan coverage mutants fuzz check-cl check-races check-gpu check-cpu \
+.PHONY: all demo test tests torture soak asan tsan coverage mutants fuzz check-cl check-races check-gpu check-cpu \
         check-python columns layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)
