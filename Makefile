@@ -204,6 +204,6 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture soak asan tsan coverage mutants fuzz check-cl check-races check-gpu check-cpu \
-        check-python columns layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture soak asan tsan coverage mutants fuzz check-cl check-races check-gpu \
+        check-cpu check-python columns layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

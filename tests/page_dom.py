@@ -1,6 +1,6 @@
 """page_dom.py: is text from files text on a page, wherever it stands? Standard library only.
 
-    python3 tests/page_dom.py PAGE.html TEXT PLACE...     PLACE: text, title (in a picture), attribute, csv, pre, code
+    python3 tests/page_dom.py PAGE.html TEXT PLACE...   of: text title attribute csv pre code
 
 Prints places where TEXT does not stand as it is, and all that no page of ours may have: handlers, scripts,
 pictures and links from elsewhere. Exit 1 when there is any.

@@ -51,7 +51,7 @@ e2=$(printf '%s' "$evil")
 } >want.csv
 cmp first.csv want.csv; ok $? "and they are those of the runs" "$(cat first.csv)"
 
-# As a parser of HTML has it: the name, and markup as path, argument, class and file, are text wherever they stand.
+# As a parser of HTML has it: names, and markup as path, argument, class and file, are text wherever they stand.
 # dom PAGE NAME PLACE...
 dom() {
     page=$1 name=$2; shift 2
