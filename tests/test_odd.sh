@@ -126,6 +126,9 @@ try "quotes and lines in the path" 0 "top-1" train small.yaml --out 'o ut' --set
 cd .. && try "are written and read" 0 "top-1" run "$odd_place/o ut/config.yaml" --out "$odd_place/again"
 
 # ---- what was meant
+out=$(JETCL_LOG=warn "$jetcl" config 2>&1); code=$?
+[ $code = 2 ] && has "$out" "JETCL_LOG=warn: must be quiet, normal, verbose or debug"
+ok $? "a level of messages that there is not" "$code: $out"
 for name in small.YAML noext; do
     cp small.yaml $name
     try "an experiment called $name" 0 "top-1 100.00 %" eval $name run

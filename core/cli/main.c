@@ -25,7 +25,7 @@ static int unknown_command(const char *name)
 
 static int main_run(struct cli *c, int argc, char **argv)
 {
-    struct general g = { .say = { options_log_level(), -1, false } };
+    struct general g = { .say = { SAY_NORMAL, -1, false } };
     const char *word = argc > 1 ? argv[1] : "help";
     if (!strcmp(word, "--version") || !strcmp(word, "-V"))
         return print_version(), 0;
@@ -34,7 +34,7 @@ static int main_run(struct cli *c, int argc, char **argv)
     c->command = cli_find(word);
     if (!c->command)
         return unknown_command(word);
-    if (argc > 1 && options_read(c, &g, argc - 1, argv + 1))
+    if (options_log_level(&g.say.level) || (argc > 1 && options_read(c, &g, argc - 1, argv + 1)))
         return -1;
     if (dist_rank())
         g.say = (struct say_options){ SAY_QUIET, 0, true };

@@ -166,14 +166,17 @@ static int set_shared(struct cli *c, struct general *g, const char *name, const 
     return 0;
 }
 
-int options_log_level(void)
+int options_log_level(int *level)
 {
     static const char *const words[] = { "quiet", "normal", "verbose", "debug" };
-    const char *level = getenv("JETCL_LOG");
-    for (int i = 0; level && i < countof(words); i++)
-        if (!strcmp(level, words[i]))
-            return SAY_QUIET + i;
-    return SAY_NORMAL;
+    const char *word = getenv("JETCL_LOG");
+    *level = SAY_NORMAL;
+    for (int i = 0; word && i < countof(words); i++)
+        if (!strcmp(word, words[i])) {
+            *level = SAY_QUIET + i;
+            return 0;
+        }
+    return word && *word ? fail(FAULT_USAGE, "JETCL_LOG=%s: must be quiet, normal, verbose or debug", word) : 0;
 }
 
 /* An option that sets a key, which --set may set too, but not otherwise. */

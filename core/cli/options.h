@@ -13,7 +13,7 @@ struct general { struct say_options say; const char *devices, *seed, *threads, *
 
 /* Reads the options of c->command; argv[0] is its name. 0, or -1 + fail(FAULT_USAGE). */
 int  options_read(struct cli *c, struct general *g, int argc, char **argv);
-int  options_log_level(void);                  /* what JETCL_LOG says */
+int  options_log_level(int *level);            /* what JETCL_LOG says; 0, or -1 + fail(FAULT_USAGE) */
 void help_command(const struct command *cmd);  /* its examples, usage and options on stdout */
 void help_manual(void);                        /* manual.c: the manual page on stdout */
 int  help_completion(const char *shell);       /* completion.c: 0, or -1 + fail(FAULT_USAGE) */
