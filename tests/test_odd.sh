@@ -126,6 +126,11 @@ try "quotes and lines in the path" 0 "top-1" train small.yaml --out 'o ut' --set
 cd .. && try "are written and read" 0 "top-1" run "$odd_place/o ut/config.yaml" --out "$odd_place/again"
 
 # ---- what was meant
+try "an operand too many" 2 "too many arguments" data list cifar10
+try "an option of another action" 2 "data verify has no --png (show: write" data verify small.yaml --png x.png
+try "an option of two actions" 2 "data fetch has no --split" data fetch demo --split train
+try "an option of its own" 0 "" data show small.yaml --images 1 --epoch 2 --split eval -q
+try "an accuracy that cannot be" 2 "--at must be accuracies in %" analyse run averaged --at 50,101
 out=$(JETCL_LOG=warn "$jetcl" config 2>&1); code=$?
 [ $code = 2 ] && has "$out" "JETCL_LOG=warn: must be quiet, normal, verbose or debug"
 ok $? "a level of messages that there is not" "$code: $out"

@@ -160,7 +160,7 @@ static int analyse_targets(struct cli *c, const struct curve *curves, int n, f64
     for (int i = 0; i < n && !given; i++)
         (*at)[(*n_at)++] = curves[i].best;
     for (char *w = given ? strtok_r(list, ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save), (*n_at)++)
-        if (!text_real(slice_of(w), &(*at)[*n_at]))
+        if (!text_real(slice_of(w), &(*at)[*n_at]) || !((*at)[*n_at] > 0 && (*at)[*n_at] <= 100))
             return fail(FAULT_USAGE, "--at must be accuracies in %%, as 60,70, not '%s'", given);
     return 0;
 }

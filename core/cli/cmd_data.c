@@ -49,6 +49,8 @@ static json_t *data_set_json(const struct data_set *k)
 
 static int data_list(struct cli *c)
 {
+    if (cli_operands(c, 1, 1))
+        return -1;
     json_t *all = json_array();
     for (int i = 0; data_set_name(i); i++) {
         const struct data_set *k = data_set_named(data_set_name(i));
@@ -249,6 +251,27 @@ static int data_speed(struct cli *c)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
+/* "show, speed: train or eval": is the option with this help for some actions alone, and not for this one? */
+static bool data_is_for_others(const char *help, const char *action, const char *const *names, int n)
+{
+    bool named = false, own = false;
+    for (int i = 0; i < n; i++) {
+        const char *at = strstr(help, names[i]);
+        bool here = at && strchr(",:", at[strlen(names[i])]);
+        named |= here;
+        own |= here && !strcmp(names[i], action);
+    }
+    return named && !own;
+}
+
+static int data_check_options(const struct cli *c, const char *action, const char *const *names, int n)
+{
+    for (const struct cli_option *o = c->command->options; o->name; o++)
+        if (cli_given(c, o->name) && data_is_for_others(o->help, action, names, n))
+            return fail(FAULT_USAGE, "data %s has no --%s (%s)", action, o->name, o->help);
+    return 0;
+}
+
 static int data_run(struct cli *c)
 {
     static const struct { const char *name; int (*run)(struct cli *c); } actions[] = {
@@ -257,11 +280,11 @@ static int data_run(struct cli *c)
     const char *names[countof(actions)];
     if (cli_operands(c, 1, 2))
         return -1;
-    for (int i = 0; i < countof(actions); i++) {
+    for (int i = 0; i < countof(actions); i++)
         names[i] = actions[i].name;
+    for (int i = 0; i < countof(actions); i++)
         if (!strcmp(c->operands[0], names[i]))
-            return actions[i].run(c);
-    }
+            return data_check_options(c, names[i], names, countof(actions)) ? -1 : actions[i].run(c);
     char hint[96];
     return fail(FAULT_USAGE, "no action '%s'%s; there are list, verify, fetch, stats, show, speed",
                 c->operands[0], text_hint(hint, c->operands[0], names, countof(names)));
