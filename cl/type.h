@@ -113,6 +113,22 @@ static inline float16 fill_up(float16 x, long n, float fill)
     return select((float16)fill, x, lane < (int16)(int)n);
 }
 
+/* Rows of sixteen, of which n exist, of a half type that from() widens and to() rounds. */
+#define LOAD_STORE_16(T, from, to)                                                                        \
+    static inline float16 load_16_##T(__global const ushort *p, long n, float fill)                       \
+    {                                                                                                     \
+        if (n >= 16)                                                                                      \
+            return from(vload16(0, p));                                                                   \
+        return fill_up(from(load_halves(p, n)), n, fill);                                                 \
+    }                                                                                                     \
+    static inline void store_16_##T(float16 x, __global ushort *p, long n)                                \
+    {                                                                                                     \
+        if (n >= 16)                                                                                      \
+            vstore16(to(x), 0, p);                                                                        \
+        else                                                                                              \
+            store_halves(to(x), p, n);                                                                    \
+    }
+
 /* ---- BF16 ---------------------------------------------------------------------------------------------- */
 
 #define type_BF16 ushort
@@ -134,19 +150,7 @@ static inline ushort16 to_bf16(float16 x)
     return convert_ushort16((u + bias | (is_nan & 0x400000)) >> 16);
 }
 
-static inline float16 load_16_BF16(__global const ushort *p, long n, float fill)
-{
-    if (n >= 16)
-        return from_bf16(vload16(0, p));
-    return fill_up(from_bf16(load_halves(p, n)), n, fill);
-}
-static inline void store_16_BF16(float16 x, __global ushort *p, long n)
-{
-    if (n >= 16)
-        vstore16(to_bf16(x), 0, p);
-    else
-        store_halves(to_bf16(x), p, n);
-}
+LOAD_STORE_16(BF16, from_bf16, to_bf16)
 
 #define widened_BF16(h)         from_bf16(h)
 #define load_whole_BF16(p)      from_bf16(vload16(0, p))
@@ -218,19 +222,7 @@ static inline ushort16 to_f16(float16 x)
 static inline float load_1_F16(__global const ushort *p) { return vload_half(0, (__global const half *)p); }
 static inline void store_1_F16(float x, __global ushort *p) { vstore_half_rte(x, 0, (__global half *)p); }
 
-static inline float16 load_16_F16(__global const ushort *p, long n, float fill)
-{
-    if (n >= 16)
-        return from_f16(vload16(0, p));
-    return fill_up(from_f16(load_halves(p, n)), n, fill);
-}
-static inline void store_16_F16(float16 x, __global ushort *p, long n)
-{
-    if (n >= 16)
-        vstore16(to_f16(x), 0, p);
-    else
-        store_halves(to_f16(x), p, n);
-}
+LOAD_STORE_16(F16, from_f16, to_f16)
 
 #define widened_F16(h)         from_f16(h)
 #define load_whole_F16(p)      from_f16(vload16(0, p))

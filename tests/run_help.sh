@@ -41,6 +41,16 @@ schedule: {warmup_epochs: 1}
 keep: {every: 1, last: $3}
 END
 }
+as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }     # as the user nobody
+# experts_and_table BASE: moe.yaml, BASE with experts cut from run/, and table.yaml, of BASE alone
+experts_and_table() {
+    cat >moe.yaml <<END
+base: $1
+model: {moe: {layers: [1], core: 2, universal: 2}}
+recycle: {from: {experts: run/ckpt/last.safetensors}, images: 8, batch: 4, compare: off}
+END
+    echo "{columns: [top-1], rows: [{name: A, cells: [$1]}]}" >table.yaml
+}
 three_classes() { # three_classes FOLDER: photos of three colours, and small.yaml, which learns them
     for split in train test; do
         for i in 000 020 040 060; do

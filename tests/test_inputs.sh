@@ -17,12 +17,7 @@ optim: {lr: 1e-3, layer_decay: off}
 schedule: {warmup_epochs: off}
 augment: {randaugment: off, mixup: off, cutmix: off, erasing: off}
 END
-cat > moe.yaml <<'END'
-base: exp.yaml
-model: {moe: {layers: [1], core: 2, universal: 2}}
-recycle: {from: {experts: run/ckpt/last.safetensors}, images: 8, batch: 4, compare: off}
-END
-echo '{columns: [top-1], rows: [{name: A, cells: [exp.yaml]}]}' > table.yaml
+experts_and_table exp.yaml
 try "a run to start from" 0 "top-1" run exp.yaml --out run
 ckpt=run/ckpt/last.safetensors
 "$jetcl" analyse run --out maps --save-images x.safetensors -q >/dev/null 2>&1; [ -s x.safetensors ]
@@ -109,7 +104,6 @@ suffix() {
 }
 
 # Root reads everything: then as the user nobody.
-as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 locked=1
 if [ "$(id -u)" = 0 ]; then
     chmod 777 .; as_nobody test -r "$dir/exp.yaml" -a -x "$jetcl" 2>/dev/null || locked=0

@@ -1,20 +1,15 @@
 #!/bin/sh
 # test_readonly.sh: folders and files that are somebody else's, or may not be written: one line, exit 1, before
-# a device is opened, and nothing is changed; what only reads still works. Root may do all: then as
-# the user nobody.
+# a device is opened, and nothing is changed; what only reads still works. Root may do all: then as the user
+# nobody.
 . "$(dirname "$0")/run_help.sh"
 three_classes .
-cat > moe.yaml <<'END'
-base: small.yaml
-model: {moe: {layers: [1], core: 2, universal: 2}}
-recycle: {from: {experts: run/ckpt/last.safetensors}, images: 8, batch: 4, compare: off}
-END
-echo '{columns: [top-1], rows: [{name: A, cells: [small.yaml]}]}' > table.yaml
+experts_and_table small.yaml
 try "a run" 0 "top-1" train small.yaml --out run
 "$jetcl" compare small.yaml --device cpu --record a.jetcmp --steps 1 -q >/dev/null 2>&1
 as=
 if [ "$(id -u)" = 0 ]; then
-    as="setpriv --reuid=65534 --regid=65534 --clear-groups"
+    as=as_nobody
     $as test -r "$dir/small.yaml" -a -x "$jetcl" 2>/dev/null ||
         { echo "skip of another owner: nobody may not read here"; exit 0; }
 fi
