@@ -66,9 +66,10 @@ struct matrix_case {
     enum act act;
     enum product_keep keep;
     int splits;                                  /* at least */
-    bool once;                                   /* on one engine: which way A and B came into local memory does
-                                                     not concern the others, and compiling takes long */
+    unsigned engines;                            /* 0: all. Which way A and B came into local memory does not
+                                                     concern each, and compiling takes long */
 };
+#define ON(engine) (1u << MATRIX_##engine)
 
 static f64 sum_at(const struct matrix_case *x, i64 z, i64 i, i64 j, enum dtype half)
 {
@@ -148,14 +149,14 @@ static const struct matrix_case cases[] = {
     { .m = 37, .n = 45, .k = 51, .batch = 1, .tb = true, .a = BF16, .b = F32, .c = BF16, .biased = true,
       .act = ACT_gelu, .keep = KEEP_SLOPE },
     /* whole tiles, and steps that need no tests */
-    { .m = 132, .n = 64, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .once = true },
+    { .m = 132, .n = 64, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .engines = ON(mma) },
     /* the gradient of weights: k in parts that join, and the bias's gradient */
     { .m = 68, .n = 36, .k = 1030, .batch = 1, .ta = true, .a = BF16, .b = BF16, .c = F32, .keep = KEEP_SUMS,
-      .splits = 4, .once = true },
-    /* experts: a batch, everything transposed, nothing aligned, fp16 */
+      .splits = 4, .engines = ON(mma) },
+    /* experts: a batch, everything transposed, nothing aligned, fp16; DPAS has lines of A's pairs */
     { .m = 19, .n = 59, .k = 35, .batch = 3, .ta = true, .tb = true, .a = F16, .b = F16, .c = F16,
-      .once = true },
-    { .m = 132, .n = 136, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .once = true },
+      .engines = ON(mma) | ON(dpas) },
+    { .m = 132, .n = 136, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .engines = ON(mma) },
 };
 
 static void test_engine(void **state)
@@ -163,7 +164,7 @@ static void test_engine(void **state)
     dev *before = device;
     device = open_engine(*state);
     for (int i = 0; i < countof(cases); i++)
-        if (!cases[i].once || dev_info(device)->matrix == MATRIX_mma)
+        if (!cases[i].engines || cases[i].engines & 1u << dev_info(device)->matrix)
             run_case(&cases[i], dev_matrix(device)->title);
     dev_no_matrix(device);
     assert_null(dev_matrix(device));
