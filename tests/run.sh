@@ -51,7 +51,7 @@ chosen() {
         case " $first " in *" $name "*) echo "0 $t" ;; *) echo "1 $t" ;; esac
     done | sort -s -k1,1 | cut -d' ' -f2
 }
-first="ops product run dist golden races compare cli analyse eval fuse"
+first="ops compare product planted dist resume owner run golden races cli analyse eval fuse"
 
 if [ "$1" = --one ]; then one "$2"; exit; fi
 for name in "$@"; do

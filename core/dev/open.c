@@ -144,7 +144,7 @@ void dev_force_class(dev *d, enum dev_class class)
 {
     check(class == DEV_CPU || class == DEV_GPU, "class %d for %s", class, d->info.name);
     d->class = class;
-    if (class == DEV_GPU && d->info.class == DEV_CPU)
+    if (class == DEV_GPU && d->info.cpu_kind)
         d->options = "-cl-opt-disable";
     tune_load(d);
 }
