@@ -149,14 +149,16 @@ static const struct matrix_case cases[] = {
     { .m = 37, .n = 45, .k = 51, .batch = 1, .tb = true, .a = BF16, .b = F32, .c = BF16, .biased = true,
       .act = ACT_gelu, .keep = KEEP_SLOPE },
     /* whole tiles, and steps that need no tests */
-    { .m = 132, .n = 64, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .engines = ON(mma) },
+    { .m = 132, .n = 64, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true,
+      .engines = ON(mma) },
     /* the gradient of weights: k in parts that join, and the bias's gradient */
     { .m = 68, .n = 36, .k = 1030, .batch = 1, .ta = true, .a = BF16, .b = BF16, .c = F32, .keep = KEEP_SUMS,
       .splits = 4, .engines = ON(mma) },
     /* experts: a batch, everything transposed, nothing aligned, fp16; DPAS has lines of A's pairs */
     { .m = 19, .n = 59, .k = 35, .batch = 3, .ta = true, .tb = true, .a = F16, .b = F16, .c = F16,
       .engines = ON(mma) | ON(dpas) },
-    { .m = 132, .n = 136, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true, .engines = ON(mma) },
+    { .m = 132, .n = 136, .k = 68, .batch = 1, .a = BF16, .b = BF16, .c = BF16, .added = true,
+      .engines = ON(mma) },
 };
 
 static void test_engine(void **state)

@@ -49,7 +49,7 @@ cpu/attention.cl@s|vstore16(1 / vload16(0, sums), 0, sums);|vstore16(1.01f / vlo
 cpu/attention.cl@s/one\[r\] = 1;/one[r] = 1.01f;/@attention.cl attention_grad
 cpu/conv.cl@s/biased ? LOAD(bias + n) : 0/biased ? 1.1f * LOAD(bias + n) : 0/@conv.cl depthwise
 cpu/conv.cl@s/clamp(lane - (n0 - n) + 1, 0.0f, 1.0f)/1.01f * &/@conv.cl depthwise_grad
-conv.h@s/float s = biased ? bias\[n\] : 0;/float s = biased ? 1.1f * bias[n] : 0;/@conv.cl depthwise_plain
+conv.h@s/biased ? bias\[n\] : 0, i,/biased ? 1.1f * bias[n] : 0, i,/@conv.cl depthwise_plain
 conv.h@s/dw\[k \* c + n\] = s;/dw[k * c + n] = 1.01f * s;/@conv.cl depthwise_grad_plain
 cpu/route.cl@s|other\[v\] = 1.0f / other\[v\];|other[v] = 1.01f / other[v];|@route.cl route
 cpu/route.cl@s/-r_disp \* r_disp \* sum_16(h1)/1.01f * -r_disp * r_disp * sum_16(h1)/@route.cl route_grad
