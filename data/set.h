@@ -73,6 +73,9 @@ struct dataset {
 
 void set_add(dataset *d, const char *path, i32 label);
 void set_classes(dataset *d, const char *const *names, int n);   /* copied, made printable */
+/* classes.c: leaves the samples of the n_only classes o->only, relabelled in their order. A split to evaluate
+ * on may lack some. 0, or -1 + fail. */
+int  classes_keep(dataset *d, const struct data_options *o);
 /* root/path itself, or all pictures below it, with label 0. */
 int  set_add_below(dataset *d, const char *path);
 int  set_map(dataset *d, int k, const char *name);               /* d->map[k] = root/name */

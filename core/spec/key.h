@@ -25,6 +25,9 @@ struct spec_origin { struct place at; int rank; const char *preset; };
 
 const struct key *key_find(const char *path);           /* NULL when there is none; sections are not found */
 const char       *key_leaf(const struct key *k);        /* "core" of "model.moe.core" */
+int               key_index(const struct key *k);       /* in spec_keys */
+/* -1 + fail(FAULT_USAGE): y->key does not exist in the section ("": the top); with what it may have meant. */
+int               key_unknown(arena *a, const char *section, const struct yaml *y);
 #define key_field(k, s) ((void *)((char *)(s) + (k)->offset))
 
 /* y into the field, checked. -1 + fail() at y. */
