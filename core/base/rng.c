@@ -92,7 +92,7 @@ f32 rng_element_unit(u64 seed, u32 stream, u32 step, u64 i)
 /* Natural logarithm of a normal positive float to about 2 ulp, with fma and integer steps only: the
  * same bits in C and OpenCL. x = 2^e m, m in [sqrt 1/2, sqrt 2); log m = 2 atanh(s), s = (m-1)/(m+1),
  * by its odd series. */
-static f32 ln(f32 x)
+static f32 rng_ln(f32 x)
 {
     union { f32 f; u32 u; } v = { x };
     i32 e = (i32)((v.u - 0x3F3504F3u) >> 23);
@@ -116,7 +116,7 @@ static f32 ln(f32 x)
 f32 rng_unit_to_normal(f32 u)
 {
     f32 x = fmaf(2, u, -0x1.fffffep-1f);          // 2u-1, inside (-1, 1)
-    f32 w = -ln(fmaf(-x, x, 1)), p;
+    f32 w = -rng_ln(fmaf(-x, x, 1)), p;
     if (w < 5) {
         w -= 2.5f;
         p = 2.81022636e-08f;
