@@ -52,6 +52,15 @@ try "a checkpoint of one's own that is missing" 0 "left by a run of the experime
 json "a network that nothing tells" 0 run moe.yaml --dry-run --set recycle.from.experts=mine.safetensors
 has "$out" '"recycle_s":null' && same "$(number seconds)" "$(number train_s) + $(number eval_s)"
 ok $? "is not counted" "$out"
+# A predecessor as small as what is made of it; its graphs are cut in a time that nobody measures.
+try "a predecessor" 0 "top-1" train exp.yaml --out before --set train.steps=1 --set model.depth=2 \
+    --set data.set=demo --set data.root="$dir/drawn" --set data.train=a/train --set data.eval=a/test
+own="--set recycle.from.experts=before/ckpt/last.safetensors"
+try "graphs that are to be cut" 0 ", partitioning their graph not included: at least " \
+    run moe.yaml --dry-run $own --set recycle.strategy=graph
+try "and none" 0 " in all; loss" run moe.yaml --dry-run $own --set data.root="$dir/drawn" --set data.set=demo \
+    --set data.train=a/train --set data.eval=a/test
+has "$out" "partitioning"; [ $? = 1 ] && ! has "$out" "at least"; ok $? "are not spoken of" "$out"
 json "a strategy that measures nothing" 0 run moe.yaml --dry-run --set recycle.strategy=uniform
 [ "$(number recycle_s)" = 0.0 ]; ok $? "takes no time" "$out"
 for every in off:1 1:3 2:2 3:1 4:1; do
