@@ -7,6 +7,15 @@ drawn_sets 1 1 5
 try "a run" 0 "top-1" run exp.yaml --out done
 [ ! -e done/lock ]; ok $? "its lock is gone"
 
+cp -r done finished
+printf 'jetcl lock 1\nelsewhere 12 34 - -\n2026-01-01 00:00:00\n' > finished/lock
+try "a finished run of an owner that lives" 0 "is complete" run exp.yaml --out finished --resume
+[ -e finished/lock ]; ok $? "is only read"
+touch -d '10 minutes ago' finished/lock
+try "and of one that could not remove its lock" 0 "finished/lock was left by process 12 on elsewhere" \
+    run exp.yaml --out finished --resume
+[ ! -e finished/lock ]; ok $? "is without it afterwards"
+
 # ---- one owner
 "$jetcl" run exp.yaml --out held --set train.epochs=5000 -q </dev/null >/dev/null 2>&1 &
 pid=$!

@@ -209,6 +209,16 @@ static int lock_busy(const char *dir, const struct lock_owner *o)
     return 1;
 }
 
+void lock_clear(const char *dir)
+{
+    struct lock_owner o;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/lock", dir);
+    if (!lock_look(dir, &o) && !o.alive)
+        lock_break(path, &o);
+    fail_clear();
+}
+
 int lock_take(const char *dir, lock **out)
 {
     arena *a = arena_open("lock");

@@ -52,6 +52,8 @@ int  lock_take(const char *dir, lock **out);
 void lock_drop(lock *l);
 /* Did another machine take it, because nothing was seen of us for minutes? Then nothing more may be written. */
 bool lock_lost(lock *l);
+/* Removes the lock of a dead owner, where nobody is to be the next. */
+void lock_clear(const char *dir);
 /* Who owns it? 0; 1: no process; -1 + fail. */
 int  lock_look(const char *dir, struct lock_owner *o);
 

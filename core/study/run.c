@@ -190,6 +190,8 @@ static int find_work(const struct spec *s, const struct run_options *o, arena *a
                      struct run_result *r)
 {
     int rc = o->out ? already_done(s, o, o->out, a, r) : 0;
+    if (rc > 0)
+        lock_clear(o->out);
     if (rc)
         return rc < 0 ? -1 : DONE;
     if ((rc = folder_claim(a, s, o, f)))
