@@ -49,6 +49,9 @@ if [ -e "$build/faults.so" ]; then
         cmp -s done/ckpt/$f nolinks/ckpt/$f || bad=1; done
     ok $bad "keeps the same epochs" "$(ls -l done/ckpt nolinks/ckpt)"
     [ ! -e nolinks/lock ]; ok $? "and its lock is gone"
+    out=$(shim unlink:1:EIO "$jetcl" run exp.yaml --out draft -q 2>&1 </dev/null); code=$?
+    [ $code = 0 ] && [ -s draft/result.json ] && [ -z "$(find draft -name 'lock*')" ]
+    ok $? "a lock's draft that cannot be removed at once goes with the lock" "$code: $out $(ls draft)"
     (export LD_PRELOAD="$build/faults.so" FAULT_BELOW="$dir" FAULT=link:-1:EPERM
      exec "$jetcl" run exp.yaml --out held2 --set train.epochs=5000 -q </dev/null >/dev/null 2>&1) &
     pid=$!

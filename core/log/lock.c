@@ -24,7 +24,7 @@ enum { BEAT = 15, SILENT = 150, TRIES = 20 };
 
 struct lock {
     arena          *a;
-    const char     *path;
+    const char     *path, *draft;                  /* draft: one that could not be removed, or NULL */
     ino_t           inode;
     pthread_t       thread;
     pthread_mutex_t mutex;
@@ -241,13 +241,13 @@ int lock_take(const char *dir, lock **out)
         } else if (!none)
             lock_break(path, &other);
     }
-    unlink(mine);
+    bool left = unlink(mine) && errno != ENOENT;
     if (rc) {
         arena_close(a);
         return rc;
     }
     lock *l = arena_one(a, lock);
-    *l = (lock){ .a = a, .path = path, .inode = st.st_ino };
+    *l = (lock){ .a = a, .path = path, .draft = left ? mine : NULL, .inode = st.st_ino };
     lock_begin(l);
     file_unfinished(path, true);
     *out = l;
@@ -278,6 +278,8 @@ void lock_drop(lock *l)
     struct stat st;
     if (!l->lost && !stat(l->path, &st) && st.st_ino == l->inode)
         unlink(l->path);
+    if (l->draft)
+        unlink(l->draft);
     pthread_cond_destroy(&l->wake);
     pthread_mutex_destroy(&l->mutex);
     arena_close(l->a);
