@@ -1,6 +1,9 @@
 # jetcl. `make help` lists the targets. Sources are found by wildcard; config.mak comes from ./configure.
 .DEFAULT_GOAL := all
 MAKEFLAGS += --no-builtin-rules
+ifeq ($(MAKELEVEL),0)                         # -jN of the command line wins
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
 ifeq ($(filter help clean size,$(MAKECMDGOALS)),)
 include config.mak
 endif
