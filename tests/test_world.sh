@@ -25,7 +25,7 @@ for set in optim.weight_decay=1000 optim.eps=1000 train.clip_norm=1000000000 sch
     augment.mixup=1000 augment.cutmix=1000 eval.every=1000000 eval.patience=1000000 log.every=1000000000 \
     keep.every=1000000 keep.last=1000000 keep.minutes=1000000 eval.crop=0.1 augment.scale_min=1e-300 \
     seed=9223372036854775807 \
-    train.ema=1 augment.pad=1024 dist.timeout=1000000 data.std=1e-300; do
+    train.ema=1 augment.pad=1024 dist.timeout=1000000 data.std=[1e-300,2,2]; do
     out=$("$jetcl" run exp.yaml --out "end.$set" --set "$set" 2>&1 </dev/null); code=$?
     [ $code = 0 ] || { [ $code = 5 ] && [ "$(echo "$out" | grep -c '^jetcl')" = 1 ]; }
     ok $? "$set" "$code: $out"
