@@ -25,12 +25,6 @@ const struct key spec_keys[] = {
     { TYPE_choice, #key "." #name, #def, WORDS(WORD_TEXT, prefix, __VA_ARGS__), help, \
       offsetof(struct spec, key##_##name) },
 #include "spec/keys.def"
-#undef SECTION
-#undef END
-#undef KEY
-#undef CHOICE
-#undef LISTED
-#undef OPTION
 };
 const int spec_key_count = countof(spec_keys);
 
@@ -104,8 +98,8 @@ int key_unknown(arena *a, const char *section, const struct yaml *y)
     if (!strcmp(y->key, "base"))
         return place_fail(y->key_at, "`base` belongs at the top of a file");
     if (keys_invisible(y->key))
-        return place_fail(y->key_at, "unknown key '%.60s'%s: it holds U+%04X, which looks like a blank and is "
-                          "none", y->key, in, keys_invisible(y->key));
+        return place_fail(y->key_at, "unknown key '%.60s'%s: it holds U+%04X, which looks like a blank but is "
+                          "not one", y->key, in, keys_invisible(y->key));
     const char *near = NULL;                      // `lr` in train means optim.lr, not another key of train
     for (const struct key *k = spec_keys; !near && k < spec_keys + spec_key_count; k++)
         if (k->type > TYPE_end && !strcmp(key_leaf(k), y->key))

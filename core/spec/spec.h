@@ -59,12 +59,6 @@ struct spec {
 #define LISTED(section, list, name, def, help) enum list name;
 #define OPTION(key, prefix, name, def, help, ...) enum { WORDS(WORD_ENUM, prefix, __VA_ARGS__) } key##_##name;
 #include "spec/keys.def"
-#undef SECTION
-#undef END
-#undef KEY
-#undef CHOICE
-#undef LISTED
-#undef OPTION
     const char         *file;              /* the experiment file, "" for defaults alone */
     struct spec_origin *origin;            /* who wrote each key; for spec_fail() */
     arena              *arena;
