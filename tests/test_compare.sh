@@ -79,7 +79,16 @@ out=$(JETCL_CHECK= JETCL_CL=worse "$jetcl" train train.yaml --out worse_run 2>&1
 ok $? "where the plain ones fail too it does not start" "exit $code: $out"
 [ ! -e worse_run/metrics.jsonl ]; ok $? "with nothing written"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run -v 2>&1)
-has "$out" "checking the kernels" && [ -n "$(ls cache/checks)" ]; ok $? "a sound one is noted" "$out"
+has "$out" "checked in" && [ -n "$(ls cache/checks)" ] && ! ls cache/checks/*.yaml 2>/dev/null
+ok $? "a sound one is noted" "$out"
+out=$("$jetcl" devices --check --ahead=exp.yaml --set model.classes=10 --device cpu 2>&1) && [ -z "$out" ]
+ok $? "ahead for an experiment's network is silent, too" "$out"
+# Of equal blocks in a row two are looked at, and what only the last of another kind launches is among them.
+sed 's/depth: 2/depth: 9, moe: {layers: [6, 7, 8], core: 4, universal: 4}/' train.yaml >deep.yaml
+cp -r "$here/cl" route
+sed -i 's|r_comb = 1.0f / \*t_comb|r_comb = 1.01f / *t_comb|' route/cpu/route.cl
+out=$(JETCL_CHECK= JETCL_CL=route "$jetcl" train deep.yaml --out deep -v 2>&1)
+has "$out" "route.cl" && has "$out" "checked in"; ok $? "a fault in a block that comes late" "$out"
 out=$(JETCL_CHECK= JETCL_CACHE_DIR=$dir/cache "$jetcl" train train.yaml --out run2 -v 2>&1)
 has "$out" "checking the kernels" && ok 1 "and not checked again" "$out" || ok 0 "and not checked again"
 

@@ -173,6 +173,19 @@ static int print_ranks(struct cli *c, const char *setting)
     return 0;
 }
 
+/* What another process needs soon. */
+static int devices_ahead(struct cli *c, const char *device)
+{
+    const char *experiment = cli_value(c, "ahead");
+    struct spec own;
+    process_follow();
+    if (*experiment && cli_spec(c, experiment, &own))
+        return -1;
+    if (*experiment && !own.model.classes)
+        return spec_fail(&own, "model.classes", "must be a number here: no data are read");
+    return selftest_ahead(c->arena, device, *experiment ? &own : NULL);
+}
+
 static int devices_run(struct cli *c)
 {
     struct spec s;
@@ -180,7 +193,7 @@ static int devices_run(struct cli *c)
     if (cli_operands(c, 0, 0) || cli_spec(c, NULL, &s))
         return -1;
     if (cli_given(c, "ahead"))
-        return process_follow(), selftest_ahead(c->arena, s.device);
+        return devices_ahead(c, s.device);
     if (cli_given(c, "check"))
         return devices_check(c, s.device);
     if (cli_given(c, "ranks"))
@@ -205,8 +218,8 @@ static int devices_run(struct cli *c)
 static const struct cli_option options[] = {
     { "check", NULL, "test kernels, memory, repeatability and random numbers of the chosen device; 5: "
                      "something failed" },
-    { "ahead", NULL, "with --check: only build its kernels, the last ones first, as a second process does for "
-                     "one that checks" },
+    { "ahead", "[EXP]", "with --check: only build its kernels, or those for the network of an experiment, the "
+                        "last ones first, as a second process does for one that checks" },
     { "ranks", "[N]", "which device each of N ranks on this machine takes; default: one each" },
     { 0 },
 };

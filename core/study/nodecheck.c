@@ -385,3 +385,14 @@ int nodecheck_network(struct kernel_checks *c, const struct spec *s, dev *d, int
     arena_close(a);
     return rc;
 }
+
+int nodecheck_ahead(const struct spec *s, dev *d, int n)
+{
+    struct network x = { 0 };
+    int rc = network_open(&x, s, d, n);
+    for (size_t i = rc ? 0 : x.g->n; i > 0 && !rc; i--)
+        rc = node_pass(x.g->nodes[i - 1]);
+    graph_free(x.g);
+    params_free(x.p);
+    return rc;
+}

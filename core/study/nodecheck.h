@@ -38,6 +38,9 @@ void kernel_checked(struct kernel_checks *c, const char *kernel, const char *whe
 int  nodecheck_graph(struct kernel_checks *c, graph *g, f64 unit);
 /* The graph of s's network for n made-up images, forward and backward, on d. 0, or -1 + fail. */
 int  nodecheck_network(struct kernel_checks *c, const struct spec *s, dev *d, int n);
+/* Launches everything that nodecheck_network launches, the last first, over memory without meaning: its
+ * kernels are compiled then. 0, or -1 + fail. */
+int  nodecheck_ahead(const struct spec *s, dev *d, int n);
 
 /* ---- kernelcheck.c: what is not part of a network's graph ------------------------------------------- */
 

@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define CHECK_IMAGES(own) MIN(3, (own)->train.batch)       /* of an experiment's own network */
 
 extern const char jetcl_git[];
 
@@ -77,6 +80,48 @@ static int check_spec(arena *a, int i, struct spec *s)
         n++;
     }
     return spec_load(s, a, NULL, sets, n);
+}
+
+static bool check_listed(counts list, int x)
+{
+    for (int i = 0; i < list.n; i++)
+        if (list.v[i] == x)
+            return true;
+    return false;
+}
+
+/* own with fewer blocks, of the same kernels at the same sizes: of each row of equal blocks in a stage two, and
+ * so many more as share their experts. Weights of twelve blocks would take longer to fill than to check. */
+static struct spec check_shortened(arena *a, const struct spec *own)
+{
+    struct spec s = *own;
+    bool vit = strcmp(own->model.family, "convnext");
+    int stages = vit ? 1 : own->model.depths.n, most = own->model.moe.share + 1, n_layers = 0, kept = 0;
+    int *depths = arena_array(a, int, stages), *layers = arena_array(a, int, own->model.moe.layers.n + 1);
+    for (int stage = 0, block = 0; stage < stages; stage++) {
+        int end = block + (vit ? own->model.depth : own->model.depths.v[stage]), row = 0;
+        for (bool before = false; block < end; block++) {
+            bool moe = check_listed(own->model.moe.layers, block);
+            row = moe == before ? row + 1 : 1;
+            before = moe;
+            if (row > most)
+                continue;
+            if (moe)
+                layers[n_layers++] = kept;
+            depths[stage]++;
+            kept++;
+        }
+    }
+    s.model.depth = kept;
+    s.model.depths = vit ? own->model.depths : (counts){ stages, depths };
+    s.model.moe.layers = (counts){ n_layers, layers };
+    return s;
+}
+
+static int check_own(struct selftest *t, arena *a, dev *d, const struct spec *own)
+{
+    struct spec s = check_shortened(a, own);
+    return check_network(t, a, d, own->name, &s, CHECK_IMAGES(own));
 }
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
@@ -245,23 +290,50 @@ static void check_keep(arena *a, const char *path, const char *text)
     fail_clear();
 }
 
-/* PoCL compiles on one core: another process does the last checks first, and when this one gets there, their
- * kernels are in PoCL's cache. What was built before needs none. */
-static int check_helper(arena *a, const struct spec *own, const dev *d, const char *device)
+/* The experiment whose network a helper gets ahead with, as a file beside the records; NULL: none can be
+ * written. */
+static const char *check_order(arena *a, const struct spec *own, const char *record)
 {
-    bool built = !own && check_records() && file_exists(check_record(a, own, device, dev_info(d)));
-    return dev_builds_alone(d) && dist_size() == 1 && !built
-           ? process_help((const char *[]){ "devices", "--check", "--ahead", "--device", device, NULL }) : 0;
+    const char *path = arena_printf(a, "%s.%d.yaml", record, (int)getpid());
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    check(f, "open_memstream failed");
+    spec_write(f, own);
+    fclose(f);
+    int rc = file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())) || file_save(path, text, n);
+    free(text);
+    fail_clear();
+    return rc ? NULL : path;
 }
 
-int selftest_ahead(arena *a, const char *device)
+/* PoCL compiles on one core: another process does the last checks first, and when this one gets there, their
+ * kernels are in PoCL's cache. What was built before needs none. 0, or the process; *order: its experiment. */
+static int check_helper(arena *a, const struct spec *own, const dev *d, const char *device, const char **order)
+{
+    const char *record = check_record(a, own, device, dev_info(d)), *ahead = "--ahead";
+    if (!dev_builds_alone(d) || dist_size() > 1 || (!own && check_records() && file_exists(record)))
+        return 0;
+    if (own) {
+        struct spec s = check_shortened(a, own);
+        if (!(*order = check_order(a, &s, record)))
+            return 0;
+        ahead = arena_printf(a, "--ahead=%s", *order);
+    }
+    return process_help((const char *[]){ "devices", "--check", ahead, "--device", device, NULL });
+}
+
+int selftest_ahead(arena *a, const char *device, const struct spec *own)
 {
     struct kernel_checks c = kernel_checks_new(a);
     struct spec s;
     dev *d = dev_open_real(device);
     int last = countof(networks) - 1;
-    int rc = !d || kernelcheck_all(&c, d) || check_spec(a, last, &s)
-             || nodecheck_network(&c, &s, d, networks[last].images) || opcheck_all(&c, d) ? -1 : 0;
+    int rc = !d || kernelcheck_all(&c, d) ? -1 : 0;
+    if (!rc)
+        rc = own ? nodecheck_ahead(own, d, CHECK_IMAGES(own))
+             : check_spec(a, last, &s) || nodecheck_network(&c, &s, d, networks[last].images)
+               || opcheck_all(&c, d) ? -1 : 0;
     dev_close(d);
     return rc;
 }
@@ -283,10 +355,13 @@ int selftest_run(struct selftest *t, arena *a, const char *device, const struct 
     dev *d = dev_open_real(device);
     if (d)
         dev_replace(d, replaced);
-    int helper = d && !*replaced ? check_helper(a, own, d, device) : 0;
-    int rc = !d || (own ? check_network(t, a, d, own->name, own, MIN(3, own->train.batch)) : check_all(t, a, d))
+    const char *order = NULL;
+    int helper = d && !*replaced ? check_helper(a, own, d, device, &order) : 0;
+    int rc = !d || (own ? check_own(t, a, d, own) : check_all(t, a, d))
              || check_others(t, a, d, !own) ? -1 : 0;
     process_end(helper);
+    if (order)
+        unlink(order);
     if (!rc && !own)
         check_keep(a, check_record(a, NULL, device, dev_info(d)), "");
     dev_close(d);
@@ -347,6 +422,7 @@ static int check_now(const struct spec *s, arena *a, dev *d, const char **replac
     *replaced = "";
     if (selftest_run(&t, a, s->device, own, "") || (t.failed && check_without(s, own, a, &t, d, replaced)))
         return -1;
+    say(SAY_VERBOSE, "checked in %.1f s", t.seconds);
     check_say_replaced(d, *replaced, t.failed ? t.failed : "");
     return 0;
 }

@@ -23,9 +23,9 @@ struct selftest {
  * tested in their place. 0 also when something failed the test; -1 + fail: no test was possible. */
 int selftest_run(struct selftest *t, arena *a, const char *device, const struct spec *own,
                  const char *replaced);
-/* Builds the kernels of selftest_run ahead of another process: its last checks first, results dropped. 0, or
- * -1 + fail. */
-int selftest_ahead(arena *a, const char *device);
+/* Builds the kernels of selftest_run ahead of another process: its last checks first, results dropped. own:
+ * the network that it looks at, with no more blocks than are looked at, or NULL. 0, or -1 + fail. */
+int selftest_ahead(arena *a, const char *device, const struct spec *own);
 /* Before the first training of s's network on d with its driver and program; later calls find that on record
  * in the cache folder. Files whose kernels fail are replaced by the generic ones (dev_replace, with a
  * warning) where those pass. 0, or -1 + fail(FAULT_DEVICE) that names the kernel; train.check: off does
