@@ -144,10 +144,14 @@ i64     loader_place(const loader *l, i64 number, i64 *of);
 void    loader_start(loader *l, i64 epoch, i64 from_batch);
 /* The same at a sample in the epoch's order, which need not be the first of a batch of this size. */
 void    loader_start_at(loader *l, i64 epoch, i64 from_sample);
+/* Of a split that is not trained on: the batches [from, to) alone. */
+void    loader_start_part(loader *l, i64 from_batch, i64 to_batch);
 /* The next batch in order; valid until released. NULL at the end of the epoch (fail_fault() is FAULT_NONE) or
  * after a fault. Two batches may be held at a time. */
 const struct batch *loader_next(loader *l);
 void    loader_release(loader *l, const struct batch *b);
+/* Which of the loader's batches this one is: numbers of batches that were skipped whole are left out. */
+i64     loader_number(const struct batch *b);
 f64     loader_wait_seconds(const loader *l);             /* spent blocked in loader_next since loader_open */
 f64     loader_busy_seconds(const loader *l);                   /* worker threads' CPU time */
 i64     loader_images(const loader *l);                         /* prepared so far: busy seconds per image */

@@ -232,6 +232,15 @@ void loader_start(loader *l, i64 epoch, i64 from_batch)
     start_epoch(l, epoch, 0, from_batch, loader_batches(l));
 }
 
+void loader_start_part(loader *l, i64 from_batch, i64 to_batch)
+{
+    check(!l->o.train && from_batch >= 0 && from_batch <= to_batch && to_batch <= loader_batches(l),
+          "batches %ld to %ld of %ld", (long)from_batch, (long)to_batch, (long)loader_batches(l));
+    start_epoch(l, 0, 0, from_batch, to_batch);
+}
+
+i64 loader_number(const struct batch *b) { return ((const struct slot *)b)->number; }
+
 void loader_start_at(loader *l, i64 epoch, i64 from)
 {
     i64 b = l->o.batch;

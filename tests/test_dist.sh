@@ -2,17 +2,7 @@
 # test_dist.sh: one run over several ranks against the same run on one: losses, files, signals, a rank that
 # dies.
 . "$(dirname "$0")/run_help.sh"
-command -v mpirun >/dev/null || { echo "skip dist no mpirun (apt-get install openmpi-bin)"; exit 0; }
-grep -q HAVE_MPI "$here/config.mak" ||
-    { echo "skip dist built without MPI (apt-get install libopenmpi-dev)"; exit 0; }
-
-export POCL_MAX_PTHREAD_COUNT=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
-try() { # try NAME CODE 'output has' command...
-    name=$1 want=$2 text=$3; shift 3
-    out=$(timed "$@" 2>&1 </dev/null); code=$?
-    [ $code = "$want" ] && has "$out" "$text"; ok $? "$name" "exit $code, expected $want and '$text': $out"
-}
+with_ranks
 timed() {
     if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi
     timeout 600 "$@"
@@ -133,9 +123,6 @@ try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JE
 alike one list; ok $? "devices by list: the losses of one"
 
 # A long run whose rank 1 gets a signal, or dies.
-rank() { for p in $(pgrep -f -- "--out $1 "); do
-    tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -qx "OMPI_COMM_WORLD_RANK=$2" && echo "$p"
-    done | head -n 1; }
 long() { name=$1 n=$2; shift 2
     (timeout 300 "$@" --out "$name" --set train.steps=off --set train.epochs=100000 --set eval.every=off \
         --set keep.every=off --set log.every=20 >"$name.log" 2>&1 </dev/null; echo "exit $?" >>"$name.log") &

@@ -397,7 +397,8 @@ static struct statistics measured(dev *d, const char *teacher, const char *optio
         if (only < 0 || b == only)
             assert_int_equal(measuring_step(&m, &one, true), 0);
     }
-    if (measuring_read(&m, a, &st))
+    f64 *sums = arena_array(a, f64, m.words);
+    if (measuring_take(&m, sums) || measuring_read(&m, sums, NULL, a, &st))
         fail_msg("%s", fail_message());
     measuring_close(&m);
     predecessor_close(&p);

@@ -1,5 +1,7 @@
 /* cmd_recycle.c: dense checkpoints become the initial weights of a mixture of experts. */
 #include "cli/cli.h"
+#include "cli/ranks.h"
+#include "dist/dist.h"
 #include "recycle/recycle.h"
 
 /* A file that is already there was perhaps hours of work. */
@@ -18,21 +20,21 @@ static int recycle_cmd_run(struct cli *c)
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
         return -1;
     const char *out = c->out ? c->out : arena_printf(c->arena, "%s-recycled.safetensors", s.name);
-    if (!c->dry_run && check_out(c, out))
+    dist_timeout(s.dist.timeout);
+    if (ranks_launch(c, s.device) || dist_agree(!c->dry_run && !dist_rank() ? check_out(c, out) : 0))
         return -1;
-    dev *d = dev_open_real(s.device);
-    if (!d)
-        return -1;
-    if (c->dry_run) {
-        int rc = recycle_try(&s, d, stdout);
-        dev_close(d);
-        return rc;
-    }
+    dev *d = dev_open_rank(s.device, dist_size() > 1 ? dist_local() : -1);
+    int rc = dist_agree(d ? 0 : -1) || dist_name_device(dev_info(d)->spec) ? -1 : 0;
+    dist_tell_names();
     stop_catch(s.signal.save_on.v, s.signal.save_on.n);
-    int rc = recycle_run(&s, d, out, c->arena, &r);
-    dev_close(d);
-    if (rc)
-        return -1;
+    if (!rc && c->dry_run)
+        rc = dist_agree(dist_rank() ? 0 : recycle_try(&s, d, stdout));
+    else if (!rc)
+        rc = recycle_run(&s, d, out, c->arena, &r);
+    if (d)
+        dev_close(d);
+    if (rc || c->dry_run || dist_rank())
+        return rc;
     say(SAY_NORMAL, "recycle: %s", out);
     if (c->json)
         printf("%s\n", report_json(c->arena, &r));
@@ -50,4 +52,4 @@ const struct command recycle_cmd = {
     "recycle", "dense checkpoints -> experts of a mixture", "recycle EXP.yaml [options]",
     { "jetcl recycle experiments/demo.yaml --out moe.safetensors",
       "jetcl recycle exp.yaml --set recycle.strategy=graph --json" },
-    options, TAKES_JSON | TAKES_FILE | TAKES_DRY_RUN, recycle_cmd_run };
+    options, TAKES_JSON | TAKES_FILE | TAKES_DRY_RUN | TAKES_RANKS, recycle_cmd_run };

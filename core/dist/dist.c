@@ -195,6 +195,12 @@ int dist_name_device(const char *device)
     return 0;
 }
 
+void dist_tell_names(void)
+{
+    for (int r = 0; r < job.size && job.size > 1; r++)
+        say(SAY_NORMAL, "%s", dist_name(r));
+}
+
 /* Each rank's result arrives within the time limit, or the job ends with this rank's message. */
 static bool everybody_ends(struct verdict *own)
 {

@@ -34,6 +34,7 @@ void dist_timeout(f64 seconds);
 /* Together: tells all ranks what this one computes on. */
 int  dist_name_device(const char *device);
 const char *dist_name(int rank);                  /* "rank 2 (host, 0:1)" */
+void dist_tell_names(void);                       /* a line for each, where there are several */
 const char *dist_host(int rank), *dist_device(int rank);
 
 /* Together: 0 when rc is 0 on every rank; else -1 everywhere, with the message and fault of the first that

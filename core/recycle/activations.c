@@ -1,6 +1,6 @@
 /* activations.c: one forward pass over the images measures every layer. Statistics are nodes of the graph,
  * put after the activations as these are built, so that no activation is kept for longer than its step and
- * only totals leave the device.
+ * only totals leave the device, a segment's at a time.
  *
  *     blocks.7: norm2 -> [stats]   attn.proj.in -> [stats]   mlp.act -> [stats]
  *
@@ -11,7 +11,7 @@
 #include <math.h>
 
 /* As many as use a device well. By batches, passes end where batches do, and limits need a batch in one. */
-static int images_a_pass(const struct spec *s, const dev *d)
+int measuring_step_images(const struct spec *s, const dev *d)
 {
     int many = dev_class(d) == DEV_GPU ? 128 : 32, n = MIN(s->recycle.batch, many);
     if (s->recycle.average == AVERAGE_all)
@@ -35,6 +35,7 @@ static void measure_node(struct measuring *m, struct measured *x, node *n)
 {
     i64 width = node_dim(n, -1);
     x->width = (int)width;
+    m->words += 3 * width;
     x->state = pool_take(m->memory, 4 * (u64)stats_state_words(width));
     x->together = m->pairs ? pool_take(m->memory, 4 * (u64)(width * width)) : RANGE_NONE;
     if (!x->state.mem || (m->pairs && !x->together.mem))
@@ -71,7 +72,7 @@ int measuring_open(struct measuring *m, const struct spec *s, const struct anato
                    bool pairs)
 {
     *m = (struct measuring){ .s = s, .n = n, .d = d, .g = graph_new(d), .memory = pool_new(d, "statistics"),
-                             .pairs = pairs, .step = images_a_pass(s, d) };
+                             .pairs = pairs, .step = measuring_step_images(s, d) };
     struct nn nn = { .g = m->g, .p = p, .on_tap = on_tap, .who = m };
     for (enum site site = 0; site < SITES; site++)
         m->of[site] = arena_array(m->g->a, struct measured, n->depth);
@@ -87,7 +88,10 @@ int measuring_step(struct measuring *m, const struct batch *b, bool ends)
     int slot = (int)(m->passes++ % 2);
     m->jobs[slot][0] = b->n;
     m->jobs[slot][1] = ends && m->s->recycle.average == AVERAGE_batch;
-    m->batches += ends;
+    m->seen += b->n;
+    m->in_batch += b->n;
+    m->batches += ends && m->in_batch;
+    m->in_batch = ends ? 0 : m->in_batch;
     if ((b->n && feed_batch(&m->feed, b, 0, b->n)) || mem_write_later(m->d, m->job->home, m->jobs[slot])
         || graph_run(m->g))
         return -1;
@@ -97,57 +101,85 @@ int measuring_step(struct measuring *m, const struct batch *b, bool ends)
 }
 
 /* Sums by channel: of the rows `which` and `which + 1`, floats and what rounding took from them. */
-static f64 *activations_sums(const f32 *state, i64 row, int which, int width, arena *a)
+static void activations_sums(const f32 *state, i64 row, int which, int width, f64 *v)
 {
-    f64 *v = arena_array(a, f64, width);
     for (int i = 0; i < width; i++)
         v[i] = (f64)state[which * row + i] + (f64)state[(which + 1) * row + i];
-    return v;
 }
 
-static int activations_read_layer(const struct measuring *m, const struct measured *x, arena *a,
-                                  struct activity *out)
+/* sums: width of |x|, of x^2 or the batches' roots, and counts. */
+static int activations_take_layer(const struct measuring *m, const struct measured *x, f64 *sums)
 {
-    bool by_batch = m->s->recycle.average == AVERAGE_batch;
-    f64 share = by_batch ? 1.0 / (f64)m->batches : 1;
-    i64 row = stats_state_words(x->width) / 7, n = (i64)x->width * x->width;
+    i64 row = stats_state_words(x->width) / 7;
+    arena *a = arena_open("totals");
     f32 *state = arena_array(a, f32, 7 * row);
-    if (mem_read(m->d, (range){ x->state.mem, x->state.off, 28 * (u64)row }, state))
-        return -1;
-    *out = (struct activity){ x->width, activations_sums(state, row, 0, x->width, a),
-                              activations_sums(state, row, by_batch ? 4 : 2, x->width, a),
-                              arena_array(a, f64, x->width), NULL };
+    range rows = { x->state.mem, x->state.off, 28 * (u64)row };
+    int rc = mem_read(m->d, rows, state) || mem_fill(m->d, rows, 0) ? -1 : 0;
+    activations_sums(state, row, 0, x->width, sums);
+    activations_sums(state, row, m->s->recycle.average == AVERAGE_batch ? 4 : 2, x->width, sums + x->width);
     for (int i = 0; i < x->width; i++) {
         u32 count;
         memcpy(&count, &state[6 * row + i], sizeof count);
-        out->count[i] = count * share;
-        out->l1[i] *= share;
-        out->l2[i] = by_batch ? out->l2[i] * share : sqrt(out->l2[i]);
+        sums[2 * x->width + i] = count;
     }
-    if (!m->pairs)
-        return 0;
-    out->together = arena_array(a, f32, n);
-    arena_mark mark = arena_save(a);
-    u32 *pairs = arena_array(a, u32, n);
-    if (mem_read(m->d, (range){ x->together.mem, x->together.off, 4 * (u64)n }, pairs))
-        return -1;
-    for (i64 i = 0; i < x->width; i++)
-        for (i64 j = i; j < x->width; j++) {
-            f32 *here = &out->together[i * x->width + j], *mirrored = &out->together[j * x->width + i];
-            *here = *mirrored = (f32)(pairs[i * x->width + j] * share);
-        }
-    arena_restore(a, mark);
+    arena_close(a);
+    return rc;
+}
+
+int measuring_take(struct measuring *m, f64 *sums)
+{
+    for (enum site site = 0; site < SITES; site++)
+        for (int l = 0; l < m->n->depth; sums += 3 * m->of[site][l++].width)
+            if (m->of[site][l].width && activations_take_layer(m, &m->of[site][l], sums))
+                return -1;
     return 0;
 }
 
-int measuring_read(struct measuring *m, arena *a, struct statistics *out)
+static int activations_read_pairs(const struct measuring *m, const struct measured *x, f64 share,
+                                  const struct segments *g, arena *a, f32 *together)
+{
+    i64 n = (i64)x->width * x->width;
+    arena_mark mark = arena_save(a);
+    u32 *pairs = arena_array(a, u32, n);
+    int rc = mem_read(m->d, (range){ x->together.mem, x->together.off, 4 * (u64)n }, pairs)
+             || (g && segments_sum_counts(g, pairs, n)) ? -1 : 0;
+    for (i64 i = 0; i < x->width; i++)
+        for (i64 j = i; j < x->width; j++)
+            together[i * x->width + j] = together[j * x->width + i] = (f32)(pairs[i * x->width + j] * share);
+    arena_restore(a, mark);
+    return rc;
+}
+
+static int activations_read_layer(const struct measuring *m, const struct measured *x, const f64 *sums,
+                                  const struct segments *g, arena *a, struct activity *out)
+{
+    bool by_batch = m->s->recycle.average == AVERAGE_batch;
+    f64 share = by_batch ? 1.0 / (f64)MAX(1, m->batches) : 1;
+    *out = (struct activity){ x->width, arena_array(a, f64, x->width), arena_array(a, f64, x->width),
+                              arena_array(a, f64, x->width), NULL };
+    for (int i = 0; i < x->width; i++) {
+        f64 l2 = sums[x->width + i];
+        out->l1[i] = sums[i] * share;
+        out->l2[i] = by_batch ? l2 * share : sqrt(l2);
+        out->count[i] = sums[2 * x->width + i] * share;
+    }
+    if (!m->pairs)
+        return 0;
+    out->together = arena_array(a, f32, (i64)x->width * x->width);
+    return activations_read_pairs(m, x, share, g, a, out->together);
+}
+
+int measuring_read(struct measuring *m, const f64 *sums, const struct segments *g, arena *a,
+                   struct statistics *out)
 {
     *out = (struct statistics){ .depth = m->n->depth };
     for (enum site site = 0; site < SITES; site++) {
         out->of[site] = arena_array(a, struct activity, out->depth);
-        for (int l = 0; l < out->depth; l++)
-            if (m->of[site][l].width && activations_read_layer(m, &m->of[site][l], a, &out->of[site][l]))
+        for (int l = 0; l < out->depth; sums += 3 * m->of[site][l++].width) {
+            const struct measured *x = &m->of[site][l];
+            if (x->width && activations_read_layer(m, x, sums, g, a, &out->of[site][l]))
                 return -1;
+        }
     }
     return dev_finish(m->d);
 }

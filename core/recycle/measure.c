@@ -1,5 +1,6 @@
 /* measure.c: the statistics of an experiment: over which images, and kept where, so that they are measured
  * once per predecessor and image set. */
+#include "dist/dist.h"
 #include "recycle/stage.h"
 #include <math.h>
 #include <stdlib.h>
@@ -16,41 +17,79 @@ static void show_progress(i64 done, i64 all, f64 seconds)
              (long long)all, say_bar(bar, 24, (f64)done / (f64)all), rate, left);
 }
 
-static int run_images(struct measuring *m, loader *l, i64 all)
+/* What comes from the loader: the next batch, and the one whose pass may not be done. */
+struct measure_input { loader *l; const struct batch *next, *held; };
+
+/* A pass of which all images were skipped is run without any. */
+static int measure_pass(struct measuring *m, struct measure_input *in, i64 pass, bool ends)
 {
-    const struct batch *held = NULL, *b;
-    i64 done = 0, passes = loader_batches(l);
-    i64 a_batch = m->s->recycle.average == AVERAGE_all ? passes : m->s->recycle.batch / m->step;
-    f64 start = clock_now(), told = start;
+    static const struct batch none;
+    if (!in->next && !(in->next = loader_next(in->l)) && fail_fault() != FAULT_NONE)
+        return -1;
+    bool here = in->next && loader_number(in->next) == pass;
+    if (measuring_step(m, here ? in->next : &none, ends))
+        return -1;
+    if (!here)
+        return 0;
+    if (in->held)
+        loader_release(in->l, in->held);
+    in->held = in->next;
+    in->next = NULL;
+    return 0;
+}
+
+struct measure_clock { f64 start, told; i64 all; };
+
+static void measure_tell(struct measure_clock *t, i64 done)
+{
+    f64 now = clock_now();
+    show_progress(done, t->all, now - t->start);
+    if (say_live() || now - t->told <= 30)
+        return;
+    t->told = now;
+    say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done, (long long)t->all,
+        (f64)done / (now - t->start));
+}
+
+/* After every pass the ranks tell whether to continue. */
+static int measure_agree(int rc)
+{
+    if (!rc && stop_requested())
+        rc = fail(stop_fault(), "stopped by a signal while measuring activations; nothing was written");
+    return dist_agree(rc);
+}
+
+/* The own segments, one pass after the other; sums: m->words of each. */
+static int measure_segments(struct measuring *m, loader *l, const struct segments *g, f64 *sums)
+{
+    struct measure_input in = { l };
+    struct measure_clock t = { clock_now(), clock_now(), g->images };
+    i64 first = segment_begin(g, g->from), end = segment_begin(g, g->to), all = segment_begin(g, g->n);
+    i64 a_batch = m->s->recycle.average == AVERAGE_all ? all : m->s->recycle.batch / g->step, at = g->from;
     int rc = 0;
-    loader_start(l, 0, 0);
-    stop_watched(true);
-    for (i64 pass = 0; !rc && (b = loader_next(l)); pass++) {
-        rc = measuring_step(m, b, (pass + 1) % a_batch == 0 || pass + 1 == passes);
-        if (held)
-            loader_release(l, held);
-        held = b;
-        done += b->n;
-        show_progress(done, all, clock_now() - start);
-        if (!say_live() && clock_now() - told > 30) {
-            told = clock_now();
-            say(SAY_NORMAL, "recycle: %lld of %lld images measured, %.1f img/s", (long long)done,
-                (long long)all, (f64)done / (told - start));
-        }
-        if (!rc && stop_requested())
-            rc = fail(stop_fault(), "stopped by a signal while measuring activations; nothing was written");
+    loader_start_part(l, first, end);
+    t.all = MIN(g->images, end * g->step) - first * g->step;
+    say(SAY_VERBOSE, "recycle: %lld of %lld images are measured on this rank", (long long)t.all,
+        (long long)g->images);
+    for (i64 i = first; i < first + g->rounds && !rc; i++) {
+        rc = i < end ? measure_pass(m, &in, i, (i + 1) % a_batch == 0 || i + 1 == all) : 0;
+        if (!rc && i < end && i + 1 == segment_begin(g, at + 1))
+            rc = measuring_take(m, sums + m->words * (at++ - g->from));
+        rc = measure_agree(rc);
+        measure_tell(&t, m->seen);
     }
-    stop_watched(false);
-    progress_done();
-    bool read_all = fail_fault() == FAULT_NONE;
-    rc = dev_finish(m->d) || rc || !read_all ? -1 : 0;
-    if (held)
-        loader_release(l, held);
-    if (!rc && !done)
-        return fail(FAULT_DATA, "no image could be read to measure activations on");
-    if (!rc)
-        say(SAY_NORMAL, "recycle: activations of %lld images measured at %.1f img/s", (long long)done,
-            (f64)done / (clock_now() - start));
+    rc = dev_finish(m->d) || rc ? -1 : 0;
+    if (in.held)
+        loader_release(l, in.held);
+    return rc;
+}
+
+/* A rank that has no images waits for those that have. */
+static int measure_wait(const struct segments *g)
+{
+    int rc = 0;
+    for (i64 i = 0; i < g->rounds && !rc; i++)
+        rc = measure_agree(0);
     return rc;
 }
 
@@ -69,19 +108,56 @@ static int measure_check_numbers(const struct statistics *st)
     return 0;
 }
 
+/* How many images and batches all ranks saw. */
+static int measure_count(struct measuring *m, f64 seconds)
+{
+    f64 seen[2] = { (f64)m->seen, (f64)m->batches };
+    if (dist_sum(seen, 2))
+        return -1;
+    m->batches = (i64)seen[1];
+    if (!seen[0])
+        return fail(FAULT_DATA, "no image could be read to measure activations on");
+    say(SAY_NORMAL, "recycle: activations of %.0f images measured at %.1f img/s", seen[0], seen[0] / seconds);
+    return 0;
+}
+
+/* Measures the own segments with an open network, and adds up those of all. */
+static int measure_own(struct measuring *m, dataset *set, struct data_options *o, const struct segments *g,
+                       arena *a, struct statistics *out)
+{
+    f64 *sums = arena_array(a, f64, m->words * MAX(1, g->to - g->from)), *sum = arena_array(a, f64, m->words);
+    f64 start = clock_now();
+    o->batch = g->step;
+    loader *l = g->to > g->from ? loader_open(set, o) : NULL;
+    int rc = dist_agree(g->to > g->from && !l ? -1 : 0);
+    rc = rc || (l ? measure_segments(m, l, g, sums) : measure_wait(g)) || measure_count(m, clock_now() - start)
+         || segments_sum(g, m->words, sums, sum) ? -1 : 0;
+    rc = rc || (m->g && measuring_read(m, sum, g, a, out)) ? -1 : 0;
+    if (l)
+        loader_close(l);
+    return rc;
+}
+
+/* Together. Who cannot read the predecessor, or has another one under its name, leaves it to others. */
 static int measure_images(struct predecessor *p, dev *d, dataset *set, struct data_options *o, bool pairs,
                           arena *a, struct statistics *out)
 {
     struct measuring m = { 0 };
-    loader *l = NULL;
-    fail_clear();                                 // run_images tells a fault from the last image by this
-    int rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
-    o->batch = m.step;
-    rc = rc || !(l = loader_open(set, o)) || run_images(&m, l, o->limit) ? -1 : 0;
-    rc = rc || measuring_read(&m, a, out) ? -1 : 0;
-    rc = rc || measure_check_numbers(out) ? -1 : 0;
-    if (l)
-        loader_close(l);
+    struct segments g;
+    char whose[65];
+    fail_clear();                                 // a pass tells a fault from the last image by this
+    memcpy(whose, p->sha256, sizeof whose);
+    if (dist_broadcast(whose, sizeof whose))
+        return -1;
+    segments_cut(&g, &p->s, o->limit, measuring_step_images(&p->s, d));
+    int rc = segments_share(&g, p->c && !strcmp(whose, p->sha256), a);
+    if (!rc && (g.to > g.from || !dist_rank()))            // rank 0 also adds up
+        rc = predecessor_load(p, d) || measuring_open(&m, &p->s, &p->n, d, p->p, pairs) ? -1 : 0;
+    rc = dist_agree(rc);
+    stop_watched(true);
+    rc = rc || measure_own(&m, set, o, &g, a, out) || (!dist_rank() && measure_check_numbers(out)) ? -1 : 0;
+    stop_watched(false);
+    progress_done();
     measuring_close(&m);
     return rc;
 }
@@ -197,33 +273,53 @@ static struct data_options measure_images_of(const struct predecessor *p)
     return o;
 }
 
-int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a,
-                   struct statistics *out)
+static int check_measurable(const struct predecessor *p, const struct spec *s)
 {
-    struct data_options o = measure_images_of(p);
-    *out = (struct statistics){ 0 };
-    if (!d && !*s->data.set)
-        return 0;
     if (!*s->data.set)
         return fail(FAULT_USAGE, "strategy %s measures activations on images: set data.set and data.root",
                     s->recycle.strategy);
     int rows = list_at(p->s.model.image, 0), columns = list_at(p->s.model.image, 1);
-    if (rows != columns)
-        return fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured",
-                    p->path, rows, columns);
-    dataset *set = data_open(&o);
-    if (!set)
-        return -1;
-    o.limit = MIN((i64)s->recycle.images, data_count(set));
-    o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images
-    struct provenance w = provenance_of(p, set, &o, s);
-    bool asked = *s->recycle.statistics;
-    const char *path = asked ? s->recycle.statistics : cache_path(&w, a);
-    int rc = read_kept(path, asked, &w, pairs, a, out);
-    if (!rc && d && asked)
-        rc = can_keep(path, a);
-    if (!rc && d && !(rc = measure_images(p, d, set, &o, pairs, a, out)))
-        rc = measure_keep(path, asked, out, &w, a);
-    data_close(set);
-    return rc < 0 ? -1 : 0;
+    return rows == columns ? 0 : fail(FAULT_USAGE, "%s sees images of %d x %d; only squares can be measured",
+                                      p->path, rows, columns);
+}
+
+/* Where statistics of these images are kept. */
+struct measure_place { struct provenance w; const char *path; bool asked; };
+
+static struct measure_place measure_place_of(const struct predecessor *p, const struct spec *s,
+                                             const dataset *set, const struct data_options *o, arena *a)
+{
+    struct measure_place k = { .w = provenance_of(p, set, o, s), .asked = *s->recycle.statistics };
+    k.path = k.asked ? s->recycle.statistics : cache_path(&k.w, a);
+    return k;
+}
+
+int statistics_get(struct predecessor *p, const struct spec *s, dev *d, bool pairs, arena *a,
+                   struct statistics *out)
+{
+    struct data_options o = measure_images_of(p);
+    struct measure_place k = { .path = "" };
+    bool first = !dist_rank(), measures = false;
+    dataset *set = NULL;
+    *out = (struct statistics){ 0 };
+    if (!d && !*s->data.set)
+        return 0;
+    int rc = (first && check_measurable(p, s)) || !(set = data_open(&o)) ? -1 : 0;
+    if (!rc) {
+        o.limit = MIN((i64)s->recycle.images, data_count(set));
+        o.spread = s->recycle.average == AVERAGE_all;        // the released scripts take the first images
+    }
+    if (!rc && first) {
+        k = measure_place_of(p, s, set, &o, a);
+        rc = read_kept(k.path, k.asked, &k.w, pairs, a, out);
+        measures = !rc && d;
+        rc = rc < 0 || (measures && k.asked && can_keep(k.path, a)) ? -1 : 0;
+    }
+    rc = dist_agree(rc) || dist_broadcast(&measures, sizeof measures) ? -1 : 0;
+    if (!rc && measures)
+        rc = measure_images(p, d, set, &o, pairs, a, out)
+             || (first && measure_keep(k.path, k.asked, out, &k.w, a)) ? -1 : 0;
+    if (set)
+        data_close(set);
+    return rc;
 }

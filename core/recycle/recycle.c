@@ -3,6 +3,7 @@
  *
  *     check widths -> statistics -> picks -> graft -> fill up with initial values -> compare -> save
  */
+#include "dist/dist.h"
 #include "recycle/stage.h"
 
 struct stage {
@@ -211,7 +212,7 @@ static void recycle_describe(struct stage *r, const struct recycle_report *repor
 static int recycle_stages(struct stage *r, const char *out_path, struct recycle_report *report)
 {
     const struct spec *s = r->s;
-    if (ckpt_can_save(out_path) || recycle_open_all(r))
+    if (dist_agree(ckpt_can_save(out_path) || recycle_open_all(r) ? -1 : 0))
         return -1;
     // A strategy that needs no statistics is still told about in the report, where there are some.
     int needs = strategy_find(s->recycle.strategy)->needs;
@@ -237,6 +238,21 @@ static int recycle_stages(struct stage *r, const char *out_path, struct recycle_
     return ckpt_save(r->out, out_path);
 }
 
+/* A rank other than 0: it measures a part of the images, where it can. */
+static int recycle_help(struct stage *r)
+{
+    const struct spec *s = r->s;
+    if (dist_agree(0))
+        return -1;
+    int needs = strategy_find(s->recycle.strategy)->needs;
+    if (predecessor_open(&r->experts, s, s->recycle.from.experts, r->a)) {
+        ckpt_close(r->experts.c);
+        r->experts.c = NULL;
+        fail_clear();
+    }
+    return statistics_get(&r->experts, s, needs ? r->d : NULL, needs & NEEDS_TOGETHER, r->a, &r->statistics);
+}
+
 static void stage_close(struct stage *r)
 {
     ckpt_close(r->out);
@@ -260,8 +276,9 @@ int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, st
     struct spec copy = *s;
     struct stage r = { .s = &copy, .d = d, .a = arena_open("recycling") };
     struct recycle_report mine;
-    int rc = recycle_stages(&r, out_path, &mine);
-    if (!rc && report) {
+    int rc = dist_rank() ? recycle_help(&r) : recycle_stages(&r, out_path, &mine);
+    rc = dist_agree(rc);
+    if (!rc && report && !dist_rank()) {
         *report = mine;
         report->layer = arena_array(a, struct layer_report, mine.layers + 1);
         memcpy(report->layer, mine.layer, sizeof *mine.layer * (size_t)mine.layers);

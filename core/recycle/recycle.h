@@ -8,7 +8,7 @@
  *
  * `make layers` checks that no file calls one that stands after it here:
  * Order: anatomy sample louvain metis graph copy importance random uniform strategy statistics
- * Order: graft predecessor activations distance summary picks measure recycle
+ * Order: graft predecessor segments activations distance summary picks measure recycle
  */
 #ifndef JETCL_RECYCLE_H
 #define JETCL_RECYCLE_H
@@ -206,8 +206,9 @@ char *report_json(arena *a, const struct recycle_report *r);
 int recycle_check(const struct spec *s);
 /* Are its predecessors there, undamaged, and wide enough? 0, also where nothing is recycled, or -1 + fail. */
 int recycle_check_inputs(const struct spec *s);
-/* The whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or not
- * there at all. *report may be NULL; its lists lie in a. 0, or -1 + fail; stop_fault() after a signal. */
+/* Together, the whole stage: s->recycle's predecessors become a checkpoint of s->model at out_path, complete or
+ * not there at all. Rank 0 makes it; the others measure with it, and are told neither path nor report. *report
+ * may be NULL; its lists lie in a. 0, or -1 + fail; stop_fault() after a signal at any rank. */
 int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, struct recycle_report *report);
 /* Seconds an image would take whose activations are measured in a network of `from`'s model, on made-up images;
  * 0 where the strategy measures none. 0, or -1 + fail. */

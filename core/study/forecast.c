@@ -148,7 +148,7 @@ struct cost forecast_cost(const struct spec *s, const struct forecast *f, struct
     c.measured = *s->recycle.from.experts ? MIN((f64)s->recycle.images, n.train ? n.train : INFINITY) : 0;
     c.training = c.steps * f->step;
     c.evaluating = n.eval ? c.evaluations * n.eval * f->image / dist_size() : NAN;
-    c.recycling = c.measured ? c.measured * f->activations : 0;
+    c.recycling = c.measured ? c.measured * f->activations / dist_size() : 0;
     c.seconds = c.training + (isnan(c.evaluating) ? 0 : c.evaluating) + (isnan(c.recycling) ? 0 : c.recycling);
     return c;
 }

@@ -78,16 +78,21 @@ static int write_recycle_json(report *rep, const char *checkpoint)
     return rc;
 }
 
-/* The first stage, once per folder: a resumed run finds its file. */
+/* The first stage, once per folder: a resumed run finds its file. Together; rep on rank 0. */
 static int recycle_first(struct session *e, report *rep, arena *a)
 {
-    const char *path = report_path(rep, "ckpt/recycled.safetensors");
+    const char *path = rep ? report_path(rep, "ckpt/recycled.safetensors") : "";
     struct recycle_report r;
+    bool to_do = rep && !file_exists(path);
     if (!*e->s.recycle.from.experts)
         return 0;
-    if (!file_exists(path) && recycle_run(&e->s, e->d, path, a, &r))
-        return stop_requested() && fail_fault() == stop_fault()
+    if (dist_broadcast(&to_do, sizeof to_do))
+        return -1;
+    if (to_do && recycle_run(&e->s, e->d, path, a, &r))
+        return fail_fault() >= FAULT_STOPPED           // a rank's: stop_fault()
                ? fail(FAULT_STOPPED, "stopped by a signal while recycling; --resume does it again") : -1;
+    if (!rep)
+        return 0;
     if (write_recycle_json(rep, path))
         return -1;
     return model_load(e->p, &e->s, path, false);
@@ -176,7 +181,7 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
         rc = (rep = report_open(&e.s, o, dev_info(e.d))) ? 0 : -1;
     if (rep && !o->out)
         say(SAY_NORMAL, "run folder %s", report_path(rep, ""));
-    rc = rc || (first && recycle_first(&e, rep, a)) ? -1 : 0;
+    rc = dist_agree(rc) || recycle_first(&e, rep, a) ? -1 : 0;
     rc = dist_agree(rc) || exchange_start(e.p) || train_loop(&e, rep, &reason) ? -1 : 0;
     rc = rc || dist_agree(first ? write_result(&e, rep, reason, a, r) : 0) ? -1 : 0;
     report_close(rep);

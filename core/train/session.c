@@ -185,8 +185,7 @@ int session_join(const struct session *e)
         || dist_same(session_hash(session_hash(HASH_START, e->train), e->eval), FAULT_DATA,
                      "the data set there"))
         return -1;
-    for (int r = 0; r < dist_size(); r++)
-        say(SAY_NORMAL, "%s", dist_name(r));
+    dist_tell_names();
     if (info->gpu_kind)
         warn_of_sharing();
     return 0;
