@@ -7,7 +7,7 @@
  *
  * Only calls that concern the program's own folder count (FAULT_BELOW=DIR: of files below it), so that the
  * number does not depend on what libraries do at their start. FAULT_COUNT=FILE: how many there were, for the
- * next rounds. */
+ * next rounds; without FAULT, of each function of OpenCL, one a line. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,7 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static atomic_long calls;
+static atomic_long calls, each[64];               /* each: of the functions of OpenCL, by their number below */
+static const char *names[64];
 static long        nth;
 static int         error;                         /* errno; 0: none */
 static bool        delays;
@@ -51,8 +52,13 @@ static void __attribute__((destructor)) faults_end(void)
 {
     const char *path = getenv("FAULT_COUNT");
     FILE *f = path ? fopen(path, "w") : NULL;
+    for (int i = 0; f && !which[0] && i < 64; i++)
+        if (names[i])
+            fprintf(f, "%s %ld\n", names[i], (long)each[i]);
+    if (f && which[0])
+        fprintf(f, "%ld\n", (long)calls);
     if (f)
-        fprintf(f, "%ld\n", (long)calls), fclose(f);
+        fclose(f);
 }
 
 /* Is this the call? true: it must fail with `error`. */
@@ -136,15 +142,23 @@ void *mmap(void *at, size_t n, int prot, int flags, int fd, off_t from)
     return fd >= 0 && concerns(fd) && strikes("mmap") ? MAP_FAILED : NEXT(mmap)(at, n, prot, flags, fd, from);
 }
 
+static bool counted(const char *name, int i)
+{
+    names[i] = name;
+    atomic_fetch_add(&each[i], 1);
+    return strikes(name);
+}
+
 /* OpenCL: handles are pointers, sizes size_t; the error is CL_OUT_OF_RESOURCES (-5). */
 #define CL(name, params, args) \
     int name params { int (*next) params = (int (*) params)dlsym(RTLD_NEXT, #name); \
-                      return strikes(#name) ? -5 : next args; }
+                      return counted(#name, __COUNTER__) ? -5 : next args; }
 typedef void *h;
 /* Those that return a handle put the error where the last argument points. */
 #define CL_NEW(name, params, args) \
     void *name params { void *(*next) params = (void *(*) params)dlsym(RTLD_NEXT, #name); \
-                        return strikes(#name) ? (void)(error_out && (*error_out = -5)), NULL : next args; }
+                        return counted(#name, __COUNTER__) ? (void)(error_out && (*error_out = -5)), NULL \
+                                                           : next args; }
 typedef unsigned u;
 typedef unsigned long long flags;
 typedef const size_t *sizes;

@@ -118,11 +118,9 @@ const struct dev_info *dev_info(const dev *d);
 enum dev_class         dev_class(const dev *d);     /* under JETCL_TRACE=no_class: still its own class */
 /* For tests, before anything is built: kernels and tunables of another class (JETCL_CLASS=cpu|gpu does the
  * same; here a CPU compiles a GPU's without optimisation, as unrolling their tiles takes PoCL minutes), a
- * smaller largest allocation than the device's own, a binary cache where the driver's own would do, CLBlast
- * although it is not a GPU. */
+ * smaller largest allocation than the device's own, CLBlast although it is not a GPU. */
 void                   dev_force_class(dev *d, enum dev_class class);
 void                   dev_limit_alloc(dev *d, u64 bytes);
-void                   dev_keep_binaries(dev *d);
 void                   dev_want_blas(dev *d);
 /* The generic kernels in place of its class's, as JETCL_TRACE=no_class, for this handle alone: what others
  * are checked against. */

@@ -28,7 +28,7 @@ static int open_connect(dev *d, const struct found *f)
     if (f->info.little_endian != (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
         return fail(FAULT_DEVICE, "%s: its byte order differs from this machine's", f->info.name);
     d->id = f->id;
-    d->keep = !strstr(f->info.version, "PoCL");            // see program.c
+    d->keep = !strstr(f->info.version, "PoCL") || trace_on(TRACE_binaries);      // see program.c
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     crash_inside("clCreateContext", driver_starts);
     d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);
@@ -158,5 +158,4 @@ void dev_replace(dev *d, const char *files)
 }
 
 void dev_limit_alloc(dev *d, u64 bytes) { d->info.max_alloc = MIN(d->info.max_alloc, bytes); }
-void dev_keep_binaries(dev *d)          { d->keep = d->queue; }
 void dev_want_blas(dev *d)              { d->blas_anywhere = true; }

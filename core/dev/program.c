@@ -205,8 +205,12 @@ struct kernel *program_kernel(dev *d, struct program *p, const char *name)
         return NULL;
     struct kernel *k = arena_one(p->a, struct kernel);
     *k = (struct kernel){ .next = p->kernels, .program = p, .name = arena_printf(p->a, "%s", name) };
-    clGetKernelInfo(cl, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL);
-    clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group, &k->max_group, NULL);
+    if (OCL(name, clGetKernelInfo(cl, CL_KERNEL_NUM_ARGS, sizeof args, &args, NULL)) ||
+        OCL(name, clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group,
+                                           &k->max_group, NULL))) {
+        clReleaseKernel(cl);
+        return NULL;
+    }
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->required, k->required,
                              NULL);
     clGetKernelWorkGroupInfo(cl, d->id, CL_KERNEL_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
