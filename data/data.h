@@ -75,6 +75,8 @@ i32         data_label(const dataset *d, i64 i);
 /* The file of sample i, or "train.bin, byte 3074" for sets that keep many pictures in a file. Raw bytes:
  * path_shown to print. */
 const char *data_path(const dataset *d, i64 i, char out[4096]);
+/* The folder that this split's class folders lie in; NULL where a split is not a folder. */
+const char *data_folder(arena *a, const dataset *d, const char *split);
 /* What lies in the set's folder and was not taken: "3 .tif, 2 hidden files; classes without a file: x"; ""
  * for nothing. */
 const char *data_passed_over(arena *a, const dataset *d);

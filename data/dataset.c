@@ -291,6 +291,12 @@ i32 data_label(const dataset *d, i64 i)
     return d->label[i];
 }
 
+const char *data_folder(arena *a, const dataset *d, const char *split)
+{
+    const char *folder = arena_printf(a, "%s/%s", d->root, split);
+    return *split && file_is_folder(folder) ? folder : NULL;
+}
+
 const char *data_path(const dataset *d, i64 i, char out[4096])
 {
     check(i >= 0 && i < d->n, "sample %ld of %ld", (long)i, (long)d->n);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What jetcl converts must be read by the programs people use: check_python.py JETCL FOLDER, by `make
-check-python`. Prints a line per check; what is not installed is skipped by name. JETCL_REFERENCE: a checkout of
+check-python`. Prints a line per check; what is not installed is skipped by name. REFERENCE: a checkout of
 the reference's sources. Without Python the committed files of tests/golden (test_ckpt_golden.c) keep watch."""
 import importlib
 import os
@@ -114,12 +114,12 @@ def timm_models():
 
 def reference():
     check = "the reference's model loads our .safetensors with strict=True"
-    root = os.environ.get("JETCL_REFERENCE", "")
+    root = os.environ.get("REFERENCE", "")
     found = need(check, "torch", "timm", "einops", "entmax", "safetensors.torch")
     if not found:
         return
     if not os.path.isdir(f"{root}/moejet/models"):
-        print(f"skip {check}: JETCL_REFERENCE names no checkout of it")
+        print(f"skip {check}: REFERENCE names no checkout of it")
         return
     torch, st = found[0], found[4]
     package = types.ModuleType("reference")          # without its __init__, which imports mmengine

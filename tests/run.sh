@@ -8,7 +8,7 @@ here=$(dirname "$0")
 # Nothing of the user's: no settings, no data sets, no results that earlier runs kept.
 surroundings() {
     whole=$(cd "$build" && pwd)                  # tests change folders, and all share what is compiled
-    export JETCL_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$whole/cache}"
+    export TEST_BUILD="$build" JETCL_CACHE_DIR="${JETCL_CACHE_DIR:-$whole/cache}"
     export POCL_CACHE_DIR="${POCL_CACHE_DIR:-$whole/pocl-cache}" XDG_CONFIG_HOME="$whole/no-settings"
     export JETCL_CHECK=off                       # no self-test before each training; test_compare has it
     unset JETCL_DATA JETCL_LOG FORCE_COLOR

@@ -1,6 +1,6 @@
 # run_help.sh: for scripts that run the program in a folder of their own, build/test_NAME, and look at what it
 # leaves. They are skipped without an OpenCL device, unless needs=nothing.
-build=${JETCL_BUILD:-build}
+build=${TEST_BUILD:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
 case $build in /*) ;; *) build=$here/$build ;; esac
 jetcl=$build/jetcl

@@ -31,12 +31,12 @@ def target(name, build, root="."):
     if is_script(name, root):
         return [f"{build}/jetcl"]
     with open(os.path.join(root, f"tests/test_{name}.c")) as f:
-        program = "JETCL_BUILD" in f.read()
+        program = "TEST_BUILD" in f.read()
     return [f"{build}/tests/test_{name}"] + ([f"{build}/jetcl"] if program else [])
 
 
 def environment(build, root, **more):
-    env = dict(os.environ, JETCL_BUILD=build, JETCL_CACHE_DIR=f"{build}/cache", **more)
+    env = dict(os.environ, TEST_BUILD=build, JETCL_CACHE_DIR=f"{build}/cache", **more)
     env.setdefault("POCL_CACHE_DIR", os.path.abspath(os.path.join(root, build, "pocl-cache")))
     os.makedirs(env["POCL_CACHE_DIR"], exist_ok=True)
     return env

@@ -2,7 +2,7 @@
 # test_analyse.sh: analyse as a user calls it: files for a recycled run, for a dense one, for photos without
 # labels, for several runs; and a line for what cannot be.
 . "$(dirname "$0")/pictures.sh"
-jetcl=${JETCL_BUILD:-build}/jetcl
+jetcl=${TEST_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT

@@ -1,6 +1,6 @@
 #!/bin/sh
 # test_ckpt_cli.sh: inspect and convert as a user runs them.
-jetcl=${JETCL_BUILD:-build}/jetcl
+jetcl=${TEST_BUILD:-build}/jetcl
 golden=$(dirname "$0")/golden
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT

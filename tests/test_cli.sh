@@ -1,6 +1,6 @@
 #!/bin/sh
 # test_cli.sh: the program as a user runs it: what it prints, where, and the exit code.
-jetcl=${JETCL_BUILD:-build}/jetcl
+jetcl=${TEST_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT

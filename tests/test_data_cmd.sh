@@ -1,6 +1,6 @@
 #!/bin/sh
 # test_data_cmd.sh: `jetcl data` as a user runs it: what it prints, writes and returns.
-jetcl=$(cd "$(dirname "${JETCL_BUILD:-build}/jetcl")" && pwd)/jetcl
+jetcl=$(cd "$(dirname "${TEST_BUILD:-build}/jetcl")" && pwd)/jetcl
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1

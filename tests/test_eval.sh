@@ -1,7 +1,7 @@
 #!/bin/sh
 # test_eval.sh: eval, predict and probe are right or refuse: classes by name, nothing drawn at random, no NaN.
 . "$(dirname "$0")/pictures.sh"
-jetcl=${JETCL_BUILD:-build}/jetcl
+jetcl=${TEST_BUILD:-build}/jetcl
 case $jetcl in /*) ;; *) jetcl=$PWD/$jetcl ;; esac
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT

@@ -1,7 +1,7 @@
 #!/bin/sh
 # test_gpu.sh: training steps as GPUs of all kinds would run them (JETCL_FAKE), planned on the null device: the
 # limits hold, and what JETCL_DUMP writes is what a compiler needs. tests/gpu/ has what those compilers say.
-build=${JETCL_BUILD:-build}
+build=${TEST_BUILD:-build}
 out=$build/tests/gpu
 rm -rf "$out"
 mkdir -p "$out"

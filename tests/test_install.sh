@@ -1,7 +1,7 @@
 #!/bin/sh
 # test_install.sh: what make install brings, in a folder of its own: experiments found by name from any folder,
 # the manual page, completions; and what make uninstall leaves.
-build=${JETCL_BUILD:-build}
+build=${TEST_BUILD:-build}
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 export XDG_CONFIG_HOME="$dir/config" NO_COLOR=1

@@ -160,7 +160,7 @@ static int make_world(void **state)
 static const char *said(int *code, const char *fmt, ...) PRINTF(2, 3);
 static const char *said(int *code, const char *fmt, ...)
 {
-    const char *build = getenv("JETCL_BUILD");
+    const char *build = getenv("TEST_BUILD");
     va_list ap;
     va_start(ap, fmt);
     const char *args = arena_vprintf(A, fmt, ap);

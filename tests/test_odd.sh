@@ -131,6 +131,23 @@ try "an option of another action" 2 "data verify has no --png (show: write" data
 try "an option of two actions" 2 "data fetch has no --split" data fetch demo --split train
 try "an option of its own" 0 "" data show small.yaml --images 1 --epoch 2 --split eval -q
 try "an accuracy that cannot be" 2 "--at must be accuracies in %" analyse run averaged --at 50,101
+for place in photos/test/maps photos/test photos/train/ape links/../photos/test/ape/deep/maps; do
+    try "an analysis in $place" 2 "among the images of $PWD/photos/t" analyse run --out $place
+done
+try "an analysis among the images given" 2 "among the images of photos/test/ape" \
+    analyse run --images photos/test/ape --out photos/test/ape/maps
+try "a sheet among them" 2 "--png photos/test/ape/sheet.png: would put pictures" \
+    data show small.yaml --images 1 --png photos/test/ape/sheet.png
+[ -z "$(find photos -name 'maps' -o -name 'deep' -o -name '*.png')" ]; ok $? "leave nothing there"
+out=$(JETCL_TRCAE=nan JETCL_CACHE_DR=x JETCL_VERY_OWN=1 "$jetcl" config 2>&1 >config.txt); code=$?
+[ $code = 0 ] && has "$out" "JETCL_TRCAE is unknown (did you mean 'JETCL_TRACE'?)" &&
+    has "$out" "JETCL_CACHE_DR is unknown (did you mean 'JETCL_CACHE_DIR'?)" &&
+    [ "$(echo "$out" | grep -c 'JETCL_VERY_OWN is unknown$')" = 1 ] && [ "$(echo "$out" | wc -l)" = 3 ]
+ok $? "variables of no meaning are named once" "$code: $out"
+out=$(JETCL_TRCAE=nan "$jetcl" config -q 2>&1 >config.txt); [ -z "$out" ]; ok $? "not when quiet" "$out"
+listed=$("$jetcl" help --environment | grep -o '^  JETCL_[A-Z_]*' | sort)
+read=$(grep -rhoE '(getenv\(|\{ )"JETCL_[A-Z_]+' "$here"/core "$here"/data | grep -o 'JETCL_.*' | sort -u)
+[ "$(echo $listed)" = "$(echo $read)" ]; ok $? "help lists every variable that is read" "$listed / $read"
 out=$(JETCL_LOG=warn "$jetcl" config 2>&1); code=$?
 [ $code = 2 ] && has "$out" "JETCL_LOG=warn: must be quiet, normal, verbose or debug"
 ok $? "a level of messages that there is not" "$code: $out"

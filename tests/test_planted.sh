@@ -1,7 +1,7 @@
 #!/bin/sh
 # test_planted.sh: faults of a per cent in every kernel, all at a time: the self-test names each, and nothing
 # else.
-build=${JETCL_BUILD:-build}
+build=${TEST_BUILD:-build}
 here=$(cd "$(dirname "$0")/.." && pwd)
 case $build in /*) ;; *) build=$here/$build ;; esac
 jetcl=$build/jetcl

@@ -34,7 +34,7 @@ static void write_kind(const char *kind, const char *name, const char *skip)
 /* Runs the program; its exit code, and what it wrote to both streams. */
 static int probe(const char *options, char *text, size_t size)
 {
-    const char *build = getenv("JETCL_BUILD");
+    const char *build = getenv("TEST_BUILD");
     FILE *f = popen(arena_printf(a, "%s/jetcl probe -q %s 2>&1", build ? build : "build", options), "r");
     size_t n = fread(text, 1, size - 1, f);
     text[n] = 0;

@@ -3,7 +3,7 @@
 # and wrong calls of OpenCL: every op's, fused ones, the feed's, and those of initial values. Small sizes: it
 # runs a million operations a second, so that all of them are a quarter of an hour (make check-races, RACES=1);
 # else a case for each file of cl/ that has one, but the slowest.
-build=${JETCL_BUILD:-build}
+build=${TEST_BUILD:-build}
 command -v oclgrind >/dev/null || { echo "skip races no oclgrind"; exit 0; }
 grep -q __asan_init "$build/tests/test_ops" && {
     echo "skip races both oclgrind and the sanitizer must be loaded first"; exit 0; }

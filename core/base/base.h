@@ -6,7 +6,7 @@
  *     check(i < n, "index %d of %d", i, n);            // ours: stops the program
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: fail pages process text arena rng file hash crash memory say timeline stop trace
+ * Order: fail pages process text arena rng file hash crash memory say timeline stop trace environment
  */
 #ifndef JETCL_BASE_H
 #define JETCL_BASE_H
@@ -159,6 +159,14 @@ void  trace(enum trace_channel c, const char *fmt, ...) PRINTF(2, 3);   /* one l
 FILE *trace_file(void);
 void  trace_set(const char *list);               /* for tests: as if JETCL_TRACE were list */
 
+/* ---- environment.c ------------------------------------------------------------------------------------- */
+
+struct variable { const char *name, *help; };
+extern const struct variable variables[];         /* JETCL_*, with their help; ends in an empty row */
+/* Warns of each other JETCL_*, with the nearest name, and removes it, so that processes that are started from
+ * here do not warn again. Before the first thread. */
+void environment_check(void);
+
 /* ---- say.c: everything a person reads on stderr: messages, warnings, the progress line ----------------- */
 
 enum say_level { SAY_QUIET = -1, SAY_NORMAL = 0, SAY_VERBOSE = 1, SAY_DEBUG = 2 };
@@ -229,6 +237,7 @@ void file_expect(const struct file_map *m, const void *p, u64 n);       /* read 
 void file_forget(const struct file_map *m, const void *p, u64 n);       /* drops pages; read again if used */
 char *file_text(arena *a, const char *path, size_t *n);      /* whole file, NUL-terminated; NULL + fail */
 bool file_exists(const char *path);
+bool file_is_folder(const char *path);
 int  file_mkdirs(const char *path);                          /* mkdir -p */
 /* Could a file be written there, as far as its folder tells? Writes nothing. 0, or -1 + fail(FAULT_RUN). */
 int  file_can_save(const char *path);
@@ -237,6 +246,7 @@ int  file_can_fill(const char *dir);                       /* the same of files 
  * is a mistake, such as an input's name: -1 + fail(FAULT_USAGE). */
 int  file_can_replace(const char *path, const char *suffix);
 bool file_same(const char *a, const char *b);                /* two names of one file that exists */
+bool file_inside(const char *path, const char *folder);      /* or the folder itself; path need not exist */
 /* Atomic replacement: write to a temporary name beside path, then fsync and rename; a crash leaves
  * the old file. */
 struct file_out { FILE *f; const char *path; char tmp[4096]; };

@@ -2,7 +2,9 @@
 #include "base/base.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -186,21 +188,44 @@ int file_can_replace(const char *path, const char *suffix)
     return 0;
 }
 
+bool file_is_folder(const char *path)
+{
+    struct stat st;
+    return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
 bool file_same(const char *a, const char *b)
 {
     struct stat x, y;
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/* path, or the folder that those above it would be made in. */
+static void file_nearest(const char *path, char p[4096])
+{
+    struct stat st;
+    snprintf(p, 4096, "%s", *path ? path : ".");
+    while (stat(p, &st) && errno == ENOENT) {
+        char *slash = strrchr(p, '/');
+        snprintf(p, 4096, "%.*s", slash ? MAX((int)(slash - p), 1) : 1, slash ? path : ".");
+    }
+}
+
+bool file_inside(const char *path, const char *folder)
+{
+    char p[4096], real[PATH_MAX], inside[PATH_MAX];
+    file_nearest(path, p);
+    if (!realpath(p, real) || !realpath(folder, inside))
+        return false;
+    size_t n = strlen(inside);
+    return !strncmp(real, inside, n) && (n == 1 || !real[n] || real[n] == '/');
+}
+
 int file_can_fill(const char *dir)
 {
     char p[4096];
     struct stat st;
-    snprintf(p, sizeof p, "%s", *dir ? dir : ".");
-    while (stat(p, &st) && errno == ENOENT) {              // the folder that those above dir would be made in
-        char *slash = strrchr(p, '/');
-        snprintf(p, sizeof p, "%.*s", slash ? MAX((int)(slash - p), 1) : 1, slash ? dir : ".");
-    }
+    file_nearest(dir, p);
     int why = stat(p, &st) ? errno : !S_ISDIR(st.st_mode) ? ENOTDIR : access(p, W_OK | X_OK) ? errno : 0;
     return why ? fail(FAULT_RUN, "%s: cannot write: %s", p, strerror(why)) : 0;
 }

@@ -13,8 +13,9 @@
 
 struct cli;
 /* value: what the help calls the argument, NULL for a switch, "[X]" when it may be left out (--resume=X).
- * many: it may be given again with another value. */
-struct cli_option { const char *name, *value, *help; bool many; };
+ * many: it may be given again with another value. of: the actions of a command (data show, data speed) that
+ * take it, as "show, speed"; NULL: all. */
+struct cli_option { const char *name, *value, *help; bool many; const char *of; };
 
 /* Shared options a command may ask for besides those every command has. */
 enum { TAKES_JSON = 1, TAKES_OUT = 2, TAKES_DRY_RUN = 4, TAKES_RESUME = 8, TAKES_FILE = 16,
@@ -59,6 +60,10 @@ int         cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64
 
 /* -1 + fail(FAULT_USAGE) if the option names the file `input`, which its output would replace. */
 int         cli_not_input(const struct cli *c, const char *name, const char *input);
+
+/* -1 + fail(FAULT_USAGE) if the output lies in this folder of images, to be read as one the next time. NULL for
+ * either: 0. */
+int         cli_not_inside(const char *option, const char *path, const char *folder);
 
 /* The experiment of operand 0, with --set and the shared options over it. 0, or -1 + fail(FAULT_USAGE). */
 int cli_experiment(struct cli *c, struct spec *s);

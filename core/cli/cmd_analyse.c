@@ -4,16 +4,9 @@
 #include <errno.h>
 #include <glob.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- where things are ---------------------------------------------------------------------------------- */
-
-static bool analyse_is_folder(const char *path)
-{
-    struct stat st;
-    return !stat(path, &st) && S_ISDIR(st.st_mode);
-}
 
 /* The run that a checkpoint lies in (RUN/ckpt/x.safetensors), or NULL. */
 static const char *analyse_run_of(arena *a, const char *checkpoint)
@@ -56,6 +49,20 @@ static int analyse_images_given(struct cli *c, i64 *n, const char ***files, int 
 
 struct subject { struct trained t; struct session e; dataset *files; loader *l; bool labelled; int batch; };
 
+/* Pictures that the analysis writes would be images of a class, or of the folder, the next time. */
+static int analyse_not_among(struct cli *c, const struct subject *x, const char *const *files, int n)
+{
+    const char *out = analyse_out(c, x->t.path, analyse_run_of(c->arena, x->t.path));
+    const char *const splits[] = { x->t.s.data.eval, x->t.s.data.train };
+    for (int i = 0; x->labelled && i < countof(splits); i++)
+        if (cli_not_inside("--out", out, data_folder(c->arena, x->e.eval, splits[i])))
+            return -1;
+    for (int i = 0; i < n; i++)
+        if (file_is_folder(files[i]) && cli_not_inside("--out", out, files[i]))
+            return -1;
+    return 0;
+}
+
 static int subject_open(struct cli *c, struct subject *x)
 {
     i64 n = 256;
@@ -70,7 +77,8 @@ static int subject_open(struct cli *c, struct subject *x)
         return fail(FAULT_USAGE,
                     "several runs must all be run folders; images come after --images or --data");
     x->labelled = !n_files;
-    if ((x->labelled && cli_data(c, &x->t.s)) || session_open_trained(&x->e, &x->t, x->labelled))
+    if ((x->labelled && cli_data(c, &x->t.s)) || session_open_trained(&x->e, &x->t, x->labelled)
+        || analyse_not_among(c, x, files, n_files))
         return -1;
     struct data_options o = x->labelled ? x->e.eval_options : data_options_of(&x->t.s, false);
     o.limit = n;
@@ -187,7 +195,7 @@ static int analyse_run(struct cli *c)
     if (cli_operands(c, 1, 1 << 16))
         return -1;
     for (int i = 0; i < c->n; i++)
-        folders += analyse_is_folder(c->operands[i]);
+        folders += file_is_folder(c->operands[i]);
     return c->n > 1 && folders == c->n ? analyse_runs(c) : analyse_one(c);
 }
 

@@ -1,6 +1,7 @@
 /* cmd_data.c: what there is to know about data sets: list, verify, fetch, stats, show (data_show.c), speed.
  * Operand 1 names a set or an experiment. */
 #include "cli/data_actions.h"
+#include "cli/options.h"
 #include "data/report.h"
 #include "train/learner.h"
 #include "log/files.h"
@@ -251,24 +252,23 @@ static int data_speed(struct cli *c)
 
 /* ---- the command --------------------------------------------------------------------------------------- */
 
-/* "show, speed: train or eval": is the option with this help for some actions alone, and not for this one? */
-static bool data_is_for_others(const char *help, const char *action, const char *const *names, int n)
+static bool data_takes(const struct cli_option *o, const char *action)
 {
-    bool named = false, own = false;
-    for (int i = 0; i < n; i++) {
-        const char *at = strstr(help, names[i]);
-        bool here = at && strchr(",:", at[strlen(names[i])]);
-        named |= here;
-        own |= here && !strcmp(names[i], action);
+    for (const char *p = o->of; p && *p; p += strspn(p, ", ")) {
+        slice word = { p, strcspn(p, ", ") };
+        if (slice_eq(word, action))
+            return true;
+        p += word.n;
     }
-    return named && !own;
+    return !o->of;
 }
 
-static int data_check_options(const struct cli *c, const char *action, const char *const *names, int n)
+static int data_check_options(const struct cli *c, const char *action)
 {
+    char help[OPTION_HELP];
     for (const struct cli_option *o = c->command->options; o->name; o++)
-        if (cli_given(c, o->name) && data_is_for_others(o->help, action, names, n))
-            return fail(FAULT_USAGE, "data %s has no --%s (%s)", action, o->name, o->help);
+        if (cli_given(c, o->name) && !data_takes(o, action))
+            return fail(FAULT_USAGE, "data %s has no --%s (%s)", action, o->name, option_help(help, o));
     return 0;
 }
 
@@ -284,7 +284,7 @@ static int data_run(struct cli *c)
         names[i] = actions[i].name;
     for (int i = 0; i < countof(actions); i++)
         if (!strcmp(c->operands[0], names[i]))
-            return data_check_options(c, names[i], names, countof(actions)) ? -1 : actions[i].run(c);
+            return data_check_options(c, names[i]) ? -1 : actions[i].run(c);
     char hint[96];
     return fail(FAULT_USAGE, "no action '%s'%s; there are list, verify, fetch, stats, show, speed",
                 c->operands[0], text_hint(hint, c->operands[0], names, countof(names)));
@@ -292,14 +292,14 @@ static int data_run(struct cli *c)
 
 static const struct cli_option options[] = {
     { "root", "DIR", "folder of the data sets, instead of data.root" },
-    { "split", "NAME", "show, speed: train or eval; stats: also any split of the set" },
-    { "images", "N", "show: number of images (64)" },
-    { "epoch", "N", "show: draw as in this epoch (0)" },
-    { "seconds", "N", "speed: time to prepare batches (5)" },
-    { "png", "FILE", "show: write a contact sheet" },
-    { "tensor", "FILE", "show: write images, soft_labels and index as .safetensors, for probe" },
-    { "from", "URL", "fetch: take the published files from this folder or mirror" },
-    { "keep", NULL, "fetch: keep the archives" },
+    { "split", "NAME", "train or eval; stats: also any split of the set", .of = "show, speed, stats" },
+    { "images", "N", "number of images (64)", .of = "show" },
+    { "epoch", "N", "draw as in this epoch (0)", .of = "show" },
+    { "seconds", "N", "time to prepare batches (5)", .of = "speed" },
+    { "png", "FILE", "write a contact sheet", .of = "show" },
+    { "tensor", "FILE", "write images, soft_labels and index as .safetensors, for probe", .of = "show" },
+    { "from", "URL", "take the published files from this folder or mirror", .of = "fetch" },
+    { "keep", NULL, "keep the archives", .of = "fetch" },
     { 0 },
 };
 const struct command data_cmd = { "data", "list, verify, fetch, measure or show data sets",

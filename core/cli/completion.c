@@ -214,11 +214,12 @@ static void zsh_option(const struct cli_option *o, char letter)
 {
     enum argument is = argument_of(o);
     bool may = o->value && o->value[0] == '[';
+    char help[OPTION_HELP];
     if (letter)
         printf(" \\\n        '*'{-%c,--%s}'[", letter, o->name);
     else
         printf(" \\\n        '*--%s%s[", o->name, may ? "=-" : "");
-    completion_quoted(o->help, "[]:\\");
+    completion_quoted(option_help(help, o), "[]:\\");
     printf("]");
     if (is != ARG_NONE) {
         printf("%s:", may ? "::" : ":");
@@ -306,7 +307,8 @@ static void fish_option(const struct command *cmd, const struct cli_option *o, c
     else if (is == ARG_FREE)
         printf(" -x");
     printf(" -d '");
-    for (const char *p = o->help; *p; p++)
+    char help[OPTION_HELP];
+    for (const char *p = option_help(help, o); *p; p++)
         printf(*p == '\'' || *p == '\\' ? "\\%c" : "%c", *p);
     printf("'\n");
 }

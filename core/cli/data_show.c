@@ -121,7 +121,10 @@ int data_show(struct cli *c)
     if (data_options_given(c, &s, !strcmp(split, "train"), &o))
         return -1;
     dataset *d = data_open(&o);
-    int rc = d ? show_images(c, d, &o, images, epoch) : -1;
+    const char *png = cli_value(c, "png");
+    int rc = !d || cli_not_inside("--png", png, data_folder(c->arena, d, s.data.train))
+             || cli_not_inside("--png", png, data_folder(c->arena, d, s.data.eval)) ? -1 : 0;
+    rc = rc ? rc : show_images(c, d, &o, images, epoch);
     data_close(d);
     return rc;
 }

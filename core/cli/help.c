@@ -4,7 +4,7 @@
 
 static void print_option(char letter, const struct cli_option *o)
 {
-    char text[64];
+    char text[64], help[OPTION_HELP];
     const char *sep = !o->value ? "" : o->value[0] == '[' ? "" : " ";
     if (o->value && o->value[0] == '[')
         snprintf(text, sizeof text, "--%s[=%.*s]", o->name, (int)strlen(o->value) - 2, o->value + 1);
@@ -14,7 +14,7 @@ static void print_option(char letter, const struct cli_option *o)
         printf("  -%c, %-22s ", letter, text);
     else
         printf("      %-22s ", text);
-    print_wrapped(stdout, MAX(29, 7 + (int)strlen(text)), o->help);
+    print_wrapped(stdout, MAX(29, 7 + (int)strlen(text)), option_help(help, o));
 }
 
 void help_command(const struct command *cmd)
@@ -45,7 +45,26 @@ static void help_all(void)
         print_wrapped(stdout, 13, cli_commands[i]->summary);
     }
     printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of an\n"
-           "experiment file, `jetcl config --list` shows them all.\n");
+           "experiment file, `jetcl config --list` shows them all. `jetcl help --environment`\n"
+           "lists environment variables.\n");
+}
+
+/* Environment variables, and the channels of the last one, JETCL_TRACE. */
+static void help_environment(void)
+{
+    static const struct variable channels[] = {
+#define TRACE(name, help) { #name, help },
+#include "base/trace.def"
+#undef TRACE
+    };
+    for (const struct variable *v = variables; v->name; v++) {
+        printf("  %-17s ", v->name);
+        print_wrapped(stdout, 20, v->help);
+    }
+    for (int i = 0; i < countof(channels); i++) {
+        printf("      %-13s ", channels[i].name);
+        print_wrapped(stdout, 20, channels[i].help);
+    }
 }
 
 static int help_run(struct cli *c)
@@ -56,6 +75,8 @@ static int help_run(struct cli *c)
         return help_completion(cli_value(c, "completion"));
     if (cli_given(c, "experiments"))
         return spec_shipped_list(stdout);
+    if (cli_given(c, "environment"))
+        return help_environment(), 0;
     if (cli_given(c, "man"))
         return help_manual(), 0;
     if (!c->n)
@@ -71,6 +92,7 @@ static int help_run(struct cli *c)
 }
 static const struct cli_option options[] = {
     { "experiments", NULL, "list the experiments and tables that are found by name" },
+    { "environment", NULL, "list the environment variables that the program reads" },
     { "man", NULL, "print the manual page, for man" },
     { "completion", "SHELL", "print completions for bash, zsh or fish" },
     { 0 },

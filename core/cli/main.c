@@ -39,6 +39,7 @@ static int main_run(struct cli *c, int argc, char **argv)
     if (dist_rank())
         g.say = (struct say_options){ SAY_QUIET, 0, true };
     say_setup(g.say);
+    environment_check();
     if (dist_size() > 1 && !(c->command->takes & TAKES_RANKS))
         return fail(FAULT_USAGE, "runs as one process: start it without mpirun or srun");
     return g.help ? help_command(c->command), 0 : c->command->run(c);

@@ -25,6 +25,7 @@ static void manual_line(const char *before, const char *text)
 
 static void manual_option(char letter, const struct cli_option *o)
 {
+    char help[OPTION_HELP];
     printf(".TP\n.B ");
     if (letter)
         printf("\\-%c, ", letter);
@@ -34,7 +35,7 @@ static void manual_option(char letter, const struct cli_option *o)
         printf("\\fR[=\\fI%.*s\\fR]", (int)strlen(o->value) - 2, o->value + 1);
     else if (o->value)
         printf(" \\fI%s\\fR", o->value);
-    manual_line("\n", o->help);
+    manual_line("\n", option_help(help, o));
 }
 
 static void manual_command(const struct command *cmd)
@@ -92,14 +93,11 @@ static void manual_pairs(const char *title, const char *const *pairs)
 
 static void manual_environment(void)
 {
-    static const char *const variables[] = {
-        "JETCL_DEVICE", "the device, as after --device", "JETCL_DATA", "folder of the data sets",
-        "JETCL_LOG", "quiet, normal, verbose or debug",
-        "JETCL_CACHE_DIR", "folder for compiled kernels and tuning results; default ~/.cache/jetcl",
-        "JETCL_CL", "load kernels from this folder instead of the program",
-        "JETCL_CLASS", "gpu or cpu: use this family of kernels",
-        "JETCL_TRACE", "channels to print, separated by commas:", NULL };
-    manual_pairs("ENVIRONMENT", variables);
+    printf(".SH ENVIRONMENT\n");
+    for (const struct variable *v = variables; v->name; v++) {
+        manual_line(".TP\n.B ", v->name);
+        manual_line("", v->help);
+    }
     static const char *const channels[] = {
 #define TRACE(name, help) #name, help,
 #include "base/trace.def"

@@ -233,6 +233,13 @@ static const char *given_value(const struct cli *c, const char *name)
 bool        cli_given(const struct cli *c, const char *name) { return given_value(c, name) != NULL; }
 const char *cli_value(const struct cli *c, const char *name) { return given_value(c, name); }
 
+const char *option_help(char out[OPTION_HELP], const struct cli_option *o)
+{
+    int n = snprintf(out, OPTION_HELP, "%s%s%s", o->of ? o->of : "", o->of ? ": " : "", o->help);
+    check(n < OPTION_HELP, "the help of --%s is too long", o->name);
+    return out;
+}
+
 int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
 {
     const char *value = given_value(c, name);
@@ -244,6 +251,14 @@ int cli_count(const struct cli *c, const char *name, i64 lo, i64 hi, i64 *out)
                     (long long)hi, value);
     *out = v;
     return 0;
+}
+
+int cli_not_inside(const char *option, const char *path, const char *folder)
+{
+    if (!path || !folder || !file_inside(path, folder))
+        return 0;
+    return fail(FAULT_USAGE, "%s %s: would put pictures among the images of %s: name a place outside", option,
+                path, folder);
 }
 
 int cli_not_input(const struct cli *c, const char *name, const char *input)

@@ -13,6 +13,9 @@ struct general { struct say_options say; const char *devices, *seed, *threads, *
 
 /* Reads the options of c->command; argv[0] is its name. 0, or -1 + fail(FAULT_USAGE). */
 int  options_read(struct cli *c, struct general *g, int argc, char **argv);
+/* What help, manual and completions say of an option: "show, speed: ..." where it is for some actions. */
+enum { OPTION_HELP = 192 };
+const char *option_help(char out[OPTION_HELP], const struct cli_option *o);
 int  options_log_level(int *level);            /* what JETCL_LOG says; 0, or -1 + fail(FAULT_USAGE) */
 void help_command(const struct command *cmd);  /* its examples, usage and options on stdout */
 void help_manual(void);                        /* manual.c: the manual page on stdout */

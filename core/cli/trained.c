@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 /* By its name, or by what is in it; or the name of one that comes with the program. */
 static bool is_experiment(arena *a, const char *path)
@@ -30,18 +29,12 @@ int cli_trained(struct cli *c, struct trained *t, int *used)
     return trained_open(t, c->arena, path, &s, c->sets, c->n_sets);
 }
 
-static bool trained_is_folder(const char *path)
-{
-    struct stat st;
-    return !stat(path, &st) && S_ISDIR(st.st_mode);
-}
-
 /* A folder inside `root` that holds what is evaluated on; NULL: none, so that root itself does. */
 static const char *trained_find_split(struct cli *c, const char *root, const char *usual)
 {
     const char *const names[] = { usual, "test", "val", "validation", "valid" };
     for (int i = 0; i < countof(names); i++)
-        if (*names[i] && trained_is_folder(arena_printf(c->arena, "%s/%s", root, names[i])))
+        if (*names[i] && file_is_folder(arena_printf(c->arena, "%s/%s", root, names[i])))
             return names[i];
     return NULL;
 }
@@ -57,7 +50,7 @@ int cli_data(struct cli *c, struct spec *s)
                             : fail(FAULT_USAGE, "which images? --data FOLDER, with a folder for every class");
     if (!realpath(folder, full))
         return fail(FAULT_DATA, "%s: %s", folder, strerror(errno));
-    if (!trained_is_folder(full))
+    if (!file_is_folder(full))
         return fail(FAULT_DATA, "%s: not a folder", folder);
     split = split ? split : trained_find_split(c, full, s->data.eval);
     char *slash = strrchr(full, '/');

@@ -8,12 +8,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool run_folder_exists(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
-}
-
 /* Locks do not count. */
 static bool is_empty(const char *path)
 {
@@ -30,7 +24,7 @@ static bool is_empty(const char *path)
 static bool is_run(arena *a, const char *dir)
 {
     return file_exists(arena_printf(a, "%s/config.yaml", dir))
-           || run_folder_exists(arena_printf(a, "%s/ckpt", dir));
+           || file_is_folder(arena_printf(a, "%s/ckpt", dir));
 }
 
 const char *folder_name(arena *a, const char *name)
@@ -139,7 +133,7 @@ static int folder_given(arena *a, const struct spec *s, const struct run_options
     f->dir = arena_printf(a, "%s", o->out);
     if (stat(f->dir, &st) == 0 && !S_ISDIR(st.st_mode))
         return fail(FAULT_USAGE, "--out %s: a file, not a folder", f->dir);
-    if (!run_folder_exists(f->dir) || is_empty(f->dir))
+    if (!file_is_folder(f->dir) || is_empty(f->dir))
         return 0;
     if (!o->resume && !o->force)
         return fail(FAULT_USAGE, "%s is not empty; --resume continues the run in it, --force overwrites it",
@@ -165,7 +159,7 @@ static int folder_find(arena *a, const struct spec *s, const struct run_options 
     if (!o->resume)
         return 0;
     f->resumed = true;
-    if (o->resume[0] && !run_folder_exists(o->resume))
+    if (o->resume[0] && !file_is_folder(o->resume))
         return folder_of_checkpoint(a, o->resume, f);
     if (o->resume[0]) {
         f->dir = arena_printf(a, "%s", o->resume);
@@ -219,7 +213,7 @@ static int run_folder_writable(arena *a, const char *dir)
     static const char *const in[] = { "", "/ckpt", "/metrics.jsonl", "/metrics.csv", "/log.txt" };
     for (int i = 0; i < countof(in); i++) {
         const char *path = arena_printf(a, "%s%s", dir, in[i]);
-        if (access(path, run_folder_exists(path) ? W_OK | X_OK : W_OK) && errno != ENOENT)
+        if (access(path, file_is_folder(path) ? W_OK | X_OK : W_OK) && errno != ENOENT)
             return fail(FAULT_RUN, "%s: cannot write: %s (a run needs a folder of its own: copy this one, or "
                         "give --out DIR)", path, strerror(errno));
     }
@@ -243,7 +237,7 @@ int folder_claim(arena *a, const struct spec *s, const struct run_options *o, st
     int rc = lock_take(f->dir, &f->lock);
     if (!rc) {
         f->state = NULL;                                   // its last owner may just have saved
-        rc = !f->resumed || (o->resume[0] && !run_folder_exists(o->resume)) ? folder_find(a, s, o, f)
+        rc = !f->resumed || (o->resume[0] && !file_is_folder(o->resume)) ? folder_find(a, s, o, f)
                                                                     : newest_state(a, f);
     }
     if (rc) {

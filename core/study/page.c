@@ -1,7 +1,6 @@
 /* page.c: the document around the parts. */
 #include "study/page.h"
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <time.h>
 
 /* Okabe and Ito's colours, which people with any colour vision tell apart; dashes
@@ -55,17 +54,11 @@ static const char style[] =
 
 enum part { PART_RUN, PART_TABLE, PART_COMPARISON };
 
-static bool page_folder(const char *path)
-{
-    struct stat st;
-    return !stat(path, &st) && S_ISDIR(st.st_mode);
-}
-
 /* What a path is; *path becomes the file to read where it is a folder with one. -1 + fail for none of them. */
 static int page_part(arena *a, const char **path)
 {
     const char *inside = arena_printf(a, "%s/comparison.json", *path);
-    if (page_folder(*path)) {
+    if (file_is_folder(*path)) {
         if (!file_exists(inside))
             return PART_RUN;
         *path = inside;
