@@ -148,6 +148,76 @@ static void loaders_batches(void **state)
     }
 }
 
+/* ---- batches in a row, for which nobody waits ----------------------------------------------------------- */
+
+enum { BATCHES = 9, IMAGES = 4 };
+
+static void draw_batches(struct batch *b, int side)
+{
+    rng r = rng_at(21, RNG_TEST, 0, 0);
+    struct fill fill = { { 124, 116, 104 }, { 58, 57, 56 }, { 0 } };
+    for (int i = 0; i < BATCHES; i++) {
+        b[i] = room(IMAGES, side, side);
+        b[i].mixes = true;
+        values_table(&b[i], fill.mean, fill.std, 0.1f * (f32)i, 1 - 0.1f * (f32)i);
+        for (int k = 0; k < 3 * IMAGES * side * side; k++)
+            b[i].pixels[k] = (u8)rng_u32(&r);
+        for (int k = 0; k < IMAGES; k++) {
+            b[i].recipes[k].partner = (i32)rng_below(&r, IMAGES);
+            draw_box(&r, side, side, b[i].recipes[k].mixed);
+        }
+    }
+}
+
+/* Enough for the host to enqueue everything meanwhile. */
+static int keep_busy(mem *busy)
+{
+    range r = { busy, 0, mem_bytes(busy) };
+    return mem_fill(device, r, 1) || mem_fill(device, r, 2) ? -1 : 0;
+}
+
+/* Images [from, from + part) of each batch, kept before the next one; on a device that is late, or not. */
+static void check_row(const struct batch *b, int part, bool late)
+{
+    struct feed f;
+    i64 size = 3 * b->h * b->w;
+    u64 bytes = sizeof(f32) * (u64)(part * size);
+    graph *g = graph_new(device);
+    node *images = graph_input(g, "images", F32, SHAPE(part, 3, b->h, b->w));
+    mem *kept = mem_new(device, BATCHES * bytes, "kept"), *busy = mem_new(device, 8 << 20, "busy");
+    f32 *got = arena_array(tests_mem, f32, part * size), *host = arena_array(tests_mem, f32, size);
+    if (feed_open(&f, device, images, part == IMAGES))
+        fail_msg("%s", fail_message());
+    for (int i = 0; i < BATCHES; i++)
+        if ((late && keep_busy(busy)) || feed_batch(&f, &b[i], i % (IMAGES + 1 - part), part)
+            || mem_copy(device, (range){ kept, (u64)i * bytes, bytes }, images->home))
+            fail_msg("%s", fail_message());
+    for (int i = 0; i < BATCHES; i++) {
+        assert_int_equal(mem_read(device, (range){ kept, (u64)i * bytes, bytes }, got), 0);
+        for (int k = 0; k < part; k++) {
+            batch_image(&b[i], i % (IMAGES + 1 - part) + k, host);
+            same_bits(got + k * size, host, size, late ? "late" : "at once");
+        }
+    }
+    feed_close(&f);
+    mem_free(kept);
+    mem_free(busy);
+    graph_free(g);
+}
+
+/* None may go up over one that is still to be read (small ones, late), nor be read before it is there (large
+ * ones, at once). */
+static void in_a_row(void **state)
+{
+    (void)state;
+    struct batch b[BATCHES];
+    for (int large = 0; large < 2; large++) {
+        draw_batches(b, large ? 400 : 24);
+        check_row(b, IMAGES, !large);
+        check_row(b, IMAGES / 2, !large);
+    }
+}
+
 /* ---- the golden file ----------------------------------------------------------------------------------- */
 
 static void close_to(const f32 *got, const f32 *w, i64 n, const char *name)
@@ -231,6 +301,15 @@ static int open_all(void **state)
     return golden && device ? 0 : -1;
 }
 
+/* As on a GPU: batches go up beside the launches. */
+static int open_beside(void **state)
+{
+    if (open_all(state))
+        return -1;
+    dev_force_class(device, DEV_GPU);
+    return dev_uploads_beside(device) ? 0 : -1;
+}
+
 static int close_all(void **state)
 {
     ckpt_close(golden);
@@ -243,8 +322,9 @@ int main(void)
     say_setup((struct say_options){ .level = SAY_QUIET });
 #define TEST(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
     const struct CMUnitTest tests[] = {
-        TEST(any_recipe), TEST(loaders_batches), TEST(golden_normalising), TEST(golden_mixing),
-        TEST(golden_erasing),
+        TEST(any_recipe), TEST(loaders_batches), TEST(in_a_row), TEST(golden_normalising),
+        TEST(golden_mixing), TEST(golden_erasing),
     };
-    return cmocka_run_group_tests_name("feed", tests, open_all, close_all);
+    int failed = cmocka_run_group_tests_name("feed", tests, open_all, close_all);
+    return failed + cmocka_run_group_tests_name("feed beside launches", tests, open_beside, close_all);
 }

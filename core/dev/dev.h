@@ -8,8 +8,8 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: cache host probe fake dump ocl null source tunables program buffer launch mark order profile enqueue
- * Order: blas fill joins matrix choose open
+ * Order: cache host probe fake dump ocl null source tunables program buffer launch mark upload order profile
+ * Order: enqueue blas fill joins matrix choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -256,6 +256,23 @@ void marks_forget(struct mark *c, int n);
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);
 int  mark_reached(dev *d, const struct mark *c, bool *yes);    /* does not wait; -1 + fail when a copy failed */
+
+/* ---- upload.c: batches that go up while launches run ---------------------------------------------------- */
+
+/* Host memory that the device can fetch from, for one set of ranges. A set is written again and again:
+ *
+ *     upload_begin(u);  upload_add(u, r, pixels); ...  upload_end(u);     // launches from here on find it
+ *     launches_run(l);  upload_read(u);                                   // from here on it is written over
+ *
+ * With two sets in turns one goes up while the other is read. Every call: 0, or -1 + fail. */
+typedef struct upload upload;
+bool    dev_uploads_beside(const dev *d);    /* is it faster than mem_write_later? Where memory is another's */
+upload *upload_new(dev *d, u64 bytes);       /* for so many bytes a time; NULL + fail */
+void    upload_free(upload *u);
+int     upload_begin(upload *u);
+int     upload_add(upload *u, range r, const void *src);        /* src may go when it returns */
+int     upload_end(upload *u);
+int     upload_read(upload *u);
 /* Blocking, beside the launches that run, which must not touch r. */
 int  mem_write_beside(dev *d, range r, const void *src);
 

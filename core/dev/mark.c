@@ -6,7 +6,7 @@
  */
 #include "dev/list.h"
 
-static int mark_queue(dev *d)
+int queue_beside(dev *d)
 {
     cl_int e = 0;
     if (!d->beside)
@@ -19,7 +19,7 @@ int marks_end(dev *d, struct mark *c, int n)
     cl_event all = NULL;
     if (!d->queue || !n)
         return 0;
-    if (mark_queue(d) || OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &all)))
+    if (queue_beside(d) || OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &all)))
         return -1;
     for (int i = 0; i < n; i++)
         if (!c[i].event && !clRetainEvent(all))

@@ -14,72 +14,103 @@ static range feed_take(struct feed *f, u64 bytes)
 }
 
 /* A kernel over the rows of `images` images. */
-static void add_launch(struct feed *f, const char *kernel, i64 images, i64 micro, const arg *first, int n)
+static void feed_launch(struct feed *f, launches *list, const char *kernel, i64 images, i64 micro,
+                        const arg *first, int n)
 {
     launch k = { .file = "feed", .kernel = kernel, .label = "images" };
-    i64 rows = images * f->h, block = grid_rows(f->list, &k, rows, 3 * f->w);
+    i64 rows = images * f->h, block = grid_rows(list, &k, rows, 3 * f->w);
     const arg rest[] = { ARG_INT(f->h), ARG_INT(f->w), ARG_INT(micro), ARG_LONG(rows), ARG_LONG(block) };
     memcpy(k.args, first, sizeof *first * (size_t)n);
     memcpy(k.args + n, rest, sizeof rest);
-    grid_groups(f->list, &k, CEIL_DIV(rows, block), 1, 1);
-    launch_add(f->list, &k);
+    grid_groups(list, &k, CEIL_DIV(rows, block), 1, 1);
+    launch_add(list, &k);
+}
+
+static int feed_open_set(struct feed *f, struct feed_set *x)
+{
+    u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->micro;
+    x->pixels = feed_take(f, image * n * (f->gathered ? 2 : 1));
+    x->recipes = feed_take(f, sizeof(struct recipe) * n);
+    x->values = feed_take(f, sizeof *((struct batch *)0)->values);
+    if (!x->pixels.mem || !x->recipes.mem || !x->values.mem)
+        return -1;
+    // recipes that no batch has written yet point at image 0
+    if (mem_fill(f->d, x->recipes, 0))
+        return -1;
+    if (f->sets > 1 && !(x->up = upload_new(f->d, x->pixels.bytes + x->recipes.bytes + x->values.bytes)))
+        return -1;
+    x->list = launches_new(f->d, "feed");
+    const arg erase[] = { ARG_RANGE(x->pixels), ARG_RANGE(x->recipes), ARG_RANGE(f->noise),
+                          ARG_INT(RNG_AUGMENT) };
+    const arg feed[] = { ARG_RANGE(x->pixels), ARG_RANGE(x->recipes), ARG_RANGE(x->values),
+                         ARG_RANGE(f->images) };
+    feed_launch(f, x->list, "erase", f->gathered ? 2 * f->micro : f->micro, f->micro, erase, countof(erase));
+    feed_launch(f, x->list, "feed", f->micro, f->gathered ? f->micro : 0, feed, countof(feed));
+    return launches_compile(x->list);
 }
 
 int feed_open(struct feed *f, dev *d, const node *images, bool whole)
 {
     *f = (struct feed){ .d = d, .micro = node_dim(images, 0),
                         .h = (int)node_dim(images, 2), .w = (int)node_dim(images, 3),
-                        .gathered = !whole, .images = images->home, .memory = pool_new(d, "pixels") };
-    u64 image = 3 * (u64)f->h * (u64)f->w, n = (u64)f->micro;
-    f->pixels = feed_take(f, image * n * (whole ? 1 : 2));
-    f->recipes = feed_take(f, sizeof(struct recipe) * n);
-    f->values = feed_take(f, sizeof *((struct batch *)0)->values);
+                        .gathered = !whole, .images = images->home, .memory = pool_new(d, "pixels"),
+                        .sets = dev_uploads_beside(d) ? 2 : 1 };
     f->noise = feed_take(f, 3 * NOISE_DRAWS);
-    if (!f->pixels.mem || !f->recipes.mem || !f->values.mem || !f->noise.mem)
-        return -1;
-    // recipes that no batch has written yet point at image 0
-    if (mem_fill(d, f->recipes, 0) || mem_fill(d, f->noise, 0))
-        return -1;
-    f->list = launches_new(d, "feed");
-    const arg erase[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->noise),
-                          ARG_INT(RNG_AUGMENT) };
-    const arg feed[] = { ARG_RANGE(f->pixels), ARG_RANGE(f->recipes), ARG_RANGE(f->values),
-                         ARG_RANGE(f->images) };
-    add_launch(f, "erase", whole ? f->micro : 2 * f->micro, f->micro, erase, countof(erase));
-    add_launch(f, "feed", f->micro, whole ? 0 : f->micro, feed, countof(feed));
-    return launches_compile(f->list);
+    int rc = !f->noise.mem || mem_fill(d, f->noise, 0) ? -1 : 0;
+    for (int i = 0; i < f->sets && !rc; i++)
+        rc = feed_open_set(f, &f->set[i]);
+    return rc ? rc : dev_finish(d);               // uploads do not wait for what has filled the memory
 }
 
 void feed_close(struct feed *f)
 {
-    if (f->list)
-        launches_free(f->list);
+    for (int i = 0; i < f->sets; i++) {
+        upload_free(f->set[i].up);
+        if (f->set[i].list)
+            launches_free(f->set[i].list);
+    }
     if (f->memory)
         pool_free(f->memory);
     *f = (struct feed){ 0 };
 }
 
-static range image_at(const struct feed *f, i64 k, i64 n)
+static int feed_write(const struct feed *f, const struct feed_set *x, range r, const void *from)
 {
-    u64 image = 3 * (u64)f->h * (u64)f->w;
-    return (range){ f->pixels.mem, f->pixels.off + image * (u64)k, image * (u64)n };
+    return x->up ? upload_add(x->up, r, from) : mem_write_later(f->d, r, from);
 }
 
-static int write_partners(struct feed *f, const struct batch *b, i64 from, i64 n)
+static range feed_images(const struct feed *f, const struct feed_set *x, i64 k, i64 n)
+{
+    u64 image = 3 * (u64)f->h * (u64)f->w;
+    return (range){ x->pixels.mem, x->pixels.off + image * (u64)k, image * (u64)n };
+}
+
+static int feed_partners(const struct feed *f, const struct feed_set *x, const struct batch *b, i64 from, i64 n)
 {
     size_t image = 3 * (size_t)f->h * (size_t)f->w;
     for (i64 k = 0; k < n; k++) {
         const u8 *partner = b->pixels + (size_t)b->recipes[from + k].partner * image;
-        if (mem_write_later(f->d, image_at(f, f->micro + k, 1), partner))
+        if (feed_write(f, x, feed_images(f, x, f->micro + k, 1), partner))
             return -1;
     }
     return 0;
 }
 
-static int write_numbers(struct feed *f, const f32 *from, i64 n)
+static int feed_numbers(struct feed *f, const f32 *from, i64 n)
 {
     u64 bytes = f->images.bytes / (u64)f->micro * (u64)n;
     return mem_write_later(f->d, (range){ f->images.mem, f->images.off, bytes }, from);
+}
+
+static int feed_bytes(const struct feed *f, const struct feed_set *x, const struct batch *b, i64 from, i64 n)
+{
+    size_t image = 3 * (size_t)f->h * (size_t)f->w;
+    range recipes = { x->recipes.mem, x->recipes.off, sizeof(struct recipe) * (u64)n };
+    return (x->up && upload_begin(x->up))
+           || feed_write(f, x, feed_images(f, x, 0, n), b->pixels + (size_t)from * image)
+           || feed_write(f, x, recipes, b->recipes + from) || feed_write(f, x, x->values, b->values)
+           || (f->gathered && b->mixes && feed_partners(f, x, b, from, n))
+           || (x->up && upload_end(x->up)) ? -1 : 0;
 }
 
 int feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n)
@@ -89,19 +120,16 @@ int feed_batch(struct feed *f, const struct batch *b, i64 from, i64 n)
           "images %ld + %ld of %d, for %ld%s", (long)from, (long)n, b->n, (long)f->micro,
           f->gathered ? "" : " of whole batches");
     if (b->numbers)
-        return write_numbers(f, b->numbers + (size_t)from * image, n);
+        return feed_numbers(f, b->numbers + (size_t)from * image, n);
     if (b->h != f->h || b->w != f->w)
         return fail(FAULT_USAGE, "images are read as squares, %d x %d pixels; model.image is %d x %d",
                     b->h, b->w, f->h, f->w);
-    range recipes = { f->recipes.mem, f->recipes.off, sizeof(struct recipe) * (u64)n };
-    if (mem_write_later(f->d, image_at(f, 0, n), b->pixels + (size_t)from * image)
-        || mem_write_later(f->d, recipes, b->recipes + from) || mem_write_later(f->d, f->values, b->values)
-        || (f->gathered && b->mixes && write_partners(f, b, from, n)))
-        return -1;
     if (b->noise && b->noise != f->noise_of && mem_write_later(f->d, f->noise, b->noise))
         return -1;
     f->noise_of = b->noise ? b->noise : f->noise_of;
-    return launches_run_part(f->list, b->noise ? 0 : 1, 2);           // erase, feed
+    struct feed_set *x = &f->set[f->next++ % f->sets];
+    return feed_bytes(f, x, b, from, n) || launches_run_part(x->list, b->noise ? 0 : 1, 2)   // erase, feed
+           || (x->up && upload_read(x->up)) ? -1 : 0;
 }
 
 struct batch feed_noise(arena *a, const struct spec *s, int n, u64 seed)

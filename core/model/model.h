@@ -63,12 +63,15 @@ params *model_open(dev *d, const struct spec *s, enum params_use use);
 
 /* ---- feed.c: batches of the loader into a network's input ---------------------------------------------- */
 
+/* Where a batch lies on the device, and how it gets there: NULL, in the queue of the launches. */
+struct feed_set { range pixels, recipes, values; upload *up; launches *list; };
 struct feed {
     dev  *d;
     pool *memory;
-    range images, pixels, recipes, values, noise;
+    range images, noise;
     const void *noise_of;                         /* the table that the device has */
-    launches *list;
+    struct feed_set set[2];                       /* in turns, where batches go up beside launches; else one */
+    int   sets, next;
     i64   micro;                                  /* images of a micro-batch */
     int   h, w;
     bool  gathered;                               /* partners lie after the micro-batch's own images */
