@@ -101,15 +101,25 @@ FILE *fopen(const char *path, const char *mode)
     return concerns_path(path) && strikes("open") ? NULL : NEXT(fopen)(path, mode);
 }
 
-/* stdio's own writes do not come by write(): the functions above them fail instead. */
+/* stdio's own writes do not come by write(): the functions above them fail instead, and leave the mark that
+ * ferror() finds, as a stream of glibc's does whose write has failed. */
+static bool stream_strikes(FILE *f)
+{
+    enum { ERROR_SEEN = 0x20 };
+    bool now = f && fileno(f) > 2 && concerns(fileno(f)) && strikes("write");
+    if (now)
+        f->_flags |= ERROR_SEEN;
+    return now;
+}
+
 size_t fwrite(const void *p, size_t size, size_t n, FILE *f)
 {
-    return fileno(f) > 2 && concerns(fileno(f)) && strikes("write") ? 0 : NEXT(fwrite)(p, size, n, f);
+    return stream_strikes(f) ? 0 : NEXT(fwrite)(p, size, n, f);
 }
 
 int fflush(FILE *f)
 {
-    return f && fileno(f) > 2 && concerns(fileno(f)) && strikes("write") ? EOF : NEXT(fflush)(f);
+    return stream_strikes(f) ? EOF : NEXT(fflush)(f);
 }
 
 ssize_t write(int fd, const void *p, size_t n)
