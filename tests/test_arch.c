@@ -67,13 +67,14 @@ static void sizes_are_read_back(void **state)
 
 /* A ViT with both final norms, as no tensor tells which of them its head reads: the experiment must. And the
  * same of an activation. */
-static const struct { const char *set, *act, *says; } asked[] = {
+static const struct { const char *set, *act, *says, *heads; } asked[] = {
     { "registers: 0", NULL, "--set model.pool=token" },      { "pool: avg", NULL, NULL },
     { "pool: token", NULL, NULL },                    { "pool: avg", "unknown", "--set model.act=quick_gelu" },
     { "pool: avg, act: gelu", "unknown", NULL },      { "pool: avg, act: quick_gelu", "unknown", NULL },
-    { "pool: avg", "quick_gelu", NULL } };
+    { "pool: avg", "quick_gelu", NULL },              { "pool: avg", NULL, NULL, "2" },
+    { "pool: avg", NULL, "--set model.heads=4", "4" } };
 
-static ckpt *two_norms_new(arena *a, const char *act)
+static ckpt *two_norms_new(arena *a, const char *act, const char *heads)
 {
     struct spec s = parsed(a, "pool: avg");
     params *p = model_params(&s);
@@ -85,6 +86,8 @@ static ckpt *two_norms_new(arena *a, const char *act)
     ckpt_add(c, "norm.bias", CKPT_F32, 1, (i64[]){ 16 }, arena_array(a, f32, 16));
     if (act)
         ckpt_set_meta(c, "act", act);
+    if (heads)
+        ckpt_set_meta(c, "heads", heads);
     params_free(p);
     return ckpt_model(c, false);
 }
@@ -96,7 +99,7 @@ static void what_tensors_do_not_tell_is_asked_for(void **state)
     for (int i = 0; i < countof(asked); i++) {
         arena *a = arena_open("test");
         struct spec s = parsed(a, asked[i].set);
-        ckpt *c = two_norms_new(a, asked[i].act);
+        ckpt *c = two_norms_new(a, asked[i].act, asked[i].heads);
         fail_clear();
         model_settle(&s, c);
         params *p = model_params(&s);
@@ -112,6 +115,49 @@ static void what_tensors_do_not_tell_is_asked_for(void **state)
         arena_close(a);
     }
     dev_close(d);
+}
+
+/* What the file says where the experiment does not. */
+static void heads_are_settled(void **state)
+{
+    (void)state;
+    for (int written = 0; written < 2; written++) {
+        arena *a = arena_open("test");
+        struct spec s;
+        ckpt *c = ckpt_new();
+        ckpt_set_meta(c, "heads", "4");
+        const char *text = written ? "model: {arch: vit, heads: 3}" : "";
+        assert_int_equal(spec_parse(&s, a, "x.yaml", text, NULL, 0), 0);
+        model_settle(&s, c);
+        assert_int_equal(s.model.heads, written ? 3 : 4);
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
+/* Shapes of models that ours are not. */
+static void other_shapes_are_no_model_of_ours(void **state)
+{
+    (void)state;
+    static const struct { i64 patch[4], fc2[2]; const char *says; } row[] = {
+        { { 8, 3, 4, 4 }, { 8, 16 }, NULL }, { { 8, 3, 4, 8 }, { 8, 16 }, "patches of 4 x 8 pixels" },
+        { { 8, 3, 4, 4 }, { 8, 8 }, "blocks.0.mlp.fc2.weight is [8 8], expected [8 16]" } };
+    static const f32 zero[8 * 3 * 8 * 8];
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        struct spec s = parsed(a, "pool: avg");
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "patch_embed.proj.weight", CKPT_F32, 4, row[i].patch, zero);
+        ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, 4, 8 }, zero);
+        ckpt_add(c, "blocks.0.mlp.fc1.weight", CKPT_F32, 2, (i64[]){ 16, 8 }, zero);
+        ckpt_add(c, "blocks.0.mlp.fc2.weight", CKPT_F32, 2, row[i].fc2, zero);
+        fail_clear();
+        int rc = (c = ckpt_model(c, false)) ? model_read(&s, c, a) : -1;
+        if (row[i].says ? !rc || fail_fault() != FAULT_DATA || !strstr(fail_message(), row[i].says) : rc)
+            fail_msg("row %d: %s", i, fail_message());
+        ckpt_close(c);
+        arena_close(a);
+    }
 }
 
 /* Heads leave no trace in shapes; one rule for who evaluates and who recycles. */
@@ -130,6 +176,8 @@ static void heads_are_those_of_published_sizes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_are_read_back),
+                                        cmocka_unit_test(heads_are_settled),
+                                        cmocka_unit_test(other_shapes_are_no_model_of_ours),
                                         cmocka_unit_test(what_tensors_do_not_tell_is_asked_for),
                                         cmocka_unit_test(heads_are_those_of_published_sizes) };
     return cmocka_run_group_tests(tests, NULL, NULL);

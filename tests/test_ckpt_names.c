@@ -157,6 +157,32 @@ static void values_may_be_lent(void **state)
     ckpt_close(c);
 }
 
+/* timm's register tokens may have positions, in pos_embed after the class token's: ours have none. */
+static void positions_of_registers_are_added(void **state)
+{
+    (void)state;
+    for (int lent = 0; lent < 2; lent++) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, 1 + 2 + 4, 2 }, ramp);
+        ckpt_add(c, "reg_token", CKPT_F32, 3, (i64[]){ 1, 2, 2 }, ramp);
+        f32 pos[10], reg[4];
+        struct want w[] = { { "reg_token", 3, { 1, 2, 2 }, lent ? NULL : reg },
+                            { "pos_embed", 3, { 1, 5, 2 }, pos } };
+        struct load_options o = { .grid = { 2, 2 }, .prefix = 1, .store = lent ? take_first : NULL, .arg = w };
+        struct load_report r;
+        arena *a = arena_open("test");
+        if (ckpt_load(a, c, w, countof(w), &o, &r))
+            fail_msg("%s", fail_message());
+        assert_float_equal(lent ? taken[0] : reg[0], ramp[0] + ramp[2], 1e-6);
+        for (int i = 0; i < 4 && !lent; i++)
+            assert_float_equal(reg[i], ramp[i] + ramp[2 + i], 1e-6);
+        for (int i = 0; i < 10; i++)
+            assert_float_equal(pos[i], ramp[i < 2 ? i : i + 4], 1e-6);
+        arena_close(a);
+        ckpt_close(c);
+    }
+}
+
 static void position_grids_need_not_be_square(void **state)
 {
     (void)state;
@@ -279,6 +305,7 @@ int main(void)
         cmocka_unit_test(resize_knows_no_direction),
         cmocka_unit_test(report_counts_what_happened),
         cmocka_unit_test(values_may_be_lent),
+        cmocka_unit_test(positions_of_registers_are_added),
         cmocka_unit_test(position_grids_need_not_be_square),
         cmocka_unit_test(patches_are_resized),
         cmocka_unit_test(google_files_load_as_in_timm),

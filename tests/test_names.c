@@ -474,6 +474,30 @@ static void tensors_are_reshaped(void **state)
     arena_close(a);
 }
 
+/* JAX's projections tell the heads, alike in all layers. */
+static void heads_are_told_by_projections(void **state)
+{
+    (void)state;
+    for (int other = 2; other <= 4; other += 2) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "embedding/kernel", CKPT_F32, 4, (i64[]){ 1, 1, 1, 4 }, ramp(0));
+        ckpt_add(c, "cls", CKPT_F32, 1, (i64[]){ 4 }, ramp(0));
+        for (int i = 0; i < 6; i++) {
+            char name[100];
+            snprintf(name, sizeof name,
+                     "Transformer/encoderblock_%d/MultiHeadDotProductAttention_1/%s/kernel", i / 3, qkv[i % 3]);
+            i64 heads = i == 4 ? other : 2;
+            ckpt_add(c, name, CKPT_F32, 3, (i64[]){ 4, heads, 4 / heads }, ramp(0));
+        }
+        if ((c = ckpt_model(c, false)))
+            assert_string_equal(ckpt_meta(c, "heads"), "2");
+        else
+            assert_non_null(strstr(fail_message(), "has 4 heads, other layers have 2"));
+        assert_int_equal(c != NULL, other == 2);
+        ckpt_close(c);
+    }
+}
+
 /* big-vision's newer files hold all layers of a kind in one array; query, key and value become one. */
 static void stacked_layers_come_apart(void **state)
 {
@@ -526,6 +550,7 @@ int main(void)
         cmocka_unit_test(the_activation_is_known_or_asked_for),
         cmocka_unit_test(unknown_names_are_explained),
         cmocka_unit_test(tensors_are_reshaped),
+        cmocka_unit_test(heads_are_told_by_projections),
         cmocka_unit_test(stacked_layers_come_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

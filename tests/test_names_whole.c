@@ -5,7 +5,7 @@
 #include "model/model.h"
 
 #define VIT "arch: vit, image: 8, patch: 4, dim: 8, depth: 2, heads: 2, classes: 3, "
-#define JAX "arch: vit, patch: 2, dim: 4, depth: 2, heads: 1, classes: 3, mlp_ratio: 1.5, pool: token, "
+#define JAX "arch: vit, patch: 2, dim: 4, depth: 2, heads: 2, classes: 3, mlp_ratio: 1.5, pool: token, "
 #define CONVNEXT "arch: convnext, image: 32, depths: [1, 2], dims: [4, 8], classes: 3"
 
 /* Every scheme, with a model that it can name; of JAX's, which are only read, files. */
@@ -16,6 +16,8 @@ static const struct { const char *id, *model, *file; } rows[] = {
     { "timm_convnext", CONVNEXT ", grn: on, layer_scale: off" },
     { "facebook_convnext", CONVNEXT },
     { "hf_vit", VIT "pool: token" },
+    { "hf_vit", VIT "pool: token, dist_token: on" },
+    { "hf_vit", VIT "pool: token, dist_token: head" },
     { "hf_dinov2", VIT "pool: token, layer_scale: 1, registers: 2" },
     { "hf_beit", VIT "pool: avg, layer_scale: 1, qkv_bias: off" },
     { "hf_clip", VIT "pool: token, pre_norm: on, head_bias: off" },
@@ -24,6 +26,7 @@ static const struct { const char *id, *model, *file; } rows[] = {
     { "torchvision_vit", VIT "pool: token" },
     { "torchvision_convnext", CONVNEXT },
     { "mmpretrain_vit", VIT "pool: token" },
+    { "mmpretrain_vit", VIT "pool: avg" },
     { "mmpretrain_convnext", CONVNEXT },
     { "clip", VIT "pool: token, pre_norm: on, head_bias: off" },
     { "augreg", JAX "image: 6", "tests/golden/ckpt_augreg.npz" },
@@ -136,8 +139,57 @@ static void one_tensor_less_is_refused(void **state)
     }
 }
 
+/* Names that depend on what else the model has, as each library's own class has them. */
+static void names_follow_the_model(void **state)
+{
+    (void)state;
+    static const struct { const char *scheme, *ours[3], *theirs[3]; } row[] = {
+        { "hf_vit", { "cls_token", "head.bias" }, { "vit.embeddings.cls_token", "classifier.bias" } },
+        { "hf_vit", { "dist_token", "head.bias" },
+          { "deit.embeddings.distillation_token", "classifier.bias" } },
+        { "hf_vit", { "dist_token", "head.bias", "head_dist.weight" },
+          { "deit.embeddings.distillation_token", "cls_classifier.bias", "distillation_classifier.weight" } },
+        { "hf_dinov2", { "cls_token" }, { "dinov2.embeddings.cls_token" } },
+        { "hf_dinov2", { "reg_token", "norm.bias" },
+          { "dinov2_with_registers.embeddings.register_tokens", "dinov2_with_registers.layernorm.bias" } },
+        { "mmpretrain_vit", { "norm.bias", "head.bias" }, { "backbone.ln1.bias", "head.layers.head.bias" } },
+        { "mmpretrain_vit", { "fc_norm.weight", "head.bias" }, { "backbone.ln2.weight", "head.fc.bias" } } };
+    for (int i = 0; i < countof(row); i++) {
+        ckpt *c = ckpt_new();
+        int n = 0;
+        for (; n < 3 && row[i].ours[n]; n++)
+            ckpt_add(c, row[i].ours[n], CKPT_F32, 1, (i64[]){ 1 }, (f32[]){ 1 });
+        if (!(c = ckpt_named(c, row[i].scheme)))
+            fail_msg("%s: %s", row[i].scheme, fail_message());
+        for (int k = 0; k < n; k++)
+            if (!ckpt_find(c, row[i].theirs[k]))
+                fail_msg("%s: no %s but %s", row[i].scheme, row[i].theirs[k], ckpt_at(c, k)->name);
+        ckpt_close(c);
+    }
+}
+
+/* mmpretrain may normalise the tokens and then their mean once more. */
+static void two_norms_may_both_be_computed(void **state)
+{
+    (void)state;
+    static const char *const name[] = { "patch_embed.projection.bias", "cls_token", "layers.0.ln1.bias",
+                                        "layers.0.ln2.bias", "ln1.weight", "ln2.weight" };
+    for (int n = 5; n <= 6; n++) {
+        ckpt *c = ckpt_new();
+        for (int i = 0; i < n; i++)
+            ckpt_add(c, name[i], CKPT_F32, 1, (i64[]){ 1 }, (f32[]){ 1 });
+        ckpt *m = ckpt_model(c, false);
+        assert_int_equal(m != NULL, n == 5);
+        if (n == 6)
+            assert_true(fail_fault() == FAULT_DATA && strstr(fail_message(), "before and after the mean"));
+        ckpt_close(m);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(one_tensor_less_is_refused) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(one_tensor_less_is_refused),
+                                        cmocka_unit_test(names_follow_the_model),
+                                        cmocka_unit_test(two_norms_may_both_be_computed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

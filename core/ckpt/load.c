@@ -58,13 +58,15 @@ static bool said_grid(const struct loading *l, int grid[2])
  * after as few as possible, ours first. */
 static bool find_grid(const struct loading *l, i64 tokens, int grid[2], int *prefix)
 {
-    enum { MOST_OTHERS = 5 };
+    const tensor *registers = ckpt_find(l->c, "reg_token");
+    int own = registers && registers->nd == 3 ? (int)MIN(registers->shape[1], 64) : 0;
+    int most = MAX(5, l->o->prefix + own);
     i64 others = said_grid(l, grid) ? tokens - (i64)grid[0] * grid[1] : -1;
-    if (others >= 0 && others <= MAX(MOST_OTHERS, l->o->prefix)) {
+    if (others >= 0 && others <= most) {
         *prefix = (int)others;
         return true;
     }
-    for (int i = -1; i <= MOST_OTHERS; i++) {
+    for (int i = -1; i <= most; i++) {
         *prefix = i < 0 ? l->o->prefix : i;
         grid[0] = grid[1] = tokens > *prefix ? load_square(tokens - *prefix) : 0;
         if (grid[0])
@@ -187,12 +189,42 @@ static bool other_grid(const struct loading *l, const struct want *w)
            (grid[0] != l->o->grid[0] || grid[1] != l->o->grid[1]);
 }
 
+/* timm's registers may have positions of their own, which stand after those of the other tokens: our registers
+ * have none, so theirs are added to them. The first such position in the file's pos_embed, or -1. */
+static i64 registers_placed(const struct loading *l, const tensor *t, const struct want *w)
+{
+    const tensor *pos = text_ends(w->name, "reg_token") ? ckpt_find(l->c, "pos_embed") : NULL;
+    int grid[2], prefix;
+    if (!pos || t->nd != 3 || pos->nd < 2 || t->shape[2] < 1 || pos->shape[pos->nd - 1] != t->shape[2])
+        return -1;
+    bool placed = find_grid(l, (i64)pos->count / t->shape[2], grid, &prefix)
+                  && prefix == l->o->prefix + t->shape[1];
+    return placed ? l->o->prefix : -1;
+}
+
+static int load_values(struct loading *l, const tensor *t, struct want *w)
+{
+    i64 first = registers_placed(l, t, w);
+    if (tensor_weights(t, w->data))
+        return -1;
+    if (first < 0)
+        return 0;
+    const tensor *pos = ckpt_find(l->c, "pos_embed");
+    arena *scratch = arena_open("positions of registers");
+    f32 *all = arena_array(scratch, f32, pos->count);
+    int rc = tensor_weights(pos, all);
+    for (u64 i = 0; i < t->count && !rc; i++)
+        w->data[i] += all[first * t->shape[2] + (i64)i];
+    arena_close(scratch);
+    return rc;
+}
+
 static int load_found(struct loading *l, const tensor *t, struct want *w)
 {
     char have[200], need[200];
     i64 d = w->nd ? w->shape[w->nd - 1] : 0;
     if (same_but_ones(t, w) && !other_grid(l, w)) {
-        if (tensor_weights(t, w->data))
+        if (load_values(l, t, w))
             return -1;
         w->got = GOT_LOADED;
         l->r->loaded++;
@@ -244,7 +276,7 @@ static int lend_file(struct loading *l, const tensor *t, struct want *w, int i)
 /* In memory of its own, which the caller takes the values from. */
 static int load_lend(struct loading *l, const tensor *t, struct want *w, int i)
 {
-    if (t->type == CKPT_F32 && same_but_ones(t, w) && !other_grid(l, w))
+    if (t->type == CKPT_F32 && same_but_ones(t, w) && !other_grid(l, w) && registers_placed(l, t, w) < 0)
         return lend_file(l, t, w, i);
     u64 n = 1;
     arena *a = arena_open("parameter");

@@ -37,6 +37,7 @@ struct translation {
     struct pieces  all;
     const char    *useless[8];                       /* beginnings of our names that DROP_WITH leaves out */
     int            nuseless;
+    i64            heads;                            /* as shapes tell them; 0: not yet */
 };
 
 static void names_leave(struct translation *x, const char *name, const char *why)
@@ -50,6 +51,18 @@ static const char *names_useless_why(const struct translation *x, const char *ta
         if (text_starts(target, x->useless[i]))
             return "of no use without what was left out before it";
     return NULL;
+}
+
+/* JAX's projections tell the number of heads, which no layer may have otherwise. */
+static int names_note_heads(struct translation *x, const tensor *t, i64 heads)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%lld", (long long)heads);
+    if (x->heads && heads != x->heads)
+        return fail(FAULT_DATA, "%s has %s heads, other layers have %lld", ckpt_quote(slice_of(t->name)), text,
+                    (long long)x->heads);
+    x->heads = heads;
+    return ckpt_meta(x->view, "heads") ? 0 : ckpt_set_meta(x->view, "heads", text);
 }
 
 /* One tensor, or layer `layer` of `layers` stacked in one. */
@@ -66,6 +79,8 @@ static int names_translate_layer(struct translation *x, const tensor *t, const s
         return 0;
     }
     if (piece_shape(&p, r->how, false, t->nd - (layers > 0), t->shape + (layers > 0)))
+        return -1;
+    if (r->how == TO_HEADS && names_note_heads(x, t, t->shape[t->nd - 2]))
         return -1;
     p.whole = !layers && p.share < 0 && (r->how == COPY || (r->how == SQUEEZE && t->nd == 2));
     p.offset = layers ? (u64)layer * (t->count / (u64)layers) : 0;
@@ -174,7 +189,12 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     for (int i = 0; i < n; i++)
         if (names_translate_one(x, &c->list[i]->t, name[i], stacked[i]))
             return -1;
-    return view_fill(x->view, &x->all) || names_say_eps(x->view, x->r.scheme->eps)
+    if (view_fill(x->view, &x->all))
+        return -1;
+    const char *foreign = scheme_foreign(x->r.scheme, x->view);
+    if (foreign)
+        return fail(FAULT_DATA, "%s with %s, which our models do not have", x->r.scheme->title, foreign);
+    return names_say_eps(x->view, x->r.scheme->eps)
            || names_say_act(x->view, c, &x->r) ? -1 : 0;
 }
 
@@ -268,11 +288,11 @@ static void names_third(struct piece *p, int i)
 }
 
 /* Our tensor under the names of s: three tensors where they keep queries, keys and values apart. */
-static int names_name_one(arena *a, const struct scheme *s, const char *own, const tensor *t,
+static int names_name_one(arena *a, const struct scheme *s, const char *own, const ckpt *c, const tensor *t,
                           struct pieces *all)
 {
     struct match m;
-    if (!scheme_match_ours(s, t->name, &m))
+    if (!scheme_match_ours(s, c, t->name, &m))
         return fail(FAULT_DATA, "%s has no name for %s", s->title, t->name);
     bool fused = m.rule->share >= 0;
     if (fused && (!t->nd || t->shape[0] % 3))
@@ -296,11 +316,10 @@ ckpt *ckpt_named(ckpt *c, const char *id)
     const struct scheme *s = scheme_find(id);
     ckpt *view = view_new(c);
     struct pieces all = { 0 };
-    size_t own = s ? strcspn(s->own, "|") : 0;
-    const char *prefix = s ? arena_copy(view->mem, s->own, own) : "";
+    const char *prefix = s ? scheme_prefix(view->mem, s, c) : "";
     int rc = s ? 0 : -1;
     for (size_t i = 0; i < c->n && !rc; i++)
-        rc = names_name_one(view->mem, s, prefix, &c->list[i]->t, &all);
+        rc = names_name_one(view->mem, s, prefix, c, &c->list[i]->t, &all);
     if (!rc && !view_fill(view, &all))
         return view;
     fail_in("%s", c->path);

@@ -24,17 +24,24 @@ enum how {
     FLAT,                                            /* (heads, d/heads)      -> (d)                 */
     CONV,                                            /* (h, w, in, out)       -> (out, in, h, w)     */
     LEAVE,                                           /* known, not of the model: `to` says what      */
-    REFUSE                                           /* known, makes another model: `to` says what   */
+    REFUSE,                                          /* known, makes another model: `to` says what   */
+    PREFIX,                                          /* no name: what export puts before all of them */
+    APART                                            /* no name: a model of both ours computes otherwise */
 };
-/* from, to: see names/schemes.def. Rules of share 0, 1, 2 make one target, stacked; share -1: alone. */
-struct rule { const char *from, *to; enum how how; int share; bool pair; const char *with; };
+/* from, to: see names/schemes.def. Rules of share 0, 1, 2 make one target, stacked; share -1: alone. beside:
+ * exported by this rule only if the model has this tensor of ours too. */
+struct rule { const char *from, *to; enum how how; int share; bool pair; const char *with, *beside; };
 struct scheme { const char *id, *title, *own; f64 eps; const struct rule *rule; };
 
 /* What a name is under a scheme. */
 struct match { const struct rule *rule; slice number[4], rest; };
 const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m);
-/* The other way: the first rule whose `to` is our name and that can be inverted. */
-bool        scheme_match_ours(const struct scheme *s, const char *name, struct match *m);
+/* The other way: the first rule whose `to` is our name and that can be inverted, for the model in c. */
+bool        scheme_match_ours(const struct scheme *s, const ckpt *c, const char *name, struct match *m);
+/* Why a model with these tensors of ours is not computed as ours would be; NULL: it is. */
+const char *scheme_foreign(const struct scheme *s, const ckpt *c);
+/* What stands before every name of the model in c when it is exported. */
+const char *scheme_prefix(arena *a, const struct scheme *s, const ckpt *c);
 const struct scheme *scheme_find(const char *id);    /* NULL + fail(FAULT_USAGE) listing them */
 
 /* The scheme that a file's names follow, and what stands before every name of the model. */

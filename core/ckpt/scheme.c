@@ -9,16 +9,22 @@
 #include <strings.h>
 
 #define END { 0 } };
-#define NAME(from, to, how)         { from, to, how, -1, false, NULL },
-#define FUSE(from, to, how, i)      { from, to, how, i, false, NULL },
-#define PAIR(from, to, how, i)      { from, to, how, i, true, NULL },
-#define DROP(from, why)             { from, why, LEAVE, -1, false, NULL },
-#define DROP_WITH(from, with, why)  { from, why, LEAVE, -1, false, with },
-#define BAR(from, why)              { from, why, REFUSE, -1, false, NULL },
+#define NAME(theirs, ours, as)             { theirs, ours, as, -1, false, NULL, NULL },
+#define NAME_BESIDE(theirs, ours, as, too) { theirs, ours, as, -1, false, NULL, too },
+#define FUSE(theirs, ours, as, i)          { theirs, ours, as, i, false, NULL, NULL },
+#define PAIR(theirs, ours, as, i)          { theirs, ours, as, i, true, NULL, NULL },
+#define DROP(theirs, why)                  { theirs, why, LEAVE, -1, false, NULL, NULL },
+#define DROP_WITH(theirs, ours, why)       { theirs, why, LEAVE, -1, false, ours, NULL },
+#define BAR(theirs, why)                   { theirs, why, REFUSE, -1, false, NULL, NULL },
+#define UNDER(prefix, ours)                { prefix, ours, PREFIX, -1, false, NULL, NULL },
+#define NOT_BOTH(ours, too, why)           { ours, why, APART, -1, false, NULL, too },
 #define SCHEME(id, title, own, eps) static const struct rule id##_rules[] = {
 #include "ckpt/names/schemes.def"
 #undef END
 #undef NAME
+#undef NAME_BESIDE
+#undef UNDER
+#undef NOT_BOTH
 #undef FUSE
 #undef PAIR
 #undef DROP
@@ -28,6 +34,9 @@
 
 #define END
 #define NAME(...)
+#define NAME_BESIDE(...)
+#define UNDER(...)
+#define NOT_BOTH(...)
 #define FUSE(...)
 #define PAIR(...)
 #define DROP(...)
@@ -84,7 +93,8 @@ static bool scheme_first_fit(const struct rule *r, const char *name, enum place 
 {
     for (; r->from; r++) {
         bool outside = *r->from == '^';
-        if ((*r->from == '*') != front_star || (outside ? place == UNDER_OWN : place == OUTSIDE_OWN))
+        if (r->how >= PREFIX || (*r->from == '*') != front_star
+            || (outside ? place == UNDER_OWN : place == OUTSIDE_OWN))
             continue;
         if (scheme_fits(r->from + outside, name, m)) {
             m->rule = r;
@@ -112,14 +122,31 @@ const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
     return arena_copy(a, out, (size_t)at);
 }
 
-bool scheme_match_ours(const struct scheme *s, const char *name, struct match *m)
+bool scheme_match_ours(const struct scheme *s, const ckpt *c, const char *name, struct match *m)
 {
     for (const struct rule *r = s->rule; r->from; r++)
-        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && scheme_fits(r->to, name, m)) {
+        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && (!r->beside || ckpt_find(c, r->beside))
+            && scheme_fits(r->to, name, m)) {
             m->rule = r;
             return true;
         }
     return false;
+}
+
+const char *scheme_foreign(const struct scheme *s, const ckpt *c)
+{
+    for (const struct rule *r = s->rule; r->from; r++)
+        if (r->how == APART && ckpt_find(c, r->from) && ckpt_find(c, r->beside))
+            return r->to;
+    return NULL;
+}
+
+const char *scheme_prefix(arena *a, const struct scheme *s, const ckpt *c)
+{
+    for (const struct rule *r = s->rule; r->from; r++)
+        if (r->how == PREFIX && ckpt_find(c, r->to))
+            return r->from;
+    return arena_copy(a, s->own, strcspn(s->own, "|"));
 }
 
 /* ---- a file's names ------------------------------------------------------------------------------------ */

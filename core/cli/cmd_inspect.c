@@ -114,15 +114,15 @@ static void inspect_model(struct cli *c, const char *path, json_t *all)
         json_object_set_new(all, "model",
                             json_pack("{s:s, s:s, s:s, s:s, s:b}", "names", scheme, "under", under,
                                       "experiment", lines, "left_out", left, "heads_known",
-                                      !s.model.heads || ckpt_meta(m, "heads")));
+                                      strcmp(s.model.family, "vit") || ckpt_meta(m, "heads")));
     else {
         printf("names: %s%s%s%s\n", scheme, *under ? " under '" : "", under, *under ? "'" : "");
         if (*left)
             printf("left out: %s\n", left);
         printf("model: {%s}%s\n", lines,
-               s.model.heads && !ckpt_meta(m, "heads") && strcmp(s.model.family, "convnext")
-                   ? "    # heads: channels / 64, a guess"
-                   : "");
+               strcmp(s.model.family, "vit") || ckpt_meta(m, "heads") ? ""
+               : s.model.heads ? "    # heads: channels / 64, a guess"
+                               : "    # heads: no tensor tells them; put their number for 0");
         printf("recycle: {from: {experts: %s}}\n", path);
     }
     ckpt_close(m);

@@ -12,15 +12,20 @@ static counts arch_pair(arena *a, int x, int y)
     return (counts){ x == y ? 1 : 2, v };
 }
 
+int model_heads_said(const ckpt *c)
+{
+    const char *says = ckpt_meta(c, "heads");
+    i64 n;
+    return says && text_int(slice_of(says), &n) && n > 0 && n <= 1024 ? (int)n : 0;
+}
+
 int model_heads(const ckpt *c, int dim)
 {
     static const struct { int dim, heads; } published[] = {
         { 192, 3 },   { 384, 6 },   { 512, 8 },   { 768, 12 }, { 1024, 16 },
         { 1152, 16 }, { 1280, 16 }, { 1408, 16 }, { 1664, 16 } };
-    const char *says = ckpt_meta(c, "heads");
-    i64 n;
-    if (says && text_int(slice_of(says), &n) && n > 0 && n <= 1024)
-        return (int)n;
+    if (model_heads_said(c))
+        return model_heads_said(c);
     for (int i = 0; i < countof(published); i++)
         if (published[i].dim == dim)
             return published[i].heads;
@@ -65,16 +70,22 @@ static int arch_read_block(const ckpt *c, const char *name, int *dim, int *hidde
                     tensor_shape_text(shape, fc1->nd, fc1->shape));
     *hidden = (int)fc1->shape[0];
     *dim = (int)fc1->shape[1];
+    snprintf(key, sizeof key, "%s.mlp.fc2.weight", name);
+    const tensor *fc2 = ckpt_find(c, key);
+    if (fc2 && (fc2->nd != 2 || fc2->shape[0] != *dim || fc2->shape[1] != *hidden))
+        return fail(FAULT_DATA, "%s: %s is %s, expected [%d %d]: a gated MLP is not ours", ckpt_path(c), key,
+                    tensor_shape_text(shape, fc2->nd, fc2->shape), *dim, *hidden);
     return 0;
 }
 
-/* Rows and columns of patches after the tokens that have a position too, or after none: as the metadata says,
- * or a square. false: neither. */
-static bool arch_read_grid(const ckpt *c, i64 tokens, int placed, int grid[2])
+/* Rows and columns of patches after the tokens that have a position too, after none, or after registers that
+ * have one: as the metadata says, or a square. false: neither. */
+static bool arch_read_grid(const ckpt *c, i64 tokens, int placed, int registers, int grid[2])
 {
     const char *says = ckpt_meta(c, "grid");
-    for (int with = placed; with >= 0; with -= placed ? placed : 1) {
-        i64 n = tokens - with;
+    const int withs[] = { placed, 0, placed + registers };
+    for (int i = 0; i < countof(withs); i++) {
+        i64 n = tokens - withs[i];
         if (says && sscanf(says, "%d %d", &grid[0], &grid[1]) == 2 && grid[0] > 0 && grid[1] > 0 &&
             (i64)grid[0] * grid[1] == n)
             return true;
@@ -85,17 +96,19 @@ static bool arch_read_grid(const ckpt *c, i64 tokens, int placed, int grid[2])
     return false;
 }
 
-/* Patches are squares. */
 static int arch_read_image(struct spec *s, const ckpt *c, arena *a)
 {
     const tensor *patch = ckpt_find(c, "patch_embed.proj.weight"), *pos = ckpt_find(c, "pos_embed");
     int grid[2], placed;
-    model_prefix(s, &placed);
+    int registers = model_prefix(s, &placed) - placed;
     if (!patch || patch->nd != 4 || patch->shape[3] < 1 || patch->shape[3] > 1024 || !pos || pos->nd < 2)
         return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes, or no pos_embed", ckpt_path(c));
+    if (patch->shape[2] != patch->shape[3])
+        return fail(FAULT_DATA, "%s: patches of %lld x %lld pixels; ours are squares", ckpt_path(c),
+                    (long long)patch->shape[2], (long long)patch->shape[3]);
     s->model.patch = (int)patch->shape[3];
     i64 tokens = pos->shape[pos->nd - 2];
-    if (!arch_read_grid(c, tokens, placed, grid) || grid[0] > 4096 / s->model.patch
+    if (!arch_read_grid(c, tokens, placed, registers, grid) || grid[0] > 4096 / s->model.patch
         || grid[1] > 4096 / s->model.patch)
         return fail(FAULT_DATA,
                     "%s: pos_embed has %lld positions, which is not a square of at most 4096 pixels, and its "

@@ -95,8 +95,8 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema);
  * gets each parameter's values in place of the device, and p needs no memory; they are gone after its call. */
 typedef int model_take(void *arg, const struct param *x, const f32 *values);
 int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take, void *arg);
-/* Fills in model.pool: auto, and model.norm_eps and model.act as the file has them unless the experiment
- * says. */
+/* Fills in model.pool: auto, and model.heads, model.norm_eps and model.act as the file has them unless the
+ * experiment says. */
 void model_settle(struct spec *s, const ckpt *c);
 
 /* How ckpt_load fits a file to this model. */
@@ -133,8 +133,9 @@ int         model_classes(const ckpt *c, arena *a, const char *const **names);
  * unknown activation stay what s says. Lists lie in a. 0, or -1 +
  * fail(FAULT_DATA). */
 int         model_read(struct spec *s, const ckpt *c, arena *a);
-/* Attention heads, which leave no trace in shapes: the metadata's, else those of the published ViT of that
- * width, else 0. */
+/* Attention heads, which leave no trace in shapes: the metadata's, or 0; else those of the published ViT of
+ * that width, or 0. */
+int         model_heads_said(const ckpt *c);
 int         model_heads(const ckpt *c, int dim);
 /* Two final norms, `norm` and `fc_norm`: which of them the head reads only the experiment can say. */
 bool        model_two_norms(const ckpt *c);

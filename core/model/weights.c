@@ -125,8 +125,12 @@ static const char *unread_advice(arena *a, const ckpt *c, const params *p)
 }
 
 /* What no tensor tells, but the numbers depend on. NULL: nothing. */
-static const char *untold_advice(const struct spec *s, const ckpt *c)
+static const char *untold_advice(arena *a, const struct spec *s, const ckpt *c)
 {
+    int heads = strcmp(s->model.family, "vit") ? 0 : model_heads_said(c);
+    if (heads && heads != s->model.heads)
+        return arena_printf(a, "it has %d attention heads, this model %d: --set model.heads=%d", heads,
+                            s->model.heads, heads);
     if (model_two_norms(c) && !spec_written(s, "model.pool"))
         return "it holds two final norms: --set model.pool=token reads the class token after `norm`, avg the "
                "mean of the patches after `fc_norm`";
@@ -152,8 +156,8 @@ static int check_whole(const params *p, const struct spec *s, const ckpt *c, con
                     line ? line : first, unset_advice(a, c, first));
     if (unread_advice(a, c, p))
         return fail(FAULT_DATA, "%s: %s", ckpt_path(c), unread_advice(a, c, p));
-    if (untold_advice(s, c))
-        return fail(FAULT_DATA, "%s: %s", ckpt_path(c), untold_advice(s, c));
+    if (untold_advice(a, s, c))
+        return fail(FAULT_DATA, "%s: %s", ckpt_path(c), untold_advice(a, s, c));
     if (r->nwrong && s->model.strict)
         return fail(FAULT_DATA,
                     "%s: it holds %d tensor%s that the model has no place for: %s; --set "
@@ -193,7 +197,10 @@ void model_settle(struct spec *s, const ckpt *c)
     if (s->model.pool == POOL_auto)
         s->model.pool = token ? POOL_token : POOL_avg;
     const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act");
+    int heads = model_heads_said(c);
     f64 says;
+    if (heads && !spec_written(s, "model.heads"))
+        s->model.heads = heads;
     if (eps && !spec_written(s, "model.norm_eps") && text_real(slice_of(eps), &says) && says > 0 && says <= 1)
         s->model.norm_eps = says;
     if (act && !spec_written(s, "model.act") && spec_word_index("model.act", act) >= 0)

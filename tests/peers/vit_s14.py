@@ -4,7 +4,8 @@ logits of photographs equal timm's in float64, by hand:
 
     v/bin/python tests/peers/vit_s14.py TIMM.safetensors HF.safetensors PHOTO...
 
-The files have no head: a random one is put on. Grids are resampled from 37 x 37 for every size but 518."""
+The files have no head: a random one is put on. Grids are resampled from 37 x 37 for every size but 518.
+Errors are relative to the largest logit."""
 import os, subprocess, sys, tempfile
 import numpy as np, torch, timm
 from PIL import Image
