@@ -44,6 +44,20 @@ for i in on off; do try "small buckets, overlap $i" 0 "" ranks 3 --out overlap_$
 cmp -s overlap_on/ckpt/last.state overlap_off/ckpt/last.state
 ok $? "gradients that travel during the backward pass: the same bits"
 alike one overlap_on; ok $? "small buckets: the losses of one rank"
+# Of experts and with micro-batches, too: the first gradients leave when the last layer's are there.
+early() { echo "$out" | sed -n 's/^gradients leave in .* first after \([0-9]*\) of \([0-9]*\) .*/\1 \2/p' |
+    awk '{ n++; bad += $1 > 0.7 * $2 } END { exit !(n == 1 && !bad) }'; }
+micro="--set train.batch=24 --set train.accumulate=2 --set dist.bucket=0.04"
+try "micro-batches of one" 0 "" "$jetcl" run exp.yaml --out micro $micro
+for i in on off; do
+    try "micro-batches of three ranks, overlap $i" 0 "in 2 micro-batches" ranks 3 --out micro_$i -v $micro \
+        --set dist.overlap=$i
+    early; [ $? = $([ $i = on ]; echo $?) ]; ok $? "gradients leave early: $i" "$out"
+done
+cmp -s micro_on/ckpt/last.state micro_off/ckpt/last.state; ok $? "in the last micro-batch: the same bits"
+alike micro micro_on; ok $? "micro-batches of three ranks: the losses of one"
+try "without micro-batches" 0 "" ranks 2 --out early -v --set dist.bucket=0.04 --set train.steps=1
+early; ok $? "gradients leave early" "$out"
 try "uneven shares, one rank without an image" 0 "" ranks 3 --out uneven --set 'dist.shares=[10, 13, 0]'
 alike one uneven; ok $? "uneven shares: the losses of one rank"
 try "shares by speed" 0 "rank 1 (" ranks 2 --out fast --set dist.shares=auto

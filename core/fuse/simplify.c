@@ -11,8 +11,12 @@ node *simplify_place(node *n, range home)
 {
     if (simplify_placeable(source_of(n)))
         n = source_of(n);                         // the same values under another shape
-    else if (!simplify_placeable(n))
+    else if (!simplify_placeable(n)) {
+        int ready = node_ready(n);
         n = op_copy(n);
+        if (n == n->g->nodes[n->g->n - 1])        // gradients leave as soon as they are there
+            graph_hoist(n->g, ready);
+    }
     n->fixed = true;
     n->home = home;
     return n;

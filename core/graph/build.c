@@ -90,6 +90,28 @@ node *node_make(graph *g, const op *op, const void *args, node *const *in, int n
     return n;
 }
 
+bool node_makes(const node *n, range r)
+{
+    range h = n->home;
+    return n->fixed && h.mem == r.mem && h.off < r.off + r.bytes && r.off < h.off + h.bytes;
+}
+
+int node_ready(const node *n)
+{
+    int at = n->maker ? MAX(n->id, n->maker->id) : n->id;
+    return n->op->flags & OP_ALIAS ? MAX(at, node_ready(n->in[0])) : at;
+}
+
+void graph_hoist(graph *g, int after)
+{
+    node *moved = g->nodes[g->n - 1];
+    size_t at = (size_t)after + 1;
+    memmove(g->nodes + at + 1, g->nodes + at, (g->n - 1 - at) * sizeof(node *));
+    g->nodes[at] = moved;
+    for (; at < g->n; at++)
+        g->nodes[at]->id = (int)at;
+}
+
 static const char *leaf_shape(const node *n, struct shape *out)
 {
     *out = n->shape;

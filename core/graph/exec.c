@@ -70,8 +70,7 @@ int graph_last(const graph *g, range r)
     int last = 0;
     for (size_t i = 0; i < g->n; i++) {
         const node *n = g->nodes[i];
-        range h = n->home;
-        if (n->fixed && h.mem == r.mem && h.off < r.off + r.bytes && r.off < h.off + h.bytes)
+        if (node_makes(n, r))
             last = MAX(last, n->maker ? n->maker->list.to : n->list.to);
     }
     return last;

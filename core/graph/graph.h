@@ -131,6 +131,12 @@ node  *graph_fixed(graph *g, const char *name, enum dtype type, struct shape s, 
 node  *graph_constant(graph *g, const char *name, struct shape s, const f32 *values);
 node  *graph_step(graph *g);
 u32    graph_stream(graph *g);                    /* a random stream of its own, for a dropout or a noise */
+/* Does n, a fixed node, make values in r? */
+bool   node_makes(const node *n, range r);
+/* The id of the node after which n's values are there. */
+int    node_ready(const node *n);
+/* Moves the last node to after node number `after`: nothing is sorted but this. */
+void   graph_hoist(graph *g, int after);
 node  *node_keep(node *n);                        /* its values can be read after a run */
 
 i64    shape_count(struct shape s);               /* elements; 1 for a scalar */

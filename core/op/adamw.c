@@ -65,7 +65,9 @@ const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .fla
 
 static void adamw_blend(graph *g, range sum, range x, i64 count, f32 keep, f32 share)
 {
-    node_make(g, &blend_into_op, &(struct arena_args){ x, sum, count, keep, share }, NULL, 0);
+    node *n = node_make(g, &blend_into_op, &(struct arena_args){ x, sum, count, keep, share }, NULL, 0);
+    n->fixed = true;                              // graph_last asks who makes the sum
+    n->home = sum;
 }
 
 void op_blend_into(graph *g, range mean, range x, i64 count, f32 keep)

@@ -218,7 +218,7 @@ int exchange_plan(struct learner *l)
 {
     if (dist_size() == 1)
         return 0;
-    bool overlap = l->s->dist.overlap && l->micro_batches == 1;    // several are added up at the end
+    bool overlap = l->s->dist.overlap && l->g;   // without images nothing runs
     int all = l->g ? launches_count(l->g->list) : 0, last = 0;
     l->n_marks = (int)bucket_count(l);
     l->marks = arena_array(l->p->a, struct mark, l->n_marks);
@@ -227,6 +227,9 @@ int exchange_plan(struct learner *l)
             last = MAX(last, bucket_last(l, r, k));
         l->marks[k].at = overlap ? last : all;
     }
+    if (l->n_marks)
+        say(SAY_VERBOSE, "gradients leave in %d bucket%s, the first after %d of %d launches", l->n_marks,
+            l->n_marks == 1 ? "" : "s", l->marks[0].at, all);
     return 0;
 }
 

@@ -18,7 +18,7 @@ static range learner_take(pool *pool, u64 bytes)
 }
 
 /* Where gradients go: their arena, or, with several micro-batches, another one laid out alike. */
-static int gradient_homes(struct learner *l, range *home, range *slabs)
+static int gradient_homes(struct learner *l, range *home)
 {
     for (size_t i = 0; i < l->p->n; i++)
         home[i] = l->p->list[i].grad;
@@ -31,13 +31,33 @@ static int gradient_homes(struct learner *l, range *home, range *slabs)
         int i = l->p->order[k];
         const struct param *x = &l->p->list[i];
         home[i] = pool_take(l->micro_grads, ROUND_UP((u64)shape_count(x->shape), (u64)ADAMW_BLOCK) * 4);
-        if (!home[i].mem || mem_fill(l->d, home[i], 0))
+        if (!home[i].mem)
             return -1;
-        if (!x->offset)
-            slabs[x->slab] = (range){ home[i].mem, home[i].off, l->p->slabs[x->slab].value.bytes };
         home[i].bytes = x->grad.bytes;
     }
     return 0;
+}
+
+/* After which node are r's values there? The rewrites may have merged the one that was placed there. */
+static int made_at(const graph *g, range r)
+{
+    int at = -1;
+    for (size_t i = 0; i < g->n; i++)
+        if (node_makes(g->nodes[i], r))
+            at = MAX(at, node_ready(g->nodes[i]));
+    return at;
+}
+
+/* Each gradient is added to those of the micro-batches before as soon as it is there: other ranks get it, in
+ * the last one, while the rest is computed. */
+static void add_gradients(struct learner *l, node *const *grads, const range *home)
+{
+    for (size_t i = 0; i < l->p->n && l->micro_batches > 1; i++) {
+        if (!grads[i])
+            continue;
+        op_add_into(l->g, l->p->list[i].grad, home[i], shape_count(l->p->list[i].shape));
+        graph_hoist(l->g, made_at(l->g, home[i]));
+    }
 }
 
 static int learner_build(struct learner *l)
@@ -54,10 +74,9 @@ static int learner_build(struct learner *l)
         loss = op_scale(loss, (f32)((f64)l->micro_size / s->train.batch));
     node **wrt = arena_array(l->g->a, node *, l->p->n), **grads = arena_array(l->g->a, node *, l->p->n);
     range *home = arena_array(l->g->a, range, l->p->n);
-    range *slabs = arena_array(l->g->a, range, l->p->n_slabs + 1);
     for (size_t i = 0; i < l->p->n; i++)
         check((wrt[i] = nn_node(&m, l->p->list[i].name)), "%s is not in the model", l->p->list[i].name);
-    if (gradient_homes(l, home, slabs))
+    if (gradient_homes(l, home))
         return -1;
     node *seen = loss;
     if (learner_scales(l)) {                      // the gradient's own; the loss is reported as it is
@@ -70,9 +89,9 @@ static int learner_build(struct learner *l)
             simplify_place(grads[i], home[i]);
     simplify_place(loss, l->loss);
     op_add_into(l->g, l->loss_sum, l->loss, 1);
-    for (int k = 0; k < l->p->n_slabs && l->micro_batches > 1; k++)
-        op_add_into(l->g, l->p->slabs[k].grad, slabs[k], l->p->slabs[k].count);
     simplify_graph(l->g);
+    if (!l->g->complaint)
+        add_gradients(l, grads, home);
     return graph_compile(l->g) || exchange_plan(l)
                    || feed_open(&l->feed, l->d, l->images, l->micro_size == s->train.batch) ? -1 : 0;
 }
