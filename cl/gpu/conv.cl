@@ -23,8 +23,8 @@ __kernel void depthwise(__global const TYPE(Tx) *x, __global const float *t, __g
                         __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
     FIX(c)
-    const long image = (long)get_global_id(2) * h * w * c;
-    const int n = get_global_id(0), from = get_global_id(1) * rows, to = min(h, from + rows);
+    const long image = (long)get_group_id(2) * h * w * c;
+    const int n = get_global_id(0), from = get_group_id(1) * rows, to = min(h, from + rows);
     if (n >= c)
         return;
     for (int i = from; i < to; i++)
@@ -36,9 +36,9 @@ __kernel void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg)
                              int h, int w, int c, int rows, int chunk)
 {
     FIX(c)
-    const long from = get_global_id(1) * chunk, to = min((long)rows, from + chunk);
+    const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
     const int n = get_global_id(0);
-    __global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
+    __global float *dw = partials + (long)get_group_id(1) * c * (KH * KW + 1);
     V sum[KH * KW + 1];
     if (n >= c)
         return;
