@@ -159,7 +159,7 @@ columns:                                     ## no line is too long
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
 LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model export log train recycle bench study cli
 # Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
-layers: $(OBJECTS) columns                   ## no include runs up the layers, no call up a folder's order
+layers: $(OBJECTS) columns      ## no include or call runs up the floors; a name means one function
 	@fail=0; seen=; for layer in $(LAYERS); do \
 	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
 	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|}|cl)/"); \
@@ -170,6 +170,10 @@ layers: $(OBJECTS) columns                   ## no include runs up the layers, n
 	   objects=$$(cd $$dir && ls *.c | sed 's/c$$/o/'); \
 	   (cd $(B)/$$dir && nm -A -P $$objects) | awk -v dir=$$dir -f tests/order.awk \
 	     -v order="$$(sed -n 's/^ \* Order: //p' $$header | tr '\n' ' ')" || fail=1; done; \
+	 bad=$$(grep -E '^[a-z][A-Za-z_0-9 *]*[ *][a-z_0-9]+\(' core/*/*.c data/*.c | grep -v ';$$' | \
+	   sed 's/^\([^:]*\):[A-Za-z_0-9 *]*[ *]\([a-z_0-9]*\)(.*/\1 \2/' | sort -u | cut -d' ' -f2 | \
+	   sort | uniq -d); \
+	 [ -z "$$bad" ] || { echo "functions of two files have one name: "$$bad; fail=1; }; \
 	 [ $$fail = 0 ] && echo "layers: ok"
 
 lint:                                        ## both compilers, warnings as errors

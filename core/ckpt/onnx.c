@@ -285,7 +285,7 @@ static void onnx_apply(entry *e)
     e->t.shape[1] = rows;
 }
 
-static int onnx_graph(ckpt *c, slice graph)
+static int onnx_read_graph(ckpt *c, slice graph)
 {
     struct field f;
     int rc;
@@ -336,7 +336,7 @@ static int onnx_open(ckpt *c)
         if (f.number == 7 && graph)
             return fail(FAULT_DATA, "two graphs in one model");
         graph |= f.number == 7;
-        if (f.number == 7 ? onnx_graph(c, f.bytes) : onnx_property(c, f.bytes))
+        if (f.number == 7 ? onnx_read_graph(c, f.bytes) : onnx_property(c, f.bytes))
             return -1;
     }
     return rc || graph ? rc : fail(FAULT_DATA, "an ONNX model without a graph");

@@ -320,7 +320,7 @@ static const char *item_text(arena *a, const struct key *k, const void *field, i
                                                     : ((const reals *)field)->v[i]);
 }
 
-static const char *list_text(arena *a, const struct key *k, const void *field)
+static const char *value_list_text(arena *a, const struct key *k, const void *field)
 {
     int n = *(const int *)field;                          // n leads all three list types
     if (n == 1 && k->type == TYPE_counts)
@@ -361,6 +361,6 @@ const char *value_text(arena *a, const struct key *k, const void *field)
     case TYPE_real:  return number_text(a, k, *(const f64 *)field);
     case TYPE_flag:  return *(const bool *)field ? "on" : "off";
     case TYPE_text: case TYPE_path: return value_quoted(a, *(const char *const *)field);
-    default: return list_text(a, k, field);
+    default: return value_list_text(a, k, field);
     }
 }
