@@ -204,7 +204,7 @@ same 'parameters, multiply-adds without and with attention' "$(sed -n '5,7p' "$d
 # Bytes: patches 4 x 4 x 192 floats kept, images as many again, 4 x 4 x 8 made of them; the head reads 4 x 8,
 # writes 4 x 3.
 same 'memory of evaluating and training' "$(sed -n '8,15p' "$dir/out" | tr -d ' \n')" \
-    '"memory":{"weights":86016,"training_state":344064,"eval_activations":25088,"train_activations":51200,'\
+    '"memory":{"weights":86016,"training_state":344064,"eval_activations":25088,"train_activations":44032,'\
 '"eval_batch":4,"train_batch":4},'
 same 'memory of each layer' "$(grep -o '_bytes": [0-9]*' "$dir/out" | sed 's/.* //' | tr '\n' ' ')" \
     '12800 12288 0 0 0 0 3840 9856 128 128 256 128 '

@@ -190,14 +190,16 @@ static bool other_grid(const struct loading *l, const struct want *w)
 }
 
 /* timm's registers may have positions of their own, which stand after those of the other tokens: our registers
- * have none, so theirs are added to them. The first such position in the file's pos_embed, or -1. */
+ * have none, so theirs are added to them. The first such position in the file's pos_embed, or -1; a file
+ * that has exactly the positions of this model has none for registers. */
 static i64 registers_placed(const struct loading *l, const tensor *t, const struct want *w)
 {
     const tensor *pos = text_ends(w->name, "reg_token") ? ckpt_find(l->c, "pos_embed") : NULL;
     int grid[2], prefix;
     if (!pos || t->nd != 3 || pos->nd < 2 || t->shape[2] < 1 || pos->shape[pos->nd - 1] != t->shape[2])
         return -1;
-    bool placed = find_grid(l, (i64)pos->count / t->shape[2], grid, &prefix)
+    i64 tokens = (i64)pos->count / t->shape[2], ours = (i64)l->o->grid[0] * l->o->grid[1];
+    bool placed = !(ours && tokens == ours + l->o->prefix) && find_grid(l, tokens, grid, &prefix)
                   && prefix == l->o->prefix + t->shape[1];
     return placed ? l->o->prefix : -1;
 }

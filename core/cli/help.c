@@ -45,8 +45,8 @@ static void help_all(void)
         print_wrapped(stdout, 13, cli_commands[i]->summary);
     }
     printf("\n`jetcl help COMMAND` shows its options, `jetcl help KEY` explains a key of an\n"
-           "experiment file, `jetcl config --list` shows them all. `jetcl help --environment`\n"
-           "lists environment variables.\n");
+           "experiment file, `jetcl config --list` shows them all.\n"
+           "`jetcl help --environment` lists environment variables.\n");
 }
 
 /* Environment variables, and the channels of the last one, JETCL_TRACE. */
