@@ -142,6 +142,7 @@ static void weights_may_lie_beside_a_graph(void **state)
     static const struct { const char *file, *offset, *length, *says; } bad[] = {
         { "../model.data", "", "", "does not lie beside" }, { "/etc/passwd", "", "", "does not lie beside" },
         { "", "0", "24", "does not lie beside" }, { "sub\\x", "", "", "does not lie beside" },
+        { "two\nlines", "", "", "two\\x0alines' does not lie beside" },
         { "..", "", "", "does not lie beside" }, { "none.data", "", "", "none.data" },
         { "model.data", "8", "24", "lies at" }, { "model.data", "25", "", "lies at" },
         { "model.data", "-1", "24", "lies at" }, { "model.data", "99999999999999999999999", "", "lies at" },

@@ -143,6 +143,8 @@ index gone.safetensors >shards/model.safetensors.index.json
 try 'a missing shard' 3 '' 'gone.safetensors: No such file' eval small.yaml shards
 index ../hub/model.safetensors >shards/model.safetensors.index.json
 try 'a shard elsewhere' 3 '' 'does not lie beside the index' eval small.yaml shards
+index 'two\nlines.safetensors' >shards/model.safetensors.index.json
+try 'a shard of two lines' 3 '' 'does not lie beside the index' eval small.yaml shards
 echo '{}' >shards/model.safetensors.index.json
 try 'an index of nothing' 3 '' 'no weight_map' eval small.yaml shards
 try 'a folder of something else' 3 '' 'a folder with no model.safetensors' eval photos

@@ -306,6 +306,44 @@ static void test_weights(void **state)
     arena_close(a);
 }
 
+/* Two of each row of equal blocks, and one more where two share experts; lists stay valid. */
+static void test_shortened(void **state)
+{
+    (void)state;
+    static const struct { const char *sets[5]; int depth, depths[4], n, layers[8]; } row[] = {
+        { { "model.depth=12" }, 2, { 0 }, 0, { 0 } },
+        { { "model.depth=1" }, 1, { 0 }, 0, { 0 } },
+        { { "model.depth=12", LATE }, 4, { 0 }, 2, { 2, 3 } },
+        { { "model.depth=9", "model.moe.layers=[0,1,2,3,8]", "model.moe.share=2" }, 7, { 0 }, 4, { 0, 1, 2, 6 } },
+        { { "model.arch=convnext", "model.depths=[3,3,9,3]", "model.moe.layers=[5,13,14,15,16,17]",
+            "model.moe.core=[4,5,6]", "model.moe.universal=[1,2,3]" }, 10, { 2, 3, 4, 2 }, 5, { 4, 7, 8, 9, 10 } },
+    };
+    for (int i = 0; i < countof(row); i++) {
+        struct spec s;
+        struct spec_set sets[5];
+        arena *a = arena_open("shortened");
+        int n = 0;
+        for (; n < 5 && row[i].sets[n]; n++)
+            sets[n] = (struct spec_set){ .by = "test", .text = row[i].sets[n] };
+        if (spec_load(&s, a, NULL, sets, n))
+            fail_msg("%s", fail_message());
+        s = moe_shortened(a, &s);
+        for (int k = 0; k < 4 && !strcmp(s.model.family, "convnext"); k++)
+            assert_int_equal(s.model.depths.v[k], row[i].depths[k]);
+        if (strcmp(s.model.family, "convnext"))
+            assert_int_equal(s.model.depth, row[i].depth);
+        assert_int_equal(s.model.moe.layers.n, row[i].n);
+        for (int k = 0; k < row[i].n; k++)
+            assert_int_equal(s.model.moe.layers.v[k], row[i].layers[k]);
+        s.model.classes = 3;
+        params *p = model_params(&s);
+        if (!p)
+            fail_msg("%s", fail_message());
+        params_free(p);
+        arena_close(a);
+    }
+}
+
 int main(void)
 {
     static struct CMUnitTest tests[countof(rows) + 16];
@@ -315,7 +353,8 @@ int main(void)
         tests[n++] = (struct CMUnitTest){ rows[i].name, test_count, NULL, NULL, (void *)&rows[i] };
     const struct CMUnitTest others[] = {
         cmocka_unit_test(test_noise_when), cmocka_unit_test(test_expert_drop), cmocka_unit_test(test_draws),
-        cmocka_unit_test(test_rates), cmocka_unit_test(test_which_experts), cmocka_unit_test(test_weights) };
+        cmocka_unit_test(test_rates), cmocka_unit_test(test_which_experts), cmocka_unit_test(test_weights),
+        cmocka_unit_test(test_shortened) };
     for (int i = 0; i < countof(others); i++)
         tests[n++] = others[i];
     return _cmocka_run_group_tests("model", tests, (size_t)n, open_device, close_device);

@@ -52,6 +52,12 @@ if [ -e "$build/faults.so" ]; then
     out=$(shim unlink:1:EIO "$jetcl" run exp.yaml --out draft -q 2>&1 </dev/null); code=$?
     [ $code = 0 ] && [ -s draft/result.json ] && [ -z "$(find draft -name 'lock*')" ]
     ok $? "a lock's draft that cannot be removed at once goes with the lock" "$code: $out $(ls draft)"
+    # The machine's want is not a mistake in the file.
+    for fault in mmap:1:ENOMEM open:1:EMFILE; do
+        out=$(shim $fault "$jetcl" run exp.yaml --out want -q 2>&1 </dev/null); code=$?
+        [ $code = 1 ] && [ "$(echo "$out" | wc -l)" = 1 ] && has "$out" "exp.yaml" && [ ! -e want ]
+        ok $? "an experiment that cannot be read: $fault" "$code: $out"
+    done
     (export LD_PRELOAD="$build/faults.so" FAULT_BELOW="$dir" FAULT=link:-1:EPERM
      exec "$jetcl" run exp.yaml --out held2 --set train.epochs=5000 -q </dev/null >/dev/null 2>&1) &
     pid=$!

@@ -244,6 +244,8 @@ static void a_second_predecessor_is_the_trunk(void **state)
     refused(s, FAULT_DATA, "must be of the successor's sizes");
     s->recycle.from.dense = "";
     refused(s, FAULT_USAGE, "needs recycle.from.dense");
+    s->recycle.from.heads = 3;                    // the file knows better
+    refused(s, FAULT_USAGE, "recycle.from.heads");
 }
 
 static void convnext_stages(void **state)

@@ -229,7 +229,8 @@ const char *hash_hex(char *out, const void *bytes, size_t n);          /* two di
 
 /* ---- file.c: whole files, safely ----------------------------------------------------------------------- */
 
-/* A read-only map of a file (empty files have p = NULL). 0 or -1 + fail(FAULT_DATA). */
+/* A read-only map of a file (empty files have p = NULL). 0 or -1 + fail(FAULT_DATA), FAULT_RUN for want of
+ * memory or descriptors. */
 struct file_map { const u8 *p; u64 n; };
 int  file_map(const char *path, struct file_map *m);
 void file_unmap(struct file_map *m);

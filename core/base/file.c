@@ -74,13 +74,19 @@ void file_drop_unfinished(void)
 
 /* ---- reading --------------------------------------------------------------------------------------------- */
 
+/* A file that cannot be opened for want of memory or descriptors is not a wrong one. */
+static enum fault file_fault(int err)
+{
+    return err == ENOMEM || err == EMFILE || err == ENFILE ? FAULT_RUN : FAULT_DATA;
+}
+
 int file_map(const char *path, struct file_map *m)
 {
     *m = (struct file_map){ 0 };
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), rc = -1;       // opening a FIFO must not block
     struct stat st;
     if (fd < 0 || fstat(fd, &st)) {
-        fail(FAULT_DATA, "%s: %s", path, strerror(errno));
+        fail(file_fault(errno), "%s: %s", path, strerror(errno));
         goto done;
     }
     if (!S_ISREG(st.st_mode)) {
@@ -92,7 +98,7 @@ int file_map(const char *path, struct file_map *m)
         goto done;
     void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (p == MAP_FAILED)
-        rc = fail(FAULT_DATA, "%s: cannot map: %s", path, strerror(errno));
+        rc = fail(file_fault(errno), "%s: cannot map: %s", path, strerror(errno));
     else
         *m = (struct file_map){ p, (u64)st.st_size };
     if (m->p)

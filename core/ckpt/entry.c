@@ -83,6 +83,11 @@ static bool entry_printable(slice s)
     return s.n > 0 && ckpt_is_utf8(s);
 }
 
+bool ckpt_is_neighbour(slice s)
+{
+    return entry_printable(s) && *s.p != '.' && !memchr(s.p, '/', s.n) && !memchr(s.p, '\\', s.n);
+}
+
 entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *shape)
 {
     u64 count;

@@ -69,7 +69,7 @@ static ckpt *folder_shard(ckpt *c, const char *dir, const char *file)
         fail(FAULT_DATA, "more than %d shards", MAX_SHARDS);
         return NULL;
     }
-    if (!*file || strchr(file, '/') || strchr(file, '\\') || *file == '.') {
+    if (!ckpt_is_neighbour(slice_of(file))) {
         fail(FAULT_DATA, "shard %s does not lie beside the index", ckpt_quote(slice_of(file)));
         return NULL;
     }

@@ -82,6 +82,8 @@ int    ckpt_skip(ckpt *c, slice name, const char *what);
 /* The file's words for a message: escaped, cut after some sixty bytes. Four results may be in use at once. */
 const char *ckpt_quote(slice s);
 bool   ckpt_is_utf8(slice s);
+/* Is s, out of a file, the name of a file that can lie beside it: nothing hidden, no path, one line? */
+bool   ckpt_is_neighbour(slice s);
 /* One row of types.def. */
 struct type_row { const char *name; int bytes, unit; const char *safetensors, *npy, *storage, *dtype; };
 extern const struct type_row types[CKPT_TYPES];

@@ -151,8 +151,7 @@ static const struct file_map *onnx_beside(ckpt *c, slice name)
     for (int i = b->n - 1; i >= 0; i--)
         if (!strcmp(b->file[i], file))
             return &b->map[i];
-    bool named = *file && *file != '.' && strlen(file) == name.n;
-    if (!c->mapped || !named || strchr(file, '/') || strchr(file, '\\')) {
+    if (!c->mapped || !ckpt_is_neighbour(name)) {
         fail(FAULT_DATA, "%s does not lie beside the model", ckpt_quote(name));
         return NULL;
     }

@@ -256,6 +256,8 @@ void marks_forget(struct mark *c, int n);
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);
 int  mark_reached(dev *d, const struct mark *c, bool *yes);    /* does not wait; -1 + fail when a copy failed */
+/* Blocking, beside the launches that run, which must not touch r. */
+int  mem_write_beside(dev *d, range r, const void *src);
 
 /* ---- upload.c: batches that go up while launches run ---------------------------------------------------- */
 
@@ -273,8 +275,6 @@ int     upload_begin(upload *u);
 int     upload_add(upload *u, range r, const void *src);        /* src may go when it returns */
 int     upload_end(upload *u);
 int     upload_read(upload *u);
-/* Blocking, beside the launches that run, which must not touch r. */
-int  mem_write_beside(dev *d, range r, const void *src);
 
 /* ---- tunables.c ---------------------------------------------------------------------------------------- */
 

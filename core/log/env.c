@@ -126,18 +126,10 @@ struct inputs *env_write(arena *a, const char *dir, const struct spec *s, const 
 {
     struct inputs *in = arena_one(a, struct inputs);
     char path[4096], hash[20];
-    char *yaml = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&yaml, &n);
-    check(f, "open_memstream failed");
-    fprintf(f, "# jetcl %s (%s)", JETCL_VERSION, jetcl_git);
-    fprintf(f, device ? " on %s\n" : "\n", device ? device->name : "");
-    spec_write(f, s);
-    fclose(f);
+    const char *yaml = arena_printf(a, "# jetcl %s (%s)%s%s\n%s", JETCL_VERSION, jetcl_git,
+                                    device ? " on " : "", device ? device->name : "", spec_text(a, s));
     snprintf(path, sizeof path, "%s/config.yaml", dir);
-    int rc = file_save(path, yaml, n);
-    free(yaml);
-    if (rc)
+    if (file_save(path, yaml, strlen(yaml)))
         return NULL;
     json_t *line = json_array();
     for (int i = 0; i < o->argc; i++)

@@ -154,6 +154,9 @@ struct moe {
 };
 /* What the experiment says of a block, counted through all stages; false: a dense one. */
 bool  moe_of_block(arena *a, const struct spec *s, int block, struct moe *out);
+/* s with fewer blocks, of the same kernels at the same sizes: of each row of equal blocks in a stage two, and
+ * so many more as share their experts. Lists lie in a. */
+struct spec moe_shortened(arena *a, const struct spec *s);
 /* (b n d) -> (b n d). For analysis "silence" (e 1 1), given by nn_give, multiplies what experts give. Random
  * tensors (nn_give): "noise" ((h b) n (e s)), "expert_drop" (1 or e, b, 1), and after "core_experts.",
  * "univ_experts.", "experts.": "drop1" (e (b s) hidden), "drop2" (e (b s) d). */

@@ -79,6 +79,30 @@ bool moe_of_block(arena *a, const struct spec *s, int block, struct moe *out)
     return true;
 }
 
+struct spec moe_shortened(arena *a, const struct spec *s)
+{
+    struct spec out = *s;
+    counts all = s->model.moe.layers;
+    int row = 0, kept = 0, n = 0;
+    int *depths = arena_array(a, int, s->model.depths.n), *layers = arena_array(a, int, all.n + 1);
+    for (int i = 0; i < model_depth(s); i++) {
+        struct stage g = stage_of(s, i);
+        bool moe = moe_listed(all, i), same = i > g.first && moe == moe_listed(all, i - 1);
+        row = same ? row + 1 : 1;
+        if (row > s->model.moe.share + 1)
+            continue;
+        if (moe)
+            layers[n++] = kept;
+        depths[g.index]++;
+        kept++;
+    }
+    out.model.depth = kept;
+    if (!strcmp(s->model.family, "convnext"))
+        out.model.depths.v = depths;
+    out.model.moe.layers = (counts){ n, layers };
+    return out;
+}
+
 /* ---- experts ------------------------------------------------------------------------------------------- */
 
 /* A parameter of the experts: the layer's own, or of the layer that shares its experts with this one. */

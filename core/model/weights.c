@@ -239,20 +239,6 @@ static const char *class_list(arena *a, const struct model_about *about)
     return copy;
 }
 
-/* The complete experiment as text. */
-static const char *weights_recipe(arena *a, const struct spec *s)
-{
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    check(f, "no memory stream");
-    spec_write(f, s);
-    fclose(f);
-    const char *copy = arena_copy(a, text, n);
-    free(text);
-    return copy;
-}
-
 void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_about *about)
 {
     struct shape image = model_images(s, 1);
@@ -270,7 +256,7 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     }
     ckpt_set_meta(c, "interpolation",
                   s->data.interpolation == INTERPOLATION_bicubic ? "bicubic" : "bilinear");
-    ckpt_set_meta(c, "recipe", weights_recipe(a, s));
+    ckpt_set_meta(c, "recipe", spec_text(a, s));
     if (about && about->n_classes)
         ckpt_set_meta(c, "classes", class_list(a, about));
     if (about && about->mean)

@@ -52,8 +52,12 @@ int predecessor_open(struct predecessor *p, const struct spec *s, const char *pa
     if (!p->c || anatomy_of_ckpt(p->c, a, &p->n) || predecessor_check(p->c) || model_read(&p->s, p->c, a)
         || ckpt_sha256(p->c, p->sha256) || predecessor_see(p, s, a))
         return -1;
-    if (s->recycle.from.heads && !strcmp(path, s->recycle.from.experts))
+    if (s->recycle.from.heads && !strcmp(path, s->recycle.from.experts)) {
+        int said = model_heads_said(p->c);
+        if (said && said != s->recycle.from.heads)
+            return spec_fail(s, "recycle.from.heads", "%s says that it has %d attention heads", path, said);
         p->n.heads = p->s.model.heads = s->recycle.from.heads;
+    }
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
     f64 augreg = strstr(file, "augreg") || text_ends(file, ".npz") ? 127.5 : 0;       // trained on [-1, 1]
     p->s.data.mean = predecessor_three(p, s->recycle.from.mean, "mean", augreg, a);

@@ -95,6 +95,7 @@ int  spec_word_index(const char *key, const char *word);
 
 /* The complete experiment, itself a valid file that loads to the same values. */
 void spec_write(FILE *f, const struct spec *s);
+const char *spec_text(arena *a, const struct spec *s);      /* the same */
 void spec_write_json(FILE *f, const struct spec *s);
 /* Value of one key as it would be written; NULL for an unknown key. */
 const char *spec_value(arena *a, const struct spec *s, const char *key);

@@ -1,5 +1,6 @@
 /* write.c: the resolved experiment as YAML, its hash, and the key table as help. */
 #include "spec/key.h"
+#include <stdlib.h>
 #include <unistd.h>
 
 /* A path means the same from wherever the file is read. */
@@ -27,6 +28,19 @@ void spec_write(FILE *f, const struct spec *s)
             fprintf(f, "%*s%s: %s\n", 2 * depth, "", depth ? key_leaf(k) : k->path, spec_written_value(s, k));
     }
     arena_restore(s->arena, mark);
+}
+
+const char *spec_text(arena *a, const struct spec *s)
+{
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    check(f, "open_memstream failed");
+    spec_write(f, s);
+    fclose(f);
+    const char *copy = arena_copy(a, text, n);
+    free(text);
+    return copy;
 }
 
 /* Keys that change where or how fast something is computed, but not what. */

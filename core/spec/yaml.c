@@ -296,7 +296,8 @@ struct yaml *yaml_load(arena *a, const char *path)
     }
     const char *text = file_text(a, path, &n);
     if (!text) {
-        fail(FAULT_USAGE, "%s", arena_printf(a, "%s", fail_message()));
+        if (fail_fault() != FAULT_RUN)
+            fail(FAULT_USAGE, "%s", arena_printf(a, "%s", fail_message()));
         return NULL;
     }
     const char *nul = memchr(text, 0, n);

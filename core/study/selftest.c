@@ -82,93 +82,11 @@ static int check_spec(arena *a, int i, struct spec *s)
     return spec_load(s, a, NULL, sets, n);
 }
 
-static bool check_listed(counts list, int x)
-{
-    for (int i = 0; i < list.n; i++)
-        if (list.v[i] == x)
-            return true;
-    return false;
-}
-
-/* own with fewer blocks, of the same kernels at the same sizes: of each row of equal blocks in a stage two, and
- * so many more as share their experts. Weights of twelve blocks would take longer to fill than to check. */
-static struct spec check_shortened(arena *a, const struct spec *own)
-{
-    struct spec s = *own;
-    bool vit = strcmp(own->model.family, "convnext");
-    int stages = vit ? 1 : own->model.depths.n, most = own->model.moe.share + 1, n_layers = 0, kept = 0;
-    int *depths = arena_array(a, int, stages), *layers = arena_array(a, int, own->model.moe.layers.n + 1);
-    for (int stage = 0, block = 0; stage < stages; stage++) {
-        int end = block + (vit ? own->model.depth : own->model.depths.v[stage]), row = 0;
-        for (bool before = false; block < end; block++) {
-            bool moe = check_listed(own->model.moe.layers, block);
-            row = moe == before ? row + 1 : 1;
-            before = moe;
-            if (row > most)
-                continue;
-            if (moe)
-                layers[n_layers++] = kept;
-            depths[stage]++;
-            kept++;
-        }
-    }
-    s.model.depth = kept;
-    s.model.depths = vit ? own->model.depths : (counts){ stages, depths };
-    s.model.moe.layers = (counts){ n_layers, layers };
-    return s;
-}
-
+/* Weights of twelve blocks would take longer to fill than to check. */
 static int check_own(struct selftest *t, arena *a, dev *d, const struct spec *own)
 {
-    struct spec s = check_shortened(a, own);
+    struct spec s = moe_shortened(a, own);
     return check_network(t, a, d, own->name, &s, CHECK_IMAGES(own));
-}
-
-/* ---- memory -------------------------------------------------------------------------------------------- */
-
-/* Ranges side by side at the device's own alignment: what is filled in one must not show in its neighbours. */
-static int check_ranges(struct selftest *t, arena *a, dev *d)
-{
-    enum { RANGES = 7 };
-    u64 step = MAX(dev_info(d)->align, 64), bytes = step * RANGES;
-    mem *m = mem_new(d, bytes, "self-test");
-    u32 *v = arena_array(a, u32, bytes / 4);
-    int rc = m ? 0 : -1;
-    for (int i = 0; i < RANGES && !rc; i++)
-        rc = mem_fill(d, (range){ m, step * (u64)((i * 3) % RANGES), step }, (u32)((i * 3) % RANGES) + 1);
-    rc = rc || mem_read(d, (range){ m, 0, bytes }, v) ? -1 : 0;
-    i64 wrong = 0;
-    for (u64 i = 0; i < bytes / 4 && !rc; i++)
-        wrong += v[i] != i / (step / 4) + 1;
-    if (!rc)
-        check_say(t, !wrong, "sub-buffers",
-                  wrong
-                  ? arena_printf(a, "%lld words of another sub-buffer", (long long)wrong)
-                  : arena_printf(a, "%d at multiples of %llu bytes", RANGES, (unsigned long long)step));
-    mem_free(m);
-    return rc;
-}
-
-/* The largest single allocation, or 1 GiB of it: its first and last words and some between. */
-static int check_largest(struct selftest *t, arena *a, dev *d)
-{
-    u64 bytes = MIN(dev_info(d)->max_alloc, (u64)1 << 30) / 4096 * 4096,
-        places[] = { 0, bytes / 8192 * 4096, bytes - 4096 };
-    char size[24];
-    mem *m = mem_new(d, bytes, "self-test");
-    u32 v[1024];
-    bool ok = m != NULL;
-    fail_clear();
-    for (int i = 0; i < countof(places) && ok; i++)
-        ok = !mem_fill(d, (range){ m, places[i], 4096 }, 0xa5a50000u + (u32)i);
-    for (int i = 0; i < countof(places) && ok; i++)
-        ok = !mem_read(d, (range){ m, places[i], 4096 }, v) && v[0] == 0xa5a50000u + (u32)i && v[1023] == v[0];
-    fail_clear();
-    text_bytes(size, (f64)bytes);
-    check_say(t, ok, "largest allocation", ok ? arena_printf(a, "%s", size)
-              : arena_printf(a, "%s in one piece cannot be had, or does not keep what is written", size));
-    mem_free(m);
-    return 0;
 }
 
 /* ---- the same again ------------------------------------------------------------------------------------ */
@@ -244,6 +162,16 @@ static int check_repeats(struct selftest *t, arena *a, dev *d, const struct spec
 
 /* ---- all of it ----------------------------------------------------------------------------------------- */
 
+static int check_memory(struct selftest *t, arena *a, dev *d)
+{
+    struct check_line ranges, largest;
+    if (memcheck_ranges(&ranges, a, d) || memcheck_largest(&largest, a, d))
+        return -1;
+    check_say(t, ranges.ok, ranges.what, ranges.detail);
+    check_say(t, largest.ok, largest.what, largest.detail);
+    return 0;
+}
+
 static int check_all(struct selftest *t, arena *a, dev *d)
 {
     struct spec s;
@@ -252,7 +180,7 @@ static int check_all(struct selftest *t, arena *a, dev *d)
         if (check_spec(a, i, &s) || check_network(t, a, d, networks[i].name, &s, networks[i].images))
             return -1;
     }
-    int rc = check_spec(a, 0, &s) || check_ranges(t, a, d) || check_largest(t, a, d) || check_draws(t, a, d, &s)
+    int rc = check_spec(a, 0, &s) || check_memory(t, a, d) || check_draws(t, a, d, &s)
              || check_repeats(t, a, d, &s) ? -1 : 0;
     if (!rc && dev_class(d) == DEV_GPU && dev_info(d)->gpu_kind)
         check_say(t, true, "CLBlast",
@@ -294,17 +222,20 @@ static void check_keep(arena *a, const char *path, const char *text)
  * written. */
 static const char *check_order(arena *a, const struct spec *own, const char *record)
 {
-    const char *path = arena_printf(a, "%s.%d.yaml", record, (int)getpid());
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
-    check(f, "open_memstream failed");
-    spec_write(f, own);
-    fclose(f);
-    int rc = file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())) || file_save(path, text, n);
-    free(text);
+    const char *path = arena_printf(a, "%s.%d.yaml", record, (int)getpid()), *text = spec_text(a, own);
+    int rc = file_mkdirs(arena_printf(a, "%s/checks", dev_cache_dir())) || file_save(path, text, strlen(text));
     fail_clear();
+    if (!rc)
+        file_unfinished(path, true);
     return rc ? NULL : path;
+}
+
+static void check_order_end(const char *path)
+{
+    if (!path)
+        return;
+    unlink(path);
+    file_unfinished(path, false);
 }
 
 /* PoCL compiles on one core: another process does the last checks first, and when this one gets there, their
@@ -315,7 +246,7 @@ static int check_helper(arena *a, const struct spec *own, const dev *d, const ch
     if (!dev_builds_alone(d) || dist_size() > 1 || (!own && check_records() && file_exists(record)))
         return 0;
     if (own) {
-        struct spec s = check_shortened(a, own);
+        struct spec s = moe_shortened(a, own);
         if (!(*order = check_order(a, &s, record)))
             return 0;
         ahead = arena_printf(a, "--ahead=%s", *order);
@@ -330,10 +261,11 @@ int selftest_ahead(arena *a, const char *device, const struct spec *own)
     dev *d = dev_open_real(device);
     int last = countof(networks) - 1;
     int rc = !d || kernelcheck_all(&c, d) ? -1 : 0;
-    if (!rc)
-        rc = own ? nodecheck_ahead(own, d, CHECK_IMAGES(own))
-             : check_spec(a, last, &s) || nodecheck_network(&c, &s, d, networks[last].images)
-               || opcheck_all(&c, d) ? -1 : 0;
+    if (!rc && own)
+        rc = nodecheck_ahead(own, d, CHECK_IMAGES(own));
+    else if (!rc)
+        rc = check_spec(a, last, &s) || nodecheck_network(&c, &s, d, networks[last].images)
+             || opcheck_all(&c, d) ? -1 : 0;
     dev_close(d);
     return rc;
 }
@@ -360,8 +292,7 @@ int selftest_run(struct selftest *t, arena *a, const char *device, const struct 
     int rc = !d || (own ? check_own(t, a, d, own) : check_all(t, a, d))
              || check_others(t, a, d, !own) ? -1 : 0;
     process_end(helper);
-    if (order)
-        unlink(order);
+    check_order_end(order);
     if (!rc && !own)
         check_keep(a, check_record(a, NULL, device, dev_info(d)), "");
     dev_close(d);

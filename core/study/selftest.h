@@ -17,6 +17,16 @@ struct selftest {
     const char *failed;                           /* the first failure in words, or NULL */
     f64 seconds;
 };
+
+/* ---- memcheck.c ---------------------------------------------------------------------------------------- */
+
+/* Sub-buffers side by side; the largest single allocation, or a gigabyte. out: the result. 0, or -1 + fail: no
+ * test was possible. */
+int memcheck_ranges(struct check_line *out, arena *a, dev *d);
+int memcheck_largest(struct check_line *out, arena *a, dev *d);
+
+/* ---- selftest.c ---------------------------------------------------------------------------------------- */
+
 /* device: as dev_open takes it; the reference are loops in float64 on the host. own: an experiment, whose
  * network is looked at; NULL: three small networks of odd and even sizes, memory, repeatability and random
  * numbers. Optimiser, statistics and batches either way. replaced: kernel files whose generic ones are

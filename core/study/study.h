@@ -6,7 +6,7 @@
  *
  * `make layers` checks that no file calls one that stands after it here:
  * Order: needs forecast energy seeds record_io record_bound record_time record nodecheck opcheck
- * Order: kernelcheck selftest compare compare_out html chart confusion analyse_load analyse_weights
+ * Order: kernelcheck memcheck selftest compare compare_out html chart confusion analyse_load analyse_weights
  * Order: analyse_open analyse analyse_moves analyse_maps analyse_write curves run dry table_fields
  * Order: table_cells table table_print table_run table_budget table_needs picture plot bars page_curves
  * Order: page_run page_table page_compare page
