@@ -314,9 +314,11 @@ static void test_shortened(void **state)
         { { "model.depth=12" }, 2, { 0 }, 0, { 0 } },
         { { "model.depth=1" }, 1, { 0 }, 0, { 0 } },
         { { "model.depth=12", LATE }, 4, { 0 }, 2, { 2, 3 } },
-        { { "model.depth=9", "model.moe.layers=[0,1,2,3,8]", "model.moe.share=2" }, 7, { 0 }, 4, { 0, 1, 2, 6 } },
+        { { "model.depth=9", "model.moe.layers=[0,1,2,3,8]", "model.moe.share=2" },
+          7, { 0 }, 4, { 0, 1, 2, 6 } },
         { { "model.arch=convnext", "model.depths=[3,3,9,3]", "model.moe.layers=[5,13,14,15,16,17]",
-            "model.moe.core=[4,5,6]", "model.moe.universal=[1,2,3]" }, 10, { 2, 3, 4, 2 }, 5, { 4, 7, 8, 9, 10 } },
+            "model.moe.core=[4,5,6]", "model.moe.universal=[1,2,3]" },
+          0, { 2, 3, 4, 2 }, 5, { 4, 7, 8, 9, 10 } },
     };
     for (int i = 0; i < countof(row); i++) {
         struct spec s;
