@@ -208,6 +208,36 @@ static void test_statistics(void **state)
     assert_non_null(strstr(printed(&t, TABLE_JSON, false), "\"sd\": 1.527525"));
 }
 
+/* One row against the others by pairs of seeds. By hand: 2, 1 and 3 above B is 2 with deviation 1, and half of
+ * the interval 4.303 / sqrt(3) = 2.48; below C always by 10; of D one seed is done, which says nothing. */
+static void test_pairs(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "seeds: [21, 22, 23]\ncolumns: [acc, {name: size, metric: params}]\ncompare: A\nrows:\n"
+        "  - {name: B, cells: [small.yaml], set: {optim: {lr: 0.1}}}\n"
+        "  - {name: A, cells: [small.yaml], set: {optim: {lr: 0.2}}}\n"
+        "  - {name: C, cells: [small.yaml], set: {optim: {lr: 0.3}}}\n"
+        "  - {name: D, cells: [small.yaml], set: {optim: {lr: 0.4}}}\n";
+    static const f64 top1[] = { 60, 62, 61, 62, 63, 64, 72, 73, 74, 50 };
+    struct table t = loaded(text, 0, NULL);
+    for (int i = 0; i < countof(top1); i++)
+        done(&t, i, top1[i], 1);
+    t = loaded(text, 0, NULL);
+    assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, false),
+        "over the seeds.\n"
+        "A - B, acc: +2.0 ± 2.5 by pairs of 3 seeds (95 %): no difference that they can show\n"
+        "A - C, acc: the same difference in each of 3 seeds\n"));
+    assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "A - D"));
+    const char *json = printed(&t, TABLE_JSON, false);
+    assert_non_null(strstr(json, "\"against\": \"B\""));
+    assert_non_null(strstr(json, "\"mean\": 2.0,\n      \"half\": 2.484338208"));
+    refused("columns: [a]\ncompare: y\nrows: [{name: x, cells: [small.yaml]}]",
+            "t.yaml:2:10: compare: no row 'y'");
+    refused("columns: [a]\ncompare: [x]\nrows: [{name: x, cells: [small.yaml]}]",
+            "t.yaml:2:1: compare must be text");
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -262,6 +292,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
                                         cmocka_unit_test(test_statistics), cmocka_unit_test(test_budget),
+                                        cmocka_unit_test(test_pairs),
                                         cmocka_unit_test(test_refusals) };
     return cmocka_run_group_tests(tests, begin, end);
 }

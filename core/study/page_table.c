@@ -36,6 +36,18 @@ static void table_verdict(FILE *f, struct table *t, int column)
     fputs("</p>", f);
 }
 
+static void table_pairs(FILE *f, struct table *t)
+{
+    struct table_pair p;
+    for (int c = 0; c < t->n_columns; c++)
+        for (int r = 0; r < t->n_rows; r++)
+            if (table_pair(t, c, r, false, &p)) {
+                fputs("<p>", f);
+                html_text(f, p.text);
+                fputs("</p>", f);
+            }
+}
+
 static void table_cells(FILE *f, struct table *t)
 {
     char v[32];
@@ -108,6 +120,7 @@ int page_table(FILE *f, arena *a, const char *path)
     }
     fputs("</div>", f);
     table_cells(f, &t);
+    table_pairs(f, &t);
     for (int i = 0; i < t.n_notes; i++) {
         fputs("<p>", f);
         html_text(f, t.notes[i]);

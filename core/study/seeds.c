@@ -49,12 +49,17 @@ static const char *seeds_difference(arena *a, const struct seeds *s)
     return arena_printf(a, "%+.*f ± %.*f", digits, s->mean, digits, s->half);
 }
 
-const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
+struct seeds seeds_pairs(arena *a, const f64 *x, const f64 *y, int n)
 {
     f64 *d = arena_array(a, f64, n + 1);
     for (int i = 0; i < n; i++)
         d[i] = x[i] - y[i];
-    struct seeds s = seeds_of(d, n);
+    return seeds_of(d, n);
+}
+
+const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
+{
+    struct seeds s = seeds_pairs(a, x, y, n);
     if (s.n < 2)
         return "one seed cannot say whether that is chance";
     if (!(s.sd > 0))

@@ -12,6 +12,8 @@
  * Student's t. NAN where unknown. */
 struct seeds { int n; f64 mean, sd, half; };
 struct seeds seeds_of(const f64 *v, int n);
+/* The differences x - y of pairs of seeds; where one of a pair is NAN, it is left out. */
+struct seeds seeds_pairs(arena *a, const f64 *x, const f64 *y, int n);
 /* Welch's test at 5 %, in words; the differences by pairs of seeds, with their
  * interval, in words. Both lie in a. */
 const char *seeds_unpaired(arena *a, const struct seeds *x, const struct seeds *y);

@@ -144,11 +144,29 @@ static int table_read_rows(struct table_reading *c)
     return 0;
 }
 
+/* The row that is compared with the others, by its name. */
+static int table_read_compare(struct table *t, const struct yaml *root)
+{
+    const struct yaml *y = yaml_get(root, "compare");
+    const char *want = y ? table_text_at(root, "compare", NULL) : NULL;
+    const char **names = arena_array(t->arena, const char *, t->n_rows);
+    char hint[96];
+    t->compare = -1;
+    for (int i = 0; i < t->n_rows; i++) {
+        names[i] = t->rows[i].name;
+        if (want && !strcmp(want, names[i]))
+            t->compare = i;
+    }
+    if (!y || t->compare >= 0)
+        return 0;
+    return want ? yaml_fail(y, "compare: no row '%s'%s", want, text_hint(hint, want, names, t->n_rows)) : -1;
+}
+
 int table_load(struct table *t, arena *a, const char *path, const char *out, const struct spec_set *sets,
                int n, bool collect)
 {
     static const char *const known[] = { "title", "columns", "rows", "prepare", "seeds", "metric", "set",
-                                         "transpose", "notes" };
+                                         "transpose", "compare", "notes" };
     const struct yaml *notes, *root = yaml_load(a, path);
     struct table_reading c = { .t = t, .root = root, .sets = sets, .n_sets = n, .collect = collect };
     *t = (struct table){ .arena = a, .out = out };
@@ -163,5 +181,5 @@ int table_load(struct table *t, arena *a, const char *path, const char *out, con
     for (int i = 0; i < t->n_notes; i++)
         t->notes[i] = notes[i].kind == YAML_TEXT ? notes[i].text : "";
     return table_refuse_overrides(&c, "rows") || table_refuse_overrides(&c, "columns") || table_read_prepare(&c)
-           || table_read_columns(&c, metric) || table_read_rows(&c) ? -1 : 0;
+           || table_read_columns(&c, metric) || table_read_rows(&c) || table_read_compare(t, root) ? -1 : 0;
 }

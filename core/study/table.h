@@ -18,6 +18,7 @@
  *         paper: [88.4, 265e6, ~]                   one number per column
  *         set: {optim: {lr: 1e-3}}                  keys over all its cells
  *         use: {model.init: small}                  keys that get the checkpoint a prepared run ends with
+ *     compare: MoE Jetpack                          this row against each other, by pairs of seeds
  *     notes: [printed below]
  * An experiment lives in OUT/NAME/seed-N-HASH: what is done is found again, by other tables too, and a
  * changed experiment never meets the results of the one it was; nor that of another device, driver or version
@@ -27,6 +28,7 @@
 #ifndef JETCL_TABLE_H
 #define JETCL_TABLE_H
 #include "spec/yaml.h"
+#include "study/seeds.h"
 #include "study/study.h"
 
 enum metric {
@@ -69,6 +71,7 @@ struct table {
     const char          *title, *out;
     bool                 transpose;
     int                  n_columns, n_rows, n_notes;
+    int                  compare;           /* the row that is compared with the others, -1 for none */
     struct table_column *columns;
     struct table_row    *rows;
     const char         **notes;
@@ -100,10 +103,14 @@ void table_list(FILE *f, const struct table *t, const char *only, bool who);
  * into a budget of seconds (NAN: none). As lines, or one line of JSON. 0, or -1 + fail. */
 int  table_forecast(const struct table *t, const char *only, f64 budget, bool json);
 
-/* ---- for table_print.c and page_table.c ---- */
+/* ---- table_values.c, table_pairs.c: for table_print.c and page_table.c ---- */
 
 /* Value of a column's metric for one run; NAN when it has none (yet). */
 f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best);
+/* The row t->compare against another: differences by pairs of seeds, and in words. False where a column is not
+ * of accuracy or loss, the seeds are not the same, or fewer than two pairs are done. */
+struct table_pair { struct seeds seeds; const char *text; };
+bool table_pair(struct table *t, int column, int other, bool best, struct table_pair *out);
 extern const char *const metric_names[METRICS];
 bool metric_counted(enum metric m);         /* known of a model that was not trained */
 

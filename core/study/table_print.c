@@ -1,7 +1,6 @@
 /* table_print.c: what a table says: mean and standard deviation over seeds, beside the paper's number. */
 #include "study/table.h"
 #include "log/files.h"
-#include "model/model.h"
 #include <jansson.h>
 #include <math.h>
 
@@ -11,61 +10,6 @@ static const enum kind kinds[METRICS] = {
 #include "study/metrics.def"
 #undef METRIC
 };
-
-/* ---- values -------------------------------------------------------------------------------------------- */
-
-static f64 table_some(f64 v) { return v > 0 ? v : NAN; }   // 0 of these means not known
-
-static f64 plain_value(enum metric m, const struct run_result *r)
-{
-    switch (m) {
-#define METRIC(name, kind, value, help) case METRIC_##name: return (f64)(value);
-#include "study/metrics.def"
-#undef METRIC
-    default: return NAN;
-    }
-}
-
-static f64 mean_top1(const struct table *t, const struct table_cell *c)
-{
-    f64 sum = 0;
-    int n = 0;
-    for (int i = 0; i < c->n; i++)
-        if (t->runs[c->runs[i]].state == CELL_DONE) {
-            sum += t->runs[c->runs[i]].result.top1;
-            n++;
-        }
-    return n ? sum / n : NAN;
-}
-
-static f64 epochs_to(f64 top1, const struct run_result *r)
-{
-    for (int i = 0; i < r->n_evals; i++)
-        if (r->evals[i].top1 >= top1)
-            return r->evals[i].epoch;
-    return isnan(top1) ? NAN : INFINITY;                   // never
-}
-
-/* What can be known of a model that was not run. */
-static f64 from_spec(arena *a, enum metric m, const struct spec *s)
-{
-    struct model_count k;
-    if (!metric_counted(m) || !s->model.classes || model_count(a, s, 1, 1, &k)) {
-        fail_clear();
-        return NAN;
-    }
-    return m == METRIC_params ? (f64)k.params : m == METRIC_flops ? k.paper_macs : k.macs;
-}
-
-f64 table_value(struct table *t, const struct table_column *c, const struct table_run *r, bool best)
-{
-    int column = (int)(c - t->columns);
-    if (r->state != CELL_DONE)
-        return from_spec(t->arena, c->metric, &r->spec);
-    if (c->metric == METRIC_epochs_to)
-        return epochs_to(mean_top1(t, &t->rows[c->row].cells[column]), &r->result);
-    return plain_value(best && c->metric == METRIC_top1 ? METRIC_best : c->metric, &r->result);
-}
 
 struct stats { int n, of; f64 mean, sd, *values; };
 
@@ -146,6 +90,15 @@ static const char *table_safe(arena *a, const char *s)
     return out;
 }
 
+static void print_pairs(FILE *f, struct table *t, bool best)
+{
+    struct table_pair p;
+    for (int c = 0; c < t->n_columns; c++)
+        for (int r = 0; r < t->n_rows; r++)
+            if (table_pair(t, c, r, best, &p))
+                fprintf(f, "%s\n", p.text);
+}
+
 static void print_markdown(FILE *f, struct table *t, bool best)
 {
     int rows = 1 + (t->transpose ? t->n_columns : t->n_rows);
@@ -183,6 +136,7 @@ static void print_markdown(FILE *f, struct table *t, bool best)
     if (most > 1 || paper)
         fprintf(f, "%s%s%s.\n", when, most > 1 ? "; mean ± standard deviation over the seeds" : "",
                 paper ? "; in brackets what the paper reports" : "");
+    print_pairs(f, t, best);
     for (int i = 0; i < t->n_notes; i++)
         fprintf(f, "%s\n", t->notes[i]);
 }
@@ -234,6 +188,19 @@ static json_t *cell_json(struct table *t, int row, int column, bool best)
                      "values", values, "runs", folders, "failures", failures);
 }
 
+static json_t *pairs_json(struct table *t, bool best)
+{
+    json_t *all = json_array();
+    struct table_pair p;
+    for (int c = 0; c < t->n_columns; c++)
+        for (int r = 0; r < t->n_rows; r++)
+            if (table_pair(t, c, r, best, &p))
+                json_array_append_new(all, json_pack("{s:s, s:s, s:s, s:i, s:o, s:o}", "row",
+                    t->rows[t->compare].name, "against", t->rows[r].name, "column", t->columns[c].name,
+                    "seeds", p.seeds.n, "mean", number_json(p.seeds.mean), "half", number_json(p.seeds.half)));
+    return all;
+}
+
 static int table_print_json(FILE *f, struct table *t, bool best)
 {
     json_t *rows = json_array();
@@ -243,7 +210,8 @@ static int table_print_json(FILE *f, struct table *t, bool best)
             json_array_append_new(cells, cell_json(t, r, c, best));
         json_array_append_new(rows, json_pack("{s:s, s:o}", "name", t->rows[r].name, "cells", cells));
     }
-    return json_lines(f, json_pack("{s:s, s:b, s:o}", "title", t->title, "best", (int)best, "rows", rows), 10);
+    return json_lines(f, json_pack("{s:s, s:b, s:o, s:o}", "title", t->title, "best", (int)best, "rows", rows,
+                                   "differences", pairs_json(t, best)), 10);
 }
 
 int table_print(FILE *f, struct table *t, enum table_format format, bool best)
