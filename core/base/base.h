@@ -56,7 +56,7 @@ void        fail_clear(void);
 _Noreturn void check_failed(const char *file, int line, const char *cond, const char *fmt, ...) PRINTF(4, 5);
 #define check(cond, ...) do { if (!(cond)) check_failed(__FILE__, __LINE__, #cond, __VA_ARGS__); } while (0)
 
-/* ---- arena.c: the only malloc and free in the program -------------------------------------------------- */
+/* ---- arena.c: the only malloc in the program ----------------------------------------------------------- */
 
 typedef struct arena arena;
 typedef struct { void *chunk; size_t used; } arena_mark;

@@ -215,7 +215,7 @@ static const struct cli_option options[] = {
 const struct command analyse_cmd = {
     "analyse", "what experts do and where they look; convergence of runs",
     "analyse RUN|CHECKPOINT|RUN RUN... [options]",
-    { "jetcl analyse runs/demo/latest --images 500",
+    { "jetcl analyse runs/demo_jetpack/latest --images 500",
       "jetcl analyse best.safetensors --images photos/ --out maps",
       "jetcl analyse runs/soft-moe/latest runs/jetpack/latest --at 60,70" },
     options, 0, analyse_run };

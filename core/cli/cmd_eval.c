@@ -177,5 +177,6 @@ static const struct cli_option options[] = {
 };
 const struct command eval_cmd = {
     "eval", "accuracy of a checkpoint on labelled images", "eval RUN|CHECKPOINT|EXP.yaml CHECKPOINT [options]",
-    { "jetcl eval runs/demo/latest", "jetcl eval best.safetensors --data photos/ --per-class classes.csv" },
+    { "jetcl eval runs/demo_jetpack/latest",
+      "jetcl eval best.safetensors --data photos/ --per-class classes.csv" },
     options, TAKES_JSON | TAKES_PRECISION | TAKES_RANKS, eval_run };

@@ -54,6 +54,6 @@ static const struct cli_option options[] = {
 const struct command export_cmd = {
     "export", "a trained network as an ONNX model, for other runtimes",
     "export RUN|CHECKPOINT|EXP.yaml CHECKPOINT --onnx FILE [options]",
-    { "jetcl export runs/demo/latest --onnx model.onnx",
+    { "jetcl export runs/demo_jetpack/latest --onnx model.onnx",
       "jetcl export best.safetensors --onnx model.onnx --fp16" },
     options, 0, export_run };

@@ -208,6 +208,6 @@ static const struct cli_option options[] = {
 const struct command predict_cmd = {
     "predict", "class and probability for images or folders",
     "predict RUN|CHECKPOINT|EXP.yaml CHECKPOINT IMAGE|FOLDER... [options]",
-    { "jetcl predict runs/demo/latest cat.jpg",
+    { "jetcl predict runs/demo_jetpack/latest cat.jpg",
       "jetcl predict best.safetensors photos/ --top 5 --json" },
     options, TAKES_JSON | TAKES_PRECISION | TAKES_RANKS, predict_run };
