@@ -360,6 +360,31 @@ static void test_build_errors(void **state)
 }
 
 /* No program is built twice in a process, whichever list asks; generated kernels are shared between lists. */
+/* What cl/builtins.h has not is found all the same. */
+static void test_other_builtins(void **state)
+{
+    (void)state;
+    static const char *const text =
+        "__kernel void turn(__global float *x)\n"
+        "{ const int i = get_global_id(0); x[i] = atan2pi(x[i], x[i]); }\n";
+    dev *d = open_device();
+    mem *m = mem_new(d, 4 * 4, "values");
+    range r = { m, 0, 4 * 4 };
+    f32 x[4] = { 1, 2, 3, -4 }, got[4];
+    launches *l = launches_new(d, "group");
+    launch_add(l, &(launch){ .file = "group", .kernel = "turn", .source = text, .global = { 4 },
+                             .args = { ARG_RANGE(r) } });
+    must(launches_compile(l));
+    must(mem_write(d, r, x));
+    must(launches_run(l));
+    must(mem_read(d, r, got));
+    for (int i = 0; i < 4; i++)
+        assert_float_equal(got[i], i < 3 ? 0.25 : -0.75, 1e-6);
+    launches_free(l);
+    mem_free(m);
+    dev_close(d);
+}
+
 static void test_sharing(void **state)
 {
     (void)state;
@@ -535,6 +560,7 @@ int main(void)
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_pool), cmocka_unit_test(test_launches), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_classes), cmocka_unit_test(test_build_errors), cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_other_builtins),
         cmocka_unit_test(test_cache), cmocka_unit_test(test_gemm), cmocka_unit_test(test_null),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

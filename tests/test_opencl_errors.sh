@@ -31,6 +31,8 @@ settings() {
 }
 faulty filled "" JETCL_TRACE=binaries JETCL_CACHE_DIR=kept >/dev/null
 faulty counted "" JETCL_TRACE= FAULT_COUNT=usual >/dev/null
+faulty traced "" JETCL_TRACE=kernel,file:trace >/dev/null
+[ -s trace ] && ! grep 'own header of built-in' trace; ok $? "kernels call what cl/builtins.h has"
 for function in $(sed -n 's/^CL[_NEW]*(\(cl[A-Za-z]*\),.*/\1/p' "$here/tests/faults.c" | sort -u); do
     more=$(settings "$function") counts=usual
     if [ "$more" != JETCL_TRACE= ]; then

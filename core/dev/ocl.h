@@ -29,6 +29,7 @@ struct dev {
     u64              used, peak;
     bool             warned_full;
     bool             keep;                   /* binaries go to dev_cache_dir() */
+    bool             own_builtins;           /* cl/builtins.h in place of the driver's header (program.c) */
     struct program  *programs;               /* newest first */
     struct generated *generated;             /* kernels of generated text that are built already (launch.c) */
     cl_event         fences[MAX_FENCES];     /* of fence f at f % MAX_FENCES, for reached < f <= last */
@@ -79,6 +80,7 @@ void   mem_check(range r);                   /* lies inside its mem */
 const char *source_text(arena *a, const dev *d, const char *file, const char **path);
 /* The same around generated text, whose lines read "GROUP:LINE" in build logs. */
 const char *source_wrap(arena *a, const char *group, const char *text);
+const char *source_builtins(arena *a);       /* cl/builtins.h */
 
 bool        source_plain(const dev *d);      /* generic kernels only? */
 bool        source_generic(const dev *d, const char *file);      /* for this file: plain, or replaced */

@@ -28,7 +28,8 @@ static int open_connect(dev *d, const struct found *f)
     if (f->info.little_endian != (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__))
         return fail(FAULT_DEVICE, "%s: its byte order differs from this machine's", f->info.name);
     d->id = f->id;
-    d->keep = !strstr(f->info.version, "PoCL") || trace_on(TRACE_binaries);      // see program.c
+    d->own_builtins = strstr(f->info.version, "PoCL");                           // see program.c
+    d->keep = !d->own_builtins || trace_on(TRACE_binaries);
     d->rounded = config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT;
     crash_inside("clCreateContext", driver_starts);
     d->context = clCreateContext(props, 1, &f->id, NULL, NULL, &e);

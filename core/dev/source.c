@@ -135,3 +135,10 @@ const char *source_wrap(arena *a, const char *group, const char *text)
 {
     return with_prelude(a, group, text);
 }
+
+const char *source_builtins(arena *a)
+{
+    const char *text = source_load(a, "cl/builtins.h");
+    check(text, "no cl/builtins.h in this program");
+    return source_expand(a, "cl/builtins.h", text, 0);
+}
