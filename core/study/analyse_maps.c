@@ -5,6 +5,7 @@
 #include <math.h>
 
 enum { MAPS_GAP = 6, MAPS_LEAST = 160 };
+#define MAPS_COLOR .7                  /* the rest is the picture, whose light and dark must not pass for the map */
 
 /* ---- one map ------------------------------------------------------------------------------------------- */
 
@@ -44,7 +45,7 @@ static void maps_blend(const struct image *picture, const struct image *heat, st
         f64 grey = .299 * p[0] + .587 * p[1] + .114 * p[2], color[3];
         maps_color(heat->rgb[i] / 255.0, color);
         for (int k = 0; k < 3; k++)
-            out->rgb[i + (size_t)k] = (u8)(.5 * grey + .5 * color[k]);
+            out->rgb[i + (size_t)k] = (u8)((1 - MAPS_COLOR) * grey + MAPS_COLOR * color[k]);
     }
 }
 
