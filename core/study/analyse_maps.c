@@ -5,7 +5,7 @@
 #include <math.h>
 
 enum { MAPS_GAP = 6, MAPS_LEAST = 160 };
-#define MAPS_COLOR .7                  /* the rest is the picture, whose light and dark must not pass for the map */
+#define MAPS_COLOR .7         /* the rest is the picture, whose light and dark must not pass for the map */
 
 /* ---- one map ------------------------------------------------------------------------------------------- */
 
