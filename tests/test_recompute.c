@@ -1,5 +1,6 @@
 /* test_recompute.c: gradients of a network whose blocks are computed again in the backward pass, against the
- * same network that keeps everything, and what that saves. */
+ * same network that keeps everything, and what that saves; and of batches down to one image, whose arrays share
+ * memory, against those that have memory of their own. */
 #include "unit.h"
 #include "model/model.h"
 #include "train/learner.h"
@@ -116,6 +117,29 @@ static void test_switches(void **state)
     trace_set("");
 }
 
+/* One image: its tokens lie in one piece, so that slices are views and tokens are put together in place. */
+static void test_shared_memory(void **state)
+{
+    (void)state;
+    static const char *const rows[] = {
+        "registers: 4", "registers: 3, class_token: off", "registers: 2, dist_token: head", "dist_token: on",
+        "registers: 1, pool: avg, pre_norm: on", "registers: 4, moe: {layers: [1], core: 2, universal: 3}" };
+    arena *a = arena_open("test");
+    for (int i = 0; i < countof(rows); i++)
+        for (int batch = 1; batch <= 2; batch++) {
+            const char *net = arena_printf(a, "image: 32, patch: 8, dim: 48, depth: 2, heads: 3, "
+                                           "classes: 5, %s", rows[i]);
+            const char *train = arena_printf(a, "batch: %d, accumulate: 1", batch);
+            i64 n = gradients("vit", net, train, kept);
+            trace_set("no_plan");
+            assert_int_equal(gradients("vit", net, train, again), n);
+            trace_set("");
+            if (memcmp(kept, again, (size_t)n * sizeof *kept))
+                fail_msg("%s, batch %d: another gradient when memory is shared", rows[i], batch);
+        }
+    arena_close(a);
+}
+
 static int group_open(void **state)
 {
     (void)state;
@@ -139,6 +163,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_saves), cmocka_unit_test(test_gradients), cmocka_unit_test(test_switches),
+        cmocka_unit_test(test_shared_memory),
     };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, group_open, group_close);

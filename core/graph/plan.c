@@ -18,7 +18,14 @@ static u64 plan_view_offset(const node *n)
     return n->op->offset ? dtype_bytes(n->type) * (u64)n->op->offset(n) : 0;
 }
 
-bool plan_aliased(const node *n) { return n->op->flags & OP_ALIAS && n->plan.root != n; }
+/* Does a view lie where its operand has these values? One whose place is not aligned is a copy, which may lie
+ * in a concatenation. */
+bool plan_aliased(const node *n)
+{
+    const node *x = n->op->flags & OP_ALIAS ? n->in[0] : NULL;
+    return x && n->plan.root != n && n->plan.root == x->plan.root
+           && n->plan.offset == x->plan.offset + plan_view_offset(n);
+}
 
 /* A node's launches run at its own place, or at its maker's. */
 static int written_at(const node *n) { return n->maker ? n->maker->id : n->id; }
