@@ -193,6 +193,14 @@ static void configs_are_checked(void **state)
                 { "{\"image_size\": 224}", "image_size 224" },
                 { "{\"num_attention_heads\": 3}", "do not divide 8" },
                 { "{\"hidden_act\": \"relu\"}", "hidden_act relu" },
+                { "{\"intermediate_size\": 32}", "intermediate_size 32, but the tensors have 16" },
+                { "{\"mlp_ratio\": 4}", "mlp_ratio 4, but the tensors have 2" },
+                { "{\"num_register_tokens\": 4}", "num_register_tokens 4, but the tensors have 0" },
+                { "{\"qkv_bias\": true}", "qkv_bias true, but the tensors have false" },
+                { "{\"num_classes\": 1000}", "num_labels 1000, but the tensors have 2" },
+                { "{\"id2label\": {\"0\": \"LABEL_0\"}}", "num_labels 1, but the tensors have 2" },
+                { "{\"patch_size\": [4, 8]}", "patch_size 4 8, but the tensors have 4" },
+                { "{\"image_size\": [8, 16], \"patch_size\": 4}", "image_size 8 16, but the tensors have 8" },
                 { "{\"hidden_size\": ", "line 1" } };
     const char *d = folder("hf");
     put_vit(d);
@@ -298,6 +306,47 @@ static void hubs_say_more(void **state)
                 "[\"crane (0)\",\"crane (1)\"]");
 }
 
+/* What the library's name of a model says, in config.json or as the name of its folder; and a hub's file is
+ * read with what lies beside it when it is named itself. */
+static void names_of_models_say_more(void **state)
+{
+    (void)state;
+    static const struct { const char *folder, *config, *file, *eps, *act, *says; } row[] = {
+        { "a", "vit_base_patch16_224", "", NULL, NULL, NULL },
+        { "a", "vit_base_patch16_clip_224", "", "1e-05", NULL, NULL },
+        { "a", "vit_base_patch16_clip_224", "model.safetensors", "1e-05", NULL, NULL },
+        { "a", "vit_base_patch32_clip_quickgelu_224", "", "1e-05", "quick_gelu", NULL },
+        { "vit_base_patch32_clip_quickgelu_224.openai", "", "", "1e-05", "quick_gelu", NULL },
+        { "vit_base_patch32_clip_quickgelu_224.openai", "vit_base_patch32_224", "", NULL, NULL, NULL },
+        { "a", "vit_base_patch16_rpn_224", "", NULL, NULL, "has norms after attention and MLP" },
+        { "a", "vit_base_patch16_rope_ape_224", "", NULL, NULL, "has rotary position embeddings" },
+        { "vit_small_patch16_dinov3.lvd1689m", "", "", NULL, NULL, "has rotary position embeddings" } };
+    static const struct row tensors[] = {
+        { "patch_embed.proj.weight", 4, { 8, 3, 4, 4 } }, { "cls_token", 3, { 1, 1, 8 } },
+        { "pos_embed", 3, { 1, 5, 8 } }, { "blocks.0.mlp.fc1.weight", 2, { 16, 8 } },
+        { "head.weight", 2, { 2, 8 } } };
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        const char *d = folder(row[i].folder);
+        put_rows(d, tensors, countof(tensors));
+        if (*row[i].config)
+            put(d, "config.json", arena_printf(a, "{\"architecture\": \"%s\"}", row[i].config));
+        fail_clear();
+        ckpt *c = ckpt_open_model(arena_printf(a, "%s/%s", d, row[i].file), false);
+        if (row[i].says) {
+            assert_true(!c && fail_fault() == FAULT_DATA && strstr(fail_message(), row[i].says));
+        } else {
+            const char *eps = c ? ckpt_meta(c, "norm_eps") : fail_message();
+            const char *act = c ? ckpt_meta(c, "act") : "";
+            if ((eps ? !row[i].eps || strcmp(eps, row[i].eps) : !!row[i].eps)
+                || (act ? !row[i].act || strcmp(act, row[i].act) : !!row[i].act))
+                fail_msg("row %d: norm_eps %s, act %s", i, eps ? eps : "-", act ? act : "-");
+        }
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
 static void open_clip_says_its_activation(void **state)
 {
     (void)state;
@@ -361,7 +410,7 @@ int main(void)
         cmocka_unit_test(folders_are_searched),
         cmocka_unit_test(configs_are_checked),
         cmocka_unit_test(configs_of_convnext_are_checked), cmocka_unit_test(hubs_say_more),
-        cmocka_unit_test(open_clip_says_its_activation),
+        cmocka_unit_test(names_of_models_say_more), cmocka_unit_test(open_clip_says_its_activation),
         cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

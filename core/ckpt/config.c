@@ -26,18 +26,14 @@ json_t *config_json(arena *a, const char *path, size_t most)
     return root;
 }
 
-/* The first of these keys (one after the other, up to an empty one) that is a number, into the metadata. */
-static void config_note_number(ckpt *c, const json_t *config, const char *keys, const char *meta)
+/* A number; or a list of numbers that are all alike, as the one that they are. */
+static const json_t *config_number(const json_t *v)
 {
-    for (; *keys; keys += strlen(keys) + 1) {
-        const json_t *v = json_object_get(config, keys);
-        if (!json_is_number(v))
-            continue;
-        char text[40];
-        snprintf(text, sizeof text, "%.12g", json_number_value(v));
-        ckpt_set_meta(c, meta, text);
-        return;
-    }
+    const json_t *first = json_is_array(v) ? json_array_get(v, 0) : v;
+    for (size_t i = 1; i < json_array_size(v); i++)
+        if (json_number_value(json_array_get(v, i)) != json_number_value(first))
+            return NULL;
+    return json_is_number(first) ? first : NULL;
 }
 
 /* Integers of this key as "96 192 384 768" into the metadata. */
@@ -51,6 +47,42 @@ static void config_note_list(ckpt *c, const json_t *config, const char *key, con
             text = arena_printf(c->mem, "%s%s%.12g", text, i ? " " : "", json_number_value(v));
     if (*text)
         ckpt_set_meta(c, meta, text);
+}
+
+/* The first of these keys (one after the other, up to an empty one) that is a number, into the metadata; or a
+ * list of them. */
+static void config_note_number(ckpt *c, const json_t *config, const char *keys, const char *meta)
+{
+    for (; *keys; keys += strlen(keys) + 1) {
+        const json_t *is = json_object_get(config, keys), *v = config_number(is);
+        if (v)
+            ckpt_set_meta(c, meta, arena_printf(c->mem, "%.12g", json_number_value(v)));
+        else if (json_is_array(is))
+            config_note_list(c, config, keys, meta);
+        if (v || json_is_array(is))
+            return;
+    }
+}
+
+static void config_note_flag(ckpt *c, const json_t *config, const char *key, const char *meta)
+{
+    const json_t *v = json_object_get(config, key);
+    if (json_is_boolean(v))
+        ckpt_set_meta(c, meta, json_is_true(v) ? "true" : "false");
+}
+
+/* Rows and columns of patches, where images are not squares: nothing else tells 4 x 6 from 3 x 8. */
+static void config_note_grid(ckpt *c, const json_t *config)
+{
+    const json_t *image = json_object_get(config, "image_size");
+    f64 patch = json_number_value(config_number(json_object_get(config, "patch_size")));
+    f64 rows = json_number_value(json_array_get(image, 0));
+    f64 columns = json_number_value(json_array_get(image, 1));
+    if (json_array_size(image) != 2 || rows == columns || !(patch >= 1 && rows >= patch && rows <= 1 << 16
+                                                            && columns >= patch && columns <= 1 << 16))
+        return;
+    if (!ckpt_meta(c, "grid"))
+        ckpt_set_meta(c, "grid", arena_printf(c->mem, "%d %d", (int)(rows / patch), (int)(columns / patch)));
 }
 
 /* WordNet has two cranes: names that stand twice get their class's number. */
@@ -78,6 +110,8 @@ static void config_note_classes(ckpt *c, const json_t *config)
     size_t n = json_is_object(names) ? json_object_size(names) : 0;
     json_t *list = json_array();
     bool named = n > 0 && n < 1 << 20;
+    if (n && !json_is_object(json_object_get(config, "vision_config")))
+        ckpt_set_meta(c, "config.num_labels", arena_printf(c->mem, "%zu", n));
     for (size_t i = 0; i < n && named; i++) {
         char key[24];
         snprintf(key, sizeof key, "%zu", i);
@@ -171,6 +205,13 @@ int config_read(ckpt *c, const char *path)
     config_note_number(c, config, "num_hidden_layers\0", "config.num_hidden_layers");
     config_note_number(c, config, "patch_size\0", "config.patch_size");
     config_note_number(c, config, "image_size\0", "config.image_size");
+    config_note_grid(c, config);
+    config_note_number(c, config, "intermediate_size\0", "config.intermediate_size");
+    config_note_number(c, config, "mlp_ratio\0", "config.mlp_ratio");
+    config_note_number(c, config, "num_register_tokens\0", "config.num_register_tokens");
+    config_note_flag(c, config, "qkv_bias", "config.qkv_bias");
+    if (config == root)                              // the head of CLIP's tower is its projection
+        config_note_number(c, config, "num_labels\0num_classes\0", "config.num_labels");
     config_note_number(c, config, "num_channels\0", "config.num_channels");
     config_note_list(c, config, "hidden_sizes", "config.hidden_sizes");
     config_note_list(c, config, "depths", "config.depths");
@@ -184,6 +225,9 @@ int config_read(ckpt *c, const char *path)
         ckpt_set_meta(c, "config.hidden_act", act);
     if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
         ckpt_set_meta(c, "norm_eps", "1e-06");
+    const char *architecture = json_string_value(json_object_get(root, "architecture"));
+    if (architecture)                                // timm's; its functions' names
+        ckpt_set_meta(c, "config.architecture", architecture);
     config_note_classes(c, root);
     config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "mean", "mean");
     config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "std", "std");

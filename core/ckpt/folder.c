@@ -165,27 +165,30 @@ static const char *folder_deepspeed(arena *a, const char *dir)
                                                                                                    : NULL;
 }
 
+/* Files that a hub's folder holds its model in. */
+static const char *const hub_files[] = { "model.safetensors.index.json", "model.safetensors",
+                                         "pytorch_model.bin.index.json", "pytorch_model.bin",
+                                         "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
+                                         "model.onnx" };
+
+/* What the JSON files beside a hub's file say. c, which may be NULL, or NULL + fail. */
+static ckpt *folder_configs(ckpt *c, arena *a, const char *dir)
+{
+    if (!c || !(config_open_clip(c, arena_printf(a, "%s/open_clip_config.json", dir))
+                || config_read(c, arena_printf(a, "%s/config.json", dir))
+                || config_images(c, arena_printf(a, "%s/preprocessor_config.json", dir))))
+        return c;
+    ckpt_close(c);
+    return NULL;
+}
+
 static ckpt *folder_open_dir(const char *dir, arena *a)
 {
-    static const char *const known[] = { "model.safetensors.index.json",
-                                         "model.safetensors",
-                                         "pytorch_model.bin.index.json",
-                                         "pytorch_model.bin",
-                                         "open_clip_model.safetensors",
-                                         "open_clip_pytorch_model.bin",
-                                         "model.onnx" };
-    for (int i = 0; i < countof(known); i++) {
-        const char *path = arena_printf(a, "%s/%s", dir, known[i]);
-        if (!file_exists(path))
-            continue;
-        ckpt *c = text_ends(path, ".json") ? folder_open_index(path) : ckpt_open_file(path);
-        if (c && (config_open_clip(c, arena_printf(a, "%s/open_clip_config.json", dir))
-                  || config_read(c, arena_printf(a, "%s/config.json", dir))
-                  || config_images(c, arena_printf(a, "%s/preprocessor_config.json", dir)))) {
-            ckpt_close(c);
-            return NULL;
-        }
-        return c;
+    for (int i = 0; i < countof(hub_files); i++) {
+        const char *path = arena_printf(a, "%s/%s", dir, hub_files[i]);
+        if (file_exists(path))
+            return folder_configs(text_ends(path, ".json") ? folder_open_index(path) : ckpt_open_file(path),
+                                  a, dir);
     }
     const char *path = folder_deepspeed(a, dir);
     if (path)
@@ -236,19 +239,27 @@ const char *ckpt_of_run(arena *a, const char *path)
     return path;
 }
 
+/* One file, or an index of shards: with what lies beside it, if its name is a hub's. */
+static ckpt *folder_open_file(arena *a, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    ckpt *c = text_ends(path, ".index.json") ? folder_open_index(path) : ckpt_open_file(path);
+    for (int i = 0; i < countof(hub_files); i++)
+        if (!strcmp(name, hub_files[i]))
+            return folder_configs(c, a, slash ? arena_copy(a, path, (size_t)(slash - path) + 1) : ".");
+    return c;
+}
+
 ckpt *ckpt_open(const char *path)
 {
     struct stat st;
-    if (text_ends(path, ".index.json"))
-        return folder_open_index(path);
-    if (stat(path, &st) || !S_ISDIR(st.st_mode))
-        return ckpt_open_file(path);
     arena *a = arena_open("folder");
+    bool dir = !stat(path, &st) && S_ISDIR(st.st_mode);
     size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/')
+    while (dir && n > 1 && path[n - 1] == '/')
         n--;
     const char *file = ckpt_of_run(a, path);
-    ckpt *c = file == path ? folder_open_dir(arena_copy(a, path, n), a) : ckpt_open_file(file);
+    ckpt *c = dir && file == path ? folder_open_dir(arena_copy(a, path, n), a) : folder_open_file(a, file);
     arena_close(a);
     return c;
 }

@@ -151,14 +151,13 @@ static int names_say_eps(ckpt *view, f64 eps)
 }
 
 /* CLIP's activation leaves no trace in its tensors: OpenAI's files are known by a number that
- * they hold besides, of others only config.json says it. timm's names of a CLIP go with gelu,
- * but for models called quickgelu. */
+ * they hold besides, of others only config.json or the model's name says it. */
 static int names_say_act(ckpt *view, const ckpt *c, const struct reading *r)
 {
     bool openai = ckpt_find(c, arena_printf(view->mem, "%sinput_resolution", r->under));
     if (ckpt_meta(view, "act") || ckpt_meta(view, "config.hidden_act"))
         return 0;
-    if (openai || strstr(c->path, "quickgelu"))
+    if (openai)
         return ckpt_set_meta(view, "act", "quick_gelu");
     return strstr(r->scheme->id, "clip") ? ckpt_set_meta(view, "act", "unknown") : 0;
 }
@@ -184,7 +183,7 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     x->view->scheme = x->r.scheme->title;
     x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
     x->view->google = text_starts(x->r.scheme->id, "jax");
-    if (names_look_ahead(x, name, n))
+    if (architecture_settle(x->view, c) || names_look_ahead(x, name, n))
         return -1;
     for (int i = 0; i < n; i++)
         if (names_translate_one(x, &c->list[i]->t, name[i], stacked[i]))

@@ -8,6 +8,12 @@
 
 #include "ckpt/format.h"
 
+/* ---- architecture.c ------------------------------------------------------------------------------------ */
+
+/* What the name of the model in c says beyond its tensors, into the view's metadata, where that says nothing
+ * yet. 0, or -1 + fail(FAULT_DATA): it is no model of ours. */
+int architecture_settle(ckpt *view, const ckpt *c);
+
 /* ---- scheme.c: the tables, and which of them a file follows -------------------------------------------- */
 
 /* How a source becomes (its share of) the target. Kernels of JAX are (in, out), ours (out, in). */

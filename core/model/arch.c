@@ -192,13 +192,19 @@ static int arch_check_config(const ckpt *c, const struct spec *s, arena *a)
     bool vit = !strcmp(s->model.family, "vit");
     const tensor *patch = ckpt_find(c, vit ? "patch_embed.proj.weight" : "stem.0.weight");
     bool whole = patch && patch->nd == 4;
+    i64 hidden = llround(s->model.dim * s->model.mlp_ratio);
     const struct { const char *key, *have; } row[] = {
         { "hidden_size", vit ? arch_number(a, s->model.dim) : NULL },
         { "num_hidden_layers", vit ? arch_number(a, s->model.depth) : NULL },
-        { "image_size", vit ? arch_number(a, list_at(s->model.image, 0)) : NULL },
+        { "image_size", vit ? arch_list(a, s->model.image) : NULL },
+        { "intermediate_size", vit ? arch_number(a, hidden) : NULL },
+        { "mlp_ratio", vit ? arena_printf(a, "%.12g", (f64)hidden / s->model.dim) : NULL },
+        { "num_register_tokens", vit ? arch_number(a, s->model.registers) : NULL },
+        { "qkv_bias", !vit ? NULL : s->model.qkv_bias ? "true" : "false" },
         { "patch_size", whole ? arch_number(a, patch->shape[3]) : NULL },
         { "num_channels", whole ? arch_number(a, patch->shape[1]) : NULL },
         { "hidden_sizes", vit ? NULL : arch_list(a, s->model.dims) },
+        { "num_labels", model_head(c) ? arch_number(a, model_head(c)) : NULL },
         { "depths", vit ? NULL : arch_list(a, s->model.depths) } };
     const char *act = ckpt_meta(c, "config.hidden_act");
     if (act)
