@@ -12,6 +12,13 @@ static counts arch_pair(arena *a, int x, int y)
     return (counts){ x == y ? 1 : 2, v };
 }
 
+int model_head(const ckpt *c)
+{
+    const tensor *head = ckpt_find(c, "head.weight");
+    head = head ? head : ckpt_find(c, "head.fc.weight");
+    return head && head->nd >= 2 && head->shape[0] > 0 && head->shape[0] <= 1000000 ? (int)head->shape[0] : 0;
+}
+
 int model_heads_said(const ckpt *c)
 {
     const char *says = ckpt_meta(c, "heads");

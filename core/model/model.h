@@ -120,8 +120,6 @@ int   model_save(const params *p, const struct spec *s, const char *path, const 
  * nothing says which mean and std its images had. *heads_known: a ViT's heads leave no trace in shapes; the
  * text then says 1. */
 const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known);
-/* Outputs of its head, 0 without one. */
-int         model_head(const ckpt *c);
 /* How many classes it has and their names in index order: its metadata's, else ImageNet's for a thousand,
  * else NULL. 0 classes without a head; -1 + fail(FAULT_DATA) when metadata and head contradict each other. */
 int         model_classes(const ckpt *c, arena *a, const char *const **names);
@@ -133,6 +131,8 @@ int         model_classes(const ckpt *c, arena *a, const char *const **names);
  * unknown activation stay what s says. Lists lie in a. 0, or -1 +
  * fail(FAULT_DATA). */
 int         model_read(struct spec *s, const ckpt *c, arena *a);
+/* Outputs of its head, 0 without one. */
+int         model_head(const ckpt *c);
 /* Attention heads, which leave no trace in shapes: the metadata's, or 0; else those of the published ViT of
  * that width, or 0. */
 int         model_heads_said(const ckpt *c);

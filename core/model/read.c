@@ -71,13 +71,6 @@ const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_kno
 
 /* ---- classes ------------------------------------------------------------------------------------------- */
 
-int model_head(const ckpt *c)
-{
-    const tensor *head = ckpt_find(c, "head.weight");
-    head = head ? head : ckpt_find(c, "head.fc.weight");
-    return head && head->nd >= 2 && head->shape[0] > 0 && head->shape[0] <= 1000000 ? (int)head->shape[0] : 0;
-}
-
 /* ImageNet's thousand as others write them, "tench, Tinca tinca" for tench: ours then,
  * which go by WordNet number as well. */
 static bool is_imagenet(arena *a, const char *const *names, int n)
