@@ -128,33 +128,101 @@ static void test_repeats(void **state)
         assert_true(fabsf(one[i] - shipped[i]) < 1e-3f);
 }
 
-static void test_tunes(void **state)
+/* Is key what a product or attention of the step's graph asks for its tunables by? */
+static bool learner_asks(const struct learner *l, const char *key)
 {
-    (void)state;
-    arena *a = arena_open("test");
-    struct spec s;
-    struct tune_row *rows;
-    char hash[20];
-    write_rows(hash);
-    const char *net = "model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}\n"
-                      "train: {batch: 4}\n";
-    assert_int_equal(spec_parse(&s, a, "test", net, NULL, 0), 0);
-    dev *d = open_device();
-    int n = tune_model(a, &s, d, 2, &rows);
-    if (n < 1)
-        fail_msg("%d: %s", n, fail_message());
+    char k[64];
+    for (size_t i = 0; i < l->g->n; i++) {
+        const node *n = l->g->nodes[i];
+        if (n->op == &matmul_op)
+            matmul_key(n, k);
+        else if (n->op == &attention_op)
+            attention_key(n, k);
+        else
+            continue;
+        if (!strcmp(k, key))
+            return true;
+    }
+    return false;
+}
+
+static void check_rows(const struct tune_row *rows, int n)
+{
     for (int i = 0; i < n; i++) {
         assert_true(rows[i].uses >= 1 && rows[i].shipped_ms > 0 && rows[i].best_ms > 0);
         assert_true(rows[i].ratio > 0 && rows[i].ratio <= 1);
         assert_true((rows[i].ratio == 1) == !*rows[i].choice);
     }
+}
+
+/* A model's shapes are those of its own step, types included: rows under any other name would never be read. */
+static void tune_in(const char *precision, const char *type)
+{
+    arena *a = arena_open("test");
+    struct spec s;
+    struct tune_row *rows;
+    struct learner l;
+    int typed = 0;
+    char hash[20];
+    write_rows(hash);
+    const char *net = "model: {arch: vit, image: 16, patch: 4, dim: 32, depth: 1, heads: 2, classes: 3}\n"
+                      "train: {batch: 4, precision: %s}\n";
+    assert_int_equal(spec_parse(&s, a, "test", arena_printf(a, net, precision), NULL, 0), 0);
+    dev *d = open_device();
+    int n = tune_model(a, &s, d, 2, &rows);
+    if (n < 1)
+        fail_msg("%d: %s", n, fail_message());
+    check_rows(rows, n);
     snprintf(hash, sizeof hash, "%s", dev_info(d)->tuning);
     assert_int_equal(dev_tune_for(d, "matmul", SHAPE_KEY, "SPLIT_K"), 64);     // other models' rows stay
     dev_close(d);
     d = open_device();
     assert_string_equal(dev_info(d)->tuning, hash);
+    params *p = model_open(d, &s, PARAMS_TRAIN);
+    assert_non_null(p);
+    s.train.accumulate = 1;
+    assert_int_equal(learner_open(&l, &s, d, p), 0);
+    for (int i = 0; i < n; i++) {
+        if (!learner_asks(&l, rows[i].shape))
+            fail_msg("no node of the step asks for %s %s", rows[i].kernel, rows[i].shape);
+        const char *dot = strrchr(rows[i].shape, '.');
+        typed += dot && text_starts(dot + 1, type);
+    }
+    assert_int_equal(typed > 0, *type != '-');
+    learner_close(&l);
+    params_free(p);
     dev_close(d);
     arena_close(a);
+}
+
+static void test_tunes(void **state)
+{
+    (void)state;
+    tune_in("fp32", "-");
+    tune_in("bf16", "BF16");
+    tune_in("fp16", "F16");
+}
+
+/* What was measured in F32 says nothing of the kernels of half types. */
+static void test_types_apart(void **state)
+{
+    (void)state;
+    char key[64];
+    dev *d = open_device();
+    graph *g = graph_new(d);
+    node *x = graph_input(g, "x", BF16, SHAPE(37, 300)), *w = graph_input(g, "w", F32, SHAPE(48, 300));
+    node *y = op_matmul(x, w, TRANS_B);
+    matmul_key(y, key);
+    assert_string_equal(key, SHAPE_KEY ".BF16a");
+    y->type = BF16;
+    matmul_key(y, key);
+    assert_string_equal(key, SHAPE_KEY ".BF16ac");
+    dev_tune_set(d, "matmul", SHAPE_KEY, "GROUPS", 77);
+    assert_int_not_equal(dev_tune_for(d, "matmul", key, "GROUPS"), 77);
+    dev_tune_set(d, "matmul", key, "GROUPS", 78);
+    assert_int_equal(dev_tune_for(d, "matmul", key, "GROUPS"), 78);
+    graph_free(g);
+    dev_close(d);
 }
 
 static int setup(void **state)
@@ -175,7 +243,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_back), cmocka_unit_test(test_damaged), cmocka_unit_test(test_repeats),
-        cmocka_unit_test(test_tunes),
+        cmocka_unit_test(test_tunes), cmocka_unit_test(test_types_apart),
     };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     const char *device = getenv("JETCL_DEVICE");

@@ -6,7 +6,7 @@
  *     bench_close(b);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: meter bench_model bench tune_model
+ * Order: meter bench_model bench tune_trial tune_model
  */
 #ifndef JETCL_BENCH_H
 #define JETCL_BENCH_H

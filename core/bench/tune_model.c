@@ -5,32 +5,11 @@
  *     shipped -- KB: 128, 384, 512 --> best -- NP: 192, 768 --> best -- ... --> again against shipped; kept
  */
 #include "bench/tune.h"
+#include "bench/tune_trial.h"
 #include <math.h>
 #include <stdlib.h>
 
-enum { MACROS = 6, VALUES = 6, ROUNDS = 9 };
 #define GAIN 0.97
-struct choice { const char *macro; i32 values[VALUES]; };       /* to try besides what ships; ends in 0 */
-
-/* One shape: a small graph of its own can be built from what is here. */
-struct job {
-    const struct kind *kind;
-    char         key[64];
-    struct shape in[2];
-    int          n_in, arg;              /* arg: transposes, or heads */
-    int          uses;
-    f64          macs;
-};
-
-struct kind {
-    const op *op;
-    const char *name;
-    void    (*key)(const node *n, char key[64]);
-    int     (*arg)(const node *n);
-    int       n_in;
-    node   *(*build)(const struct job *j, node *const *in);      /* the values that are compared */
-    struct choice of_class[2][MACROS];   /* by enum dev_class */
-};
 
 static int trans_of(const node *n) { return ((const struct matmul_args *)n->args)->trans; }
 static node *build_product(const struct job *j, node *const *in) { return op_matmul(in[0], in[1], j->arg); }
@@ -68,24 +47,30 @@ static void add_job(struct jobs *all, const struct kind *kind, const node *n)
         }
     struct job *j = arena_push(all->a, all->list, all->n, all->cap);
     *j = (struct job){ .kind = kind, .n_in = kind->n_in, .arg = kind->arg(n), .uses = 1,
-                       .macs = n->op->macs(n) };
+                       .macs = n->op->macs(n), .out = n->type };
     memcpy(j->key, key, sizeof key);
-    for (int k = 0; k < kind->n_in; k++)
+    for (int k = 0; k < kind->n_in; k++) {
         j->in[k] = n->in[k]->shape;
+        j->type[k] = n->in[k]->type;
+    }
 }
 
-/* The step's graph as the learner builds it, without its memory. */
+/* The step's graph as the learner builds it; of its memory only the weights', which say what is rounded once
+ * (fuse/types.c). */
 static int find_jobs(struct jobs *all, const struct spec *s, dev *d)
 {
     struct session e = { .s = *s, .d = d };
     params *p = session_fit(&e) ? NULL : model_params(s);
-    if (!p)
+    if (!p || params_open(p, d, PARAMS_FORWARD)) {
+        params_free(p);
         return -1;
+    }
     i64 size = s->train.batch / e.s.train.accumulate;
     struct nn m = { graph_new(d), p, .train = true };
     graph *g = m.g;
-    node *images = graph_fixed(g, "images", F32, model_images(s, size), RANGE_NONE);
-    node *target = graph_fixed(g, "targets", F32, SHAPE(size, s->model.classes), RANGE_NONE);
+    g->half = model_precision(s);
+    node *images = graph_input(g, "images", F32, model_images(s, size));
+    node *target = graph_input(g, "targets", F32, SHAPE(size, s->model.classes));
     node *loss = op_mean(op_cross_entropy(model_build(&m, s, images), target, (f32)s->augment.smoothing));
     node **wrt = arena_array(g->a, node *, p->n), **grads = arena_array(g->a, node *, p->n);
     for (size_t i = 0; i < p->n && !g->complaint; i++)
@@ -120,120 +105,19 @@ static void sort_jobs(struct jobs *all)
         }
 }
 
-/* ---- a race -------------------------------------------------------------------------------------------- */
-
-struct trial  { graph *g; node *y; };
-struct result { f64 a, b, ratio; };
-
-static void trial_close(struct trial *t)
-{
-    graph_free(t->g);
-    *t = (struct trial){ 0 };
-}
-
-/* The shape's graph on d, as its tunables stand now, with the same inputs each time. 0, or -1 + fail and
- * nothing open. */
-static int trial_open(struct trial *t, const struct job *j, dev *d)
-{
-    t->g = graph_new(d);
-    node *in[2];
-    rng r = rng_at(1, RNG_TEST, 0, 0);
-    for (int k = 0; k < j->n_in; k++)
-        in[k] = graph_input(t->g, "in", F32, j->in[k]);
-    t->y = node_keep(j->kind->build(j, in));
-    simplify_graph(t->g);
-    int rc = graph_compile(t->g);
-    for (int k = 0; k < j->n_in && !rc; k++) {
-        arena *a = arena_open("values");
-        f32 *v = arena_array(a, f32, node_count(in[k]));
-        for (i64 i = 0; i < node_count(in[k]); i++)
-            v[i] = (f32)(2 * rng_unit(&r) - 1);
-        rc = node_write(in[k], v);
-        arena_close(a);
-    }
-    rc = rc || graph_run(t->g) || dev_finish(d) ? -1 : 0;
-    if (rc)
-        trial_close(t);
-    return rc;
-}
-
-static bool same_text(const char *x, const char *y) { return !strcmp(x ? x : "", y ? y : ""); }
-
-static bool same_arg(const arg *p, const arg *q)
-{
-    return p->kind == q->kind && !(p->kind == ARG_KIND_INT && p->i != q->i)
-        && !(p->kind == ARG_KIND_LONG && p->l != q->l) && !(p->kind == ARG_KIND_LOCAL && p->bytes != q->bytes)
-        && !(p->kind == ARG_KIND_LONG4 && memcmp(p->l4, q->l4, sizeof p->l4));
-}
-
-/* Would both enqueue the same? Then no race is needed. */
-static bool same_launches(const launches *x, const launches *y)
-{
-    if (launches_count(x) != launches_count(y))
-        return false;
-    for (int i = 0; i < launches_count(x); i++) {
-        const launch *a = launches_at(x, i), *b = launches_at(y, i);
-        if (!same_text(a->kernel, b->kernel) || !same_text(a->defs, b->defs)
-            || memcmp(a->global, b->global, sizeof a->global) || memcmp(a->local, b->local, sizeof a->local))
-            return false;
-        for (int k = 0; k < MAX_ARGS && (a->args[k].kind || b->args[k].kind); k++)
-            if (!same_arg(&a->args[k], &b->args[k]))
-                return false;
-    }
-    return true;
-}
-
-static int time_one(const struct trial *t, int times, f64 *took)
-{
-    f64 start = clock_now();
-    for (int i = 0; i < times; i++)
-        if (graph_run(t->g))
-            return -1;
-    if (dev_finish(t->g->d))
-        return -1;
-    *took = (clock_now() - start) / times;
-    return 0;
-}
-
-static int tune_ascending(const void *a, const void *b)
-{
-    f64 x = *(const f64 *)a, y = *(const f64 *)b;
-    return (x > y) - (x < y);
-}
-
-/* Both alternately: the least seconds of each, and b's over a's: of the least ones or in the middle of the
- * rounds, whichever says less for b. A clear loser runs no further. */
-static int tune_race(const struct trial *a, const struct trial *b, struct result *r)
-{
-    f64 once, x, y, ratio[ROUNDS];
-    int n = 0;
-    *r = (struct result){ 1e9, 1e9, 1 };
-    if (time_one(a, 1, &once))
-        return -1;
-    int times = (int)MAX(1, MIN(1000, 3e-3 / once));
-    while (n < ROUNDS && (n < 2 || r->b < 1.2 * r->a)) {
-        if (time_one(a, times, &x) || time_one(b, times, &y))
-            return -1;
-        ratio[n++] = y / x;
-        r->a = MIN(r->a, x);
-        r->b = MIN(r->b, y);
-    }
-    qsort(ratio, (size_t)n, sizeof *ratio, tune_ascending);
-    r->ratio = MAX(ratio[n / 2], r->b / r->a);
-    return 0;
-}
-
 /* ---- a shape ------------------------------------------------------------------------------------------- */
 
 struct tuner { arena *a; dev *d, *plain; f64 deadline; f32 *want; };
 
-/* What the generic kernels make of it, once for a shape. */
+/* What the generic kernels make of it in F32, once for a shape. */
 static int find_want(struct tuner *u, const struct job *j)
 {
     struct trial t;
+    struct job exact = *j;
     if (u->want)
         return 0;
-    if (trial_open(&t, j, u->plain))
+    exact.type[0] = exact.type[1] = exact.out = F32;
+    if (trial_open(&t, &exact, u->plain))
         return -1;
     f32 *v = arena_array(u->a, f32, node_count(t.y));
     int rc = node_read(t.y, v);
@@ -259,7 +143,8 @@ static int tune_agrees(struct tuner *u, const struct job *j, const struct trial 
         finite &= isfinite(got[i]) != 0;
     }
     arena_restore(u->a, mark);
-    return rc ? -1 : finite && far <= 1e-4 * top;
+    f64 most = job_half(j) ? 0x1p-6 : 1e-4;       // of BF16 some units in the last place
+    return rc ? -1 : finite && far <= most * top;
 }
 
 static void set_rows(struct tuner *u, const struct job *j, const struct choice *c, const i32 *now)
@@ -282,7 +167,7 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
                      struct tune_row *r, bool *won)
 {
     struct trial t;
-    struct result got;
+    struct race got;
     *won = false;
     if (trial_open(&t, j, u->d)) {                // more than this device can do
         say(SAY_VERBOSE, "%s %s: %s", j->kind->name, j->key, fail_message());
@@ -292,9 +177,9 @@ static int try_value(struct tuner *u, const struct job *j, const char *what, str
     int right = 1, rc = 0;
     if (tune_spills(u->d, best, &t)) {
         say(SAY_VERBOSE, "%s %s: %s spills registers", j->kind->name, j->key, what);
-    } else if (!same_launches(best->g->list, t.g->list)) {
+    } else if (!trial_same(best, &t)) {
         r->tried++;
-        rc = tune_race(best, &t, &got);
+        rc = trial_race(best, &t, &got);
         *won = !rc && got.ratio < GAIN;
         right = *won ? tune_agrees(u, j, &t) : 1;
     }
@@ -316,7 +201,7 @@ static int tune_job(struct tuner *u, const struct job *j, struct tune_row *r)
     const struct choice *c = j->kind->of_class[dev_class(u->d) == DEV_GPU];
     struct trial shipped, best = { 0 };
     i32 now[MACROS] = { 0 };
-    struct result got;
+    struct race got;
     bool any = false;
     int rc = -1;
     *r = (struct tune_row){ .kernel = j->kind->name, .shape = arena_printf(u->a, "%s", j->key), .choice = "",
@@ -338,7 +223,7 @@ static int tune_job(struct tuner *u, const struct job *j, struct tune_row *r)
             now[m] = won ? now[m] : before;
             any |= won;
         }
-    if (tune_race(&shipped, &best, &got))
+    if (trial_race(&shipped, &best, &got))
         goto done;
     if (!any || !(got.ratio < GAIN)) {
         memset(now, 0, sizeof now);

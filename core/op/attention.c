@@ -22,14 +22,15 @@ struct slabs { i64 groups, block, floats; char defs[32]; };
 
 static i64 attention_padded(i64 n, struct product_tile t) { return ROUND_UP(n, 16 * (i64)t.vectors); }
 
-static void attention_key_of(struct attention_sizes s, char key[64])
+void attention_key(const node *n, char key[64])
 {
-    snprintf(key, 64, "%lldx%lldx%lldx%lld", (long long)s.b, (long long)s.h, (long long)s.n, (long long)s.d);
+    struct attention_sizes s = attention_sizes(n);
+    enum dtype type = n->in[0]->type;
+    snprintf(key, 64, "%lldx%lldx%lldx%lld%s%s", (long long)s.b, (long long)s.h, (long long)s.n, (long long)s.d,
+             dtype_half(type) ? "." : "", dtype_half(type) ? dtype_name(type) : "");
 }
 
 int attention_heads(const node *n) { return ((const struct attention_args *)n->args)->heads; }
-
-void attention_key(const node *n, char key[64]) { attention_key_of(attention_sizes(n), key); }
 
 /* The layout is cl/cpu/attention.cl's. */
 static struct slabs attention_slabs(const node *n, bool grad)
@@ -40,7 +41,7 @@ static struct slabs attention_slabs(const node *n, bool grad)
     i64 wide = attention_padded(s.n, t), deep = attention_padded(s.d, t), heads = s.b * s.h;
     struct slabs r = { .block = t.rows, .groups = MIN(heads, (i64)dev_info(dev)->compute_units) };
     char key[64];
-    attention_key_of(s, key);
+    attention_key(n, key);
     if (grad) {                                  // P and dS of a block: a quarter of the second cache
         i64 tuned = dev_tune_for(dev, "attention", key, "BLOCK");
         i64 block = tuned ? tuned : (i64)(dev_info(dev)->cache[1] / 8 / dtype_bytes(F32));
@@ -121,7 +122,7 @@ static struct dealt attention_dealt_plain(const node *n)
     struct attention_sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
     char key[64];
-    attention_key_of(s, key);
+    attention_key(n, key);
     i64 rows = attention_block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
     struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
     snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1"

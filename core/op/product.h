@@ -49,8 +49,9 @@ struct product {
     range scratch;                   /* of product_scratch() bytes: partial sums of a split k */
 };
 
-/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; after "nt." the number of
- * batches, if more than one. */
+/* What dev_tune_for calls its shape: "nt.8192x576x192", m x n x k; after "nt." the number of batches, if more
+ * than one; at the end, of half types, which and of what: "nt.8192x576x192.BF16ac". Kernels of half types are
+ * others, and so are the values that suit them. */
 void product_key(const struct product *p, char key[64]);
 bool product_sums(const dev *d);
 bool product_masks(const dev *d);

@@ -27,10 +27,17 @@ static i64 size_class(i64 n)
 
 void product_key(const struct product *p, char key[64])
 {
+    const enum dtype types[] = { p->a.type, p->b.type, p->c.type };
     i64 z = product_batches(p);
-    snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
-             (long long)(z > 1 ? size_class(z) : 0), z > 1 ? "x" : "",
-             (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
+    int n = snprintf(key, 64, "%c%c.%.0lld%s%lldx%lldx%lld", p->ta ? 't' : 'n', p->tb ? 't' : 'n',
+                     (long long)(z > 1 ? size_class(z) : 0), z > 1 ? "x" : "",
+                     (long long)size_class(p->m), (long long)size_class(p->n), (long long)size_class(p->k));
+    for (int i = 0, halves = 0; i < countof(types); i++)
+        if (dtype_half(types[i])) {
+            n += snprintf(key + n, (size_t)(64 - n), "%s%s%c", halves ? "" : ".",
+                          halves ? "" : dtype_name(types[i]), "abc"[i]);
+            halves++;
+        }
 }
 
 i64 product_tune(const dev *d, const struct product *p, const char *macro)
