@@ -81,6 +81,8 @@ $(B)/faults.so: tests/faults.c
 TORTURE ?= 25
 torture: $(B)/jetcl $(B)/faults.so       ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
 	@python3 -B tests/torture.py --build $(B) --rounds $(TORTURE) --seed $(SEED)
+torture-ranks: $(B)/jetcl                    ## ranks of small jobs are killed, and resumed: TORTURE=N kills, SEED=
+	@python3 -B tests/ranks.py --build $(B) --kills $(TORTURE) --seed $(SEED)
 
 RACED = $(patsubst %,$(B)/tests/test_%,ops feed fuse init)
 check-races: $(RACED)                        ## data races and bounds of every kernel, under oclgrind
@@ -211,6 +213,6 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture soak asan tsan coverage mutants fuzz check-cl check-races check-gpu \
-        check-cpu check-python columns layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture torture-ranks soak asan tsan coverage mutants fuzz check-cl check-races \
+        check-gpu check-cpu check-python columns layers lint bench size install uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

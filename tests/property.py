@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 
-from runs import essence
+from runs import essence, picture
 
 MODELS = [
     "arch: vit, image: 16, patch: 8, dim: 16, depth: 1, heads: 2, drop_path: off",
@@ -24,17 +24,6 @@ MODELS = [
 ]
 AUGMENT = ["{}", "{randaugment: off, mixup: off, cutmix: off, erasing: off}",
            "{mixup: off, cutmix: 1, smoothing: off}", "{randaugment: off, mixup: 0.8, cutmix: off, pad: 4}"]
-
-
-def picture(path, red, green, blue):
-    """An 8 x 8 BMP of one colour."""
-    head = b"BM" + (54 + 192).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
-    info = b"".join(n.to_bytes(size, "little") for n, size in
-                    [(40, 4), (8, 4), (8, 4), (1, 2), (24, 2), (0, 4), (192, 4), (0, 4), (0, 4), (0, 4),
-                     (0, 4)])
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path, "wb") as f:
-        f.write(head + info + bytes([blue, green, red]) * 64)
 
 
 def draw(dice, root):

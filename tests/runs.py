@@ -2,8 +2,9 @@
 import hashlib
 import json
 import os
+import struct
 
-TIMES = ("t", "img_s", "data_s", "run_s", "s", "mem")
+TIMES = ("t", "img_s", "data_s", "run_s", "s", "mem", "comm")
 
 
 def _metrics(path):
@@ -21,12 +22,35 @@ def _result(path):
                                                          "save_seconds")}
 
 
-def essence(folder):
+def picture(path, red, green, blue):
+    """An 8 x 8 BMP of one colour, to train on."""
+    head = b"BM" + (54 + 192).to_bytes(4, "little") + bytes(4) + (54).to_bytes(4, "little")
+    info = b"".join(n.to_bytes(size, "little") for n, size in
+                    [(40, 4), (8, 4), (8, 4), (1, 2), (24, 2), (0, 4), (192, 4), (0, 4), (0, 4), (0, 4),
+                     (0, 4)])
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(head + info + bytes([blue, green, red]) * 64)
+
+
+def _content(path, config):
+    """A checkpoint's bytes; without config its metadata, which hold the experiment file, are left out."""
+    with open(path, "rb") as f:
+        data = f.read()
+    if config or not path.endswith(".safetensors"):
+        return data
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8:8 + size])
+    header.pop("__metadata__", None)
+    return json.dumps(header, sort_keys=True).encode() + data[8 + size:]
+
+
+def essence(folder, config=True):
     """Name of a part -> its value: hashes of checkpoints and states, metrics and result without times."""
     got = {}
     for name in sorted(os.listdir(os.path.join(folder, "ckpt"))):
-        with open(os.path.join(folder, "ckpt", name), "rb") as f:
-            got["ckpt/" + name] = hashlib.sha256(f.read()).hexdigest()
+        content = _content(os.path.join(folder, "ckpt", name), config)
+        got["ckpt/" + name] = hashlib.sha256(content).hexdigest()
     got["metrics"] = _metrics(os.path.join(folder, "metrics.jsonl"))
     got["result"] = _result(os.path.join(folder, "result.json"))
     if os.path.exists(os.path.join(folder, "recycle.json")):
