@@ -164,7 +164,7 @@ for signal in INT TERM HUP USR1; do
     long parent$signal 2 "$jetcl" run exp.yaml --device 0:0,0:0
     for p in $(pgrep -x jetcl); do                # the one without a rank
         tr '\0' ' ' <"/proc/$p/cmdline" 2>/dev/null | grep -q -- "--out parent$signal " || continue
-        grep -qz OMPI_COMM_WORLD_RANK "/proc/$p/environ" || kill -$signal "$p"
+        grep -Eqz "(OMPI_COMM_WORLD|PMI)_RANK" "/proc/$p/environ" || kill -$signal "$p"
     done; wait
     grep -q "^exit 75" parent$signal.log && [ -s parent$signal/ckpt/last.state ] && [ ! -e parent$signal/lock ]
     ok $? "SIG$signal at the starter of the ranks: saved, 75" "$(tail -n 3 parent$signal.log)"

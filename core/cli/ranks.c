@@ -97,8 +97,8 @@ int ranks_launch(struct cli *c, const char *devices)
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     snprintf(number, sizeof number, "%d", n);
     const char **argv = arena_array(c->arena, const char *, c->argc + 5);
-    const char *text = arena_printf(c->arena, "mpirun -n %d", n);
-    argv[0] = "mpirun", argv[1] = "-n", argv[2] = number;
+    const char *text = arena_printf(c->arena, "%s -n %d", dist_mpi->launcher, n);
+    argv[0] = dist_mpi->launcher, argv[1] = "-n", argv[2] = number;
     for (int i = 0; i < c->argc; i++) {
         argv[3 + i] = i || length < 0 ? c->argv[i] : arena_copy(c->arena, self, (size_t)length);
         text = arena_printf(c->arena, "%s %s", text, c->argv[i]);
@@ -110,12 +110,12 @@ int ranks_launch(struct cli *c, const char *devices)
     if (child == 0) {
         stop_child();
         setpgid(0, 0);
-        execvp("mpirun", (char *const *)argv);
-        fprintf(stderr, "jetcl: mpirun: %s (apt-get install openmpi-bin)\n", strerror(errno));
+        execvp(argv[0], (char *const *)argv);
+        fprintf(stderr, "jetcl: %s: %s (./configure names its package)\n", argv[0], strerror(errno));
         _exit(FAULT_USAGE);
     }
     if (child < 0)
-        return stop_pass_on(NULL), fail(FAULT_RUN, "cannot start mpirun: %s", strerror(errno));
+        return stop_pass_on(NULL), fail(FAULT_RUN, "cannot start %s: %s", argv[0], strerror(errno));
     mpirun = child;
     ranks_wait();
 }

@@ -66,6 +66,7 @@ void share_of(i64 all, int r, int n, const f64 *weights, i64 *from, i64 *to);
 
 /* The few things that need MPI, for dist.c. */
 struct dist_backend {
+    const char *launcher;                         /* its mpirun */
     int  (*open)(int *rank, int *size, int *local);
     void (*start)(const struct dist_pair *with, int tag);
     bool (*done)(int *waiting_for);               /* all of start's? else one that is missing */

@@ -95,7 +95,7 @@ static void mpi_abort(int code)
     _Exit(code);
 }
 
-static const struct dist_backend backend = { mpi_open, mpi_start, mpi_done, mpi_close, mpi_abort };
+static const struct dist_backend backend = { MPIRUN, mpi_open, mpi_start, mpi_done, mpi_close, mpi_abort };
 const struct dist_backend *const dist_mpi = &backend;
 #else
 const struct dist_backend *const dist_mpi = NULL;
