@@ -66,6 +66,23 @@ ok $? "shares are measured and written" "$out"
 alike one fast; ok $? "shares by speed: the losses of one rank"
 try "moments on every rank" 0 "" ranks 2 --out off --set dist.shard=off
 alike one off; ok $? "moments on every rank: the losses of one"
+# Gradients sharded as they arise. P = 4 x params: three ranks keep a third of the gradients' P instead of all.
+arise="--set dist.shard=gradients --set dist.bucket=0.01"
+try "gradients sharded" 0 "rounds, the first after" ranks 3 --out arise -v $arise
+alike one arise; ok $? "gradients sharded: the losses of one"
+memory() { sed -n 's/^ *"'$2'": \([0-9]*\),.*/\1/p' $1/result.json; }
+[ $(($(memory r3 memory) - $(memory arise memory))) -gt $(($(memory r3 params) * 2)) ]
+ok $? "and less memory" "$(memory r3 memory) $(memory arise memory), $(memory r3 params) parameters"
+try "and again" 0 "" ranks 3 --out arise2 $arise
+cmp -s arise/ckpt/last.state arise2/ckpt/last.state; ok $? "gradients sharded: the same bits"
+try "and three micro-batches beside two, and no image" 0 "" ranks 3 --out arise3 $arise \
+    --set 'dist.shares=[14, 9, 0]' --set train.accumulate=7
+alike one arise3; ok $? "gradients sharded, uneven shares and micro-batches: the losses of one"
+for n in 1 4; do "$jetcl" count exp.yaml --ranks $n --set dist.shard=gradients --json; done >counted.json
+sed -n 's/.*"training_state": \([0-9]*\),.*/\1/p' counted.json | tr '\n' ' ' |
+    awk '{ exit !(NF == 2 && $1 / $2 > 2.2 && $1 / $2 < 2.3) }'
+ok $? "on four ranks 1 + 3 / 4 of the weights instead of 4" "$(grep state counted.json)"
+
 try "shares of another number of ranks" 2 "dist.shares" ranks 3 --out bad --set 'dist.shares=[1, 2]'
 try "a fault of all ranks is told once" 3 "no such checkpoint" ranks 2 --out bad --set model.init=nowhere.pth
 [ "$(echo "$out" | grep -c 'no such checkpoint')" = 1 ]; ok $? "and only once" "$out"
@@ -132,7 +149,7 @@ try "predict on devices by list" 0 "000.bmp" "$jetcl" predict $last photos/b --d
 try "eval on devices by list" 0 "top-1" "$jetcl" eval $last --device 0:0,0:0
 try "a fault at eval is told by all ranks once" 3 "No such file" mpirun -n 2 "$jetcl" eval $last --data nowhere
 
-try "devices by list start the ranks, self-test included" 0 "mpirun -n 2" env JETCL_CHECK=on "$jetcl" run \
+try "devices by list start the ranks, self-test included" 0 "-n 2 " env JETCL_CHECK=on "$jetcl" run \
     exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
 

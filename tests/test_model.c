@@ -49,7 +49,7 @@ static void test_count(void **state)
     struct spec s = spec_with(a, r->set);
     struct model_count k;
     clock_t start = clock();
-    assert_int_equal(model_count(a, &s, 8, 4, &k), 0);
+    assert_int_equal(model_count(a, &s, 1, 8, 4, &k), 0);
     assert_true((f64)(clock() - start) / CLOCKS_PER_SEC < 60);   // an accident of the quadratic kind
     assert_int_equal(k.params, r->params);
     if (r->paper && (fabs(k.paper_macs / 1e9 - r->paper) > 5e-4 || fabs(k.macs / 1e9 - r->complete) > 5e-4))

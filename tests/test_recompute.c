@@ -32,7 +32,7 @@ static u64 planned(const char *arch, const char *net, const char *train)
     struct spec s;
     struct model_count k;
     parse(&s, a, arch, net, train);
-    if (model_count(a, &s, 8, 8, &k))
+    if (model_count(a, &s, 1, 8, 8, &k))
         fail_msg("%s", fail_message());
     u64 bytes = k.train_bytes;
     arena_close(a);

@@ -48,7 +48,7 @@ static const char *count_grouped(char out[32], i64 n)
     return out;
 }
 
-static void count_print_table(const struct model_count *k)
+static void count_print_table(const struct model_count *k, int ranks)
 {
     char a[32], b[24], c[24], d[24];
     printf("%-19s %-8s %11s %10s %10s %8s %8s\n", "layer", "experts", "parameters", "M-adds", "complete",
@@ -69,6 +69,8 @@ static void count_print_table(const struct model_count *k)
            "kept: what it leaves for the backward pass, training\n");
     printf("evaluating %d images: %s for weights, %s for activations\n", k->eval_batch,
            text_bytes(b, (f64)k->weight_bytes), text_bytes(c, (f64)k->eval_bytes));
+    if (ranks > 1)
+        printf("each of %d ranks, ", ranks);
     printf("training on %d images: %s for weights, gradients and moments,\n"
            "    %s for activations; %s in all\n", k->train_batch,
            text_bytes(b, (f64)k->state_bytes), text_bytes(c, (f64)k->train_bytes),
@@ -79,25 +81,28 @@ static int count_run(struct cli *c)
 {
     struct spec s;
     struct model_count k;
-    i64 batch = 0;
-    if (cli_operands(c, 1, 1) || cli_experiment(c, &s) || cli_count(c, "batch", 1, 65536, &batch))
+    i64 batch = 0, ranks = 1;
+    if (cli_operands(c, 1, 1) || cli_experiment(c, &s) || cli_count(c, "batch", 1, 65536, &batch)
+        || cli_count(c, "ranks", 1, 65536, &ranks))
         return -1;
     if (!s.model.classes) {
         s.model.classes = CLASSES;
         say(SAY_NORMAL, "model.classes is auto: counted with %d (--set model.classes=N)", CLASSES);
     }
-    int count = MAX(1, s.train.accumulate), train = batch ? (int)batch : CEIL_DIV(s.train.batch, count);
+    int count = MAX(1, s.train.accumulate), share = CEIL_DIV(s.train.batch, (int)ranks);
+    int train = batch ? (int)batch : CEIL_DIV(share, count);
     int eval = batch ? (int)batch : s.eval.batch ? s.eval.batch : MIN(64, s.train.batch);
-    if (model_count(c->arena, &s, train, eval, &k))
+    if (model_count(c->arena, &s, (int)ranks, train, eval, &k))
         return -1;
     if (c->json)
         count_print_json(&s, &k);
     else
-        count_print_table(&k);
+        count_print_table(&k, (int)ranks);
     return 0;
 }
 
 static const struct cli_option options[] = {
+    { "ranks", "N", "memory of one of N ranks, which share the batch and, as dist.shard says, the state" },
     { "batch", "N", "batch size for the memory estimate, instead of train.batch and eval.batch" },
     { 0 },
 };

@@ -71,7 +71,7 @@ static void ranks_environment(void)
     }
 }
 
-/* What mpirun returns is a rank's exit code, or 128 + the signal that killed one. */
+/* What mpirun returns is a rank's exit code or, of one that was killed, 128 + the signal, or MPICH's the signal. */
 static _Noreturn void ranks_wait(void)
 {
     int status;
@@ -80,13 +80,32 @@ static _Noreturn void ranks_wait(void)
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     if (stop_requested() && code && code != FAULT_STOPPED)
         exit(stop_fault());
-    exit(code > 128 ? FAULT_RUN : code);
+    exit(code <= FAULT_NUMBERS || code == FAULT_STOPPED ? code : FAULT_RUN);
+}
+
+/* mpirun -n NUMBER of this command. */
+static const char **ranks_command(struct cli *c, const char *number)
+{
+    char self[4096];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    int n = 0, options = 0;
+    while (dist_mpi->launcher[options])
+        options++;
+    const char **argv = arena_array(c->arena, const char *, options + c->argc + 3);
+    for (; n < options; n++)
+        argv[n] = dist_mpi->launcher[n];
+    argv[n++] = "-n";
+    argv[n++] = number;
+    argv[n++] = length < 0 ? c->argv[0] : arena_copy(c->arena, self, (size_t)length);
+    for (int i = 1; i < c->argc; i++)
+        argv[n++] = c->argv[i];
+    return argv;
 }
 
 int ranks_launch(struct cli *c, const char *devices)
 {
     const char *first;
-    char number[16], self[4096];
+    char number[16];
     int n = dist_size() > 1 || getenv("OMPI_COMM_WORLD_SIZE") || getenv("PMI_SIZE")
           ? 1 : dev_of_rank(c->arena, devices, -1, &first);
     if (n < 2)
@@ -94,15 +113,10 @@ int ranks_launch(struct cli *c, const char *devices)
     if (!dist_mpi)
         return fail(FAULT_USAGE, "device: %s: several devices need MPI: apt-get install libopenmpi-dev "
                     "openmpi-bin, then ./configure and make", devices);
-    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     snprintf(number, sizeof number, "%d", n);
-    const char **argv = arena_array(c->arena, const char *, c->argc + 5);
-    const char *text = arena_printf(c->arena, "%s -n %d", dist_mpi->launcher, n);
-    argv[0] = dist_mpi->launcher, argv[1] = "-n", argv[2] = number;
-    for (int i = 0; i < c->argc; i++) {
-        argv[3 + i] = i || length < 0 ? c->argv[i] : arena_copy(c->arena, self, (size_t)length);
-        text = arena_printf(c->arena, "%s %s", text, c->argv[i]);
-    }
+    const char **argv = ranks_command(c, number), *text = argv[0];
+    for (int i = 1; argv[i]; i++)
+        text = arena_printf(c->arena, "%s %s", text, argv[i]);
     say(SAY_NORMAL, "%s", text);
     ranks_environment();
     stop_pass_on(ranks_tell);

@@ -66,7 +66,7 @@ void share_of(i64 all, int r, int n, const f64 *weights, i64 *from, i64 *to);
 
 /* The few things that need MPI, for dist.c. */
 struct dist_backend {
-    const char *launcher;                         /* its mpirun */
+    const char *const *launcher;                  /* its mpirun with options, NULL at the end */
     int  (*open)(int *rank, int *size, int *local);
     void (*start)(const struct dist_pair *with, int tag);
     bool (*done)(int *waiting_for);               /* all of start's? else one that is missing */

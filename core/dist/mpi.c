@@ -95,7 +95,13 @@ static void mpi_abort(int code)
     _Exit(code);
 }
 
-static const struct dist_backend backend = { MPIRUN, mpi_open, mpi_start, mpi_done, mpi_close, mpi_abort };
+/* MPICH's would kill all ranks when one dies, before another one can say which. */
+#ifdef MPICH_VERSION
+static const char *const launcher[] = { MPIRUN, "-disable-auto-cleanup", NULL };
+#else
+static const char *const launcher[] = { MPIRUN, NULL };
+#endif
+static const struct dist_backend backend = { launcher, mpi_open, mpi_start, mpi_done, mpi_close, mpi_abort };
 const struct dist_backend *const dist_mpi = &backend;
 #else
 const struct dist_backend *const dist_mpi = NULL;

@@ -102,14 +102,40 @@ int node_ready(const node *n)
     return n->op->flags & OP_ALIAS ? MAX(at, node_ready(n->in[0])) : at;
 }
 
-void graph_hoist(graph *g, int after)
+static void graph_move(graph *g, node *n, int after)
 {
-    node *moved = g->nodes[g->n - 1];
-    size_t at = (size_t)after + 1;
-    memmove(g->nodes + at + 1, g->nodes + at, (g->n - 1 - at) * sizeof(node *));
-    g->nodes[at] = moved;
-    for (; at < g->n; at++)
-        g->nodes[at]->id = (int)at;
+    int at = after + 1, last = n->id;
+    memmove(g->nodes + at + 1, g->nodes + at, (size_t)(last - at) * sizeof(node *));
+    g->nodes[at] = n;
+    for (; at <= last; at++)
+        g->nodes[at]->id = at;
+}
+
+void graph_hoist(graph *g, int after) { graph_move(g, g->nodes[g->n - 1], after); }
+
+static const char *offload_shape(const node *n, struct shape *out)
+{
+    (void)n;
+    *out = SCALAR;
+    return NULL;
+}
+static void offload_emit(const node *n, launches *l) { (void)n, (void)l; }
+static const op offload_op = { "offload", .flags = OP_EFFECT, .shape = offload_shape, .emit = offload_emit };
+
+node *node_offload(node *x) { return node_new(&offload_op, NULL, x); }
+
+void graph_offload_early(graph *g)
+{
+    int last = -1;
+    for (size_t i = 0; i < g->n; i++) {
+        node *n = g->nodes[i];
+        if (n->op != &offload_op)
+            continue;
+        last = MAX(last, node_ready(n->in[0]));
+        if (last + 1 < n->id)
+            graph_move(g, n, last);
+        last = n->id;
+    }
 }
 
 static const char *leaf_shape(const node *n, struct shape *out)

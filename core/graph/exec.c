@@ -146,12 +146,12 @@ static int check_node(graph *g, const node *n)
 
 /* Memory is reused during a run, so each node is looked at before the next one runs; so are the further
  * results of a fused one, which its own launches have written. Everything runs once, as in launches_run. */
-int graph_find_nan(graph *g)
+static int exec_find_nan(graph *g, int from, int to)
 {
     int rc = 0;
     for (size_t i = 0; i < g->n && !rc; i++) {
         const node *n = g->nodes[i];
-        if (n->list.from == n->list.to)
+        if (n->list.from == n->list.to || n->list.from < from || n->list.to > to)
             continue;
         rc = launches_run_part(g->list, n->list.from, n->list.to) || check_node(g, n) ? -1 : 0;
         for (size_t k = 0; k < g->n && !rc; k++)
@@ -159,4 +159,11 @@ int graph_find_nan(graph *g)
                 rc = check_node(g, g->nodes[k]);
     }
     return rc;
+}
+
+int graph_find_nan(graph *g) { return exec_find_nan(g, 0, launches_count(g->list)); }
+
+int graph_run_part(graph *g, int from, int to)
+{
+    return trace_on(TRACE_nan) ? exec_find_nan(g, from, to) : launches_run_part(g->list, from, to);
 }

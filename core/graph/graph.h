@@ -137,6 +137,10 @@ bool   node_makes(const node *n, range r);
 int    node_ready(const node *n);
 /* Moves the last node to after node number `after`: nothing is sorted but this. */
 void   graph_hoist(graph *g, int after);
+/* The host reads x, where the launches up to the list.to of this node are done; then x's memory is free. */
+node  *node_offload(node *x);
+/* Moves these up to where what they read is there, and no further than the one before. */
+void   graph_offload_early(graph *g);
 node  *node_keep(node *n);                        /* its values can be read after a run */
 
 i64    shape_count(struct shape s);               /* elements; 1 for a scalar */
@@ -171,6 +175,7 @@ bool   plan_aliased(const node *n);
 int    graph_compile(graph *g);
 int    graph_run(graph *g);                       /* enqueues the list; does not wait */
 int    graph_run_marks(graph *g, struct mark *m, int n);        /* launches_run_marks */
+int    graph_run_part(graph *g, int from, int to);               /* launches [from, to) alone */
 int    graph_last(const graph *g, range r);      /* how many of its launches make r's values: fixed nodes' */
 int    graph_set_step(graph *g, const step_words *w);   /* enqueued; *w stays as it is until a later fence */
 int    node_write(node *n, const void *host);     /* blocking */

@@ -55,9 +55,9 @@ static graph *count_plan(const struct spec *s, params *p, int batch, bool train)
         for (size_t i = 0; i < p->n; i++)
             wrt[i] = nn_node(&m, p->list[i].name);
         model_grad(s, loss, wrt, (int)p->n, grad);
-        for (size_t i = 0; i < p->n && !g->complaint; i++)
+        for (size_t i = p->n; i-- > 0 && !g->complaint;)
             if (grad[i])
-                simplify_place(grad[i], RANGE_NONE);
+                p->shard_grads ? node_offload(grad[i]) : simplify_place(grad[i], RANGE_NONE);
     }
     if (g->complaint) {
         fail(FAULT_USAGE, "%s", g->complaint);
@@ -65,6 +65,7 @@ static graph *count_plan(const struct spec *s, params *p, int batch, bool train)
         return NULL;
     }
     simplify_graph(g);
+    graph_offload_early(g);
     plan_build(g);
     return g;
 }
@@ -125,11 +126,14 @@ static void name_experts(struct counter *c, const struct spec *s)
     }
 }
 
-int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch, struct model_count *out)
+int model_count(arena *a, const struct spec *s, int ranks, int train_batch, int eval_batch,
+                struct model_count *out)
 {
     *out = (struct model_count){ .train_batch = train_batch, .eval_batch = eval_batch };
     struct counter c = { a, out };
     params *p = model_params(s);
+    if (p)
+        model_shard(p, s, 0, ranks);
     graph *eval = p ? count_plan(s, p, eval_batch, false) : NULL;
     graph *train = eval ? count_plan(s, p, train_batch, true) : NULL;
     if (train) {

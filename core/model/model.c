@@ -43,16 +43,22 @@ params *model_params(const struct spec *s)
     return m.p;
 }
 
+void model_shard(params *p, const struct spec *s, int rank, int ranks)
+{
+    if (s->dist.shard == SHARD_off)
+        return;
+    p->shard = rank;
+    p->shards = ranks;
+    p->shard_grads = s->dist.shard == SHARD_gradients && ranks > 1;
+}
+
 params *model_open(dev *d, const struct spec *s, enum params_use use)
 {
     params *p = model_params(s);
     if (!p)
         return NULL;
     p->dealt = dist_size() > 1 ? dist_size() : 0;
-    if (s->dist.shard == SHARD_optimizer) {
-        p->shard = dist_rank();
-        p->shards = dist_size();
-    }
+    model_shard(p, s, dist_rank(), dist_size());
     if (params_open(p, d, use) || (s->model.init[0] && model_load(p, s, s->model.init, s->model.init_ema))
         || params_init(p, (u64)s->seed)) {
         params_free(p);

@@ -181,7 +181,11 @@ struct model_count {
     u64 eval_bytes, train_bytes;                  /* activations and input, as planned for them */
     u64 weight_bytes, state_bytes;                /* weights; weights, gradients and both moments */
 };
-/* Without a device, from the same graphs that would run. 0, or -1 + fail(FAULT_USAGE). */
-int model_count(arena *a, const struct spec *s, int train_batch, int eval_batch, struct model_count *out);
+/* Without a device, from the same graphs that would run; memory is that of one of `ranks`, which share state as
+ * dist.shard says. 0, or -1 + fail(FAULT_USAGE). */
+int model_count(arena *a, const struct spec *s, int ranks, int train_batch, int eval_batch,
+                struct model_count *out);
+/* Before params_open: who keeps what of `ranks`, by dist.shard. */
+void model_shard(params *p, const struct spec *s, int rank, int ranks);
 
 #endif

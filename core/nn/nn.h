@@ -36,7 +36,8 @@ struct param {
 };
 
 /* Parameters follow one another in as few slabs as allocations allow; gradients alike. Moments are there of
- * `owned` elements from `first` on: all, or in a job that shards them what this rank updates. */
+ * `owned` elements from `first` on: all, or in a job that shards them what this rank updates; of gradients the
+ * same with shard_grads. */
 struct param_slab { i64 count, first, owned; range value, grad, m, v; };
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     int           n_slabs;
     pool         *values, *grads, *ms, *vs;
     int           shard, shards;             /* before params_open: which part has moments here; 0 of 0: all */
+    bool          shard_grads;               /* the same: gradients, too, are only kept of this part */
     int           dealt;                     /* the same: how many shards the layout deals layers to; 0: none */
     int          *order;                     /* of the list, in memory */
 } params;
@@ -60,6 +62,8 @@ params *params_new(void);
 void    params_free(params *p);
 /* Where shard r of n begins and ends, in elements of all slabs one after the other. */
 void    params_shard(const params *p, int r, int n, i64 *from, i64 *to);
+/* The gradients of slab b that are updated here. */
+range   params_own_grad(const params *p, const struct param_slab *b);
 int     params_open(params *p, dev *d, enum params_use use);       /* takes device memory; 0 or -1 + fail */
 /* The same parameters with values of their own, which begin as p's: no gradients, no moments. what: their name
  * among the device's memory. Names stay p's, which must outlive it. NULL + fail. */

@@ -48,8 +48,8 @@ u64 params_bytes(const params *p, enum params_use use)
     u64 one = 0;
     for (size_t i = 0; i < p->n; i++)
         one += params_padded(&p->list[i]);
-    return one * (use >= PARAMS_GRAD ? 2 : 1) 
-           + (use == PARAMS_TRAIN ? 2 * CEIL_DIV(one, (u64)MAX(1, p->shards)) : 0);
+    u64 shard = CEIL_DIV(one, (u64)MAX(1, p->shards)), grads = p->shard_grads ? shard : one;
+    return one + (use >= PARAMS_GRAD ? grads : 0) + (use == PARAMS_TRAIN ? 2 * shard : 0);
 }
 
 void params_shard(const params *p, int r, int n, i64 *from, i64 *to)
@@ -148,32 +148,54 @@ static int open_more(params *p, range *r, pool **pool, const char *what, size_t 
     return 0;
 }
 
-/* Moments of what is updated here. */
-static int open_moments(params *p)
+/* What is updated here. */
+static void find_owned(params *p)
 {
-    i64 from, to, at = 0, bytes = 0;
+    i64 from, to, at = 0;
     params_shard(p, p->shard, MAX(1, p->shards), &from, &to);
     for (int k = 0; k < p->n_slabs; at += p->slabs[k++].count) {
         struct param_slab *s = &p->slabs[k];
         s->first = MIN(s->count, MAX(0, from - at));
         s->owned = MAX(0, MIN(s->count, to - at) - s->first);
-        bytes += (i64)dtype_bytes(F32) * s->owned;
     }
-    p->ms = pool_new(p->d, "first moments");
-    p->vs = pool_new(p->d, "second moments");
-    if (bytes && (pool_reserve(p->ms, (u64)bytes) || pool_reserve(p->vs, (u64)bytes)))
+}
+
+/* Zeros for what is updated here: a moment, or the gradient. */
+static int open_owned(params *p, pool **pool, const char *what, size_t which)
+{
+    u64 bytes = 0, size = dtype_bytes(F32);
+    for (int k = 0; k < p->n_slabs; k++)
+        bytes += size * (u64)p->slabs[k].owned;
+    *pool = pool_new(p->d, what);
+    if (bytes && pool_reserve(*pool, bytes))
         return -1;
     for (int k = 0; k < p->n_slabs; k++) {
-        struct param_slab *s = &p->slabs[k];
-        bytes = (i64)dtype_bytes(F32) * s->owned;
-        if (!bytes)
+        range *r = (range *)((char *)&p->slabs[k] + which);
+        if (!p->slabs[k].owned)
             continue;
-        s->m = pool_take(p->ms, (u64)bytes);
-        s->v = pool_take(p->vs, (u64)bytes);
-        if (!s->m.mem || !s->v.mem || mem_fill(p->d, s->m, 0) || mem_fill(p->d, s->v, 0))
+        *r = pool_take(*pool, size * (u64)p->slabs[k].owned);
+        if (!r->mem || mem_fill(p->d, *r, 0))
             return -1;
     }
     return 0;
+}
+
+static int open_gradients(params *p, range *r)
+{
+    if (p->shard_grads)
+        return open_owned(p, &p->grads, "gradients", offsetof(struct param_slab, grad));
+    if (open_more(p, r, &p->grads, "gradients", offsetof(struct param_slab, grad)))
+        return -1;
+    for (size_t i = 0; i < p->n; i++)
+        p->list[i].grad = (range){ r[i].mem, r[i].off, p->list[i].value.bytes };
+    return 0;
+}
+
+range params_own_grad(const params *p, const struct param_slab *b)
+{
+    u64 size = dtype_bytes(F32);
+    return p->shard_grads ? b->grad : (range){ b->grad.mem, b->grad.off + size * (u64)b->first,
+                                               size * (u64)b->owned };
 }
 
 int params_open(params *p, dev *d, enum params_use use)
@@ -184,13 +206,12 @@ int params_open(params *p, dev *d, enum params_use use)
     if (!(p->values = take_all(p, "parameters", r)) || fill_gaps(p, r))
         return -1;
     find_slabs(p, r);
-    if (use >= PARAMS_GRAD) {
-        if (open_more(p, r, &p->grads, "gradients", offsetof(struct param_slab, grad)))
-            return -1;
-        for (size_t i = 0; i < p->n; i++)
-            p->list[i].grad = (range){ r[i].mem, r[i].off, p->list[i].value.bytes };
-    }
-    return use >= PARAMS_TRAIN ? open_moments(p) : 0;
+    find_owned(p);
+    if (use >= PARAMS_GRAD && open_gradients(p, r))
+        return -1;
+    return use >= PARAMS_TRAIN && (open_owned(p, &p->ms, "first moments", offsetof(struct param_slab, m))
+                                   || open_owned(p, &p->vs, "second moments", offsetof(struct param_slab, v)))
+         ? -1 : 0;
 }
 
 params *params_twin(const params *p, const char *what)

@@ -101,7 +101,7 @@ static int recycle_first(struct session *e, report *rep, arena *a)
 static int write_result(struct session *e, report *rep, const char *reason, arena *a, struct run_result *r)
 {
     struct model_count k;
-    if (model_count(a, &e->s, 1, 1, &k))
+    if (model_count(a, &e->s, 1, 1, 1, &k))
         return -1;
     report_result(rep, a, r);
     r->reason = reason;

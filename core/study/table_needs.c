@@ -126,7 +126,7 @@ static int cost_of(struct measuring *m, const struct table_run *r, struct cost *
     struct model_count k;
     struct images images = forecast_images(&s);
     int part = CEIL_DIV(s.train.batch, MAX(1, s.train.accumulate));
-    if (model_count(m->a, &s, part, part, &k))
+    if (model_count(m->a, &s, 1, part, part, &k))
         return -1;
     const struct measured *x = measure_like(m, &s, k.macs);
     struct forecast f = x->f;

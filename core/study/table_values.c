@@ -39,7 +39,7 @@ static f64 values_epochs_to(f64 top1, const struct run_result *r)
 static f64 values_counted(arena *a, enum metric m, const struct spec *s)
 {
     struct model_count k;
-    if (!metric_counted(m) || !s->model.classes || model_count(a, s, 1, 1, &k)) {
+    if (!metric_counted(m) || !s->model.classes || model_count(a, s, 1, 1, 1, &k)) {
         fail_clear();
         return NAN;
     }

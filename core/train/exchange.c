@@ -28,7 +28,8 @@ u64 exchange_bytes(u64 weight_bytes, int ranks) { return 2 * weight_bytes / (u64
 
 /* ---- between device and host --------------------------------------------------------------------------- */
 
-/* Elements [at, at + n) of all slabs in a row, from the device or to it. Of moments only what lies here. */
+/* Elements [at, at + n) of all slabs in a row, from the device or to it. Of moments, and of gradients that are
+ * sharded, only what lies here. */
 enum way { READ, WRITE, READ_AT, WRITE_BESIDE };  /* the last two while the graph runs: after its mark */
 
 static int exchange_copy(struct learner *l, range r, f32 *host, enum way way, const struct mark *mark)
@@ -53,8 +54,8 @@ static int exchange_part(struct learner *l, enum which which, i64 at, i64 n, f32
     for (int k = 0; k < l->p->n_slabs; slab += l->p->slabs[k++].count) {
         const struct param_slab *b = &l->p->slabs[k];
         range whole = exchange_range(b, which);
-        i64 begin = slab + (which >= FIRSTS ? b->first : 0),
-            end = begin + (which >= FIRSTS ? b->owned : b->count);
+        bool owned = which >= FIRSTS || (which == GRADS && l->p->shard_grads);
+        i64 begin = slab + (owned ? b->first : 0), end = begin + (owned ? b->owned : b->count);
         i64 from = MAX(at, begin), to = MIN(at + n, end);
         if (from >= to)
             continue;
@@ -197,6 +198,11 @@ static int exchange_spread(struct learner *l, struct buckets *b, enum which whic
 
 static bool exchange_sharded(const struct learner *l) { return l->p->shards > 1; }
 
+int exchange_put_gradients(struct learner *l, i64 at, i64 n, f32 *values)
+{
+    return exchange_move(l, GRADS, at, n, values, true);
+}
+
 /* Launches that must be done before rank r's part of a bucket is there. */
 static int bucket_last(const struct learner *l, int r, i64 number)
 {
@@ -237,6 +243,8 @@ int exchange_gradients(struct learner *l)
 {
     if (dist_size() == 1)
         return 0;
+    if (l->rounds)
+        return rounds_end(l);
     struct buckets b = buckets_open(l);
     i64 of = l->n_marks;
     int rc = marks_end(l->d, l->marks, l->n_marks) || read_bucket(l, &b, 0);       // without images nothing ran

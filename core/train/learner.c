@@ -22,7 +22,7 @@ static int gradient_homes(struct learner *l, range *home)
 {
     for (size_t i = 0; i < l->p->n; i++)
         home[i] = l->p->list[i].grad;
-    if (l->micro_batches == 1)
+    if (l->micro_batches == 1 || l->p->shard_grads)
         return 0;
     l->micro_grads = pool_new(l->d, "gradients of a micro-batch");
     if (pool_reserve(l->micro_grads, params_bytes(l->p, PARAMS_FORWARD)))
@@ -60,6 +60,17 @@ static void add_gradients(struct learner *l, node *const *grads, const range *ho
     }
 }
 
+/* The gradients into their homes; or, where other ranks update most of them, into memory that is free again once
+ * the host has read them. */
+static void place_gradients(struct learner *l, node **grads, const range *home)
+{
+    for (size_t i = l->p->n; i-- > 0 && !l->g->complaint;)
+        if (grads[i] && l->p->shard_grads)
+            grads[i] = node_offload(grads[i]);
+        else if (grads[i])                        // a parameter the loss does not see keeps a zero gradient
+            simplify_place(grads[i], home[i]);
+}
+
 static int learner_build(struct learner *l)
 {
     const struct spec *s = l->s;
@@ -84,15 +95,15 @@ static int learner_build(struct learner *l)
         seen = op_mul(loss, graph_fixed(l->g, "loss scale", F32, SCALAR, scale));
     }
     model_grad(s, seen, wrt, (int)l->p->n, grads);
-    for (size_t i = 0; i < l->p->n && !l->g->complaint; i++)
-        if (grads[i])                             // a parameter the loss does not see keeps a zero gradient
-            simplify_place(grads[i], home[i]);
+    place_gradients(l, grads, home);
     simplify_place(loss, l->loss);
     op_add_into(l->g, l->loss_sum, l->loss, 1);
     simplify_graph(l->g);
-    if (!l->g->complaint)
+    if (l->p->shard_grads)
+        graph_offload_early(l->g);
+    else if (!l->g->complaint)
         add_gradients(l, grads, home);
-    return graph_compile(l->g) || exchange_plan(l)
+    return graph_compile(l->g) || (l->p->shard_grads ? rounds_open(l, grads) : exchange_plan(l))
                    || feed_open(&l->feed, l->d, l->images, l->micro_size == s->train.batch) ? -1 : 0;
 }
 
@@ -125,7 +136,8 @@ int learner_open(struct learner *l, const struct spec *s, dev *d, params *p)
     l->loss_sum = learner_take(l->memory, 4);
     if (!l->loss.mem || !l->loss_sum.mem || mem_fill(d, l->loss_sum, 0))
         return -1;
-    if (optim_open(&l->optim, s, p) || (share ? learner_build(l) : exchange_plan(l)))
+    if (optim_open(&l->optim, s, p)
+        || (share ? learner_build(l) : p->shard_grads ? rounds_open(l, NULL) : exchange_plan(l)))
         return -1;
     return s->train.ema > 0 ? open_ema(l) : 0;
 }
@@ -135,6 +147,7 @@ void learner_close(struct learner *l)
     if (l->d)
         dev_finish(l->d);
     feed_close(&l->feed);
+    rounds_close(l->rounds);
     graph_free(l->g);
     graph_free(l->ema_graph);
     optim_close(&l->optim);
@@ -146,37 +159,66 @@ void learner_close(struct learner *l)
     *l = (struct learner){ 0 };
 }
 
-/* Runs a graph with its own step words; waits only when the ring comes round to words still in use. */
-static int learner_run(struct learner *l, graph *g, const step_words *w, int n_marks)
+/* A graph's own step words; waits only when the ring comes round to words still in use. */
+static int learner_set_step(struct learner *l, graph *g, const step_words *w)
 {
-    int slot = (int)(l->runs++ % STEPS_AHEAD);
+    int slot = (int)(l->runs % STEPS_AHEAD);
     if (l->done[slot] && dev_wait(l->d, l->done[slot]))
         return -1;
     l->ring[slot] = *w;
-    if (graph_set_step(g, &l->ring[slot]) || graph_run_marks(g, l->marks, n_marks))
+    return graph_set_step(g, &l->ring[slot]);
+}
+
+static void learner_ran(struct learner *l) { l->done[l->runs++ % STEPS_AHEAD] = dev_fence(l->d); }
+
+static int learner_run(struct learner *l, graph *g, const step_words *w, int n_marks)
+{
+    if (learner_set_step(l, g, w) || graph_run_marks(g, l->marks, n_marks))
         return -1;
-    l->done[slot] = dev_fence(l->d);
+    learner_ran(l);
     return 0;
+}
+
+/* Loss and gradients of micro-batch number `micro`; none of this rank's, where others have more. */
+static int learner_micro(struct learner *l, const struct batch *b, int micro, step_words w)
+{
+    bool computes = micro < l->micro_batches;
+    w.u[STEP_NUMBER] = (u32)l->step;
+    w.u[STEP_BEFORE] = (u32)(l->first + micro * l->micro_size);
+    w.u[STEP_OTHERS] = (u32)(l->s->train.batch - l->micro_size);
+    if (computes && (feed_batch(&l->feed, b, (i64)micro * l->micro_size, l->micro_size)
+                     || mem_write_later(l->d, l->targets->home, b->soft_labels + micro * node_count(l->targets))))
+        return -1;
+    if (!l->rounds)
+        return learner_run(l, l->g, &w, micro + 1 < l->micro_batches ? 0 : l->n_marks);
+    if ((computes && learner_set_step(l, l->g, &w)) || rounds_run(l, !micro, computes))
+        return -1;
+    if (computes)
+        learner_ran(l);
+    return 0;
+}
+
+static int learner_gradients(struct learner *l, const struct batch *b, const step_words *w)
+{
+    int passes = l->rounds ? rounds_passes(l) : l->micro_batches;
+    if (passes < 0)
+        return -1;
+    if (l->micro_batches != 1 && !l->rounds)              // they are added up, or there are none
+        for (int k = 0; k < l->p->n_slabs; k++)
+            if (mem_fill(l->d, l->p->slabs[k].grad, 0))
+                return -1;
+    for (int micro = 0; micro < passes; micro++)
+        if (learner_micro(l, b, micro, *w))
+            return -1;
+    return exchange_gradients(l);
 }
 
 int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
 {
     const struct spec *s = l->s;
     step_words w = { .u = { [STEP_SEED_LO] = (u32)s->seed, [STEP_SEED_HI] = (u32)((u64)s->seed >> 32) } };
-    if (l->micro_batches != 1)                            // they are added up, or there are none
-        for (int k = 0; k < l->p->n_slabs; k++)
-            if (mem_fill(l->d, l->p->slabs[k].grad, 0))
-                return -1;
-    for (int micro = 0; micro < l->micro_batches; micro++) {
-        w.u[STEP_NUMBER] = (u32)l->step;
-        w.u[STEP_BEFORE] = (u32)(l->first + micro * l->micro_size);
-        w.u[STEP_OTHERS] = (u32)(s->train.batch - l->micro_size);
-        const f32 *targets = b->soft_labels + micro * node_count(l->targets);
-        if (feed_batch(&l->feed, b, (i64)micro * l->micro_size, l->micro_size)
-            || mem_write_later(l->d, l->targets->home, targets)
-            || learner_run(l, l->g, &w, micro + 1 < l->micro_batches ? 0 : l->n_marks))
-            return -1;
-    }
+    if (learner_gradients(l, b, &w))
+        return -1;
     l->summed++;
     l->step++;
     w.u[STEP_NUMBER] = (u32)l->step;
@@ -184,7 +226,7 @@ int learner_step(struct learner *l, const struct batch *b, f64 lr_factor)
     w.f[STEP_BIAS1] = (f32)(1 - pow(s->optim.betas.v[0], (f64)l->step));
     w.f[STEP_BIAS2] = (f32)(1 - pow(s->optim.betas.v[1], (f64)l->step));
     w.f[STEP_GRAD_SCALE] = 1;
-    if (exchange_gradients(l) || (l->optim.squares->list && graph_run(l->optim.squares)) || exchange_norm(l)
+    if ((l->optim.squares->list && graph_run(l->optim.squares)) || exchange_norm(l)
         || (l->optim.owns && learner_run(l, l->optim.g, &w, 0)) || exchange_values(l)
         || (l->ema_graph && graph_run(l->ema_graph)))
         return -1;

@@ -57,8 +57,22 @@ int  exchange_put(struct learner *l, bool second, i64 at, i64 n, f32 *values);
 int  exchange_start(params *p);
 /* This rank's images of a batch: [*from, *to). */
 void exchange_share(const struct spec *s, int *from, int *to);
+/* Gradients [at, at + n) of those that are updated here. */
+int  exchange_put_gradients(struct learner *l, i64 at, i64 n, f32 *values);
 /* Bytes that a rank sends per step, of `ranks`. */
 u64  exchange_bytes(u64 weight_bytes, int ranks);
+
+/* ---- rounds.c: dist.shard: gradients -------------------------------------------------------------------- */
+
+struct rounds;
+/* offloads: of each parameter's gradient, in l's compiled graph, or NULL; NULL: this rank has no images. */
+int  rounds_open(struct learner *l, node *const *offloads);
+void rounds_close(struct rounds *o);
+/* Together: how many micro-batches the rank has that has most; -1 + fail. */
+int  rounds_passes(struct learner *l);
+/* Together, once per pass: runs the graph, if it computes, and adds up over ranks what it leaves. */
+int  rounds_run(struct learner *l, bool first, bool computes);
+int  rounds_end(struct learner *l);               /* the sums of all passes, to where the update reads them */
 
 /* ---- shares.c: dist.shares: auto ------------------------------------------------------------------------ */
 
@@ -81,6 +95,7 @@ struct learner {
     int      first;                               /* of its images, in the batch */
     struct mark *marks;                           /* of the graph: where each bucket of gradients is there */
     int      n_marks;
+    struct rounds *rounds;                        /* gradients are sharded; NULL: they are not */
     range    loss, loss_sum;
     pool    *memory;
     pool    *micro_grads;                         /* with several micro-batches: the gradients of one */

@@ -141,11 +141,11 @@ static int open_scale(struct optim *o, const struct spec *s, dev *d, node *sum)
     return 0;
 }
 
-/* Of a slab's values or gradients those that are updated here. */
-static range owned_of(const struct param_slab *b, range r)
+/* Of a slab's values those that are updated here. */
+static range owned_values(const struct param_slab *b)
 {
     u64 size = dtype_bytes(F32);
-    return (range){ r.mem, r.off + size * (u64)b->first, size * (u64)b->owned };
+    return (range){ b->value.mem, b->value.off + size * (u64)b->first, size * (u64)b->owned };
 }
 
 /* The sum of squares of the gradients that are updated here. */
@@ -158,7 +158,7 @@ static int optim_norm(struct optim *o, const params *p)
         return -1;
     for (int k = 0; k < p->n_slabs; k++) {
         const struct param_slab *b = &p->slabs[k];
-        node *part = b->owned ? op_square_sum(o->squares, owned_of(b, b->grad), b->owned) : NULL;
+        node *part = b->owned ? op_square_sum(o->squares, params_own_grad(p, b), b->owned) : NULL;
         sum = sum && part ? op_add(sum, part) : part ? part : sum;
     }
     if (!sum)
@@ -186,7 +186,7 @@ int optim_open(struct optim *o, const struct spec *s, params *p)
         range table = write_table(s, p, k, o->memory);
         if (!table.mem)
             return -1;
-        op_adamw(sum, &(struct adamw_args){ owned_of(b, b->value), owned_of(b, b->grad), b->m, b->v, table,
+        op_adamw(sum, &(struct adamw_args){ owned_values(b), params_own_grad(p, b), b->m, b->v, table,
                                             b->owned, s->optim.betas.v[0], s->optim.betas.v[1],
                                             (f32)s->optim.eps, (f32)s->train.clip_norm });
     }

@@ -98,12 +98,11 @@ int session_fit(struct session *e)
         int images = MAX(1, batch / count);
         if (batch % count && !given)
             continue;
-        if ((rc = model_count(a, &e->s, images,
+        if ((rc = model_count(a, &e->s, dist_size(), images,
                               e->eval ? e->eval_options.batch : data_options_of(&e->s, false).batch, &k)))
             break;
-        u64 moments = 2 * k.weight_bytes;
-        u64 here = e->s.dist.shard == SHARD_optimizer ? moments / (u64)dist_size() : moments;
-        u64 state = k.state_bytes - moments + here + k.weight_bytes * ((count > 1) + (e->s.train.ema > 0));
+        bool sums = count > 1 && (e->s.dist.shard != SHARD_gradients || dist_size() == 1);
+        u64 state = k.state_bytes + k.weight_bytes * (u64)(sums + (e->s.train.ema > 0));
         state += (u64)shape_count(model_images(&e->s, images)) * (count > 1 ? 2 : 1);    // pixels: see feed.c
         u64 need = state + k.train_bytes + k.eval_bytes;
         e->s.train.accumulate = count;
