@@ -76,7 +76,7 @@ ok $? "and less memory" "$(memory r3 memory) $(memory arise memory), $(memory r3
 try "and again" 0 "" ranks 3 --out arise2 $arise
 cmp -s arise/ckpt/last.state arise2/ckpt/last.state; ok $? "gradients sharded: the same bits"
 try "and three micro-batches beside two, and no image" 0 "" ranks 3 --out arise3 $arise \
-    --set 'dist.shares=[14, 9, 0]' --set train.accumulate=7
+    --set 'dist.shares=[21, 2, 0]' --set train.accumulate=3
 alike one arise3; ok $? "gradients sharded, uneven shares and micro-batches: the losses of one"
 for n in 1 4; do "$jetcl" count exp.yaml --ranks $n --set dist.shard=gradients --json; done >counted.json
 sed -n 's/.*"training_state": \([0-9]*\),.*/\1/p' counted.json | tr '\n' ' ' |
