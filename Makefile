@@ -81,7 +81,7 @@ $(B)/faults.so: tests/faults.c
 TORTURE ?= 25
 torture: $(B)/jetcl $(B)/faults.so       ## faults, kills and races against a small run: TORTURE=N rounds, SEED=
 	@python3 -B tests/torture.py --build $(B) --rounds $(TORTURE) --seed $(SEED)
-torture-ranks: $(B)/jetcl                    ## ranks of small jobs are killed, and resumed: TORTURE=N kills, SEED=
+torture-ranks: $(B)/jetcl            ## ranks of small jobs are killed, and resumed: TORTURE=N kills, SEED=
 	@python3 -B tests/ranks.py --build $(B) --kills $(TORTURE) --seed $(SEED)
 
 RACED = $(patsubst %,$(B)/tests/test_%,ops feed fuse init)

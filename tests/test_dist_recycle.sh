@@ -59,11 +59,13 @@ ok $? "and is found" "$out"
 mkdir -p away && cp dense.yaml moe.yaml away
 rm -f kept.safetensors
 try "a rank without the predecessor" 0 "rank 1 (" mpirun -n 3 sh -c \
-    '[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 1 ] && cd away; exec "$@"' sh "$jetcl" recycle moe.yaml --out w.safetensors
+    '[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 1 ] && cd away; exec "$@"' sh \
+    "$jetcl" recycle moe.yaml --out w.safetensors
 has "$out" "cannot read this predecessor, and measures nothing" && cmp -s kept.safetensors m3.kept
 ok $? "leaves it to others" "$out"
 try "without it at rank 0" 3 "dense.safetensors" mpirun -n 2 sh -c \
-    '[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 0 ] && cd away; exec "$@"' sh "$jetcl" recycle moe.yaml --out w.safetensors
+    '[ ${OMPI_COMM_WORLD_RANK:-$PMI_RANK} = 0 ] && cd away; exec "$@"' sh \
+    "$jetcl" recycle moe.yaml --out w.safetensors
 [ "$(echo "$out" | grep -c '^jetcl: recycle')" = 1 ] && [ ! -e away/w.safetensors ]
 ok $? "is told once, and nothing is written" "$out"
 

@@ -71,7 +71,7 @@ static void ranks_environment(void)
     }
 }
 
-/* What mpirun returns is a rank's exit code or, of one that was killed, 128 + the signal, or MPICH's the signal. */
+/* mpirun returns a rank's exit code or, of one that was killed, 128 + the signal; MPICH's: the signal. */
 static _Noreturn void ranks_wait(void)
 {
     int status;

@@ -60,8 +60,8 @@ static void add_gradients(struct learner *l, node *const *grads, const range *ho
     }
 }
 
-/* The gradients into their homes; or, where other ranks update most of them, into memory that is free again once
- * the host has read them. */
+/* The gradients into their homes; or, where other ranks update most of them, into memory that is free again
+ * once the host has read them. */
 static void place_gradients(struct learner *l, node **grads, const range *home)
 {
     for (size_t i = l->p->n; i-- > 0 && !l->g->complaint;)
@@ -187,7 +187,8 @@ static int learner_micro(struct learner *l, const struct batch *b, int micro, st
     w.u[STEP_BEFORE] = (u32)(l->first + micro * l->micro_size);
     w.u[STEP_OTHERS] = (u32)(l->s->train.batch - l->micro_size);
     if (computes && (feed_batch(&l->feed, b, (i64)micro * l->micro_size, l->micro_size)
-                     || mem_write_later(l->d, l->targets->home, b->soft_labels + micro * node_count(l->targets))))
+                     || mem_write_later(l->d, l->targets->home,
+                                        b->soft_labels + micro * node_count(l->targets))))
         return -1;
     if (!l->rounds)
         return learner_run(l, l->g, &w, micro + 1 < l->micro_batches ? 0 : l->n_marks);

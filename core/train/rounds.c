@@ -16,7 +16,7 @@ struct rounds {
     arena *a;
     struct leaving *leaving;
     struct round *round;
-    int n, passes;                                /* micro-batches of the rank that has most; 0: not known yet */
+    int n, passes;                                /* micro-batches of the rank with most; 0: not known yet */
     i64 first, owned, most;                       /* of the own shard; elements of the largest round */
     f32 *out[2], *in, *own;
     struct dist_pair *with;
