@@ -32,6 +32,23 @@ static struct routed layer(i64 b, i64 h, i64 n, i64 s, f32 **disp, f32 **comb, f
     return r;
 }
 
+/* Maps are drawn of images spread over all: 0, 3, 6 and 9 of 12 (a class each, of four), all of 3, and the
+ * first ones when it is not said how many there are. */
+static void test_places(void **state)
+{
+    (void)state;
+    static const struct { int show; i64 of, n; const char *places; } rows[] = {
+        { 4, 12, 12, "0..1..2..3.." }, { 4, 10, 10, "0.1..2.3.." }, { 4, 3, 3, "012" }, { 4, 4, 4, "0123" },
+        { 2, 0, 4, "01.." }, { 0, 5, 5, "....." }, { 1, 5, 5, "0...." },
+    };
+    for (int r = 0; r < countof(rows); r++)
+        for (i64 i = 0; i < rows[r].n; i++) {
+            struct analysis x = { .show = rows[r].show, .of = rows[r].of };
+            char want = rows[r].places[i];
+            assert_int_equal(analyse_place(&x, i), want == '.' ? -1 : want - '0');
+        }
+}
+
 static void test_one_does_all(void **state)
 {
     f32 *disp, *comb, *out;
@@ -245,7 +262,8 @@ static void test_curve(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_one_does_all), cmocka_unit_test(test_twins), cmocka_unit_test(test_pure),
+        cmocka_unit_test(test_places), cmocka_unit_test(test_one_does_all),
+        cmocka_unit_test(test_twins), cmocka_unit_test(test_pure),
         cmocka_unit_test(test_heads), cmocka_unit_test(test_weights), cmocka_unit_test(test_silence),
         cmocka_unit_test(test_curve) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });

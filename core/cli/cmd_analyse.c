@@ -47,7 +47,15 @@ static int analyse_images_given(struct cli *c, i64 *n, const char ***files, int 
     return 0;
 }
 
-struct subject { struct trained t; struct session e; dataset *files; loader *l; bool labelled; int batch; };
+struct subject {
+    struct trained t;
+    struct session e;
+    dataset       *files;
+    loader        *l;
+    i64            n;                             // images
+    bool           labelled;
+    int            batch;
+};
 
 /* Pictures that the analysis writes would be images of a class, or of the folder, the next time. */
 static int analyse_not_among(struct cli *c, const struct subject *x, const char *const *files, int n)
@@ -88,7 +96,7 @@ static int subject_open(struct cli *c, struct subject *x)
     if (!x->labelled && !(x->files = data_open_files(files, n_files, &o)))
         return -1;
     dataset *set = x->labelled ? x->e.eval : x->files;
-    o.limit = MIN(n, (i64)data_count(set));
+    o.limit = x->n = MIN(n, (i64)data_count(set));
     o.batch = x->batch = (int)MIN(MIN(o.limit, 16), o.batch);
     return (x->l = loader_open(set, &o)) ? 0 : -1;
 }
@@ -140,6 +148,7 @@ static int analyse_one(struct cli *c)
     const char *dir = rc ? NULL : analyse_out(c, s.t.path, run);
     bool made = dir && !file_exists(dir);
     x.show = (int)show;
+    x.of = s.n;
     x.labelled = s.labelled;
     x.checkpoint = s.t.path;
     rc = rc || file_mkdirs(dir) || analyse_open(&x, &s.e, s.batch) || analyse_images(&x, s.l)
@@ -205,7 +214,7 @@ static const struct cli_option options[] = {
       " may be repeated", true },
     { "data", "FOLDER", "take the images of this folder, with a folder per class, as in eval" },
     { "split", "NAME", "use this split instead of data.eval" },
-    { "show", "N", "draw maps of the first N images (4)" },
+    { "show", "N", "draw maps of N of the images, evenly spread (4)" },
     { "each", NULL, "silence every expert by itself, not only core and universal ones together" },
     { "at", "LIST", "several runs: accuracies in % to reach, as 60,70; default: the best of each" },
     { "out", "DIR", "write to DIR; default: analysis/ in the run's folder" },

@@ -43,17 +43,27 @@ static const f32 *analyse_read(struct analysis *x, const node *n)
     return node_read(n, v) ? NULL : v;
 }
 
-/* (n e) means over heads (and slots, of dispatch; sums over slots, of combine) of the first images. */
+/* The k-th of `show` is image k of / show: a folder has its classes one after the other. */
+i64 analyse_place(const struct analysis *x, i64 i)
+{
+    if (x->of <= x->show)
+        return i < x->show ? i : -1;
+    i64 k = CEIL_DIV(i * x->show, x->of);
+    return k < x->show && k * x->of / x->show == i ? k : -1;
+}
+
+/* (n e) means over heads (and slots, of dispatch; sums over slots, of combine) of the images to be shown. */
 static void analyse_keep_maps(struct analysis *x, struct layer_analysis *l, const struct routed *r, i64 done)
 {
     i64 maps = r->n * r->e;
-    for (i64 i = 0; i < r->used && done + i < x->show; i++)
-        for (i64 h = 0; h < r->h; h++)
-            for (i64 k = 0; k < maps * r->s; k++) {
-                i64 at = (i * r->h + h) * maps * r->s + k, to = (done + i) * maps + k / r->s;
-                l->dispatch_map[to] += r->dispatch[at] / (f32)(r->h * r->s);
-                l->combine_map[to] += r->combine[at] / (f32)r->h;
-            }
+    for (i64 i = 0; i < r->used; i++) {
+        i64 place = analyse_place(x, done + i), all = place < 0 ? 0 : r->h * maps * r->s;
+        for (i64 k = 0; k < all; k++) {
+            i64 at = i * r->h * maps * r->s + k, to = place * maps + k % (maps * r->s) / r->s;
+            l->dispatch_map[to] += r->dispatch[at] / (f32)(r->h * r->s);
+            l->combine_map[to] += r->combine[at] / (f32)r->h;
+        }
+    }
 }
 
 static int analyse_layer(struct analysis *x, struct layer_analysis *l, const struct batch *b, i64 done)
@@ -99,18 +109,29 @@ static void analyse_attend(const f32 *qkv, i64 n, i64 heads, i64 d, i64 from, i6
         }
 }
 
+static bool analyse_any_shown(const struct analysis *x, i64 first, i64 n)
+{
+    bool any = false;
+    for (i64 i = first; i < first + n; i++)
+        any |= analyse_place(x, i) >= 0;
+    return any;
+}
+
 /* Of the class token where the head reads it, else the mean over patches' queries. */
 static int analyse_attention(struct analysis *x, const struct batch *b, i64 done)
 {
     bool token = x->s.model.pool == POOL_token;
     i64 n = x->attention_tokens, d = x->s.model.dim;
-    for (int l = 0; l < x->blocks && x->qkv && done < x->show; l++) {
+    for (int l = 0; l < x->blocks && x->qkv && analyse_any_shown(x, done, b->n); l++) {
         arena_mark m = arena_save(x->a);
         const f32 *v = analyse_read(x, x->qkv[l]);
         f64 *row = arena_array(x->a, f64, n);
-        for (i64 i = 0; v && i < b->n && done + i < x->show; i++)
-            analyse_attend(v + i * n * 3 * d, n, x->s.model.heads, d, token ? 0 : x->prefix, token ? 1 : n,
-                           x->attention + ((done + i) * x->blocks + l) * n, row);
+        for (i64 i = 0; v && i < b->n; i++) {
+            i64 place = analyse_place(x, done + i);
+            if (place >= 0)
+                analyse_attend(v + i * n * 3 * d, n, x->s.model.heads, d, token ? 0 : x->prefix,
+                               token ? 1 : n, x->attention + (place * x->blocks + l) * n, row);
+        }
         if (!v)
             return -1;
         arena_restore(x->a, m);
@@ -151,8 +172,9 @@ static int analyse_silenced(struct analysis *x, const struct batch *b, const f32
 static void analyse_keep_images(struct analysis *x, const struct batch *b, i64 done)
 {
     i64 image = 3 * (i64)x->side * x->side;
-    for (i64 i = 0; i < b->n && done + i < x->show; i++, x->n_shown++)
-        memcpy(x->shown + (done + i) * image, b->pixels + i * image, (size_t)image);
+    for (i64 i = 0; i < b->n; i++)
+        if (analyse_place(x, done + i) >= 0)
+            memcpy(x->shown + x->n_shown++ * image, b->pixels + i * image, (size_t)image);
     for (i64 i = 0; i < b->n && x->kept; i++, x->n_kept++) {
         batch_image(b, (int)i, x->kept + x->n_kept * image);
         x->kept_labels[x->n_kept] = b->labels[i];

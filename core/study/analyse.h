@@ -101,6 +101,7 @@ struct layer_analysis {
 struct analysis {
     arena *a;
     int    show;                                  /* images that maps are drawn of */
+    i64    of;                                    /* evenly spread over so many; 0: the first ones */
     bool   each;                                  /* silence every expert by itself, too */
     const char *save_images;  /* NULL, or a file for the images as the network sees them */
     const struct session *e;
@@ -121,7 +122,7 @@ struct analysis {
     u8    *shown; int n_shown, side;              /* (show side side 3) */
     f32   *kept; i64 n_kept; i32 *kept_labels;    /* for save_images */
 };
-/* Fill in a, show, each, labelled and save_images before. batch: images at a time. 0, or -1 + fail. */
+/* Fill in a, show, of, each, labelled and save_images before. batch: images at a time. 0, or -1 + fail. */
 int  analyse_open(struct analysis *x, const struct session *e, int batch);
 void analyse_close(struct analysis *x);
 /* Layer's experts [first, first + count) are silent, the others speak; count 0: all speak. */
@@ -130,6 +131,8 @@ int  analyse_write_mask(struct analysis *x, int layer, int first, int count);
 /* ---- analyse.c ---------------------------------------------------------------------------------------- */
 
 extern const char *const analyse_formulas[][2];   /* name, formula; ends in NULL */
+/* Place of the i-th image among those that maps are drawn of, or -1. */
+i64  analyse_place(const struct analysis *x, i64 i);
 /* Runs over the loader's images and adds up all that is said of them. 0, or -1 + fail. */
 int  analyse_images(struct analysis *x, loader *l);
 
