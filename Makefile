@@ -8,15 +8,19 @@ ifeq ($(filter help clean size,$(MAKECMDGOALS)),)
 include config.mak
 endif
 
-# As root the missing packages are installed, else configure prints the one line to run.
-config.mak: configure
-	@./configure $$([ "$$(id -u)" = 0 ] && echo --install-deps)
+# As root the missing packages are installed, those of the tests when these are made for the first time; else
+# configure prints the one line to run.
+TESTING := $(filter test tests asan tsan coverage torture soak mutants check-%,$(MAKECMDGOALS))
+WITHOUT := $(if $(TESTING),$(shell grep -l 'install-deps=program' config.mak 2>/dev/null))
+config.mak: configure $(if $(WITHOUT),FORCE)
+	@./configure $$([ "$$(id -u)" = 0 ] && echo --install-deps$(if $(TESTING),,=program))
 	@touch $@                                # configure leaves one that is still right as old as it was
 
 B        ?= build
 STD      := -std=c11 -D_GNU_SOURCE -ffp-contract=off
 WARN     := -Wall -Wextra -Wno-missing-field-initializers -Wno-override-init -Wstrict-prototypes -Wvla
-COMPILE   = $(CC) $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. -I$(B)/gen $(LIB_CFLAGS) -MMD -MP
+OPTIONS   = $(STD) $(WARN) $(CFLAGS) $(SAN) $(FEATURES) -Icore -I. -I$(B)/gen $(LIB_CFLAGS)
+COMPILE   = $(CC) $(OPTIONS) -MMD -MP
 SOURCES  := $(wildcard core/*/*.c data/*.c)
 OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o \
             $(if $(findstring HAVE_ONNX,$(FEATURES)),$(B)/gen/onnx.pb-c.o)
@@ -31,7 +35,11 @@ do = $(if $(V),$2,@echo '$1 $3'; $2)
 all: $(if $(wildcard core/cli/main.c),$(B)/jetcl,$(B)/libjetcl.a)   ## build the program
 $(B)/jetcl: $(OBJECTS)
 	$(call do,LD,$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ $(LIBS),$@)
-$(B)/%.o: %.c config.mak
+# What is compiled with other options is compiled again; a configure that finds only a test's tool more is not.
+$(B)/options: FORCE
+	@mkdir -p $(@D); echo '$(filter-out ccache,$(CC)) $(OPTIONS)' | cmp -s - $@ || \
+	    echo '$(filter-out ccache,$(CC)) $(OPTIONS)' >$@
+$(B)/%.o: %.c $(B)/options
 	@mkdir -p $(@D)
 	$(call do,CC,$(COMPILE) -c -o $@ $<,$<)
 $(B)/gen/%.o: $(B)/gen/%.c
