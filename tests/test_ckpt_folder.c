@@ -224,6 +224,26 @@ static void configs_are_checked(void **state)
     }
 }
 
+/* A config speaks of the head that is there: one put on a converted trunk may have other classes. */
+static void classes_belong_to_a_head(void **state)
+{
+    (void)state;
+    const char *d = folder("headless");
+    put_vit(d);
+    put(d, "config.json", "{\"num_labels\": 2, \"hidden_size\": 8}");
+    ckpt *c = ckpt_open_model(d, false);
+    assert_string_equal(c ? ckpt_meta(c, "config.num_labels") : fail_message(), "2");
+    ckpt_close(c);
+    put_rows(d, (const struct row[]){ { "vit.embeddings.patch_embeddings.projection.weight", 4, { 8, 3, 4, 4 } },
+                                      { "vit.embeddings.cls_token", 3, { 1, 1, 8 } },
+                                      { "vit.embeddings.position_embeddings", 3, { 1, 5, 8 } },
+                                      { "vit.encoder.layer.0.intermediate.dense.weight", 2, { 16, 8 } } }, 4);
+    c = ckpt_open_model(d, false);
+    assert_true(c && !ckpt_meta(c, "config.num_labels"));
+    assert_string_equal(ckpt_meta(c, "config.hidden_size"), "8");
+    ckpt_close(c);
+}
+
 static int take_nothing(void *arg, const struct param *x, const f32 *values)
 {
     (void)arg, (void)x, (void)values;
@@ -410,7 +430,7 @@ int main(void)
         cmocka_unit_test(folders_are_searched),
         cmocka_unit_test(configs_are_checked),
         cmocka_unit_test(configs_of_convnext_are_checked), cmocka_unit_test(hubs_say_more),
-        cmocka_unit_test(names_of_models_say_more), cmocka_unit_test(open_clip_says_its_activation),
+        cmocka_unit_test(classes_belong_to_a_head), cmocka_unit_test(names_of_models_say_more), cmocka_unit_test(open_clip_says_its_activation),
         cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

@@ -197,6 +197,15 @@ int ckpt_set_meta(ckpt *c, const char *key, const char *value)
     return 0;
 }
 
+void ckpt_drop_meta(ckpt *c, const char *key)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < c->nmeta; i++)
+        if (strcmp(c->meta[i].key, key))
+            c->meta[n++] = c->meta[i];
+    c->nmeta = n;
+}
+
 int ckpt_skip(ckpt *c, slice name, const char *what)
 {
     if (!c->skipped++)
