@@ -430,7 +430,8 @@ int main(void)
         cmocka_unit_test(folders_are_searched),
         cmocka_unit_test(configs_are_checked),
         cmocka_unit_test(configs_of_convnext_are_checked), cmocka_unit_test(hubs_say_more),
-        cmocka_unit_test(classes_belong_to_a_head), cmocka_unit_test(names_of_models_say_more), cmocka_unit_test(open_clip_says_its_activation),
+        cmocka_unit_test(classes_belong_to_a_head), cmocka_unit_test(names_of_models_say_more),
+        cmocka_unit_test(open_clip_says_its_activation),
         cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);
