@@ -76,11 +76,13 @@ static struct want expected(struct bench *b, const struct product *p, i64 z0, i6
 {
     struct want w = { 0 };
     f64 y = 0;
+    const f32 *x = cell(b->in, &p->a, z0, z1, p->ta ? 0 : i, p->ta ? i : 0);
+    const f32 *v = cell(b->in, &p->b, z0, z1, p->tb ? j : 0, p->tb ? 0 : j);
+    i64 x_step = p->ta ? p->a.row : 1, v_step = p->tb ? 1 : p->b.row;
     for (i64 k = 0; k < p->k; k++) {
-        f64 x = *cell(b->in, &p->a, z0, z1, p->ta ? k : i, p->ta ? i : k);
-        f64 v = *cell(b->in, &p->b, z0, z1, p->tb ? j : k, p->tb ? k : j);
-        y += x * v;
-        w.size += fabs(x * v);
+        f64 one = (f64)x[k * x_step] * (f64)v[k * v_step];
+        y += one;
+        w.size += fabs(one);
     }
     y *= p->alpha;
     w.size *= fabs(p->alpha);
