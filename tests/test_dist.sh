@@ -83,6 +83,13 @@ sed -n 's/.*"training_state": \([0-9]*\),.*/\1/p' counted.json | tr '\n' ' ' |
     awk '{ exit !(NF == 2 && $1 / $2 > 2.2 && $1 / $2 < 2.3) }'
 ok $? "on four ranks 1 + 3 / 4 of the weights instead of 4" "$(grep state counted.json)"
 
+# Which device a rank has, and that a GPU is shared.
+try "a rank for each device" 0 "rank 1   0:0" "$jetcl" devices --device 0:0,0:0 --ranks
+has "$out" shared; [ $? = 1 ]; ok $? "two ranks on a CPU are as they should be" "$out"
+try "two ranks on one GPU" 0 "shared with another rank" env JETCL_FAKE=nvidia "$jetcl" devices --ranks=2
+try "and in a run" 0 "and rank 0 compute on the same GPU" env JETCL_FAKE=nvidia mpirun -n 2 "$jetcl" run \
+    exp.yaml --out shared --set train.steps=1 --set model.moe.layers=[] --set model.depth=1
+[ "$(echo "$out" | grep -c 'on the same GPU')" = 1 ]; ok $? "is warned of once" "$out"
 try "shares of another number of ranks" 2 "dist.shares" ranks 3 --out bad --set 'dist.shares=[1, 2]'
 try "a fault of all ranks is told once" 3 "no such checkpoint" ranks 2 --out bad --set model.init=nowhere.pth
 [ "$(echo "$out" | grep -c 'no such checkpoint')" = 1 ]; ok $? "and only once" "$out"

@@ -168,7 +168,7 @@ static int print_ranks(struct cli *c, const char *setting)
         if (dev_find(name, &d))
             return -1;
         printf("rank %d   %-5s %s%s\n", r, d.spec, d.name,
-               d.gpu_kind && r >= all ? "   shared with another rank: slower than alone" : "");
+               (d.gpu_kind || d.emulated) && r >= all ? "   shared with another rank: slower than alone" : "");
     }
     return 0;
 }

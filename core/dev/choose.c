@@ -126,17 +126,22 @@ int dev_of_rank(arena *a, const char *spec, int rank, const char **out)
     return MAX(1, n);
 }
 
+/* As JETCL_FAKE has it. */
+static struct dev_info choose_played(struct dev_info i)
+{
+    enum dev_class class = i.class;
+    if (fake_apply(&i, &class))                   // opening it will say what is wrong
+        fail_clear();
+    return i;
+}
+
 int dev_list(arena *a, struct dev_info **out)
 {
     struct found *all;
     int n = MAX(0, probe_devices(a, &all));
     *out = arena_array(a, struct dev_info, MAX(n, 1));
-    for (int i = 0; i < n; i++) {
-        enum dev_class class = all[i].info.class;
-        (*out)[i] = all[i].info;
-        if (fake_apply(&(*out)[i], &class))       // opening it will say what is wrong
-            fail_clear();
-    }
+    for (int i = 0; i < n; i++)
+        (*out)[i] = choose_played(all[i].info);
     return n;
 }
 
@@ -146,7 +151,7 @@ int dev_find(const char *spec, struct dev_info *out)
     bool null = !strcmp(spec, "null");
     const struct found *f = null ? NULL : choose_device(a, spec);
     if (f || null)
-        *out = f ? f->info : null_info;
+        *out = f ? choose_played(f->info) : null_info;
     arena_close(a);
     return f || null ? 0 : -1;
 }

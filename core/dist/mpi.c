@@ -19,6 +19,7 @@ static int mpi_open(int *rank, int *size, int *local)
     char **argv = NULL;
     MPI_Comm host;
     setenv("OMPI_MCA_opal_signal", "", 0);        // signals are ours
+    setenv("UCX_TLS", "^cma", 0);                 // it ends a process whose peer is gone before we can say so
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level))
         return fail(FAULT_RUN, "MPI does not start");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

@@ -185,7 +185,7 @@ int session_join(const struct session *e)
                      "the data set there"))
         return -1;
     dist_tell_names();
-    if (info->gpu_kind)
+    if (info->gpu_kind || info->emulated)
         warn_of_sharing();
     return 0;
 }
