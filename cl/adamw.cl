@@ -1,4 +1,4 @@
-/* adamw.cl: the optimiser's step, and sums over whole arenas. 28 bytes a parameter: bound by memory. Sums add
+/* adamw.cl: the optimiser's step, and sums over whole slabs. 28 bytes a parameter: bound by memory. Sums add
  * 16 running sums a chunk, then the partial sums in order. */
 #include "adamw.h"
 

@@ -1,6 +1,6 @@
 /* fuse.h: passes that rewrite a finished graph, between its builders and graph_compile.
  *
- *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient arena
+ *     grads[0] = simplify_place(grads[0], home);             // computed straight into the gradient slab
  *     simplify_graph(g);                                     // drop, fuse, join
  *
  * `make layers` checks that no file calls one that stands after it here:

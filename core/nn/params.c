@@ -1,6 +1,6 @@
-/* params.c: named parameters in device arenas. Each starts on a block of ADAMW_BLOCK elements, so that
+/* params.c: named parameters in device slabs. Each starts on a block of ADAMW_BLOCK elements, so that
  * one launch per slab serves the optimiser, and what lies between two parameters is zero in all four
- * arenas and stays so.
+ * slabs and stays so.
  *
  *     value  [cls_token ..][pos_embed ..][blocks.0.norm1.weight ..] ...
  *     grad, m, v           at the same offsets

@@ -1,4 +1,4 @@
-/* adamw.c: the optimiser's step over whole arenas: a launch per arena instead of one per parameter. Learning
+/* adamw.c: the optimiser's step over whole slabs: a launch per slab instead of one per parameter. Learning
  * rate scale and weight decay stand in a table with a row per block of ADAMW_BLOCK elements; parameters start
  * on blocks.
  *
@@ -17,14 +17,14 @@ static const char *scalar_shape(const node *n, struct shape *out)
 
 /* ---- sum of squares ------------------------------------------------------------------------------------ */
 
-struct arena_args { range x, sum; i64 count; f32 keep, share; };
+struct slab_args { range x, sum; i64 count; f32 keep, share; };
 
 #define SQUARE_CHUNK 16384
-static i64 chunks_of(const struct arena_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_CHUNK); }
+static i64 chunks_of(const struct slab_args *s) { return CEIL_DIV(s->count, (i64)SQUARE_CHUNK); }
 
 static void square_emit(const node *n, launches *l)
 {
-    const struct arena_args *s = n->args;
+    const struct slab_args *s = n->args;
     launch first = { .file = "adamw", .kernel = "square_partials", .label = n->name,
                      .bytes = (f64)dtype_bytes(F32) * (f64)s->count,
                      .args = { ARG_RANGE(s->x), ARG_RANGE(n->work), ARG_LONG(s->count),
@@ -39,19 +39,19 @@ static void square_emit(const node *n, launches *l)
 
 static u64 square_scratch(const node *n) { return dtype_bytes(F32) * (u64)chunks_of(n->args); }
 
-const op square_sum_op = { "square_sum", .args = sizeof(struct arena_args), .shape = scalar_shape,
+const op square_sum_op = { "square_sum", .args = sizeof(struct slab_args), .shape = scalar_shape,
                            .emit = square_emit, .scratch = square_scratch };
 
 node *op_square_sum(graph *g, range x, i64 count)
 {
-    return node_make(g, &square_sum_op, &(struct arena_args){ .x = x, .count = count }, NULL, 0);
+    return node_make(g, &square_sum_op, &(struct slab_args){ .x = x, .count = count }, NULL, 0);
 }
 
 /* ---- sum = keep sum + share x -------------------------------------------------------------------------- */
 
 static void blend_emit(const node *n, launches *l)
 {
-    const struct arena_args *s = n->args;
+    const struct slab_args *s = n->args;
     launch k = { .file = "adamw", .kernel = "blend_into", .label = n->name,
                  .bytes = 3 * (f64)dtype_bytes(F32) * (f64)s->count,
                  .args = { ARG_RANGE(s->sum), ARG_RANGE(s->x), ARG_LONG(s->count), ARG_LONG(SQUARE_CHUNK),
@@ -60,12 +60,12 @@ static void blend_emit(const node *n, launches *l)
     launch_add(l, &k);
 }
 
-const op blend_into_op = { "blend_into", .args = sizeof(struct arena_args), .flags = OP_EFFECT,
+const op blend_into_op = { "blend_into", .args = sizeof(struct slab_args), .flags = OP_EFFECT,
                            .shape = scalar_shape, .emit = blend_emit };
 
 static void adamw_blend(graph *g, range sum, range x, i64 count, f32 keep, f32 share)
 {
-    node *n = node_make(g, &blend_into_op, &(struct arena_args){ x, sum, count, keep, share }, NULL, 0);
+    node *n = node_make(g, &blend_into_op, &(struct slab_args){ x, sum, count, keep, share }, NULL, 0);
     n->fixed = true;                              // graph_last asks who makes the sum
     n->home = sum;
 }

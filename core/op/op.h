@@ -137,7 +137,7 @@ const struct strided_view *op_strided(const node *n);       /* NULL: n is none *
  * t' = t (1 - smoothing) + smoothing / k. */
 node *op_cross_entropy(node *logits, node *target, f32 smoothing);
 
-/* Over whole arenas, outside the tape; each is alive by itself. Sizes in elements.
+/* On whole slabs. No gradient passes, and none is dropped as dead (OP_EFFECT). Sizes in elements.
  * op_square_sum: sum of squares -> scalar. */
 #define ADAMW_BLOCK 1024                          /* elements that share a learning rate and a decay */
 struct adamw_args {

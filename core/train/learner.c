@@ -1,5 +1,5 @@
 /* learner.c: one optimiser step. A batch is computed in micro-batches that fit the device; the graph of one
- * leaves its gradients in the gradient arena (added up when there are several), then the optimiser's graph
+ * leaves its gradients in the gradient slab (added up when there are several), then the optimiser's graph
  * takes one step.
  *
  *     upload 0 | forward, backward | += | upload 1 | forward, backward | += | clip, AdamW | EMA
@@ -17,7 +17,7 @@ static range learner_take(pool *pool, u64 bytes)
     return r;
 }
 
-/* Where gradients go: their arena, or, with several micro-batches, another one laid out alike. */
+/* Where gradients go: their slab, or, with several micro-batches, another one laid out alike. */
 static int gradient_homes(struct learner *l, range *home)
 {
     for (size_t i = 0; i < l->p->n; i++)

@@ -87,7 +87,7 @@ struct learner {
     const struct spec *s;
     dev     *d;
     params  *p;
-    graph   *g;                                   /* a micro-batch: loss, gradients into their arena */
+    graph   *g;                                   /* a micro-batch: loss, gradients into their slab */
     struct optim optim;
     node    *images, *targets;                    /* (b 3 h w), (b k) */
     struct feed feed;                             /* what writes the images of the loader's batches */

@@ -85,7 +85,7 @@ static int too_large(struct session *e, const struct model_count *k, int images,
 
 /* Fills in train.accumulate: as few micro-batches as nine tenths of the memory allow, whatever else runs
  * now, so that the same machine always computes the same; but what is not free now is not taken. Several
- * micro-batches, and averaged weights, take an arena each besides weights, gradients and two moments. */
+ * micro-batches, and averaged weights, take a slab each besides weights, gradients and two moments. */
 int session_fit(struct session *e)
 {
     int from, batch, given = e->s.train.accumulate, rc = 0;
