@@ -453,14 +453,14 @@ static void strategies_with_statistics(void **state)
                 struct result r = recycled(&s, experts, NULL, &st);
                 check_vit(&r);
                 struct recycle_report rep;
-                report_make(&s, &r.from, &r.to, &st, &r.p, a, &rep);
+                recycle_report_make(&s, &r.from, &r.to, &st, &r.p, a, &rep);
                 assert_int_equal(rep.layers, 2);
                 assert_true(rep.layer[0].mass_core > 0.3 && rep.layer[0].mass_core < 0.95);
                 assert_true(rep.layer[0].mass_universal > 0.02 && rep.layer[0].mass_universal < 0.5);
                 assert_true(rep.layer[1].overlap_core > 0.1 && rep.layer[1].overlap_core < 1);
                 assert_true(rep.layer[1].coverage > 0.5 && rep.layer[1].coverage <= 1);
                 assert_true(i ? rep.layer[0].parts > 1 && rep.layer[0].cut > 0 : isnan(rep.layer[0].cut));
-                assert_non_null(strstr(report_json(a, &rep), "\"jaccard\""));
+                assert_non_null(strstr(recycle_report_json(a, &rep), "\"jaccard\""));
             }
 }
 
@@ -483,7 +483,7 @@ static void report_by_hand(void **state)
     struct block_picks b = { .expert_hidden = hidden, .narrow = narrow };
     struct picks p = { .channel = { kept }, .block = &b };
     struct recycle_report r;
-    report_make(&s, &from, &to, &st, &p, a, &r);
+    recycle_report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.channel_mass - 0.6) < 1e-12);
     assert_true(fabs(r.layer[0].mass_core - (10 + 15) / 40.0) < 1e-12);        // 0 1 2 3 and 1 2 6 7, of 20
     assert_true(fabs(r.layer[0].mass_universal - 10 / 20.0) < 1e-12);          // 7
@@ -492,10 +492,10 @@ static void report_by_hand(void **state)
     assert_true(fabs(r.layer[0].mass_channels - 0.6) < 1e-12);                 // everybody's 0 2
     b.expert_channel = (const i32[6]){ 0, 1, 2, 3, 1, 3 };                     // 7, 3 and 4 of 10
     s.recycle.from.dense = "another";                                          // now the trunk is another's
-    report_make(&s, &from, &to, &st, &p, a, &r);
+    recycle_report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.layer[0].mass_channels - 14 / 30.0) < 1e-12 && isnan(r.channel_mass));
     b.dense_hidden = hidden;                                                   // and its universal experts
-    report_make(&s, &from, &to, &st, &p, a, &r);
+    recycle_report_make(&s, &from, &to, &st, &p, a, &r);
     assert_true(fabs(r.layer[0].mass_channels - 10 / 20.0) < 1e-12 && isnan(r.layer[0].mass_universal));
 }
 

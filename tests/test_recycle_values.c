@@ -486,8 +486,8 @@ static void the_report_has_every_layer(void **state)
     char *text = NULL;
     size_t n;
     FILE *f = open_memstream(&text, &n);
-    report_text(f, &r);
-    report_text(f, &(struct recycle_report){ "copy", "l1", true, NAN, 0, NULL, .25, .5 });
+    recycle_report_text(f, &r);
+    recycle_report_text(f, &(struct recycle_report){ "copy", "l1", true, NAN, 0, NULL, .25, .5 });
     fclose(f);
     assert_string_equal(text,
         "strategy graph, importance by l2; shares in % of the predecessor's block, for the mean expert\n"

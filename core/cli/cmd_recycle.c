@@ -37,9 +37,9 @@ static int recycle_cmd_run(struct cli *c)
         return rc;
     say(SAY_NORMAL, "recycle: %s", out);
     if (c->json)
-        printf("%s\n", report_json(c->arena, &r));
+        printf("%s\n", recycle_report_json(c->arena, &r));
     else
-        report_text(stdout, &r);
+        recycle_report_text(stdout, &r);
     return 0;
 }
 

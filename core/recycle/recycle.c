@@ -204,7 +204,7 @@ static void recycle_describe(struct stage *r, const struct recycle_report *repor
         ckpt_set_meta(c, "parent.dense", r->dense.sha256);
     ckpt_set_meta(c, "recycle.strategy", r->s->recycle.strategy);
     ckpt_set_meta(c, "recycle.seed", arena_printf(r->a, "%lld", (long long)r->s->seed));
-    ckpt_set_meta(c, "recycle.report", report_json(r->a, report));
+    ckpt_set_meta(c, "recycle.report", recycle_report_json(r->a, report));
 }
 
 /* ---- the stage ----------------------------------------------------------------------------------------- */
@@ -225,7 +225,7 @@ static int recycle_stages(struct stage *r, const char *out_path, struct recycle_
     if (recycle_graft(s, r->experts.c, r->dense.c, &r->experts.n, &r->to, &r->picks, r->a, r->grafted)
         || recycle_assemble(r))
         return -1;
-    report_make(s, &r->experts.n, &r->to, st, &r->picks, r->a, report);
+    recycle_report_make(s, &r->experts.n, &r->to, st, &r->picks, r->a, report);
     struct predecessor *trunk = r->dense.c ? &r->dense : &r->experts;
     const i32 *channels = r->dense.c ? NULL : r->picks.channel[r->to.stages - 1];
     if (distance_measure(trunk, s, r->out, channels, r->d, report)) {

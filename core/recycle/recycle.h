@@ -193,10 +193,11 @@ struct recycle_report {
                                            relative L2 distance, share of images with the same first class;
                                            NAN: not measured */
 };
-void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
-                 const struct statistics *st, const struct picks *p, arena *a, struct recycle_report *out);
-void report_text(FILE *f, const struct recycle_report *r);
-char *report_json(arena *a, const struct recycle_report *r);
+void recycle_report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+                         const struct statistics *st, const struct picks *p, arena *a,
+                         struct recycle_report *out);
+void recycle_report_text(FILE *f, const struct recycle_report *r);
+char *recycle_report_json(arena *a, const struct recycle_report *r);
 
 /* ---- recycle.c ----------------------------------------------------------------------------------------- */
 

@@ -124,7 +124,7 @@ static f64 channel_mass(const struct spec *s, const struct anatomy *from, const 
     return sum;
 }
 
-void report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
+void recycle_report_make(const struct spec *s, const struct anatomy *from, const struct anatomy *to,
                  const struct statistics *st, const struct picks *p, arena *a, struct recycle_report *out)
 {
     bool dense = *s->recycle.from.dense;
@@ -181,7 +181,7 @@ static void summary_layers(FILE *f, const struct recycle_report *r)
         fprintf(f, "importance is unknown: this strategy measures no activations, and none are saved\n");
 }
 
-void report_text(FILE *f, const struct recycle_report *r)
+void recycle_report_text(FILE *f, const struct recycle_report *r)
 {
     if (r->layers)
         summary_layers(f, r);
@@ -198,7 +198,7 @@ void report_text(FILE *f, const struct recycle_report *r)
 
 static json_t *summary_json(f64 x) { return isnan(x) ? json_null() : json_real(x); }
 
-char *report_json(arena *a, const struct recycle_report *r)
+char *recycle_report_json(arena *a, const struct recycle_report *r)
 {
     json_t *layers = json_array();
     for (int i = 0; i < r->layers; i++) {
