@@ -191,8 +191,8 @@ PLAIN(concat)
     LOOP(i, A(0)) LOOP(j, 3) LOOP(k, A(2))
         y[(i * 3 + j) * A(2) + k] = j < 2 ? x[0][(i * 2 + j) * A(2) + k] : x[1][i * A(2) + k];
 }
-PLAIN(join)   { LOOP(i, N(0)) y[i] = x[0][i]; LOOP(i, N(1)) y[N(0) + i] = x[1][i]; }
-PLAIN(split_join) { LOOP(i, N(0)) y[i] = x[0][i] * (i < A(1) * A(2) ? 2 : 3); }
+PLAIN(concat_outer) { LOOP(i, N(0)) y[i] = x[0][i]; LOOP(i, N(1)) y[N(0) + i] = x[1][i]; }
+PLAIN(concat_slices) { LOOP(i, N(0)) y[i] = x[0][i] * (i < A(1) * A(2) ? 2 : 3); }
 PLAIN(permute)
 {
     LOOP(a, 2) LOOP(b, A(1)) LOOP(c, 3) LOOP(d, A(3))

@@ -4,7 +4,7 @@
 
 static bool simplify_placeable(const node *n)
 {
-    return !n->fixed && !n->keep && !(n->op->flags & (OP_LEAF | OP_ALIAS | OP_GATHER));
+    return !n->fixed && !n->keep && !(n->op->flags & (OP_LEAF | OP_ALIAS | OP_CONCAT));
 }
 
 node *simplify_place(node *n, range home)

@@ -111,7 +111,7 @@ void fuse_pads(graph *g)
             continue;
         node *last = a->id < b->id ? b : a;
         uses_forget(last, uses);
-        bool joined = op_become_join(last, a, b);
+        bool joined = op_become_concat(last, a, b);
         uses_add(last, uses);
         if (!joined)
             continue;

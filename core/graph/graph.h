@@ -56,7 +56,7 @@ enum op_flags {
     OP_ALIAS   = 2,                  /* may share memory with in[0], at op->offset(n) elements */
     OP_INPLACE = 4,                  /* may write over in[0] if no later node reads it */
     OP_EFFECT  = 8,                  /* alive although no node reads it (optimiser) */
-    OP_GATHER  = 16,                 /* its values are its operands' in a row: they may be made in place */
+    OP_CONCAT  = 16,                 /* its values are its operands' in a row: they may be made in place */
     OP_DATA    = 32,                 /* (a leaf) its values differ from batch to batch */
 };
 

@@ -59,17 +59,17 @@ static void share_views(graph *g)
 }
 
 /* Operands of a concatenation along its outermost axis are computed where they will lie. */
-static void share_gathers(graph *g)
+static void share_concats(graph *g)
 {
     for (size_t i = 0; i < g->n; i++) {
         node *n = g->nodes[i];
-        if (!(n->op->flags & OP_GATHER) || n->fixed)
+        if (!(n->op->flags & OP_CONCAT) || n->fixed)
             continue;
         u64 at = 0;
         for (int k = 0; k < n->n_in; at += node_bytes(n->in[k++])) {
             node *view = n->in[k], *x = root_of(view);        // it, or what it shows all of
             bool all = !view->plan.offset && node_bytes(view) == node_bytes(x);
-            bool own = all && !x->fixed && !(x->op->flags & (OP_LEAF | OP_GATHER));
+            bool own = all && !x->fixed && !(x->op->flags & (OP_LEAF | OP_CONCAT));
             if (own && at % plan_alignment(g) == 0)
                 plan_reroot(x, n, at);
         }
@@ -205,7 +205,7 @@ void plan_build(graph *g)
     bool share = !trace_on(TRACE_no_plan);
     share_views(g);
     if (share)
-        share_gathers(g);
+        share_concats(g);
     find_lives(g, from, to);
     if (share)
         share_inplace(g, from, to);

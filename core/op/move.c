@@ -293,27 +293,27 @@ static const char *concat_onnx(const node *n, struct onnx *o)
 /* Along the outermost axis the operands follow one another: the planner may have them computed there. */
 const op concat_op = { "concat", .args = sizeof(struct axis_args), .shape = concat_shape, .emit = concat_emit,
                        .vjp = concat_vjp, .host = concat_host, .onnx = concat_onnx };
-const op join_op = { "join", .args = sizeof(struct axis_args), .flags = OP_GATHER, .shape = concat_shape,
-                     .emit = concat_emit, .vjp = concat_vjp, .host = concat_host,
-                     .onnx = concat_onnx };
+const op concat_outer_op = { "concat_outer", .args = sizeof(struct axis_args), .flags = OP_CONCAT,
+                             .shape = concat_shape, .emit = concat_emit, .vjp = concat_vjp, .host = concat_host,
+                             .onnx = concat_onnx };
 
 node *op_concat(node *a, node *b, int axis)
 {
     axis = axis_of(a, axis);
     bool outer = axis >= 0 && axis < a->shape.nd && outer_size(a, axis) == 1;
-    return node_new(outer ? &join_op : &concat_op, (&(struct axis_args){ axis }), a, b);
+    return node_new(outer ? &concat_outer_op : &concat_op, (&(struct axis_args){ axis }), a, b);
 }
 
-bool op_become_join(node *at, node *a, node *b)
+bool op_become_concat(node *at, node *a, node *b)
 {
     const struct slice_args *pa = a->args, *pb = b->args;
     if (pa->from > pb->from)
-        return op_become_join(at, b, a);
+        return op_become_concat(at, b, a);
     i64 first = node_count(a->in[0]), all = first + node_count(b->in[0]);
     if (pa->extent != pb->extent || pa->from || pb->from != first || all != pa->extent)
         return false;
     node *both[2] = { a->in[0], b->in[0] };
-    at->op = &join_op;
+    at->op = &concat_outer_op;
     at->args = memset(arena_bytes(at->g->a, sizeof(struct axis_args), 16), 0, sizeof(struct axis_args));
     memcpy(at->in, both, sizeof both);
     at->n_in = 2;

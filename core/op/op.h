@@ -124,7 +124,7 @@ node *op_concat(node *a, node *b, int axis);
 extern const op view_op, pad_op, permute_op;
 /* For fuse/. If the 1-d pads a and b are the two parts of one array, `at` (the later of them) becomes
  * their concatenation; n becomes a view of all of x. */
-bool  op_become_join(node *at, node *a, node *b);
+bool  op_become_concat(node *at, node *a, node *b);
 void  op_become_view(node *n, node *x);
 /* n shows permute's result from `offset` on, as (matrices rows cols). Where these lie evenly in what is
  * permuted it becomes an alias of that, which only products may read: `at`, `row` and `matrix` of
