@@ -29,10 +29,10 @@ static void grad_contribute(struct sweep *s, node *x, node *dx)
         return;
     if (!shape_equal(dx->shape, x->shape))
         dx = op_sum_to(dx, x->shape);
-    dx->wide |= !s->data[x->id];         // summed over the batch, for parameters: not in a half type
+    dx->keep_f32 |= !s->data[x->id];         // summed over the batch, for parameters: not in a half type
     node **sum = &s->adjoint[x->id];
     *sum = *sum ? op_add(*sum, dx) : dx;
-    (*sum)->wide |= !s->data[x->id];
+    (*sum)->keep_f32 |= !s->data[x->id];
 }
 
 /* The node that holds n's values in the backward part. */

@@ -86,7 +86,7 @@ struct dev_info {
     bool joins;                 /* may a group read what others wrote before they counted up an integer? */
     u32  emulated;              /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
     enum matrix matrix;         /* of an open device: confirmed */
-    char wide[32];              /* build option for kernels that need many registers, or "" */
+    char many_registers[32];    /* build option for kernels that need them, or "" */
     char tuning[20];            /* of an open device: hash of the tuning file in use, or "" */
 };
 

@@ -160,7 +160,7 @@ int fake_apply(struct dev_info *i, enum dev_class *class)
     for (i->emulated = i->cpu_kind; i->emulated && i->emulated < 32 && 2 * i->emulated <= i->simd;)
         i->emulated *= 2;
     if (*class == DEV_NULL && i->simd == 16 && i->max_group > 256)
-        snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);     // for compilers that read a dump
+        snprintf(i->many_registers, sizeof i->many_registers, "%s", MANY_REGISTERS_INTEL);   // for dumps
     *class = DEV_GPU;
     return 0;
 }

@@ -11,7 +11,7 @@
 
 #define MAX_FENCES 64
 #define TICKETS    256
-#define WIDE_INTEL "-cl-intel-256-GRF-per-thread"
+#define MANY_REGISTERS_INTEL "-cl-intel-256-GRF-per-thread"
 
 struct dev {
     arena           *a;

@@ -56,11 +56,11 @@ static void confirm_wide(dev *d)
 {
     static const char *const text = "kernel void none(global float *x) { x[0] = 1; }";
     cl_int e;
-    if (!*d->info.wide)
+    if (!*d->info.many_registers)
         return;
     cl_program p = clCreateProgramWithSource(d->context, 1, (const char **)&text, NULL, &e);
-    if (!p || clBuildProgram(p, 1, &d->id, d->info.wide, NULL, NULL))
-        d->info.wide[0] = 0;
+    if (!p || clBuildProgram(p, 1, &d->id, d->info.many_registers, NULL, NULL))
+        d->info.many_registers[0] = 0;
     if (p)
         clReleaseProgram(p);
 }

@@ -119,7 +119,7 @@ static void probe_capabilities(cl_device_id id, const char *ext, struct dev_info
     i->joins = true;                              // others than CPUs are asked when they are opened: joins.c
     i->matrix = probe_matrix(id, ext, i);
     if (i->gpu_kind && strstr(ext, "cl_intel_subgroups"))
-        snprintf(i->wide, sizeof i->wide, "%s", WIDE_INTEL);
+        snprintf(i->many_registers, sizeof i->many_registers, "%s", MANY_REGISTERS_INTEL);
 }
 
 static void probe_describe(cl_platform_id platform, cl_device_id id, int p, int k, struct dev_info *i)

@@ -87,8 +87,8 @@ static void find_wanted(struct types *t)
         bool alias = n->op->flags & OP_ALIAS;
         for (int k = 0; k < n->n_in && !n->maker; k++)
             t->wanted[n->in[k]->id] |= alias ? t->wanted[i] : policy_kind(t, n, k) != 'F';
-        if (alias && n->wide && node_count(n) == node_count(n->in[0]))
-            n->in[0]->wide = true;
+        if (alias && n->keep_f32 && node_count(n) == node_count(n->in[0]))
+            n->in[0]->keep_f32 = true;
     }
 }
 
@@ -96,7 +96,7 @@ static void find_wanted(struct types *t)
 static bool types_small(const struct types *t, const node *n)
 {
     const struct policy *p = t->policy[n->id];
-    return p && p->result == 'H' && t->wanted[n->id] && t->data[n->id] && !n->wide && !n->fixed;
+    return p && p->result == 'H' && t->wanted[n->id] && t->data[n->id] && !n->keep_f32 && !n->fixed;
 }
 
 static void types_append(struct types *t, node *n)

@@ -41,7 +41,7 @@ struct node {
     void        *args;               /* op->args bytes, a copy in the graph's arena */
     const char  *name;               /* scope: "blocks.3.mlp.fc1"; with "'" in the backward part */
     bool         keep;               /* read after the run: its memory is not reused */
-    bool         wide;               /* stays F32: a gradient of parameters, summed over the batch */
+    bool         keep_f32;           /* stays F32: a gradient of parameters, summed over the batch */
     bool         fixed;              /* `home` is given (parameters, inputs, gradients), not planned */
     node        *maker;              /* also writes these values (a fused product's second result) */
     range        home;               /* where the values lie: after graph_compile, for fixed nodes always */

@@ -126,7 +126,7 @@ static struct dealt attention_dealt_plain(const node *n)
     i64 rows = attention_block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
     struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
     snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1"
-             : "", *i->wide ? " " : "", i->wide);
+             : "", *i->many_registers ? " " : "", i->many_registers);
     return t;
 }
 
@@ -161,7 +161,7 @@ static struct dealt attention_dealt_matrix(const node *n, bool grad)
     char engine[32];
     dev_matrix_defs(n->g->d, engine);
     snprintf(t.defs, sizeof t.defs, "%s -DD=%d%s%s%s", engine, (int)s.d, i->cpu_kind ? " -DUNROLL=1" : "",
-             *i->wide ? " " : "", i->wide);
+             *i->many_registers ? " " : "", i->many_registers);
     return t;
 }
 

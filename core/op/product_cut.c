@@ -179,7 +179,7 @@ static int gpu_tile(const dev *d, const struct product *p)
     const struct dev_info *i = dev_info(d);
     i64 tuned = product_tune(d, p, "TILE");
     i64 units = MAX(1, i->simd > 16 ? i->compute_units : i->compute_units / 8);
-    bool narrow = i->simd <= 16 && !*i->wide;
+    bool narrow = i->simd <= 16 && !*i->many_registers;
     if (tuned >= 1 && tuned <= countof(gpu_tiles))
         return (int)tuned - 1 == BIG && i->max_group < 128 ? MIDDLE : (int)tuned - 1;
     if (p->m <= 32)
@@ -218,7 +218,7 @@ static struct cut cut_gpu(const dev *d, const struct product *p)
              "-DWITH_SUMS=%d -DINDEX=%s%s%s%s%s", (int)g.gx, (int)g.gy, (int)g.rm, (int)g.rn, p->ta, p->tb,
              product_aligned(p), p->keep == KEEP_SUMS, product_far(p) ? "long" : "int",
              p->mask.kept > 0 ? " -DDRAWS=1" : "", dev_info(d)->cpu_kind ? " -DUNROLL=1" : "",
-             *dev_info(d)->wide ? " " : "", dev_info(d)->wide);
+             *dev_info(d)->many_registers ? " " : "", dev_info(d)->many_registers);
     return c;
 }
 

@@ -81,7 +81,7 @@ struct cut product_cut_matrix(const dev *d, const struct product *p)
     snprintf(c.defs, sizeof c.defs, "%s -DWX=%d -DWY=%d -DBM=%d -DBN=%d -DTA=%d -DTB=%d -DALIGNED=%d "
              "-DWITH_SUMS=%d -DINDEX=%s%s%s%s%s", engine, t->wx, t->wy, t->bm, t->bn, p->ta, p->tb,
              product_aligned(p), p->keep == KEEP_SUMS, product_far(p) ? "long" : "int",
-             p->mask.kept > 0 ? " -DDRAWS=1" : "", i->cpu_kind ? " -DUNROLL=1" : "", *i->wide ? " " : "",
-             i->wide);
+             p->mask.kept > 0 ? " -DDRAWS=1" : "", i->cpu_kind ? " -DUNROLL=1" : "",
+             *i->many_registers ? " " : "", i->many_registers);
     return c;
 }
