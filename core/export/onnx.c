@@ -36,7 +36,7 @@ static int onnx_weights(struct exporting *e)
 static graph *onnx_network(struct exporting *e, int images, node **out)
 {
     struct nn m = { graph_new(NULL), e->p };
-    m.g->plain = true;
+    m.g->composed = true;
     node *in = graph_input(m.g, "images", F32, model_images(&e->s, images));
     *out = node_keep(model_build(&m, &e->s, in));
     simplify_drop(m.g);

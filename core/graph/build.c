@@ -174,7 +174,7 @@ node *graph_constant(graph *g, const char *name, struct shape s, const f32 *valu
 {
     node *n = graph_input(g, name, F32, s);
     n->op = &param_op;
-    if (g->plain)
+    if (g->composed)
         n->args = arena_copy(g->a, values, sizeof *values * (size_t)shape_count(s));
     if (n->home.mem && mem_write(g->d, n->home, values))
         graph_complain(g, "%s: %s", name, fail_message());

@@ -101,7 +101,7 @@ struct graph {
     const char *complaint;           /* the first, or NULL */
     const char *scope;               /* name given to new nodes */
     u32         streams;             /* random streams handed out */
-    bool        plain;               /* composed of simple ops where there is a choice: to be exported */
+    bool        composed;            /* of simple ops where there is a choice: to be exported */
     node       *step;                /* STEP_WORDS words */
     pool       *inputs;              /* memory of inputs and of the step buffer */
     struct plan *plan;

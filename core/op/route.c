@@ -165,7 +165,7 @@ static bool route_by_sides(const dev *d) { return d && dev_class(d) == DEV_GPU; 
 static bool route_fusible(const node *logits, const node *t_disp, const node *t_comb, const node *noise)
 {
     dev *d = logits->g->d;
-    if (logits->g->plain || logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
+    if (logits->g->composed || logits->shape.nd != 3 || node_count(t_disp) != 1 || node_count(t_comb) != 1 ||
         (noise && !shape_equal(noise->shape, logits->shape)) || trace_on(TRACE_no_join))
         return false;
     if (!d || dev_class(d) == DEV_NULL)
