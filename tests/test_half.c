@@ -316,7 +316,7 @@ static void test_resume(void **state)
     const char *path = "build/test_half.state";
     for (int i = 0; i < countof(precisions); i++) {
         struct run whole, first, second;
-        struct progress at = { .step = 2 };
+        struct position at = { .step = 2 };
         start(&whole, VIT "0.2" MOE, precisions[i]);
         start(&first, VIT "0.2" MOE, precisions[i]);
         start(&second, VIT "0.2" MOE, precisions[i]);

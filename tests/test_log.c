@@ -11,7 +11,7 @@
 static f64 now;                                   /* seconds, where a test sets the clock */
 static f64 scripted_clock(void) { return now; }
 #define clock_now scripted_clock
-#include "log/progress.c"
+#include "log/speed.c"
 #include "log/metrics.c"
 #undef clock_now
 

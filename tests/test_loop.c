@@ -114,7 +114,7 @@ static f64 number_in(const ckpt *c, const char *key)
 }
 
 /* Runs the loop in `out` (a name below the scratch folder), or continues there; returns its return code. */
-static int run_loop(const char *out, const char *keys, bool resume, i64 stop, struct progress *end,
+static int run_loop(const char *out, const char *keys, bool resume, i64 stop, struct position *end,
                     const char **reason)
 {
     struct spec s = experiment(keys);
@@ -133,7 +133,7 @@ static int run_loop(const char *out, const char *keys, bool resume, i64 stop, st
         fail_msg("%s", fail_message());
     ckpt *c = ckpt_open(report_path(r, "ckpt/last.state"));
     assert_non_null(c);
-    *end = (struct progress){ (i64)number_in(c, "epoch"), (i64)number_in(c, "step"), number_in(c, "best"),
+    *end = (struct position){ (i64)number_in(c, "epoch"), (i64)number_in(c, "step"), number_in(c, "best"),
                               (i64)number_in(c, "best_epoch"), (i64)number_in(c, "since_best") };
     ckpt_close(c);
     report_close(r);
@@ -141,9 +141,9 @@ static int run_loop(const char *out, const char *keys, bool resume, i64 stop, st
     return rc;
 }
 
-static struct progress ran(const char *out, const char *keys, const char **reason)
+static struct position ran(const char *out, const char *keys, const char **reason)
 {
-    struct progress end;
+    struct position end;
     assert_int_equal(run_loop(out, keys, false, -1, &end, reason), 0);
     return end;
 }
@@ -178,7 +178,7 @@ static void test_patience(void **state)
     (void)state;
     const char *reason;
     SCRIPT(10, 30, 20, 30, 25, 99);               // a tie is not better
-    struct progress end = ran("one", "eval: {patience: 3}", &reason);
+    struct position end = ran("one", "eval: {patience: 3}", &reason);
     assert_string_equal(reason, "patience");
     assert_true(end.epoch == 5 && end.step == 5 * STEPS && end.best == 30 && end.best_epoch == 2
                 && end.since_best == 3 && calls == 5);
@@ -213,7 +213,7 @@ static void test_metric(void **state)
         for (int i = 0; i < 4; i++)
             series[i].top1 = rows[i][0], series[i].top5 = rows[i][1], series[i].loss = rows[i][2];
         const char *keys = arena_printf(scratch_arena, "{train: {epochs: 4}, %s}", want[k].keys);
-        struct progress end = ran("metric", keys, &reason);
+        struct position end = ran("metric", keys, &reason);
         assert_true(end.best_epoch == want[k].epoch && end.best == want[k].best
                     && end.since_best == 4 - want[k].epoch);
         assert_true(
@@ -223,7 +223,7 @@ static void test_metric(void **state)
     memset(series, 0, sizeof series);             // a loss that is not a number is the worst
     series[0].loss = series[2].loss = NAN;
     series[1].loss = 2, series[3].loss = 3;
-    struct progress end = ran("metric", "{train: {epochs: 4}, eval: {metric: loss}}", &reason);
+    struct position end = ran("metric", "{train: {epochs: 4}, eval: {metric: loss}}", &reason);
     assert_true(end.best_epoch == 2 && end.best == -2 && end.since_best == 2);
 }
 
@@ -239,7 +239,7 @@ static void test_when(void **state)
     const char *reason;
     SCRIPT(1, 2, 3);
     for (int k = 0; k < countof(want); k++) {
-        struct progress end = ran("when", want[k].keys, &reason);
+        struct position end = ran("when", want[k].keys, &reason);
         struct past { int n; } got = { 0 };
         char line[2048];
         FILE *f = fopen(arena_printf(scratch_arena, "%s/metrics.jsonl", folder), "r");
@@ -392,7 +392,7 @@ static void test_pieces(void **state)
     const char *reason;
     const char *keys = "{eval: {patience: 2}, train: {epochs: 9, ema: 0.5}, keep: {every: 2, last: 1}}";
     SCRIPT(10, 30, 20, 30, 25, 99);
-    struct progress end, whole = ran("whole", keys, &reason);
+    struct position end, whole = ran("whole", keys, &reason);
     assert_true(whole.epoch == 4 && whole.best_epoch == 2 && whole.since_best == 2);
     static const i64 stops[] = {
         1, 2, 4, 5, 8, 11 };      // looks at the flag: after a step, and an epoch's last

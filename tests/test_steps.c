@@ -454,7 +454,7 @@ static void test_state(void **state)
         struct spec s = parsed(ema ? RANDOM "train: {batch: 6, accumulate: 2, ema: 0.5}"
                                    : RANDOM "train: {batch: 6, accumulate: 1}");
         struct learner l, k;
-        struct progress at = { 7, 3, 1. / 3, 5, 2 }, back;
+        struct position at = { 7, 3, 1. / 3, 5, 2 }, back;
         i64 n;
         make_batches(&s);
         params *p = model_open(device, &s, PARAMS_TRAIN);
@@ -504,7 +504,7 @@ static void test_other_state(void **state)
     const char *path = "build/test_steps.state";
     struct spec s = parsed(RANDOM "train: {batch: 6, accumulate: 1}");
     struct learner l;
-    struct progress at = { 1, 1, 1, 1, 1 };
+    struct position at = { 1, 1, 1, 1, 1 };
     make_batches(&s);
     params *p = model_open(device, &s, PARAMS_TRAIN);
     OK(learner_open(&l, &s, device, p) || state_save(path, &l, &at));

@@ -134,7 +134,7 @@ static i64 run_steps(const char *text, int from, int to, const char *load, const
     arena *a = arena_open("test");
     struct spec s;
     struct learner l;
-    struct progress at = { 0 };
+    struct position at = { 0 };
     f64 norm;
     parse(&s, a, text);
     params *p = model_open(device, &s, PARAMS_TRAIN);
@@ -210,7 +210,7 @@ static void test_absurd_states(void **state)
         { "images", "-2147483648", "a counter" }, { "format", "something else", "not a state" } };
     struct param x = { .name = "w", .shape = { 1, { 2 } } };
     const params model = { .list = &x, .n = 1, .total = 2 };
-    struct progress at;
+    struct position at;
     write_state(path, NULL, NULL, 4);
     assert_int_equal(state_check(path, &model, true, &at), 0);
     assert_true(at.epoch == 3 && at.step == 3 && at.since_best == 3);

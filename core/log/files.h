@@ -35,7 +35,7 @@ void repair_warn(const char *config, arena *a, const struct spec *s);
  * written anew. */
 void repair_clear(const char *dir);
 
-/* ---- progress.c ---------------------------------------------------------------------------------------- */
+/* ---- speed.c ------------------------------------------------------------------------------------------- */
 
 enum { WINDOW = 32 };                   /* samples kept, at least a quarter second apart */
 struct sample { f64 time, data_s; i64 images, steps; };

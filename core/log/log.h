@@ -7,7 +7,7 @@
  *     if (result_load(a, "runs/x", &result)) ...             // the numbers, read back from result.json
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: append json_out lock progress repair env result run_folder tensorboard metrics
+ * Order: append json_out lock speed repair env result run_folder tensorboard metrics
  */
 #ifndef JETCL_LOG_H
 #define JETCL_LOG_H
@@ -85,7 +85,7 @@ int  folder_claim(arena *a, const struct spec *s, const struct run_options *o, s
 /* Unlocks it, and removes what folder_claim made if nothing was put there. */
 void folder_release(struct run_folder *f);
 
-/* ---- metrics.c, progress.c: the run folder and the progress line --------------------------------------- */
+/* ---- metrics.c, speed.c: the run folder and the progress line ------------------------------------------ */
 
 typedef struct report report;
 /* Claims the run folder (or takes o->folder, which stays the caller's), removes what a run wrote with

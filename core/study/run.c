@@ -119,7 +119,7 @@ static int write_result(struct session *e, report *rep, const char *reason, aren
 /* A run that continues: from a state that is whole, of this model, seed and order of the data. */
 static int check_continue(const struct session *e, const struct run_folder *f, arena *a)
 {
-    struct progress at;
+    struct position at;
     struct spec before;
     const char *config = arena_printf(a, "%s/config.yaml", f->dir);
     int images = data_count(e->train);

@@ -239,12 +239,12 @@ int  timing_end(struct timing *t, const char *path, const char *device);
  * epochs done; sample: of the next one, in its order, so that batches may be of another size after a resume.
  * images: of the training split; 0: not said. evaluated: the step of the last evaluation. Together; path is
  * rank 0's. What N ranks saved any number of ranks loads. */
-struct progress { i64 epoch, step; f64 best; i64 best_epoch, since_best, sample, images, evaluated; };
-int  state_save(const char *path, struct learner *l, const struct progress *at);
-int  state_load(const char *path, struct learner *l, struct progress *at);
+struct position { i64 epoch, step; f64 best; i64 best_epoch, since_best, sample, images, evaluated; };
+int  state_save(const char *path, struct learner *l, const struct position *at);
+int  state_load(const char *path, struct learner *l, struct position *at);
 /* Is it a state, undamaged, and of a model with these parameters, with averaged ones if `ema`? Reads all of it,
  * changes nothing. 0, or -1 + fail(FAULT_DATA). */
-int  state_check(const char *path, const params *p, bool ema, struct progress *at);
+int  state_check(const char *path, const params *p, bool ema, struct position *at);
 
 /* A copy in the host's memory, from which another thread can write while training continues. */
 struct snapshot { arena *a; u8 **kind[4]; bool full; };  /* [weights, moments, averages][slab] */
@@ -252,7 +252,7 @@ int  snapshot_open(struct snapshot *s, const struct learner *l);     /* -1 + fai
 void snapshot_close(struct snapshot *s);
 int  snapshot_take(struct snapshot *s, struct learner *l);           /* blocks until the last step is done */
 /* The state as a file to be sealed and saved; s NULL: read from the device when it is written. */
-ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a);
+ckpt *state_ckpt(struct learner *l, const struct position *at, const struct snapshot *s, arena *a);
 /* Adds the model as it is evaluated (learner_weights) to c, out of a copy, or out of a state's file, which
  * stays open until c is saved: the device is read once. */
 void snapshot_weights(const struct snapshot *s, const struct learner *l, ckpt *c);
@@ -265,7 +265,7 @@ void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a
  * the state cannot be read from the device. */
 typedef struct saver saver;
 saver *saver_open(struct session *e, struct learner *l, report *r);
-int    saver_start(saver *v, const struct progress *at, i64 epoch);
+int    saver_start(saver *v, const struct position *at, i64 epoch);
 /* Is one of the files missing that saver_start links for this epoch? */
 bool   saver_lacks(const saver *v, i64 epoch);
 /* Until the last one is written. 0, or -1 + fail(FAULT_RUN) when it could not be. */

@@ -156,7 +156,7 @@ static int save_failed(saver *v)
 }
 
 /* Without memory for a copy, or with several ranks: everything from the device, at once. Together. */
-static int save_at_once(saver *v, const struct progress *at, arena *a)
+static int save_at_once(saver *v, const struct position *at, arena *a)
 {
     const char *state = arena_printf(a, "%s/last.state", v->dir);
     v->rc = state_save(state, v->l, at);
@@ -172,7 +172,7 @@ static int save_at_once(saver *v, const struct progress *at, arena *a)
     return 0;
 }
 
-static int save_copied(saver *v, const struct progress *at, arena *a)
+static int save_copied(saver *v, const struct position *at, arena *a)
 {
     sigset_t all, old;
     if (snapshot_take(&v->copy, v->l) || !(v->state = state_ckpt(v->l, at, &v->copy, a))) {
@@ -195,7 +195,7 @@ static int save_copied(saver *v, const struct progress *at, arena *a)
     return 0;
 }
 
-int saver_start(saver *v, const struct progress *at, i64 epoch)
+int saver_start(saver *v, const struct position *at, i64 epoch)
 {
     v->begun = clock_now();
     save_wait(v);                                 // where the disk is slower than saves follow one another

@@ -186,7 +186,7 @@ void state_weights(const ckpt *state, const struct learner *l, ckpt *c, arena *a
 
 /* ---- writing --------------------------------------------------------------------------------------------- */
 
-ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snapshot *s, arena *a)
+ckpt *state_ckpt(struct learner *l, const struct position *at, const struct snapshot *s, arena *a)
 {
     ckpt *c = ckpt_new();
     f32 sum = 0;
@@ -218,7 +218,7 @@ ckpt *state_ckpt(struct learner *l, const struct progress *at, const struct snap
     return c;
 }
 
-static int state_write(const char *path, struct learner *l, const struct progress *at)
+static int state_write(const char *path, struct learner *l, const struct position *at)
 {
     arena *a = arena_open("state");
     ckpt *c = state_ckpt(l, at, NULL, a);
@@ -244,7 +244,7 @@ static int gather_losses(struct learner *l)
     return dist_agree(mem_write(l->d, l->loss_sum, &own));
 }
 
-int state_save(const char *path, struct learner *l, const struct progress *at)
+int state_save(const char *path, struct learner *l, const struct position *at)
 {
     if (gather_losses(l))
         return -1;
@@ -262,7 +262,7 @@ static bool read_count(const ckpt *c, const char *key, f64 most, i64 *out)
 }
 
 /* Counters beyond what any run could have are those of no state. */
-static int read_progress(const ckpt *c, const char *path, struct progress *at)
+static int read_position(const ckpt *c, const char *path, struct position *at)
 {
     const char *format = ckpt_meta(c, "format");
     const f64 most = 1125899906842624.0;                   // 2^50
@@ -293,11 +293,11 @@ static int state_check_kind(const ckpt *c, const char *path, const char *prefix,
     return 0;
 }
 
-int state_check(const char *path, const params *p, bool ema, struct progress *at)
+int state_check(const char *path, const params *p, bool ema, struct position *at)
 {
     ckpt *c = ckpt_open(path);
     arena *a = arena_open("check of a state");
-    int rc = !c || read_progress(c, path, at) || ckpt_check_seal(c) ? -1 : 0;
+    int rc = !c || read_position(c, path, at) || ckpt_check_seal(c) ? -1 : 0;
     for (int k = 0; k < (ema ? 4 : 3) && !rc; k++)
         rc = state_check_kind(c, path, kinds[k].prefix, p, a);
     ckpt_close(c);
@@ -330,10 +330,10 @@ static int state_load_values(const ckpt *c, struct learner *l, int k, const stru
                        : exchange_put(l, kinds[k].moment == SECOND, place_of(l, x), n, v);
 }
 
-int state_load(const char *path, struct learner *l, struct progress *at)
+int state_load(const char *path, struct learner *l, struct position *at)
 {
     ckpt *c = dist_rank() ? NULL : ckpt_open(path);
-    int rc = dist_rank() || (c && !read_progress(c, path, at) && !ckpt_check_seal(c)) ? 0 : -1;
+    int rc = dist_rank() || (c && !read_position(c, path, at) && !ckpt_check_seal(c)) ? 0 : -1;
     rc = dist_agree(rc);
     arena *a = arena_open("state");
     for (int k = 0; k < state_kinds_of(l); k++)

@@ -10,7 +10,7 @@ struct loop {
     struct evaluator v;
     loader          *train, *eval;
     const struct batch *held;                     /* whose arrays the device may still read */
-    struct progress  at;
+    struct position  at;
     saver           *saver;
     i64              per_epoch, done;             /* steps: of an epoch, in this process */
     f64              began, saved;                /* clock_now() of train_loop, of the last save */
@@ -238,7 +238,7 @@ static bool is_kept(const struct loop *t)
 static int after_epoch(struct loop *t)
 {
     const struct spec *s = spec_of(t);
-    const struct progress before = t->at;
+    const struct position before = t->at;
     bool last = is_over(t), whole = is_whole(t);
     if (whole) {                                  // train.steps may end in the middle of one
         t->at.epoch++;

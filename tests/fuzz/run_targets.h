@@ -25,7 +25,7 @@ static int fuzz_state(const u8 *p, size_t n)
 {
     struct param x = { .name = "w", .shape = { 1, { 2 } } };
     const params model = { .list = &x, .n = 1, .total = 2 };
-    struct progress at = { 0 };
+    struct position at = { 0 };
     arena *a = arena_open("fuzz");
     const char *path = fuzz_path(a, "x.state");
     fuzz_write("x.state", fuzz_safetensors_file(p, n), n + 8);

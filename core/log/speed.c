@@ -1,4 +1,4 @@
-/* progress.c: the speed of a run and the line that shows it. Speed is always that of the last few seconds,
+/* speed.c: the speed of a run and the line that shows it. Speed is always that of the last few seconds,
  * waiting included; the first steps (drivers build kernels at their first use) and evaluations do not count. */
 #include "log/files.h"
 #include <math.h>
