@@ -96,7 +96,7 @@ int pieces_add(arena *a, struct pieces *all, const struct piece *p)
 
 /* ---- tensors of pieces --------------------------------------------------------------------------------- */
 
-struct recipe { struct piece *piece[3]; int n; };
+struct piece_list { struct piece *piece[3]; int n; };
 
 static int view_by_target(const void *a, const void *b)
 {
@@ -112,7 +112,7 @@ static bool view_same_rows(const struct piece *p, const struct piece *q)
 }
 
 /* Shares 0, 1, 2 in order, or 0 and 2 of a pair, whose middle is zeros of the first one's shape; else alone. */
-static bool view_complete(arena *a, struct piece **group, int n, struct recipe *r)
+static bool view_complete(arena *a, struct piece **group, int n, struct piece_list *r)
 {
     bool alone = group[0]->share < 0, pair = group[0]->pair;
     r->n = 0;
@@ -134,7 +134,7 @@ static bool view_complete(arena *a, struct piece **group, int n, struct recipe *
 static int view_add_entry(ckpt *view, struct piece **group, int n)
 {
     struct piece *p = group[0];
-    struct recipe *r = arena_one(view->mem, struct recipe);
+    struct piece_list *r = arena_one(view->mem, struct piece_list);
     i64 shape[CKPT_DIMS];
     if (!view_complete(view->mem, group, n, r))
         return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit",
@@ -151,7 +151,7 @@ static int view_add_entry(ckpt *view, struct piece **group, int n)
 
 static int view_by_order(const void *a, const void *b)
 {
-    const struct recipe *x = (*(entry *const *)a)->src, *y = (*(entry *const *)b)->src;
+    const struct piece_list *x = (*(entry *const *)a)->src, *y = (*(entry *const *)b)->src;
     return x->piece[0]->order < y->piece[0]->order ? -1 : 1;
 }
 
@@ -184,7 +184,7 @@ static u64 view_piece_bytes(const struct piece *p, int size)
 
 static const void *view_read(ckpt *view, entry *e, arena *a)
 {
-    const struct recipe *r = e->src;
+    const struct piece_list *r = e->src;
     (void)view;
     if (r->n == 1 && r->piece[0]->whole)
         return tensor_data(r->piece[0]->source);
@@ -211,7 +211,7 @@ static const void *view_read(ckpt *view, entry *e, arena *a)
 
 static void view_drop(ckpt *view, entry *e)
 {
-    const struct recipe *r = e->src;
+    const struct piece_list *r = e->src;
     (void)view;
     if (r->n == 1 && r->piece[0]->whole)
         tensor_drop(r->piece[0]->source);

@@ -119,7 +119,7 @@ int   model_save(const params *p, const struct spec *s, const char *path, const 
  * shapes of its tensors say. NULL + fail(FAULT_DATA) when they are not those of a model here. *guessed:
  * nothing says which mean and std its images had. *heads_known: a ViT's heads leave no trace in shapes; the
  * text then says 1. */
-const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known);
+const char *model_experiment_text(const ckpt *c, arena *a, bool *guessed, bool *heads_known);
 /* How many classes it has and their names in index order: its metadata's, else ImageNet's for a thousand,
  * else NULL. 0 classes without a head; -1 + fail(FAULT_DATA) when metadata and head contradict each other. */
 int         model_classes(const ckpt *c, arena *a, const char *const **names);

@@ -44,7 +44,7 @@ static const char *meta_three(arena *a, const ckpt *c, const char *key)
 
 /* ---- what the tensors say ------------------------------------------------------------------------------ */
 
-const char *model_recipe(const ckpt *c, arena *a, bool *guessed, bool *heads_known)
+const char *model_experiment_text(const ckpt *c, arena *a, bool *guessed, bool *heads_known)
 {
     const char *saved = ckpt_meta(c, "recipe"), *path = ckpt_path(c), *mean, *std;
     const char *file = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;

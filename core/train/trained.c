@@ -6,7 +6,7 @@
 static int read_experiment(struct trained *t, arena *a, const struct spec_set *sets, int n)
 {
     bool guessed, heads;
-    const char *text = model_recipe(t->c, a, &guessed, &heads);
+    const char *text = model_experiment_text(t->c, a, &guessed, &heads);
     const char *name = arena_printf(a, "%s (its experiment)", t->path);
     if (!text)
         return -1;
