@@ -144,9 +144,9 @@ static int arch_read_vit(struct spec *s, const ckpt *c, arena *a)
         return -1;
     s->model.heads = model_heads(c, s->model.dim);
     s->model.class_token = arch_has(c, "cls_token");
-    s->model.dist_token = arch_has(c, "head_dist.weight") ? DIST_head
-                          : arch_has(c, "dist_token")     ? DIST_on
-                                                          : DIST_off;
+    s->model.dist_token = arch_has(c, "head_dist.weight") ? DISTILL_head
+                          : arch_has(c, "dist_token")     ? DISTILL_on
+                                                          : DISTILL_off;
     s->model.registers = registers && registers->nd == 3 ? (int)MIN(registers->shape[1], 64) : 0;
     s->model.pre_norm = arch_has(c, "norm_pre.weight");
     arch_read_pool(s, c);

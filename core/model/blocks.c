@@ -50,7 +50,7 @@ node *(*model_act(const struct spec *s))(node *)
 
 int model_prefix(const struct spec *s, int *with_position)
 {
-    *with_position = s->model.class_token + (s->model.dist_token != DIST_off);
+    *with_position = s->model.class_token + (s->model.dist_token != DISTILL_off);
     return *with_position + s->model.registers;
 }
 

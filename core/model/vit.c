@@ -55,7 +55,7 @@ static node *vit_embed(struct nn *m, const struct spec *s, node *images)
     int placed;
     model_prefix(s, &placed);
     node *x = nn_patches(m, images, "patch_embed.proj", s->model.patch, d, !s->model.pre_norm, NULL);
-    if (s->model.dist_token != DIST_off)
+    if (s->model.dist_token != DISTILL_off)
         x = vit_prepend(m, x, "dist_token", 1);
     if (s->model.class_token)
         x = vit_prepend(m, x, "cls_token", 1);                                            /* b n d            */
@@ -89,7 +89,7 @@ static node *vit_head(struct nn *m, const struct spec *s, node *x)
                                "head");
     x = vit_norm(m, s, x, "norm");
     node *y = vit_linear_head(m, s, vit_token(x, 0), "head");
-    if (s->model.dist_token != DIST_head)
+    if (s->model.dist_token != DISTILL_head)
         return y;
     return op_scale(op_add(y, vit_linear_head(m, s, vit_token(x, 1), "head_dist")), 0.5f);
 }

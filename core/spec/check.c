@@ -13,9 +13,9 @@ static int check_vit(const struct spec *s)
                          s->model.dim);
     if (s->model.pool == POOL_token && !s->model.class_token)
         return spec_fail(s, "model.pool", "pool: token needs class_token: on");
-    if (s->model.dist_token != DIST_off && !s->model.class_token)
+    if (s->model.dist_token != DISTILL_off && !s->model.class_token)
         return spec_fail(s, "model.dist_token", "dist_token needs class_token: on");
-    if (s->model.dist_token == DIST_head && s->model.pool == POOL_avg)
+    if (s->model.dist_token == DISTILL_head && s->model.pool == POOL_avg)
         return spec_fail(s, "model.dist_token", "dist_token: head needs pool: token");
     return 0;
 }
