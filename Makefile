@@ -169,7 +169,7 @@ columns:                                     ## no line is too long
 # A file of core/ includes its own folder and those before it in this list; data/ sits beside spec.
 LAYERS := base spec ckpt dev data dist graph op autograd fuse nn model export log train recycle bench study cli
 # Inside a folder whose header has `Order:` lines no file calls one that stands after it there.
-layers: $(OBJECTS) columns      ## no include or call runs up the floors; a name means one function
+layers: $(OBJECTS) columns      ## no include or call runs up the floors; a name means one function, one file
 	@fail=0; seen=; for layer in $(LAYERS); do \
 	   seen="$$seen|$$layer"; dir=core/$$layer; [ $$layer = data ] && dir=data; \
 	   bad=$$(grep -n '^#include "[a-z]*/' $$dir/*.[ch] 2>/dev/null | grep -vE "\"($${seen#|}|cl)/"); \
@@ -184,6 +184,8 @@ layers: $(OBJECTS) columns      ## no include or call runs up the floors; a name
 	   sed 's/^\([^:]*\):[A-Za-z_0-9 *]*[ *]\([a-z_0-9]*\)(.*/\1 \2/' | sort -u | cut -d' ' -f2 | \
 	   sort | uniq -d); \
 	 [ -z "$$bad" ] || { echo "functions of two files have one name: "$$bad; fail=1; }; \
+	 bad=$$(ls core/*/*.c data/*.c | sed 's/.*\///' | sort | uniq -d); \
+	 [ -z "$$bad" ] || { echo "two files have one name: "$$bad; fail=1; }; \
 	 [ $$fail = 0 ] && echo "layers: ok"
 
 lint:                                        ## both compilers, warnings as errors

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
-#include "study/table_needs.h"
+#include "study/table_forecast.h"
 
 static arena *a;
 static char   folder[64];

@@ -8,8 +8,8 @@
  *     launches_compile(l);  launches_run(l);  dev_finish(d);
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: cache host probe fake dump ocl null source tunables program buffer launch mark upload order profile
- * Order: enqueue blas fill joins matrix choose open
+ * Order: cache cpu probe fake dump_programs ocl null source tunables program buffer launch mark upload order
+ * Order: profile enqueue blas fill joins matrix choose open
  */
 #ifndef JETCL_DEV_H
 #define JETCL_DEV_H
@@ -80,7 +80,7 @@ struct dev_info {
     u32  simd;                        /* lanes: preferred work-group multiple; 16 on wide CPUs */
     u32  registers;                   /* CPUs: vector registers of a core */
     u64  cache[3];                    /* CPUs: bytes of a core's first cache (for data), its second, the last */
-    char cache_from[48];              /* who said so: host.c */
+    char cache_from[48];              /* who said so: cpu.c */
     bool fp16, fp64, subgroups, little_endian;
     bool fma;                   /* a fused multiply-add is an instruction */
     bool joins;                 /* may a group read what others wrote before they counted up an integer? */

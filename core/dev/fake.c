@@ -4,7 +4,8 @@
  *     JETCL_FAKE=apple                      a row of fakes.def
  *     JETCL_FAKE=rdna,units=20,local=32     the same with other numbers; numbers alone start from the device's
  *
- * The class is gpu then, also of the null device, which plans and dumps (dump.c) but still computes nothing.
+ * The class is gpu then, also of the null device, which plans and dumps (dump_programs.c) but still
+ * computes nothing.
  *
  *     JETCL_FAKE=avx2                       a CPU's vectors and caches: kernels take its shapes, in class cpu,
  *                                           and on the null device dumped as its compiler would be given them

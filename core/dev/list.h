@@ -37,7 +37,7 @@ int  launches_bind(launches *l);             /* programs, kernels and arguments;
 int  launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after,
                     cl_event *event);
 
-/* ---- dump.c */
+/* ---- dump_programs.c */
 int  dump_launch(const struct entry *e);
 u64  launch_local(const struct entry *e);    /* bytes: the kernel's own and what arguments ask for */
 

@@ -62,7 +62,7 @@ const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOUR
 int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
 #define OCL(what, call) (crash_inside(#call, what), ocl_check(what, (call), #call))
 
-/* ---- host.c */
+/* ---- cpu.c */
 void host_caches(struct dev_info *i, u64 driver);     /* driver: bytes of the cache that OpenCL reports, or 0 */
 u32  host_registers(u32 lanes);              /* vector registers of this machine's cores, used at that width */
 
@@ -90,7 +90,7 @@ void        source_hash(char hex[20]);       /* of all kernel texts */
 /* The limits of $JETCL_FAKE and $JETCL_LANES over the device's own; 0, or -1 + fail */
 int  fake_apply(struct dev_info *i, enum dev_class *class);
 
-/* ---- dump.c: into the folder $JETCL_DUMP, if it is set; 0, or -1 + fail */
+/* ---- dump_programs.c: into the folder $JETCL_DUMP, if it is set; 0, or -1 + fail */
 bool dump_on(void);
 int  dump_program(const char *label, const char *text, const char *options, const u8 *key);
 

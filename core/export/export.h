@@ -4,7 +4,7 @@
  *     if (export_onnx(&x, "model.onnx")) return -1;         // no device is used
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: onnx_file onnx
+ * Order: onnx_file network
  */
 #ifndef JETCL_EXPORT_H
 #define JETCL_EXPORT_H

@@ -8,7 +8,7 @@
  * Order: needs forecast energy seeds record_io record_bound record_time record nodecheck opcheck
  * Order: kernelcheck memcheck selftest compare compare_out html chart confusion analyse_load analyse_weights
  * Order: analyse_open analyse analyse_moves analyse_maps analyse_write curves run dry table_fields
- * Order: table_cells table table_values table_pairs table_print table_run table_budget table_needs picture
+ * Order: table_cells table table_values table_pairs table_print table_run table_budget table_forecast picture
  * Order: plot bars page_curves page_run page_table page_compare page
  */
 #ifndef JETCL_STUDY_H

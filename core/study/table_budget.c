@@ -1,5 +1,5 @@
 /* table_budget.c: which experiments of a table fit into a time: `table X --dry-run --budget 48h`. */
-#include "study/table_needs.h"
+#include "study/table_forecast.h"
 #include <math.h>
 
 /* What an experiment takes with the prepared runs it starts from, of those that no other has brought yet. */

@@ -74,7 +74,7 @@ int  rounds_passes(struct learner *l);
 int  rounds_run(struct learner *l, bool first, bool computes);
 int  rounds_end(struct learner *l);               /* the sums of all passes, to where the update reads them */
 
-/* ---- shares.c: dist.shares: auto ------------------------------------------------------------------------ */
+/* ---- balance.c: dist.shares: auto ----------------------------------------------------------------------- */
 
 bool shares_auto(const struct spec *s);
 /* Together, before session_open: measures, where auto, and sets dist.shares, which then lies in a. */

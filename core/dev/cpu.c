@@ -1,4 +1,4 @@
-/* host.c: what the operating system knows of this machine's processors: caches, cores, nodes of
+/* cpu.c: what the operating system knows of this machine's processors: caches, cores, nodes of
  * memory. OpenCL has one number for a cache and PoCL fills it with the last one's size, so kernels on
  * CPUs are shaped by these tables:
  *

@@ -1,4 +1,4 @@
-/* options.c: what an experiment asks of its images. */
+/* from_spec.c: what an experiment asks of its images. */
 #include "data/data.h"
 #include <unistd.h>
 

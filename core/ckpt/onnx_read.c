@@ -1,5 +1,5 @@
-/* onnx.c: the initialisers of an ONNX graph as tensors. A protobuf message is a run of fields, key = number
- * << 3 | kind; of those that matter here:
+/* onnx_read.c: the initialisers of an ONNX graph as tensors. A protobuf message is a run of fields, key =
+ * number << 3 | kind; of those that matter here:
  *
  *     model: 7 graph, 14 property     graph: 1 node, 5 initialiser     node: 1 input.., 3 name, 4 op
  *     property: 1 key, 2 value

@@ -1,5 +1,5 @@
-/* dump.c: JETCL_DUMP=DIR writes what a GPU's compiler would be given, for those who read what it makes of it
- * (tests/gpu):
+/* dump_programs.c: JETCL_DUMP=DIR writes what a GPU's compiler would be given, for those who read what it
+ * makes of it (tests/gpu):
  *
  *     DIR/matmul-0a1b2c3d4e5f.cl     the whole text of one program, after two lines:
  *                                    // label: cl/gpu/matmul.cl -DGX=16 ...

@@ -1,4 +1,4 @@
-/* onnx.c: the list of ONNX nodes that ops fill. */
+/* onnx_nodes.c: the list of ONNX nodes that ops fill. */
 #include "op/onnx.h"
 
 const char *onnx_complain(struct onnx *o, const char *why)

@@ -1,4 +1,4 @@
-/* onnx.c: a network and its weights as a list of ONNX nodes and of initialisers. */
+/* network.c: a network and its weights as a list of ONNX nodes and of initialisers. */
 #include "export/export.h"
 
 struct exporting {

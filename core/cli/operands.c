@@ -1,4 +1,4 @@
-/* trained.c: what the operands and --data of eval and predict mean: a checkpoint, a run's folder, or an
+/* operands.c: what the operands and --data of eval and predict mean: a checkpoint, a run's folder, or an
  * experiment with a checkpoint after it; and a folder of images. */
 #include "cli/cli.h"
 #include "train/learner.h"

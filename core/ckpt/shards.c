@@ -1,4 +1,4 @@
-/* folder.c: checkpoints of more than one file: a Hugging Face folder, an index with its shards, a DeepSpeed
+/* shards.c: checkpoints of more than one file: a Hugging Face folder, an index with its shards, a DeepSpeed
  * folder, a folder of .npy files. Shards lie beside their index; nothing outside the folder is opened on a
  * file's word.
  *

@@ -1,8 +1,8 @@
-/* table_needs.c: what running a table would take: what is not there, memory, and time from
+/* table_forecast.c: what running a table would take: what is not there, memory, and time from
  * a measured step of each model. */
 #include "model/model.h"
 #include "recycle/recycle.h"
-#include "study/table_needs.h"
+#include "study/table_forecast.h"
 #include <math.h>
 
 /* Models of one family, cost and precision take equally long; so do predecessors of one architecture. */

@@ -1,5 +1,5 @@
-/* shares.c: dist.shares: auto. Each rank takes a few steps on made-up images, and gets as large a part of every
- * batch as it was fast: a fast and a slow device finish together. */
+/* balance.c: dist.shares: auto. Each rank takes a few steps on made-up images, and gets as large a part of
+ * every batch as it was fast: a fast and a slow device finish together. */
 #include "train/learner.h"
 #include <math.h>
 

@@ -1,6 +1,6 @@
-/* table_needs.h: what the parts of a table's forecast share. */
-#ifndef JETCL_TABLE_NEEDS_H
-#define JETCL_TABLE_NEEDS_H
+/* table_forecast.h: what the parts of a table's forecast share. */
+#ifndef JETCL_TABLE_FORECAST_H
+#define JETCL_TABLE_FORECAST_H
 #include "study/table.h"
 
 struct asked {                              /* an experiment that is to be done */
