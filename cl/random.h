@@ -73,7 +73,7 @@ static inline uint random_1(ulong seed, uint stream, uint step, ulong i)
 }
 
 /* A row of a drawn tensor, numbered as if the whole batch lay in it: drawn.y rows are a sample's, the part's
- * samples take drawn.z of them, then it begins anew (core/op/op.h, op_by_sample). */
+ * samples take drawn.z of them, then it begins again (core/op/op.h, op_by_sample). */
 static inline long row_of_batch(long row, long4 drawn, long before, long others)
 {
     return row + drawn.y * before + (others && drawn.z ? row / drawn.z * drawn.y * others : 0);

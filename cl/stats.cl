@@ -62,7 +62,7 @@ __kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __g
 }
 
 /* Adds the images of this step to the state: rows of `row` floats: |x|, its lost part, x^2, its lost part,
- * roots, their lost part, and counts as integers. With batches, x^2 starts anew with each and its root is
+ * roots, their lost part, and counts as integers. With batches, x^2 starts again with each and its root is
  * added up where job[1] is set. */
 __kernel ALONE void stats_add(__global const uint *bits, __global const float *sums, __global float *state,
                               __global const int *job, long words, long images, long all, long row)

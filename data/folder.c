@@ -165,7 +165,7 @@ static int walk_entry(struct walk *w, DIR *dir, const struct dirent *e, const ch
     }
 }
 
-/* Is it what holds all this, or above that, along whichever links it was reached? */
+/* Does path lead, through links, to the walked folder itself or to one above it: an endless walk? */
 static bool walk_leads_up(const struct walk *w, const char *path)
 {
     char full[4096], real[4096];

@@ -1,5 +1,5 @@
 /* render.c: the demo's two image sets, drawn by the program. A class is (shape, texture, layout); colour,
- * pose, background, clutter, lighting and noise are drawn anew for every picture and say nothing about it. No
+ * pose, background, clutter, lighting and noise are drawn again for every picture and say nothing about it. No
  * shape, texture or layout belongs to one class alone, so none of them decides by itself. Set b, for
  * pre-training, has more classes, of other shapes.
  *

@@ -151,8 +151,8 @@ int  randaugment(struct image *m, struct image *spare, arena *a, const struct au
 /* mean + std z, truncated and clipped: a byte of noise for z normal. */
 u8   noise_byte(f32 mean, f32 std, f32 z);
 void noise_table(const struct fill *f, u8 (*noise)[NOISE_DRAWS]);
-/* b->values: (byte - mean) / std; where images are mixed, weighted: the own by
- * `weight`, the other by `rest`. */
+/* b->values: (byte - mean) / std; where images are mixed, weighted: the image itself
+ * by `weight`, the other by `rest`. */
 void values_table(struct batch *b, const f32 mean[3], const f32 std[3], f32 weight, f32 rest);
 
 /* ---- mix.c: between samples ---------------------------------------------------------------------------- */

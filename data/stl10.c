@@ -39,7 +39,7 @@ static int stl10_pixels(const dataset *d, i64 i, arena *a, struct image *out)
 }
 
 const struct data_set stl10_set = {
-    .name = "stl10", .help = "STL-10, binary version: 96x96, 10 classes", 
+    .name = "stl10", .help = "STL-10, binary version: 96x96, 10 classes",
     .folders = { "stl10_binary", "STL/stl10_binary" },
     .probe = { "train_X.bin", "test_X.bin" }, .splits = { { "train", 5000 }, { "test", 8000 } },
     .classes = 10, IMAGENET_PIXELS,

@@ -5,7 +5,7 @@
 
 Works in a copy of the tree, build/mutants/tree, one mutant at a time, nice 10: changes the file, builds what
 depends on it, runs the tests that can notice, the quickest first, until one fails. Too much processor time
-counts as noticed. What does not compile, or compiles to the same object, is drawn anew and not counted. Which
+counts as noticed. What does not compile, or compiles to the same object, is drawn again and not counted. Which
 tests can notice: those that reach the function, if `make coverage` has written build/coverage/reach.json; else
 the folder's row of TESTS.
 

@@ -280,7 +280,7 @@ static u64 sample_print(dataset *d, const struct data_options *o, i64 epoch, i64
     return fold(fold(1, rgb, sizeof rgb), &e, sizeof e);
 }
 
-/* Another epoch, seed or sample draws anew; the same draws the same. At least a third differs: flips of one
+/* Another epoch, seed or sample draws again; the same draws the same. At least a third differs: flips of one
  * picture have two outcomes. */
 static void each_kind_follows_seed_epoch_and_sample(void **state)
 {

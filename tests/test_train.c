@@ -314,7 +314,7 @@ static void late_losses(const char *text, int read_after, f64 each[6], f64 *logg
 }
 
 /* The loss on the progress line is one step late, and the mean since the last line of
- * the log, which then starts anew. */
+ * the log, which then starts again. */
 static void test_late_loss(void **state)
 {
     (void)state;

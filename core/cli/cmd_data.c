@@ -200,7 +200,7 @@ static int data_stats_set(struct cli *c)
 
 /* ---- speed --------------------------------------------------------------------------------------------- */
 
-/* Batches as training would take them, without a network, for some seconds; every picture decoded anew, as in
+/* Batches as training would take them, without a network, for some seconds; every picture decoded again, as in
  * a large set. */
 static int data_time_loader(dataset *d, const struct data_options *o, f64 seconds, bool json)
 {

@@ -108,7 +108,8 @@ static int bad_option(const struct options *o, const struct command *cmd, int co
                 : fail(FAULT_USAGE, "unknown option --%s (jetcl help %s)", name, cmd->name);
 }
 
-/* Of two values one would be passed over in silence; an empty one is a variable of a script that is not set. */
+/* Refuses an option given twice with different values, and an empty value (a variable of a script that is not
+ * set). */
 static int option_once(struct options *o, int code, const char *value)
 {
     int i = 0;

@@ -64,7 +64,7 @@ void cache_check_driver(void)
              "(set POCL_CACHE_DIR)", path);
         return;
     }
-    warn("cannot write %s: kernels on PoCL are built anew in every run (set POCL_CACHE_DIR)", path);
+    warn("cannot write %s: kernels on PoCL are built again in every run (set POCL_CACHE_DIR)", path);
     setenv("POCL_CACHE_DIR", driver_cache, 1);
     atexit(cache_remove_driver);
 }

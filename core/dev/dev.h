@@ -109,7 +109,7 @@ dev                   *dev_open(const char *spec);
 dev                   *dev_open_real(const char *spec);
 /* dev_open_real for one of several processes, `rank` (from 0) of those on this machine: of a list "a,b", of
  * `gpu:*`, `gpu` and `auto` (all GPUs, where there are any), and of `cpu:*` it takes the rank-th, and begins
- * anew after the last. rank < 0: dev_open_real. */
+ * again after the last. rank < 0: dev_open_real. */
 dev                   *dev_open_rank(const char *spec, int rank);
 /* How many devices a setting names in this way, and the rank-th of them as P:D or what it is called. */
 int                    dev_of_rank(arena *a, const char *spec, int rank, const char **out);

@@ -50,7 +50,7 @@ int  dist_print(FILE *to, const char *text, u64 bytes);  /* together: rank 0 wri
 /* Together: is this number the same everywhere? -1 + fail(fault) with the first rank that differs. */
 int  dist_same(u64 hash, enum fault fault, const char *what);
 
-/* What goes to rank r and comes from it; that of the own rank is not read. */
+/* What goes to rank r and comes from it; this rank's own is not read. */
 struct dist_pair { const void *send; u64 sent; void *recv; u64 received; };
 int  dist_start(const struct dist_pair *with);    /* together; the memory stays until dist_finish */
 int  dist_finish(void);

@@ -9,7 +9,7 @@
 #include <limits.h>
 
 /* Uses, and readers as one list per node: they are asked for of every product. A node that reads
- * another no more stays in its list, and is passed over. */
+ * another no longer stays in its list, and is passed over. */
 struct fusing {
     int *uses, *first;                            /* of node i: operand how often; its first link or -1 */
     struct reader { const node *by; int next; } *links;

@@ -67,7 +67,7 @@ static bool types_follows(const struct types *t, const node *n)
     return (n->op->flags & OP_ALIAS) && t->able[n->id];
 }
 
-/* The same of its kernels: n's type is known. */
+/* As policy_kind, but for what n's kernels can read, once n's type is decided. */
 static char types_kind(const struct types *t, const node *n, int k)
 {
     if (types_follows(t, n))

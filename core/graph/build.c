@@ -1,5 +1,5 @@
 /* build.c: making nodes. Shapes are checked here, once; the first complaint is kept, since later ones
- * its echoes. */
+ * only echo it. */
 #include "graph/graph.h"
 
 graph *graph_new(dev *d)

@@ -140,7 +140,7 @@ static int open_files(report *r, const struct spec *s, bool resumed)
         return -1;
     if (file_mkdirs(report_path(r, "ckpt")))
         return -1;
-    unlink(report_path(r, "result.json"));                 // complete no more
+    unlink(report_path(r, "result.json"));                 // no longer complete
     if (!resumed)
         repair_clear(r->dir);
     if (continued) {

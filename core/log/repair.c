@@ -1,5 +1,5 @@
 /* repair.c: what a resumed run finds in its folder (half a line, evaluations so far, other settings), and
- * what a run that starts anew there removes. */
+ * what a run that starts again there removes. */
 #include "log/files.h"
 #include <dirent.h>
 #include <errno.h>
@@ -128,7 +128,7 @@ static void clear_kinds(const char *dir, const char *sub, const char *const *kin
         closedir(d);
 }
 
-/* A run that starts anew must not continue from what another one left (--force). Only files that a run
+/* A run that starts again must not continue from what another one left (--force). Only files that a run
  * writes. */
 void repair_clear(const char *dir)
 {

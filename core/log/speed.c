@@ -50,7 +50,7 @@ void speed_eval(struct speed *s, f64 seconds)
 {
     s->eval_seconds += seconds;
     s->n_timed++;
-    s->samples = 0;                               // the window starts anew: this time was not training
+    s->samples = 0;                               // the window starts again: this time was not training
     s->last.time = 0;
 }
 

@@ -194,7 +194,7 @@ static f64 matmul_host_element(const node *n, const f64 *const *in, i64 at)
     return m->factor ? v * in[m->factor][at] : v;
 }
 
-/* Of large products some elements, and the whole last row, where tiles have their rests. */
+/* Of large products some elements, and the whole last row, where tiles have their remainders. */
 static void matmul_host(const node *n, const f64 *const *in, f64 *y)
 {
     i64 count = node_count(n), every = host_every(count, matmul_macs(n) / (f64)MAX(1, count));

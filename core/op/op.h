@@ -167,7 +167,7 @@ void  op_blend_into(graph *g, range mean, range x, i64 count, f32 keep);   /* me
  * at first. state, stats_state_words() floats: for each channel sum |x|, its rounding, sum x^2, its rounding,
  * sum of the batches' sqrt(sum x^2), its rounding, and how often x > limit, as u32. together, channels^2 u32
  * or none: how often two channels are above it in one row, for pairs i <= j. job, I32: how many images are
- * real, and whether they end a batch (then x^2 starts anew). The limit: 0, or of each image, or of all of a
+ * real, and whether they end a batch (then x^2 starts again). The limit: 0, or of each image, or of all of a
  * step's, a percentile (in 10^-6 per cent) or mean + std. */
 enum stats_limit { STATS_ZERO, STATS_PERCENTILE, STATS_MEAN_STD };
 struct stats_args { range state, together; enum stats_limit limit; bool by_image; int percentile; };

@@ -59,7 +59,7 @@ static int measure_agree(int rc)
     return dist_agree(rc);
 }
 
-/* The own segments, one pass after the other; sums: m->words of each. */
+/* This rank's segments, one pass after the other; sums: m->words of each. */
 static int measure_segments(struct measuring *m, loader *l, const struct segments *g, f64 *sums)
 {
     struct measure_input in = { l };
@@ -121,7 +121,7 @@ static int measure_count(struct measuring *m, f64 seconds)
     return 0;
 }
 
-/* Measures the own segments with an open network, and adds up those of all. */
+/* Measures this rank's segments with an open network, and adds up those of all. */
 static int measure_own(struct measuring *m, dataset *set, struct data_options *o, const struct segments *g,
                        arena *a, struct statistics *out)
 {

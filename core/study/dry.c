@@ -91,7 +91,7 @@ static int dry_without(struct spec *s, struct needs *n)
     return data ? SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS : SESSION_TRAINS;
 }
 
-/* With a session's `auto` filled in. */
+/* Measures with what the session has filled in for `auto`. */
 static int dry_measure(struct session *e, const struct spec *given, arena *a, struct forecast *f)
 {
     struct spec from;

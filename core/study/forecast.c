@@ -123,7 +123,7 @@ int forecast_measure(struct session *e, struct forecast *f)
     return rc;
 }
 
-/* Without its data and weights. */
+/* Measures a step on made-up images and random weights. */
 int forecast_step(const struct spec *s, struct forecast *f)
 {
     struct spec alone = *s;

@@ -14,7 +14,7 @@ static const struct { const char *split, *key, *title, *y; bool log; } columns[C
     [MEMORY] = { "train", "mem", "Device memory", "MiB" },
     [TOP5] = { "eval", "top5", "Top-5 accuracy", "top-5, %" },
 };
-/* Of the others there is nothing to say over hours. */
+/* These are drawn over hours too. */
 static const bool over_hours[COLUMNS] = { [TOP1] = true, [LOSS] = true, [EVAL_LOSS_] = true };
 
 /* Of a place logged twice, before and after a resume, the later line counts. */

@@ -39,7 +39,7 @@ static void record_add(struct making *m, const char *name, enum record_kind kind
         t->v[i] = v[record_index(i, t->n, count)];
 }
 
-/* A value of this run: recorded, or held against the one it is the nudged twin of. */
+/* A value of this run: recorded, or, in the run with perturbed weights, compared with the recorded one. */
 static void record_value(struct making *m, const char *name, enum record_kind kind, i64 step, const f32 *v,
                          i64 count, f64 bound)
 {

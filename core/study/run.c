@@ -22,8 +22,8 @@ static int already_done(const struct spec *s, const struct run_options *o, const
     return same;
 }
 
-/* Outputs lie below the working folder, paths in a file start there: of two runs/ one
- * may be meant and the other read. */
+/* Paths in a file start at that file's folder, outputs lie below the working folder: warns when both have such
+ * a run. */
 static void warn_elsewhere(const char *key, const char *path)
 {
     const char *tail = strstr(path, "runs/");
@@ -170,9 +170,7 @@ static int run_claimed(const struct spec *s, const struct run_options *o, arena 
     if (shares_measure(&measured, a))
         return -1;
     rc = session_open(&e, &measured, SESSION_TRAIN_DATA | SESSION_EVAL_DATA | SESSION_TRAINS, NULL)
-                 || check_device(&e, a)
-             ? -1
-             : 0;
+         || check_device(&e, a) ? -1 : 0;
     if (!rc && stop_requested())
         rc = fail(stop_fault(), "stopped by a signal before anything was saved");
     if (!rc && first)

@@ -21,7 +21,7 @@ static void check_say(struct selftest *t, bool ok, const char *what, const char 
 
 /* ---- networks ------------------------------------------------------------------------------------------ */
 
-/* Odd sizes leave rests in every tile and vector; even ones take the paths without rests. */
+/* Odd sizes leave remainders in every tile and vector; even ones take the paths without. */
 static const struct { const char *name; int images; const char *sets[12]; } networks[] = {
     { "ViT and SpheroMoE, odd sizes",
       5,
@@ -38,7 +38,7 @@ static const struct { const char *name; int images; const char *sets[12]; } netw
         "model.classes=10", "model.moe.layers=[]" } },
 };
 
-/* Of what `before` did not yet have. */
+/* Reports what was checked since `before`. */
 static void check_told(struct selftest *t, arena *a, const char *what, const struct kernel_checks *before)
 {
     struct kernel_checks *now = &t->kernels;
@@ -61,7 +61,7 @@ static int check_network(struct selftest *t, arena *a, dev *d, const char *name,
     return 0;
 }
 
-/* What networks do not have; ops is for all of the ops. */
+/* Kernels that no network uses; with `ops` every op as well. */
 static int check_others(struct selftest *t, arena *a, dev *d, bool ops)
 {
     const struct kernel_checks before = t->kernels;
@@ -203,7 +203,7 @@ static const char *check_record(arena *a, const struct spec *s, const char *devi
     return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);
 }
 
-/* Kernels from a folder may be others each time. */
+/* With JETCL_CL kernels may have changed: nothing is kept. */
 static bool check_records(void)
 {
     const char *folder = getenv("JETCL_CL");

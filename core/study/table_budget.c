@@ -2,7 +2,7 @@
 #include "study/table_forecast.h"
 #include <math.h>
 
-/* What an experiment takes with the prepared runs it starts from, of those that no other has brought yet. */
+/* Seconds of an experiment, with the prepared runs it needs that are not chosen yet. */
 static f64 budget_seconds(const struct asked *list, size_t n, const struct table *t, const struct asked *x)
 {
     f64 sum = x->cost.seconds;

@@ -155,7 +155,7 @@ static void send_bucket(struct learner *l, struct buckets *b, i64 number)
     dist_start(b->with);
 }
 
-/* The own part of a bucket: the sum, in the order of the ranks. */
+/* This rank's part of a bucket: the sum, in the order of the ranks. */
 static int sum_bucket(struct learner *l, struct buckets *b, i64 number)
 {
     i64 at, n;

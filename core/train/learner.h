@@ -107,9 +107,9 @@ struct learner {
     fence    done[STEPS_AHEAD];
     i64      runs;                                /* graphs enqueued, for the ring */
     fence    last, before;                        /* ends of the last step and of the one before */
-    struct { f32 square, sum; i64 steps; } late[STEPS_AHEAD];       /* by step,
-        once its fence is reached: of the gradient's
-                                                   * norm; of loss_sum, and the steps in it */
+    /* Read back late, by step % STEPS_AHEAD: the square of the gradient's norm, the sum of losses, and the
+     * steps in it. */
+    struct { f32 square, sum; i64 steps; } late[STEPS_AHEAD];
 };
 int  learner_open(struct learner *l, const struct spec *s, dev *d, params *p);
 void learner_close(struct learner *l);

@@ -59,7 +59,7 @@ static int save_scale(ckpt *c, arena *a, struct learner *l)
     return 0;
 }
 
-/* A state from training in another precision has none: then the scale starts anew. */
+/* A state from training in another precision has none: then the scale starts again. */
 static int load_scale(const ckpt *c, struct learner *l)
 {
     struct loss_scale s = { 0 };

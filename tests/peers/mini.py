@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A cell of tables/mini.yaml in PyTorch: same start, images, recipe, and the same network written anew. Random
+"""A cell of tables/mini.yaml in PyTorch: same start, images, recipe, and the same network written again. Random
 draws (order, shifts, flips, noise) are PyTorch's own, so accuracies agree to the spread of seeds. By hand:
 
     python3 tests/peers/mini.py START.safetensors DATA SPLIT --lr 1e-3 --seed 101 [--layer-decay 0.6]
 
 START: runs/mini_jetpack/seed-*/ckpt/recycled.safetensors, or the checkpoint that a dense row starts from; its
-head is drawn anew where it has other classes. DATA: cifar10-jpeg-250. SPLIT: held or test."""
+head is drawn again where it has other classes. DATA: cifar10-jpeg-250. SPLIT: held or test."""
 import argparse, math, os
 import numpy as np, torch
 import torch.nn.functional as F
