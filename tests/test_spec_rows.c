@@ -50,7 +50,7 @@ static void refused(const char *text, const char *key)
 /* ---- what the table says ------------------------------------------------------------------------------- */
 
 static const char *const type_words[] = {
-    [TYPE_choice] = "choice", [TYPE_count] = "count", [TYPE_whole] = "whole", [TYPE_real] = "real",
+    [TYPE_choice] = "choice", [TYPE_count] = "count", [TYPE_integer] = "integer", [TYPE_real] = "real",
     [TYPE_text] = "text", [TYPE_path] = "path", [TYPE_flag] = "flag", [TYPE_counts] = "counts",
     [TYPE_reals] = "reals", [TYPE_texts] = "texts" };
 
@@ -162,7 +162,7 @@ static void test_ranges(void **state)
     int rows = 0;
     EACH_KEY(k) {
         struct bounds b = bounds_of(k);
-        bool whole = k->type == TYPE_count || k->type == TYPE_counts || k->type == TYPE_whole;
+        bool whole = k->type == TYPE_count || k->type == TYPE_counts || k->type == TYPE_integer;
         if (!whole && k->type != TYPE_real && k->type != TYPE_reals)
             continue;
         assert_true(b.has_lo);                    // every number has a least value

@@ -5,7 +5,7 @@
 #include "spec/yaml.h"
 
 enum key_type {
-    TYPE_section, TYPE_end, TYPE_choice, TYPE_count, TYPE_whole, TYPE_real, TYPE_text, TYPE_path, TYPE_flag,
+    TYPE_section, TYPE_end, TYPE_choice, TYPE_count, TYPE_integer, TYPE_real, TYPE_text, TYPE_path, TYPE_flag,
     TYPE_counts, TYPE_reals, TYPE_texts
 };
 struct key {

@@ -19,7 +19,7 @@ typedef struct { int n; const char *const *v; } texts;
 /* ---- the struct: nested as the sections of keys.def are ------------------------------------------------ */
 
 #define FIELD_count  int
-#define FIELD_whole  i64
+#define FIELD_integer i64
 #define FIELD_real   f64
 #define FIELD_text   const char *          /* never NULL: "" when not given */
 #define FIELD_path   const char *          /* absolute, or relative to the working folder; never NULL */

@@ -72,7 +72,7 @@ static bool find_word(const struct key *k, slice want, bool by_value, slice *fou
 /* ---- what a key expects, in words ---------------------------------------------------------------------- */
 
 static const char *const type_names[] = {
-    [TYPE_count] = "an integer",   [TYPE_whole] = "an integer", [TYPE_real] = "a number",
+    [TYPE_count] = "an integer",   [TYPE_integer] = "an integer", [TYPE_real] = "a number",
     [TYPE_counts] = "integers",   [TYPE_reals] = "numbers",        [TYPE_text] = "text",
     [TYPE_texts] = "a list of words",  [TYPE_path] = "a path",
     [TYPE_flag] = "true, false, on or off",
@@ -152,7 +152,7 @@ static int value_read_number(arena *a, const struct key *k, const struct yaml *y
     return inside ? 0 : value_wrong(a, k, y);
 }
 
-static int read_whole(arena *a, const struct key *k, const struct yaml *y, i64 *out)
+static int read_integer(arena *a, const struct key *k, const struct yaml *y, i64 *out)
 {
     struct limits l = read_limits(k);
     if (y->kind != YAML_TEXT || !text_int(slice_of(y->text), out) || (f64)*out < l.lo)
@@ -247,7 +247,7 @@ int value_read(arena *a, const struct key *k, const struct yaml *y, void *field)
     f64 number;
     switch (k->type) {
     case TYPE_choice: return read_choice(a, k, y, field);
-    case TYPE_whole:  return read_whole(a, k, y, field);
+    case TYPE_integer:  return read_integer(a, k, y, field);
     case TYPE_flag:   return read_flag(a, k, y, field);
     case TYPE_texts:  return read_texts(a, k, y, field);
     case TYPE_counts: case TYPE_reals: return read_numbers(a, k, y, field);
@@ -357,7 +357,7 @@ const char *value_text(arena *a, const struct key *k, const void *field)
             w = next_word(&p);
         return arena_copy(a, w.p, w.n);
     case TYPE_count: return number_text(a, k, *(const int *)field);
-    case TYPE_whole: return arena_printf(a, "%lld", (long long)*(const i64 *)field);
+    case TYPE_integer: return arena_printf(a, "%lld", (long long)*(const i64 *)field);
     case TYPE_real:  return number_text(a, k, *(const f64 *)field);
     case TYPE_flag:  return *(const bool *)field ? "on" : "off";
     case TYPE_text: case TYPE_path: return value_quoted(a, *(const char *const *)field);
