@@ -1,5 +1,5 @@
 /* dataset.c: opening a set by name, and what all sets share: the sample list, where the root is. */
-#include "data/report.h"
+#include "data/verify.h"
 #include "data/set.h"
 #include <errno.h>
 #include <limits.h>

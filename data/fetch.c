@@ -2,7 +2,7 @@
  * stopped, is checked before anything is unpacked, and the archive is unpacked beside its place and renamed,
  * so a set is there whole or not at all. Entries must stay below the folder: no absolute paths, no "..", no
  * links, nothing but files and folders. */
-#include "data/report.h"
+#include "data/verify.h"
 
 #if !defined HAVE_CURL || !defined HAVE_ARCHIVE
 

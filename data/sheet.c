@@ -1,5 +1,5 @@
 /* sheet.c: what the network will see, as one picture that a person can look at. */
-#include "data/report.h"
+#include "data/verify.h"
 #include <math.h>
 
 enum { GAP = 2, LIGHT = 235, SEEN = 96 };         // small pictures are magnified up to SEEN pixels

@@ -1,6 +1,6 @@
 /* verify.c: is this the data set that was published, whole and undamaged? And what are its colours on
  * average? */
-#include "data/report.h"
+#include "data/verify.h"
 #include "data/set.h"
 #include <dirent.h>
 #include <math.h>

@@ -33,7 +33,7 @@ TREE = HOME + "/tree"
 SECONDS = HOME + "/seconds.json"                  # of processor time that tests took here
 # Folder or file: the tests that can notice a fault there, most telling first. The longest prefix counts.
 TESTS = {
-    "core/base": "base say spec ckpt report dev train data ops data_loader ckpt_save cli run signals world",
+    "core/base": "base say spec ckpt run_folder dev train data ops data_loader ckpt_save cli run signals world",
     "core/spec": "spec_rows spec train model cli count kinds cases dry data_cmd run table",
     "core/ckpt": "names ckpt ckpt_torch ckpt_zip ckpt_names names_whole ckpt_folder ckpt_foreign arch "
                  "ckpt_save ckpt_golden "
@@ -52,16 +52,17 @@ TESTS = {
     "core/export": "export",
     "core/dist": "dist train dist.sh dist_recycle",
     "core/log": "log report owner train run table progress page cli",
-    "core/train": "steps loop groups known half eval train golden_optim model report profile cases kinds "
+    "core/train": "steps loop groups known half eval train golden_optim model run_folder profile cases kinds "
                   "resume run precision table dist dist.sh cli",
     "core/recycle": "recycle_values recycle recycle_graphs recycle_golden recycle_graft recycle_run stats "
                     "kinds resume cli "
                     "run table",
     "core/bench": "bench tune cli",
-    "core/study": "table compared energy analyse analyse.sh compare page dry log report owner planted run cli",
+    "core/study": "table compared energy analyse analyse.sh compare page dry log run_folder owner planted run "
+                  "cli",
     "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs "
                 "owner progress run mistakes install",
-    "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_report "
+    "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_verify "
             "data_loader feed "
             "fuzz data_cmd cases eval recycle_run run",
     "cl": "ops limits product stats init fuse half matrix matrix_attention lanes feed golden recompute "

@@ -1,6 +1,6 @@
 /* cmd_config.c: the experiment as the program understands it. */
 #include "cli/cli.h"
-#include "data/report.h"
+#include "data/verify.h"
 #include "recycle/recycle.h"
 #include "train/learner.h"
 

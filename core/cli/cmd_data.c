@@ -2,7 +2,7 @@
  * Operand 1 names a set or an experiment. */
 #include "cli/data_actions.h"
 #include "cli/options.h"
-#include "data/report.h"
+#include "data/verify.h"
 #include "train/learner.h"
 #include "log/files.h"
 #include <jansson.h>

@@ -34,7 +34,7 @@ static int run_finish(struct cli *c, struct spec *s)
     return 0;
 }
 
-static int run_cmd_run(struct cli *c)
+static int run_command(struct cli *c)
 {
     struct spec s;
     if (cli_operands(c, 1, 1) || cli_experiment(c, &s))
@@ -57,7 +57,7 @@ static int run_train(struct cli *c)
 const struct command run_cmd = {
     "run", "the whole pipeline: recycle, fine-tune, evaluate", "run EXP.yaml [options]",
     { "jetcl run experiments/demo.yaml", "jetcl run exp.yaml --out runs/a --resume" },
-    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, run_cmd_run };
+    NULL, TAKES_JSON | TAKES_OUT | TAKES_RESUME | TAKES_DRY_RUN | TAKES_RANKS, run_command };
 const struct command train_cmd = {
     "train", "train one experiment, without recycling", "train EXP.yaml [options]",
     { "jetcl train exp.yaml --set train.epochs=10", "jetcl train exp.yaml --resume" },

@@ -2,7 +2,7 @@
  * What an argument may be follows from what the help calls it: FILE, KEY=VALUE, EXP.yaml. */
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "data/report.h"
+#include "data/verify.h"
 
 enum argument { ARG_NONE, ARG_FREE, ARG_FILE, ARG_KEY, ARG_DEVICE, ARG_WHEN, ARG_SHELL };
 

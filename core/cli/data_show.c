@@ -2,7 +2,7 @@
  * labels as a list, a contact sheet, or tensors. */
 #include "cli/data_actions.h"
 #include "ckpt/ckpt.h"
-#include "data/report.h"
+#include "data/verify.h"
 #include "log/files.h"
 #include "train/learner.h"
 

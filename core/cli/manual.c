@@ -2,7 +2,7 @@
  * data sets. In the man macros, which man and mandoc read. */
 #include "cli/cli.h"
 #include "cli/options.h"
-#include "data/report.h"
+#include "data/verify.h"
 
 /* Text as roff prints it: backslashes and hyphens escaped, no control character at the start of a line. */
 static void manual_text(const char *text)

@@ -1,6 +1,6 @@
-/* test_data_report.c: verify, stats, sheet and fetch. Archives are made with tar. */
+/* test_data_verify.c: verify, stats, sheet and fetch. Archives are made with tar. */
 #include "data_help.h"
-#include "data/report.h"
+#include "data/verify.h"
 
 static int shell(const char *fmt, ...) PRINTF(1, 2);
 static int shell(const char *fmt, ...)

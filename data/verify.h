@@ -1,11 +1,11 @@
-/* report.h: what can be said about a data set as a whole, for `jetcl data`.
+/* verify.h: what can be said about a data set as a whole, for `jetcl data`.
  *
  *     struct verify_report r;
  *     if (data_verify(a, &options, &r)) return -1;                 // could not look at all
  *     printf("%d problems\n", r.problems);
  */
-#ifndef JETCL_DATA_REPORT_H
-#define JETCL_DATA_REPORT_H
+#ifndef JETCL_DATA_VERIFY_H
+#define JETCL_DATA_VERIFY_H
 
 #include "data/set.h"
 

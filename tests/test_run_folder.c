@@ -1,5 +1,5 @@
-/* test_report.c: the run folder: what is in it, when it is refused, how it continues after a stop, and a disk
- * that is full. */
+/* test_run_folder.c: the run folder: what is in it, when it is refused, how it continues after a stop, and a
+ * disk that is full. */
 #include "unit.h"
 #include <jansson.h>
 #include <math.h>
