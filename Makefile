@@ -25,7 +25,7 @@ SOURCES  := $(wildcard core/*/*.c data/*.c)
 OBJECTS  := $(SOURCES:%.c=$(B)/%.o) $(B)/gen/kernels.o $(B)/gen/version.o \
             $(if $(findstring HAVE_ONNX,$(FEATURES)),$(B)/gen/onnx.pb-c.o)
 LIBRARY  := $(filter-out $(B)/core/cli/main.o,$(OBJECTS))
-KERNELS  := $(wildcard cl/*.cl cl/*.h cl/act.def cl/*_flags.def cl/cpu/*.cl cl/gpu/*.cl)
+KERNELS  := $(wildcard cl/*.cl cl/*.h cl/act.def cl/*_flags.def cl/*_words.def cl/cpu/*.cl cl/gpu/*.cl)
 TESTS    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/test_*.c))
 T        ?=
 

@@ -1,8 +1,9 @@
 /* adamw.h: what the optimiser's step of all classes shares: its arguments, the scale of the gradient
  * (clipping by the global norm), and a walk over the blocks of a group, each with its own learning
  * rate and decay. */
+#include "step.h"
+
 #define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
-enum { STEP_LR = 3, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE, STEP_SKIP = 9 };  /* graph.h's step buffer */
 
 #define ADAMW_ARGS                                                                                        \
     __global float *p, __global const float *g, __global float *m, __global float *v,                     \

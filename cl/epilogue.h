@@ -4,6 +4,7 @@
 #include "product.h"
 #include "quad.h"
 #include "special.h"
+#include "step.h"
 #if DRAWS
 #include "random.h"
 #endif
@@ -18,11 +19,11 @@
 #if DRAWS
 static float4 mask_of(MASK_ARGS, const long row, const int j, const int cols)
 {
-    const ulong seed = (ulong)now[2] << 32 | now[1];
-    const long place = row_of_batch(mask.w ? row / mask.w : row, mask, now[7], now[8]);
+    const ulong seed = STEP_SEED(now);
+    const long place = row_of_batch(mask.w ? row / mask.w : row, mask, now[STEP_BEFORE], now[STEP_OTHERS]);
     const ulong at = mask.w ? place * 16 : place * ((cols + 15) / 16 * 16) + j;
-    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[0], at)
-                              : random_4(seed, (uint)mask.x, now[0], at);
+    const uint4 bits = mask.w ? (uint4)random_1(seed, (uint)mask.x, now[STEP_NUMBER], at)
+                              : random_4(seed, (uint)mask.x, now[STEP_NUMBER], at);
     return convert_float4(convert_int4(kept + unit_4(bits))) * (1.0f / kept);
 }
 #endif

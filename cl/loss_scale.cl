@@ -5,7 +5,8 @@
  *
  * A norm that is not finite is an overflow: the optimiser skips the step and the scale is halved. After
  * `grow` good steps it doubles. Scales are powers of two, so dividing by them is exact. */
-enum { STEP_BIAS1 = 4, STEP_BIAS2, STEP_GRAD_SCALE, STEP_SKIP = 9 };  /* graph.h */
+#include "step.h"
+
 enum { SCALE, GOOD, SKIPPED, TAKEN, NORM };
 
 __kernel void loss_scale(__global float *state, __global const float *square_sum, __global float *step,

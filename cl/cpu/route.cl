@@ -11,6 +11,7 @@
 #include "entmax.h"
 #include "random.h"
 #include "special.h"
+#include "step.h"
 
 enum {
 #define FLAG(name, value) name = value,
@@ -57,10 +58,11 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
     const float r_disp = 1.0f / *t_disp, r_comb = 1.0f / *t_comb;
     const float none = -copysign(INFINITY, r_comb);   // after a row's end; a learned temperature may pass zero
     __global const uint *step = (__global const uint *)noise;
-    const uint now = flags & DRAWN ? step[0] : 0;
-    const ulong seed = flags & DRAWN ? (ulong)step[2] << 32 | step[1] : 0;
-    // noise is drawn for an image of the whole batch: STEP_BEFORE, STEP_OTHERS
-    const long place = (flags & DRAWN) && samples ? image + step[7] + image / samples * step[8] : image;
+    const uint now = flags & DRAWN ? step[STEP_NUMBER] : 0;
+    const ulong seed = flags & DRAWN ? STEP_SEED(step) : 0;
+    // noise is drawn for an image of the whole batch
+    const long place = (flags & DRAWN) && samples
+                       ? image + step[STEP_BEFORE] + image / samples * step[STEP_OTHERS] : image;
     __local float16 *top = column, *other = column + wide;
     for (long v = 0; v < wide; v++) {
         top[v] = -INFINITY;

@@ -11,6 +11,7 @@
 #include "team_entmax.h"
 #include "random.h"
 #include "special.h"
+#include "step.h"
 #include "join.h"
 
 enum {
@@ -31,10 +32,11 @@ static inline float noise_at(NOISE_ARGS, long row, long tokens, long slot, long 
     if (!(flags & DRAWN))
         return flags & GIVEN ? noise[row * slots + slot] : 0;
     __global const uint *now = (__global const uint *)noise;
-    const ulong seed = (ulong)now[2] << 32 | now[1];
-    const long image = row / tokens, moved = samples ? now[7] + image / samples * now[8] : 0;
+    const ulong seed = STEP_SEED(now);
+    const long image = row / tokens,
+               moved = samples ? now[STEP_BEFORE] + image / samples * now[STEP_OTHERS] : 0;
     const long element = (row + moved * tokens) * ((slots + 15) / 16 * 16) + slot;
-    return std * normal_1(unit_1(random_1(seed, stream, now[0], (ulong)element)));
+    return std * normal_1(unit_1(random_1(seed, stream, now[STEP_NUMBER], (ulong)element)));
 }
 
 /* y[i] = the row before its entmax or softmax; top: its largest value. */

@@ -87,8 +87,12 @@ struct op {
 /* Words of the step buffer, the one small write per step; kernels read it, arguments never change. A graph
  * that computes a part of a batch has BEFORE of its samples before it and OTHERS not in it: what is drawn for
  * a sample depends on its place in the batch, not in the part. */
-enum step_word { STEP_NUMBER, STEP_SEED_LO, STEP_SEED_HI, STEP_LR, STEP_BIAS1, STEP_BIAS2, STEP_GRAD_SCALE,
-                 STEP_BEFORE, STEP_OTHERS, STEP_SKIP /* the optimiser changes nothing */, STEP_WORDS = 16 };
+enum step_word {
+#define WORD(name) STEP_##name,
+#include "cl/step_words.def"
+#undef WORD
+    STEP_WORDS = 16
+};
 typedef union { u32 u[STEP_WORDS]; f32 f[STEP_WORDS]; } step_words;
 
 struct graph {

@@ -223,9 +223,10 @@ static void put_kernel(text *t, const node *n, const struct layout *l, const cha
     map_put(t, "{\n");
     for (int k = 0; k < n->n_in; k++)           // read once: a compiler cannot know that `out` lies elsewhere
         if (!map_has_shape(n, k))
-            map_put(t, "const uint now = step%d[0];\n"
-                   "const ulong seed = (ulong)step%d[2] << 32 | step%d[1];\n"
-                   "const long before = step%d[7], others = step%d[8];\n", k, k, k, k, k);
+            map_put(t, "const uint now = step%d[%d];\n"
+                   "const ulong seed = (ulong)step%d[%d] << 32 | step%d[%d];\n"
+                   "const long before = step%d[%d], others = step%d[%d];\n", k, STEP_NUMBER, k, STEP_SEED_HI, k,
+                   STEP_SEED_LO, k, STEP_BEFORE, k, STEP_OTHERS);
     map_put(t, "const long r0 = get_group_id(1) * block_rows, r1 = min(r0 + block_rows, rows);\n"
            "const long c0 = get_group_id(0) * block_cols, c1 = min(c0 + block_cols, cols);\n"
            "for (long r = r0 + MAP_ROW; r < r1; r += MAP_ROWS) {\n");
