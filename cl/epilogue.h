@@ -1,4 +1,4 @@
-/* epilogue.h: what GPUs' products (cl/gpu/matmul.cl, cl/gpu/matrix.cl) do to four sums of a row. */
+/* epilogue.h (GPU only): what GPUs' products (cl/gpu/matmul.cl, cl/gpu/matrix.cl) do to four sums of a row. */
 #ifndef EPILOGUE_H
 #define EPILOGUE_H
 #include "product.h"

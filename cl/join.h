@@ -1,6 +1,6 @@
-/* join.h: groups of one launch add up what all of them have computed: each writes its part, counts itself, and
- * the one that comes last reads all parts in order. So the bits do not depend on which one that is, and no
- * second launch is needed. Parts are read and written as volatile.
+/* join.h (GPU only): groups of one launch add up what all of them have computed: each writes its part, counts
+ * itself, and the one that comes last reads all parts in order. So the bits do not depend on which one that is,
+ * and no second launch is needed. Parts are read and written as volatile.
  *
  * What other groups wrote before they counted must be seen after. OpenCL C 1.2 has no word for it:
  * dev_info.joins says where it was seen to hold (joins.cl). Fences of the whole device: AMD's and NVIDIA's by

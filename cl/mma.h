@@ -1,7 +1,7 @@
-/* mma.h: matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and the
- * sums C (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k:
- * a word has the values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the
- * vendor's choice: of item `lane`
+/* mma.h (GPU only): matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and
+ * the sums C (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k: a
+ * word has the values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the vendor's
+ * choice: of item `lane`
  *
  *     A: word w is of row A_ROW, pair A_PAIR         B: word w is of column B_COL, pair B_PAIR
  *     C: value i is of row C_ROW, column C_COL

@@ -1,5 +1,5 @@
-/* quad.h: four elements of a row of any type (type.h) as a float4; of those at p, n exist. Accesses of
- * sixteen or eight bytes where p allows it. */
+/* quad.h (GPU only): four elements of a row of any type (type.h) as a float4; of those at p, n exist. Accesses
+ * of sixteen or eight bytes where p allows it. */
 #ifndef QUAD_H
 #define QUAD_H
 #include "type.h"

@@ -92,31 +92,31 @@ static inline long row_of_batch(long row, long4 drawn, long before, long others)
 
 #define W     1
 #define real  float
-#define whole int
+#define ints int
 #define bits  uint
-#include "random_w.h"
+#include "random_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 #undef bits
 
 #define W     4
 #define real  float4
-#define whole int4
+#define ints int4
 #define bits  uint4
-#include "random_w.h"
+#include "random_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 #undef bits
 
 #define W     16
 #define real  float16
-#define whole int16
+#define ints int16
 #define bits  uint16
-#include "random_w.h"
+#include "random_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 #undef bits
 #endif

@@ -13,25 +13,25 @@
 
 #define W     1
 #define real  float
-#define whole int
-#include "special_w.h"
+#define ints int
+#include "special_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 
 #define W     4
 #define real  float4
-#define whole int4
-#include "special_w.h"
+#define ints int4
+#include "special_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 
 #define W     16
 #define real  float16
-#define whole int16
-#include "special_w.h"
+#define ints int16
+#include "special_lanes.h"
 #undef W
 #undef real
-#undef whole
+#undef ints
 #endif

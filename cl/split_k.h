@@ -1,6 +1,6 @@
-/* split_k.h: what products on GPUs (gpu/matmul.cl, gpu/matrix.cl) have in common: which piece of the work a
- * group has, and the sums of A's columns, which are joined over splits of k as C is. Before it: TM, TN, ITEMS,
- * and whether A and B are stored transposed, TA and TB. */
+/* split_k.h (GPU only): what products on GPUs (gpu/matmul.cl, gpu/matrix.cl) have in common: which piece of the
+ * work a group has, and the sums of A's columns, which are joined over splits of k as C is. Before it: TM, TN,
+ * ITEMS, and whether A and B are stored transposed, TA and TB. */
 #ifndef SPLIT_K_H
 #define SPLIT_K_H
 

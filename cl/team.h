@@ -1,6 +1,6 @@
-/* team.h: groups of TEAM x TEAMS items, for the kernels of cl/gpu: a team of TEAM neighbouring items works on
- * one row, so that what they read is one run of memory. Sums and maxima of a team are trees, in local memory
- * and, where the compiler has them, sub-groups: a fixed order, the same either way.
+/* team.h (GPU only): groups of TEAM x TEAMS items, for the kernels of cl/gpu: a team of TEAM neighbouring items
+ * works on one row, so that what they read is one run of memory. Sums and maxima of a team are trees, in local
+ * memory and, where the compiler has them, sub-groups: a fixed order, the same either way.
  *
  *     lanes      0 1 2 .. TEAM-1 | TEAM .. 2 TEAM-1 | ..       every item of the group must come by: there
  *                   team 0       |      team 1      |          are barriers in team_sum, team_sum2, team_max

@@ -1,8 +1,7 @@
-/* team_entmax.h: 1.5-entmax of a row by a team of items: its threshold by Newton's steps from the left
- * (entmax.h explains why they climb). The row is read again each round, from the cache. Rounds continue
- * until every team of the group is done, and a team that is done no longer moves, so that a row's result
- * does not depend on its neighbours.
- */
+/* team_entmax.h (GPU only): 1.5-entmax of a row by a team of items: its threshold by Newton's steps from the
+ * left (entmax.h explains why they climb). The row is read again each round, from the cache. Rounds continue
+ * until every team of the group is done, and a team that is done no longer moves, so that a row's result does
+ * not depend on its neighbours. / */
 #ifndef TEAM_ENTMAX_H
 #define TEAM_ENTMAX_H
 #include "team.h"

@@ -1,6 +1,6 @@
-/* ticket.h: work that groups draw piece by piece, for CPUs. Where the runtime gives each core its share of
- * the groups in advance, all wait for a core that is slow or that other programs slow down; here such a core
- * draws fewer pieces. Which group computes a piece has no effect on its values.
+/* ticket.h (CPU only): work that groups draw piece by piece, for CPUs. Where the runtime gives each core its
+ * share of the groups in advance, all wait for a core that is slow or that other programs slow down; here such
+ * a core draws fewer pieces. Which group computes a piece has no effect on its values.
  *
  *     tickets: two zeros (dev_tickets() of dev.h), zeros again once the last group has returned
  *

@@ -1,5 +1,5 @@
-/* tile.h: the inner loop of the products on CPUs (cl/cpu/matmul.cl, cl/cpu/attention.cl), and how B is
- * packed for it.
+/* tile.h (CPU only): the inner loop of the products on CPUs (cl/cpu/matmul.cl, cl/cpu/attention.cl), and how B
+ * is packed for it.
  *
  *     MR rows of A  x  a panel of B, [k][WIDE], WIDE = 16 NV columns  ->  MR x NV sums of 16, in registers
  *

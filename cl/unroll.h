@@ -1,4 +1,4 @@
-/* unroll.h: loops over an item's own arrays, which must be unrolled for those to stay in
+/* unroll.h (GPU only): loops over an item's own arrays, which must be unrolled for those to stay in
  * registers. UNROLL=1, where compiling takes longer than running (CPUs, in tests), leaves them as
  * they are; the bits are the same. */
 #ifndef UNROLL

@@ -176,7 +176,7 @@ static void multiply(global TYPE(Ty) *c, const long c_row, const struct left *a,
 /* ---- forward ------------------------------------------------------------------------------------------- */
 
 /* 2^t for t <= 0: n + f, |f| <= 1/2: adding 3 2^22 + 127 rounds, and leaves n + 127 in the low bits. Below
- * 2^-126 it stays there; NaN passes. Coefficients: see special_w.h. */
+ * 2^-126 it stays there; NaN passes. Coefficients: see special_lanes.h. */
 static float16 exp2_of_score(float16 t)
 {
     t = select(t, (float16)-126.0f, t < -126.0f);

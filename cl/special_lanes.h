@@ -1,4 +1,4 @@
-/* special_w.h: the functions of special.h for W lanes; real and whole are the float and int of that width.
+/* special_lanes.h: the functions of special.h for W lanes; real and ints are the float and int of that width.
  *
  * Coefficients are minimax fits by iterated least squares (Lawson 1961). 1 - erf(t) = exp(-t^2) k Q(k),
  * k = 1/(1 + 0.38 t), has the form Hastings used (1955).
@@ -21,7 +21,7 @@ static inline real FN(exp)(real x)
 {
     real shifted = fma(fmin(fmax(x, (real)-104.0f), (real)89.0f), (real)1.44269504f, (real)12582912.0f);
     real p = FN(exp_rest)(x, shifted - 12582912.0f);
-    whole i = TO(as, whole)(shifted) - 0x4B400000, half_i = i >> 1;      /* 2^128, denormals: in two steps */
+    ints i = TO(as, ints)(shifted) - 0x4B400000, half_i = i >> 1;      /* 2^128, denormals: in two steps */
     p = p * TO(as, real)((half_i + 127) << 23) * TO(as, real)((i - half_i + 127) << 23);
     return select(p, (real)0.0f, x < -104.0f);
 }
@@ -31,7 +31,7 @@ static inline real FN(exp_down)(real x)
 {
     real y = fmax(x, (real)-86.6f), shifted = fma(y, (real)1.44269504f, (real)12582912.0f);
     real p = FN(exp_rest)(y, shifted - 12582912.0f);
-    return TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
+    return TO(as, real)(TO(as, ints)(p) + (TO(as, ints)(shifted) << 23));
 }
 
 /* e^x for x <= 0, for softmax: 0 below -87, and NaN stays NaN. */
@@ -47,7 +47,7 @@ static inline real FN(exp_decay)(real x)
     p = fma(p, r, (real)1.66665211e-1f);
     p = fma(p, r, (real)4.99999940e-1f);
     p = fma(p, r * r, r) + 1.0f;
-    p = TO(as, real)(TO(as, whole)(p) + (TO(as, whole)(shifted) << 23));
+    p = TO(as, real)(TO(as, ints)(p) + (TO(as, ints)(shifted) << 23));
     return select(p, (real)0.0f, x < -87.0f);
 }
 

@@ -1,4 +1,4 @@
-/* random_w.h: unit, ln and normal of random.h for W lanes: core/base/rng.c's polynomials to the letter. No
+/* random_lanes.h: unit, ln and normal of random.h for W lanes: core/base/rng.c's polynomials to the letter. No
  * product there feeds a sum except through fma, so no compiler can contract one. */
 
 static inline real FN(unit)(bits b) { return TO(convert, real)(b >> 8) * 0x1p-24f; }
@@ -6,7 +6,7 @@ static inline real FN(unit)(bits b) { return TO(convert, real)(b >> 8) * 0x1p-24
 static inline real FN(ln)(real x)
 {
     bits u = TO(as, bits)(x);
-    whole e = TO(as, whole)((u - 0x3F3504F3u) >> 23);
+    ints e = TO(as, ints)((u - 0x3F3504F3u) >> 23);
     e -= (e & 0x100) << 1;
     real t = TO(as, real)(u - (TO(as, bits)(e) << 23)) - 1.0f;
     real p = fma((real)7.0376836292e-2f, t, (real)-1.1514610310e-1f);
