@@ -2,7 +2,7 @@
  * 16 running sums a chunk, then the partial sums in order. */
 #include "adamw.h"
 
-__kernel ALONE void square_partials(__global const float *x, __global float *partials, long count, long chunk)
+kernel ALONE void square_partials(global const float *x, global float *partials, long count, long chunk)
 {
     const long j0 = get_group_id(0) * chunk, j1 = min(count, j0 + chunk);
     float16 s = 0;
@@ -13,7 +13,7 @@ __kernel ALONE void square_partials(__global const float *x, __global float *par
     partials[get_group_id(0)] = sum_16(s);
 }
 
-__kernel ALONE void add_partials(__global const float *partials, __global float *sum, long count)
+kernel ALONE void add_partials(global const float *partials, global float *sum, long count)
 {
     float16 s = 0;
     for (long j = 0; j < count; j += 16)
@@ -21,15 +21,15 @@ __kernel ALONE void add_partials(__global const float *partials, __global float 
     *sum = sum_16(s);
 }
 
-__kernel ALONE void blend_into(__global float *sum, __global const float *x, long count, long chunk,
-                               float keep, float share)
+kernel ALONE void blend_into(global float *sum, global const float *x, long count, long chunk,
+                             float keep, float share)
 {
     const long j0 = get_group_id(0) * chunk, j1 = min(count, j0 + chunk);
     for (long j = j0; j < j1; j += 16)
         store_16(fma(load_16(sum + j, j1 - j, 0), keep, load_16(x + j, j1 - j, 0) * share), sum + j, j1 - j);
 }
 
-__kernel ALONE void adamw(ADAMW_ARGS)
+kernel ALONE void adamw(ADAMW_ARGS)
 {
     EACH_BLOCK(b) {
         BLOCK_RATES(b)

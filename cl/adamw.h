@@ -6,8 +6,8 @@
 #define BLOCK 1024                       /* ADAMW_BLOCK of op.h */
 
 #define ADAMW_ARGS                                                                                        \
-    __global float *p, __global const float *g, __global float *m, __global float *v,                     \
-    __global const float2 *groups, __global const float *square_sum, __global const float *step,          \
+    global float *p, global const float *g, global float *m, global float *v,                             \
+    global const float2 *groups, global const float *square_sum, global const float *step,                \
     long count, long share, float beta1, float new1, float beta2, float new2, float eps, float clip
 
 /* b: the block; its values end before `end`. */

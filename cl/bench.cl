@@ -13,7 +13,7 @@
 #define GROUP __attribute__((reqd_work_group_size(WG, 1, 1)))
 #define CHAINS(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9)
 
-__kernel GROUP void fma_chain(__global float *out, int rounds, float m, float c)
+kernel GROUP void fma_chain(global float *out, int rounds, float m, float c)
 {
     const int i = get_global_id(0);
 #define START(k) vec a##k = (vec)((float)(i + k));
@@ -27,7 +27,7 @@ __kernel GROUP void fma_chain(__global float *out, int rounds, float m, float c)
     out[i] = sum.s0 + sum.s1 + sum.s2 + sum.s3;
 }
 
-__kernel GROUP void stream(__global const float *x, __global float *y, long chunk)
+kernel GROUP void stream(global const float *x, global float *y, long chunk)
 {
     const long j0 = get_group_id(0) * chunk;
     for (long j = j0 + get_local_id(0) * LANES; j < j0 + chunk; j += WG * LANES)

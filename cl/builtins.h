@@ -91,19 +91,19 @@ EACH_TYPE(CONVERT_EACH)
 #define LOAD_FROM(n, space, t)  t##n BUILTIN_R vload##n(size_t, const space t *);
 #define STORE_TO(n, space, t)   void BUILTIN vstore##n(t##n, size_t, space t *);
 #define MEMORY_EACH(t) \
-    EACH_VECTOR(LOAD_FROM, __global, t) EACH_VECTOR(LOAD_FROM, __local, t) \
-    EACH_VECTOR(LOAD_FROM, __private, t) EACH_VECTOR(LOAD_FROM, __constant, t) \
-    EACH_VECTOR(STORE_TO, __global, t) EACH_VECTOR(STORE_TO, __local, t) EACH_VECTOR(STORE_TO, __private, t)
+    EACH_VECTOR(LOAD_FROM, global, t) EACH_VECTOR(LOAD_FROM, local, t)     \
+    EACH_VECTOR(LOAD_FROM, private, t) EACH_VECTOR(LOAD_FROM, constant, t)     \
+    EACH_VECTOR(STORE_TO, global, t) EACH_VECTOR(STORE_TO, local, t) EACH_VECTOR(STORE_TO, private, t)
 EACH_TYPE(MEMORY_EACH)
 
 #define LOAD_HALF(n, space)  float##n BUILTIN_R vload_half##n(size_t, const space half *);
 #define STORE_HALF(n, space) \
     void BUILTIN vstore_half##n(float##n, size_t, space half *); \
     void BUILTIN vstore_half##n##_rte(float##n, size_t, space half *);
-EACH_WIDTH(LOAD_HALF, __global) EACH_WIDTH(LOAD_HALF, __local) EACH_WIDTH(LOAD_HALF, __private)
-EACH_WIDTH(STORE_HALF, __global) EACH_WIDTH(STORE_HALF, __local) EACH_WIDTH(STORE_HALF, __private)
+EACH_WIDTH(LOAD_HALF, global) EACH_WIDTH(LOAD_HALF, local) EACH_WIDTH(LOAD_HALF, private)
+EACH_WIDTH(STORE_HALF, global) EACH_WIDTH(STORE_HALF, local) EACH_WIDTH(STORE_HALF, private)
 
-#define PREFETCH(n, t) void BUILTIN prefetch(const __global t##n *, size_t);
+#define PREFETCH(n, t) void BUILTIN prefetch(const global t##n *, size_t);
 #define PREFETCH_EACH(t) EACH_WIDTH(PREFETCH, t)
 EACH_TYPE(PREFETCH_EACH)
 
@@ -118,4 +118,4 @@ EACH_TYPE(PREFETCH_EACH)
     t BUILTIN atomic_max(volatile space t *, t); \
     t BUILTIN atomic_and(volatile space t *, t); \
     t BUILTIN atomic_or(volatile space t *, t);
-ATOMIC_IN(int, __global) ATOMIC_IN(int, __local) ATOMIC_IN(uint, __global) ATOMIC_IN(uint, __local)
+ATOMIC_IN(int, global) ATOMIC_IN(int, local) ATOMIC_IN(uint, global) ATOMIC_IN(uint, local)

@@ -29,7 +29,7 @@
 #endif
 #define WIDTH(w) (WHOLE ? XB : (w))
 
-__kernel void depthwise_weights(__global const float *w, __global float *t, int c, int rotated)
+kernel void depthwise_weights(global const float *w, global float *t, int c, int rotated)
 {
     const int i = get_global_id(0), k = i / c;
     if (i < c * KH * KW)
@@ -37,7 +37,7 @@ __kernel void depthwise_weights(__global const float *w, __global float *t, int 
 }
 
 /* start + the sum of output (i, j) at channel n. */
-static float depthwise_at(__global const TYPE(Tx) *image, __global const float *t, const float start,
+static float depthwise_at(global const TYPE(Tx) *image, global const float *t, const float start,
                           const int i, const int j, const int n, const int h, const int w, const int c)
 {
     float s = start;
@@ -49,11 +49,11 @@ static float depthwise_at(__global const TYPE(Tx) *image, __global const float *
 }
 
 /* Groups (channels, rows of `rows`, image). */
-__kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
-                              __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
+kernel void depthwise_plain(global const TYPE(Tx) *x, global const float *t, global const float *bias,
+                            global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
-    __global const TYPE(Tx) *image = x + (long)get_global_id(2) * h * w * c;
-    __global TYPE(Ty) *out = y + (long)get_global_id(2) * h * w * c;
+    global const TYPE(Tx) *image = x + (long)get_global_id(2) * h * w * c;
+    global TYPE(Ty) *out = y + (long)get_global_id(2) * h * w * c;
     for (int i = get_global_id(1) * rows; i < min(h, (int)(get_global_id(1) + 1) * rows); i++)
         for (int j = 0; j < w; j++)
             for (int n = get_global_id(0); n < c; n += get_global_size(0))
@@ -62,10 +62,10 @@ __kernel void depthwise_plain(__global const TYPE(Tx) *x, __global const float *
 }
 
 /* Groups (channels, chunks): chunk p sums rows [p * chunk, p * chunk + chunk) of all b * h. */
-__kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                   __global float *partials, int h, int w, int c, int rows, int chunk)
+kernel void depthwise_grad_plain(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                 global float *partials, int h, int w, int c, int rows, int chunk)
 {
-    __global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
+    global float *dw = partials + (long)get_global_id(1) * c * (KH * KW + 1);
     const int from = get_global_id(1) * chunk, to = min(rows, from + chunk);
     for (int n = get_global_id(0); n < c; n += get_global_size(0)) {
         for (int k = 0; k < KH * KW; k++) {
@@ -110,7 +110,7 @@ __kernel void depthwise_grad_plain(__global const TYPE(Tx) *x, __global const TY
         if ((m) - q >= 0 && (m) - q < XB)
 
 /* XB outputs of row i from column j on, at V's channels; those beyond w are not stored. */
-static inline void tile(__global const TYPE(Tx) *image, __global const float *t, __global TYPE(Ty) *out,
+static inline void tile(global const TYPE(Tx) *image, global const float *t, global TYPE(Ty) *out,
                         const V start, const int i, const int j, const int h, const int w, const int c)
 {
     V s[XB], k[KW];
@@ -121,7 +121,7 @@ static inline void tile(__global const TYPE(Tx) *image, __global const float *t,
     for (int o = 0; o < XB; o++)
         s[o] = start;
     for (int p = max(0, KH / 2 - i); p < min(KH, h + KH / 2 - i); p++) {
-        __global const TYPE(Tx) *row = image + ((long)(i + p - KH / 2) * w + j - KW / 2) * c;
+        global const TYPE(Tx) *row = image + ((long)(i + p - KH / 2) * w + j - KW / 2) * c;
         #pragma unroll
         for (int q = 0; q < KW; q++)
             k[q] = LOAD(t + (p * KW + q) * c);
@@ -140,7 +140,7 @@ static inline void tile(__global const TYPE(Tx) *image, __global const float *t,
 
 /* Adds a tile's share to the sums at V's channels, [KH KW] of dw and one of db, which GET and PUT reach.
  * Channels count as much as `share` says: 0 for those that another vector has. */
-static inline void tile_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, SUMS sum, const V share,
+static inline void tile_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g, SUMS sum, const V share,
                              const long row, const int j, const int h, const int w, const int c,
                              const int rows)
 {
@@ -161,7 +161,7 @@ static inline void tile_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg)
     for (int p = 0; p < KH; p++) {
         if ((uint)(i + p - KH / 2) >= (uint)h)
             continue;
-        __global const TYPE(Tx) *from = x + ((row + p - KH / 2) * w + j - KW / 2) * c;
+        global const TYPE(Tx) *from = x + ((row + p - KH / 2) * w + j - KW / 2) * c;
         #pragma unroll
         for (int q = 0; q < KW; q++)
             a[q] = GET(sum, p * KW + q);

@@ -4,7 +4,7 @@
 #define WG 64
 #endif
 
-__kernel void copy_scaled(__global const float *x, __global float *y, const int n, const float a)
+kernel void copy_scaled(global const float *x, global float *y, const int n, const float a)
 {
     int i = get_global_id(0);
     if (i < n)

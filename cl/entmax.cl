@@ -5,7 +5,7 @@
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
     for (long i = get_group_id(0) * block; i < last_; i++)
 
-__kernel ALONE void entmax15(__global const float *x, __global float *y, long rows, long cols, long block)
+kernel ALONE void entmax15(global const float *x, global float *y, long rows, long cols, long block)
 {
     ROWS(i) {
         float16 m = -INFINITY;
@@ -15,11 +15,11 @@ __kernel ALONE void entmax15(__global const float *x, __global float *y, long ro
     }
 }
 
-__kernel ALONE void entmax15_grad(__global const float *y, __global const float *g, __global float *dx,
-                                  long rows, long cols, long block)
+kernel ALONE void entmax15_grad(global const float *y, global const float *g, global float *dx,
+                                long rows, long cols, long block)
 {
     ROWS(i) {
-        __global const float *p = y + i * cols, *q = g + i * cols;
+        global const float *p = y + i * cols, *q = g + i * cols;
         const float mean = entmax_mean(p, q, cols);
         for (long j = 0; j < cols; j += 16) {
             const long left = cols - j;

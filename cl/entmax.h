@@ -14,7 +14,7 @@
 #define ENTMAX_ENOUGH 1e-5f                       /* a step after which none is needed */
 
 /* Of x, whose largest value is top, into y; they may be the same. */
-static inline void entmax_row(__global const float *x, __global float *y, long cols, float top)
+static inline void entmax_row(global const float *x, global float *y, long cols, float top)
 {
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;
@@ -45,7 +45,7 @@ static inline void entmax_row(__global const float *x, __global float *y, long c
 }
 
 /* sum(s g) / sum(s) with s = sqrt(p): what the gradient s (g - that) needs of a row. */
-static inline float entmax_mean(__global const float *p, __global const float *g, long cols)
+static inline float entmax_mean(global const float *p, global const float *g, long cols)
 {
     float16 s = 0, sg = 0;
     for (long j = 0; j < cols; j += 16) {

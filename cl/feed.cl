@@ -22,16 +22,16 @@ static inline uint4 draws(ulong seed, uint stream, int row, int n)
 }
 
 /* Images from `micro` on are partners. */
-__kernel void erase(__global uchar *pixels, __global const int *recipes, __global const uchar *noise,
-                    uint stream, int h, int w, int micro, long rows, long block)
+kernel void erase(global uchar *pixels, global const int *recipes, global const uchar *noise,
+                  uint stream, int h, int w, int micro, long rows, long block)
 {
     const long first = get_group_id(0) * block, end = min(first + block, rows);
     for (long row = first; row < end; row++) {
         const int k = row / h, y = row % h;
-        __global const int *r = recipes + (k < micro ? 17 * k + 5 : 17 * (k - micro) + 11);
+        global const int *r = recipes + (k < micro ? 17 * k + 5 : 17 * (k - micro) + 11);
         if (y < r[0] || y >= r[1])
             continue;
-        __global uchar *to = pixels + (row * w + r[2]) * 3;
+        global uchar *to = pixels + (row * w + r[2]) * 3;
         const ulong key = (ulong)(uint)r[5] << 32 | (uint)r[4];
         const int bytes = 3 * (r[3] - r[2]);
         for (int n = get_local_id(0); 8 * n < bytes; n += get_local_size(0)) {
@@ -47,7 +47,7 @@ __kernel void erase(__global uchar *pixels, __global const int *recipes, __globa
 }
 
 /* Pixels [from, end) of a row, alone and mixed. */
-static inline void plain(__global const uchar *p, __global const float *alone, __global float *to, long plane,
+static inline void plain(global const uchar *p, global const float *alone, global float *to, long plane,
                          int from, int end)
 {
     for (int x = from + get_local_id(0); x < end; x += get_local_size(0)) {
@@ -57,10 +57,10 @@ static inline void plain(__global const uchar *p, __global const float *alone, _
     }
 }
 
-static inline void blend(__global const uchar *p, __global const uchar *q, __global const float *own,
-                         __global float *to, long plane, int from, int end)
+static inline void blend(global const uchar *p, global const uchar *q, global const float *own,
+                         global float *to, long plane, int from, int end)
 {
-    __global const float *other = own + 768;
+    global const float *other = own + 768;
     for (int x = from + get_local_id(0); x < end; x += get_local_size(0)) {
         to[x] = own[p[3 * x]] + other[q[3 * x]];
         to[plane + x] = own[256 + p[3 * x + 1]] + other[256 + q[3 * x + 1]];
@@ -68,17 +68,17 @@ static inline void blend(__global const uchar *p, __global const uchar *q, __glo
     }
 }
 
-__kernel void feed(__global const uchar *pixels, __global const int *recipes, __global const float *values,
-                   __global float *images, int h, int w, int after, long rows, long block)
+kernel void feed(global const uchar *pixels, global const int *recipes, global const float *values,
+                 global float *images, int h, int w, int after, long rows, long block)
 {
     const long first = get_group_id(0) * block, end = min(first + block, rows), plane = (long)h * w;
     for (long row = first; row < end; row++) {
         const long k = row / h;
         const int y = row % h;
-        __global const int *r = recipes + 17 * k;
+        global const int *r = recipes + 17 * k;
         const long partner = after ? k + after : (long)r[0];
-        __global const uchar *p = pixels + row * w * 3, *q = pixels + (partner * h + y) * w * 3;
-        __global float *to = images + (3 * k * h + y) * w;
+        global const uchar *p = pixels + row * w * 3, *q = pixels + (partner * h + y) * w * 3;
+        global float *to = images + (3 * k * h + y) * w;
         const bool mixes = y >= r[1] && y < r[2] && r[3] < r[4];
         const int left = mixes ? r[3] : w, right = mixes ? r[4] : w;
         plain(p, values, to, plane, 0, left);

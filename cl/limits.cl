@@ -6,12 +6,12 @@
 #define GROUP_VALUES(group) ((limits ? ((group) < job[0] ? 1 : 0) : job[0]) * per_image)
 
 /* Count, mean and sum of squared differences of each chunk. */
-__kernel ALONE void limit_moments(__global const float *x, __global float4 *partials, __global const int *job,
-                                  long per_image, long chunk, int limits)
+kernel ALONE void limit_moments(global const float *x, global float4 *partials, global const int *job,
+                                long per_image, long chunk, int limits)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const long from = p * chunk, n = clamp(size - from, 0L, chunk);
-    __global const float *v = x + group * per_image + from;
+    global const float *v = x + group * per_image + from;
     float16 s = 0, d2 = 0;
     for (long i = 0; i < n; i += 16)
         s += load_16(v + i, n - i, 0);
@@ -24,7 +24,7 @@ __kernel ALONE void limit_moments(__global const float *x, __global float4 *part
 }
 
 /* Joined as Chan, Golub and LeVeque (1979) do. */
-__kernel ALONE void limit_mean_std(__global const float4 *partials, __global float *limit, long count)
+kernel ALONE void limit_mean_std(global const float4 *partials, global float *limit, long count)
 {
     const long group = get_group_id(0);
     float4 all = 0;
@@ -50,14 +50,14 @@ static inline float unordered(uint u) { return as_float(u & 0x80000000u ? u & 0x
 /* The k-th smallest value digit by digit, eight bits at a time: chunks count the digits of values that begin
  * with what is known (state.x), then limit_digit finds the digit where k lies. state: known bits, k within
  * them, how many are there. */
-__kernel ALONE void limit_digits(__global const float *x, __global uint *counts, __global const uint4 *state,
-                                 __global const int *job, long per_image, long chunk, int limits, int shift)
+kernel ALONE void limit_digits(global const float *x, global uint *counts, global const uint4 *state,
+                               global const int *job, long per_image, long chunk, int limits, int shift)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const uint known = shift < 24 ? state[group].x : 0;
     const long from = p * chunk, n = clamp(size - from, 0L, chunk);
-    __global const float *v = x + group * per_image + from;
-    __global uint *out = counts + (group * get_num_groups(0) + p) * 256;
+    global const float *v = x + group * per_image + from;
+    global uint *out = counts + (group * get_num_groups(0) + p) * 256;
     uint h[256];
     for (int i = 0; i < 256; i++)
         h[i] = 0;
@@ -71,8 +71,8 @@ __kernel ALONE void limit_digits(__global const float *x, __global uint *counts,
 }
 
 /* numpy's percentile: position q (size - 1) / 10^8, linear between neighbours. */
-__kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *state, __global const int *job,
-                                long per_image, long chunks, int limits, int shift, int q)
+kernel ALONE void limit_digit(global const uint *counts, global uint4 *state, global const int *job,
+                              long per_image, long chunks, int limits, int shift, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
     const uint rank = size ? (uint)((ulong)q * (ulong)(size - 1) / 100000000ul) : 0;
@@ -91,8 +91,8 @@ __kernel ALONE void limit_digit(__global const uint *counts, __global uint4 *sta
 }
 
 /* Smallest value above the one found, by chunks. */
-__kernel ALONE void limit_above(__global const float *x, __global uint *counts, __global const uint4 *state,
-                                __global const int *job, long per_image, long chunk, int limits)
+kernel ALONE void limit_above(global const float *x, global uint *counts, global const uint4 *state,
+                              global const int *job, long per_image, long chunk, int limits)
 {
     const long group = get_group_id(1), p = get_group_id(0), size = GROUP_VALUES(group);
     const uint found = state[group].x;
@@ -105,9 +105,9 @@ __kernel ALONE void limit_above(__global const float *x, __global uint *counts, 
     counts[group * get_num_groups(0) + p] = least;
 }
 
-__kernel ALONE void limit_percentile(__global const uint *counts, __global const uint4 *state,
-                                     __global const int *job, __global float *limit, long per_image,
-                                     long chunks, int limits, int q)
+kernel ALONE void limit_percentile(global const uint *counts, global const uint4 *state,
+                                   global const int *job, global float *limit, long per_image,
+                                   long chunks, int limits, int q)
 {
     const long group = get_group_id(0), size = GROUP_VALUES(group);
     const uint4 s = state[group];

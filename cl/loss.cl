@@ -3,7 +3,7 @@
 #include "special.h"
 
 /* max z, log sum exp(z - max z) */
-static inline float2 log_sum(__global const float *z, long cols)
+static inline float2 log_sum(global const float *z, long cols)
 {
     float16 m = -INFINITY, s = 0;
     for (long j = 0; j < cols; j += 16)
@@ -14,11 +14,11 @@ static inline float2 log_sum(__global const float *z, long cols)
     return (float2)(top, log(sum_16(s)));
 }
 
-__kernel ALONE void cross_entropy(__global const float *logits, __global const float *target,
-                                  __global float *loss, long rows, long cols, float smoothing)
+kernel ALONE void cross_entropy(global const float *logits, global const float *target,
+                                global float *loss, long rows, long cols, float smoothing)
 {
     const long i = get_group_id(0);
-    __global const float *z = logits + i * cols, *t = target + i * cols;
+    global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, cols);
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     float16 s = 0;
@@ -30,12 +30,12 @@ __kernel ALONE void cross_entropy(__global const float *logits, __global const f
     loss[i] = sum_16(s);
 }
 
-__kernel ALONE void cross_entropy_grad(__global const float *logits, __global const float *target,
-                                       __global const float *g, __global float *dz, long rows, long cols,
-                                       float smoothing)
+kernel ALONE void cross_entropy_grad(global const float *logits, global const float *target,
+                                     global const float *g, global float *dz, long rows, long cols,
+                                     float smoothing)
 {
     const long i = get_group_id(0);
-    __global const float *z = logits + i * cols, *t = target + i * cols;
+    global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, cols);
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;

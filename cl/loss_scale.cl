@@ -9,10 +9,10 @@
 
 enum { SCALE, GOOD, SKIPPED, TAKEN, NORM };
 
-__kernel void loss_scale(__global float *state, __global const float *square_sum, __global float *step,
-                         float log_beta1, float log_beta2, uint grow, float most)
+kernel void loss_scale(global float *state, global const float *square_sum, global float *step,
+                       float log_beta1, float log_beta2, uint grow, float most)
 {
-    __global uint *count = (__global uint *)state;
+    global uint *count = (global uint *)state;
     const float scale = state[SCALE];
     const bool over = !isfinite(*square_sum);
     if (get_global_id(0))

@@ -11,16 +11,16 @@
 #include "type.h"
 #include "transpose.h"
 
-static inline void copy_run(__global const TYPE(Tx) *s, __global TYPE(Ty) *d, long n)
+static inline void copy_run(global const TYPE(Tx) *s, global TYPE(Ty) *d, long n)
 {
     for (long j = 0; j < n; j += 16)
         STORE_16(Ty, LOAD_16(Tx, s + j, n - j, 0), d + j, n - j);
 }
 
 /* Group: chunk get_group_id(0) % chunks of each of `rows` rows. */
-__kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run,
-                               long src_run, long src_from, long dst_run, long dst_from, long chunks,
-                               long chunk, long rows)
+kernel ALONE void copy_block(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long a, long run,
+                             long src_run, long src_from, long dst_run, long dst_from, long chunks,
+                             long chunk, long rows)
 {
     const long j = get_group_id(0) % chunks * chunk, n = min(chunk, run - j);
     const long r0 = get_group_id(0) / chunks * rows, r1 = min(a, r0 + rows);
@@ -28,20 +28,20 @@ __kernel ALONE void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *
         copy_run(src + r * src_run + src_from + j, dst + r * dst_run + dst_from + j, n);
 }
 
-static inline void zero_run(__global TYPE(Ty) *d, long n)
+static inline void zero_run(global TYPE(Ty) *d, long n)
 {
     for (long j = 0; j < n; j += 16)
         STORE_16(Ty, 0, d + j, n - j);
 }
 
-__kernel ALONE void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long from,
-                              long dst_run, long chunks, long chunk, long rows)
+kernel ALONE void pad_block(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long a, long run, long from,
+                            long dst_run, long chunks, long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, j1 = min(dst_run, j0 + chunk);
     const long begin = clamp(from, j0, j1), end = clamp(from + run, j0, j1);
     const long r0 = get_group_id(0) / chunks * rows, r1 = min(a, r0 + rows);
     for (long r = r0; r < r1; r++) {
-        __global TYPE(Ty) *d = dst + r * dst_run;
+        global TYPE(Ty) *d = dst + r * dst_run;
         zero_run(d + j0, begin - j0);
         copy_run(src + r * run + begin - from, d + begin, end - begin);
         zero_run(d + end, j1 - end);
@@ -50,8 +50,8 @@ __kernel ALONE void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *d
 
 /* e, s: axes 1 to 4 of the rows; axis 0 is what remains. Neighbouring rows are found by stepping, not
  * by division. */
-__kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long rows, long block,
-                                 long run, long4 e, long s0, long4 s)
+kernel ALONE void permute_rows(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long rows, long block,
+                               long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
     long q = r0;
@@ -60,7 +60,7 @@ __kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty)
     i.z = q % e.z, q /= e.z;
     i.y = q % e.y, q /= e.y;
     i.x = q % e.x, q /= e.x;
-    __global const TYPE(Tx) *from = src + q * s0 + i.x * s.x + i.y * s.y + i.z * s.z + i.w * s.w;
+    global const TYPE(Tx) *from = src + q * s0 + i.x * s.x + i.y * s.y + i.z * s.z + i.w * s.w;
     for (long r = r0; r < r1; r++) {
         copy_run(from, dst + r * run, run);
         from += s.w;
@@ -93,7 +93,7 @@ __kernel ALONE void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty)
  *     | transpose |                 |          |
  *     +-----------+                 +----------+ v
  */
-__kernel ALONE void permute_transpose(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long4 size, long4 e,
+kernel ALONE void permute_transpose(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;

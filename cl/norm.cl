@@ -4,7 +4,7 @@
  */
 #include "type.h"
 
-static inline float row_sum(__global const TYPE(Tx) *x, long cols)
+static inline float row_sum(global const TYPE(Tx) *x, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16)
@@ -13,7 +13,7 @@ static inline float row_sum(__global const TYPE(Tx) *x, long cols)
 }
 
 /* mean, 1 / sqrt(var + eps) */
-static inline float2 statistics(__global const TYPE(Tx) *x, long cols, float eps)
+static inline float2 statistics(global const TYPE(Tx) *x, long cols, float eps)
 {
     const float mean = row_sum(x, cols) / cols;
     float16 s = 0;
@@ -28,8 +28,8 @@ static inline float2 statistics(__global const TYPE(Tx) *x, long cols, float eps
     const long last_ = min(rows, (long)(get_group_id(0) + 1) * block); \
     for (long i = get_group_id(0) * block; i < last_; i++)
 
-__kernel ALONE void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
-                              long block, float eps)
+kernel ALONE void layernorm(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols,
+                            long block, float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
@@ -38,9 +38,9 @@ __kernel ALONE void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, 
     }
 }
 
-__kernel ALONE void layernorm_affine(__global const TYPE(Tx) *x, __global const float *w,
-                                     __global const float *b, __global TYPE(Ty) *y, long rows, long cols,
-                                     long block, float eps)
+kernel ALONE void layernorm_affine(global const TYPE(Tx) *x, global const float *w,
+                                   global const float *b, global TYPE(Ty) *y, long rows, long cols,
+                                   long block, float eps)
 {
     ROWS(i) {
         const float2 s = statistics(x + i * cols, cols, eps);
@@ -58,17 +58,17 @@ __kernel ALONE void layernorm_affine(__global const TYPE(Tx) *x, __global const 
  *
  * Row after row: several at a time are faster in the second cache, but what reads ahead follows rows, not
  * pairs of them: from memory they took twice as long. */
-__kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w,
-                                   __global const TYPE(Tg) *g, __global const TYPE(Tm) *more,
-                                   __global TYPE(Ty) *dx, __global float *partials, long rows, long cols,
-                                   long block, long apart, float eps)
+kernel ALONE void layernorm_grad(global const TYPE(Tx) *x, global const TYPE(Tb) *w,
+                                 global const TYPE(Tg) *g, global const TYPE(Tm) *more,
+                                 global TYPE(Ty) *dx, global float *partials, long rows, long cols,
+                                 long block, long apart, float eps)
 {
-    __global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
+    global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
     for (long j = 0; j < cols && partials; j++)
         dw[j] = db[j] = 0;
     ROWS(i) {
-        __global const TYPE(Tx) *xi = x + i * cols;
-        __global const TYPE(Tg) *gi = g + i * cols;
+        global const TYPE(Tx) *xi = x + i * cols;
+        global const TYPE(Tg) *gi = g + i * cols;
         const float mean = row_sum(xi, cols) / cols;
         float16 dd = 0, h1 = 0, hd = 0;
         for (long j = 0; j < cols; j += 16) {
@@ -95,7 +95,7 @@ __kernel ALONE void layernorm_grad(__global const TYPE(Tx) *x, __global const TY
     }
 }
 
-static inline float row_square(__global const TYPE(Tx) *x, long cols)
+static inline float row_square(global const TYPE(Tx) *x, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16) {
@@ -105,29 +105,29 @@ static inline float row_square(__global const TYPE(Tx) *x, long cols)
     return sum_16(s);
 }
 
-static inline void scale_row(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long cols, float c)
+static inline void scale_row(global const TYPE(Tx) *x, global TYPE(Ty) *y, long cols, float c)
 {
     for (long j = 0; j < cols; j += 16)
         STORE_16(Ty, LOAD_16(Tx, x + j, cols - j, 0) * c, y + j, cols - j);
 }
 
-__kernel ALONE void l2norm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
-                           float eps)
+kernel ALONE void l2norm(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols, long block,
+                         float eps)
 {
     ROWS(i)
         scale_row(x + i * cols, y + i * cols, cols, 1.0f / (sqrt(row_square(x + i * cols, cols)) + eps));
 }
 
-__kernel ALONE void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
-                                  long block, float eps)
+kernel ALONE void l2norm_inside(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols,
+                                long block, float eps)
 {
     ROWS(i)
         scale_row(x + i * cols, y + i * cols, cols, 1.0f / sqrt(row_square(x + i * cols, cols) + eps));
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                   __global TYPE(Ty) *dx, long cols, float c, float slope)
+static inline void l2norm_grad_row(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                   global TYPE(Ty) *dx, long cols, float c, float slope)
 {
     for (long j = 0; j < cols; j += 16) {
         const long left = cols - j;
@@ -135,7 +135,7 @@ static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TY
     }
 }
 
-static inline float row_dot(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long cols)
+static inline float row_dot(global const TYPE(Tx) *x, global const TYPE(Tg) *g, long cols)
 {
     float16 s = 0;
     for (long j = 0; j < cols; j += 16)
@@ -144,8 +144,8 @@ static inline float row_dot(__global const TYPE(Tx) *x, __global const TYPE(Tg) 
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps (the reference gives NaN). */
-__kernel ALONE void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                long rows, long cols, long block, float eps)
+kernel ALONE void l2norm_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g, global TYPE(Ty) *dx,
+                              long rows, long cols, long block, float eps)
 {
     ROWS(i) {
         const float r = sqrt(row_square(x + i * cols, cols)), c = 1.0f / (r + eps);
@@ -154,8 +154,8 @@ __kernel ALONE void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(
     }
 }
 
-__kernel ALONE void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                       __global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
+kernel ALONE void l2norm_inside_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                     global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
 {
     ROWS(i) {
         const float c = 1.0f / sqrt(row_square(x + i * cols, cols) + eps);

@@ -4,14 +4,14 @@
  */
 #include "pairs.h"
 
-__kernel ALONE void pairs(__global const uint *bits, __global uint *together, long channels, long all)
+kernel ALONE void pairs(global const uint *bits, global uint *together, long channels, long all)
 {
     const long s1 = get_group_id(0), s2 = get_group_id(1);
     if (s2 < s1)
         return;
     for (int c = 0; c < STRIP && s1 * STRIP + c < channels; c++)
         for (int v = 0; v < STRIP; v += 16) {
-            __global const uint *one = bits + s1 * all * STRIP + c, *other = bits + s2 * all * STRIP + v;
+            global const uint *one = bits + s1 * all * STRIP + c, *other = bits + s2 * all * STRIP + v;
             uint16 sum = 0;
             for (long w = 0; w < all * STRIP; w += STRIP)
                 sum += popcount(vload16(0, other + w) & (uint16)(one[w]));

@@ -4,7 +4,7 @@
 #define STRIP 64
 
 /* to[0..n) += x */
-static inline void count_up(uint16 x, __global uint *to, long n)
+static inline void count_up(uint16 x, global uint *to, long n)
 {
     uint v[16];
     if (n >= 16) {

@@ -45,11 +45,11 @@ typedef int mask_8 __attribute__((vector_size(32)));
 #endif
 #endif
 
-static inline float16 load_16(__global const float *p, long n, float fill)
+static inline float16 load_16(global const float *p, long n, float fill)
 {
 #ifdef MASKED
     if (n >= 16)
-        return *(__global const unaligned_16 *)p;
+        return *(global const unaligned_16 *)p;
     const masked_16 rest = __builtin_astype((float16)fill, masked_16);
     const void *from = (const void *)(size_t)p;
     return __builtin_astype(__builtin_ia32_loadups512_mask(from, rest, MASK_OF(n)), float16);
@@ -72,11 +72,11 @@ static inline float16 load_16(__global const float *p, long n, float fill)
 #endif
 }
 
-static inline void store_16(float16 x, __global float *p, long n)
+static inline void store_16(float16 x, global float *p, long n)
 {
 #ifdef MASKED
     if (n >= 16)
-        *(__global unaligned_16 *)p = x;
+        *(global unaligned_16 *)p = x;
     else
         __builtin_ia32_storeups512_mask((void *)(size_t)p, __builtin_astype(x, masked_16), MASK_OF(n));
 #else

@@ -3,13 +3,13 @@
  */
 #include "type.h"
 
-__kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                             long chunk, long block)
+kernel ALONE void sum_rows(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                           long chunk, long block)
 {
     const long splits = get_num_groups(1), p = get_group_id(1), j0 = p * chunk, j1 = min(r, j0 + chunk);
     const long i0 = get_group_id(0) * block, i1 = min(a, i0 + block);
     for (long i = i0; i < i1; i++) {
-        __global const TYPE(Tx) *row = x + i * r;
+        global const TYPE(Tx) *row = x + i * r;
         float16 s = 0;
         for (long j = j0; j < j1; j += 16)
             s += LOAD_16(Tx, row + j, j1 - j, 0);
@@ -17,8 +17,8 @@ __kernel ALONE void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, l
     }
 }
 
-__kernel ALONE void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                                long chunk, long block)
+kernel ALONE void sum_columns(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                              long chunk, long block)
 {
     const long splits = get_num_groups(1), p = get_group_id(1), j0 = p * chunk, j1 = min(r, j0 + chunk);
     const long c0 = get_group_id(0) * block, c1 = min(b, c0 + block);

@@ -6,13 +6,13 @@
  */
 #include "special.h"
 
-__kernel ALONE void softmax_rows(__global const float *x, __global float *y, long a, long r, long b,
-                                 long block)
+kernel ALONE void softmax_rows(global const float *x, global float *y, long a, long r, long b,
+                               long block)
 {
     const long i1 = min(a, (long)(get_group_id(0) + 1) * block);
     for (long i = get_group_id(0) * block; i < i1; i++) {
-        __global const float *from = x + i * r;
-        __global float *to = y + i * r;
+        global const float *from = x + i * r;
+        global float *to = y + i * r;
         float16 m = -INFINITY, s = 0;
         for (long j = 0; j < r; j += 16)
             m = larger_16(m, load_16(from + j, r - j, -INFINITY));
@@ -39,8 +39,8 @@ __kernel ALONE void softmax_rows(__global const float *x, __global float *y, lon
     store_16(v0, array + AT(j), left); \
     store_16(v1, array + AT(j) + 16, left - 16)
 
-__kernel ALONE void softmax_columns(__global const float *x, __global float *y, long a, long r, long b,
-                                    long block)
+kernel ALONE void softmax_columns(global const float *x, global float *y, long a, long r, long b,
+                                  long block)
 {
     const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
     const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);
@@ -70,8 +70,8 @@ __kernel ALONE void softmax_columns(__global const float *x, __global float *y, 
     }
 }
 
-__kernel ALONE void softmax_grad_rows(__global const float *y, __global const float *g, __global float *dx,
-                                      long a, long r, long b, long block)
+kernel ALONE void softmax_grad_rows(global const float *y, global const float *g, global float *dx,
+                                    long a, long r, long b, long block)
 {
     const long i1 = min(a, (long)(get_group_id(0) + 1) * block);
     for (long i = get_group_id(0) * block; i < i1; i++) {
@@ -88,8 +88,8 @@ __kernel ALONE void softmax_grad_rows(__global const float *y, __global const fl
     }
 }
 
-__kernel ALONE void softmax_grad_columns(__global const float *y, __global const float *g, __global float *dx,
-                                         long a, long r, long b, long block)
+kernel ALONE void softmax_grad_columns(global const float *y, global const float *g, global float *dx,
+                                       long a, long r, long b, long block)
 {
     const long groups = (b + block - 1) / block, base = get_group_id(0) / groups * r * b;
     const long c0 = get_group_id(0) % groups * block, c1 = min(b, c0 + block);

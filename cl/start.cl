@@ -6,7 +6,7 @@
     for (long j = (long)get_group_id(0) * BLOCK + 16 * (int)get_local_id(0), \
               end_ = min(n, ((long)get_group_id(0) + 1) * BLOCK); j < end_; j += 16 * (int)get_local_size(0))
 
-__kernel void fill(__global float *y, long n, int pattern)
+kernel void fill(global float *y, long n, int pattern)
 {
     const float16 v = as_float(pattern);
     EACH_16(j)
@@ -15,8 +15,8 @@ __kernel void fill(__global float *y, long n, int pattern)
 
 /* A standard normal, by its inverse distribution function at low + span u, or 2 u - 1; u uniform in [0, 1).
  * Times scale, cut at +-bound. */
-__kernel void draw(__global float *y, long n, long seed, int stream, int normal, float low, float span,
-                   float scale, float bound)
+kernel void draw(global float *y, long n, long seed, int stream, int normal, float low, float span,
+                 float scale, float bound)
 {
     EACH_16(j) {
         const float16 u = unit_16(random_16(seed, stream, 0, j >> 4));

@@ -28,9 +28,9 @@ static inline void add_16(float16 x, float16 *hi, float16 *lo)
 
 /* Words of image get_group_id(1), channels of strip get_group_id(0). Sums go with their words: 64 of |x|, 64
  * of x^2. limits: one for each image, 0: one for all, negative: none, zero is the limit. */
-__kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __global float *sums,
-                               __global const int *job, __global const float *limit, long n, long channels,
-                               long words, long images, long all, int limits)
+kernel ALONE void stats_pack(global const float *x, global uint *bits, global float *sums,
+                             global const int *job, global const float *limit, long n, long channels,
+                             long words, long images, long all, int limits)
 {
     const int16 lane = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     const long strip = get_group_id(0), image = get_group_id(1), c0 = strip * STRIP;
@@ -41,7 +41,7 @@ __kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __g
         const long r0 = w * WORD, rows = real ? min((long)WORD, n - r0) : 0;
         for (int v = 0; v < STRIP; v += 16) {
             const long left = channels - c0 - v;
-            __global const float *from = x + (image * n + r0) * channels + c0 + v;
+            global const float *from = x + (image * n + r0) * channels + c0 + v;
             float16 s1 = 0, s2 = 0;
             uint16 b = 0;
             for (long r = 0; r < rows && left > 0; r++) {
@@ -64,11 +64,11 @@ __kernel ALONE void stats_pack(__global const float *x, __global uint *bits, __g
 /* Adds the images of this step to the state: rows of `row` floats: |x|, its lost part, x^2, its lost part,
  * roots, their lost part, and counts as integers. With batches, x^2 starts again with each and its root is
  * added up where job[1] is set. */
-__kernel ALONE void stats_add(__global const uint *bits, __global const float *sums, __global float *state,
-                              __global const int *job, long words, long images, long all, long row)
+kernel ALONE void stats_add(global const uint *bits, global const float *sums, global float *state,
+                            global const int *job, long words, long images, long all, long row)
 {
     const long strip = get_group_id(0) / (STRIP / 16), v = get_group_id(0) % (STRIP / 16) * 16;
-    __global float *s = state + strip * STRIP + v;
+    global float *s = state + strip * STRIP + v;
     float16 l1 = vload16(0, s), l1_lost = vload16(0, s + row);
     float16 l2 = vload16(0, s + 2 * row), l2_lost = vload16(0, s + 3 * row);
     uint16 count = as_uint16(vload16(0, s + 6 * row));

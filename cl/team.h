@@ -14,7 +14,7 @@
 #endif
 #define ITEMS (TEAM * TEAMS)
 #define GROUP __attribute__((reqd_work_group_size(ITEMS, 1, 1)))
-#define SHELF __local float2 shelf[ITEMS]
+#define SHELF local float2 shelf[ITEMS]
 
 /* What items of a sub-group exchange without memory or barriers: SWAP(x, far) is the x of item `me
  * ^ far`, for far below SUBGROUP, as each vendor says it. SUBGROUP 1: there are none. The sums'
@@ -22,7 +22,7 @@
 #if defined(EMULATE_SUBGROUP)                     // by memory, so that CPUs run this path
 #define SUBGROUP EMULATE_SUBGROUP
 #define SWAP(x, far) team_swap(shelf, x, far)
-static inline float team_swap(__local float2 *shelf, float x, int far)
+static inline float team_swap(local float2 *shelf, float x, int far)
 {
     const int me = get_local_id(0);
     shelf[me].x = x;
@@ -73,17 +73,17 @@ static inline float warp_swap(float x, int far)
     return x;
 #define TEAM_ADD(a, b) ((a) + (b))
 
-static inline float team_sum(__local float2 *shelf, int team, float x)
+static inline float team_sum(local float2 *shelf, int team, float x)
 {
     TEAM_TREE(float, .x, TEAM_ADD, SWAP)
 }
 
-static inline float2 team_sum2(__local float2 *shelf, int team, float2 x)
+static inline float2 team_sum2(local float2 *shelf, int team, float2 x)
 {
     TEAM_TREE(float2, , TEAM_ADD, SWAP2)
 }
 
-static inline float team_max(__local float2 *shelf, int team, float x)
+static inline float team_max(local float2 *shelf, int team, float x)
 {
     TEAM_TREE(float, .x, fmax, SWAP)
 }

@@ -11,7 +11,7 @@
 
 /* Of the n values (of type Tx) at `from`, the largest of which is top; going: room for TEAMS.
  * All items of the group come by. */
-static inline float team_entmax(__local float2 *shelf, __local int *going, __global const TYPE(Tx) *from,
+static inline float team_entmax(local float2 *shelf, local int *going, global const TYPE(Tx) *from,
                                 long n, float top)
 {
     const int team = get_local_id(0) / TEAM;

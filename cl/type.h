@@ -1,7 +1,7 @@
 /* type.h: reading and writing elements by their type, so that a kernel's text is written once and compiled
  * per type. Arithmetic is float's whatever is stored.
  *
- *     __global const TYPE(Tx) *x                   an array of Tx: F32, F16 or BF16
+ *     global const TYPE(Tx) *x                   an array of Tx: F32, F16 or BF16
  *     LOAD_1(Tx, p)    STORE_1(Tx, v, p)           one element; *p for F32
  *     LOAD_16(Tx, p, n, fill)   STORE_16(Tx, v, p, n)       as load_16 and store_16 of prelude.h
  *     LOAD_WHOLE(Tx, p)  STORE_WHOLE(Tx, v, p)     sixteen; vload16, vstore16 for F32
@@ -80,7 +80,7 @@ typedef short halves_16 __attribute__((vector_size(32)));
 #endif
 #endif
 
-static inline ushort16 load_halves(__global const ushort *p, long n)
+static inline ushort16 load_halves(global const ushort *p, long n)
 {
 #ifdef MASKED_HALVES
     const halves_16 zero = __builtin_astype((ushort16)0, halves_16);
@@ -94,7 +94,7 @@ static inline ushort16 load_halves(__global const ushort *p, long n)
 #endif
 }
 
-static inline void store_halves(ushort16 x, __global ushort *p, long n)
+static inline void store_halves(ushort16 x, global ushort *p, long n)
 {
 #ifdef MASKED_HALVES
     __builtin_ia32_storedquhi256_mask((halves_16 *)(size_t)p, __builtin_astype(x, halves_16),
@@ -115,13 +115,13 @@ static inline float16 fill_up(float16 x, long n, float fill)
 
 /* Rows of sixteen, of which n exist, of a half type that from() widens and to() rounds. */
 #define LOAD_STORE_16(T, from, to)                                                                        \
-    static inline float16 load_16_##T(__global const ushort *p, long n, float fill)                       \
+    static inline float16 load_16_##T(global const ushort *p, long n, float fill)                         \
     {                                                                                                     \
         if (n >= 16)                                                                                      \
             return from(vload16(0, p));                                                                   \
         return fill_up(from(load_halves(p, n)), n, fill);                                                 \
     }                                                                                                     \
-    static inline void store_16_##T(float16 x, __global ushort *p, long n)                                \
+    static inline void store_16_##T(float16 x, global ushort *p, long n)                                  \
     {                                                                                                     \
         if (n >= 16)                                                                                      \
             vstore16(to(x), 0, p);                                                                        \
@@ -133,9 +133,9 @@ static inline float16 fill_up(float16 x, long n, float fill)
 
 #define type_BF16 ushort
 
-static inline float load_1_BF16(__global const ushort *p) { return as_float((uint)*p << 16); }
+static inline float load_1_BF16(global const ushort *p) { return as_float((uint)*p << 16); }
 
-static inline void store_1_BF16(float x, __global ushort *p)
+static inline void store_1_BF16(float x, global ushort *p)
 {
     const uint u = as_uint(x);
     *p = isnan(x) ? u >> 16 | 0x40 : (u + 0x7fff + (u >> 16 & 1)) >> 16;
@@ -219,8 +219,8 @@ static inline ushort16 to_f16(float16 x)
 }
 #endif
 
-static inline float load_1_F16(__global const ushort *p) { return vload_half(0, (__global const half *)p); }
-static inline void store_1_F16(float x, __global ushort *p) { vstore_half_rte(x, 0, (__global half *)p); }
+static inline float load_1_F16(global const ushort *p) { return vload_half(0, (global const half *)p); }
+static inline void store_1_F16(float x, global ushort *p) { vstore_half_rte(x, 0, (global half *)p); }
 
 LOAD_STORE_16(F16, from_f16, to_f16)
 

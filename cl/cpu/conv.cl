@@ -27,15 +27,15 @@
 #define V       JOIN(float, LANES)
 #define LOAD(p) JOIN(vload, LANES)(0, p)
 /* Sums lie in the result, (KH KW + 1, c). */
-#define SUMS __global float *
+#define SUMS global float *
 #define GET(s, k) LOAD(s + (k) * c)
 #define PUT(s, k, v) JOIN(vstore, LANES)(v, 0, s + (k) * c)
 #define ROWS_UNROLLED
 #define AHEAD STRIP
 #include "conv.h"
 
-__kernel ALONE void depthwise(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
-                              __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
+kernel ALONE void depthwise(global const TYPE(Tx) *x, global const float *t, global const float *bias,
+                            global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
     const long image = (long)get_group_id(2) * h * w * c;
     const int from = get_group_id(1) * rows, to = min(h, from + rows);
@@ -50,15 +50,15 @@ __kernel ALONE void depthwise(__global const TYPE(Tx) *x, __global const float *
 }
 
 /* Groups (shares of SHARE channels, the last one takes the rest as well; chunks). */
-__kernel ALONE void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                   __global float *partials, int h, int w, int c, int rows, int chunk)
+kernel ALONE void depthwise_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                 global float *partials, int h, int w, int c, int rows, int chunk)
 {
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
     const bool at_end = get_group_id(0) + 1 == get_num_groups(0);
     const int first = get_group_id(0) * SHARE, last = at_end ? c : first + SHARE;
     const float counted[16] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 };
     const V lane = LOAD(counted);
-    __global float *sum = partials + (long)get_group_id(1) * c * (KH * KW + 1);
+    global float *sum = partials + (long)get_group_id(1) * c * (KH * KW + 1);
     for (int k = 0; k <= KH * KW; k++)
         for (int n = first; n < last; n++)
             sum[k * c + n] = 0;

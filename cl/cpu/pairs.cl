@@ -41,13 +41,13 @@ static inline uint16 add3(uint16 *sum, uint16 a, uint16 b)
 
 /* Words of sixteen channels. As they lie, a strip apart, a quarter of the first cache's sets would
  * hold them all. */
-static inline void gather(__global const uint *bits, int words, uint16 *to)
+static inline void gather(global const uint *bits, int words, uint16 *to)
 {
     for (int w = 0; w < words; w++)
         to[w] = vload16(0, bits + w * STRIP);
 }
 
-__kernel ALONE void pairs(__global const uint *bits, __global uint *together, long channels, long all)
+kernel ALONE void pairs(global const uint *bits, global uint *together, long channels, long all)
 {
     const long s1 = get_group_id(0), s2 = get_group_id(1);
     uint16 one[BLOCK], other[BLOCK];

@@ -19,7 +19,7 @@ enum {
 #undef FLAG
 };
 
-static inline void softmax_row(__global float *y, long s, float top)
+static inline void softmax_row(global float *y, long s, float top)
 {
     float16 sum = 0;
     for (long j = 0; j < s; j += 16) {
@@ -33,7 +33,7 @@ static inline void softmax_row(__global float *y, long s, float top)
 }
 
 /* A row's noise, groups of 16 from `group` on. */
-static inline void draw_row(__local float16 *to, long wide, ulong seed, uint stream, uint step, ulong group,
+static inline void draw_row(local float16 *to, long wide, ulong seed, uint stream, uint step, ulong group,
                             float std)
 {
     for (long v = 0; v < wide; v += 2) {
@@ -48,22 +48,22 @@ static inline void draw_row(__local float16 *to, long wide, ulong seed, uint str
 /* disp: both results, combine from `from` on. noise: the step buffer, or values. column: room for two rows of
  * s floats, rounded up to vectors: the columns' maxima, and the row's noise or the columns' sums. samples: of
  * the batch, in the images, which are samples or heads of samples. */
-__kernel ALONE void route(__global const float *logits, __global const float *t_disp,
-                          __global const float *t_comb, __global const float *noise, __global float *disp,
-                          long from, long n, long s, float std, uint stream, long samples,
-                          int flags, __local float16 *column)
+kernel ALONE void route(global const float *logits, global const float *t_disp,
+                        global const float *t_comb, global const float *noise, global float *disp,
+                        long from, long n, long s, float std, uint stream, long samples,
+                        int flags, local float16 *column)
 {
-    __global float *comb = disp + from;
+    global float *comb = disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
     const float r_disp = 1.0f / *t_disp, r_comb = 1.0f / *t_comb;
     const float none = -copysign(INFINITY, r_comb);   // after a row's end; a learned temperature may pass zero
-    __global const uint *step = (__global const uint *)noise;
+    global const uint *step = (global const uint *)noise;
     const uint now = flags & DRAWN ? step[STEP_NUMBER] : 0;
     const ulong seed = flags & DRAWN ? STEP_SEED(step) : 0;
     // noise is drawn for an image of the whole batch
     const long place = (flags & DRAWN) && samples
                        ? image + step[STEP_BEFORE] + image / samples * step[STEP_OTHERS] : image;
-    __local float16 *top = column, *other = column + wide;
+    local float16 *top = column, *other = column + wide;
     for (long v = 0; v < wide; v++) {
         top[v] = -INFINITY;
         other[v] = 0;
@@ -92,7 +92,7 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
         other[v] = 0;
     for (long i = 0; i < n; i++)
         for (long j = 0; j < s; j += 16) {
-            __global float *y = disp + at + i * s + j;
+            global float *y = disp + at + i * s + j;
             const float16 e = exp_decay_16(load_16(y, s - j, 0) - top[j / 16]);
             store_16(e, y, s - j);
             other[j / 16] += e;
@@ -101,12 +101,12 @@ __kernel ALONE void route(__global const float *logits, __global const float *t_
         other[v] = 1.0f / other[v];
     for (long i = 0; i < n; i++)
         for (long j = 0; j < s; j += 16) {
-            __global float *y = disp + at + i * s + j;
+            global float *y = disp + at + i * s + j;
             store_16(load_16(y, s - j, 0) * other[j / 16], y, s - j);
         }
 }
 
-static inline float row_dot(__global const float *a, __global const float *b, long s)
+static inline float row_dot(global const float *a, global const float *b, long s)
 {
     float16 sum = 0;
     for (long j = 0; j < s; j += 16)
@@ -116,12 +116,12 @@ static inline float row_dot(__global const float *a, __global const float *b, lo
 
 /* With g1, g2 the adjoints of what the softmax and the entmax saw: dlogits = g1 / T_d + g2 / T_c, and from
  * dlogits[partials] on, side by side, each image's share of dT_d = -sum(g1 logits) / T_d^2 and of dT_c. */
-__kernel ALONE void route_grad(__global const float *logits, __global const float *t_disp,
-                               __global const float *t_comb, __global const float *disp,
-                               __global const float *g_disp, long from, __global float *dlogits,
-                               long partials, long n, long s, int flags, __local float16 *column)
+kernel ALONE void route_grad(global const float *logits, global const float *t_disp,
+                             global const float *t_comb, global const float *disp,
+                             global const float *g_disp, long from, global float *dlogits,
+                             long partials, long n, long s, int flags, local float16 *column)
 {
-    __global const float *comb = disp + from, *g_comb = g_disp + from;
+    global const float *comb = disp + from, *g_comb = g_disp + from;
     const long image = get_group_id(0), at = image * n * s, wide = (s + 15) / 16;
     const float r_disp = 1.0f / *t_disp, r_comb = 1.0f / *t_comb;
     float16 h1 = 0, h2 = 0;

@@ -7,7 +7,7 @@
     for (long j = get_group_id(0) * chunk + get_local_id(0), \
               end_ = min(count, ((long)get_group_id(0) + 1) * chunk); j < end_; j += ITEMS)
 
-__kernel GROUP void square_partials(__global const float *x, __global float *partials, long count, long chunk)
+kernel GROUP void square_partials(global const float *x, global float *partials, long count, long chunk)
 {
     SHELF;
     float s = 0;
@@ -18,7 +18,7 @@ __kernel GROUP void square_partials(__global const float *x, __global float *par
         partials[get_group_id(0)] = s;
 }
 
-__kernel GROUP void add_partials(__global const float *partials, __global float *sum, long count)
+kernel GROUP void add_partials(global const float *partials, global float *sum, long count)
 {
     SHELF;
     float s = 0;
@@ -29,14 +29,14 @@ __kernel GROUP void add_partials(__global const float *partials, __global float 
         *sum = s;
 }
 
-__kernel GROUP void blend_into(__global float *sum, __global const float *x, long count, long chunk,
-                               float keep, float share)
+kernel GROUP void blend_into(global float *sum, global const float *x, long count, long chunk,
+                             float keep, float share)
 {
     CHUNK(j)
         sum[j] = fma(sum[j], keep, x[j] * share);
 }
 
-__kernel GROUP void adamw(ADAMW_ARGS)
+kernel GROUP void adamw(ADAMW_ARGS)
 {
     EACH_BLOCK(b) {
         BLOCK_RATES(b)

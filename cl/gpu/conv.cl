@@ -19,8 +19,8 @@
 #include "conv.h"
 #include "unroll.h"
 
-__kernel void depthwise(__global const TYPE(Tx) *x, __global const float *t, __global const float *bias,
-                        __global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
+kernel void depthwise(global const TYPE(Tx) *x, global const float *t, global const float *bias,
+                      global TYPE(Ty) *y, int h, int w, int c, int rows, int biased)
 {
     FIX(c)
     const long image = (long)get_group_id(2) * h * w * c;
@@ -32,13 +32,13 @@ __kernel void depthwise(__global const TYPE(Tx) *x, __global const float *t, __g
             tile(x + image + n, t + n, y + image + n, biased ? bias[n] : 0, i, j, h, WIDTH(w), c);
 }
 
-__kernel void depthwise_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global float *partials,
-                             int h, int w, int c, int rows, int chunk)
+kernel void depthwise_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g, global float *partials,
+                           int h, int w, int c, int rows, int chunk)
 {
     FIX(c)
     const long from = get_group_id(1) * chunk, to = min((long)rows, from + chunk);
     const int n = get_global_id(0);
-    __global float *dw = partials + (long)get_group_id(1) * c * (KH * KW + 1);
+    global float *dw = partials + (long)get_group_id(1) * c * (KH * KW + 1);
     V sum[KH * KW + 1];
     if (n >= c)
         return;

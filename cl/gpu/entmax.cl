@@ -2,11 +2,11 @@
 #include "type.h"
 #include "team_entmax.h"
 
-__kernel GROUP void entmax15(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block)
+kernel GROUP void entmax15(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols, long block)
 {
     TEAM_ROW(rows, cols);
-    __local int going[TEAMS];
-    __global const TYPE(Tx) *from = x + i * cols;
+    local int going[TEAMS];
+    global const TYPE(Tx) *from = x + i * cols;
     float top = -INFINITY;
     MINE(j, n)
         top = fmax(top, LOAD_1(Tx, from + j));
@@ -16,8 +16,8 @@ __kernel GROUP void entmax15(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, l
         STORE_1(Ty, entmax_part(LOAD_1(Tx, from + j), top, tau), y + i * cols + j);
 }
 
-__kernel GROUP void entmax15_grad(__global const TYPE(Tx) *y, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                  long rows, long cols, long block)
+kernel GROUP void entmax15_grad(global const TYPE(Tx) *y, global const TYPE(Tg) *g, global TYPE(Ty) *dx,
+                                long rows, long cols, long block)
 {
     TEAM_ROW(rows, cols);
     float2 s = 0;

@@ -3,7 +3,7 @@
 #include "special.h"
 
 /* max z, log sum exp(z - max z) */
-static inline float2 log_sum(__global const float *z, long n, __local float2 *shelf)
+static inline float2 log_sum(global const float *z, long n, local float2 *shelf)
 {
     float top = -INFINITY, s = 0;
     MINE(j, n)
@@ -14,11 +14,11 @@ static inline float2 log_sum(__global const float *z, long n, __local float2 *sh
     return (float2)(top, log(team_sum(shelf, TEAM, s)));
 }
 
-__kernel GROUP void cross_entropy(__global const float *logits, __global const float *target,
-                                  __global float *loss, long rows, long cols, float smoothing)
+kernel GROUP void cross_entropy(global const float *logits, global const float *target,
+                                global float *loss, long rows, long cols, float smoothing)
 {
     TEAM_ROW(rows, cols);
-    __global const float *z = logits + i * cols, *t = target + i * cols;
+    global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, n, shelf);
     float s = 0;
     MINE(j, n)
@@ -28,12 +28,12 @@ __kernel GROUP void cross_entropy(__global const float *logits, __global const f
         loss[i] = s;
 }
 
-__kernel GROUP void cross_entropy_grad(__global const float *logits, __global const float *target,
-                                       __global const float *g, __global float *dz, long rows, long cols,
-                                       float smoothing)
+kernel GROUP void cross_entropy_grad(global const float *logits, global const float *target,
+                                     global const float *g, global float *dz, long rows, long cols,
+                                     float smoothing)
 {
     TEAM_ROW(rows, cols);
-    __global const float *z = logits + i * cols, *t = target + i * cols;
+    global const float *z = logits + i * cols, *t = target + i * cols;
     const float2 top = log_sum(z, n, shelf);
     MINE(j, n)
         dz[i * cols + j] = (exp_1(z[j] - top.x - top.y) - fma(t[j], 1 - smoothing, smoothing / cols)) * g[i];

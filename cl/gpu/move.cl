@@ -3,9 +3,9 @@
 #include "type.h"
 #include "team.h"
 
-__kernel GROUP void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run,
-                               long src_run, long src_from, long dst_run, long dst_from, long chunks,
-                               long chunk, long rows)
+kernel GROUP void copy_block(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long a, long run,
+                             long src_run, long src_from, long dst_run, long dst_from, long chunks,
+                             long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
     const int width = min(chunk, run - j0), count = min(rows, a - r0) * width;
@@ -17,8 +17,8 @@ __kernel GROUP void copy_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *
     }
 }
 
-__kernel GROUP void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long a, long run, long from,
-                              long dst_run, long chunks, long chunk, long rows)
+kernel GROUP void pad_block(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long a, long run, long from,
+                            long dst_run, long chunks, long chunk, long rows)
 {
     const long j0 = get_group_id(0) % chunks * chunk, r0 = get_group_id(0) / chunks * rows;
     const int width = min(chunk, dst_run - j0), count = min(rows, a - r0) * width;
@@ -31,14 +31,14 @@ __kernel GROUP void pad_block(__global const TYPE(Tx) *src, __global TYPE(Ty) *d
 }
 
 /* A team takes every TEAMS-th row of the group's. */
-__kernel GROUP void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long rows, long block,
-                                 long run, long4 e, long s0, long4 s)
+kernel GROUP void permute_rows(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long rows, long block,
+                               long run, long4 e, long s0, long4 s)
 {
     const long r0 = get_group_id(0) * block, r1 = min(rows, r0 + block);
     for (long r = r0 + get_local_id(0) / TEAM; r < r1; r += TEAMS) {
         const long i4 = r % e.w, q4 = r / e.w, i3 = q4 % e.z, q3 = q4 / e.z;
         const long i2 = q3 % e.y, q2 = q3 / e.y, i1 = q2 % e.x, i0 = q2 / e.x;
-        __global const TYPE(Tx) *from = src + i0 * s0 + i1 * s.x + i2 * s.y + i3 * s.z + i4 * s.w;
+        global const TYPE(Tx) *from = src + i0 * s0 + i1 * s.x + i2 * s.y + i3 * s.z + i4 * s.w;
         MINE(j, run)
             STORE_1(Ty, LOAD_1(Tx, from + j), dst + r * run + j);
     }
@@ -48,10 +48,10 @@ __kernel GROUP void permute_rows(__global const TYPE(Tx) *src, __global TYPE(Ty)
  * needed, so that reading a column meets every bank. */
 #define SIDE 32
 
-__kernel GROUP void permute_transpose(__global const TYPE(Tx) *src, __global TYPE(Ty) *dst, long4 size, long4 e,
+kernel GROUP void permute_transpose(global const TYPE(Tx) *src, global TYPE(Ty) *dst, long4 size, long4 e,
                                  long4 src_s, long4 dst_s, long blocks, long block)
 {
-    __local float square[SIDE][SIDE + 1];
+    local float square[SIDE][SIDE + 1];
     const long nu = size.x, nv = size.y, du = size.z, sv = size.w;
     const int x = get_local_id(0) % SIDE, y = get_local_id(0) / SIDE;
     long q = get_group_id(0) / blocks;

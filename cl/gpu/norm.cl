@@ -6,7 +6,7 @@
 #include "join.h"
 
 /* mean, 1 / sqrt(var + eps) */
-static inline float2 statistics(__global const TYPE(Tx) *x, long n, float eps, __local float2 *shelf)
+static inline float2 statistics(global const TYPE(Tx) *x, long n, float eps, local float2 *shelf)
 {
     float s = 0, d2 = 0;
     MINE(j, n)
@@ -19,8 +19,8 @@ static inline float2 statistics(__global const TYPE(Tx) *x, long n, float eps, _
     return (float2)(mean, 1.0f / sqrt(team_sum(shelf, TEAM, d2) / n + eps));
 }
 
-__kernel GROUP void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
-                              long block, float eps)
+kernel GROUP void layernorm(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols,
+                            long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
@@ -28,9 +28,9 @@ __kernel GROUP void layernorm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, 
         STORE_1(Ty, (LOAD_1(Tx, x + i * cols + j) - s.x) * s.y, y + i * cols + j);
 }
 
-__kernel GROUP void layernorm_affine(__global const TYPE(Tx) *x, __global const float *w,
-                                     __global const float *b, __global TYPE(Ty) *y, long rows, long cols,
-                                     long block, float eps)
+kernel GROUP void layernorm_affine(global const TYPE(Tx) *x, global const float *w,
+                                   global const float *b, global TYPE(Ty) *y, long rows, long cols,
+                                   long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = statistics(x + i * cols, n, eps, shelf);
@@ -48,16 +48,16 @@ __kernel GROUP void layernorm_affine(__global const TYPE(Tx) *x, __global const 
  */
 #define CHUNK (4 * TEAMS)
 
-__kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tb) *w,
-                                   __global const TYPE(Tg) *g, __global const TYPE(Tm) *more,
-                                   __global TYPE(Ty) *dx, __global float *partials, long rows, long cols,
-                                   long block, long apart, float eps, __global float *sum_to_w,
-                                   __global float *sum_to_b, volatile __global int *counter)
+kernel GROUP void layernorm_grad(global const TYPE(Tx) *x, global const TYPE(Tb) *w,
+                                 global const TYPE(Tg) *g, global const TYPE(Tm) *more,
+                                 global TYPE(Ty) *dx, global float *partials, long rows, long cols,
+                                 long block, long apart, float eps, global float *sum_to_w,
+                                 global float *sum_to_b, volatile global int *counter)
 {
     SHELF;
-    __local int before;
-    __local float4 stats[CHUNK];
-    __global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
+    local int before;
+    local float4 stats[CHUNK];
+    global float *dw = partials + get_group_id(0) * cols, *db = dw + apart;
     const long begin = get_group_id(0) * block, last = min(rows, begin + block);
     for (long from = begin; from < last; from += CHUNK) {
         const int count = min((long)CHUNK, last - from);
@@ -97,8 +97,8 @@ __kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TY
         return;
     for (long c = get_local_id(0); c < 2 * cols && joins; c += ITEMS) {
         const long j = c % cols;
-        __global float *to = c < cols ? sum_to_w : sum_to_b;
-        volatile __global float *partial = partials + (c < cols ? 0 : apart) + j;
+        global float *to = c < cols ? sum_to_w : sum_to_b;
+        volatile global float *partial = partials + (c < cols ? 0 : apart) + j;
         float s = 0;
         for (int p = 0; p < groups; p++)
             s += partial[p * cols];
@@ -107,13 +107,13 @@ __kernel GROUP void layernorm_grad(__global const TYPE(Tx) *x, __global const TY
     }
 }
 
-static inline void scale_row(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long n, float c)
+static inline void scale_row(global const TYPE(Tx) *x, global TYPE(Ty) *y, long n, float c)
 {
     MINE(j, n)
         STORE_1(Ty, LOAD_1(Tx, x + j) * c, y + j);
 }
 
-static inline float row_square(__global const TYPE(Tx) *x, long n, __local float2 *shelf)
+static inline float row_square(global const TYPE(Tx) *x, long n, local float2 *shelf)
 {
     float s = 0;
     MINE(j, n) {
@@ -124,8 +124,8 @@ static inline float row_square(__global const TYPE(Tx) *x, long n, __local float
 }
 
 /* |x|^2, x . g */
-static inline float2 row_dots(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, long n,
-                              __local float2 *shelf)
+static inline float2 row_dots(global const TYPE(Tx) *x, global const TYPE(Tg) *g, long n,
+                              local float2 *shelf)
 {
     float2 s = 0;
     MINE(j, n) {
@@ -135,16 +135,16 @@ static inline float2 row_dots(__global const TYPE(Tx) *x, __global const TYPE(Tg
     return team_sum2(shelf, TEAM, s);
 }
 
-__kernel GROUP void l2norm(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols, long block,
-                           float eps)
+kernel GROUP void l2norm(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols, long block,
+                         float eps)
 {
     TEAM_ROW(rows, cols);
     const float square = row_square(x + i * cols, n, shelf);
     scale_row(x + i * cols, y + i * cols, n, 1.0f / (sqrt(square) + eps));
 }
 
-__kernel GROUP void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long rows, long cols,
-                                  long block, float eps)
+kernel GROUP void l2norm_inside(global const TYPE(Tx) *x, global TYPE(Ty) *y, long rows, long cols,
+                                long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float square = row_square(x + i * cols, n, shelf);
@@ -152,16 +152,16 @@ __kernel GROUP void l2norm_inside(__global const TYPE(Tx) *x, __global TYPE(Ty) 
 }
 
 /* y = c x with c = c(|x|^2):  dx = c g + x * slope, slope = 2 c' (x . g) */
-static inline void l2norm_grad_row(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                   __global TYPE(Ty) *dx, long n, float c, float slope)
+static inline void l2norm_grad_row(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                   global TYPE(Ty) *dx, long n, float c, float slope)
 {
     MINE(j, n)
         STORE_1(Ty, fma(LOAD_1(Tx, x + j), slope, LOAD_1(Tg, g + j) * c), dx + j);
 }
 
 /* At a zero row the derivative of |x| is taken as 0: dx = g / eps. */
-__kernel GROUP void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g, __global TYPE(Ty) *dx,
-                                long rows, long cols, long block, float eps)
+kernel GROUP void l2norm_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g, global TYPE(Ty) *dx,
+                              long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);
@@ -169,8 +169,8 @@ __kernel GROUP void l2norm_grad(__global const TYPE(Tx) *x, __global const TYPE(
     l2norm_grad_row(x + i * cols, g + i * cols, dx + i * cols, n, c, r == 0 ? 0.0f : -s.y * c * c / r);
 }
 
-__kernel GROUP void l2norm_inside_grad(__global const TYPE(Tx) *x, __global const TYPE(Tg) *g,
-                                       __global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
+kernel GROUP void l2norm_inside_grad(global const TYPE(Tx) *x, global const TYPE(Tg) *g,
+                                     global TYPE(Ty) *dx, long rows, long cols, long block, float eps)
 {
     TEAM_ROW(rows, cols);
     const float2 s = row_dots(x + i * cols, g + i * cols, n, shelf);

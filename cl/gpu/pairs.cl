@@ -12,10 +12,10 @@
 #endif
 #define EACH (STRIP / SIDE)
 
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1)))
-void pairs(__global const uint *bits, __global uint *together, long channels, long all)
+kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1)))
+void pairs(global const uint *bits, global uint *together, long channels, long all)
 {
-    __local uint one[WORDS * STRIP], other[WORDS * STRIP];
+    local uint one[WORDS * STRIP], other[WORDS * STRIP];
     const long s1 = get_group_id(0), s2 = get_group_id(1);
     const int x = get_local_id(0), y = get_local_id(1), me = SIDE * y + x;
     uint sum[EACH * EACH];

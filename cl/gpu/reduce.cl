@@ -7,8 +7,8 @@
 #include "team.h"
 #define LONG (8 * ITEMS)
 
-__kernel GROUP void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                             long chunk, long block)
+kernel GROUP void sum_rows(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                           long chunk, long block)
 {
     SHELF;
     const long splits = get_num_groups(1), p = get_group_id(1), j0 = p * chunk, j1 = min(r, j0 + chunk);
@@ -25,8 +25,8 @@ __kernel GROUP void sum_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, l
     }
 }
 
-__kernel GROUP void sum_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                                long chunk, long block)
+kernel GROUP void sum_columns(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                              long chunk, long block)
 {
     SHELF;
     const int cols = block, me = get_local_id(0), across = me % cols, down = me / cols, step = ITEMS / cols;

@@ -20,9 +20,9 @@ enum {
 #undef FLAG
 };
 
-#define NOISE_ARGS  __global const float *noise, float std, uint stream, long samples, int flags
+#define NOISE_ARGS  global const float *noise, float std, uint stream, long samples, int flags
 #define NOISE       noise, std, stream, samples, flags
-#define SIDE_ARGS   __global const float *logits, __global const float *t, NOISE_ARGS, __global float *y, \
+#define SIDE_ARGS   global const float *logits, global const float *t, NOISE_ARGS, global float *y,       \
                     long images, long tokens, long slots
 
 /* Of one logit: drawn for an image of the whole batch (STEP_BEFORE, STEP_OTHERS), given, or none. samples: of
@@ -31,7 +31,7 @@ static inline float noise_at(NOISE_ARGS, long row, long tokens, long slot, long 
 {
     if (!(flags & DRAWN))
         return flags & GIVEN ? noise[row * slots + slot] : 0;
-    __global const uint *now = (__global const uint *)noise;
+    global const uint *now = (global const uint *)noise;
     const ulong seed = STEP_SEED(now);
     const long image = row / tokens,
                moved = samples ? now[STEP_BEFORE] + image / samples * now[STEP_OTHERS] : 0;
@@ -52,16 +52,16 @@ static inline float noise_at(NOISE_ARGS, long row, long tokens, long slot, long 
     top = team_max(shelf, TEAM, top)
 
 /* In all passes an item meets the values that it wrote itself. */
-__kernel GROUP void route_entmax(SIDE_ARGS)
+kernel GROUP void route_entmax(SIDE_ARGS)
 {
-    __local int going[TEAMS];
+    local int going[TEAMS];
     COMBINE_RAW;
     const float tau = team_entmax(shelf, going, y, n, top);
     MINE(j, n)
         y[j] = entmax_part(y[j], top, tau);
 }
 
-__kernel GROUP void route_softmax(SIDE_ARGS)
+kernel GROUP void route_softmax(SIDE_ARGS)
 {
     COMBINE_RAW;
     float s = 0;
@@ -74,7 +74,7 @@ __kernel GROUP void route_softmax(SIDE_ARGS)
         y[j] *= s;
 }
 
-__kernel GROUP void route_dispatch(SIDE_ARGS, long block)
+kernel GROUP void route_dispatch(SIDE_ARGS, long block)
 {
     TILE(tokens, slots, block);
     const float scale = 1.0f / *t;
@@ -105,14 +105,14 @@ __kernel GROUP void route_dispatch(SIDE_ARGS, long block)
 /* dx = the adjoint of the logits, added to `past`, if any. Each group leaves its share of dT =
  * -sum(g' logits) / T^2, g' the adjoint of what the softmax or entmax saw; where groups may join, the
  * last one to come adds them up. */
-#define GRAD_ARGS __global const float *logits, __global const float *t, __global const float *y,        \
-                  __global const float *g, __global const float *past, __global float *dx,               \
-                  volatile __global float *parts, __global float *dt, volatile __global int *counter, \
+#define GRAD_ARGS global const float *logits, global const float *t, global const float *y,              \
+                  global const float *g, global const float *past, global float *dx,                     \
+                  volatile global float *parts, global float *dt, volatile global int *counter,       \
                   long images, long tokens, long slots
 
 /* h: this item's of sum(g' logits). */
-static void temperature(float h, float scale, volatile __global float *parts, __global float *dt,
-                        volatile __global int *counter, __local float2 *shelf, __local int *before)
+static void temperature(float h, float scale, volatile global float *parts, global float *dt,
+                        volatile global int *counter, local float2 *shelf, local int *before)
 {
     const int me = get_local_id(0), groups = get_num_groups(0);
     h = team_sum(shelf, ITEMS, h);
@@ -127,10 +127,10 @@ static void temperature(float h, float scale, volatile __global float *parts, __
         *dt = sum;
 }
 
-__kernel GROUP void route_dispatch_grad(GRAD_ARGS, long block)
+kernel GROUP void route_dispatch_grad(GRAD_ARGS, long block)
 {
     TILE(tokens, slots, block);
-    __local int before;
+    local int before;
     const float scale = 1.0f / *t;
     float s = 0, h = 0;
     for (long j = down; j < rows; j += step)
@@ -150,10 +150,10 @@ __kernel GROUP void route_dispatch_grad(GRAD_ARGS, long block)
     temperature(h, scale, parts, dt, counter, shelf, &before);
 }
 
-__kernel GROUP void route_combine_grad(GRAD_ARGS, int flags)
+kernel GROUP void route_combine_grad(GRAD_ARGS, int flags)
 {
     TEAM_ROW(images * tokens, slots);
-    __local int before;
+    local int before;
     const float scale = 1.0f / *t;
     float2 s = 0;
     float h = 0;

@@ -13,11 +13,11 @@
 #include "team.h"
 #include "special.h"
 
-__kernel GROUP void softmax_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                                 long block)
+kernel GROUP void softmax_rows(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                               long block)
 {
     TEAM_ROW(a, r);
-    __global const TYPE(Tx) *from = x + i * r;
+    global const TYPE(Tx) *from = x + i * r;
     float top = -INFINITY, s = 0;
     MINE(j, n)
         top = fmax(top, LOAD_1(Tx, from + j));
@@ -29,8 +29,8 @@ __kernel GROUP void softmax_rows(__global const TYPE(Tx) *x, __global TYPE(Ty) *
         STORE_1(Ty, exp_decay_1(LOAD_1(Tx, from + j) - top) * scale, y + i * r + j);
 }
 
-__kernel GROUP void softmax_columns(__global const TYPE(Tx) *x, __global TYPE(Ty) *y, long a, long r, long b,
-                                    long block)
+kernel GROUP void softmax_columns(global const TYPE(Tx) *x, global TYPE(Ty) *y, long a, long r, long b,
+                                  long block)
 {
     TILE(r, b, block);
     float top = -INFINITY, s = 0;
@@ -52,8 +52,8 @@ __kernel GROUP void softmax_columns(__global const TYPE(Tx) *x, __global TYPE(Ty
         STORE_1(Ty, exp_decay_1(LOAD_1(Tx, x + base + j * b) - top) * scale, y + base + j * b);
 }
 
-__kernel GROUP void softmax_grad_rows(__global const TYPE(Tx) *y, __global const TYPE(Tg) *g,
-                                      __global TYPE(Ty) *dx, long a, long r, long b, long block)
+kernel GROUP void softmax_grad_rows(global const TYPE(Tx) *y, global const TYPE(Tg) *g,
+                                    global TYPE(Ty) *dx, long a, long r, long b, long block)
 {
     TEAM_ROW(a, r);
     float s = 0;
@@ -64,8 +64,8 @@ __kernel GROUP void softmax_grad_rows(__global const TYPE(Tx) *y, __global const
         STORE_1(Ty, LOAD_1(Tx, y + i * r + j) * (LOAD_1(Tg, g + i * r + j) - s), dx + i * r + j);
 }
 
-__kernel GROUP void softmax_grad_columns(__global const TYPE(Tx) *y, __global const TYPE(Tg) *g,
-                                         __global TYPE(Ty) *dx, long a, long r, long b, long block)
+kernel GROUP void softmax_grad_columns(global const TYPE(Tx) *y, global const TYPE(Tg) *g,
+                                       global TYPE(Ty) *dx, long a, long r, long b, long block)
 {
     TILE(r, b, block);
     float s = 0;

@@ -12,9 +12,9 @@ static inline void add_lost(float x, float *hi, float *lo)
     *hi = sum;
 }
 
-__kernel GROUP void stats_pack(__global const float *x, __global uint *bits, __global float *sums,
-                               __global const int *job, __global const float *limit, long n, long channels,
-                               long words, long images, long all, int limits)
+kernel GROUP void stats_pack(global const float *x, global uint *bits, global float *sums,
+                             global const int *job, global const float *limit, long n, long channels,
+                             long words, long images, long all, int limits)
 {
     const long strip = get_group_id(0), image = get_group_id(1), lane = get_local_id(0);
     const long c = strip * STRIP + lane;
@@ -39,11 +39,11 @@ __kernel GROUP void stats_pack(__global const float *x, __global uint *bits, __g
         bits[(strip * all + i) * STRIP + lane] = 0;
 }
 
-__kernel GROUP void stats_add(__global const uint *bits, __global const float *sums, __global float *state,
-                              __global const int *job, long words, long images, long all, long row)
+kernel GROUP void stats_add(global const uint *bits, global const float *sums, global float *state,
+                            global const int *job, long words, long images, long all, long row)
 {
     const long strip = get_group_id(0), lane = get_local_id(0);
-    __global float *s = state + strip * STRIP + lane;
+    global float *s = state + strip * STRIP + lane;
     float l1 = s[0], l1_lost = s[row], l2 = s[2 * row], l2_lost = s[3 * row];
     uint count = as_uint(s[6 * row]);
     for (long image = 0; image < min(images, (long)job[0]); image++) {

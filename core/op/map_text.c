@@ -153,12 +153,12 @@ static const char *map_type(const node *n) { return dtype_half(n->type) ? "ushor
 static void put_arguments(text *t, const node *n, const struct layout *l)
 {
     const struct map_args *m = n->args;
-    map_put(t, "(__global %s *out", map_type(n));
+    map_put(t, "(global %s *out", map_type(n));
     for (int k = 0; k < n->n_in; k++)
         if (map_has_shape(n, k))
-            map_put(t, ", const __global %s *p%d", map_type(n->in[k]), k);
+            map_put(t, ", const global %s *p%d", map_type(n->in[k]), k);
         else
-            map_put(t, ", const __global uint *step%d", k);
+            map_put(t, ", const global uint *step%d", k);
     map_put(t, ", long rows, long cols, long block_rows, long block_cols");
     for (int axis = 1; axis < l->n_axes - 1; axis++)
         map_put(t, ", long e%d", axis);
@@ -186,7 +186,7 @@ static void put_row_head(text *t, const node *n, const struct layout *l)
         if (!map_has_shape(n, k))
             continue;
         const node *x = n->in[k];
-        map_put(t, "const __global %s *q%d = p%d + (", map_type(x), k, k);
+        map_put(t, "const global %s *q%d = p%d + (", map_type(x), k, k);
         put_base(t, l, k, false);
         map_put(t, ");\n");
         if (!along_row(l, k) && dtype_half(x->type))
@@ -218,7 +218,7 @@ static bool draws_along_row(const node *n, const struct layout *l, int i)
 static void put_kernel(text *t, const node *n, const struct layout *l, const char *name)
 {
     const struct map_args *m = n->args;
-    map_put(t, "__kernel MAP_GROUP void %s\n", name);
+    map_put(t, "kernel MAP_GROUP void %s\n", name);
     put_arguments(t, n, l);
     map_put(t, "{\n");
     for (int k = 0; k < n->n_in; k++)           // read once: a compiler cannot know that `out` lies elsewhere
