@@ -65,6 +65,8 @@ bool dev_has_override(const dev *d, const char *file)
     return found;
 }
 
+/* A kernel file says so by an #include of type.h in its own text. Through another header it does not count:
+ * gpu/route.cl computes in float, and casts stand around it. */
 bool dev_has_types(const dev *d, const char *file)
 {
     arena *a = arena_open("source");

@@ -57,7 +57,7 @@ params *model_open(dev *d, const struct spec *s, enum params_use use)
     params *p = model_params(s);
     if (!p)
         return NULL;
-    p->dealt = dist_size() > 1 ? dist_size() : 0;
+    p->laid_for = dist_size() > 1 ? dist_size() : 0;
     model_shard(p, s, dist_rank(), dist_size());
     if (params_open(p, d, use) || (s->model.init[0] && model_load(p, s, s->model.init, s->model.init_ema))
         || params_init(p, (u64)s->seed)) {

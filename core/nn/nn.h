@@ -52,7 +52,7 @@ typedef struct {
     pool         *values, *grads, *ms, *vs;
     int           shard, shards;             /* before params_open: which part has moments here; 0 of 0: all */
     bool          shard_grads;               /* the same: gradients, too, are only kept of this part */
-    int           dealt;                     /* the same: how many shards the layout deals layers to; 0: none */
+    int           laid_for;                  /* the same: shards that the layout spreads layers over; 0: none */
     int          *order;                     /* of the list, in memory */
 } params;
 

@@ -5,8 +5,8 @@
  *     value  [cls_token ..][pos_embed ..][blocks.0.norm1.weight ..] ...
  *     grad, m, v           at the same offsets
  *
- * For several ranks layers are dealt, so that each rank's shard has some of the last ones: in the backward pass
- * gradients of all shards come at the same rate.
+ * For several ranks layers are spread, so that each rank's shard has some of the last ones: in the backward
+ * pass gradients of all shards come at the same rate.
  */
 #include "nn/nn.h"
 #include <math.h>
@@ -66,18 +66,18 @@ void params_shard(const params *p, int r, int n, i64 *from, i64 *to)
  * with the fewest bytes so far, and shards follow one another. */
 static void find_order(params *p)
 {
-    int hands = MAX(1, p->dealt), n = 0;
-    u64 *size = arena_array(p->a, u64, hands);
-    int *hand = arena_array(p->a, int, p->n + 1);
+    int shards = MAX(1, p->laid_for), n = 0;
+    u64 *size = arena_array(p->a, u64, shards);
+    int *home = arena_array(p->a, int, p->n + 1);
     p->order = arena_array(p->a, int, p->n + 1);
     for (size_t i = 0; i < p->n; i++) {
-        for (int h = 0; h < hands; h++)
-            hand[i] = size[h] < size[hand[i]] ? h : hand[i];
-        size[hand[i]] += params_padded(&p->list[i]);
+        for (int k = 0; k < shards; k++)
+            home[i] = size[k] < size[home[i]] ? k : home[i];
+        size[home[i]] += params_padded(&p->list[i]);
     }
-    for (int h = 0; h < hands; h++)
+    for (int k = 0; k < shards; k++)
         for (size_t i = 0; i < p->n; i++)
-            if (hand[i] == h)
+            if (home[i] == k)
                 p->order[n++] = (int)i;
 }
 

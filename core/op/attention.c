@@ -114,17 +114,17 @@ static i64 attention_block_rows(const dev *d, i64 channels, i64 most)
     return 0;
 }
 
-/* How the rows of a head are dealt to groups of items[0] x items[1]; file: of kernels; defs: their variant. */
-struct dealt { const char *file; i64 rows; u64 items[2], local; char defs[128]; };
+/* How the rows of a head are cut into groups of items[0] x items[1]; file: of kernels; defs: their variant. */
+struct rows_cut { const char *file; i64 rows; u64 items[2], local; char defs[128]; };
 
-static struct dealt attention_dealt_plain(const node *n)
+static struct rows_cut attention_cut_plain(const node *n)
 {
     struct attention_sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
     char key[64];
     attention_key(n, key);
     i64 rows = attention_block_rows(n->g->d, s.d, dev_tune_for(n->g->d, "attention", key, "ROWS"));
-    struct dealt t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
+    struct rows_cut t = { "attention", rows, { 8, (u64)rows / 4 }, attention_room(s.d, rows) };
     snprintf(t.defs, sizeof t.defs, "-DD=%d -DROWS=%d%s%s%s", (int)s.d, (int)rows, i->cpu_kind ? " -DUNROLL=1"
              : "", *i->many_registers ? " " : "", i->many_registers);
     return t;
@@ -152,11 +152,11 @@ static bool attention_on_matrix(const node *n)
            attention_matrix_room(d, attention_sizes(n).d, true) <= dev_info(d)->local_mem;
 }
 
-static struct dealt attention_dealt_matrix(const node *n, bool grad)
+static struct rows_cut attention_cut_matrix(const node *n, bool grad)
 {
     struct attention_sizes s = attention_sizes(n);
     const struct dev_info *i = dev_info(n->g->d);
-    struct dealt t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 },
+    struct rows_cut t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 },
                        attention_matrix_room(n->g->d, s.d, grad) };
     char engine[32];
     dev_matrix_defs(n->g->d, engine);
@@ -169,8 +169,8 @@ static void attention_add_blocks(const node *n, launches *l, const char *kernel,
                                  const char *types, const arg *args, int n_args)
 {
     struct attention_sizes s = attention_sizes(n);
-    struct dealt t =
-        attention_on_matrix(n) ? attention_dealt_matrix(n, products > 2) : attention_dealt_plain(n);
+    struct rows_cut t =
+        attention_on_matrix(n) ? attention_cut_matrix(n, products > 2) : attention_cut_plain(n);
     launch k = { .file = t.file, .kernel = kernel, .label = n->name, .defs = t.defs, .types = types,
                  .flops = attention_flops(s, products), .local = { t.items[0], t.items[1] },
                  .global = { t.items[0] * (u64)CEIL_DIV(s.n, t.rows), t.items[1] * (u64)(s.b * s.h) } };
