@@ -50,7 +50,7 @@ TESTS = {
     "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
                   "count cli run",
     "core/export": "export",
-    "core/dist": "dist train dist.sh dist_recycle",
+    "core/dist": "together dist train dist.sh dist_recycle",
     "core/log": "log report owner train run table progress page cli",
     "core/train": "steps loop groups known half eval train golden_optim model run_folder profile cases kinds "
                   "resume run precision table dist dist.sh cli",
