@@ -4,7 +4,7 @@
 #include "recycle/recycle.h"
 #include "train/learner.h"
 
-static bool wants_graph(const struct cli *c)
+static bool config_builds_graph(const struct cli *c)
 {
     return cli_given(c, "graph") || cli_given(c, "dot") || cli_given(c, "plan") || cli_given(c, "launches");
 }
@@ -49,7 +49,7 @@ static int config_run(struct cli *c)
         return c->json ? spec_list_json(stdout) : spec_list(stdout, cli_given(c, "markdown")), 0;
     if (cli_operands(c, 0, 1) || cli_spec(c, c->n ? c->operands[0] : NULL, &s) || config_check_names(&s))
         return -1;
-    if (wants_graph(c))
+    if (config_builds_graph(c))
         return show_graph(c, &s);
     if (!cli_given(c, "check"))
         (c->json ? spec_write_json : spec_write)(stdout, &s);

@@ -162,7 +162,7 @@ static bool same_place(const struct operand *a, const struct operand *b)
 }
 
 /* CLBlast's copies and padding pay for large products only, and it knows no epilogue. */
-static bool wants_blas(dev *d, const struct product *p)
+static bool product_on_blas(dev *d, const struct product *p)
 {
     bool plain = product_batches(p) == 1 && !p->bias.r.mem && !p->other.r.mem && !p->keep
                  && !(p->mask.kept > 0) &&
@@ -187,7 +187,7 @@ void product_emit(launches *l, const struct product *given, const char *label)
         p.side.type = p.c.type;                   // one text less to compile
     check_product(d, &p);
     struct cut c = product_cut(d, &p);
-    if (wants_blas(d, &p)) {
+    if (product_on_blas(d, &p)) {
         emit_blas(l, &p, label);
     } else if (c.splits == 1 || c.joined) {
         emit_product(l, &p, &c, c.joined ? p.scratch : RANGE_NONE, label);

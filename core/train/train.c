@@ -111,7 +111,7 @@ static int evaluate_now(struct loop *t)
 
 /* ---- steps --------------------------------------------------------------------------------------------- */
 
-/* A scale below 1 helps no more: gradients are not finite for another reason than their size. */
+/* A scale below 1 no longer helps: gradients are not finite for another reason than their size. */
 static int read_scale(struct loop *t, struct report_step *s)
 {
     struct loss_scale now;
