@@ -25,6 +25,7 @@ struct golden {
     struct golden_input input[64];
     struct golden_check check[512];
     int n_in, n_check;
+    f64 scale;                                    /* what gradients are multiplied with; 0: not */
 };
 
 static inline struct golden golden_begin(dev *d, ckpt *c, const char *prefix)
@@ -128,6 +129,31 @@ static inline void golden_upload(struct golden *k)
     }
 }
 
+/* Results and gradients in a half type: each stored tensor is off by u / sqrt(3) of its own size at the root of
+ * the mean square; were all errors independent and passed on undamped, a result would be off by u sqrt(n / 3)
+ * for n tensors. */
+struct golden_distance { f64 off, size; };
+static inline void golden_measure(struct golden_distance *d, const f32 *got, const f32 *want, i64 n, f64 scale)
+{
+    for (i64 i = 0; i < n; i++) {
+        f64 e = (f64)got[i] / scale - (f64)want[i];
+        d->off += e * e;
+        d->size += (f64)want[i] * (f64)want[i];
+    }
+}
+
+static inline void golden_near(const struct golden *k, const char *what, struct golden_distance d)
+{
+    f64 unit = k->g->half == F16 ? 0x1p-11 : 0x1p-8, off = sqrt(d.off / d.size);
+    int n = 0;
+    for (size_t i = 0; i < k->g->n; i++)
+        n += dtype_half(k->g->nodes[i]->type) && !(k->g->nodes[i]->op->flags & OP_ALIAS);
+    assert_true(n > 10);
+    if (!(off > 0 && off < unit * sqrt(n / 3.0)))
+        fail_msg("%s: %s off by %.3g, not %.3g, with %d tensors of half type", k->prefix, what, off,
+                 unit * sqrt(n / 3.0), n);
+}
+
 /* Runs what was built and compares what was expected. */
 static inline void golden_end(struct golden *k)
 {
@@ -138,14 +164,24 @@ static inline void golden_end(struct golden *k)
     assert_int_equal(graph_set_step(k->g, &(step_words){ { 0 } }), 0);
     if (graph_run(k->g) || dev_finish(k->g->d))
         fail_msg("%s: %s", k->prefix, fail_message());
+    struct golden_distance result = { 0, 0 }, gradient = { 0, 0 };
     for (int i = 0; i < k->n_check; i++) {
         const struct golden_check *x = &k->check[i];
         const tensor *t = golden_get(k, x->name);
+        bool grad = text_starts(x->name, "grad.");
         f32 *got = arena_array(k->a, f32, t->count + 1);
         if (x->n)
             assert_int_equal(node_count(x->n), (i64)t->count);
         assert_int_equal(x->n ? node_read(x->n, got) : mem_read(k->g->d, x->home, got), 0);
-        golden_compare(golden_name(k, x->name), got, golden_reals(k, t), (i64)t->count, x->t);
+        if (k->g->half == F32)
+            golden_compare(golden_name(k, x->name), got, golden_reals(k, t), (i64)t->count, x->t);
+        else
+            golden_measure(grad ? &gradient : &result, got, golden_reals(k, t), (i64)t->count,
+                           grad && k->scale > 0 ? k->scale : 1);
+    }
+    if (k->g->half != F32) {
+        golden_near(k, "results", result);
+        golden_near(k, "gradients", gradient);
     }
     graph_free(k->g);
     arena_close(k->a);

@@ -366,10 +366,12 @@ static void expect_taps(struct golden *k, const struct nn *m)
     }
 }
 
-static void run_network(ckpt *c, const struct network *t)
+static void run_network(ckpt *c, const struct network *t, enum dtype half)
 {
     struct golden k = golden_begin(device, c, "");
     struct spec s = network_spec(k.a, t);
+    k.g->half = half;
+    k.scale = half == F16 ? 1024 : 1;
     params *p = model_params(&s);
     assert_non_null(p);
     fill_params(&k, p, network_name, t);
@@ -380,7 +382,7 @@ static void run_network(ckpt *c, const struct network *t)
     node *logits = model_build(&m, &s, images), *loss = op_mean(op_cross_entropy(logits, labels, .1f));
     node **wrt = arena_array(k.a, node *, p->n), **grad = arena_array(k.a, node *, p->n);
     int n = param_nodes(k.g, p, wrt), found = 0;
-    grad_build(loss, wrt, n, grad);
+    grad_build(k.scale > 1 ? op_scale(loss, (f32)k.scale) : loss, wrt, n, grad);
     golden_upload(&k);
     k.n_in = 0;
     k.prefix = t->prefix;
@@ -409,7 +411,18 @@ struct job { void (*run)(ckpt *c, const void *what); const void *what; const cha
 static void job_op(ckpt *c, const void *t)      { run_op(c, t); }
 static void job_resize(ckpt *c, const void *t)  { run_resize(c, t); }
 static void job_layer(ckpt *c, const void *t)   { run_layer(c, t); }
-static void job_network(ckpt *c, const void *t) { run_network(c, t); }
+static void job_network(ckpt *c, const void *t) { run_network(c, t, F32); }
+
+/* Built without optimisation: most of the time would be the compiler's. */
+static void run_half_network(ckpt *c, const void *t, enum dtype half)
+{
+    bool own = !getenv("JETCL_CL_OPTIONS") && !setenv("JETCL_CL_OPTIONS", "-cl-opt-disable", 0);
+    run_network(c, t, half);
+    if (own)
+        unsetenv("JETCL_CL_OPTIONS");
+}
+static void job_network_f16(ckpt *c, const void *t)  { run_half_network(c, t, F16); }
+static void job_network_bf16(ckpt *c, const void *t) { run_half_network(c, t, BF16); }
 
 static void test_job(void **state)
 {
@@ -421,15 +434,16 @@ static void test_job(void **state)
     ckpt_close(c);
 }
 
-enum { CASES = countof(op_cases) + countof(resizes) + countof(layers) + countof(networks) };
+enum { CASES = countof(op_cases) + countof(resizes) + countof(layers) + 2 * countof(networks) };
 static struct job jobs[4 * CASES];
 static struct CMUnitTest tests[4 * CASES];
 static char names[4 * CASES][96];
 
-static void add(int *n, const char *name, struct job j)
+/* With the first `ways` switches. */
+static void add(int *n, const char *name, struct job j, int ways)
 {
     const char *only = getenv("ONLY");            // part of a name, for debugging
-    for (int i = 0; i < countof(switches); i++) {
+    for (int i = 0; i < ways; i++) {
         j.trace = switches[i];
         snprintf(names[*n], sizeof names[*n], "%s %s%s%s", j.file, name, *j.trace ? " " : "", j.trace);
         if (only && !strstr(names[*n], only))
@@ -443,14 +457,23 @@ static void add(int *n, const char *name, struct job j)
 int main(void)
 {
     int n = 0;
+    arena *a = arena_open("names");
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     for (int i = 0; i < countof(op_cases); i++)
-        add(&n, op_cases[i].name, (struct job){ job_op, &op_cases[i], "ops" });
+        add(&n, op_cases[i].name, (struct job){ job_op, &op_cases[i], "ops" }, countof(switches));
     for (int i = 0; i < countof(resizes); i++)
-        add(&n, resizes[i].name, (struct job){ job_resize, &resizes[i], "ops" });
+        add(&n, resizes[i].name, (struct job){ job_resize, &resizes[i], "ops" }, countof(switches));
     for (int i = 0; i < countof(layers); i++)
-        add(&n, layers[i].name, (struct job){ job_layer, &layers[i], "moe_layer" });
+        add(&n, layers[i].name, (struct job){ job_layer, &layers[i], "moe_layer" }, countof(switches));
     for (int i = 0; i < countof(networks); i++)
-        add(&n, networks[i].prefix, (struct job){ job_network, &networks[i], networks[i].file });
-    return _cmocka_run_group_tests("golden", tests, (size_t)n, open_device, close_device);
+        add(&n, networks[i].prefix, (struct job){ job_network, &networks[i], networks[i].file },
+            countof(switches));
+    for (int i = 0; i < countof(networks); i++) {
+        const struct network *t = &networks[i];
+        add(&n, arena_printf(a, "%sfp16", t->prefix), (struct job){ job_network_f16, t, t->file }, 1);
+        add(&n, arena_printf(a, "%sbf16", t->prefix), (struct job){ job_network_bf16, t, t->file }, 1);
+    }
+    int rc = _cmocka_run_group_tests("golden", tests, (size_t)n, open_device, close_device);
+    arena_close(a);
+    return rc;
 }
