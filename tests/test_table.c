@@ -227,7 +227,7 @@ static void test_pairs(void **state)
     assert_non_null(strstr(printed(&t, TABLE_MARKDOWN, false),
         "over the seeds.\n"
         "A - B, acc: +2.0 ± 2.5 by pairs of 3 seeds (95 %): no difference that they can show\n"
-        "A - C, acc: the same difference in each of 3 seeds\n"));
+        "A - C, acc: -10 in each of 3 seeds\n"));
     assert_null(strstr(printed(&t, TABLE_MARKDOWN, false), "A - D"));
     const char *json = printed(&t, TABLE_JSON, false);
     assert_non_null(strstr(json, "\"against\": \"B\""));

@@ -63,7 +63,8 @@ const char *seeds_paired(arena *a, const f64 *x, const f64 *y, int n)
     if (s.n < 2)
         return "one seed cannot say whether that is chance";
     if (!(s.sd > 0))
-        return arena_printf(a, "%s in each of %d seeds", s.mean ? "the same difference" : "no difference", s.n);
+        return s.mean ? arena_printf(a, "%+.3g in each of %d seeds", s.mean, s.n)
+                      : arena_printf(a, "no difference in each of %d seeds", s.n);
     return arena_printf(a, "%s by pairs of %d seeds (95 %%): %s", seeds_difference(a, &s), s.n,
                         fabs(s.mean) > s.half
                         ? "more than they leave to chance" : "no difference that they can show");
