@@ -108,10 +108,17 @@ check-python: $(B)/jetcl                   ## PyTorch, NumPy, timm and the refer
 	@$(PYTHON) -B tests/check_python.py $(B)/jetcl $(B)/python >$(B)/log/python.txt; rc=$$?; \
 	 cat $(B)/log/python.txt; [ $$rc = 0 ] && ! grep -q '^not ok' $(B)/log/python.txt
 
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 asan:                                        ## unit tests under address and undefined-behaviour sanitizers
-	$(MAKE) B=build/asan tests build/asan/jetcl \
-	  SAN="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+	$(MAKE) B=build/asan tests build/asan/jetcl SAN="$(ASAN)"
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 sh tests/run.sh build/asan $(T)
+
+asan-ranks:                                  ## jobs of several ranks under the same sanitizers, leaks included
+	$(MAKE) B=build/asan build/asan/jetcl SAN="$(ASAN)"
+	$(CC) -O1 -shared -fPIC -o build/asan/keep.so tests/keep.c
+	LSAN_OPTIONS=suppressions=$(CURDIR)/tests/lsan.supp:print_suppressions=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  ASAN_OPTIONS=detect_leaks=1:fast_unwind_on_malloc=0:verify_asan_link_order=0 \
+	  LD_PRELOAD=$(CURDIR)/build/asan/keep.so sh tests/run.sh build/asan $(or $(T),dist)
 
 TSAN_TESTS = $(or $(T),data_loader say loop train signals owner)
 tsan:                            ## threads that load, save and wait for signals under ThreadSanitizer; T=
@@ -223,6 +230,7 @@ clean:                                       ## remove build/
 	rm -rf build
 help:
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
-.PHONY: all demo test tests torture torture-ranks soak asan tsan coverage mutants fuzz check-cl check-races \
-        check-gpu check-cpu check-python columns layers lint bench size install uninstall deb clean help FORCE
+.PHONY: all demo test tests torture torture-ranks soak asan asan-ranks tsan coverage mutants fuzz \
+        check-cl check-races check-gpu check-cpu check-python columns layers lint bench size install \
+        uninstall deb clean help FORCE
 -include $(OBJECTS:.o=.d) $(TESTS:=.d)

@@ -69,7 +69,8 @@ int main(int argc, char **argv)
     process_is_program();
     stop_begin();
     crash_catch();
-    struct cli c = { .arena = arena_open("program"), .argc = argc, .argv = argv };
+    static struct cli c;                             // to the end, as what it points to
+    c = (struct cli){ .arena = arena_open("program"), .argc = argc, .argv = argv };
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN);                        // beyond a size limit writes fail, as on a full disk
     int rc = dist_open();
