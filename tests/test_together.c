@@ -102,6 +102,8 @@ static int rank_main(bool fails)
     rank_agrees(r);
     rank_names(r);
     HOLDS(dist_seconds() > 0);
+    say_setup((struct say_options){ r ? SAY_QUIET : SAY_NORMAL, 0, true });
+    dist_tell_names();
     printf("rank %d holds\n", r);
     fflush(stdout);
     bool failed = fails && r && dist_agree(fail(FAULT_DATA, "a fault of %d", r));
@@ -150,7 +152,8 @@ static void test_ranks(void **state)
     arena *a = arena_open("ranks");
     char *text;
     int code = start_ranks(a, "rank", &text);
-    if (code || times(text, " holds\n") != RANKS)
+    if (code || times(text, " holds\n") != RANKS || times(text, "rank 0 (") != 1
+        || times(text, "rank 1 (") != 1 || times(text, "rank 2 (") != 1)
         fail_msg("exit code %d:\n%s", code, text);
     code = start_ranks(a, "failing", &text);
     if (code != FAULT_DATA || times(text, " holds\n") != RANKS || times(text, "a fault of 1") != 1
