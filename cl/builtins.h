@@ -63,6 +63,10 @@ EACH_WIDTH(TEST_1, isnan) EACH_WIDTH(TEST_1, isinf) EACH_WIDTH(TEST_1, isfinite)
 #define LARGER_EACH(t) EACH_WIDTH(LARGER, t) EACH_VECTOR(LARGER_S, t)
 EACH_TYPE(LARGER_EACH)
 
+#define PICKED(n, t) t##n BUILTIN_0 bitselect(t##n, t##n, t##n);
+#define PICKED_EACH(t) EACH_WIDTH(PICKED, t)
+EACH_TYPE(PICKED_EACH)
+
 #define BITS(n, t) \
     t##n BUILTIN_0 mul_hi(t##n, t##n); \
     t##n BUILTIN_0 popcount(t##n);
