@@ -76,7 +76,7 @@ $(B)/gen/version.c: FORCE
 	 cmp -s $@.new $@ 2>/dev/null && rm $@.new || mv $@.new $@
 FORCE:
 
-demo: $(B)/jetcl                             ## the whole pipeline, in a minute or two on two cores
+demo: $(B)/jetcl                             ## the whole pipeline, in four minutes on two cores
 	$(B)/jetcl table experiments/tables/demo.yaml $(DEMO_OPTIONS)
 
 test: $(B)/jetcl $(TESTS) $(B)/faults.so     ## unit tests, and the program as a user runs it; T=ops: some
