@@ -174,14 +174,15 @@ static int node_again(const node *n, bool small)
     return rc || dev_finish(n->g->d) ? -1 : 0;
 }
 
-/* The same launches over the same operands: equal bits, or groups depend on one another's order. */
+/* The same launches over the same operands: equal bits, or groups depend on one another's order. Where a
+ * processor has other work, two orders in a row are often the same. */
 static int node_repeat(struct kernel_checks *c, const node *n, arena *a)
 {
     u64 first, now;
     if (node_over_operand(n))
         return 0;
     bool small = node_bytes(n) < 1 << 18;
-    int rc = node_bits(n, &first), other = 0, times = small ? 9 : 2;
+    int rc = node_bits(n, &first), other = 0, times = small ? 9 : 6;
     for (int i = 0; i < times && !rc; i++) {
         rc = node_again(n, small) || node_bits(n, &now) ? -1 : 0;
         other += now != first;
