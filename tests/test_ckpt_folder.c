@@ -197,6 +197,8 @@ static void configs_are_checked(void **state)
                 { "{\"num_attention_heads\": 3}", "do not divide 8" },
                 { "{\"hidden_act\": \"relu\"}", "hidden_act relu" },
                 { "{\"intermediate_size\": 32}", "intermediate_size 32, but the tensors have 16" },
+                { "{\"mlp_ratio\": 2.0625, \"num_attention_heads\": 4, \"id2label\": "
+                  "{\"0\": \"cat\", \"1\": \"dog\"}}", NULL },
                 { "{\"mlp_ratio\": 4}", "mlp_ratio 4, but the tensors have 2" },
                 { "{\"num_register_tokens\": 4}", "num_register_tokens 4, but the tensors have 0" },
                 { "{\"qkv_bias\": true}", "qkv_bias true, but the tensors have false" },
@@ -338,6 +340,7 @@ static void names_of_models_say_more(void **state)
         { "a", "vit_base_patch32_clip_quickgelu_224", "", "1e-05", "quick_gelu", NULL },
         { "vit_base_patch32_clip_quickgelu_224.openai", "", "", "1e-05", "quick_gelu", NULL },
         { "vit_base_patch32_clip_quickgelu_224.openai", "vit_base_patch32_224", "", NULL, NULL, NULL },
+        { "ViT-B-32-quickgelu", "", "", NULL, "quick_gelu", NULL },
         { "a", "vit_base_patch16_rpn_224", "", NULL, NULL, "has norms after attention and MLP" },
         { "a", "vit_base_patch16_rope_ape_224", "", NULL, NULL, "has rotary position embeddings" },
         { "vit_small_patch16_dinov3.lvd1689m", "", "", NULL, NULL, "has rotary position embeddings" } };

@@ -118,6 +118,19 @@ static void test_switches(void **state)
 }
 
 /* One image: its tokens lie in one piece, so that slices are views and tokens are put together in place. */
+static void share_memory(const char *arch, const char *net, int batch)
+{
+    arena *a = arena_open("test");
+    const char *train = arena_printf(a, "batch: %d, accumulate: 1", batch);
+    i64 n = gradients(arch, net, train, kept);
+    trace_set("no_plan");
+    assert_int_equal(gradients(arch, net, train, again), n);
+    trace_set("");
+    if (memcmp(kept, again, (size_t)n * sizeof *kept))
+        fail_msg("%s, batch %d: another gradient when memory is shared", net, batch);
+    arena_close(a);
+}
+
 static void test_shared_memory(void **state)
 {
     (void)state;
@@ -125,18 +138,12 @@ static void test_shared_memory(void **state)
         "registers: 4", "registers: 3, class_token: off", "registers: 2, dist_token: head", "dist_token: on",
         "registers: 1, pool: avg, pre_norm: on", "registers: 4, moe: {layers: [1], core: 2, universal: 3}" };
     arena *a = arena_open("test");
-    for (int i = 0; i < countof(rows); i++)
-        for (int batch = 1; batch <= 2; batch++) {
-            const char *net = arena_printf(a, "image: 32, patch: 8, dim: 48, depth: 2, heads: 3, "
-                                           "classes: 5, %s", rows[i]);
-            const char *train = arena_printf(a, "batch: %d, accumulate: 1", batch);
-            i64 n = gradients("vit", net, train, kept);
-            trace_set("no_plan");
-            assert_int_equal(gradients("vit", net, train, again), n);
-            trace_set("");
-            if (memcmp(kept, again, (size_t)n * sizeof *kept))
-                fail_msg("%s, batch %d: another gradient when memory is shared", rows[i], batch);
-        }
+    for (int batch = 1; batch <= 2; batch++) {
+        for (int i = 0; i < countof(rows); i++)
+            share_memory("vit", arena_printf(a, "image: 32, patch: 8, dim: 48, depth: 2, heads: 3, "
+                                             "classes: 5, %s", rows[i]), batch);
+        share_memory("convnext", convnext, batch);
+    }
     arena_close(a);
 }
 

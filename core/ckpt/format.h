@@ -77,9 +77,9 @@ entry *ckpt_entry(ckpt *c, slice name, enum ckpt_type type, int nd, const i64 *s
 int    ckpt_note(ckpt *c, slice key, slice value);
 /* The same for each member of a JSON object of strings. */
 int    ckpt_notes_json(ckpt *c, const void *text, size_t n);
-/* Something that is not a tensor was skipped; always 0. */
 /* Without that metadata, if it is there. */
 void   ckpt_drop_meta(ckpt *c, const char *key);
+/* Something that is not a tensor was skipped; always 0. */
 int    ckpt_skip(ckpt *c, slice name, const char *what);
 /* The file's words for a message: escaped, cut after some sixty bytes. Four results may be in use at once. */
 const char *ckpt_quote(slice s);

@@ -182,13 +182,23 @@ static ckpt *folder_configs(ckpt *c, arena *a, const char *dir)
     return NULL;
 }
 
+/* One file, or an index of shards: with what lies beside it, if its name is a hub's. */
+static ckpt *folder_open_file(arena *a, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    ckpt *c = text_ends(path, ".index.json") ? folder_open_index(path) : ckpt_open_file(path);
+    for (int i = 0; i < countof(hub_files); i++)
+        if (!strcmp(name, hub_files[i]))
+            return folder_configs(c, a, slash ? arena_copy(a, path, (size_t)(slash - path) + 1) : ".");
+    return c;
+}
+
 static ckpt *folder_open_dir(const char *dir, arena *a)
 {
     for (int i = 0; i < countof(hub_files); i++) {
         const char *path = arena_printf(a, "%s/%s", dir, hub_files[i]);
         if (file_exists(path))
-            return folder_configs(text_ends(path, ".json") ? folder_open_index(path) : ckpt_open_file(path),
-                                  a, dir);
+            return folder_open_file(a, path);
     }
     const char *path = folder_deepspeed(a, dir);
     if (path)
@@ -237,17 +247,6 @@ const char *ckpt_of_run(arena *a, const char *path)
             return file;
     }
     return path;
-}
-
-/* One file, or an index of shards: with what lies beside it, if its name is a hub's. */
-static ckpt *folder_open_file(arena *a, const char *path)
-{
-    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-    ckpt *c = text_ends(path, ".index.json") ? folder_open_index(path) : ckpt_open_file(path);
-    for (int i = 0; i < countof(hub_files); i++)
-        if (!strcmp(name, hub_files[i]))
-            return folder_configs(c, a, slash ? arena_copy(a, path, (size_t)(slash - path) + 1) : ".");
-    return c;
 }
 
 ckpt *ckpt_open(const char *path)

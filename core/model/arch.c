@@ -200,12 +200,15 @@ static int arch_check_config(const ckpt *c, const struct spec *s, arena *a)
     const tensor *patch = ckpt_find(c, vit ? "patch_embed.proj.weight" : "stem.0.weight");
     bool whole = patch && patch->nd == 4;
     i64 hidden = llround(s->model.dim * s->model.mlp_ratio);
+    const char *ratio = ckpt_meta(c, "config.mlp_ratio");              // 3.7362 of 1152 channels is 4304
+    f64 said;
+    bool fits = ratio && text_real(slice_of(ratio), &said) && fabs(said * s->model.dim - (f64)hidden) < 1;
     const struct { const char *key, *have; } row[] = {
         { "hidden_size", vit ? arch_number(a, s->model.dim) : NULL },
         { "num_hidden_layers", vit ? arch_number(a, s->model.depth) : NULL },
         { "image_size", vit ? arch_list(a, s->model.image) : NULL },
         { "intermediate_size", vit ? arch_number(a, hidden) : NULL },
-        { "mlp_ratio", vit ? arena_printf(a, "%.12g", (f64)hidden / s->model.dim) : NULL },
+        { "mlp_ratio", !vit || fits ? NULL : arena_printf(a, "%.12g", (f64)hidden / s->model.dim) },
         { "num_register_tokens", vit ? arch_number(a, s->model.registers) : NULL },
         { "qkv_bias", !vit ? NULL : s->model.qkv_bias ? "true" : "false" },
         { "patch_size", whole ? arch_number(a, patch->shape[3]) : NULL },

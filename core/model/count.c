@@ -56,8 +56,10 @@ static graph *count_plan(const struct spec *s, params *p, int batch, bool train)
             wrt[i] = nn_node(&m, p->list[i].name);
         model_grad(s, loss, wrt, (int)p->n, grad);
         for (size_t i = p->n; i-- > 0 && !g->complaint;)
-            if (grad[i])
-                p->shard_grads ? node_offload(grad[i]) : simplify_place(grad[i], RANGE_NONE);
+            if (grad[i] && p->shard_grads)
+                node_offload(grad[i]);
+            else if (grad[i])
+                simplify_place(grad[i], RANGE_NONE);
     }
     if (g->complaint) {
         fail(FAULT_USAGE, "%s", g->complaint);

@@ -131,14 +131,14 @@ static int read_bucket(struct learner *l, struct buckets *b, i64 number)
 }
 
 /* Waits until it is there; other exchanges continue meanwhile. */
-static int await_bucket(struct learner *l, struct buckets *b)
+int exchange_await(struct learner *l, struct mark *m)
 {
     bool yes = false;
     int rc = 0;
-    while (!yes && !(rc = mark_reached(l->d, &b->read, &yes)))
+    while (!yes && !(rc = mark_reached(l->d, m, &yes)))
         if (!yes)
             dist_progress();
-    marks_forget(&b->read, 1);
+    marks_forget(m, 1);
     return rc;
 }
 
@@ -249,7 +249,7 @@ int exchange_gradients(struct learner *l)
     i64 of = l->n_marks;
     int rc = marks_end(l->d, l->marks, l->n_marks) || read_bucket(l, &b, 0);       // without images nothing ran
     for (i64 k = 0; k < of && !rc; k++) {
-        if ((rc = await_bucket(l, &b)))
+        if ((rc = exchange_await(l, &b.read)))
             break;
         send_bucket(l, &b, k);
         if (k + 1 < of)

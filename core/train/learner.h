@@ -57,6 +57,8 @@ int  exchange_put(struct learner *l, bool second, i64 at, i64 n, f32 *values);
 int  exchange_start(params *p);
 /* This rank's images of a batch: [*from, *to). */
 void exchange_share(const struct spec *s, int *from, int *to);
+/* Until m is reached, while what is under way between ranks goes on; m is free then. 0, or -1 + fail. */
+int  exchange_await(struct learner *l, struct mark *m);
 /* Gradients [at, at + n) of those that are updated here. */
 int  exchange_put_gradients(struct learner *l, i64 at, i64 n, f32 *values);
 /* Bytes that a rank sends per step, of `ranks`. */

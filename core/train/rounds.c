@@ -146,18 +146,7 @@ static int rounds_read(struct learner *l, int k, bool computes, int *at)
         }
         rc = rc || rounds_read_one(l, e, there, to) ? -1 : 0;
     }
-    marks_forget(&o->read[k % 2], 1);
     return rc || marks_end(l->d, &o->read[k % 2], 1) ? -1 : 0;
-}
-
-static int rounds_await(struct learner *l, const struct mark *m)
-{
-    bool yes = false;
-    int rc = 0;
-    while (!yes && !(rc = mark_reached(l->d, m, &yes)))
-        if (!yes)
-            dist_progress();
-    return rc;
 }
 
 /* Adds what all ranks have of the own shard in round k. */
@@ -186,7 +175,7 @@ static int rounds_exchange(struct learner *l, int k)
     const struct round *d = &o->round[k];
     i64 own = d->count[dist_rank()];
     f32 *out = o->out[k % 2];
-    if (rounds_await(l, &o->read[k % 2]))
+    if (exchange_await(l, &o->read[k % 2]))
         return -1;
     for (int r = 0; r < dist_size(); out += d->count[r++])
         o->with[r] = (struct dist_pair){ out, 4 * (u64)d->count[r], o->in + r * own, 4 * (u64)own };
