@@ -51,7 +51,7 @@ static void rank_exchanges(int r)
         with[q] = (struct dist_pair){ out[q], (u64)(10 * r + q + 1), in[q], (u64)(10 * q + r + 1) };
     }
     HOLDS(!dist_start(with));
-    dist_progress();
+    dist_progress(clock_now());
     HOLDS(!dist_finish());
     for (int q = 0; q < RANKS; q++)
         for (int i = 0; i < 40; i++)

@@ -31,7 +31,6 @@ struct launches {
 const char *launch_where(const struct entry *e);         /* "softmax_rows (blocks.3.attn)", for messages */
 /* Appends what `call` enqueues, given a copy of `what`. */
 void launch_other(launches *l, const launch *k, launch_call *call, const void *what, size_t bytes);
-int  queue_beside(dev *d);                  /* makes d->beside; 0, or -1 + fail */
 int  launches_bind(launches *l);             /* programs, kernels and arguments; 0, or -1 + fail */
 /* After `after`, giving `event` (0, NULL: in the queue's order). */
 int  launch_enqueue(struct entry *e, cl_command_queue queue, cl_uint n, const cl_event *after,

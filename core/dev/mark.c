@@ -3,29 +3,25 @@
  *
  *     queue    launch launch launch [mark 0] launch launch [mark 1] launch ...
  *     beside                         read             read
- */
+ *
+ * Where launches overlap (order.c), marks are in a third queue, since PoCL's marker waits for everything in an
+ * unordered queue, whatever it was told to wait for: a list of events per mark, searched at each event. */
 #include "dev/list.h"
-
-int queue_beside(dev *d)
-{
-    cl_int e = 0;
-    if (!d->beside)
-        d->beside = clCreateCommandQueue(d->context, d->id, 0, &e);
-    return ocl_check(d->info.name, e, "clCreateCommandQueue");
-}
 
 int marks_end(dev *d, struct mark *c, int n)
 {
     cl_event all = NULL;
     if (!d->queue || !n)
         return 0;
-    if (queue_beside(d) || OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &all)))
+    if (queue_make(d, &d->beside, 0) || OCL(d->info.name, clEnqueueMarkerWithWaitList(d->queue, 0, NULL, &all)))
         return -1;
     for (int i = 0; i < n; i++)
         if (!c[i].event && !clRetainEvent(all))
             c[i].event = all;
     clReleaseEvent(all);
     clFlush(d->queue);
+    if (d->marks)
+        clFlush(d->marks);
     return 0;
 }
 

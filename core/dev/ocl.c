@@ -88,3 +88,11 @@ int dev_wait(dev *d, fence f)
     ocl_reached(d, f);
     return rc;
 }
+
+int queue_make(dev *d, cl_command_queue *q, cl_command_queue_properties p)
+{
+    cl_int e = 0;
+    if (!*q)
+        *q = clCreateCommandQueue(d->context, d->id, p, &e);
+    return ocl_check(d->info.name, e, "clCreateCommandQueue");
+}

@@ -22,8 +22,8 @@ struct dev {
     cl_device_id     id;
     cl_context       context;
     cl_command_queue queue;                  /* NULL: the null device */
-    cl_command_queue timed, unordered, beside;  /* made when first needed; commands of the latter wait for their
-                                                events alone */
+    cl_command_queue timed, unordered, marks, beside;   /* made when first needed; commands of the last two wait
+                                                         for their events alone */
     mem             *tickets;                /* TICKETS pairs for dev_tickets(), the last one handed out */
     int              ticket;
     u64              used, peak;
@@ -59,6 +59,8 @@ extern const char driver_starts[];                         /* for crash_inside()
 
 /* ---- ocl.c */
 const char *ocl_name(cl_int code);                          /* "CL_OUT_OF_RESOURCES" */
+/* Makes the queue *q, with properties p, if it is not there yet; 0, or -1 + fail. */
+int         queue_make(dev *d, cl_command_queue *q, cl_command_queue_properties p);
 int         ocl_check(const char *what, cl_int code, const char *call);      /* 0, or fail(FAULT_DEVICE) */
 #define OCL(what, call) (crash_inside(#call, what), ocl_check(what, (call), #call))
 

@@ -125,14 +125,10 @@ void dev_close(dev *d)
         dev_finish(d);
     programs_close(d);
     mem_free(d->tickets);
-    if (d->unordered)
-        clReleaseCommandQueue(d->unordered);
-    if (d->beside)
-        clReleaseCommandQueue(d->beside);
-    if (d->timed)
-        clReleaseCommandQueue(d->timed);
-    if (d->queue)
-        clReleaseCommandQueue(d->queue);
+    cl_command_queue all[] = { d->unordered, d->marks, d->beside, d->timed, d->queue };
+    for (int i = 0; i < countof(all); i++)
+        if (all[i])
+            clReleaseCommandQueue(all[i]);
     if (d->context)
         clReleaseContext(d->context);
     arena_close(d->a);

@@ -81,14 +81,6 @@ static bool can_overlap(const launches *l)
            p & CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE;
 }
 
-static int make_queue(dev *d)
-{
-    cl_int e = 0;
-    if (!d->unordered)
-        d->unordered = clCreateCommandQueue(d->context, d->id, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE, &e);
-    return ocl_check(d->info.name, e, "clCreateCommandQueue");
-}
-
 int order_find(launches *l)
 {
     int n = (int)l->n, last = -1;
@@ -108,7 +100,7 @@ int order_find(launches *l)
     if (chain)
         return 0;
     l->events = arena_array(l->a, cl_event, 2 * n + 2);
-    return make_queue(l->d);
+    return queue_make(l->d, &l->d->unordered, CL_QUEUE_OUT_OF_ORDER_EXEC_MODE_ENABLE);
 }
 
 /* ---- running ------------------------------------------------------------------------------------------- */
@@ -140,19 +132,19 @@ static int order_join(launches *l)
            OCL(l->name, clEnqueueBarrierWithWaitList(l->d->queue, n, wait, NULL)) ? -1 : 0;
 }
 
-/* The events of launches [from, to) and of the mark before, as one. */
-static int mark_here(launches *l, size_t from, size_t to, void *before, struct mark *c)
+/* The events of launches [from, to), after those of the mark before, as one. */
+static int mark_here(launches *l, size_t from, size_t to, const struct mark *before, struct mark *c)
 {
     cl_event *wait = l->events + l->n, event = NULL;
     cl_uint n = 0;
     for (size_t i = from; i < to; i++)
         if (l->events[i])
             wait[n++] = l->events[i];
-    if (before)
-        wait[n++] = before;
+    if (!n && before && before->event && !clRetainEvent(before->event))
+        c->event = before->event;
     if (!n)
-        return 0;                                     // marks_end gives it one
-    int rc = OCL(l->name, clEnqueueMarkerWithWaitList(l->d->unordered, n, wait, &event));
+        return 0;                                     // without one, marks_end gives it one
+    int rc = OCL(l->name, clEnqueueMarkerWithWaitList(l->d->marks, n, wait, &event));
     c->event = event;
     return rc;
 }
@@ -189,13 +181,14 @@ int order_run(launches *l, struct mark *m, int n_marks)
     int rc = 0, k = 0;
     if (trace_on(TRACE_shuffle))
         return run_shuffled(l);
-    if (OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)) ||
+    if ((n_marks && queue_make(l->d, &l->d->marks, 0)) ||
+        OCL(l->name, clEnqueueMarkerWithWaitList(l->d->queue, 0, NULL, &start)) ||
         OCL(l->name, clFlush(l->d->queue)))
         return -1;
     for (; n < l->n && !rc; n++) {
         rc = order_enqueue(l, n, start);
         for (; k < n_marks && m[k].at <= (int)n + 1 && !rc; from = n + 1, k++)
-            rc = mark_here(l, from, n + 1, k ? m[k - 1].event : NULL, &m[k]);
+            rc = mark_here(l, from, n + 1, k ? &m[k - 1] : NULL, &m[k]);
     }
     rc = rc ? rc : order_join(l);
     if (rc)

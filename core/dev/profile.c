@@ -7,10 +7,7 @@
 
 static cl_command_queue timed_queue(dev *d)
 {
-    cl_int e = 0;
-    if (!d->timed)
-        d->timed = clCreateCommandQueue(d->context, d->id, CL_QUEUE_PROFILING_ENABLE, &e);
-    return ocl_check(d->info.name, e, "clCreateCommandQueue") ? NULL : d->timed;
+    return queue_make(d, &d->timed, CL_QUEUE_PROFILING_ENABLE) ? NULL : d->timed;
 }
 
 /* A call may be several kernels of a library's own: timed by the host's clock around it. */

@@ -22,7 +22,8 @@ static int upload_map(upload *u)
     if (ocl_check("pixels on the host", e, "clCreateBuffer"))
         return -1;
     u->host = clEnqueueMapBuffer(u->d->queue, u->pinned, CL_TRUE, CL_MAP_WRITE, 0, u->bytes, 0, NULL, NULL, &e);
-    return ocl_check("pixels on the host", e, "clEnqueueMapBuffer") || queue_beside(u->d) ? -1 : 0;
+    return ocl_check("pixels on the host", e, "clEnqueueMapBuffer") || queue_make(u->d, &u->d->beside, 0)
+           ? -1 : 0;
 }
 
 bool dev_uploads_beside(const dev *d) { return d->queue && d->class == DEV_GPU && !trace_on(TRACE_in_order); }

@@ -54,7 +54,9 @@ int  dist_same(u64 hash, enum fault fault, const char *what);
 struct dist_pair { const void *send; u64 sent; void *recv; u64 received; };
 int  dist_start(const struct dist_pair *with);    /* together; the memory stays until dist_finish */
 int  dist_finish(void);
-void dist_progress(void);                         /* lets what was started move on, between start and finish */
+/* Between start and finish: lets what was started move on, then sleeps, the longer the more time has passed
+ * since `start`, of clock_now(), when the caller began to wait for something else. */
+void dist_progress(f64 start);
 f64  dist_seconds(void);                          /* spent waiting for other ranks so far */
 
 /* ---- share.c: who has what ------------------------------------------------------------------------------ */

@@ -12,7 +12,7 @@
 #include "train/learner.h"
 #include <math.h>
 
-enum { BLOCK = 1 << 20 };                         /* elements that are sent to all at a time */
+enum { BLOCK = 1 << 20, SUMMED = 1 << 11 };       /* elements: sent to all, and summed in cache, at a time */
 enum which { VALUES, GRADS, FIRSTS, SECONDS };
 
 void exchange_share(const struct spec *s, int *from, int *to)
@@ -135,9 +135,10 @@ int exchange_await(struct learner *l, struct mark *m)
 {
     bool yes = false;
     int rc = 0;
+    f64 start = clock_now();
     while (!yes && !(rc = mark_reached(l->d, m, &yes)))
         if (!yes)
-            dist_progress();
+            dist_progress(start);
     marks_forget(m, 1);
     return rc;
 }
@@ -161,11 +162,12 @@ static int sum_bucket(struct learner *l, struct buckets *b, i64 number)
     i64 at, n;
     bucket_of(l, dist_rank(), number, &at, &n);
     f32 *sum = b->in, *own = b->out[number % 2] + dist_rank() * b->size;
-    for (int r = 0; r < dist_size(); r++) {
-        const f32 *x = r == dist_rank() ? own : b->in + r * b->size;
-        for (i64 i = 0; i < n; i++)
-            sum[i] = r ? sum[i] + x[i] : x[i];
-    }
+    for (i64 from = 0; from < n; from += SUMMED)
+        for (int r = 0; r < dist_size(); r++) {
+            const f32 *x = r == dist_rank() ? own : b->in + r * b->size;
+            for (i64 i = from; i < MIN(n, from + SUMMED); i++)
+                sum[i] = r ? sum[i] + x[i] : x[i];
+        }
     return exchange_part(l, GRADS, at, n, sum, WRITE_BESIDE, NULL);
 }
 
