@@ -58,6 +58,12 @@ typedef struct loader  loader;
 /* ---- dataset.c ----------------------------------------------------------------------------------------- */
 
 dataset    *data_open(const struct data_options *o);    /* NULL + fail(FAULT_DATA or FAULT_USAGE) */
+/* The files of the set and their labels, found once for several processes: another one takes the index, and its
+ * data_open then reads no folder and no list. It does so for this process, too, which found it. */
+void       *data_index(arena *a, const struct data_options *o, u64 *bytes);  /* NULL + fail as data_open */
+void        data_take_index(const struct data_options *o, const void *index);   /* it must stay */
+/* Is there something to be found: are samples files, not yet listed by an index that was taken? */
+bool        data_is_listed(const struct data_options *o);
 /* Is the set not there at all? (One that is there and damaged, or has no such split, is.) */
 bool        data_absent(const struct data_options *o);
 /* Does this program draw it where it is absent? */

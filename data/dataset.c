@@ -159,13 +159,22 @@ static int finish_open(dataset *d, const struct data_options *o)
     return 0;
 }
 
-static int open_kind(dataset *d, const struct data_options *o)
+/* All samples of the split, in place: by an index that is known, or by what lies there. */
+static int dataset_list(dataset *d, const struct data_options *o)
 {
     const struct data_set *k = d->kind;
-    const struct data_split *split = dataset_find_split(d);
-    if (k->splits[0].name && !split)
+    const void *index = index_known(d, o->fold);
+    if (k->splits[0].name && !dataset_find_split(d))
         return no_such_split(d);
-    if ((k->probe[0] && find_layout(d)) || k->open(d, o))
+    if (k->probe[0] && find_layout(d))
+        return -1;
+    return index ? index_read(d, index) : k->open(d, o);
+}
+
+static int open_kind(dataset *d, const struct data_options *o)
+{
+    const struct data_split *split = dataset_find_split(d);
+    if (dataset_list(d, o))
         return -1;
     d->listed = d->n;
     d->published = split ? split->images : 0;
@@ -178,6 +187,18 @@ static dataset *new_dataset(const struct data_set *kind)
     dataset *d = arena_one(a, dataset);
     *d = (dataset){ .a = a, .kind = kind };
     pthread_mutex_init(&d->lock, NULL);
+    return d;
+}
+
+/* The set that is asked for, nothing of it read yet; NULL + fail. */
+static dataset *dataset_named(const struct data_options *o)
+{
+    const struct data_set *kind = data_set_named(o->set);
+    if (!kind)
+        return NULL;
+    dataset *d = new_dataset(kind);
+    d->split = o->split && *o->split ? o->split : o->train ? "train" : "test";
+    d->root = data_default_root(d->a, o->root);
     return d;
 }
 
@@ -234,16 +255,36 @@ int data_published(const struct data_options *o, int *classes)
 
 dataset *data_open(const struct data_options *o)
 {
-    const struct data_set *kind = data_set_named(o->set);
-    if (!kind)
-        return NULL;
-    dataset *d = new_dataset(kind);
-    d->split = o->split && *o->split ? o->split : o->train ? "train" : "test";
-    d->root = data_default_root(d->a, o->root);
-    int rc = open_kind(d, o);
+    dataset *d = dataset_named(o);
+    int rc = d ? open_kind(d, o) : -1;
     if (!rc)
         say_passed_over(d);
     return dataset_checked(d, rc);
+}
+
+bool data_is_listed(const struct data_options *o)
+{
+    dataset *d = dataset_named(o);
+    bool listed = d && !d->kind->pixels && !d->kind->made && !index_known(d, o->fold);
+    data_close(d);
+    fail_clear();
+    return listed;
+}
+
+void *data_index(arena *a, const struct data_options *o, u64 *bytes)
+{
+    dataset *d = dataset_named(o);
+    void *index = d && !dataset_list(d, o) ? index_write(d, a, bytes) : NULL;
+    data_close(d);
+    return index;
+}
+
+void data_take_index(const struct data_options *o, const void *index)
+{
+    dataset *d = dataset_named(o);
+    if (d)
+        index_remember(d, o->fold, index);
+    data_close(d);
 }
 
 dataset *data_open_files(const char *const *paths, int n, const struct data_options *o)

@@ -86,6 +86,16 @@ bool folder_left_behind(const char *name);
 /* The folder's images as samples, as folder.c describes. */
 int  set_open_folder(dataset *d, const struct data_options *o);
 
+/* ---- index.c: a listing as bytes ------------------------------------------------------------------------ */
+
+/* d's samples and classes; all samples are files. */
+void       *index_write(const dataset *d, arena *a, u64 *bytes);
+/* d's samples from it, whose names stay there; some files are looked for. 0, or -1 + fail(FAULT_DATA). */
+int         index_read(dataset *d, const void *index);
+/* Of d's set, root and split: an index that was remembered, or NULL. d->root: not yet the layout's folder. */
+const void *index_known(const dataset *d, int fold);
+void        index_remember(const dataset *d, int fold, const void *index);
+
 /* ---- lists.c: annotation files ------------------------------------------------------------------------- */
 
 /* Walks a text: *line is the next line without its end (of any system) and surrounding blanks; empty ones

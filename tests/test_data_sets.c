@@ -508,6 +508,66 @@ static void imagenet(void **state)
     refused("imagenet", at("flat"), "val", FAULT_DATA, "entry 1 is not 'file index'");
 }
 
+static void same_sets(const dataset *a, const dataset *b)
+{
+    char one[4096], two[4096];
+    assert_int_equal(data_count(a), data_count(b));
+    assert_int_equal(data_classes(a), data_classes(b));
+    for (int k = 0; k < data_classes(a); k++)
+        assert_string_equal(data_class_name(a, k), data_class_name(b, k));
+    for (int i = 0; i < data_count(a); i++) {
+        assert_int_equal(data_label(a, i), data_label(b, i));
+        assert_string_equal(data_path(a, i, one), data_path(b, i, two));
+    }
+    assert_string_equal(data_passed_over(mem, a), data_passed_over(mem, b));
+}
+
+/* What one process found serves another, which has only its bytes. */
+static void index_of_a_set(void **state)
+{
+    (void)state;
+    struct image m = picture(20, 20, 1);
+    const char *const chosen[] = { "c", "a\\nb" };
+    static const char *const names[] = { "a\nb/1.png", "a\nb/\xff.png", "c/1.png", "d\\e/deep/1.png" };
+    for (int i = 0; i < countof(names); i++)
+        write_png(at("index/train/%s", names[i]), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    write_text(at("index/train/c/notes.txt"), "not a picture");
+    at("index/train/nobody/x");
+    struct data_options all = { .set = "folder", .root = at("index"), .split = "train", .image = 8 };
+    struct data_options few = all, other = all;
+    few.only = chosen;
+    few.n_only = countof(chosen);
+    other.root = at("index/train");
+    dataset *a = data_open(&all), *b = data_open(&few);
+    u64 bytes;
+    void *index = data_index(mem, &all, &bytes), *copy = arena_bytes(mem, bytes, 8);
+    memcpy(copy, index, bytes);
+    memset(index, 0xff, bytes);
+    assert_true(data_is_listed(&all));
+    data_take_index(&all, copy);
+    assert_true(!data_is_listed(&all) && !data_is_listed(&few) && data_is_listed(&other));
+    write_png(at("index/train/new/1.png"), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    dataset *c = data_open(&all), *d = data_open(&few);
+    assert_non_null(d);
+    same_sets(a, c);
+    same_sets(b, d);
+    assert_int_equal(data_count(a), 4);
+    assert_int_equal(data_count(b), 3);
+    dataset *const sets[] = { a, b, c, d };
+    for (int i = 0; i < countof(sets); i++)
+        data_close(sets[i]);
+    unlink(at("index/train/c/1.png"));
+    assert_null(data_open(&all));
+    assert_failed(FAULT_DATA, "index/train/c/1.png: No such file or directory, but rank 0 has it");
+    few.set = "cifar10";                          // its files are the images themselves
+    assert_false(data_is_listed(&few));
+    few.set = "nothing";
+    assert_false(data_is_listed(&few));
+    assert_int_equal(fail_fault(), FAULT_NONE);
+    assert_null(data_index(mem, &few, &bytes));
+    assert_failed(FAULT_USAGE, "no data set 'nothing'");
+}
+
 int main(void)
 {
     say_setup((struct say_options){ .level = SAY_QUIET });
@@ -516,6 +576,7 @@ int main(void)
         TEST(cifar10), TEST(cifar_fill), TEST(cifar100), TEST(stl10),    TEST(flowers),
         TEST(class_lists), TEST(class_names),
         TEST(pets),    TEST(food101),    TEST(dtd),      TEST(imagenet),
+        TEST(index_of_a_set),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

@@ -5,6 +5,10 @@
 with_ranks
 timed() {
     if [ "$1" = ranks ]; then n=$2; shift 2; set -- mpirun -n "$n" "$jetcl" run exp.yaml "$@"; fi
+    if [ "$1" = two ]; then                       # the images of rank 0 and those of rank 1
+        a=JETCL_DATA=$dir/$2/photos b=JETCL_DATA=$dir/$3/photos; shift 3; set -- "$jetcl" run listed.yaml "$@"
+        set -- mpirun -n 1 env "$a" "$@" : -n 1 env "$b" "$@"
+    fi
     timeout 600 "$@"
 }
 # The training losses of two runs agree to 1e-6 of themselves, in all of 20 steps; the evaluation to the digit.
@@ -160,6 +164,24 @@ try "a fault at eval is told by all ranks once" 3 "No such file" mpirun -n 2 "$j
 try "devices by list start the ranks, self-test included" 0 "-n 2 " env JETCL_CHECK=on "$jetcl" run \
     exp.yaml --out list --device 0:0,0:0
 alike one list; ok $? "devices by list: the losses of one"
+
+# Which images there are: rank 0 looks, others are told. Each rank has a folder of its own here.
+three_classes first && sed 's/root: photos, //' first/small.yaml >listed.yaml
+cp -r first second && bmp second/photos/train/ape/080.bmp 377 80 80 && mkdir second/photos/train/dog &&
+    bmp second/photos/train/dog/000.bmp 0 0 0
+cp -r first third && rm third/photos/train/bee/020.bmp
+cp -r first fourth && rm -r fourth/photos/test/cat
+try "images that all ranks have" 0 "top-1" two first first --out listed
+try "images of a folder that rank 0 does not have" 0 "top-1" two first second --out listed2
+cmp -s listed/ckpt/last.state listed2/ckpt/last.state; ok $? "are not looked for: the bits of rank 0's index"
+for i in "third: third/photos/train/bee/020.bmp" "fourth: fourth/photos/test/cat" "nowhere: nowhere/photos"; do
+    try "images that rank 1 lacks, ${i%%:*}" 3 "${i#*: }" two first "${i%%:*}" --out listed3
+    [ "$(echo "$out" | grep -c 'jetcl:\|rank 1 (.*but rank 0 has it')" = 1 ] && [ ! -e listed3 ]
+    ok $? "are told of once, by rank 1" "$out"
+done
+try "images that rank 0 lacks" 3 "$dir/nowhere/photos: No such file" two nowhere first --out listed3
+[ "$(echo "$out" | grep -c 'data.root')" = 1 ] && ! has "$out" "rank 1" && [ ! -e listed3 ]
+ok $? "are told of once, by rank 0" "$out"
 
 # A long run whose rank 1 gets a signal, or dies.
 long() { name=$1 n=$2; shift 2

@@ -13,7 +13,7 @@
  * ends the job with a line that names it.
  *
  * `make layers` checks that no file calls one that stands after it here:
- * Order: share mpi dist
+ * Order: share mpi dist listing
  */
 #ifndef JETCL_DIST_H
 #define JETCL_DIST_H
@@ -58,6 +58,13 @@ int  dist_finish(void);
  * since `start`, of clock_now(), when the caller began to wait for something else. */
 void dist_progress(f64 start);
 f64  dist_seconds(void);                          /* spent waiting for other ranks so far */
+
+/* ---- listing.c ------------------------------------------------------------------------------------------ */
+
+struct data_options;
+/* Together, before any rank opens this data set: rank 0 reads which files it has, and tells the others. 0, or
+ * -1 + fail as data_open on rank 0 failed. */
+int  dist_share_index(const struct data_options *o);
 
 /* ---- share.c: who has what ------------------------------------------------------------------------------ */
 

@@ -276,7 +276,9 @@ int recycle_run(const struct spec *s, dev *d, const char *out_path, arena *a, st
     struct spec copy = *s;
     struct stage r = { .s = &copy, .d = d, .a = arena_open("recycling") };
     struct recycle_report mine;
-    int rc = dist_rank() ? recycle_help(&r) : recycle_stages(&r, out_path, &mine);
+    struct data_options images = data_options_of(s, true);
+    int rc = *s->data.set ? dist_share_index(&images) : 0;
+    rc = rc ? rc : dist_rank() ? recycle_help(&r) : recycle_stages(&r, out_path, &mine);
     rc = dist_agree(rc);
     if (!rc && report && !dist_rank()) {
         *report = mine;

@@ -108,6 +108,7 @@ int run_dry(const struct spec *given, bool json)
     struct needs n = { .a = arena_open("what a run needs") };
     struct spec s = *given;
     int what = dry_without(&s, &n), rc = run_check_start(&s);
+    rc = dist_broadcast(&what, sizeof what) || rc ? -1 : 0;
     struct images images = what == SESSION_TRAINS ? forecast_images(&s) : (struct images){ 0 };
     dist_timeout(s.dist.timeout);
     rc = rc || shares_measure(&s, n.a) || dist_agree(session_open(&e, &s, what, NULL)) || session_join(&e)

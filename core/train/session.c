@@ -132,10 +132,18 @@ static int session_shares(const struct spec *s)
     return s->dist.shares.n && sum <= 0 ? fail(FAULT_USAGE, "dist.shares are all 0") : 0;
 }
 
+/* Before anything that can fail on one rank alone. */
+static int share_indices(const struct spec *s, int wants)
+{
+    struct data_options train = data_options_of(s, true), eval = data_options_of(s, false);
+    return *s->data.set && (((wants & SESSION_TRAIN_DATA) && dist_share_index(&train))
+                            || ((wants & SESSION_EVAL_DATA) && dist_share_index(&eval))) ? -1 : 0;
+}
+
 int session_open(struct session *e, const struct spec *s, int wants, const char *weights)
 {
     *e = (struct session){ .s = *s };
-    if ((wants & SESSION_TRAINS) && session_shares(s))
+    if (((wants & SESSION_TRAINS) && session_shares(s)) || share_indices(s, wants))
         return -1;
     if ((wants & SESSION_TRAIN_DATA) && open_split(e, true))
         return -1;
@@ -207,6 +215,8 @@ static int follow_classes(struct session *e, const struct trained *t)
 int session_open_trained(struct session *e, const struct trained *t, bool data)
 {
     *e = (struct session){ .s = t->s };
+    if (data && share_indices(&t->s, SESSION_EVAL_DATA))
+        return -1;
     if (check_square(&e->s))                      // predict's images are not opened here
         return -1;
     if (data && (open_split(e, false) || follow_classes(e, t)))
