@@ -1,7 +1,8 @@
 /* test_arch.c: the parts of other ViTs and of ConvNeXt V2: which parameters they have, and that all is read
  * back from a saved model. */
-#include "unit.h"
+#include "on_device.h"
 #include "model/model.h"
+#include <math.h>
 
 static const struct { const char *model, *has, *lacks; i64 n; } rows[] = {
     { "dist_token: head, pool: token", "head_dist.weight", "reg_token", 1 },
@@ -10,6 +11,9 @@ static const struct { const char *model, *has, *lacks; i64 n; } rows[] = {
     { "registers: 2, class_token: off, pool: avg", "reg_token", "cls_token", 2 },
     { "pre_norm: on, pool: token", "norm_pre.bias", "patch_embed.proj.bias", 0 },
     { "head_bias: off, pool: token, act: quick_gelu, norm_eps: 1e-5", "head.weight", "head.bias", 0 },
+    { "pool: norm_avg", "norm.weight", "fc_norm.weight", 0 },
+    { "pool: norm_avg, class_token: off", "norm.bias", "cls_token", 0 },
+    { "pool: norm_avg, act: gelu_tanh, dist_token: on", "norm.bias", "fc_norm.bias", 0 },
     { "qkv_bias: off, pool: avg, layer_scale: 1", "blocks.1.ls2.gamma", "blocks.0.attn.qkv.bias", 0 },
     { "arch: convnext, grn: on, layer_scale: off", "stages.2.blocks.0.mlp.grn.weight",
       "stages.0.blocks.0.gamma", 0 },
@@ -58,6 +62,8 @@ static void sizes_are_read_back(void **state)
                 fail_msg("%s: %s is not read back", rows[i].model, p->list[k].name);
         }
         assert_true(t.model.act == s.model.act && t.model.norm_eps == s.model.norm_eps);
+        if (!strcmp(s.model.family, "vit"))
+            assert_int_equal(t.model.pool, s.model.pool);
         params_free(q);
         params_free(p);
         ckpt_close(c);
@@ -173,12 +179,110 @@ static void heads_are_those_of_published_sizes(void **state)
     ckpt_close(c);
 }
 
+/* ---- the head ------------------------------------------------------------------------------------------ */
+
+enum { IMAGES = 2, DIM = 16, CLASSES = 3 };
+
+static const f32 *random_values(arena *a, i64 n, u64 seed)
+{
+    f32 *v = arena_array(a, f32, n);
+    rng r = rng_at(seed, RNG_TEST, 0, 0);
+    LOOP(i, n) v[i] = (f32)rng_normal(&r);
+    return v;
+}
+
+/* norm, the mean over tokens from `before` on, the head, in float64: of one image's x (n d). */
+static void head_on_host(const f32 *x, i64 n, i64 before, const f32 *const w[4], f64 eps, f64 out[CLASSES])
+{
+    f64 mean[DIM] = { 0 };
+    for (i64 t = before; t < n; t++) {
+        f64 sum = 0, square = 0;
+        LOOP(k, DIM) sum += (f64)x[t * DIM + k] / DIM;
+        LOOP(k, DIM) square += pow((f64)x[t * DIM + k] - sum, 2) / DIM;
+        LOOP(k, DIM) mean[k] += (((f64)x[t * DIM + k] - sum) / sqrt(square + eps) * (f64)w[0][k] + (f64)w[1][k])
+                                / (f64)(n - before);
+    }
+    LOOP(c, CLASSES) {
+        out[c] = (f64)w[3][c];
+        LOOP(k, DIM) out[c] += (f64)w[2][c * DIM + k] * mean[k];
+    }
+}
+
+static void run_norm_first(arena *a, const char *text, i64 tokens, i64 before)
+{
+    static const char *const names[] = { "norm.weight", "norm.bias", "head.weight", "head.bias" };
+    struct spec s = parsed(a, text);
+    graph *g = graph_new(device);
+    params *p = model_params(&s);
+    const f32 *w[4];
+    f32 got[IMAGES * CLASSES], *x = arena_array(a, f32, IMAGES * tokens * DIM);
+    f64 want[CLASSES];
+    assert_int_equal(params_open(p, device, PARAMS_FORWARD), 0);
+    for (size_t i = 0; i < p->n; i++) {
+        const f32 *v = random_values(a, shape_count(p->list[i].shape), i);
+        assert_int_equal(params_write(p, &p->list[i], v), 0);
+        for (int k = 0; k < 4; k++)
+            w[k] = strcmp(p->list[i].name, names[k]) ? w[k] : v;
+    }
+    struct nn m = { g, p };
+    node *images = graph_input(g, "images", F32, model_images(&s, IMAGES));
+    node *logits = node_keep(model_build(&m, &s, images));
+    node *last = node_keep(op_copy(nn_find_tap(&m, "block.1")));
+    assert_int_equal(shape_count(last->shape), IMAGES * tokens * DIM);
+    assert_int_equal(graph_compile(g), 0);
+    node_write(images, random_values(a, shape_count(images->shape), 99));
+    assert_int_equal(graph_run(g) || node_read(logits, got) || node_read(last, x), 0);
+    for (int i = 0; i < IMAGES; i++) {
+        head_on_host(x + i * tokens * DIM, tokens, before, w, s.model.norm_eps, want);
+        LOOP(c, CLASSES) assert_float_equal(got[i * CLASSES + c], want[c], 2e-5 * fmax(1, fabs(want[c])));
+    }
+    graph_free(g);
+    params_free(p);
+}
+
+/* 4 x 6 patches, after none to six tokens that the head does not read. */
+static void norm_comes_before_the_mean(void **state)
+{
+    (void)state;
+    arena *a = arena_open("test");
+    run_norm_first(a, "pool: norm_avg", 25, 1);
+    run_norm_first(a, "pool: norm_avg, class_token: off, norm_eps: 0.1", 24, 0);
+    run_norm_first(a, "pool: norm_avg, registers: 4, dist_token: on, act: gelu_tanh", 30, 6);
+    arena_close(a);
+}
+
+/* Which pooling a file asks for: by its norms, its tokens, its metadata, and timm's config.json. */
+static void pooling_is_read(void **state)
+{
+    (void)state;
+    static const struct { const char *norm, *key, *value; bool token; const char *pool; } row[] = {
+        { "norm.weight", NULL, NULL, true, "token" },
+        { "norm.weight", NULL, NULL, false, "norm_avg" },
+        { "fc_norm.weight", NULL, NULL, true, "avg" },
+        { "fc_norm.weight", NULL, NULL, false, "avg" },
+        { "head.weight", NULL, NULL, false, "avg" },
+        { "norm.weight", "pool", "norm_avg", true, "norm_avg" },
+        { "norm.weight", "config.global_pool", "avg", true, "norm_avg" },
+        { "norm.weight", "config.global_pool", "token", true, "token" },
+        { "fc_norm.weight", "config.global_pool", "avg", true, "avg" } };
+    for (int i = 0; i < countof(row); i++) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, row[i].norm, CKPT_F32, 1, (i64[]){ 2 }, (f32[]){ 1, 1 });
+        if (row[i].key)
+            ckpt_set_meta(c, row[i].key, row[i].value);
+        assert_int_equal(model_pool(c, row[i].token), spec_word_index("model.pool", row[i].pool));
+        ckpt_close(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(sizes_are_read_back),
                                         cmocka_unit_test(heads_are_settled),
                                         cmocka_unit_test(other_shapes_are_no_model_of_ours),
                                         cmocka_unit_test(what_tensors_do_not_tell_is_asked_for),
-                                        cmocka_unit_test(heads_are_those_of_published_sizes) };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+                                        cmocka_unit_test(heads_are_those_of_published_sizes),
+                                        cmocka_unit_test(norm_comes_before_the_mean),
+                                        cmocka_unit_test(pooling_is_read) };
+    return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -323,6 +323,15 @@ static void hubs_say_more(void **state)
     config_says("{\"pretrained_cfg\": {\"mean\": [0, 0.2, 1]}}", half, "mean", "0 51 255");
     config_says("{\"model_type\": \"clip\", \"vision_config\": {}}", "", "act", "quick_gelu");
     config_says("{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", "", "act", "gelu");
+    config_says("{\"model_type\": \"siglip\", \"vision_config\": {}}", "", "act", "gelu_tanh");
+    config_says("{\"hidden_act\": \"gelu_new\"}", "", "act", "gelu_tanh");
+    config_says("{\"hidden_act\": \"gelu_10\"}", "", "act", NULL);
+    config_says("{\"hidden_act\": \"gelu_10\"}", "", "config.hidden_act", "gelu_10");
+    config_says("{\"model_args\": {\"act_layer\": \"quick_gelu\"}}", "", "act", "quick_gelu");
+    config_says("{\"model_args\": {\"num_heads\": 4}}", "", "heads", "4");
+    config_says("{\"global_pool\": \"avg\"}", "", "config.global_pool", "avg");
+    config_says("{\"global_pool\": \"avg\", \"model_args\": {\"pool_include_prefix\": true}}", "",
+                "config.global_pool", "avg of all tokens");
     config_says("{\"model_type\": \"vit\"}", "", "act", NULL);
     config_says("{\"id2label\": {\"0\": \"crane\", \"1\": \"crane\"}}", "", "classes",
                 "[\"crane (0)\",\"crane (1)\"]");
@@ -341,6 +350,8 @@ static void names_of_models_say_more(void **state)
         { "vit_base_patch32_clip_quickgelu_224.openai", "", "", "1e-05", "quick_gelu", NULL },
         { "vit_base_patch32_clip_quickgelu_224.openai", "vit_base_patch32_224", "", NULL, NULL, NULL },
         { "ViT-B-32-quickgelu", "", "", NULL, "quick_gelu", NULL },
+        { "a", "vit_base_patch32_siglip_gap_256", "", NULL, "gelu_tanh", NULL },
+        { "a", "vit_base_patch16_siglip_gap_256", "", NULL, NULL, NULL },
         { "a", "vit_base_patch16_rpn_224", "", NULL, NULL, "has norms after attention and MLP" },
         { "a", "vit_base_patch16_rope_ape_224", "", NULL, NULL, "has rotary position embeddings" },
         { "vit_small_patch16_dinov3.lvd1689m", "", "", NULL, NULL, "has rotary position embeddings" } };

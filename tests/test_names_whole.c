@@ -20,6 +20,8 @@ static const struct { const char *id, *model, *file; } rows[] = {
     { "hf_vit", VIT "pool: token, dist_token: head" },
     { "hf_dinov2", VIT "pool: token, layer_scale: 1, registers: 2" },
     { "hf_beit", VIT "pool: avg, layer_scale: 1, qkv_bias: off" },
+    { "hf_vit", VIT "pool: norm_avg, class_token: off" },
+    { "hf_siglip", VIT "pool: norm_avg, class_token: off, act: gelu_tanh" },
     { "hf_clip", VIT "pool: token, pre_norm: on, head_bias: off" },
     { "hf_convnext", CONVNEXT },
     { "hf_convnextv2", CONVNEXT ", grn: on, layer_scale: off" },

@@ -158,12 +158,24 @@ int config_images(ckpt *c, const char *path)
     return 0;
 }
 
+/* Hugging Face's word for an activation, as ours where it has several. */
+static const char *config_act(const char *word)
+{
+    static const char *const same[][2] = {
+        { "gelu_pytorch_tanh", "gelu_tanh" }, { "gelu_new", "gelu_tanh" },   { "gelu_fast", "gelu_tanh" },
+        { "gelu_accurate", "gelu_tanh" },     { "gelu_python", "gelu" } };
+    for (int i = 0; i < countof(same); i++)
+        if (!strcmp(word, same[i][0]))
+            return same[i][1];
+    return word;
+}
+
 /* What Hugging Face's classes compute when the file does not say: it leaves out what is their default. */
 static const char *config_usual_act(const char *family)
 {
     return !family                          ? NULL
            : text_starts(family, "clip")    ? "quick_gelu"
-           : text_starts(family, "siglip")  ? "gelu_pytorch_tanh"
+           : text_starts(family, "siglip")  ? "gelu_tanh"
                                             : NULL;
 }
 
@@ -186,6 +198,30 @@ int config_open_clip(ckpt *c, const char *path)
     config_note_pixels(c, images, "std", "std");
     json_decref(root);
     return 0;
+}
+
+static void config_note_act(ckpt *c, const char *act)
+{
+    if (act)
+        ckpt_set_meta(c, spec_word_index("model.act", act) >= 0 ? "act" : "config.hidden_act", act);
+}
+
+/* timm's own: the function that builds the model, what was asked of it, what its head reads. */
+static void config_timm(ckpt *c, const json_t *root)
+{
+    const json_t *args = json_object_get(root, "model_args"), *cfg = json_object_get(root, "pretrained_cfg");
+    const char *architecture = json_string_value(json_object_get(root, "architecture"));
+    const char *pool = json_string_value(json_object_get(root, "global_pool"));
+    if (architecture)
+        ckpt_set_meta(c, "config.architecture", architecture);
+    if (pool && json_is_true(json_object_get(args, "pool_include_prefix")))
+        pool = arena_printf(c->mem, "%s of all tokens", pool);
+    if (pool)
+        ckpt_set_meta(c, "config.global_pool", pool);
+    config_note_number(c, args, "num_heads\0", "heads");
+    config_note_act(c, json_string_value(json_object_get(args, "act_layer")));
+    config_note_pixels(c, cfg, "mean", "mean");
+    config_note_pixels(c, cfg, "std", "std");
 }
 
 /* What no tensor says; and what tensors say too, for arch.c to compare. */
@@ -218,19 +254,11 @@ int config_read(ckpt *c, const char *path)
     const char *family = json_string_value(json_object_get(config, "model_type"));
     family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));
-    act = act ? act : config_usual_act(family);
-    if (act && spec_word_index("model.act", act) >= 0)
-        ckpt_set_meta(c, "act", act);
-    else if (act)
-        ckpt_set_meta(c, "config.hidden_act", act);
+    config_note_act(c, act ? config_act(act) : config_usual_act(family));
     if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
         ckpt_set_meta(c, "norm_eps", "1e-06");
-    const char *architecture = json_string_value(json_object_get(root, "architecture"));
-    if (architecture)                                // timm's; its functions' names
-        ckpt_set_meta(c, "config.architecture", architecture);
+    config_timm(c, root);
     config_note_classes(c, root);
-    config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "mean", "mean");
-    config_note_pixels(c, json_object_get(root, "pretrained_cfg"), "std", "std");
     json_decref(root);
     return 0;
 }

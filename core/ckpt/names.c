@@ -159,6 +159,8 @@ static int names_say_act(ckpt *view, const ckpt *c, const struct reading *r)
         return 0;
     if (openai)
         return ckpt_set_meta(view, "act", "quick_gelu");
+    if (strstr(r->scheme->id, "siglip"))
+        return ckpt_set_meta(view, "act", "gelu_tanh");
     return strstr(r->scheme->id, "clip") ? ckpt_set_meta(view, "act", "unknown") : 0;
 }
 

@@ -144,7 +144,7 @@ const char *scheme_foreign(const struct scheme *s, const ckpt *c)
 const char *scheme_prefix(arena *a, const struct scheme *s, const ckpt *c)
 {
     for (const struct rule *r = s->rule; r->from; r++)
-        if (r->how == PREFIX && ckpt_find(c, r->to))
+        if (r->how == PREFIX && (*r->to == '!' ? !ckpt_find(c, r->to + 1) : ckpt_find(c, r->to) != NULL))
             return r->from;
     return arena_copy(a, s->own, strcspn(s->own, "|"));
 }

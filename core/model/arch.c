@@ -41,11 +41,24 @@ int model_heads(const ckpt *c, int dim)
 
 bool model_two_norms(const ckpt *c) { return arch_has(c, "norm.weight") && arch_has(c, "fc_norm.weight"); }
 
+int model_pool(const ckpt *c, bool class_token)
+{
+    const char *says = ckpt_meta(c, "pool"), *timm = ckpt_meta(c, "config.global_pool");
+    int word = says ? spec_word_index("model.pool", says) : -1;
+    if (word > POOL_auto)
+        return word;
+    bool mean = !class_token || (timm && !strcmp(timm, "avg"));
+    return arch_has(c, "fc_norm.weight") ? POOL_avg
+           : !mean                       ? POOL_token
+           : arch_has(c, "norm.weight")  ? POOL_norm_avg
+                                         : POOL_avg;
+}
+
 /* What its head reads: of two final norms nothing tells which one, unless the experiment does. */
 static void arch_read_pool(struct spec *s, const ckpt *c)
 {
     if (!model_two_norms(c))
-        s->model.pool = arch_has(c, "fc_norm.weight") || !s->model.class_token ? POOL_avg : POOL_token;
+        s->model.pool = model_pool(c, s->model.class_token);
     else if (!spec_written(s, "model.pool"))
         s->model.pool = POOL_auto;
 }
@@ -220,6 +233,12 @@ static int arch_check_config(const ckpt *c, const struct spec *s, arena *a)
     if (act)
         return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have",
                     ckpt_path(c), act);
+    const char *pool = ckpt_meta(c, "config.global_pool");
+    bool token = pool && !strcmp(pool, "token"), known = !pool || !*pool || token || !strcmp(pool, "avg");
+    bool late = token && s->model.pool == POOL_avg;
+    if (model_head(c) && (!known || late))
+        return fail(FAULT_DATA, "%s: config.json says global_pool %.40s%s, which our models do not have",
+                    ckpt_path(c), pool, late ? " before fc_norm" : "");
     for (int i = 0; i < countof(row); i++) {
         const char *says = ckpt_meta(c, arena_printf(a, "config.%s", row[i].key));
         if (says && row[i].have && strcmp(says, row[i].have))

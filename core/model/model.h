@@ -137,6 +137,8 @@ int         model_head(const ckpt *c);
  * that width, or 0. */
 int         model_heads_said(const ckpt *c);
 int         model_heads(const ckpt *c, int dim);
+/* The word of model.pool for a ViT with or without a class token: as the file says, else as its norms tell. */
+int         model_pool(const ckpt *c, bool class_token);
 /* Two final norms, `norm` and `fc_norm`: which of them the head reads only the experiment can say. */
 bool        model_two_norms(const ckpt *c);
 /* A file whose activation nothing tells, and an experiment that does not say it either. */

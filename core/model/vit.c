@@ -80,14 +80,16 @@ static node *vit_linear_head(struct nn *m, const struct spec *s, node *x, const 
 }
 
 /* The head reads the class token after `norm` -- with DeiT's second head on its token, the mean of both -- or
- * the mean over patches, then `fc_norm`. */
+ * the mean over patches, then `fc_norm`, or after `norm`. */
 static node *vit_head(struct nn *m, const struct spec *s, node *x)
 {
-    int placed;
-    if (s->model.pool != POOL_token)
-        return vit_linear_head(m, s, vit_norm(m, s, nn_mean_tokens(x, model_prefix(s, &placed)), "fc_norm"),
-                               "head");
+    int placed, before = model_prefix(s, &placed);
+    bool norm_first = s->model.pool == POOL_token || s->model.pool == POOL_norm_avg;
+    if (!norm_first)
+        return vit_linear_head(m, s, vit_norm(m, s, nn_mean_tokens(x, before), "fc_norm"), "head");
     x = vit_norm(m, s, x, "norm");
+    if (s->model.pool == POOL_norm_avg)
+        return vit_linear_head(m, s, nn_mean_tokens(x, before), "head");
     node *y = vit_linear_head(m, s, vit_token(x, 0), "head");
     if (s->model.dist_token != DISTILL_head)
         return y;

@@ -90,7 +90,9 @@ int model_load(params *p, const struct spec *s, const char *path, bool ema)
 static const char *unset_advice(arena *a, const ckpt *c, const char *name)
 {
     if (text_starts(name, "fc_norm.") && ckpt_find(c, "norm.weight"))
-        return "its head reads the class token: --set model.pool=token";
+        return model_pool(c, ckpt_find(c, "cls_token")) == POOL_token
+                   ? "its head reads the class token: --set model.pool=token"
+                   : "its head reads the mean of the patches after the norm: --set model.pool=norm_avg";
     if (text_starts(name, "norm.") && ckpt_find(c, "fc_norm.weight"))
         return "its head reads the mean of the patches: --set model.pool=avg";
     if (text_starts(name, "head."))
@@ -131,6 +133,8 @@ static const char *untold_advice(arena *a, const struct spec *s, const ckpt *c)
     if (heads && heads != s->model.heads)
         return arena_printf(a, "it has %d attention heads, this model %d: --set model.heads=%d", heads,
                             s->model.heads, heads);
+    if (s->model.pool == POOL_token && model_pool(c, true) == POOL_norm_avg)
+        return "its head reads the mean of the patches after the norm: --set model.pool=norm_avg";
     if (model_two_norms(c) && !spec_written(s, "model.pool"))
         return "it holds two final norms: --set model.pool=token reads the class token after `norm`, avg the "
                "mean of the patches after `fc_norm`";
@@ -193,9 +197,8 @@ int model_load_whole(params *p, const struct spec *s, ckpt *c, model_take *take,
 
 void model_settle(struct spec *s, const ckpt *c)
 {
-    bool token = s->model.class_token && !ckpt_find(c, "fc_norm.weight");
     if (s->model.pool == POOL_auto)
-        s->model.pool = token ? POOL_token : POOL_avg;
+        s->model.pool = model_pool(c, s->model.class_token);
     const char *eps = ckpt_meta(c, "norm_eps"), *act = ckpt_meta(c, "act");
     int heads = model_heads_said(c);
     f64 says;
@@ -251,6 +254,8 @@ void model_describe(ckpt *c, const struct spec *s, arena *a, const struct model_
     ckpt_set_meta(c, "image", arena_printf(a, "%d %d", (int)image.d[2], (int)image.d[3]));
     if (!strcmp(s->model.family, "vit")) {
         ckpt_set_meta(c, "heads", arena_printf(a, "%d", s->model.heads));
+        if (s->model.pool == POOL_norm_avg)          // of the others the norm's name tells
+            ckpt_set_meta(c, "pool", spec_word(a, s, "model.pool"));
         ckpt_set_meta(c, "grid", arena_printf(a, "%d %d", (int)image.d[2] / s->model.patch,
                                               (int)image.d[3] / s->model.patch));
     }

@@ -12,12 +12,23 @@ static const char *map_gelu(struct onnx *o, const char *x)
     return onnx_apply(o, "Mul", e, map_constant(o, 0.5f));
 }
 
-/* x (1 + tanh(0.851 x)) / 2 */
+/* x (1 + tanh(z)) / 2 */
+static const char *map_by_tanh(struct onnx *o, const char *x, const char *z)
+{
+    const char *t = onnx_apply(o, "Add", onnx_apply(o, "Tanh", z), map_constant(o, 1));
+    return onnx_apply(o, "Mul", onnx_apply(o, "Mul", x, map_constant(o, 0.5f)), t);
+}
+
 static const char *map_quick_gelu(struct onnx *o, const char *x)
 {
-    const char *t = onnx_apply(o, "Tanh", onnx_apply(o, "Mul", x, map_constant(o, 0.851f)));
-    t = onnx_apply(o, "Add", t, map_constant(o, 1));
-    return onnx_apply(o, "Mul", onnx_apply(o, "Mul", x, map_constant(o, 0.5f)), t);
+    return map_by_tanh(o, x, onnx_apply(o, "Mul", x, map_constant(o, 0.851f)));
+}
+
+/* z = x (0.798 + 0.0357 x^2) */
+static const char *map_gelu_tanh(struct onnx *o, const char *x)
+{
+    const char *z = onnx_apply(o, "Mul", onnx_apply(o, "Mul", x, x), map_constant(o, 0.0356774081f));
+    return map_by_tanh(o, x, onnx_apply(o, "Mul", x, onnx_apply(o, "Add", z, map_constant(o, 0.797884561f))));
 }
 
 /* Rows that are a node of that type: of their operands, or of their operand and the constant. */
@@ -41,5 +52,8 @@ const char *map_onnx(const node *n, struct onnx *o)
         return shape_equal(n->shape, n->in[0]->shape) ? onnx_apply(o, "Identity", x) : onnx_expand(o, x, n);
     if (!strcmp(row, "square"))
         return onnx_apply(o, "Mul", x, x);
-    return !strcmp(row, "gelu") ? map_gelu(o, x) : !strcmp(row, "quick_gelu") ? map_quick_gelu(o, x) : NULL;
+    return !strcmp(row, "gelu")         ? map_gelu(o, x)
+           : !strcmp(row, "gelu_tanh")  ? map_gelu_tanh(o, x)
+           : !strcmp(row, "quick_gelu") ? map_quick_gelu(o, x)
+                                        : NULL;
 }

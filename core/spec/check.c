@@ -15,7 +15,7 @@ static int check_vit(const struct spec *s)
         return spec_fail(s, "model.pool", "pool: token needs class_token: on");
     if (s->model.dist_token != DISTILL_off && !s->model.class_token)
         return spec_fail(s, "model.dist_token", "dist_token needs class_token: on");
-    if (s->model.dist_token == DISTILL_head && s->model.pool == POOL_avg)
+    if (s->model.dist_token == DISTILL_head && (s->model.pool == POOL_avg || s->model.pool == POOL_norm_avg))
         return spec_fail(s, "model.dist_token", "dist_token: head needs pool: token");
     return 0;
 }
