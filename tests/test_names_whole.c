@@ -141,6 +141,51 @@ static void one_tensor_less_is_refused(void **state)
     }
 }
 
+/* What the library's own model always has, or would compute otherwise, is not exported to its names. */
+static void what_cannot_be_said_is_refused(void **state)
+{
+    (void)state;
+    static const struct { const char *id, *model, *says; } row[] = {
+        { "torchvision_vit", VIT "pool: token", NULL },
+        { "torchvision_vit", VIT "pool: token, qkv_bias: off", "always has what is blocks.0.attn.qkv.bias" },
+        { "torchvision_vit", VIT "pool: token, head_bias: off", "always has what is head.bias" },
+        { "torchvision_vit", VIT "pool: norm_avg, class_token: off", "always has what is cls_token" },
+        { "torchvision_vit", VIT "pool: norm_avg", "head reads the class token" },
+        { "torchvision_vit", VIT "pool: avg", "has no name for fc_norm" },
+        { "torchvision_vit", VIT "pool: token, layer_scale: 1", "has no name for blocks.0.ls1.gamma" },
+        { "torchvision_convnext", CONVNEXT ", layer_scale: off", "what is stages.0.blocks.0.gamma" },
+        { "timm_vit", VIT "pool: norm_avg", NULL },
+        { "hf_vit", VIT "pool: token, head_bias: off", "always has what is head.bias" },
+        { "hf_vit", VIT "pool: token, registers: 2", "has no name for reg_token" },
+        { "hf_dinov2", VIT "pool: token", "always has what is blocks.0.ls1.gamma" },
+        { "hf_siglip", VIT "pool: token", "has no name for cls_token" },
+        { "hf_clip", VIT "pool: token, head_bias: off", "always has what is norm_pre.weight" },
+        { "hf_clip", VIT "pool: token, pre_norm: on", "has no name for head.bias" },
+        { "hf_convnextv2", CONVNEXT ", layer_scale: off", "always has what is stages.0.blocks.0.mlp.grn" },
+    };
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        struct spec s;
+        const char *text = arena_printf(a, "model: {%s, drop_path: off}", row[i].model);
+        params *p = spec_parse(&s, a, "x.yaml", text, NULL, 0) ? NULL : model_params(&s);
+        assert_non_null(p);
+        ckpt *ours = ckpt_new();
+        model_describe(ours, &s, a, NULL);
+        for (size_t k = 0; k < p->n; k++)
+            ckpt_add(ours, p->list[k].name, CKPT_F32, p->list[k].shape.nd, p->list[k].shape.d,
+                     arena_array(a, f32, shape_count(p->list[k].shape)));
+        fail_clear();
+        ckpt *theirs = ckpt_named(ours, row[i].id);
+        bool refused = !theirs && fail_fault() == FAULT_DATA;
+        if (row[i].says ? !refused || !strstr(fail_message(), row[i].says) : !theirs)
+            fail_msg("%s: %s: %s", row[i].id, row[i].model, fail_message());
+        if (theirs)
+            ckpt_close(theirs);
+        params_free(p);
+        arena_close(a);
+    }
+}
+
 /* Names that depend on what else the model has, as each library's own class has them. */
 static void names_follow_the_model(void **state)
 {
@@ -191,6 +236,7 @@ static void two_norms_may_both_be_computed(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(one_tensor_less_is_refused),
+                                        cmocka_unit_test(what_cannot_be_said_is_refused),
                                         cmocka_unit_test(names_follow_the_model),
                                         cmocka_unit_test(two_norms_may_both_be_computed) };
     return cmocka_run_group_tests(tests, NULL, NULL);

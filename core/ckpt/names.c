@@ -314,13 +314,28 @@ static int names_name_one(arena *a, const struct scheme *s, const char *own, con
     return 0;
 }
 
+/* What a model under the names of s would compute otherwise, or has not. The head of a class token looks like
+ * one of the mean after the norm; only timm's configuration tells them apart. */
+static int names_can_say(const struct scheme *s, const ckpt *c)
+{
+    const char *pool = ckpt_meta(c, "pool"), *lacks = scheme_lacks(s, c), *foreign = scheme_foreign(s, c);
+    bool mean = pool && !strcmp(pool, "norm_avg") && ckpt_find(c, "cls_token") && ckpt_find(c, "head.weight");
+    if (mean && strcmp(s->id, "timm_vit"))
+        return fail(FAULT_DATA, "%s's head reads the class token, this model's the mean of the patches",
+                    s->title);
+    if (foreign)
+        return fail(FAULT_DATA, "%s cannot have %s", s->title, foreign);
+    return lacks ? fail(FAULT_DATA, "%s always has what is %s here, which this model has not", s->title, lacks)
+                 : 0;
+}
+
 ckpt *ckpt_named(ckpt *c, const char *id)
 {
     const struct scheme *s = scheme_find(id);
     ckpt *view = view_new(c);
     struct pieces all = { 0 };
     const char *prefix = s ? scheme_prefix(view->mem, s, c) : "";
-    int rc = s ? 0 : -1;
+    int rc = s ? names_can_say(s, c) : -1;
     for (size_t i = 0; i < c->n && !rc; i++)
         rc = names_name_one(view->mem, s, prefix, c, &c->list[i]->t, &all);
     if (!rc && !view_fill(view, &all))

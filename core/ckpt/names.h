@@ -32,7 +32,8 @@ enum how {
     LEAVE,                                           /* known, not of the model: `to` says what      */
     REFUSE,                                          /* known, makes another model: `to` says what   */
     PREFIX,                                          /* no name: what export puts before all of them */
-    APART                                            /* no name: a model of both ours computes otherwise */
+    APART,                                           /* no name: a model of both ours computes otherwise */
+    ALWAYS                                           /* no name: theirs always has this tensor of ours */
 };
 /* from, to: see names/schemes.def. Rules of share 0, 1, 2 make one target, stacked; share -1: alone. beside:
  * exported by this rule only if the model has this tensor of ours too. */
@@ -46,6 +47,8 @@ const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
 bool        scheme_match_ours(const struct scheme *s, const ckpt *c, const char *name, struct match *m);
 /* Why a model with these tensors of ours is not computed as ours would be; NULL: it is. */
 const char *scheme_foreign(const struct scheme *s, const ckpt *c);
+/* What every model under these names has that the one in c has not; NULL: nothing. */
+const char *scheme_lacks(const struct scheme *s, const ckpt *c);
 /* What stands before every name of the model in c when it is exported. */
 const char *scheme_prefix(arena *a, const struct scheme *s, const ckpt *c);
 const struct scheme *scheme_find(const char *id);    /* NULL + fail(FAULT_USAGE) listing them */

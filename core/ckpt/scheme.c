@@ -18,6 +18,8 @@
 #define BAR(theirs, why)                   { theirs, why, REFUSE, -1, false, NULL, NULL },
 #define UNDER(prefix, ours)                { prefix, ours, PREFIX, -1, false, NULL, NULL },
 #define NOT_BOTH(ours, too, why)           { ours, why, APART, -1, false, NULL, too },
+#define NEED(ours)                         { ours, ours, ALWAYS, -1, false, NULL, NULL },
+#define NEED_BESIDE(ours, too)             { ours, ours, ALWAYS, -1, false, NULL, too },
 #define SCHEME(id, title, own, eps) static const struct rule id##_rules[] = {
 #include "ckpt/names/schemes.def"
 #undef END
@@ -25,6 +27,8 @@
 #undef NAME_BESIDE
 #undef UNDER
 #undef NOT_BOTH
+#undef NEED
+#undef NEED_BESIDE
 #undef FUSE
 #undef PAIR
 #undef DROP
@@ -37,6 +41,8 @@
 #define NAME_BESIDE(...)
 #define UNDER(...)
 #define NOT_BOTH(...)
+#define NEED(...)
+#define NEED_BESIDE(...)
 #define FUSE(...)
 #define PAIR(...)
 #define DROP(...)
@@ -138,6 +144,14 @@ const char *scheme_foreign(const struct scheme *s, const ckpt *c)
     for (const struct rule *r = s->rule; r->from; r++)
         if (r->how == APART && ckpt_find(c, r->from) && ckpt_find(c, r->beside))
             return r->to;
+    return NULL;
+}
+
+const char *scheme_lacks(const struct scheme *s, const ckpt *c)
+{
+    for (const struct rule *r = s->rule; r->from; r++)
+        if (r->how == ALWAYS && !ckpt_find(c, r->from) && (!r->beside || ckpt_find(c, r->beside)))
+            return r->from;
     return NULL;
 }
 
