@@ -107,14 +107,14 @@ char *arena_copy(arena *a, const void *src, size_t bytes)
     return p;
 }
 
+/* Printed once: glibc counts (vsnprintf of no room) at a tenth of the speed, and kernels are long texts. */
 char *arena_vprintf(arena *a, const char *fmt, va_list ap)
 {
-    va_list again;
-    va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, fmt, again);
-    va_end(again);
-    char *p = arena_bytes(a, (size_t)n + 1, 1);
-    vsnprintf(p, (size_t)n + 1, fmt, ap);
+    char *text;
+    int n = vasprintf(&text, fmt, ap);
+    check(n >= 0, "out of memory printing to arena %s", a->name);
+    char *p = arena_copy(a, text, (size_t)n);
+    free(text);
     return p;
 }
 
