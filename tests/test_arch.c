@@ -251,6 +251,32 @@ static void norm_comes_before_the_mean(void **state)
     arena_close(a);
 }
 
+/* The lines' ratio gives the file's hidden width, which the builder rounds down to. */
+static void lines_keep_the_hidden_width(void **state)
+{
+    (void)state;
+    static const int row[][2] = { { 384, 104 }, { 1152, 4304 }, { 192, 768 }, { 48, 104 }, { 7, 5 },
+                                  { 1408, 6144 } };
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        int dim = row[i][0], hidden = row[i][1];
+        struct spec s = parsed(a, "pool: avg"), t;
+        ckpt *c = ckpt_new();
+        f32 *zero = arena_array(a, f32, (i64)dim * hidden);
+        ckpt_add(c, "patch_embed.proj.weight", CKPT_F32, 4, (i64[]){ dim, 3, 1, 1 }, zero);
+        ckpt_add(c, "pos_embed", CKPT_F32, 3, (i64[]){ 1, 4, dim }, zero);
+        ckpt_add(c, "blocks.0.mlp.fc1.weight", CKPT_F32, 2, (i64[]){ hidden, dim }, zero);
+        ckpt_set_meta(c, "heads", "1");
+        assert_true((c = ckpt_model(c, false)) && !model_read(&s, c, a));
+        s.model.classes = 1;
+        const char *text = arena_printf(a, "model: {%s}", model_lines(a, &s));
+        if (spec_parse(&t, a, "x.yaml", text, NULL, 0) || (int)(dim * t.model.mlp_ratio) != hidden)
+            fail_msg("%d of %d: %s: %s", hidden, dim, text, fail_message());
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
 /* Which pooling a file asks for: by its norms, its tokens, its metadata, and timm's config.json. */
 static void pooling_is_read(void **state)
 {
@@ -283,6 +309,7 @@ int main(void)
                                         cmocka_unit_test(what_tensors_do_not_tell_is_asked_for),
                                         cmocka_unit_test(heads_are_those_of_published_sizes),
                                         cmocka_unit_test(norm_comes_before_the_mean),
+                                        cmocka_unit_test(lines_keep_the_hidden_width),
                                         cmocka_unit_test(pooling_is_read) };
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

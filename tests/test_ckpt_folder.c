@@ -324,6 +324,14 @@ static void hubs_say_more(void **state)
     config_says("{\"model_type\": \"clip\", \"vision_config\": {}}", "", "act", "quick_gelu");
     config_says("{\"model_type\": \"clip\", \"vision_config\": {\"hidden_act\": \"gelu\"}}", "", "act", "gelu");
     config_says("{\"model_type\": \"siglip\", \"vision_config\": {}}", "", "act", "gelu_tanh");
+    config_says("{\"model_type\": \"siglip\", \"vision_config\": {}}", "", "heads", "12");
+    config_says("{\"model_type\": \"siglip\", \"vision_config\": {\"num_attention_heads\": 2}}", "",
+                "heads", "2");
+    config_says("{\"model_type\": \"convnext\", \"layer_norm_eps\": 1e-3}", "", "norm_eps", "1e-06");
+    config_says("{\"model_type\": \"convnext\", \"layer_norm_eps\": 1e-12}", "", "config.layer_norm_eps", NULL);
+    config_says("{\"model_type\": \"convnext\", \"layer_norm_eps\": 1e-3}", "", "config.layer_norm_eps",
+                "0.001");
+    config_says("{\"model_type\": \"vit\"}", "", "heads", NULL);
     config_says("{\"hidden_act\": \"gelu_new\"}", "", "act", "gelu_tanh");
     config_says("{\"hidden_act\": \"gelu_10\"}", "", "act", NULL);
     config_says("{\"hidden_act\": \"gelu_10\"}", "", "config.hidden_act", "gelu_10");

@@ -179,6 +179,14 @@ static const char *config_usual_act(const char *family)
                                             : NULL;
 }
 
+/* How many heads they have when a tower's configuration does not say. */
+static void config_usual_heads(ckpt *c, const char *family)
+{
+    bool tower = family && (text_starts(family, "clip") || text_starts(family, "siglip"));
+    if (tower && !ckpt_meta(c, "heads"))
+        ckpt_set_meta(c, "heads", "12");
+}
+
 /* open_clip's: its activation is gelu unless it says otherwise. */
 int config_open_clip(ckpt *c, const char *path)
 {
@@ -198,6 +206,16 @@ int config_open_clip(ckpt *c, const char *path)
     config_note_pixels(c, images, "std", "std");
     json_decref(root);
     return 0;
+}
+
+/* Its layer_norm_eps is that of the last norm alone; its default, 1e-12, is 1e-6 to the digits of a float. */
+static void config_convnext_eps(ckpt *c)
+{
+    const char *says = ckpt_meta(c, "norm_eps");
+    f64 eps;
+    if (says && text_real(slice_of(says), &eps) && eps > 1e-6)
+        ckpt_set_meta(c, "config.layer_norm_eps", says);
+    ckpt_set_meta(c, "norm_eps", "1e-06");
 }
 
 static void config_note_act(ckpt *c, const char *act)
@@ -255,8 +273,9 @@ int config_read(ckpt *c, const char *path)
     family = family ? family : json_string_value(json_object_get(root, "model_type"));
     const char *act = json_string_value(json_object_get(config, "hidden_act"));
     config_note_act(c, act ? config_act(act) : config_usual_act(family));
-    if (family && strstr(family, "convnext"))        // its layer_norm_eps is that of the last norm alone
-        ckpt_set_meta(c, "norm_eps", "1e-06");
+    config_usual_heads(c, family);
+    if (family && strstr(family, "convnext"))
+        config_convnext_eps(c);
     config_timm(c, root);
     config_note_classes(c, root);
     json_decref(root);

@@ -229,7 +229,10 @@ static int arch_check_config(const ckpt *c, const struct spec *s, arena *a)
         { "hidden_sizes", vit ? NULL : arch_list(a, s->model.dims) },
         { "num_labels", model_head(c) ? arch_number(a, model_head(c)) : NULL },
         { "depths", vit ? NULL : arch_list(a, s->model.depths) } };
-    const char *act = ckpt_meta(c, "config.hidden_act");
+    const char *act = ckpt_meta(c, "config.hidden_act"), *eps = ckpt_meta(c, "config.layer_norm_eps");
+    if (eps)
+        return fail(FAULT_DATA, "%s: config.json says layer_norm_eps %.40s of the last norm alone, which our "
+                    "models do not have", ckpt_path(c), eps);
     if (act)
         return fail(FAULT_DATA, "%s: config.json says hidden_act %.40s, which our models do not have",
                     ckpt_path(c), act);
@@ -278,6 +281,17 @@ int model_read(struct spec *s, const ckpt *c, arena *a)
     return (convnext ? arch_read_convnext : arch_read_vit)(s, c, a) || arch_check_config(c, s, a) ? -1 : 0;
 }
 
+/* In nine digits if that gives the same hidden width, else as it is, a little too large: the builder rounds
+ * down, and 0.270833333 of 384 channels are 103. */
+static const char *arch_ratio(arena *a, const struct spec *s)
+{
+    int dim = strcmp(s->model.family, "vit") ? s->model.dims.v[s->model.dims.n - 1] : s->model.dim;
+    const char *text = arena_printf(a, "%.9g", s->model.mlp_ratio / (1 + 1e-9));
+    f64 ratio;
+    bool same = text_real(slice_of(text), &ratio) && (i64)(dim * ratio) == (i64)(dim * s->model.mlp_ratio);
+    return same ? text : arena_printf(a, "%.12g", s->model.mlp_ratio);
+}
+
 const char *model_lines(arena *a, const struct spec *s)
 {
     static const char *const vit[] = { "image",     "patch",     "dim",      "depth",       "heads",
@@ -295,8 +309,8 @@ const char *model_lines(arena *a, const struct spec *s)
     for (int i = 0; list[i]; i++) {
         const char *key = arena_printf(a, "model.%s", list[i]), *value = spec_value(a, s, key);
         const char *otherwise = spec_value(a, &usual, key);
-        if (!strcmp(list[i], "mlp_ratio"))           // it was rounded up a little
-            value = arena_printf(a, "%.9g", s->model.mlp_ratio / (1 + 1e-9));
+        if (!strcmp(list[i], "mlp_ratio"))
+            value = arch_ratio(a, s);
         if (i < always || strcmp(value, otherwise))
             text = arena_printf(a, "%s, %s: %s", text, list[i], value);
     }

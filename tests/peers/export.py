@@ -26,6 +26,7 @@ CASES = {
          + ', layer_scale: 0.1',
     'vit_pre_norm': VIT + ', pre_norm: on, norm_eps: 1e-5, act: quick_gelu', 'vit_no_bias': VIT
          + ', qkv_bias: off, head_bias: off',
+    'vit_norm_avg': VIT + ', pool: norm_avg, registers: 2, act: gelu_tanh',
     'vit_wide_mlp': VIT + ', mlp_ratio: 2.5', 'convnext': CONVNEXT, 'convnext_grn': CONVNEXT
          + ', grn: on, layer_scale: off',
     'convnext_odd': CONVNEXT.replace('64', '75'),

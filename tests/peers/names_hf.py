@@ -124,6 +124,15 @@ def _():
         patch_size=8)).state_dict()
 
 
+@barred('not ours: hf clip classifier, mean before the norm')
+def _():
+    import transformers as t
+    size = dict(hidden_size=48, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4)
+    return t.CLIPForImageClassification(t.CLIPConfig(
+        vision_config=dict(size, image_size=32, patch_size=8), text_config=dict(size, vocab_size=20),
+        num_labels=7)).state_dict()
+
+
 @barred('not ours: hf dinov3')
 def _():
     import transformers as t
@@ -154,6 +163,21 @@ hf_folder(lambda: hf_classifier('ViT', layer_norm_eps=1e-3), 'hf folder vit')
 hf_folder(lambda: hf_classifier('DeiT', num_attention_heads=6), 'hf folder deit')
 hf_folder(lambda: hf_classifier('ViT', image_size=[32, 48]), 'hf folder vit, non-square', (32, 48))
 hf_folder(lambda: hf_classifier('ViT', hidden_act='quick_gelu'), 'hf folder vit, quick gelu')
+hf_folder(lambda: hf_classifier('ViT', hidden_act='gelu_new'), "hf folder vit, tanh's gelu")
+hf_folder(lambda: hf_classifier('ViTMSN'), 'hf folder vit-msn')
+hf_folder(lambda: hf_classifier('IJepa'), 'hf folder i-jepa')
+
+
+def hf_siglip():
+    import transformers as t
+    size = dict(hidden_size=48, intermediate_size=192, num_hidden_layers=3, num_attention_heads=4)
+    return shake(t.SiglipForImageClassification(t.SiglipConfig(
+        vision_config=dict(size, image_size=32, patch_size=8), text_config=dict(size, vocab_size=20),
+        num_labels=7)))
+
+
+hf_folder(hf_siglip, 'hf folder siglip classifier')
+case('hf i-jepa', 32, 4, 'hf_vit')(lambda: pretrained(hf_classifier('IJepa')))
 
 
 def hf_beit():

@@ -28,6 +28,10 @@ timm_case('vit without qkv bias', qkv_bias=False)
 timm_case('vit layer scale', init_values=.1)
 timm_case('vit mean, fc_norm', global_pool='avg', class_token=False, fc_norm=True)
 timm_case('vit mean with class token', global_pool='avg', fc_norm=True)
+timm_case('vit norm before the mean', global_pool='avg', class_token=False, fc_norm=False)
+timm_case('vit norm before the mean, with registers', global_pool='avg', class_token=False, fc_norm=False,
+          reg_tokens=4)
+timm_case('vit norm before the mean, class token', lines=', pool: norm_avg', global_pool='avg', fc_norm=False)
 timm_case('vit registers', reg_tokens=4, no_embed_class=True, init_values=.1)
 timm_case('vit registers with positions', reg_tokens=3)
 timm_case('vit registers without class token', reg_tokens=4, class_token=False, global_pool='avg', fc_norm=True)
@@ -40,7 +44,6 @@ timm_case('vit 12 blocks', depth=12)
 
 timm_barred('qk_norm', qk_norm=True)
 timm_barred('attention pool', global_pool='map')
-timm_barred('norm before the mean', global_pool='avg', class_token=False, fc_norm=False)
 
 
 @barred('not ours: timm SwiGLU')
