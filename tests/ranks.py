@@ -90,8 +90,8 @@ class Job:
                     dead = ") Z " in f.read()
             except OSError:
                 continue
-            if not dead and b"JOB=" + out.encode() in words and any(w.startswith(b"OMPI_COMM_WORLD_RANK=")
-                                                                    for w in words):
+            numbered = any(w.startswith((b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")) for w in words)
+            if not dead and b"JOB=" + out.encode() in words and numbered:
                 found.append(int(pid))
         return found
 

@@ -93,7 +93,7 @@ try "run over two ranks" 0 "activations of 910 images" mpirun -n 2 env JETCL_CAC
 try "run on one" 0 "activations of 910 images" env JETCL_CACHE_DIR="$dir/c1" "$jetcl" run moe.yaml \
     --out r1 --set recycle.statistics=
 cmp -s r1/ckpt/recycled.safetensors r2/ckpt/recycled.safetensors; ok $? "the same recycled model"
-try "devices by list" 0 "mpirun -n 2" "$jetcl" recycle moe.yaml --device 0:0,0:0 --out list.safetensors \
+try "devices by list" 0 " -n 2 " "$jetcl" recycle moe.yaml --device 0:0,0:0 --out list.safetensors \
     --set recycle.statistics=list-kept.safetensors
 cmp -s list-kept.safetensors m3.kept; ok $? "devices by list: the statistics of one"
 try "a dry run of two ranks" 0 "statistics of 910 images" mpirun -n 2 "$jetcl" recycle moe.yaml --dry-run

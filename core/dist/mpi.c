@@ -20,6 +20,7 @@ static int mpi_open(int *rank, int *size, int *local)
     MPI_Comm host;
     setenv("OMPI_MCA_opal_signal", "", 0);        // signals are ours
     setenv("UCX_TLS", "^cma", 0);                 // it ends a process whose peer is gone before we can say so
+    setenv("UCX_TCP_PUT_ENABLE", "n", 0);         // MPICH's end may wait for ever for a peer to acknowledge one
     if (MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &level))
         return fail(FAULT_RUN, "MPI does not start");
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
