@@ -61,6 +61,8 @@ try 3 '' 'no model whose names are known: nearest are timm ViT (0 of 14), ' conv
 try 3 '' "'long', 'double', 'none'" convert "$golden/ckpt_twin.safetensors" "$dir/no.pth"
 try 0 '' 'Google JAX ViT' convert "$golden/ckpt_bigvision.npz" "$dir/d.safetensors"
 try 0 ' 0 differ' '' inspect --diff "$golden/ckpt_bigvision.safetensors" "$dir/d.safetensors"
+try 0 '' 'h.safetensors: 40 tensors; not in them: heads 3' \
+    convert "$dir/d.safetensors" "$dir/h.safetensors" --names hf_vit --meta heads=3
 try 0 '' 'd.safetensors: timm ViT' convert "$dir/d.safetensors" "$dir/h.safetensors" --names hf_vit
 try 0 'vit.encoder.layer.1.attention.attention.key.weight' '' inspect "$dir/h.safetensors"
 try 0 '' 'Hugging Face ViT under' convert "$dir/h.safetensors" "$dir/i.npz"

@@ -152,6 +152,8 @@ static void what_cannot_be_said_is_refused(void **state)
         { "torchvision_vit", VIT "pool: norm_avg, class_token: off", "always has what is cls_token" },
         { "torchvision_vit", VIT "pool: norm_avg", "head reads the class token" },
         { "torchvision_vit", VIT "pool: avg", "has no name for fc_norm" },
+        { "torchvision_vit", VIT "pool: token, act: gelu_tanh", "this model's is gelu_tanh" },
+        { "facebook_convnext", CONVNEXT ", act: quick_gelu", "activation is gelu, this model's is quick_gelu" },
         { "torchvision_vit", VIT "pool: token, layer_scale: 1", "has no name for blocks.0.ls1.gamma" },
         { "torchvision_convnext", CONVNEXT ", layer_scale: off", "what is stages.0.blocks.0.gamma" },
         { "timm_vit", VIT "pool: norm_avg", NULL },

@@ -319,10 +319,14 @@ static int names_name_one(arena *a, const struct scheme *s, const char *own, con
 static int names_can_say(const struct scheme *s, const ckpt *c)
 {
     const char *pool = ckpt_meta(c, "pool"), *lacks = scheme_lacks(s, c), *foreign = scheme_foreign(s, c);
+    const char *act = ckpt_meta(c, "act");
+    bool gelu_alone = text_starts(s->id, "torchvision") || text_starts(s->id, "facebook");
     bool mean = pool && !strcmp(pool, "norm_avg") && ckpt_find(c, "cls_token") && ckpt_find(c, "head.weight");
     if (mean && strcmp(s->id, "timm_vit"))
         return fail(FAULT_DATA, "%s's head reads the class token, this model's the mean of the patches",
                     s->title);
+    if (gelu_alone && act && strcmp(act, "gelu"))
+        return fail(FAULT_DATA, "%s's activation is gelu, this model's is %.40s", s->title, act);
     if (foreign)
         return fail(FAULT_DATA, "%s cannot have %s", s->title, foreign);
     return lacks ? fail(FAULT_DATA, "%s always has what is %s here, which this model has not", s->title, lacks)

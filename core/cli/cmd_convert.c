@@ -25,6 +25,18 @@ static void say_model(struct cli *c, const char *path, const ckpt *file)
         say(SAY_NORMAL, "  left out: %s; --raw takes all", left);
 }
 
+/* What no tensor tells, for who loads it under other names. */
+static const char *convert_untold(struct cli *c, const ckpt *file)
+{
+    static const char *const keys[] = { "heads", "norm_eps", "act", "pool", "grid" };
+    const char *text = "";
+    for (int i = 0; i < countof(keys); i++)
+        if (ckpt_meta(file, keys[i]))
+            text = arena_printf(c->arena, "%s%s%s %s", text, *text ? ", " : "; not in them: ", keys[i],
+                                ckpt_meta(file, keys[i]));
+    return text;
+}
+
 /* The model, or -- raw -- every tensor as it is. */
 static ckpt *open_source(struct cli *c, const char *from)
 {
@@ -83,7 +95,8 @@ static int convert_file(struct cli *c, const char *from, const char *to)
         file = ckpt_cast(file, convert_type(cli_value(c, "dtype")));
     int rc = convert_check(c, file) || convert_note(file, c) || ckpt_save(file, to) ? -1 : 0;
     if (!rc)
-        say(SAY_NORMAL, "%s: %d tensors", to, ckpt_count(file));
+        say(SAY_NORMAL, "%s: %d tensors%s", to, ckpt_count(file),
+            cli_value(c, "names") ? convert_untold(c, file) : "");
     ckpt_close(file);
     return rc;
 }
