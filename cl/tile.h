@@ -100,6 +100,44 @@ static void pack_transposed(SPACE float16 *to, global const TYPE(Tb) *b, const l
     }
 }
 
+/* ---- packing a transposed A ---------------------------------------------------------------------------- */
+
+#if defined(BAND)
+#if BYTES(Ta) == 2
+#define EIGHT_OF_A(p) WIDENED(Ta, (ushort16)(vload8(0, p), (ushort8)0)).lo
+#else
+#define EIGHT_OF_A(p) vload8(0, p)
+#endif
+
+static void put_columns(local float *to, const float8 x)
+{
+#if MR == 8
+    vstore8(x, 0, to);
+#elif MR == 6
+    vstore4(x.lo, 0, to);
+    vstore2(x.hi.lo, 0, to + 4);
+#elif MR == 3
+    vstore3(x.s012, 0, to);
+#else
+    vstore2(x.lo.lo, 0, to);
+#endif
+}
+
+/* kk of k of `count` columns of A, tile after tile; a row has `left` from here on, 0 past its end. */
+static void pack_band(local float *to, global const TYPE(Ta) *a, const long row, const int kk, const int count,
+                      const int left)
+{
+    for (int k = 0; k < kk; k++, a += row, to += MR) {
+        int i = 0;
+        for (; i < count && i + 8 <= left; i += MR)
+            put_columns(to + i * kk, EIGHT_OF_A(a + i));
+        for (; i < count; i += MR)
+            for (int r = 0; r < MR; r++)
+                to[i * kk + r] = i + r < left ? LOAD_1(Ta, a + i + r) : 0;
+    }
+}
+#endif
+
 /* ---- the sums ------------------------------------------------------------------------------------------ */
 
 #define ZERO(r, v)   float16 c##r##v = 0;

@@ -14,9 +14,12 @@
  *     MR | sum | sum | su  |            vectors it has. So one text serves every size, and every transpose,
  *        +-----+-----+-----+--          as strides.
  *
+ * With BAND a transposed A is packed too, so many columns at a time, in tiles [k][MR]: where it lies, each k
+ * has a line of its own, and lines a power of two apart share a few sets of the cache.
+ *
  * B is packed even for few rows: packing reads whole lines in order, and the lines that are packed next
- * are prefetched during the multiply-adds, then those of A's next rows. Where A is of a half type, MR rows of
- * it are converted to floats before their panels: in the inner loop each value would be converted alone. C of
+ * are prefetched during the multiply-adds, then those of A's next rows. Where A is of a half type, MR rows (or
+ * a band) of it are converted to floats before their panels: in the inner loop each would be alone. C of
  * a half type is written once, after the last k (core/op/product_cut.c). The inner loop is tile.h's. Bound:
  * multiply-adds; for few rows the bytes of B.
  */
@@ -99,9 +102,13 @@ static void aim(struct ahead *f, global const void *p, const int lines, const in
 
 // Whole vectors go from the registers to C if there is at most a bias, and one matrix, to add or multiply
 // with: the old C, or `other`.
-#if BYTES(Ta) == 2
-#define ROW_OF_A(r)    local const float *a##r = s.floats + (s.ai == 1 ? r : r * LINE(s.kk));
-#define STEP_OF_A      (s.ai == 1 ? MR : 1)
+#if defined(BAND)
+#define ROW_OF_A(r)    local const float *a##r = s.floats + r;
+#define STEP_OF_A      MR
+#elif BYTES(Ta) == 2
+#define LINE(kk)       (((kk) + 15) / 16 * 16)
+#define ROW_OF_A(r)    local const float *a##r = s.floats + r * LINE(s.kk);
+#define STEP_OF_A      1
 #else
 #define ROW_OF_A(r)    global const float *a##r = s.a + min(i + r, s.m1 - 1) * s.ai;
 #define STEP_OF_A      s.ak
@@ -167,38 +174,47 @@ static void pack_block(local float16 *to, global const TYPE(Tb) *b, const long r
             pack_plain(to, b + j, row, kk, columns - j);
 }
 
-/* MR rows of A as floats, from row i on (those past the edge repeat the last, or are 0): row by row, LINE
- * apart, or, where A is transposed, MR of each k. */
-#define LINE(kk) (((kk) + 15) / 16 * 16)
-#if BYTES(Ta) == 2
-static void widen_columns(local float *to, global const TYPE(Ta) *a, const long row, const int kk,
-                          const int count)
-{
-    int k = 0;
-    if (count >= 8)                               // two k at once; the next writes over what is too much
-        for (; k + 1 < kk; k += 2, a += 2 * row) {
-            const float16 x = WIDENED(Ta, (ushort16)(vload8(0, a), vload8(0, a + row)));
-            vstore8(x.lo, 0, to + k * MR);
-            vstore8(x.hi, 0, to + (k + 1) * MR);
-        }
-    for (; k < kk; k++, a += row)
-        vstore16(LOAD_16(Ta, a, count, 0), 0, to + k * MR);
-}
+/* One step of a block: columns [n, end) of C, kk of k. */
+struct step {
+    global const TYPE(Ta) *a;                     // at the step's first k; rows ai apart, k ak apart
+    local float *floats;                          // a copy of MR rows of it, packed or widened
+    local const float *panels;                    // of B, packed
+    global const TYPE(To) *old;                    // the matrix that C is added to, or multiplied with
+    long ai, ak, old_row;
+    int m1, n, end, kk, fetched;                  // the band whose next one is being fetched
+    bool other_too, simple;                       // `other` is read; sums may go from the registers to C
+};
 
-static void widen_rows(local float *to, global const TYPE(Ta) *a, const long ai, const int i, const int m1,
-                       const int kk)
+/* Rows i.. of A as the inner loop reads them: of a band, packed when its first are asked for; widened, those
+ * past the edge repeating the last; or in place. `columns`: of a transposed A. */
+#if defined(BAND)
+#define SUMMED local const float
+#define COLUMNS_OF_A(s, i) (s).floats
+static void copy_a(struct step *s, local float *to, const int i, const int m0, const int columns)
 {
-    for (int r = 0; r < MR; r++, to += LINE(kk)) {
-        global const TYPE(Ta) *row = a + min(i + r, m1 - 1) * ai;
-        for (int k = 0; k + 16 <= kk; k += 16)
+    const int at = (i - m0) % BAND;
+    if (at == 0)
+        pack_band(to, s->a + i, s->ak, s->kk, min(BAND, s->m1 - i), columns - i);
+    s->floats = to + at * s->kk;
+}
+#elif BYTES(Ta) == 2
+#define SUMMED local const float
+#define COLUMNS_OF_A(s, i) (s).floats
+static void copy_a(struct step *s, local float *to, const int i, const int m0, const int columns)
+{
+    s->floats = to;
+    for (int r = 0; r < MR; r++, to += LINE(s->kk)) {
+        global const TYPE(Ta) *row = s->a + min(i + r, s->m1 - 1) * s->ai;
+        for (int k = 0; k + 16 <= s->kk; k += 16)
             vstore16(LOAD_WHOLE(Ta, row + k), 0, to + k);
-        if (kk % 16)
-            vstore16(LOAD_16(Ta, row + kk / 16 * 16, kk % 16, 0), 0, to + kk / 16 * 16);
+        if (s->kk % 16)
+            vstore16(LOAD_16(Ta, row + s->kk / 16 * 16, s->kk % 16, 0), 0, to + s->kk / 16 * 16);
     }
 }
-#define SUMMED local const float
 #else
 #define SUMMED global const float
+#define COLUMNS_OF_A(s, i) ((s).a + i)
+#define copy_a(s, to, i, m0, columns)
 #endif
 
 /* sums[0..count) = or += those of the columns of a, kk rows of which lie `row` apart. They are read just
@@ -206,7 +222,13 @@ static void widen_rows(local float *to, global const TYPE(Ta) *a, const long ai,
 static void sum_columns(global float *sums, SUMMED *a, const long row, const int kk,
                         const int count, const bool onto)
 {
-    if (count == 8) {
+#if defined(BAND)
+    const bool eight = true;                      // a row of eight reaches into the next, or into padding
+#else
+    const bool eight = count == 8;
+#endif
+    float all[8] = { 0 };
+    if (eight) {
         float8 s = 0, t = 0;
         int p = 0;
         for (; p + 1 < kk; p += 2, a += 2 * row) {
@@ -215,28 +237,14 @@ static void sum_columns(global float *sums, SUMMED *a, const long row, const int
         }
         if (p < kk)
             s += vload8(0, a);
-        s += t;
-        vstore8(onto ? s + vload8(0, sums) : s, 0, sums);
-        return;
-    }
-    for (int c = 0; c < count; c++) {
-        float s = 0;
-        for (int p = 0; p < kk; p++)
-            s += a[p * row + c];
-        sums[c] = onto ? sums[c] + s : s;
-    }
+        vstore8(s + t, 0, all);
+    } else
+        for (int c = 0; c < count; c++)
+            for (int p = 0; p < kk; p++)
+                all[c] += a[p * row + c];
+    for (int c = 0; c < count; c++)
+        sums[c] = onto ? sums[c] + all[c] : all[c];
 }
-
-/* One step of a block: columns [n, end) of C, kk of k. */
-struct step {
-    global const TYPE(Ta) *a;                     // at the step's first k; rows ai apart, k ak apart
-    local float *floats;                          // of a half type: MR rows of it as floats
-    local const float *panels;                    // of B, packed
-    global const TYPE(To) *old;                    // the matrix that C is added to, or multiplied with
-    long ai, ak, old_row;
-    int m1, n, end, kk;
-    bool other_too, simple;                       // `other` is read; sums may go from the registers to C
-};
 
 /* Rows i.. i + MR of one step. Returns what is to be prefetched after them. Always inlined: as a call it
  * costs 1 to 2 % of a product. */
@@ -281,12 +289,22 @@ static struct ahead multiply_rows(const struct step s, const struct target to, s
     return f;
 }
 
-/* Aims at the next rows of A from row i on, or columns MR wide. */
-static void aim_at_rows(struct ahead *f, const struct step *s, const int i, const bool trans, const long row)
+/* Aims at what is read of A after row i: the next band, or the first of the next k; or MR columns, or rows. */
+static void aim_at_a(struct ahead *f, struct step *s, const int i, const int m0, const bool more_k,
+                     const bool trans, const long row)
 {
+#if defined(BAND)
+    const int next = i - (i - m0) % BAND + BAND, run = BAND * BYTES(Ta) / 64 + 1;
+    const bool more = next < s->m1;
+    if (s->fetched != next)
+        aim(f, more ? s->a + next : s->a + s->kk * row + m0, more || more_k ? run * s->kk : 0, run, 64,
+            row * BYTES(Ta));
+    s->fetched = next;
+#else
     const int line = trans ? s->kk : s->kk * BYTES(Ta) / 64 + 1;
     const int at = min(trans ? i + 2 * MR - 1 : i + MR, s->m1 - 1);
     aim(f, s->a + at * s->ai, trans ? line : line * MR, line, trans ? row * BYTES(Ta) : 64, row * BYTES(Ta));
+#endif
 }
 
 /* The block `at` = (row of blocks, column of blocks, batch and split). Is B packed for it already? */
@@ -317,8 +335,8 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         const bool other_too = to.flags & (RESIDUAL | FACTOR);
         const bool simple = alpha == 1 && !(to.flags & (ACTIVATION | ADD)) && !(to.flags & ONTO && other_too);
         local float *floats = (local float *)pack + kb * np;
-        const struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai,
-                                ak, other_too ? to.other_row : to.row, m1, n, end, kk, other_too, simple };
+        struct step s = { a + k * ak, floats, (local const float *)pack, other_too ? to.other : to.c, ai,
+                                ak, other_too ? to.other_row : to.row, m1, n, end, kk, -1, other_too, simple };
         if (!packed)
             pack_block(pack, b + n * bn + k * bk, lb.y, tb, kk, end - n);
         // What is packed next lies in runs of lines: rows of B, or (not transposed) columns 16 wide.
@@ -329,18 +347,11 @@ static void multiply_block(PRODUCT_ARGS, local float16 *pack, const int3 at, con
         aim(&f, next, more_k || more_n || alone ? run * runs : 0, run, tb ? 64 : line, tb ? line : 64);
         for (int i = m0; i < m1; i += MR) {
             if (f.lines <= 0)
-                aim_at_rows(&f, &s, i, ta, la.y);
-#if BYTES(Ta) == 2
-            if (ai == 1)
-                widen_columns(floats, s.a + i, ak, kk, m1 - i);
-            else
-                widen_rows(floats, s.a, ai, i, m1, kk);
+                aim_at_a(&f, &s, i, m0, more_k, ta, la.y);
+            copy_a(&s, floats, i, m0, (int)size.x);
             if (flags & SUMS && n == 0)
-                sum_columns((global float *)to.side + i, floats, MR, kk, min(MR, m1 - i), k > k0);
-#else
-            if (flags & SUMS && n == 0)
-                sum_columns((global float *)to.side + i, a + i + k * ak, ak, kk, min(MR, m1 - i), k > k0);
-#endif
+                sum_columns((global float *)to.side + i, COLUMNS_OF_A(s, i), STEP_OF_A, kk, min(MR, m1 - i),
+                            k > k0);
             f = multiply_rows(s, to, f, i);
         }
     }

@@ -110,7 +110,7 @@ struct product_tile product_tile(const struct dev_info *i)
 /* What fits where: bytes of a core's first and second cache, and the tile.
  *
  *     A in rows        its `rows` rows of kb fill half of the first cache, while panels of B pass by
- *     A transposed     kb of its lines, of 64 bytes, fill a third
+ *     A transposed     kb of its lines, of 64 bytes, fill a third (a packed band: of the second)
  *     few rows of C    a panel of B fills it: the next panel is fetched during one panel's multiply-adds
  *     packed B         9/16, or 15/64 beside a transposed A, of the second cache; of few rows, the first */
 struct product_fit product_fit(const struct dev_info *i, bool transposed, bool few)
@@ -124,6 +124,30 @@ struct product_fit product_fit(const struct dev_info *i, bool transposed, bool f
     return f;
 }
 
+/* Is A copied before its multiply-adds: columns, where it is transposed, unless vectors have 16 lanes; rows of
+ * a half type, as floats. */
+enum copied { IN_PLACE, ROWS, COLUMNS };
+static enum copied copied_a(const dev *d, const struct product *p)
+{
+    bool half = dtype_half(p->a.type);
+    return p->ta && (half || dev_info(d)->simd < 16) ? COLUMNS : half ? ROWS : IN_PLACE;
+}
+
+/* The compiled variant and its local memory, of which `room` floats are left beside the packed part of B. */
+static void cut_variant(const dev *d, const struct product *p, struct product_tile t, i64 room, struct cut *c)
+{
+    int n = snprintf(c->defs, sizeof c->defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
+    i64 band = MIN(product_tune(d, p, "BAND"), (room - 16) / c->kb) / t.rows * t.rows;
+    c->local = c->kb * c->np;
+    if (copied_a(d, p) == ROWS)
+        c->local += ROUND_UP(t.rows * (c->kb + 16) + 16, (i64)16);
+    if (copied_a(d, p) == COLUMNS) {
+        band = MAX(band, t.rows);
+        snprintf(c->defs + n, sizeof c->defs - (size_t)n, " -DBAND=%d", (int)band);
+        c->local += ROUND_UP(band * c->kb + 16, (i64)16);
+    }
+}
+
 static struct cut cut_cpu(const dev *d, const struct product *p)
 {
     const struct dev_info *info = dev_info(d);
@@ -132,11 +156,9 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
     struct product_tile t = tile >= 1 && tile <= countof(tiles) ? tiles[tile - 1] : product_tile(info);
     if (!tile && t.vectors == 3 && p->ta && p->k <= product_tune(d, p, "SHORT"))
         t.rows = 6;
-    i64 wide = 16 * t.vectors, room = (i64)(info->local_mem / dtype_bytes(F32)), units = info->compute_units;
-    if (dtype_half(p->a.type))
-        room = room * 3 / 4;                      // the rest is for rows of A as floats
-    snprintf(c.defs, sizeof c.defs, "-DMR=%d -DNV=%d", t.rows, t.vectors);
-    i64 few = dtype_half(p->a.type) ? 0 : product_tune(d, p, "FEW");  // rows of A are converted for each B
+    i64 wide = 16 * t.vectors, units = info->compute_units, copied = copied_a(d, p);
+    i64 local = (i64)(info->local_mem / dtype_bytes(F32)), room = copied ? local * 3 / 4 : local;
+    i64 few = copied ? 0 : product_tune(d, p, "FEW");                   // A is copied for each part of B
     i64 kb = product_tune(d, p, "KB"), pack = product_tune(d, p, "PACK");
     i64 fit = kb ? kb : product_fit(info, p->ta, p->m < few).kb;
     if (dtype_half(p->c.type) && p->k <= 2 * fit)
@@ -152,7 +174,7 @@ static struct cut cut_cpu(const dev *d, const struct product *p)
         c.mb = MIN(c.mb, ROUND_UP(MAX(CEIL_DIV(p->m, each), 48), t.rows));
     }
     c.workers = MIN(units, CEIL_DIV(p->m, c.mb) * others);
-    c.local = c.kb * c.np + (dtype_half(p->a.type) ? ROUND_UP(t.rows * (c.kb + 16) + 16, (i64)16) : 0);
+    cut_variant(d, p, t, local - room, &c);
     return c;
 }
 
