@@ -74,7 +74,7 @@ def logits_of(path, images, heads, lines):
         model = re.sub(r'heads: \d+', 'heads: %d' % heads, model)
     for key in 'patch', 'pool':
         if key in lines:
-            model = re.sub(key + r': \w+, ', '', model)
+            model = re.sub(r', %s: \w+' % key, '', model)
     model = re.sub(r'image: [^,\[]*(\[.*?\])?,', '', model) + ', image: [%d, %d]' % images.shape[2:] + lines
     yaml, x, y = tmp('m.yaml'), tmp('x.safetensors'), tmp('y.safetensors')
     open(yaml, 'w').write('model: {%s, drop_path: off}\n' % model)
