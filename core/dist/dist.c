@@ -75,8 +75,13 @@ static _Noreturn void end_job(int lost, const char *what, int code)
     _Exit(code);
 }
 
+/* Launchers end the others soon after one is gone: who looks often names it before that. */
 static void look_for_gone(void)
 {
+    static f64 looked;
+    if (clock_now() - looked < 0.05)
+        return;
+    looked = clock_now();
     for (int r = 0; r < job.size; r++)
         if (r != job.rank && is_gone(r)) {
             end_job(r, "is gone: its process ended, and the job with it; --resume continues from the last "
@@ -111,15 +116,11 @@ static void nap_since(f64 start)
 
 static void wait_for_all(f64 patience)
 {
-    f64 start = clock_now(), looked = start;
+    f64 start = clock_now();
     int missing = 0;
-    for (i64 tries = 0; job.size > 1 && !dist_mpi->done(&missing); tries++) {
-        f64 now = clock_now();
-        if (now - looked > 0.2) {
-            looked = now;
-            look_for_gone();
-        }
-        if (now - start > patience) {
+    while (job.size > 1 && !dist_mpi->done(&missing)) {
+        look_for_gone();
+        if (clock_now() - start > patience) {
             char why[128];
             snprintf(why, sizeof why, "has not answered for %.0f s (dist.timeout); the job ends here",
                      patience);
@@ -137,8 +138,10 @@ static void wait_for_all(f64 patience)
 void dist_progress(f64 start)
 {
     int missing;
-    if (job.size > 1)
+    if (job.size > 1) {
         dist_mpi->done(&missing);
+        look_for_gone();
+    }
     nap_since(start);
 }
 
