@@ -32,6 +32,7 @@ try 0 'optimizer.state.0.exp_avg  F32     [2]                          0        
     "$golden/ckpt_nested.pth"
 try 0 'blocks.1.attn.qkv.weight' '' inspect --model "$golden/ckpt_bigvision.npz"
 try 0 '"sha256": "' '' inspect --json "$golden/ckpt_torch.pth"
+try 0 '"no_model": "' '' inspect --json "$golden/ckpt_twin.safetensors"
 try 3 "" "no averaged (EMA) weights" inspect --ema "$golden/ckpt_bigvision.safetensors"
 try 3 '' 'No such file' inspect "$dir/none.pth"
 try 3 '' 'a folder with no model.safetensors' inspect "$dir"

@@ -389,14 +389,24 @@ static void names_of_models_say_more(void **state)
     }
 }
 
-static void open_clip_says_its_activation(void **state)
+static void open_clip_says_what_it_computes(void **state)
 {
     (void)state;
+#define TOWER(keys) "{\"model_cfg\": {\"vision_cfg\": {\"width\": 768, " keys "}}}"
     static const struct { const char *text, *meta, *want; } row[] = {
         { "{\"model_cfg\": {\"quick_gelu\": true, \"vision_cfg\": {\"width\": 768}}}", "act", "quick_gelu" },
         { "{\"model_cfg\": {\"vision_cfg\": {\"width\": 1280, \"head_width\": 80}}}", "heads", "16" },
         { "{\"model_cfg\": {}}", "act", "gelu" },
+        { TOWER("\"act_kwargs\": {\"approximate\": \"tanh\"}"), "act", "gelu_tanh" },
+        { TOWER("\"act_kwargs\": {\"inplace\": true}"), "config.hidden_act", "with act_kwargs" },
+        { TOWER("\"norm_kwargs\": {\"eps\": 0.01}"), "norm_eps", "0.01" },
+        { TOWER("\"pool_type\": \"avg\""), "pool", "norm_avg" },
+        { TOWER("\"pool_type\": \"avg\", \"final_ln_after_pool\": true"), "pool", "avg" },
+        { TOWER("\"pool_type\": \"tok\", \"final_ln_after_pool\": true"), "act", "gelu" },
+        { TOWER("\"pool_type\": \"none\""), "config.global_pool", "none" },
+        { TOWER("\"timm_model_name\": \"vit_x\""), "config.architecture", "vit_x" },
         { "{\"preprocess_cfg\": {\"mean\": [0, 0.2, 1]}}", "mean", "0 51 255" } };
+#undef TOWER
     for (int i = 0; i < countof(row); i++) {
         const char *d = folder("open_clip");
         put_vit(d);
@@ -453,7 +463,7 @@ int main(void)
         cmocka_unit_test(configs_are_checked),
         cmocka_unit_test(configs_of_convnext_are_checked), cmocka_unit_test(hubs_say_more),
         cmocka_unit_test(classes_belong_to_a_head), cmocka_unit_test(names_of_models_say_more),
-        cmocka_unit_test(open_clip_says_its_activation),
+        cmocka_unit_test(open_clip_says_what_it_computes),
         cmocka_unit_test(imagenet_is_recognised),
     };
     return cmocka_run_group_tests(tests, NULL, clean);

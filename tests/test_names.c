@@ -413,6 +413,36 @@ static void the_activation_is_known_or_asked_for(void **state)
     }
 }
 
+/* CLIPA: patches without a bias and without a norm after them get one of zeros; the last norm is the mean's,
+ * as its configuration says. */
+static void patches_get_a_bias_and_the_mean_its_norm(void **state)
+{
+    (void)state;
+    static const char *const name[] = { "visual.class_embedding", "visual.ln_post.weight",
+                                        "visual.ln_post.bias" };
+    for (int pre = 0; pre < 2; pre++)
+        for (int first = 0; first < 2; first++) {
+            ckpt *c = ckpt_new();
+            ckpt_add(c, "visual.conv1.weight", CKPT_F32, 4, (i64[]){ D, 3, PATCH, PATCH }, ramp(0));
+            for (int k = 0; k < countof(name); k++)
+                ckpt_add(c, name[k], CKPT_F32, 1, (i64[]){ D }, ramp(k));
+            if (pre)
+                ckpt_add(c, "visual.ln_pre.weight", CKPT_F32, 1, (i64[]){ D }, ramp(9));
+            ckpt_set_meta(c, "pool", first ? "avg" : "norm_avg");
+            if (!(c = ckpt_model(c, false)))
+                fail_msg("%s", fail_message());
+            const tensor *bias = ckpt_find(c, "patch_embed.proj.bias");
+            const tensor *norm = ckpt_find(c, first ? "fc_norm.bias" : "norm.bias");
+            assert_true(norm && *(const f32 *)tensor_data(norm) == 2);
+            assert_null(ckpt_find(c, first ? "norm.bias" : "fc_norm.bias"));
+            assert_int_equal(bias != NULL, !pre);
+            assert_true(pre || (bias->nd == 1 && bias->shape[0] == D));
+            for (int k = 0; k < D && !pre; k++)
+                assert_true(((const f32 *)tensor_data(bias))[k] == 0);
+            ckpt_close(c);
+        }
+}
+
 /* An unknown scheme's message: the three nearest, and the first names that do not fit the nearest. */
 static void unknown_names_are_explained(void **state)
 {
@@ -457,7 +487,7 @@ static void tensors_are_reshaped(void **state)
     ckpt_add(c, "transformer.resblocks.0.ln_1.weight", CKPT_F32, 1, (i64[]){ 3 }, ramp(0));
     c = ckpt_model(c, false);
     assert_non_null(c);
-    assert_int_equal(ckpt_count(c), 4);
+    assert_int_equal(ckpt_count(c), 5);              // four, and the patches' bias of zeros
     assert_true(tensor_shape_is(ckpt_find(c, "cls_token"), 3, (i64[]){ 1, 1, D }));
     assert_true(tensor_shape_is(ckpt_find(c, "pos_embed"), 3, (i64[]){ 1, 5, D }));
     t = ckpt_find(c, "head.weight");
@@ -548,6 +578,7 @@ int main(void)
         cmocka_unit_test(encoders_come_out_of_their_training), cmocka_unit_test(no_scheme_is_half_loaded),
         cmocka_unit_test(one_of_several_models_is_taken),
         cmocka_unit_test(the_activation_is_known_or_asked_for),
+        cmocka_unit_test(patches_get_a_bias_and_the_mean_its_norm),
         cmocka_unit_test(unknown_names_are_explained),
         cmocka_unit_test(tensors_are_reshaped),
         cmocka_unit_test(heads_are_told_by_projections),

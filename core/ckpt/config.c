@@ -187,7 +187,37 @@ static void config_usual_heads(ckpt *c, const char *family)
         ckpt_set_meta(c, "heads", "12");
 }
 
-/* open_clip's: its activation is gelu unless it says otherwise. */
+static void config_note_act(ckpt *c, const char *act)
+{
+    if (act)
+        ckpt_set_meta(c, spec_word_index("model.act", act) >= 0 ? "act" : "config.hidden_act", act);
+}
+
+/* What open_clip's image tower computes; pool "avg" is the mean before the last norm, as CLIPA has it. */
+static void config_clip_tower(ckpt *c, const json_t *model, const json_t *vision)
+{
+    const json_t *norm = json_object_get(vision, "norm_kwargs"), *act = json_object_get(vision, "act_kwargs");
+    const char *pool = json_string_value(json_object_get(vision, "pool_type"));
+    const char *curve = json_string_value(json_object_get(act, "approximate"));
+    bool mean = pool && !strcmp(pool, "avg"), tanh_curve = curve && !strcmp(curve, "tanh");
+    i64 width = json_integer_value(json_object_get(vision, "width")),
+        of_head = json_integer_value(json_object_get(vision, "head_width"));
+    if (width > 0)
+        ckpt_set_meta(c, "heads",
+                      arena_printf(c->mem, "%lld", (long long)(width / (of_head > 0 ? of_head : 64))));
+    config_note_act(c, json_is_true(json_object_get(model, "quick_gelu")) ? "quick_gelu"
+                       : !json_object_size(act)                           ? "gelu"
+                       : tanh_curve                                       ? "gelu_tanh"
+                                                                          : "with act_kwargs");
+    config_note_number(c, norm, "eps\0", "norm_eps");
+    if (mean)
+        ckpt_set_meta(c, "pool",
+                      json_is_true(json_object_get(vision, "final_ln_after_pool")) ? "avg" : "norm_avg");
+    else if (pool && strcmp(pool, "tok"))
+        ckpt_set_meta(c, "config.global_pool", pool);
+}
+
+/* open_clip's: its activation is gelu unless it says otherwise; an image tower of timm's is known by name. */
 int config_open_clip(ckpt *c, const char *path)
 {
     json_t *root = file_exists(path) ? config_json(c->mem, path, MAX_CONFIG) : NULL;
@@ -195,13 +225,11 @@ int config_open_clip(ckpt *c, const char *path)
         return file_exists(path) ? -1 : 0;
     const json_t *model = json_object_get(root, "model_cfg"), *images = json_object_get(root, "preprocess_cfg");
     const json_t *vision = json_object_get(model, "vision_cfg");
-    i64 width = json_integer_value(json_object_get(vision, "width")),
-        of_head = json_integer_value(json_object_get(vision, "head_width"));
-    char heads[24];
-    snprintf(heads, sizeof heads, "%lld", (long long)(width / (of_head > 0 ? of_head : 64)));
-    ckpt_set_meta(c, "act", json_is_true(json_object_get(model, "quick_gelu")) ? "quick_gelu" : "gelu");
-    if (width > 0)
-        ckpt_set_meta(c, "heads", heads);
+    const char *timm = json_string_value(json_object_get(vision, "timm_model_name"));
+    if (timm)
+        ckpt_set_meta(c, "config.architecture", timm);
+    else
+        config_clip_tower(c, model, vision);
     config_note_pixels(c, images, "mean", "mean");
     config_note_pixels(c, images, "std", "std");
     json_decref(root);
@@ -216,12 +244,6 @@ static void config_convnext_eps(ckpt *c)
     if (says && text_real(slice_of(says), &eps) && eps > 1e-6)
         ckpt_set_meta(c, "config.layer_norm_eps", says);
     ckpt_set_meta(c, "norm_eps", "1e-06");
-}
-
-static void config_note_act(ckpt *c, const char *act)
-{
-    if (act)
-        ckpt_set_meta(c, spec_word_index("model.act", act) >= 0 ? "act" : "config.hidden_act", act);
 }
 
 /* timm's own: the function that builds the model, what was asked of it, what its head reads. */

@@ -38,6 +38,7 @@ struct translation {
     const char    *useless[8];                       /* beginnings of our names that DROP_WITH leaves out */
     int            nuseless;
     i64            heads;                            /* as shapes tell them; 0: not yet */
+    bool           mean_first;                       /* the last norm is that of the mean of the patches */
 };
 
 static void names_leave(struct translation *x, const char *name, const char *why)
@@ -74,6 +75,8 @@ static int names_translate_layer(struct translation *x, const tensor *t, const s
         .source = t, .target = scheme_rewrite(x->a, r->to, m), .share = r->share, .pair = r->pair
     };
     const char *why = names_useless_why(x, p.target);
+    if (x->mean_first && text_starts(p.target, "norm."))
+        p.target = arena_printf(x->a, "fc_%s", p.target);
     if (why) {
         names_leave(x, t->name, why);
         return 0;
@@ -125,6 +128,28 @@ static int names_translate_one(struct translation *x, const tensor *t, const cha
         names_leave(x, t->name, m.rule->to);
         return 0;
     }
+}
+
+static const struct piece *names_piece(const struct translation *x, const char *target)
+{
+    for (size_t i = 0; i < x->all.n; i++)
+        if (!strcmp(x->all.list[i]->target, target))
+            return x->all.list[i];
+    return NULL;
+}
+
+/* What theirs does without, and ours has: zeros, one for each row of another tensor. */
+static int names_add_zeros(struct translation *x)
+{
+    for (const struct rule *r = x->r.scheme->rule; r->from; r++) {
+        const struct piece *like = r->how == ZEROED ? names_piece(x, r->to) : NULL;
+        struct piece zeros = { .target = r->from, .share = -1 };
+        if (!like || !like->nd || names_piece(x, r->from) || names_piece(x, r->beside))
+            continue;
+        if (piece_shape(&zeros, COPY, false, 1, like->shape) || pieces_add(x->a, &x->all, &zeros))
+            return -1;
+    }
+    return 0;
 }
 
 /* What refuses the file, and what other rows leave out with themselves, before anything is translated. */
@@ -185,12 +210,13 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     x->view->scheme = x->r.scheme->title;
     x->view->under = arena_printf(x->a, "%s%s", x->r.under, x->r.own);
     x->view->google = text_starts(x->r.scheme->id, "jax");
+    x->mean_first = ckpt_meta(c, "pool") && !strcmp(ckpt_meta(c, "pool"), "avg");
     if (architecture_settle(x->view, c) || names_look_ahead(x, name, n))
         return -1;
     for (int i = 0; i < n; i++)
         if (names_translate_one(x, &c->list[i]->t, name[i], stacked[i]))
             return -1;
-    if (view_fill(x->view, &x->all))
+    if (names_add_zeros(x) || view_fill(x->view, &x->all))
         return -1;
     const char *foreign = scheme_foreign(x->r.scheme, x->view);
     if (foreign)

@@ -33,7 +33,8 @@ enum how {
     REFUSE,                                          /* known, makes another model: `to` says what   */
     PREFIX,                                          /* no name: what export puts before all of them */
     APART,                                           /* no name: a model of both ours computes otherwise */
-    ALWAYS                                           /* no name: theirs always has this tensor of ours */
+    ALWAYS,                                          /* no name: theirs always has this tensor of ours */
+    ZEROED                                           /* no name: theirs does without this tensor of ours */
 };
 /* from, to: see names/schemes.def. Rules of share 0, 1, 2 make one target, stacked; share -1: alone. beside:
  * exported by this rule only if the model has this tensor of ours too. */

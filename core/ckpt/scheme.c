@@ -20,6 +20,7 @@
 #define NOT_BOTH(ours, too, why)           { ours, why, APART, -1, false, NULL, too },
 #define NEED(ours)                         { ours, ours, ALWAYS, -1, false, NULL, NULL },
 #define NEED_BESIDE(ours, too)             { ours, ours, ALWAYS, -1, false, NULL, too },
+#define ZEROS(ours, like, unless)          { ours, like, ZEROED, -1, false, NULL, unless },
 #define SCHEME(id, title, own, eps) static const struct rule id##_rules[] = {
 #include "ckpt/names/schemes.def"
 #undef END
@@ -29,6 +30,7 @@
 #undef NOT_BOTH
 #undef NEED
 #undef NEED_BESIDE
+#undef ZEROS
 #undef FUSE
 #undef PAIR
 #undef DROP
@@ -43,6 +45,7 @@
 #define NOT_BOTH(...)
 #define NEED(...)
 #define NEED_BESIDE(...)
+#define ZEROS(...)
 #define FUSE(...)
 #define PAIR(...)
 #define DROP(...)

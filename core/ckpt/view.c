@@ -138,11 +138,11 @@ static int view_add_entry(ckpt *view, struct piece **group, int n)
     i64 shape[CKPT_DIMS];
     if (!view_complete(view->mem, group, n, r))
         return fail(FAULT_DATA, "%s: its tensors in the file (%s) are doubled, incomplete or do not fit",
-                    p->target, p->source->name);
+                    p->target, p->source ? p->source->name : "zeros");
     memcpy(shape, p->shape, sizeof shape);
     for (int i = 1; i < r->n; i++)
         shape[0] += r->piece[i]->shape[0];
-    entry *e = ckpt_entry(view, slice_of(p->target), p->source->type, p->nd, shape);
+    entry *e = ckpt_entry(view, slice_of(p->target), p->source ? p->source->type : CKPT_F32, p->nd, shape);
     if (!e)
         return -1;
     e->src = r;

@@ -93,15 +93,17 @@ static void print_head(const ckpt *c, const char *path, const char *sha, u64 siz
             skipped > 1 ? "s" : "", example);
 }
 
-/* The model in the file: whose names, what network, the lines of an experiment that uses it. JSON NULL: as
- * text. */
+/* The model in the file: whose names, what network, the lines of an experiment that uses it; or why there is
+ * none. JSON NULL: as text. */
 static void inspect_model(struct cli *c, const char *path, json_t *all)
 {
     struct spec s;
     const char *under, *scheme, *lines, *left;
     ckpt *m = ckpt_open_model(path, cli_given(c, "ema"));
     if (!m || spec_load(&s, c->arena, NULL, NULL, 0) || model_read(&s, m, c->arena)) {
-        if (!all)
+        if (all)
+            json_object_set_new(all, "no_model", json_string(fail_message()));
+        else
             printf("model: %s\n", fail_message());
         fail_clear();
         ckpt_close(m);

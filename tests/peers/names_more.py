@@ -1,7 +1,8 @@
 """Cases of names.py: torchvision, mmpretrain, open_clip."""
-import warnings
+import json, os, warnings
 import torch
-from names import barred, case, shake, simple
+from safetensors.torch import save_file
+from names import barred, case, shake, simple, tmp
 
 
 @case('torchvision vit', 32, 4, 'torchvision_vit')
@@ -125,6 +126,32 @@ def as_openai(state):
 clip_case('gelu', ', act: gelu')
 clip_case('layer scale', ', act: gelu', ls_init_value=.1)
 clip_case('as OpenAI wrote it', '', quick=True, rename=as_openai)
+
+
+def clip_folder(name, **vision):
+    """As its hub has it: what open_clip_config.json says need not be said."""
+    @case('open_clip folder ' + name, 32, 0)
+    def _():
+        state, forward, _ = simple(open_clip_model(False, **vision), lambda m, x: m.encode_image(x))
+        size = dict(image_size=32, patch_size=8, width=64, head_width=16, layers=3)
+
+        def write():
+            folder = tmp('open_clip')
+            os.makedirs(folder, exist_ok=True)
+            save_file({k: v.contiguous() for k, v in state.items()}, folder + '/open_clip_model.safetensors')
+            with open(folder + '/open_clip_config.json', 'w') as f:
+                json.dump({'model_cfg': {'vision_cfg': {**size, **vision}}}, f)
+            return folder
+        return write, forward, None
+
+
+CLIPA = dict(pool_type='avg', final_ln_after_pool=True, no_ln_pre=True, pos_embed_type='sin_cos_2d')
+clip_folder('plain')
+clip_folder('CLIPA', **CLIPA)
+clip_folder('mean after the norm', pool_type='avg')
+clip_folder('epsilon', norm_kwargs=dict(eps=.03))
+clip_folder("tanh's gelu", act_kwargs=dict(approximate='tanh'))
+clip_folder('other heads', head_width=32)
 
 
 @barred('not ours: open_clip, ResNet')
