@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#define SOME __attribute__((unused)) static      /* not all of these in every test */
 
 static char folder[] = "/tmp/jetcl-base-XXXXXX", name_of[4096];
-static const char *at(const char *name)
+SOME const char *at(const char *name)
 {
     return snprintf(name_of, sizeof name_of, "%s/%s", folder, name), name_of;
 }
@@ -34,7 +35,7 @@ static int apart(void (*work)(void))
     return status;
 }
 
-static void expect_text(const char *path, const char *want)
+SOME void expect_text(const char *path, const char *want)
 {
     arena *a = arena_open("test");
     size_t n = 0;
@@ -45,9 +46,9 @@ static void expect_text(const char *path, const char *want)
     arena_close(a);
 }
 
-static int begin(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
+SOME int begin(void **state) { (void)state; return mkdtemp(folder) ? 0 : -1; }
 
-static int end(void **state)
+SOME int end(void **state)
 {
     (void)state;
     char command[100];

@@ -50,7 +50,7 @@ TESTS = {
     "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
                   "count cli run",
     "core/export": "export",
-    "core/dist": "together dist train dist.sh dist_recycle",
+    "core/dist": "lost together dist train dist.sh dist_recycle",
     "core/log": "log report owner train run table progress page cli",
     "core/train": "steps loop groups known half eval train golden_optim model run_folder profile cases kinds "
                   "resume run precision table dist dist.sh cli",
@@ -58,8 +58,8 @@ TESTS = {
                     "kinds resume cli "
                     "run table",
     "core/bench": "bench tune cli",
-    "core/study": "table compared energy analyse analyse.sh compare page dry log run_folder owner planted run "
-                  "cli",
+    "core/study": "table compared energy analyse analysed analyse.sh compare page dry log run_folder owner "
+                  "planted run cli",
     "core/cli": "cli known eval kinds cases odd readonly precision ckpt_cli data_cmd probe dry table inputs "
                 "owner progress run mistakes install",
     "data": "data_options data_laws data_mix data data_decode data_formats data_demo data_sets data_verify "

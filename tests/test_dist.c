@@ -140,12 +140,35 @@ static void test_alone(void **state)
     dist_close(NULL);
 }
 
+static f64 resident(void)                         /* megabytes */
+{
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_true(f && fscanf(f, "%*d %ld", &pages) == 1);
+    fclose(f);
+    return (f64)pages * (f64)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
+static void test_prints(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 << 20 };
+    FILE *to = fopen("/dev/null", "w");
+    static char text[BYTES];
+    f64 before = resident();
+    for (int i = 0; i < 48; i++)
+        assert_int_equal(dist_print(to, text, BYTES), 0);
+    assert_true(resident() - before < 24);        // what each took is given back
+    assert_int_equal(fflush(to), 0);
+    fclose(to);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, memory_open, memory_close)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         T(test_shares_of_batches), T(test_shared_batches), T(test_shares),
-        T(test_alone),
+        T(test_alone), T(test_prints),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

@@ -58,6 +58,24 @@ static void rank_exchanges(int r)
             HOLDS(in[q][i] == (q != r && i < 10 * q + r + 1 ? 10 * q + r + 1 : 0));
 }
 
+/* A message of more than 2^28 bytes goes in pieces. */
+static void rank_sends_pieces(int r)
+{
+    enum { PIECE = 1 << 28 };
+    static u8 p[PIECE + 7];
+    static const u64 at[] = { 0, PIECE - 1, PIECE, PIECE + 6 };
+    struct dist_pair with[RANKS] = { { 0 } };
+    if (!r)
+        with[1] = (struct dist_pair){ .recv = p, .received = sizeof p };
+    if (r == 1)
+        with[0] = (struct dist_pair){ .send = p, .sent = sizeof p };
+    for (int i = 0; i < countof(at) && r == 1; i++)
+        p[at[i]] = (u8)(11 + i);
+    HOLDS(!dist_start(with) && !dist_finish());
+    for (int i = 0; i < countof(at) && r < 2; i++)
+        HOLDS(p[at[i]] == 11 + i);
+}
+
 static void rank_agrees(int r)
 {
     HOLDS(!dist_agree(0) && !dist_same(42, FAULT_DATA, "the seed"));
@@ -91,14 +109,51 @@ static void rank_names(int r)
     }
 }
 
-static int rank_main(bool fails)
+/* Rank 1 sends more than rank 0 has room for: MPI says so at the receiver, for which nothing arrived then. */
+static void rank_receives_too_much(int r)
+{
+    u8 out[64] = { 0 }, in[8];
+    struct dist_pair with[RANKS] = { { 0 } };
+    if (!r)
+        with[1] = (struct dist_pair){ .recv = in, .received = sizeof in };
+    if (r == 1)
+        with[0] = (struct dist_pair){ .send = out, .sent = sizeof out };
+    dist_timeout(r ? 600 : 0.3);
+    HOLDS(!dist_start(with) && !dist_finish());
+    dist_agree(0);                                         // rank 0 does not come here
+    printf("rank %d holds\n", r);
+}
+
+/* No message has a tag below 0. */
+static void rank_sends_wrongly(int r)
+{
+    u8 out[8] = { 0 };
+    struct dist_pair with[RANKS] = { { 0 } };
+    int missing = -1;
+    with[(r + 1) % RANKS] = (struct dist_pair){ .send = out, .sent = sizeof out };
+    dist_mpi->start(with, -7);
+    HOLDS(!dist_mpi->done(&missing) && missing == (r + 1) % RANKS);
+    printf("rank %d holds\n", r);
+    fflush(stdout);
+    sleep(r ? 60 : 1);                                     // the job ends with rank 0
+    dist_mpi->abort(FAULT_NUMBERS);
+}
+
+static int rank_main(const char *how)
 {
     HOLDS(!dist_open() && dist_size() == RANKS && dist_rank() >= 0 && dist_rank() < RANKS);
     int r = dist_rank();
+    bool fails = !strcmp(how, "failing");
+    if (!strcmp(how, "too much"))
+        rank_receives_too_much(r);
+    if (!strcmp(how, "wrongly"))
+        rank_sends_wrongly(r);
     HOLDS(dist_local() == r);                              // all are on this host
     rank_sums(r);
     rank_gathers(r);
     rank_exchanges(r);
+    if (!fails)
+        rank_sends_pieces(r);
     rank_agrees(r);
     rank_names(r);
     HOLDS(dist_seconds() > 0);
@@ -122,7 +177,7 @@ static int start_ranks(arena *a, const char *how, char **text)
     self[n] = 0;
     for (const char *const *word = dist_mpi->launcher; *word; word++)
         command = arena_printf(a, "%s%s ", command, *word);
-    FILE *p = popen(arena_printf(a, "timeout 120 %s-n %d '%s' %s 2>&1", command, RANKS, self, how), "r");
+    FILE *p = popen(arena_printf(a, "timeout 120 %s-n %d '%s' '%s' 2>&1", command, RANKS, self, how), "r");
     assert_non_null(p);
     *text = "";
     while (fgets(buffer, sizeof buffer, p))
@@ -159,6 +214,13 @@ static void test_ranks(void **state)
     if (code != FAULT_DATA || times(text, " holds\n") != RANKS || times(text, "a fault of 1") != 1
         || times(text, "a fault of 2"))
         fail_msg("exit code %d:\n%s", code, text);
+    code = start_ranks(a, "too much", &text);
+    if (code != FAULT_RUN || times(text, " holds\n") || times(text, "jetcl: rank 1 (") != 1
+        || !times(text, ") has not answered for 0 s"))
+        fail_msg("exit code %d:\n%s", code, text);
+    code = start_ranks(a, "wrongly", &text);
+    if (code != FAULT_NUMBERS || times(text, " holds\n") != RANKS)
+        fail_msg("exit code %d:\n%s", code, text);
     arena_close(a);
 }
 
@@ -166,7 +228,7 @@ int main(int n, char **args)
 {
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     if (n > 1)
-        return rank_main(!strcmp(args[1], "failing"));
+        return rank_main(args[1]);
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_ranks) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

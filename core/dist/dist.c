@@ -65,9 +65,7 @@ static void end_at_signals(void)
 /* Rank 0 reports at once; others only if no rank before them did. */
 static _Noreturn void end_job(int lost, const char *what, int code)
 {
-    int before = 0;
-    for (int r = 0; r < job.rank; r++)
-        before += r != lost && !is_gone(r);
+    int before = job.rank - (lost >= 0 && lost < job.rank);
     dist_nap(3.0 * before);                       // what MPI needs to end the others
     say_error("jetcl: %s %s", lost < 0 ? dist_name(job.rank) : dist_name(lost), what);
     end_at_signals();
