@@ -251,7 +251,8 @@ static void expect_tables(const char *dir)
                *groups = file_text(own, arena_printf(own, "%s/contributions.csv", dir), NULL);
     json_t *j = json_load_file(arena_printf(own, "%s/analysis.json", dir), 0, NULL);
     const json_t *y = json_array_get(json_object_get(j, "layers"), 0),
-                 *part = json_object_get(y, "contribution"), *moved = json_array_get(json_object_get(y, "moved"), 0);
+                 *part = json_object_get(y, "contribution"),
+                 *moved = json_array_get(json_object_get(y, "moved"), 0);
     assert_true(experts && groups && y);
     near(number_at(j, "top1", NULL), 100 * x.base.top1 / IMAGES);
     near(number_at(y, "token_entropy", NULL), x.layer[0].load.token_entropy / IMAGES);
@@ -347,7 +348,8 @@ static void test_files(void **state)
     ckpt *c = ckpt_open(x.save_images);
     f32 pixels[IMAGES * 3 * SIDE * SIDE];
     assert_true(c && !tensor_to_f32(ckpt_find(c, "images"), pixels));
-    LOOP(i, IMAGES) LOOP(k, 3) near((f64)pixels[(i * 3 + k) * SIDE * SIDE + 7], (paint((int)i, 1, k) - 127.5) / 64);
+    LOOP(i, IMAGES) LOOP(k, 3)
+        near((f64)pixels[(i * 3 + k) * SIDE * SIDE + 7], (paint((int)i, 1, k) - 127.5) / 64);
     ckpt_close(c);
     tear_down();
 }
