@@ -19,7 +19,7 @@ static const struct { const char *id, *model, *file; } rows[] = {
     { "hf_vit", VIT "pool: token, dist_token: on" },
     { "hf_vit", VIT "pool: token, dist_token: head" },
     { "hf_dinov2", VIT "pool: token, layer_scale: 1, registers: 2" },
-    { "hf_beit", VIT "pool: avg, layer_scale: 1, qkv_bias: off" },
+    { "hf_beit", VIT "pool: avg, layer_scale: 1" },
     { "hf_vit", VIT "pool: norm_avg, class_token: off" },
     { "hf_siglip", VIT "pool: norm_avg, class_token: off, act: gelu_tanh" },
     { "hf_clip", VIT "pool: token, pre_norm: on, head_bias: off" },
@@ -49,12 +49,15 @@ static struct whole whole_open(int row)
         return w;
     }
     ckpt *ours = ckpt_new();
+    bool keyless = !strcmp(rows[row].id, "hf_beit");
     bool headless = !strcmp(rows[row].id, "hf_dinov2");  // its classifier reads the mean of the patches as well
     rng r = rng_at(1, RNG_TEST, 0, 0);
     for (size_t i = 0; i < w.p->n; i++) {
         const struct param *x = &w.p->list[i];
         f32 *v = arena_array(w.a, f32, shape_count(x->shape));
         LOOP(k, shape_count(x->shape)) v[k] = (f32)rng_normal(&r);
+        if (keyless && text_ends(x->name, ".qkv.bias"))  // its keys have none: what is not there becomes zeros
+            continue;
         if (!headless || !text_starts(x->name, "head."))
             ckpt_add(ours, x->name, CKPT_F32, x->shape.nd, x->shape.d, v);
     }
@@ -147,13 +150,27 @@ static void what_cannot_be_said_is_refused(void **state)
     (void)state;
     static const struct { const char *id, *model, *says; } row[] = {
         { "torchvision_vit", VIT "pool: token", NULL },
-        { "torchvision_vit", VIT "pool: token, qkv_bias: off", "always has what is blocks.0.attn.qkv.bias" },
-        { "torchvision_vit", VIT "pool: token, head_bias: off", "always has what is head.bias" },
+        { "torchvision_vit", VIT "pool: token, qkv_bias: off, head_bias: off", NULL },
+        { "torchvision_vit", "arch: vit, image: [8, 12], patch: 4, dim: 8, heads: 2, classes: 3, pool: token",
+          "images are squares, this model's have 2 x 3 patches" },
+        { "hf_clip", "arch: vit, image: [12, 8], patch: 4, dim: 8, heads: 2, classes: 3, pool: token, "
+                     "pre_norm: on, head_bias: off", "have 3 x 2 patches" },
+        { "timm_vit", VIT "pool: token, head_bias: off", NULL },
+        { "timm_vit", VIT "pool: token, registers: 2", "class token has no position where its registers" },
+        { "timm_vit", VIT "pool: norm_avg, class_token: off, registers: 2", NULL },
+        { "timm_vit", VIT "pool: token, dist_token: on", "has a second head" },
+        { "mmpretrain_vit", VIT "pool: token, dist_token: on", "has a second head" },
+        { "mmpretrain_vit", VIT "pool: norm_avg, class_token: off", NULL },
+        { "hf_siglip", VIT "pool: norm_avg, class_token: off, qkv_bias: off",
+          "always has what is blocks.0.attn.qkv.bias" },
+        { "hf_convnext", CONVNEXT ", norm_eps: 1e-3", "norm_eps is 1e-06, this model's is 0.001" },
+        { "torchvision_convnext", CONVNEXT ", norm_eps: 1e-3", NULL },
+        { "facebook_convnext", CONVNEXT ", head_bias: off", NULL },
         { "torchvision_vit", VIT "pool: norm_avg, class_token: off", "always has what is cls_token" },
         { "torchvision_vit", VIT "pool: norm_avg", "head reads the class token" },
         { "torchvision_vit", VIT "pool: avg", "has no name for fc_norm" },
         { "torchvision_vit", VIT "pool: token, act: gelu_tanh", "this model's is gelu_tanh" },
-        { "facebook_convnext", CONVNEXT ", act: quick_gelu", "activation is gelu, this model's is quick_gelu" },
+        { "facebook_convnext", CONVNEXT ", act: quick_gelu", "act is gelu, this model's is quick_gelu" },
         { "torchvision_vit", VIT "pool: token, layer_scale: 1", "has no name for blocks.0.ls1.gamma" },
         { "torchvision_convnext", CONVNEXT ", layer_scale: off", "what is stages.0.blocks.0.gamma" },
         { "timm_vit", VIT "pool: norm_avg", NULL },
@@ -201,7 +218,8 @@ static void names_follow_the_model(void **state)
         { "hf_dinov2", { "cls_token" }, { "dinov2.embeddings.cls_token" } },
         { "hf_dinov2", { "reg_token", "norm.bias" },
           { "dinov2_with_registers.embeddings.register_tokens", "dinov2_with_registers.layernorm.bias" } },
-        { "mmpretrain_vit", { "norm.bias", "head.bias" }, { "backbone.ln1.bias", "head.layers.head.bias" } },
+        { "mmpretrain_vit", { "norm.bias", "head.bias" }, { "backbone.ln1.bias", "head.fc.bias" } },
+        { "mmpretrain_vit", { "cls_token", "head.bias" }, { "backbone.cls_token", "head.layers.head.bias" } },
         { "mmpretrain_vit", { "fc_norm.weight", "head.bias" }, { "backbone.ln2.weight", "head.fc.bias" } } };
     for (int i = 0; i < countof(row); i++) {
         ckpt *c = ckpt_new();
@@ -213,6 +231,40 @@ static void names_follow_the_model(void **state)
         for (int k = 0; k < n; k++)
             if (!ckpt_find(c, row[i].theirs[k]))
                 fail_msg("%s: no %s but %s", row[i].scheme, row[i].theirs[k], ckpt_at(c, k)->name);
+        ckpt_close(c);
+    }
+}
+
+/* A bias that theirs always has is zeros, one for each output, where ours has none. */
+static void missing_biases_become_zeros(void **state)
+{
+    (void)state;
+#define VIT_HAS { "cls_token", "patch_embed.proj.bias" }
+    static const struct { const char *scheme, *like, *theirs, *more[3]; } row[] = {
+        { "timm_vit", "head.weight", "head.bias", VIT_HAS },
+        { "timm_convnext", "head.fc.weight", "head.fc.bias", { NULL } },
+        { "torchvision_vit", "head.weight", "heads.head.bias", VIT_HAS },
+        { "torchvision_vit", "blocks.7.attn.qkv.weight",
+          "encoder.layers.encoder_layer_7.self_attention.in_proj_bias", VIT_HAS },
+        { "hf_siglip", "head.weight", "classifier.bias",
+          { "patch_embed.proj.bias", "blocks.0.attn.qkv.bias" } },
+        { "hf_beit", "blocks.3.attn.proj.weight", "beit.encoder.layer.3.attention.attention.query.bias",
+          VIT_HAS },
+        { "hf_beit", "blocks.3.attn.proj.weight", "beit.encoder.layer.3.attention.attention.value.bias",
+          VIT_HAS },
+        { "hf_convnext", "head.fc.weight", "classifier.bias", { "stages.0.blocks.0.gamma" } },
+        { "mmpretrain_convnext", "head.fc.weight", "head.fc.bias", { NULL } } };
+#undef VIT_HAS
+    for (int i = 0; i < countof(row); i++) {
+        ckpt *c = ckpt_new();
+        for (int k = 0; row[i].more[k]; k++)
+            ckpt_add(c, row[i].more[k], CKPT_F32, 1, (i64[]){ 3 }, (f32[]){ 1, 1, 1 });
+        ckpt_add(c, row[i].like, CKPT_F32, 2, (i64[]){ 3, 2 }, (f32[]){ 1, 1, 1, 1, 1, 1 });
+        if (!(c = ckpt_named(c, row[i].scheme)))
+            fail_msg("%s: %s", row[i].scheme, fail_message());
+        const tensor *t = ckpt_find(c, row[i].theirs);
+        if (!t || t->nd != 1 || t->shape[0] != 3 || memcmp(tensor_data(t), (f32[]){ 0, 0, 0 }, 12))
+            fail_msg("%s: no %s of three zeros", row[i].scheme, row[i].theirs);
         ckpt_close(c);
     }
 }
@@ -240,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = { cmocka_unit_test(one_tensor_less_is_refused),
                                         cmocka_unit_test(what_cannot_be_said_is_refused),
                                         cmocka_unit_test(names_follow_the_model),
+                                        cmocka_unit_test(missing_biases_become_zeros),
                                         cmocka_unit_test(two_norms_may_both_be_computed) };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* names.c: the model in a file under our names, which are timm's, whatever the file calls them; and a model
- * of ours under another's names. scheme.c knows the names, view.c makes the tensors. */
+/* names.c: the model in a file under our names, which are timm's, whatever the file calls them. scheme.c knows
+ * the names, view.c makes the tensors; named.c is the way back. */
 #include "ckpt/names.h"
 #include <ctype.h>
 #include <stdlib.h>
@@ -304,73 +304,4 @@ const char *ckpt_left_out(const ckpt *c, arena *a)
                             ckpt_quote(slice_of(sorted[from]->name)), to - from > 1 ? ", ..." : "");
     }
     return text;
-}
-
-/* ---- to theirs ----------------------------------------------------------------------------------------- */
-
-/* Share i of three along the first axis. */
-static void names_third(struct piece *p, int i)
-{
-    p->shape[0] /= 3;
-    p->offset = (u64)(i * p->shape[0] * p->stride[0]);
-    p->whole = false;
-}
-
-/* Our tensor under the names of s: three tensors where they keep queries, keys and values apart. */
-static int names_name_one(arena *a, const struct scheme *s, const char *own, const ckpt *c, const tensor *t,
-                          struct pieces *all)
-{
-    struct match m;
-    if (!scheme_match_ours(s, c, t->name, &m))
-        return fail(FAULT_DATA, "%s has no name for %s", s->title, t->name);
-    bool fused = m.rule->share >= 0;
-    if (fused && (!t->nd || t->shape[0] % 3))
-        return fail(FAULT_DATA, "%s does not hold queries, keys and values", t->name);
-    for (int i = 0; i < (fused ? 3 : 1); i++) {
-        const struct rule *r = m.rule + i;           // shares stand one after the other in the table
-        struct piece p = { .source = t, .share = -1, .whole = r->how == COPY || r->how == SQUEEZE };
-        p.target = arena_printf(a, "%s%s", *r->from == '^' ? "" : own, scheme_rewrite(a, r->from, &m));
-        if (piece_shape(&p, r->how, true, t->nd, t->shape))
-            return -1;
-        if (fused)
-            names_third(&p, i);
-        if (pieces_add(a, all, &p))
-            return -1;
-    }
-    return 0;
-}
-
-/* What a model under the names of s would compute otherwise, or has not. The head of a class token looks like
- * one of the mean after the norm; only timm's configuration tells them apart. */
-static int names_can_say(const struct scheme *s, const ckpt *c)
-{
-    const char *pool = ckpt_meta(c, "pool"), *lacks = scheme_lacks(s, c), *foreign = scheme_foreign(s, c);
-    const char *act = ckpt_meta(c, "act");
-    bool gelu_alone = text_starts(s->id, "torchvision") || text_starts(s->id, "facebook");
-    bool mean = pool && !strcmp(pool, "norm_avg") && ckpt_find(c, "cls_token") && ckpt_find(c, "head.weight");
-    if (mean && strcmp(s->id, "timm_vit"))
-        return fail(FAULT_DATA, "%s's head reads the class token, this model's the mean of the patches",
-                    s->title);
-    if (gelu_alone && act && strcmp(act, "gelu"))
-        return fail(FAULT_DATA, "%s's activation is gelu, this model's is %.40s", s->title, act);
-    if (foreign)
-        return fail(FAULT_DATA, "%s cannot have %s", s->title, foreign);
-    return lacks ? fail(FAULT_DATA, "%s always has what is %s here, which this model has not", s->title, lacks)
-                 : 0;
-}
-
-ckpt *ckpt_named(ckpt *c, const char *id)
-{
-    const struct scheme *s = scheme_find(id);
-    ckpt *view = view_new(c);
-    struct pieces all = { 0 };
-    const char *prefix = s ? scheme_prefix(view->mem, s, c) : "";
-    int rc = s ? names_can_say(s, c) : -1;
-    for (size_t i = 0; i < c->n && !rc; i++)
-        rc = names_name_one(view->mem, s, prefix, c, &c->list[i]->t, &all);
-    if (!rc && !view_fill(view, &all))
-        return view;
-    fail_in("%s", c->path);
-    ckpt_close(view);
-    return NULL;
 }

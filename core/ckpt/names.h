@@ -34,10 +34,13 @@ enum how {
     PREFIX,                                          /* no name: what export puts before all of them */
     APART,                                           /* no name: a model of both ours computes otherwise */
     ALWAYS,                                          /* no name: theirs always has this tensor of ours */
-    ZEROED                                           /* no name: theirs does without this tensor of ours */
+    ZEROED,                                          /* no name: theirs does without this tensor of ours */
+    FILLED,                                          /* exported as zeros beside this tensor of ours */
+    FIXED,                                           /* no name: metadata that every model of theirs has so */
+    SQUARE                                           /* no name: as many rows of patches as columns */
 };
 /* from, to: see names/schemes.def. Rules of share 0, 1, 2 make one target, stacked; share -1: alone. beside:
- * exported by this rule only if the model has this tensor of ours too. */
+ * exported by this rule only if the model has this tensor of ours too ("!x": has not). */
 struct rule { const char *from, *to; enum how how; int share; bool pair; const char *with, *beside; };
 struct scheme { const char *id, *title, *own; f64 eps; const struct rule *rule; };
 
@@ -46,6 +49,8 @@ struct match { const struct rule *rule; slice number[4], rest; };
 const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m);
 /* The other way: the first rule whose `to` is our name and that can be inverted, for the model in c. */
 bool        scheme_match_ours(const struct scheme *s, const ckpt *c, const char *name, struct match *m);
+/* The next rule after m's (from the first, where that is NULL) by which theirs has zeros beside our name. */
+bool        scheme_fill(const struct scheme *s, const ckpt *c, const char *name, struct match *m);
 /* Why a model with these tensors of ours is not computed as ours would be; NULL: it is. */
 const char *scheme_foreign(const struct scheme *s, const ckpt *c);
 /* What every model under these names has that the one in c has not; NULL: nothing. */

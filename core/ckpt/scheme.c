@@ -21,6 +21,9 @@
 #define NEED(ours)                         { ours, ours, ALWAYS, -1, false, NULL, NULL },
 #define NEED_BESIDE(ours, too)             { ours, ours, ALWAYS, -1, false, NULL, too },
 #define ZEROS(ours, like, unless)          { ours, like, ZEROED, -1, false, NULL, unless },
+#define FILL(theirs, like, unless)         { theirs, like, FILLED, -1, false, NULL, unless },
+#define ALWAYS_SAYS(key, value)            { key, value, FIXED, -1, false, NULL, NULL },
+#define SQUARES                            { "", "", SQUARE, -1, false, NULL, NULL },
 #define SCHEME(id, title, own, eps) static const struct rule id##_rules[] = {
 #include "ckpt/names/schemes.def"
 #undef END
@@ -31,6 +34,9 @@
 #undef NEED
 #undef NEED_BESIDE
 #undef ZEROS
+#undef FILL
+#undef ALWAYS_SAYS
+#undef SQUARES
 #undef FUSE
 #undef PAIR
 #undef DROP
@@ -46,6 +52,9 @@
 #define NEED(...)
 #define NEED_BESIDE(...)
 #define ZEROS(...)
+#define FILL(...)
+#define ALWAYS_SAYS(...)
+#define SQUARES
 #define FUSE(...)
 #define PAIR(...)
 #define DROP(...)
@@ -131,11 +140,27 @@ const char *scheme_rewrite(arena *a, const char *pattern, const struct match *m)
     return arena_copy(a, out, (size_t)at);
 }
 
+/* "x": has the model this tensor of ours; "!x": has it not. */
+static bool scheme_has(const ckpt *c, const char *ours)
+{
+    return *ours == '!' ? !ckpt_find(c, ours + 1) : ckpt_find(c, ours) != NULL;
+}
+
 bool scheme_match_ours(const struct scheme *s, const ckpt *c, const char *name, struct match *m)
 {
     for (const struct rule *r = s->rule; r->from; r++)
-        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && (!r->beside || ckpt_find(c, r->beside))
+        if (r->how < FROM_HEADS && !strchr(r->from, '?') && !r->pair && (!r->beside || scheme_has(c, r->beside))
             && scheme_fits(r->to, name, m)) {
+            m->rule = r;
+            return true;
+        }
+    return false;
+}
+
+bool scheme_fill(const struct scheme *s, const ckpt *c, const char *name, struct match *m)
+{
+    for (const struct rule *r = m->rule ? m->rule + 1 : s->rule; r->from; r++)
+        if (r->how == FILLED && !ckpt_find(c, r->beside) && scheme_fits(r->to, name, m)) {
             m->rule = r;
             return true;
         }
@@ -161,7 +186,7 @@ const char *scheme_lacks(const struct scheme *s, const ckpt *c)
 const char *scheme_prefix(arena *a, const struct scheme *s, const ckpt *c)
 {
     for (const struct rule *r = s->rule; r->from; r++)
-        if (r->how == PREFIX && (*r->to == '!' ? !ckpt_find(c, r->to + 1) : ckpt_find(c, r->to) != NULL))
+        if (r->how == PREFIX && scheme_has(c, r->to))
             return r->from;
     return arena_copy(a, s->own, strcspn(s->own, "|"));
 }
