@@ -67,7 +67,7 @@ $(B)/gen/%.pb-c.c $(B)/gen/%.pb-c.h: core/export/%.proto
 	@mkdir -p $(@D)
 	@protoc-c --proto_path=core/export --c_out=$(B)/gen $<
 ifneq ($(findstring HAVE_ONNX,$(FEATURES)),)
-$(B)/core/export/onnx_file.o $(B)/tests/test_export.o: $(B)/gen/onnx.pb-c.h
+$(B)/core/export/onnx_file.o $(B)/tests/test_export.o $(B)/tests/test_exported.o: $(B)/gen/onnx.pb-c.h
 endif
 $(B)/gen/version.c: FORCE
 	@mkdir -p $(@D)

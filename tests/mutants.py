@@ -49,7 +49,7 @@ TESTS = {
     "core/nn": "init model golden golden_optim train probe recycle_graft",
     "core/model": "model arch golden golden_optim groups train init feed probe recycle_graft recycle_golden "
                   "count cli run",
-    "core/export": "export",
+    "core/export": "exported export",
     "core/dist": "lost together dist train dist.sh dist_recycle",
     "core/log": "log report owner train run table progress page cli",
     "core/train": "steps loop groups known half eval train golden_optim model run_folder profile cases kinds "

@@ -238,7 +238,8 @@ static void test_curve(void **state)
         "{\"split\":\"eval\",\"epoch\":1,\"step\":5,\"top1\":20,\"run_s\":1800}\n"
         "{\"split\":\"eval\",\"epoch\":2,\"step\":9,\"top1\":60,\"run_s\":3600}\n"
         "{\"split\":\"eval\",\"epoch\":2,\"step\":9,\"top1\":50,\"run_s\":3700}\n" // again, after a resume
-        "{\"split\":\"eval\",\"epoch\":3,\"step\":13,\"top1\":70,\"run_s\":7200}\n";
+        "{\"split\":\"eval\",\"epoch\":3,\"step\":13,\"top1\":70,\"run_s\":7200}\n"
+        "{\"split\":\"eval\",\"epoch\":4,\"step\":17,\"top1\":65,\"run_s\":9000}\n";
     char dir[] = "/tmp/jetcl-analyse-XXXXXX";
     struct curve c;
     (void)state;
@@ -246,7 +247,7 @@ static void test_curve(void **state)
     const char *file = arena_printf(a, "%s/metrics.jsonl", dir);
     assert_int_equal(file_save(file, lines, strlen(lines)), 0);
     assert_int_equal(curve_read(&c, a, dir), 0);
-    assert_int_equal(c.n, 3);
+    assert_int_equal(c.n, 4);
     near(c.top1[1], 50);
     near(c.best, 70);
     near(c.hours[2], 2);

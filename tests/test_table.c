@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "study/seeds.h"
+#include "study/study.h"
 #include "study/table_forecast.h"
 
 static arena *a;
@@ -288,11 +290,69 @@ static void test_budget(void **state)
     }
 }
 
+/* ---- seeds --------------------------------------------------------------------------------------------- */
+
+/* Student's 97.5 % points. */
+static void test_seeds(void **state)
+{
+    (void)state;
+    static const struct { int freedom; f64 t, off; } rows[] = {
+        { 1, 12.706, 0 }, { 2, 4.303, 0 }, { 3, 3.182, 0 }, { 4, 2.776, 0 }, { 5, 2.571, 0 }, { 6, 2.447, 0 },
+        { 7, 2.365, 0 }, { 8, 2.306, 0 }, { 9, 2.262, 0 }, { 10, 2.228, 0 }, { 11, 2.201, .02 },
+        { 20, 2.086, .02 }, { 31, 2.040, .02 } };
+    for (int i = 0; i < countof(rows); i++) {
+        f64 v[33], sum = 0, square = 0;
+        int n = rows[i].freedom + 1;
+        for (int k = 0; k < n; k++)
+            sum += v[k] = 10 + k % 3;
+        for (int k = 0; k < n; k++)
+            square += (v[k] - sum / n) * (v[k] - sum / n);
+        v[n] = NAN;                                        // one that is not known
+        struct seeds s = seeds_of(v, n + 1);
+        assert_true(s.n == n && fabs(s.mean - sum / n) < 1e-12 && fabs(s.sd - sqrt(square / (n - 1))) < 1e-12);
+        assert_true(fabs(s.half / (s.sd / sqrt(n)) - rows[i].t) < 1e-9 + rows[i].off);
+    }
+}
+
+/* Three and three of variance 1: 4 degrees of freedom, 2.776 sqrt(2 / 3) = 2.267. */
+static void test_unpaired(void **state)
+{
+    (void)state;
+    struct seeds x = seeds_of((f64[]){ 1, 2, 3 }, 3), y = seeds_of((f64[]){ 3.2, 4.2, 5.2 }, 3),
+                 z = seeds_of((f64[]){ 3.3, 4.3, 5.3 }, 3), one = seeds_of((f64[]){ 9 }, 1);
+    assert_string_equal(seeds_unpaired(a, &x, &y), "no difference that 3 and 3 seeds can show");
+    assert_string_equal(seeds_unpaired(a, &z, &x), "more than 3 and 3 seeds leave to chance (5 %)");
+    assert_string_equal(seeds_unpaired(a, &x, &one), "one seed cannot say whether that is chance");
+}
+
+/* ---- what is missing ----------------------------------------------------------------------------------- */
+
+static void test_needs(void **state)
+{
+    (void)state;
+    struct needs s = { .a = a };
+    static const struct { const char *path, *what, *where; } rows[] = {
+        { "some/tables/../../weights/mine.npz", "weights/mine.npz", "named by the experiment" },
+        { "../../weights/mine.npz", "../../weights/mine.npz", "named by the experiment" },
+        { "some/../runs/small/latest/x.pth", "runs/small/latest/x.pth",
+          "left by a run of the experiment named small" },
+        { "dryruns/small/x.pth", "dryruns/small/x.pth", "named by the experiment" } };
+    assert_false(needs_checkpoint(&s, "small.yaml") || needs_checkpoint(&s, ""));
+    for (int i = 0; i < countof(rows); i++) {
+        assert_true(needs_checkpoint(&s, rows[i].path) && needs_checkpoint(&s, rows[i].what));
+        assert_int_equal(s.n, i + 1);
+        assert_string_equal(s.list[i].what, rows[i].what);
+        assert_string_equal(s.list[i].where, rows[i].where);
+        assert_int_equal(s.list[i].runs, 2);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
                                         cmocka_unit_test(test_statistics), cmocka_unit_test(test_budget),
                                         cmocka_unit_test(test_pairs),
-                                        cmocka_unit_test(test_refusals) };
+                                        cmocka_unit_test(test_refusals), cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_unpaired), cmocka_unit_test(test_needs) };
     return cmocka_run_group_tests(tests, begin, end);
 }
