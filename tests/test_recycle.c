@@ -47,6 +47,15 @@ static void strictly_ascending(const i32 *v, int n, int total)
         assert_true(v[i] >= 0 && v[i] < total && (!i || v[i] > v[i - 1]));
 }
 
+/* What fires at all can be drawn, however little against the largest. */
+static void weights_of_scores(void **state)
+{
+    (void)state;
+    u64 w[5];
+    assert_int_equal(sample_weights("x", (f64[]){ 2, 1, 0, 1e-30, 0.5 }, 5, w), 0);
+    assert_true(w[0] == 1ull << 40 && w[1] == 1ull << 39 && w[2] == 0 && w[3] == 1 && w[4] == 1ull << 38);
+}
+
 /* ---- uniform, copy, random ----------------------------------------------------------------------------- */
 
 static void uniform_spacings(void **state)
@@ -349,7 +358,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(uniform_spacings), T(copies_are_whole), T(random_sets_differ_and_repeat),
+        T(weights_of_scores), T(uniform_spacings), T(copies_are_whole), T(random_sets_differ_and_repeat),
         T(draws_have_exact_probabilities), T(inclusion_matches_a_plain_implementation),
         T(importance_takes_the_best_where_asked), T(bad_statistics_are_refused),
         T(louvain_finds_planted_communities), T(modularity_by_hand), T(isolated_units_stay_alone),

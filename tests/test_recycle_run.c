@@ -208,7 +208,10 @@ static void statistics_are_kept_and_checked(void **state)
     s->recycle.images = 11;
     s->recycle.percentile = 50;
     refused(s, FAULT_DATA, "another threshold");
-    same_file(kept, kept, true);
+    s->recycle.percentile = parsed("")->recycle.percentile;
+    s->train.precision = PRECISION_bf16;
+    refused(s, FAULT_DATA, "another set of images");
+    s->train.precision = PRECISION_fp32;
     assert_int_equal(stat(kept, &after), 0);
     assert_true(before.st_ino == after.st_ino);
 
@@ -219,6 +222,24 @@ static void statistics_are_kept_and_checked(void **state)
     assert_int_equal(recycle_run(s, device, "/no/such/folder/x.safetensors", room, NULL), -1);
     assert_int_equal(fail_fault(), FAULT_RUN);
     assert_false(file_exists(at("kept/new.safetensors")));
+}
+
+/* Whole pictures, however a run decodes its own. */
+static void measured_images_are_decoded_whole(void **state)
+{
+    (void)state;
+    const char *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7"), *kept[2];
+    for (int i = 0; i < 4; i++) {
+        struct image m = picture(300, 200, (u32)i);
+        write_jpeg(at("large/train/%s/%d.jpg", i % 2 ? "owl" : "fox", i), &m, (struct jpeg_how){ JPEG_444, 95 });
+    }
+    for (int fast = 0; fast < 2; fast++) {
+        struct spec *s = experiment(wide, at("large"), "average: all", "");
+        s->data.fast_decode = fast;
+        s->recycle.statistics = kept[fast] = at("kept/fast%d.safetensors", fast);
+        report_of(s, at("fast.safetensors"));
+    }
+    same_file(kept[0], kept[1], true);
 }
 
 static void a_second_predecessor_is_the_trunk(void **state)
@@ -320,6 +341,28 @@ static void bad_input_is_refused(void **state)
     ckpt_close(c);
 }
 
+/* Of finite activations the squares may not be: the layer where that happens first is named. */
+static void an_overflow_is_named(void **state)
+{
+    (void)state;
+    const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
+    ckpt *c = ckpt_open(wide), *bad = ckpt_new();
+    for (int i = 0; i < ckpt_count(c); i++) {
+        const tensor *t = ckpt_at(c, i);
+        f32 *v = arena_array(room, f32, t->count);
+        tensor_to_f32(t, v);
+        for (u64 k = 0; k < t->count && !strcmp(t->name, "blocks.1.mlp.fc1.bias"); k++)
+            v[k] = 1e25f;
+        ckpt_add(bad, t->name, CKPT_F32, t->nd, t->shape, v);
+    }
+    ckpt_set_meta(bad, "heads", "6");
+    assert_int_equal(ckpt_save(bad, at("large.safetensors")), 0);
+    refused(experiment(at("large.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS,
+            "NaN or infinity at mlp.act of block 1");
+    ckpt_close(bad);
+    ckpt_close(c);
+}
+
 /* A limit that everything is below: nothing ever fires. */
 static void too_few_active_units(void **state)
 {
@@ -336,7 +379,8 @@ int main(void)
         T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes),
         T(a_dense_successor),
         T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
-        T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
+        T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units), T(an_overflow_is_named),
+        T(measured_images_are_decoded_whole),
     };
     return cmocka_run_group_tests(tests, recycle_begin, recycle_end);
 }

@@ -153,6 +153,48 @@ static void test_combinations(void **state)
            "        moe: {layers: [3, 4], core: [2, 1], universal: [4, 2]}}");
 }
 
+/* Keys against each other, just outside and just inside. */
+static void test_between_keys(void **state)
+{
+    (void)state;
+    static const struct { const char *outside, *says, *inside; } rows[] = {
+        { "model: {dist_token: head, pool: avg}", "dist_token: head needs pool: token",
+          "model: {dist_token: head, pool: token}" },
+        { "model: {dist_token: head, pool: norm_avg}", "dist_token: head needs pool: token",
+          "model: {dist_token: on, pool: norm_avg}" },
+        { "model: {dist_token: head, class_token: off, pool: avg}", "dist_token needs class_token: on", NULL },
+        { "model: {arch: convnext_f, image: 31}", "4 stages need an image of at least 32 pixels",
+          "model: {arch: convnext_f, image: 32}" },
+        { "model: {arch: convnext_f, image: [32, 31]}", "4 stages need an image of at least 32 pixels", NULL },
+        { "train: {batch: 8, accumulate: 9}", "a batch of 8 cannot be split in 9",
+          "train: {batch: 8, accumulate: 8}" },
+        { "augment: {randaugment: [16, 9, 0]}", "at most 15 operations", "augment: {randaugment: [15, 10, 0]}" },
+        { "augment: {randaugment: [2, 10.5, 0]}", "at most 15 operations", NULL },
+        { "augment: {randaugment: [2, 9]}", "must be [operations", NULL },
+        { "data: {mean: [120, 110]}", "one value, or one for each", "data: {mean: [120]}" },
+        { "data: {mean: [0.5, 0.4, 0.4]}", "multiply fractions by 255", "data: {mean: [0.5, 0.4, 1]}" },
+        { "data: {std: [0.2]}", "multiply fractions by 255", "data: {std: [1]}" },
+        { "recycle: {from: {mean: [0.5]}}", "multiply fractions by 255", "recycle: {from: {mean: [0, 0, 0]}}" },
+        { "recycle: {from: {std: [0.9]}}", "multiply fractions by 255", "recycle: {from: {std: [9]}}" },
+        { "signal: {save_on: [USR1, ALRM]}", "'ALRM' is not INT",
+          "signal: {save_on: [INT, TERM, USR1, USR2, HUP]}" },
+        { "model: {moe: {layers: [1], core: 2, universal: 2, input_as_phi: on, multi_head: on}}",
+          "requires kind: sphero without multi_head", NULL },
+        { "model: {moe: {kind: soft, layers: [1], core: 2, universal: 0, input_as_phi: on}}",
+          "requires kind: sphero without multi_head", NULL },
+        { "model: {arch: convnext_f, moe: {layers: [1], core: 2, universal: 2, multi_head: on}}",
+          "a ConvNeXt has no attention heads", NULL },
+    };
+    for (int i = 0; i < countof(rows); i++) {
+        struct spec s;
+        fail_clear();
+        if (!spec_parse(&s, a, "x.yaml", rows[i].outside, NULL, 0) || !strstr(fail_message(), rows[i].says))
+            fail_msg("%s: '%s', not '%s'", rows[i].outside, fail_message(), rows[i].says);
+        if (rows[i].inside)
+            parsed(rows[i].inside);
+    }
+}
+
 static void test_bombs(void **state)
 {
     (void)state;
@@ -435,7 +477,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults), cmocka_unit_test(test_values), cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_combinations), cmocka_unit_test(test_bombs), cmocka_unit_test(test_edges),
+        cmocka_unit_test(test_combinations), cmocka_unit_test(test_between_keys),
+        cmocka_unit_test(test_bombs), cmocka_unit_test(test_edges),
         cmocka_unit_test(test_long_line), cmocka_unit_test(test_paths), cmocka_unit_test(test_base),
         cmocka_unit_test(test_precedence), cmocka_unit_test(test_presets),
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_help), cmocka_unit_test(test_damage),
