@@ -187,7 +187,7 @@ ok $? "are told of once, by rank 0" "$out"
 long() { name=$1 n=$2; shift 2
     (timeout 300 "$@" --out "$name" --set train.steps=off --set train.epochs=100000 --set eval.every=off \
         --set keep.every=off --set log.every=20 >"$name.log" 2>&1 </dev/null; echo "exit $?" >>"$name.log") &
-    for i in $(seq 1500); do grep -q loss "$name.log" 2>/dev/null && break; sleep 0.1; done; }
+    until grep -q 'loss\|^exit' "$name.log" 2>/dev/null; do sleep 0.1; done; }
 long signal 3 mpirun -n 3 "$jetcl" run exp.yaml
 kill -USR1 "$(rank signal 1)"; wait
 grep -q "^exit 75" signal.log && grep -q "stopped by a signal after step" signal.log &&

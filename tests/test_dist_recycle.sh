@@ -104,7 +104,7 @@ stopped() { # stopped CODE FOLDER command...
     (timeout 300 "$@" --out "$out" --set recycle.images=4000 --set recycle.image=128 \
         --set recycle.statistics=never.safetensors -v >"$out.log" 2>&1
         echo "exit $?" >>"$out.log") &
-    for i in $(seq 1500); do grep -q 'on this rank' "$out.log" && break; sleep 0.1; done
+    until grep -q 'on this rank\|^exit' "$out.log" 2>/dev/null; do sleep 0.1; done
     sleep 1; kill -USR1 "$(rank "$out" 1)"; wait
     grep -q "^exit $want" "$out.log" && grep -q "stopped by a signal while" "$out.log" &&
         [ ! -e never.safetensors ]

@@ -231,7 +231,8 @@ static void measured_images_are_decoded_whole(void **state)
     const char *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7"), *kept[2];
     for (int i = 0; i < 4; i++) {
         struct image m = picture(300, 200, (u32)i);
-        write_jpeg(at("large/train/%s/%d.jpg", i % 2 ? "owl" : "fox", i), &m, (struct jpeg_how){ JPEG_444, 95 });
+        write_jpeg(at("large/train/%s/%d.jpg", i % 2 ? "owl" : "fox", i), &m,
+                   (struct jpeg_how){ JPEG_444, 95 });
     }
     for (int fast = 0; fast < 2; fast++) {
         struct spec *s = experiment(wide, at("large"), "average: all", "");
@@ -379,8 +380,8 @@ int main(void)
         T(every_strategy_makes_a_model_that_loads), T(copies_keep_the_trunk), T(same_seed_same_bytes),
         T(a_dense_successor),
         T(statistics_are_kept_and_checked), T(a_second_predecessor_is_the_trunk), T(convnext_stages),
-        T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units), T(an_overflow_is_named),
-        T(measured_images_are_decoded_whole),
+        T(another_image_size_resizes_the_grid), T(bad_input_is_refused), T(too_few_active_units),
+        T(an_overflow_is_named), T(measured_images_are_decoded_whole),
     };
     return cmocka_run_group_tests(tests, recycle_begin, recycle_end);
 }

@@ -100,8 +100,11 @@ static void redraw(void)
     progress_label("[1/2] ");
     if (say_width() != 34)
         _exit(9);
+    f64 start = clock_now();
     progress("half %d", 50);
     progress("too soon");
+    if (clock_now() - start > 0.05)               // was it? This process had to wait for others
+        _exit(77);
     say(SAY_NORMAL, "told");
     usleep(120000);
     progress("0123456789012345678901234567890123456789");
@@ -111,9 +114,9 @@ static void redraw(void)
     _exit(say_live() ? 8 : 7);
 }
 
-static void progress_is_one_line(void **state)
+/* How redraw() ends, and what it leaves on its terminal. */
+static int redraw_apart(void)
 {
-    (void)state;
     int master, status;
     pid_t pid = forkpty(&master, NULL, NULL, &(struct winsize){ .ws_col = 40, .ws_row = 5 });
     if (!pid)
@@ -124,7 +127,16 @@ static void progress_is_one_line(void **state)
     output[n] = 0;
     close(master);
     waitpid(pid, &status, 0);
-    assert_int_equal(WEXITSTATUS(status), 7);
+    return WEXITSTATUS(status);
+}
+
+static void progress_is_one_line(void **state)
+{
+    (void)state;
+    int code = 77;
+    for (int i = 0; i < 100 && code == 77; i++)
+        code = redraw_apart();
+    assert_int_equal(code, 7);
     assert_string_equal(output, "\r[1/2] half 50\033[K\r\033[Ktold\r\n"
                                 "\r[1/2] 012345678901234567890123456789012\033[K\r\033[K");
     progress_label("");
@@ -361,7 +373,8 @@ static void processes(void **state)
     p = me;
     if (!(p.pid = fork()))
         _exit(0);
-    usleep(50000);
+    siginfo_t ended;
+    assert_int_equal(waitid(P_PID, (id_t)p.pid, &ended, WEXITED | WNOWAIT), 0);
     assert_int_equal(process_look(&p), PROCESS_GONE);      // not waited for yet
     waitpid((pid_t)p.pid, NULL, 0);
 }

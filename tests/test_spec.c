@@ -168,7 +168,8 @@ static void test_between_keys(void **state)
         { "model: {arch: convnext_f, image: [32, 31]}", "4 stages need an image of at least 32 pixels", NULL },
         { "train: {batch: 8, accumulate: 9}", "a batch of 8 cannot be split in 9",
           "train: {batch: 8, accumulate: 8}" },
-        { "augment: {randaugment: [16, 9, 0]}", "at most 15 operations", "augment: {randaugment: [15, 10, 0]}" },
+        { "augment: {randaugment: [16, 9, 0]}", "at most 15 operations",
+          "augment: {randaugment: [15, 10, 0]}" },
         { "augment: {randaugment: [2, 10.5, 0]}", "at most 15 operations", NULL },
         { "augment: {randaugment: [2, 9]}", "must be [operations", NULL },
         { "data: {mean: [120, 110]}", "one value, or one for each", "data: {mean: [120]}" },
@@ -424,6 +425,11 @@ static void test_round_trip(void **state)
         s.name = names[i];
         assert_string_equal(parsed(written(&s)).name, names[i]);
     }
+    s = parsed("");                               // a set's classes may be called so, a file's may not
+    s.data.classes = (texts){ 2, (const char *const[]){ "a\x7f", "\x01 b" } };
+    t = parsed(written(&s));
+    assert_string_equal(t.data.classes.v[0], "a\x7f");
+    assert_string_equal(t.data.classes.v[1], "\x01 b");
     t = parsed("data: {mean: 3}\noptim: {lr: 0.30000000000000004, eps: 1e-300}\nmodel: {image: [32]}");
     assert_string_equal(spec_value(a, &t, "data.mean"), "[3]");
     assert_string_equal(spec_value(a, &t, "optim.lr"), "0.30000000000000004");
