@@ -8,7 +8,7 @@
 enum { RANKS = 4, NONE = -1 };
 static int own, found = RANKS, late = NONE, gone[2] = { NONE, NONE };
 static int started;                               /* messages */
-static f64 began, asked;                          /* when this rank knew all others, and asked for the late one */
+static f64 began, asked;                          /* when this rank knew all others, and asked a late one */
 static f64 comes = INFINITY;                      /* seconds later that is there */
 
 static int lost_open(int *rank, int *size, int *local)
