@@ -202,6 +202,57 @@ static void test_models(void **state)
     }
 }
 
+/* ---- routing ------------------------------------------------------------------------------------------- */
+
+enum { TOKENS = 17, SLOTS = 5, IMAGE = TOKENS * SLOTS };
+static const f32 heat = 1.0f / 64;
+
+/* Element i's share of the softmax over n elements from `first` on. */
+static f64 share(const f32 *x, int i, int first, int step, int n)
+{
+    f64 sum = 0;
+    for (int k = 0; k < n; k++)
+        sum += exp(((f64)x[first + k * step] - (f64)x[i]) / (f64)heat);
+    return 1 / sum;
+}
+
+/* Similarities up to 1 over a low temperature: rounding 64 to bf16 would change the weights by a tenth. */
+static void route_hot(enum dtype half)
+{
+    f32 x[2 * IMAGE], disp[countof(x)], comb[countof(x)];
+    rng r = rng_at(4, RNG_TEST, 0, 0);
+    for (int i = 0; i < countof(x); i++)
+        x[i] = (f32)(2 * rng_unit(&r) - 1);
+    graph *g = graph_new(device);
+    g->half = half;
+    node *logits = graph_input(g, "logits", F32, SHAPE(2, TOKENS, SLOTS)),
+         *t = graph_constant(g, "t", SCALAR, &heat);
+    struct routing y = op_route(logits, t, t, NULL, false);
+    node_keep(y.disp), node_keep(y.comb);
+    simplify_graph(g);
+    assert_int_equal(graph_compile(g), 0);
+    assert_int_equal(node_write(logits, x) || graph_run(g) || node_read(y.disp, disp)
+                     || node_read(y.comb, comb), 0);
+    for (int i = 0; i < countof(x); i++) {
+        int column = i / IMAGE * IMAGE + i % SLOTS, row = i - i % SLOTS;
+        assert_true(fabs((f64)disp[i] - share(x, i, column, SLOTS, TOKENS)) < 2e-5);
+        assert_true(fabs((f64)comb[i] - share(x, i, row, 1, SLOTS)) < 2e-5);
+    }
+    graph_free(g);
+}
+
+static void test_hot_routing(void **state)
+{
+    (void)state;
+    static const char *const ways[] = { "", "no_join", "no_class" };
+    for (int i = 0; i < countof(ways); i++) {
+        trace_set(ways[i]);
+        route_hot(BF16);
+        route_hot(F16);
+    }
+    trace_set("");
+}
+
 /* ---- the loss scale ------------------------------------------------------------------------------------ */
 
 static void test_overflow(void **state)
@@ -356,8 +407,8 @@ static int setup(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rounding), cmocka_unit_test(test_models), cmocka_unit_test(test_overflow),
-        cmocka_unit_test(test_underflow),
+        cmocka_unit_test(test_rounding), cmocka_unit_test(test_models), cmocka_unit_test(test_hot_routing),
+        cmocka_unit_test(test_overflow), cmocka_unit_test(test_underflow),
         cmocka_unit_test(test_growth), cmocka_unit_test(test_bias), cmocka_unit_test(test_same_bits),
         cmocka_unit_test(test_resume) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });

@@ -32,7 +32,6 @@ static void grad_contribute(struct sweep *s, node *x, node *dx)
     dx->keep_f32 |= !s->data[x->id];         // summed over the batch, for parameters: not in a half type
     node **sum = &s->adjoint[x->id];
     *sum = *sum ? op_add(*sum, dx) : dx;
-    (*sum)->keep_f32 |= !s->data[x->id];
 }
 
 /* The node that holds n's values in the backward part. */

@@ -41,6 +41,7 @@ void recompute_span(graph *g, struct span s, node **again)
             in[k] = again[n->in[k]->id] ? again[n->in[k]->id] : n->in[k];
         g->scope = arena_printf(g->a, "%s'", n->name);
         again[i] = node_make(g, n->op, n->args, in, n->n_in);
+        again[i]->keep_f32 = n->keep_f32;
     }
     g->scope = old;
 }

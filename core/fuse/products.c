@@ -71,6 +71,7 @@ static struct matmul_args *product_absorb(node *n, node *p, node *extra, struct 
     uses_forget(n, f->uses);
     n->op = &matmul_op;
     n->args = m;
+    n->keep_f32 |= p->keep_f32;
     n->n_in = p->n_in;
     memcpy(n->in, p->in, sizeof n->in);
     if (extra)

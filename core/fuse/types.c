@@ -79,6 +79,23 @@ static char types_kind(const struct types *t, const node *n, int k)
     return policy_kind(t, n, k);
 }
 
+/* What is computed element by element of values that stay F32 alone stays F32 too: logits over temperatures,
+ * factors of sums over the batch. */
+static void find_kept(const struct types *t)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        node *n = t->g->nodes[i];
+        bool kept = false, others = n->op != &map_op;
+        for (int k = 0; k < n->n_in && !others; k++) {
+            const node *x = n->in[k];
+            bool stays = x->keep_f32 || (x->fixed && !(x->op->flags & OP_LEAF));
+            kept |= t->data[x->id] && stays;
+            others |= t->data[x->id] && !stays;
+        }
+        n->keep_f32 |= kept && !others;
+    }
+}
+
 /* Readers are counted before anything is decided, from the last on: a view is read as what reads it. */
 static void find_wanted(struct types *t)
 {
@@ -92,11 +109,13 @@ static void find_wanted(struct types *t)
     }
 }
 
-/* Is n, by the policy, stored in the half type? Whether its kernels can write that is another matter. */
+/* Is n, by the policy, stored in the half type? Whether its kernels can write that is another matter. A single
+ * number is not: the loss's share of the batch, with its scale, multiplies all gradients. */
 static bool types_small(const struct types *t, const node *n)
 {
     const struct policy *p = t->policy[n->id];
-    return p && p->result == 'H' && t->wanted[n->id] && t->data[n->id] && !n->keep_f32 && !n->fixed;
+    bool many = node_count(n) > 1;
+    return p && p->result == 'H' && many && t->wanted[n->id] && t->data[n->id] && !n->keep_f32 && !n->fixed;
 }
 
 static void types_append(struct types *t, node *n)
@@ -219,6 +238,7 @@ void types_assign(graph *g)
         t.policy[i] = policy_of(g->nodes[i]);
         t.able[i] = types_able(g->nodes[i], t.policy[i]);
     }
+    find_kept(&t);
     find_wanted(&t);
     find_weights(&t);
     for (size_t i = 0; i < t.n; i++)

@@ -197,6 +197,12 @@ node *node_keep(node *n)
     return n;
 }
 
+node *node_keep_f32(node *n)
+{
+    n->keep_f32 = true;
+    return n;
+}
+
 bool *graph_data(const graph *g)
 {
     bool *data = arena_array(g->a, bool, g->n + 1);

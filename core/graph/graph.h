@@ -41,7 +41,7 @@ struct node {
     void        *args;               /* op->args bytes, a copy in the graph's arena */
     const char  *name;               /* scope: "blocks.3.mlp.fc1"; with "'" in the backward part */
     bool         keep;               /* read after the run: its memory is not reused */
-    bool         keep_f32;           /* stays F32: a gradient of parameters, summed over the batch */
+    bool         keep_f32;           /* stays F32: logits of a softmax, sums over the batch for parameters */
     bool         fixed;              /* `home` is given (parameters, inputs, gradients), not planned */
     node        *maker;              /* also writes these values (a fused product's second result) */
     range        home;               /* where the values lie: after graph_compile, for fixed nodes always */
@@ -146,6 +146,7 @@ node  *node_offload(node *x);
 /* Moves these up to where what they read is there, and no further than the one before. */
 void   graph_offload_early(graph *g);
 node  *node_keep(node *n);                        /* its values can be read after a run */
+node  *node_keep_f32(node *n);                    /* never rounded to g->half: what a softmax is taken of */
 
 i64    shape_count(struct shape s);               /* elements; 1 for a scalar */
 bool   shape_equal(struct shape a, struct shape b);

@@ -286,6 +286,7 @@ static struct routing moe_routing(struct nn *m, const struct spec *s, node *logi
 {
     bool entmax = s->model.moe.combine == COMBINE_entmax15;
     if (s->model.moe.kind != MOE_sphero) {
+        node_keep_f32(logits);
         logits = noise ? op_add(logits, noise) : logits;
         node *disp = op_softmax(logits, 1);
         return (struct routing){ disp, entmax ? op_entmax15(logits) : op_softmax(logits, 2) };

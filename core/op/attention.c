@@ -305,7 +305,8 @@ static node *attention_composed(node *qkv, i64 b, i64 n, i64 heads, i64 d)
     struct shape one = SHAPE(b * heads, n, d);
     i64 part = b * heads * n * d;
     node *q = op_view(split, 0, one), *k = op_view(split, part, one), *v = op_view(split, 2 * part, one);
-    node *score = op_scale(op_matmul(q, k, TRANS_B), (f32)(1 / sqrt((f64)d)));                 /* (b h) n n */
+    node *score = node_keep_f32(op_matmul(q, k, TRANS_B));                                     /* (b h) n n */
+    score = op_scale(score, (f32)(1 / sqrt((f64)d)));
     node *out = op_matmul(op_softmax(score, -1), v, 0);                                        /* (b h) n d */
     node *heads_inside = op_transpose(op_reshape(out, SHAPE(b, heads, n, d)), 0, 2, 1, 3);
     return op_reshape(heads_inside, SHAPE(b, n, heads * d));

@@ -176,6 +176,7 @@ static bool route_fusible(const node *logits, const node *t_disp, const node *t_
 
 struct routing op_route(node *logits, node *t_disp, node *t_comb, node *noise, bool entmax)
 {
+    node_keep_f32(logits);
     if (!route_fusible(logits, t_disp, t_comb, noise))
         return route_composed(logits, t_disp, t_comb, noise, entmax);
     struct route_args a = { .flags = entmax ? ENTMAX : 0 };
