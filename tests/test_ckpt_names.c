@@ -297,6 +297,38 @@ static void google_files_load_as_in_timm(void **state)
     check_google(REFERENCE "tiny_augreg_pos4.npz", REFERENCE "tiny_augreg_pos4.safetensors", 1);
 }
 
+/* MoCo v3's ViT-S has twice the heads that others of its width have. */
+static void moco_says_its_heads(void **state)
+{
+    (void)state;
+    static const struct { const char *under, *arch; int width; bool known; } row[] = {
+        { "state_dict.module.base_encoder.", NULL, 384, true },
+        { "state_dict.module.", "vit_small", 384, true },
+        { "state_dict.module.base_encoder.", "vit_base", 768, false },
+        { "state_dict.module.", "vit_small_patch16_224", 384, false }, { "", "vit_small", 384, false } };
+    static const char *const more[] = { "norm.weight", "norm.bias", "blocks.0.norm1.bias" };
+    static const f32 zeros[3 * 768];
+    for (int i = 0; i < countof(row); i++) {
+        arena *a = arena_open("test");
+        ckpt *c = ckpt_new();
+        ckpt_add(c, arena_printf(a, "%spatch_embed.proj.weight", row[i].under), CKPT_F32, 4,
+                 (i64[]){ row[i].width, 3, 1, 1 }, zeros);
+        ckpt_add(c, arena_printf(a, "%scls_token", row[i].under), CKPT_F32, 3, (i64[]){ 1, 1, row[i].width },
+                 zeros);
+        for (int k = 0; k < countof(more); k++)
+            ckpt_add(c, arena_printf(a, "%s%s", row[i].under, more[k]), CKPT_F32, 1, (i64[]){ row[i].width },
+                     zeros);
+        if (row[i].arch)
+            ckpt_set_meta(c, "arch", row[i].arch);
+        if (!(c = ckpt_model(c, false)))
+            fail_msg("row %d: %s", i, fail_message());
+        const char *heads = ckpt_meta(c, "heads");
+        assert_true(row[i].known ? heads && !strcmp(heads, "12") : !heads);
+        ckpt_close(c);
+        arena_close(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -309,6 +341,7 @@ int main(void)
         cmocka_unit_test(position_grids_need_not_be_square),
         cmocka_unit_test(patches_are_resized),
         cmocka_unit_test(google_files_load_as_in_timm),
+        cmocka_unit_test(moco_says_its_heads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -155,6 +155,8 @@ static void what_cannot_be_said_is_refused(void **state)
           "images are squares, this model's have 2 x 3 patches" },
         { "hf_clip", "arch: vit, image: [12, 8], patch: 4, dim: 8, heads: 2, classes: 3, pool: token, "
                      "pre_norm: on, head_bias: off", "have 3 x 2 patches" },
+        { "hf_dinov2", "arch: vit, image: [12, 8], patch: 4, dim: 8, heads: 2, classes: 3, pool: token, "
+                       "layer_scale: 1", "have 3 x 2 patches" },
         { "timm_vit", VIT "pool: token, head_bias: off", NULL },
         { "timm_vit", VIT "pool: token, registers: 2", "class token has no position where its registers" },
         { "timm_vit", VIT "pool: norm_avg, class_token: off, registers: 2", NULL },

@@ -189,6 +189,18 @@ static int names_say_act(ckpt *view, const ckpt *c, const struct reading *r)
     return strstr(r->scheme->id, "clip") ? ckpt_set_meta(view, "act", "unknown") : 0;
 }
 
+/* MoCo v3's ViT-S has 12 heads, where others of its width have 6. Its pre-training is known by its two
+ * encoders, what was made of it by the name that it gives the network. */
+static int names_say_heads(ckpt *view, const ckpt *c, const struct reading *r)
+{
+    const tensor *token = ckpt_find(view, "cls_token");
+    const char *arch = ckpt_meta(c, "arch");
+    bool small = token && token->nd == 3 && token->shape[2] == 384, pair = path_says(r->under, "base_encoder");
+    for (size_t i = 0; i < c->n && !pair && arch && !strcmp(arch, "vit_small"); i++)
+        pair = text_starts(c->list[i]->t.name, "state_dict.module.");
+    return small && pair && !ckpt_meta(view, "heads") ? ckpt_set_meta(view, "heads", "12") : 0;
+}
+
 static int names_translate_all(struct translation *x, ckpt *c, bool ema)
 {
     int n = ckpt_count(c);
@@ -224,7 +236,7 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
     if (!ckpt_find(x->view, "head.weight") && !ckpt_find(x->view, "head.fc.weight"))
         ckpt_drop_meta(x->view, "config.num_labels");             // a head that is added has its own
     return names_say_eps(x->view, x->r.scheme->eps)
-           || names_say_act(x->view, c, &x->r) ? -1 : 0;
+           || names_say_act(x->view, c, &x->r) || names_say_heads(x->view, c, &x->r) ? -1 : 0;
 }
 
 ckpt *ckpt_model(ckpt *c, bool ema)
