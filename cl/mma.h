@@ -1,7 +1,11 @@
 /* mma.h (GPU only): matrix engines. LANES items that run in step hold, together, A (MM x MK), B (MK x MN) and
- * the sums C (MM x MN), and one instruction adds A B to C. Values are of HALF, BF16 or F16, in pairs along k: a
- * word has the values of k = 2 pair (low) and 2 pair + 1; sums are floats. Who holds what is the vendor's
- * choice: of item `lane`
+ * the sums C (MM x MN), and MMA adds A B to C. Sums are floats, values of type ELEMENT:
+ *
+ *     BF16, F16    in pairs along k: a word has the values of k = 2 pair (low) and 2 pair + 1; MK is 16
+ *     TF32, F32    a word is a float, of k = pair; MK is 8. TF32: NVIDIA's, which reads 11 bits of it, so that
+ *                  IN_ELEMENT rounds first; F32: AMD's, exact: two instructions for four k each
+ *
+ * In words the layouts are the same. Who holds what is the vendor's choice: of item `lane`
  *
  *     A: word w is of row A_ROW, pair A_PAIR         B: word w is of column B_COL, pair B_PAIR
  *     C: value i is of row C_ROW, column C_COL
@@ -20,8 +24,8 @@
  * barriers, and stands in uniform flow. */
 #ifndef MMA_H
 #define MMA_H
-#define MMA_SYNC 1                            // NVIDIA from compute capability 8: PTX ISA, mma.m16n8k16
-#define MFMA     2                            // AMD CDNA from gfx90a: v_mfma_f32_16x16x16
+#define MMA_SYNC 1                            // NVIDIA from compute capability 8: PTX ISA, mma.m16n8k16, k8
+#define MFMA     2                            // AMD CDNA from gfx90a: v_mfma_f32_16x16x16, 16x16x4
 #define WMMA     3                            // AMD RDNA 3: v_wmma_f32_16x16x16
 #define DPAS     4                            // Intel, sub-groups of 8: intel_sub_group_*_matrix_mad_k16
 #include "unroll.h"
@@ -29,7 +33,17 @@
 #define ENGINE MMA_SYNC
 #define EMULATED
 #endif
-#define MK 16                                 // of all
+#ifndef ELEMENT
+#define ELEMENT BF16                          // for an editor
+#endif
+#define MMA_BF16 1
+#define MMA_F16  2
+#define MMA_TF32 3
+#define MMA_F32  4
+#define IS(T)    (JOIN(MMA_, ELEMENT) == JOIN(MMA_, T))
+#define PER      (IS(BF16) || IS(F16) ? 2 : 1)  // values of a word
+#define WORDS    8                            // of k
+#define MK       (PER * WORDS)
 
 #if ENGINE == MMA_SYNC
 #define LANES 32
@@ -116,6 +130,27 @@ static inline void read_squares(uint *to, local const uint *line)
 #define READ_B(b, lines, line, lane) read_squares(b, (lines) + SQUARE_B(lane, line));
 #endif
 
+/* Four floats as the engine's. TF32: to nearest, ties away from 0, as NVIDIA's instruction rounds. */
+#if IS(F32)
+#define IN_ELEMENT(v) as_uint4(v)
+#elif IS(TF32) && defined EMULATED
+static uint4 rounded_tf32(const float4 x)
+{
+    const uint4 u = as_uint4(x);
+    return select((u + 0x1000) & 0xffffe000, u | 0x400000, as_uint4(isnan(x)));
+}
+#define IN_ELEMENT(v) rounded_tf32(v)
+#elif IS(TF32)
+static inline uint rounded_1_tf32(const float x)
+{
+    uint y;
+    __asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
+    return y;
+}
+#define IN_ELEMENT(v)                                                                                     \
+    (uint4)(rounded_1_tf32((v).x), rounded_1_tf32((v).y), rounded_1_tf32((v).z), rounded_1_tf32((v).w))
+#endif
+
 #ifdef EMULATED
 #include "quad.h"
 /* Where (row of A, pair) and (column of B, pair) are: lane * words + word. WMMA: from either copy. */
@@ -142,11 +177,17 @@ static inline void read_squares(uint *to, local const uint *line)
 #endif
 #define SCRATCH (A_WORDS + B_WORDS)
 
-static float value_of(const uint word, const int odd)
+#if IS(F32)
+#define value_of(word, k) as_float(word)
+#elif IS(TF32)
+#define value_of(word, k) as_float((word) & 0xffffe000)
+#else
+static float value_of(const uint word, const int k)
 {
-    const ushort h = word >> 16 * odd;
-    return JOIN(widened_4_, HALF)((ushort4)(h)).x;
+    const ushort h = word >> 16 * (k % 2);
+    return JOIN(widened_4_, ELEMENT)((ushort4)(h)).x;
 }
+#endif
 
 static void emulate(float *c, local const uint *as, local const uint *bs, const int lane)
 {
@@ -154,8 +195,8 @@ static void emulate(float *c, local const uint *as, local const uint *bs, const 
     for (int i = 0; i < C_VALUES; i++)
         #pragma unroll 1
         for (int k = 0; k < MK; k++) {
-            const uint a = as[A_PLACE(SUM_ROW(lane, i), k / 2)], b = bs[B_PLACE(SUM_COL(lane, i), k / 2)];
-            c[i] += value_of(a, k % 2) * value_of(b, k % 2);
+            const uint a = as[A_PLACE(SUM_ROW(lane, i), k / PER)], b = bs[B_PLACE(SUM_COL(lane, i), k / PER)];
+            c[i] += value_of(a, k) * value_of(b, k);
         }
 }
 
@@ -175,14 +216,13 @@ static void emulate(float *c, local const uint *as, local const uint *bs, const 
 #else
 #define SCRATCH 0
 #define MMA(c, a, b, scratch, id) mma(c, a, b);
-#define MMA_BF16 1
-#define MMA_F16  2
-#define IS_BF16  (JOIN(MMA_, HALF) == MMA_BF16)
 #define WORDS_8(x) (x)[0], (x)[1], (x)[2], (x)[3], (x)[4], (x)[5], (x)[6], (x)[7]
 #define IN_STEP
 
 #if ENGINE == MMA_SYNC
-#if IS_BF16
+#if IS(TF32)
+#define MMA_NAME "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32"
+#elif IS(BF16)
 #define MMA_NAME "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"
 #else
 #define MMA_NAME "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32"
@@ -194,7 +234,7 @@ static inline void mma(float *c, const uint *a, const uint *b)
                    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 #else
-#if !IS_BF16
+#if IS(F16)
 #pragma OPENCL EXTENSION cl_khr_fp16 : enable
 #endif
 #if ENGINE == MFMA
@@ -202,7 +242,10 @@ static inline void mma(float *c, const uint *a, const uint *b)
 {
     const uint2 x = (uint2)(a[0], a[1]), y = (uint2)(b[0], b[1]);
     const float4 s = vload4(0, c);
-#if IS_BF16
+#if IS(F32)
+    const float4 half_way = __builtin_amdgcn_mfma_f32_16x16x4f32(as_float(a[0]), as_float(b[0]), s, 0, 0, 0);
+    vstore4(__builtin_amdgcn_mfma_f32_16x16x4f32(as_float(a[1]), as_float(b[1]), half_way, 0, 0, 0), 0, c);
+#elif IS(BF16)
     vstore4(__builtin_amdgcn_mfma_f32_16x16x16bf16_1k(as_short4(x), as_short4(y), s, 0, 0, 0), 0, c);
 #else
     vstore4(__builtin_amdgcn_mfma_f32_16x16x16f16(as_half4(x), as_half4(y), s, 0, 0, 0), 0, c);
@@ -213,7 +256,7 @@ static inline void mma(float *c, const uint *a, const uint *b)
 {
     const uint8 x = (uint8)(WORDS_8(a)), y = (uint8)(WORDS_8(b));
     const float8 s = vload8(0, c);
-#if IS_BF16
+#if IS(BF16)
     vstore8(__builtin_amdgcn_wmma_f32_16x16x16_bf16_w32(as_short16(x), as_short16(y), s), 0, c);
 #else
     vstore8(__builtin_amdgcn_wmma_f32_16x16x16_f16_w32(as_half16(x), as_half16(y), s), 0, c);
@@ -226,7 +269,7 @@ static inline void mma(float *c, const uint *a, const uint *b)
 {
     const int8 x = as_int8((uint8)(WORDS_8(a))), y = as_int8((uint8)(WORDS_8(b)));
     const float8 s = vload8(0, c);
-#if IS_BF16
+#if IS(BF16)
     vstore8(intel_sub_group_bf16_bf16_matrix_mad_k16(x, y, s), 0, c);
 #else
     vstore8(intel_sub_group_f16_f16_matrix_mad_k16(x, y, s), 0, c);

@@ -39,6 +39,23 @@ for wrong in appel local=8 group=32 align=96 lanes=0 units=x; do
 done
 launches appel vit-t 2>&1 | grep -q "did you mean 'apple'" && echo "ok a near name is offered" \
     || echo "not ok a near name is offered"
+# engines FAKE MATRIX: how many products of a step in fp32 are on a matrix engine.
+engines() {
+    JETCL_FAKE=$1 "$build/jetcl" config experiments/models/vit-t.yaml --launches --device null \
+        --set train.batch=32 --set "device.matrix=$2" | grep -c "matmul .*-DENGINE=.*$3"
+}
+for case in nvidia:auto:0 nvidia:tf32:100:TF32 cdna:auto:100:F32 cdna:off:0 arc:tf32:0; do
+    fake=${case%%:*} rest=${case#*:}
+    setting=${rest%%:*} rest=${rest#*:}
+    element=${rest#*:}
+    [ "$element" = "$rest" ] && element=
+    n=$(engines "$fake" "$setting" "${element:+-DELEMENT=$element}" 2>"$out/engines.txt")
+    if [ "$n" -ge "${rest%%:*}" ] && { [ "${rest%%:*}" != 0 ] || [ "$n" = 0 ]; }
+    then echo "ok $n products of fp32 on the engine of $fake, device.matrix $setting"
+    else echo "not ok $n products of fp32 on the engine of $fake, device.matrix $setting"; fi
+done
+grep -q 'has no TF32; products of fp32 stay fp32' "$out/engines.txt" \
+    && echo "ok TF32 that is not there is said" || echo "not ok TF32 that is not there is said"
 # most NAME FAKE MODEL: launches of a step; each costs about 5 us of the host. Fewer where groups may join their
 # sums.
 most() {

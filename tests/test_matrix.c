@@ -1,6 +1,6 @@
 /* test_matrix.c: products on matrix engines (cl/gpu/matrix.cl), each vendor's data layout emulated (cl/mma.h),
  * against loops in double: sizes that are not multiples of blocks, transposes, epilogues, splits of k, batches,
- * both half types. */
+ * both half types, TF32, exact F32. */
 #include "engine.h"
 #include "fuse/fuse.h"
 #include "op/op.h"
@@ -33,8 +33,9 @@ static f32 float_of(u16 h, enum dtype t)
     return x;
 }
 
-/* Random values of one type, as they lie on the device and as the loops read them. */
-static struct operand operand_new(pool *p, int which, i64 count, i64 row, i64 matrix, enum dtype t)
+/* Random values of one type, as they lie on the device and as the loops read them. first: bits of the first,
+ * where it is F32 and they are not 0. */
+static struct operand operand_new(pool *p, int which, i64 count, i64 row, i64 matrix, enum dtype t, u32 first)
 {
     rng r = rng_at(5, RNG_TEST, (u32)which, 0);
     range at = pool_take(p, dtype_bytes(t) * (u64)count);
@@ -43,6 +44,8 @@ static struct operand operand_new(pool *p, int which, i64 count, i64 row, i64 ma
         values[which][i] = nearest((f32)rng_normal(&r) / 2, t);
         if (fabsf(values[which][i]) < 0x1p-13f)
             values[which][i] = 0;                 // fp16's subnormals are rounded elsewhere (test_half)
+        if (!i && t == F32 && first)
+            memcpy(&values[which][i], &first, sizeof first);
         halves[i] = half_of(values[which][i], t);
     }
     assert_int_equal(mem_write(device, (range){ at.mem, at.off, dtype_bytes(t) * (u64)count },
@@ -65,19 +68,30 @@ struct matrix_case {
     bool biased, added;
     enum act act;
     enum product_keep keep;
+    u32 first;                                   /* bits of A's first value, or 0 */
     int splits;                                  /* at least */
     unsigned engines;                            /* 0: all. Which way A and B came into local memory does not
                                                      concern each, and compiling takes long */
 };
 #define ON(engine) (1u << MATRIX_##engine)
 
+/* As an engine reads it: F32 as it is, or as TF32, to nearest, ties away from 0. */
+static f64 element_of(f32 x, enum dtype half)
+{
+    int e;
+    if (half != F32 || !dev_tf32(device) || !isfinite(x))
+        return (f64)nearest(x, half);
+    frexp((f64)x, &e);
+    return ldexp(round(ldexp((f64)x, 11 - e)), e - 11);
+}
+
 static f64 sum_at(const struct matrix_case *x, i64 z, i64 i, i64 j, enum dtype half)
 {
     const f32 *a = values[0] + z * x->m * x->k, *b = values[1] + z * x->k * x->n;
     f64 s = 0;
     LOOP(k, x->k)
-        s += (f64)nearest(x->ta ? a[k * x->m + i] : a[i * x->k + k], half) *
-             (f64)nearest(x->tb ? b[j * x->k + k] : b[k * x->n + j], half);
+        s += element_of(x->ta ? a[k * x->m + i] : a[i * x->k + k], half) *
+             element_of(x->tb ? b[j * x->k + k] : b[k * x->n + j], half);
     return s;
 }
 
@@ -89,7 +103,7 @@ static void check_values(const struct matrix_case *x, const char *engine, enum d
         f64 u = sum_at(x, z, i, j, half) + (x->biased ? (f64)bias[j] : 0), below = (1 + erf(u * M_SQRT1_2)) / 2;
         f64 slope = below + u * exp(-u * u / 2) / sqrt(2 * M_PI), y = x->act == ACT_gelu ? u * below : u;
         y += x->added ? (f64)values[2][at] : 0;
-        if (!(fabs((f64)got[at] - y) <= unit * fabs(y) + noise + 0x1p-20))
+        if (isnan(y) ? !isnan(got[at]) : !(fabs((f64)got[at] - y) <= unit * fabs(y) + noise + 0x1p-20))
             fail_msg("%s, %lld x %lld x %lld: C[%lld][%lld][%lld] is %g, want %g", engine, (long long)x->m,
                      (long long)x->n, (long long)x->k, (long long)z, (long long)i, (long long)j, (f64)got[at],
                      y);
@@ -106,18 +120,19 @@ static void check_values(const struct matrix_case *x, const char *engine, enum d
 
 static void run_case(const struct matrix_case *x, const char *engine)
 {
-    enum dtype half = dtype_half(x->a) ? x->a : x->b;
+    enum dtype half = dtype_half(x->a) ? x->a : x->b;             // F32, where none is
     pool *pool = pool_new(device, "test");
     i64 cells = x->m * x->n * x->batch;
     struct product p = { .m = x->m, .n = x->n, .k = x->k, .outer = x->batch, .inner = 1, .alpha = 1,
                          .ta = x->ta, .tb = x->tb, .act = x->act, .keep = x->keep };
-    p.a = operand_new(pool, 0, x->m * x->k * x->batch, x->ta ? x->m : x->k, x->m * x->k, x->a);
-    p.b = operand_new(pool, 1, x->k * x->n * x->batch, x->tb ? x->k : x->n, x->k * x->n, x->b);
+    p.a = operand_new(pool, 0, x->m * x->k * x->batch, x->ta ? x->m : x->k, x->m * x->k, x->a,
+                      x->first);
+    p.b = operand_new(pool, 1, x->k * x->n * x->batch, x->tb ? x->k : x->n, x->k * x->n, x->b, 0);
     p.c = (struct operand){ .r = pool_take(pool, 4 * (u64)cells), .row = x->n, .outer = x->m * x->n,
                             .type = x->c };
     assert_int_equal(mem_fill(device, p.c.r, 0x7fc07fc0), 0);
     if (x->added)
-        p.other = operand_new(pool, 2, cells, x->n, x->m * x->n, x->c);
+        p.other = operand_new(pool, 2, cells, x->n, x->m * x->n, x->c, 0);
     if (x->biased) {
         LOOP(j, x->n) bias[j] = (f32)((j * 7) % 11 - 5) / 8;
         p.bias = (struct operand){ .r = pool_take(pool, sizeof bias) };
@@ -161,15 +176,56 @@ static const struct matrix_case cases[] = {
       .engines = ON(mma) },
 };
 
+/* F32: TF32 on one engine, exact on another. */
+static const struct matrix_case float_cases[] = {
+    { .m = 37, .n = 45, .k = 51, .batch = 1, .tb = true, .biased = true, .act = ACT_gelu, .keep = KEEP_SLOPE },
+    { .m = 68, .n = 36, .k = 1030, .batch = 1, .ta = true, .keep = KEEP_SUMS, .splits = 4 },
+    /* whole tiles, and steps that need no tests; the large tile */
+    { .m = 132, .n = 136, .k = 68, .batch = 1, .added = true, .engines = ON(mma) },
+    /* nothing aligned; NaN as NVIDIA's instructions write it, which rounding by integers would make 0 */
+    { .m = 19, .n = 59, .k = 35, .batch = 3, .ta = true, .tb = true, .first = 0x7fffffff, .engines = ON(mma) },
+};
+
+static void run_cases(const struct matrix_case *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!x[i].engines || x[i].engines & 1u << dev_info(device)->matrix)
+            run_case(&x[i], dev_matrix(device)->title);
+}
+
 static void test_engine(void **state)
 {
     dev *before = device;
     device = open_engine(*state);
-    for (int i = 0; i < countof(cases); i++)
-        if (!cases[i].engines || cases[i].engines & 1u << dev_info(device)->matrix)
-            run_case(&cases[i], dev_matrix(device)->title);
+    run_cases(cases, countof(cases));
     dev_no_matrix(device);
     assert_null(dev_matrix(device));
+    dev_close(device);
+    device = before;
+}
+
+static const char *file_for(i64 m, i64 n)
+{
+    struct product p = { .m = m, .n = n, .k = 64, .outer = 1, .inner = 1, .alpha = 1 };
+    return product_cut(device, &p).file;
+}
+
+/* Exact F32 is used as it is, but for few rows and for shapes whose tile was tuned; TF32 only if asked for. */
+static void test_floats(void **state)
+{
+    dev *before = device;
+    device = open_engine(*state);
+    bool exact = dev_info(device)->floats;
+    assert_true(exact == (dev_info(device)->matrix == MATRIX_mfma) && !dev_tf32(device));
+    assert_string_equal(file_for(64, 64), exact ? "matrix" : "matmul");
+    assert_true(dev_allow_tf32(device) == !exact && dev_tf32(device) == !exact);
+    assert_string_equal(file_for(64, 64), "matrix");
+    assert_string_equal(file_for(32, 64), exact ? "matmul" : "matrix");
+    run_cases(float_cases, countof(float_cases));
+    dev_tune_set(device, "matmul", "nn.64x64x64", "TILE", 2);
+    assert_string_equal(file_for(64, 64), "matmul");
+    dev_no_matrix(device);
+    assert_string_equal(file_for(68, 68), "matmul");
     dev_close(device);
     device = before;
 }
@@ -247,6 +303,8 @@ int main(void)
 #define ENGINE_TEST(fake) { "test_engine " fake, test_engine, NULL, NULL, fake ",units=1,joins=1" }
     const struct CMUnitTest tests[] = {
         ENGINE_TEST("matrix=1"), ENGINE_TEST("matrix=2"), ENGINE_TEST("matrix=3"), ENGINE_TEST("matrix=4"),
+        { "test_floats TF32", test_floats, NULL, NULL, "matrix=1,units=1,joins=1" },
+        { "test_floats F32", test_floats, NULL, NULL, "matrix=2,units=1,joins=1" },
         { "test_weights", test_weights, NULL, NULL, "matrix=3,units=1" },
     };
     say_setup((struct say_options){ SAY_NORMAL, 0, true });

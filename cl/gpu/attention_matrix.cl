@@ -20,9 +20,9 @@
  */
 #include "type.h"
 #if BYTES(Tx) == 2
-#define HALF Tx
+#define ELEMENT Tx
 #else
-#define HALF BF16                             // for an editor
+#define ELEMENT BF16                          // for an editor
 #endif
 #include "quad.h"
 #include "special.h"
@@ -76,13 +76,13 @@ static void load_columns(local uint *to, global const ushort *from, const int ro
 }
 
 /* sum[g] += lines of a, this team's rows, times lines of b, its columns: `deep` values each. */
-#define MULTIPLY(sum, blocks, a, line_a, b, line_b, deep)                                                \
+#define MULTIPLY(sum, blocks, a, line_a, b, line_b, deep)                                                 \
     EACH(step, (deep) / MK) {                                                                             \
         uint as[A_WORDS], bs[BLOCKS][B_WORDS];                                                            \
-        READ_A(as, (a) + ty * MM * (line_a) + step * (MK / 2), line_a, lane)                              \
+        READ_A(as, (a) + ty * MM * (line_a) + step * WORDS, line_a, lane)                                 \
         EACH(pair, (blocks) / BLOCKS) {                                                                   \
             const int first = (tx * (blocks) + pair * BLOCKS) * MN;                                       \
-            READ_B(bs[0], (b) + first * (line_b) + step * (MK / 2), line_b, lane)                         \
+            READ_B(bs[0], (b) + first * (line_b) + step * WORDS, line_b, lane)                            \
             EACH(g, BLOCKS) {                                                                             \
                 MMA(sum[pair * BLOCKS + g], as, bs[g], scratch, id)                                       \
             }                                                                                             \
@@ -94,7 +94,7 @@ static void load_columns(local uint *to, global const ushort *from, const int ro
 #define ROW_OF(i)            (ty * MM + C_ROW(lane, i))
 #define COL_OF(blocks, g, i) ((tx * (blocks) + g) * MN + C_COL(lane, i))
 
-static ushort half_of(const float x) { return JOIN(narrowed_4_, HALF)((float4)(x)).x; }
+static ushort half_of(const float x) { return JOIN(narrowed_4_, ELEMENT)((float4)(x)).x; }
 
 /* A value of a line of keys. Words are read again: compilers take vectors, not
  * ushorts, for what may be part of them. */
@@ -178,7 +178,7 @@ GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, glob
         EACH(e, 2) {
             x[e] = exp_4(x[e] - now);
             total += (x[e].x + x[e].y) + (x[e].z + x[e].w);
-            vstore2(as_uint2(JOIN(narrowed_4_, HALF)(x[e])), 0, p + mine * ALONG + part * 4 + 2 * e);
+            vstore2(as_uint2(JOIN(narrowed_4_, ELEMENT)(x[e])), 0, p + mine * ALONG + part * 4 + 2 * e);
         }
         if (part == 0)
             factor[mine] = shrink;
@@ -216,7 +216,7 @@ GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *ou
     global const ushort *o = out + out_at + i0 * (long)out_row, *go = dout + out_at + i0 * (long)out_row;
     CLEAR(sum, BC)
     for (int c = part; c < D && mine < left; c += 4)
-        in += LOAD_1(HALF, go + mine * (long)out_row + c) * LOAD_1(HALF, o + mine * (long)out_row + c);
+        in += LOAD_1(ELEMENT, go + mine * (long)out_row + c) * LOAD_1(ELEMENT, o + mine * (long)out_row + c);
     const float4 ins = of_row(shelf, in);
     in = (ins.x + ins.y) + (ins.z + ins.w);
     if (part == 0) {

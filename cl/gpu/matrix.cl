@@ -1,11 +1,12 @@
-/* matrix.cl: products of half types on matrix engines (mma.h). A group of WX x WY teams of LANES items owns a
- * TM x TN tile of one C, a team BM x BN blocks of it; they walk their share of k by TK.
+/* matrix.cl: products on matrix engines (mma.h), of half types or, where the engine has them, of floats. A
+ * group of WX x WY teams of LANES items owns a TM x TN tile of one C, a team BM x BN blocks of it; they walk
+ * their share of k by TK.
  *
  *        +------- TN -------+        A's and B's parts of a step lie in local memory alike, as rows of A or
- *        | BN MN |    |     |        columns of B, LINE words each of two values along k: what an engine takes
- *   BM MM|-------+----+-----|        is then a word, or several in a row, whoever holds it. What is stored
- *        |       |    |     | TM     across k is read two k at a time and paired. F32 operands (master weights)
- *        |-------+----+-----|        are rounded on the way. The next step's parts are on their way in
+ *        | BN MN |    |     |        columns of B, LINE words each of PER values along k: what an engine takes
+ *   BM MM|-------+----+-----|        is then a word, or several in a row, whoever holds it. Halves stored
+ *        |       |    |     | TM     across k are read two k at a time and paired. F32 operands are rounded to
+ *        |-------+----+-----|        ELEMENT on the way. The next step's parts are on their way in
  *        |       |    |     |        registers meanwhile, as they are stored.
  *        +------------------+
  *                                    Lines are 4 words longer than TK needs: 8 consecutive rows take 8
@@ -13,16 +14,15 @@
  *
  * Edges, splits of k and the sums of A's columns: as in matmul.cl. For the epilogue sums pass through local
  * memory, a row of blocks at a time, so that it is matmul.cl's, by four columns, whatever the engine's layout
- * is. Splits are joined here, or there are none. Bound: the engine; a step reads 4 MK (BM MM + BN MN) / 2 bytes
- * of local memory for each BM BN instructions of a team.
+ * is. Splits are joined here, or there are none. Bound: the engine; a step reads 4 DEEP (BM MM + BN MN) bytes
+ * of local memory for each DEEP / WORDS BM BN instructions of a team.
  */
 #include "type.h"
-#if BYTES(Ta) == 2
-#define HALF Ta
-#elif BYTES(Tb) == 2
-#define HALF Tb
+#ifdef ELEMENT
+#elif BYTES(Ta) == 2
+#define ELEMENT Ta
 #else
-#define HALF BF16
+#define ELEMENT Tb
 #endif
 #include "epilogue.h"
 #include "unroll.h"
@@ -40,11 +40,12 @@
 #define DRAWS 0                               // is C multiplied by a mask?
 #define INDEX int                             // offsets within a matrix
 #endif
-#define TK    32
+#define DEEP  16                              // words of k in a step
+#define TK    (PER * DEEP)
 #define TM    (WY * BM * MM)
 #define TN    (WX * BN * MN)
 #define ITEMS (WX * WY * LANES)
-#define LINE  (TK / 2 + 4)
+#define LINE  (DEEP + 4)
 #ifdef A_BY_PAIRS
 #define LINE_A          (TM + 4)
 #define AT_A(row, pair) ((pair) * LINE_A + (row))
@@ -57,18 +58,18 @@
 #define KEEP_A          keep
 #endif
 #define STRIP (BN * MN + 4)                   // floats of a row of a team's sums in local memory
-#define FETCHES(side) ((side) * TK / 8 / ITEMS)
+#define FETCHES(side) ((side) * DEEP / 4 / ITEMS)
 #define SLAB  (TM * TN)                       // floats of a split's sums
 #include "split_k.h"
 
-/* ---- one operand's part of a step: `side` rows by TK of k, in pieces of eight values --------------------- */
+/* ---- one operand's part of a step: `side` rows by TK of k, in pieces of four words ----------------------- */
 
-/* Where piece q lies, (across, k): eight along k, or four across for each of two k. Neighbours take other k,
+/* Where piece q lies, (across, k): four words along k, or one of each of four across. Neighbours take other k,
  * and four of them the values side by side: their stores spread over the banks. */
 static int2 place_in_part(const int q, const int side, const int along)
 {
-    return along ? (int2)(q / (TK / 8), q % (TK / 8) * 8)
-                 : (int2)(q / 8 % (side / 4) * 4, (q % 8 + q / (2 * side) * 8) * 2);
+    return along ? (int2)(q / (DEEP / 4), q % (DEEP / 4) * 4 * PER)
+                 : (int2)(q / 8 % (side / 4) * 4, (q % 8 + q / (2 * side) * 8) * PER);
 }
 
 /* Its offset where nothing is tested: `left` exist across, at least one (along) or four, and a multiple. */
@@ -77,21 +78,6 @@ static INDEX offset_of(const int q, const int side, const int along, const INDEX
     const int2 at = place_in_part(q, side, along);
     return along ? min(at.x, left - 1) * row + at.y : at.y * row + min(at.x, left - 4);
 }
-
-/* Eight values as they are stored: two fours, `second` apart, of which n and m exist. */
-#define raw_F32  float8
-#define raw_BF16 ushort8
-#define raw_F16  ushort8
-#define RAW(T)   JOIN(raw_, T)
-#define four_F32(p, n)  load_4_F32(p, n)
-#define four_BF16(p, n) load_4_halves(p, n)
-#define four_F16(p, n)  load_4_halves(p, n)
-#define FOUR(T, p, n)   JOIN(four_, T)(p, n)
-#define sure_F32(p)     (*(global const float4 *)(p))
-#define sure_BF16(p)    (*(global const ushort4 *)(p))
-#define sure_F16(p)     (*(global const ushort4 *)(p))
-#define SURE(T, p)      (ALIGNED ? JOIN(sure_, T)(p) : vload4(0, p))
-#define FETCH(T, p, second) (RAW(T))(SURE(T, p), SURE(T, (p) + (second)))
 
 /* Values of the first and second four of piece q that exist. */
 static int2 existing(const int q, const int side, const int along, const int across, const int deep)
@@ -102,59 +88,77 @@ static int2 existing(const int q, const int side, const int along, const int acr
     return along ? (int2)(deep - at.y, deep - at.y - 4)
                  : (int2)(at.y < deep ? across - at.x : 0, at.y + 1 < deep ? across - at.x : 0);
 }
-#define FETCH_EDGE(T, p, row, q, side, along, across, deep)                                               \
-    (RAW(T))(FOUR(T, p, existing(q, side, along, across, deep).x),                                        \
-             FOUR(T, p + (along ? 4 : row), existing(q, side, along, across, deep).y))
 #define OFFSET_EDGE(q, side, along, row)                                                                  \
     (place_in_part(q, side, along).x * (long)(along ? row : 1) +                                          \
      place_in_part(q, side, along).y * (long)(along ? 1 : row))
 
-/* As halves, and as floats. */
+#define four_F32(p, n)  load_4_F32(p, n)
+#define four_BF16(p, n) load_4_halves(p, n)
+#define four_F16(p, n)  load_4_halves(p, n)
+#define FOUR(T, p, n)   JOIN(four_, T)(p, n)
+#define sure_F32(p)     (*(global const float4 *)(p))
+#define sure_BF16(p)    (*(global const ushort4 *)(p))
+#define sure_F16(p)     (*(global const ushort4 *)(p))
+#define SURE(T, p)      (ALIGNED ? JOIN(sure_, T)(p) : vload4(0, p))
+
+/* RAW: a piece as it is stored, the second four `second` after the first. packed: as words. ADDED: four sums
+ * along k, where it lies across. */
+#if PER == 2
+#define raw_F32  float8
+#define raw_BF16 ushort8
+#define raw_F16  ushort8
+#define RAW(T)   JOIN(raw_, T)
+#define FETCH(T, p, second) (RAW(T))(SURE(T, p), SURE(T, (p) + (second)))
+#define FETCH_EDGE(T, p, second, exist) (RAW(T))(FOUR(T, p, (exist).x), FOUR(T, (p) + (second), (exist).y))
+
 static ushort8 halves_of(const float8 x)
 {
-    return (ushort8)(JOIN(narrowed_4_, HALF)(x.lo), JOIN(narrowed_4_, HALF)(x.hi));
+    return (ushort8)(JOIN(narrowed_4_, ELEMENT)(x.lo), JOIN(narrowed_4_, ELEMENT)(x.hi));
 }
-#define halves_F32(x)  halves_of(x)
-#define halves_BF16(x) (x)
-#define halves_F16(x)  (x)
-#define HALVES(T, x)   JOIN(halves_, T)(x)
+static uint4 packed_halves(const ushort8 v, const int along)
+{
+    return along ? as_uint4(v) : convert_uint4(v.lo) | convert_uint4(v.hi) << 16;
+}
+#define packed_F32(x, along)  packed_halves(halves_of(x), along)
+#define packed_BF16(x, along) packed_halves(x, along)
+#define packed_F16(x, along)  packed_halves(x, along)
 #define added_F32(x)   ((x).lo + (x).hi)
 #define added_BF16(x)  (widened_4_BF16((x).lo) + widened_4_BF16((x).hi))
 #define added_F16(x)   (widened_4_F16((x).lo) + widened_4_F16((x).hi))
-#define ADDED(T, x)    JOIN(added_, T)(x)
+#else
+#define RAW(T)                          float4
+#define FETCH(T, p, second)             SURE(T, p)
+#define FETCH_EDGE(T, p, second, exist) FOUR(T, p, (exist).x)
+#define packed_F32(x, along)            IN_ELEMENT(x)
+#define added_F32(x)                    (x)
+#endif
+#define PACKED(T, x, along) JOIN(packed_, T)(x, along)
+#define ADDED(T, x)         JOIN(added_, T)(x)
 
-/* The pairs of a piece that lies across k. */
-static uint4 paired(const ushort8 v) { return convert_uint4(v.lo) | convert_uint4(v.hi) << 16; }
-
-static void keep(local uint *to, const ushort8 v, const int q, const int side, const int along)
+/* Words that lie side by side, or `line` apart. */
+static void keep_words(local uint *to, const uint4 w, const int line, const int together)
 {
-    const int2 at = place_in_part(q, side, along);
-    local uint *line = to + at.x * LINE + at.y / 2;
-    if (along) {
-        vstore4(as_uint4(v), 0, line);
+    if (together) {
+        vstore4(w, 0, to);
     } else {
-        const uint4 w = paired(v);
-        line[0] = w.x;
-        line[LINE] = w.y;
-        line[2 * LINE] = w.z;
-        line[3 * LINE] = w.w;
+        to[0] = w.x;
+        to[line] = w.y;
+        to[2 * line] = w.z;
+        to[3 * line] = w.w;
     }
 }
 
-#ifdef A_BY_PAIRS
-static void keep_pairs(local uint *to, const ushort8 v, const int q, const int side, const int along)
+static void keep(local uint *to, const uint4 w, const int q, const int side, const int along)
 {
     const int2 at = place_in_part(q, side, along);
-    local uint *line = to + AT_A(at.x, at.y / 2);
-    if (along) {
-        const uint4 w = as_uint4(v);
-        line[0] = w.x;
-        line[LINE_A] = w.y;
-        line[2 * LINE_A] = w.z;
-        line[3 * LINE_A] = w.w;
-    } else {
-        vstore4(paired(v), 0, line);
-    }
+    keep_words(to + at.x * LINE + at.y / PER, w, LINE, along);
+}
+
+#ifdef A_BY_PAIRS
+static void keep_pairs(local uint *to, const uint4 w, const int q, const int side, const int along)
+{
+    const int2 at = place_in_part(q, side, along);
+    keep_words(to + AT_A(at.x, at.y / PER), w, LINE_A, !along);
 }
 #endif
 
@@ -174,10 +178,10 @@ static void keep_pairs(local uint *to, const ushort8 v, const int q, const int s
 #define FETCH_ALL_EDGE(left)                                                                              \
     EACH(t, FETCHES(TM))                                                                                  \
         next_a[t] = FETCH_EDGE(Ta, a + OFFSET_EDGE(id + t * ITEMS, TM, !TA, row_a), SECOND_A,             \
-                               id + t * ITEMS, TM, !TA, w.left_m, left);                                  \
+                               existing(id + t * ITEMS, TM, !TA, w.left_m, left));                        \
     EACH(t, FETCHES(TN))                                                                                  \
         next_b[t] = FETCH_EDGE(Tb, b + OFFSET_EDGE(id + t * ITEMS, TN, TB, row_b), SECOND_B,              \
-                               id + t * ITEMS, TN, TB, w.left_n, left);                                   \
+                               existing(id + t * ITEMS, TN, TB, w.left_n, left));                         \
     a += TK * ak;                                                                                         \
     b += TK * bk;
 #if WITH_SUMS
@@ -186,19 +190,19 @@ static void keep_pairs(local uint *to, const ushort8 v, const int q, const int s
 #define ADD_COLUMNS
 #endif
 #define KEEP_ALL                                                                                          \
-    EACH(t, FETCHES(TM)) KEEP_A(tile_a, HALVES(Ta, next_a[t]), id + t * ITEMS, TM, !TA);                  \
-    EACH(t, FETCHES(TN)) keep(tile_b, HALVES(Tb, next_b[t]), id + t * ITEMS, TN, TB);                     \
+    EACH(t, FETCHES(TM)) KEEP_A(tile_a, PACKED(Ta, next_a[t], !TA), id + t * ITEMS, TM, !TA);             \
+    EACH(t, FETCHES(TN)) keep(tile_b, PACKED(Tb, next_b[t], TB), id + t * ITEMS, TN, TB);                 \
     ADD_COLUMNS
 
 /* The engine's part of a step. */
 #define MULTIPLY                                                                                          \
-    EACH(s, TK / MK) {                                                                                    \
+    EACH(s, DEEP / WORDS) {                                                                               \
         uint as[A_WORDS], bs[BN][B_WORDS];                                                                \
         EACH(g, BN / BLOCKS) {                                                                            \
-            READ_B(bs[g * BLOCKS], mine_b + g * BLOCKS * MN * LINE + s * (MK / 2), LINE, lane)            \
+            READ_B(bs[g * BLOCKS], mine_b + g * BLOCKS * MN * LINE + s * WORDS, LINE, lane)               \
         }                                                                                                 \
         EACH(f, BM) {                                                                                     \
-            READ_ROWS(as, mine_a + AT_A(f * MM, s * (MK / 2)), LINE_A, lane)                              \
+            READ_ROWS(as, mine_a + AT_A(f * MM, s * WORDS), LINE_A, lane)                                 \
             EACH(g, BN) {                                                                                 \
                 MMA(sum[f][g], as, bs[g], tiles + (TM + TN) * LINE, id)                                   \
             }                                                                                             \
@@ -286,10 +290,10 @@ kernel void matmul(PRODUCT_ARGS, local uint4 *room, volatile global float *slab,
     global float *sums_out = (global float *)side + place(lside, w.z, size.w) + w.m0;
     EACH(t, FETCHES(TM)) {
         const int2 at = place_in_part(id + t * ITEMS, TM, 0);
-        vstore4(column[t], 0, (local float *)tiles + at.y / 2 * TM + at.x);
+        vstore4(column[t], 0, (local float *)tiles + at.y / PER * TM + at.x);
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    sum_lines((local float *)tiles, TK / 2, TM, joined ? sums + w.split * TM : sums_out,
+    sum_lines((local float *)tiles, DEEP, TM, joined ? sums + w.split * TM : sums_out,
               w.n0 ? 0 : joined ? TM : min(w.left_m, TM), id);
     barrier(CLK_LOCAL_MEM_FENCE);
 #endif

@@ -1,15 +1,13 @@
 /* matrix_check.cl: two blocks on the matrix engine, as mma.h says they are laid out: C = A B of small integers,
  * as the host knows them (core/dev/matrix.c). */
 #include "type.h"
-#if BYTES(Ta) == 2
-#define HALF Ta
-#else
-#define HALF BF16
+#ifndef ELEMENT
+#define ELEMENT Ta
 #endif
 #include "quad.h"
 #include "mma.h"
 
-#define LINE    (MK / 2 + 4)
+#define LINE    (WORDS + 4)
 #define ACROSS  2                             // blocks of B: a multiple of BLOCKS
 
 /* room: lines of A and B, and ITEMS * SCRATCH words. */
@@ -21,10 +19,10 @@ kernel void matrix_check(global const TYPE(Ta) *a, global const TYPE(Tb) *b, glo
     local uint *rows = (local uint *)room, *columns = rows + MM * LINE, *scratch = columns + ACROSS * MN * LINE;
     uint as[A_WORDS], bs[ACROSS][B_WORDS];
     float sum[ACROSS][C_VALUES];
-    for (int i = lane; i < MM * (MK / 2); i += LANES)
-        rows[i / (MK / 2) * LINE + i % (MK / 2)] = ((global const uint *)a)[i];
-    for (int i = lane; i < ACROSS * MN * (MK / 2); i += LANES)
-        columns[i / (MK / 2) * LINE + i % (MK / 2)] = ((global const uint *)b)[i];
+    for (int i = lane; i < MM * WORDS; i += LANES)
+        rows[i / WORDS * LINE + i % WORDS] = ((global const uint *)a)[i];
+    for (int i = lane; i < ACROSS * MN * WORDS; i += LANES)
+        columns[i / WORDS * LINE + i % WORDS] = ((global const uint *)b)[i];
     barrier(CLK_LOCAL_MEM_FENCE);
     READ_A(as, rows, LINE, lane)
     EACH(g, ACROSS / BLOCKS) {

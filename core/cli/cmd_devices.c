@@ -50,9 +50,17 @@ static void devices_print_cpu(const struct dev_info *i)
            (long long)transposed.pack >> 10);
 }
 
+/* What its engine makes of fp32 values, or NULL. */
+static const char *devices_floats(const struct dev_info *i)
+{
+    const char *floats = dev_matrix_floats(i->matrix);
+    return !floats ? NULL : strcmp(floats, "F32") ? "tf32" : "fp32";
+}
+
 static void devices_print(const struct dev_info *i, bool chosen)
 {
     char memory[24], piece[24], local[24];
+    const char *floats = devices_floats(i);
     printf("%s%-5s %s%s   %s%s\n", say_bold(1), i->spec, i->name, say_plain(1), devices_kind(i),
            chosen ? ", chosen" : "");
     printf("      platform  %s\n      driver    %s, %s\n", i->platform, i->driver, i->version);
@@ -66,7 +74,8 @@ static void devices_print(const struct dev_info *i, bool chosen)
            i->simd, i->max_group, i->fp16 ? ", fp16" : "", i->fp64 ? ", fp64" : "",
            i->subgroups ? ", sub-groups" : "");
     if (i->matrix)
-        printf("      matrix    %s\n", dev_matrix_name(i->matrix));
+        printf("      matrix    %s: bf16, fp16%s%s\n", dev_matrix_name(i->matrix), floats ? ", " : "",
+               floats ? floats : "");
     if (i->cpu_kind)
         devices_print_cpu(i);
     puts("");
@@ -75,7 +84,7 @@ static void devices_print(const struct dev_info *i, bool chosen)
 static json_t *devices_json(const struct dev_info *i, bool chosen)
 {
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:i,"
-                     " s:b, s:b, s:b, s:b, s:[I,I,I], s:s, s:s}",
+                     " s:b, s:b, s:b, s:b, s:[I,I,I], s:s, s:s, s:s?}",
                      "device", i->spec, "name", i->name, "vendor", i->vendor, "platform", i->platform,
                      "driver", i->driver, "version", i->version, "kind", devices_kind(i),
                      "uuid", i->uuid, "pci", i->pci,
@@ -84,7 +93,8 @@ static json_t *devices_json(const struct dev_info *i, bool chosen)
                      "lanes", (int)i->simd, "max_group", (int)i->max_group, "alignment", (int)i->align,
                      "fp16", i->fp16, "fp64", i->fp64, "subgroups", i->subgroups, "chosen", chosen,
                      "caches", (json_int_t)i->cache[0], (json_int_t)i->cache[1], (json_int_t)i->cache[2],
-                     "caches_from", i->cache_from, "matrix", dev_matrix_name(i->matrix));
+                     "caches_from", i->cache_from, "matrix", dev_matrix_name(i->matrix),
+                     "matrix_fp32", devices_floats(i));
 }
 
 /* ---- --check ------------------------------------------------------------------------------------------- */

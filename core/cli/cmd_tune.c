@@ -44,7 +44,7 @@ static int tune_run(struct cli *c)
         s.model.classes = 1000;                   // the head is a small part of any step
     if (check_cache(c))
         return -1;
-    dev *d = dev_open_real(s.device);
+    dev *d = model_device(dev_open_real(s.device), &s);
     struct tune_row *rows;
     int n = d ? tune_model(c->arena, &s, d, 60 * minutes, &rows) : -1;
     if (n >= 0) {

@@ -52,7 +52,7 @@ enum dev_class { DEV_CPU, DEV_GPU, DEV_NULL };
 /* Matrix engines: matrices.def. */
 enum matrix {
     MATRIX_none,
-#define MATRIX(name, title, lanes, rows, columns, words) MATRIX_##name,
+#define MATRIX(name, title, lanes, rows, columns, words, floats) MATRIX_##name,
 #include "dev/matrices.def"
 #undef MATRIX
 };
@@ -61,7 +61,7 @@ static inline const char *dev_matrix_name(enum matrix m)
 {
     static const char *const names[] = {
         "none",
-#define MATRIX(name, title, lanes, rows, columns, words) #name,
+#define MATRIX(name, title, lanes, rows, columns, words, floats) #name,
 #include "dev/matrices.def"
 #undef MATRIX
     };
@@ -85,7 +85,8 @@ struct dev_info {
     bool fma;                   /* a fused multiply-add is an instruction */
     bool joins;                 /* may a group read what others wrote before they counted up an integer? */
     u32  emulated;              /* JETCL_FAKE on a CPU: lanes of the sub-groups that cl/team.h emulates, or 0 */
-    enum matrix matrix;         /* of an open device: confirmed */
+    enum matrix matrix;         /* of an open device: confirmed, and in use */
+    const char *floats;         /* of an open device: what its engine makes of F32, "F32" or "TF32"; or NULL */
     char many_registers[32];    /* build option for kernels that need them, or "" */
     char tuning[20];            /* of an open device: hash of the tuning file in use, or "" */
 };
@@ -303,13 +304,19 @@ bool dev_has_types(const dev *d, const char *file);
 
 /* ---- matrix.c ------------------------------------------------------------------------------------------ */
 
-/* The matrix engine that products of half types use, or NULL: there is no device or none on it, it failed its
- * check when the device was opened, or it was switched off. A block of C is rows x columns, held by `lanes`
- * items, for which an item gives `words` words of A and B. */
-struct dev_matrix { const char *name, *title; int lanes, rows, columns, words; };
+/* The matrix engine that products of half types use, and those of F32 if dev_info's `floats` says so; or NULL:
+ * there is no device or none on it, it failed its check when the device was opened, or it was switched off. A
+ * block of C is rows x columns, held by `lanes` items, for which an item gives `words` words of A and B. */
+struct dev_matrix { const char *name, *title; int lanes, rows, columns, words; const char *floats; };
 const struct dev_matrix *dev_matrix(const dev *d);
-void        dev_matrix_defs(const dev *d, char out[32]);       /* macros for files that include cl/mma.h */
-void        dev_no_matrix(dev *d);                /* before anything is built */
+const char *dev_matrix_floats(enum matrix m);     /* what an engine is made to take F32 as: matrices.def */
+/* Macros for files that include cl/mma.h; element: the type that it multiplies, NULL: the operands'. */
+void        dev_matrix_defs(const dev *d, const char *element, char out[64]);
+/* Before anything is built: no engine; or F32 as TF32, if it has that and it passed: else false. */
+void        dev_no_matrix(dev *d);
+bool        dev_allow_tf32(dev *d);
+/* Are products of F32 computed in TF32? */
+bool        dev_tf32(const dev *d);
 
 /* ---- blas.c -------------------------------------------------------------------------------------------- */
 

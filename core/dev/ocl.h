@@ -37,7 +37,7 @@ struct dev {
     enum { BLAS_UNKNOWN, BLAS_RIGHT, BLAS_WRONG } blas;
     bool             blas_anywhere;          /* dev_want_blas */
     bool             plain;                  /* dev_force_plain */
-    bool             no_matrix;              /* dev_no_matrix */
+    bool             tf32;                   /* its matrix engine passed with it: dev_allow_tf32 */
     struct tuned    *tuned;                  /* rows of the tuning file */
 };
 

@@ -70,8 +70,12 @@ dev *dev_open(const char *spec)
     if (!spec)
         spec = getenv("JETCL_DEVICE");
     spec = spec && *spec ? spec : "auto";
-    if (!strcmp(spec, "null"))
-        return null_open();
+    if (!strcmp(spec, "null")) {
+        dev *null = null_open();
+        if (null)
+            matrix_confirm(null);
+        return null;
+    }
     arena *a = arena_open("device");
     const struct found *f = choose_device(a, spec);
     if (!f) {

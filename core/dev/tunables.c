@@ -95,10 +95,10 @@ static const char *device_text(arena *a, const dev *d)
 {
     static const char *const class[] = { "cpu", "gpu", "null" };
     const struct dev_info *i = &d->info;
-    return arena_printf(a, "platform: %s\ndevice: %s\ndriver: %s %s\nclass: %s\nunits: %u\nmatrix: %s\n",
-                        i->platform,
-                        i->name, i->version, i->driver, class[d->class], i->compute_units,
-                        dev_matrix_name(i->matrix));
+    return arena_printf(a,
+                        "platform: %s\ndevice: %s\ndriver: %s %s\nclass: %s\nunits: %u\nmatrix: %s%s%s\n",
+                        i->platform, i->name, i->version, i->driver, class[d->class], i->compute_units,
+                        dev_matrix_name(i->matrix), i->floats ? " " : "", i->floats ? i->floats : "");
 }
 
 static const char *tunables_head(arena *a, const dev *d)

@@ -15,7 +15,15 @@ dev *model_device(dev *d, const struct spec *s)
 {
     if (d && s->device_matrix == MATRIX_ENGINE_off)
         dev_no_matrix(d);
+    if (d && s->device_matrix == MATRIX_ENGINE_tf32 && !dev_allow_tf32(d) && dev_class(d) != DEV_NULL)
+        say(SAY_NORMAL, "device.matrix: tf32: %s has no TF32; products of fp32 stay fp32", dev_info(d)->name);
     return d;
+}
+
+const char *model_rounding(const struct spec *s, const dev *d)
+{
+    enum dtype t = model_precision(s);
+    return t == BF16 ? "bf16" : t == F16 ? "fp16" : dev_tf32(d) ? "tf32" : "fp32";
 }
 
 int model_depth(const struct spec *s)

@@ -35,6 +35,8 @@ const char *model_block(arena *a, const struct spec *s, int block);
 enum dtype  model_precision(const struct spec *s);
 /* d (or NULL) as the experiment asks for it, before anything is built for it. */
 dev        *model_device(dev *d, const struct spec *s);
+/* What its products round to on d: "fp32", "bf16", "fp16", or "tf32". */
+const char *model_rounding(const struct spec *s, const dev *d);
 /* What s->model.act names. */
 node     *(*model_act(const struct spec *s))(node *);
 /* Tokens before the patches: class, distillation, registers; and how many of them have a position. */

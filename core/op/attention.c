@@ -158,8 +158,8 @@ static struct rows_cut attention_cut_matrix(const node *n, bool grad)
     const struct dev_info *i = dev_info(n->g->d);
     struct rows_cut t = { "attention_matrix", MATRIX_ROWS, { MATRIX_ITEMS, 1 },
                        attention_matrix_room(n->g->d, s.d, grad) };
-    char engine[32];
-    dev_matrix_defs(n->g->d, engine);
+    char engine[64];
+    dev_matrix_defs(n->g->d, NULL, engine);
     snprintf(t.defs, sizeof t.defs, "%s -DD=%d%s%s%s", engine, (int)s.d, i->cpu_kind ? " -DUNROLL=1" : "",
              *i->many_registers ? " " : "", i->many_registers);
     return t;

@@ -1,8 +1,8 @@
-/* product_matrix.c: how a product of half types is cut for a matrix engine: cl/gpu/matrix.cl's tile. The order
- * of sums follows from sizes and the engine, as in product_cut.c. */
+/* product_matrix.c: how a product is cut for a matrix engine: cl/gpu/matrix.cl's tile. The order of sums
+ * follows from sizes and the engine, as in product_cut.c. */
 #include "op/product_cut.h"
 
-enum { DEPTH = 32, LINE = DEPTH / 2 + 4 };        // of k in a step; words of a row of it in local memory
+enum { DEEP = 16, LINE = DEEP + 4, DEPTH = 2 * DEEP };   // words of k in a step; of its line; k, of halves
 
 /* Teams across and down, blocks of each across and down: 128 x 128, and 64 x 64. */
 struct matrix_tile { int wx, wy, bn, bm; };
@@ -35,11 +35,20 @@ static i64 matrix_plan_groups(const struct product *p, struct matrix_plan t)
     return CEIL_DIV(p->m, t.tm) * CEIL_DIV(p->n, t.tn) * product_batches(p);
 }
 
+static bool product_half(const struct product *p) { return dtype_half(p->a.type) || dtype_half(p->b.type); }
+
+/* Does a product of F32 gain by it? TF32 always; exact F32 is as fast as packed multiply-adds, so that small
+ * tiles of few rows are better, and what was measured to be (`jetcl tune`: TILE). */
+static bool product_floats_pay(const dev *d, const struct product *p)
+{
+    return dev_info(d)->floats && !product_tune(d, p, "TILE") && (dev_tf32(d) || MIN(p->m, p->n) > 32);
+}
+
 /* Types that are not F32 are one half type. */
 bool product_on_matrix(const dev *d, const struct product *p)
 {
-    bool half = dtype_half(p->a.type) || dtype_half(p->b.type);
-    return d && dev_matrix(d) && half && dev_has_override(d, "matrix") &&
+    return d && dev_matrix(d) && dev_has_override(d, "matrix") &&
+           (product_half(p) || product_floats_pay(d, p)) &&
            matrix_plan_fits(d, matrix_plan_of(d, &matrix_tiles[dev_info(d)->matrix][SMALL]));
 }
 
@@ -76,8 +85,8 @@ struct cut product_cut_matrix(const dev *d, const struct product *p)
     c.share = splits > 1 ? ROUND_UP(CEIL_DIV(p->k, splits), (i64)DEPTH) : p->k;
     c.splits = CEIL_DIV(p->k, c.share);
     c.joined = c.splits > 1;
-    char engine[32];
-    dev_matrix_defs(d, engine);
+    char engine[64];
+    dev_matrix_defs(d, product_half(p) ? NULL : i->floats, engine);
     snprintf(c.defs, sizeof c.defs, "%s -DWX=%d -DWY=%d -DBM=%d -DBN=%d -DTA=%d -DTB=%d -DALIGNED=%d "
              "-DWITH_SUMS=%d -DINDEX=%s%s%s%s%s", engine, t->wx, t->wy, t->bm, t->bn, p->ta, p->tb,
              product_aligned(p), p->keep == KEEP_SUMS, product_far(p) ? "long" : "int",

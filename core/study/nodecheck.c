@@ -376,10 +376,9 @@ static int network_fill(struct network *x, const struct spec *s, dev *d, arena *
 
 int nodecheck_network(struct kernel_checks *c, const struct spec *s, dev *d, int n)
 {
-    static const char *const names[] = { "fp32", "bf16", "fp16" };
     struct network x = { 0 };
     arena *a = arena_open("nodecheck");
-    f64 unit = record_unit(names[s->train.precision == PRECISION_fp16 ? 2 : s->train.precision ? 1 : 0]);
+    f64 unit = record_unit(model_rounding(s, d));
     int rc = network_open(&x, s, d, n) || network_fill(&x, s, d, a) || nodecheck_graph(c, x.g, unit) ? -1 : 0;
     graph_free(x.g);
     params_free(x.p);

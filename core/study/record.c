@@ -234,6 +234,8 @@ static int record_open(struct making *m, const struct spec *s)
     int wants = !data ? 0 : SESSION_TRAIN_DATA | (m->o->seeds > 1 && m->seed ? SESSION_EVAL_DATA : 0);
     if (session_open(&m->e, &with, SESSION_TRAINS | wants, NULL))
         return -1;
+    if (m->r)
+        m->r->precision = model_rounding(&m->e.s, m->e.d);
     if (m->nudge && record_nudge(m->e.p))
         return -1;
     if (data && !(m->data = loader_open(m->e.train, &m->e.train_options)))
@@ -352,8 +354,7 @@ int record_make(struct record *r, arena *a, const struct spec *s, const struct r
     struct making m = { .r = r, .a = a, .o = o, .seed = r };
     int seeds = MAX(1, o->seeds);
     *r = (struct record){ .label = o->label, .settings = o->settings ? o->settings : "", .steps = o->steps,
-                          .precision = s->train.precision == PRECISION_fp16 ? "fp16"
-                                       : s->train.precision ? "bf16" : "fp32", .joules_from = "",
+                          .joules_from = "",
                           .seed_loss = arena_array(a, f64, seeds + 1),
                           .seed_top1 = arena_array(a, f64, seeds + 1) };
     if (record_run(&m, s))

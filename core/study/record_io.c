@@ -28,7 +28,7 @@ struct record_tensor *record_find(const struct record *r, const char *name)
 f64 record_unit(const char *precision)
 {
     return precision && !strcmp(precision, "bf16") ? 0x1p-9
-         : precision && !strcmp(precision, "fp16") ? 0x1p-12 : 0x1p-24;
+         : precision && (!strcmp(precision, "fp16") || !strcmp(precision, "tf32")) ? 0x1p-12 : 0x1p-24;
 }
 
 /* ---- writing --------------------------------------------------------------------------------------------- */

@@ -197,7 +197,8 @@ static const char *check_record(arena *a, const struct spec *s, const char *devi
         snprintf(sizes, sizeof sizes, "%s %d %d %d %d", s->model.arch, (int)s->model.dim, (int)s->model.depth,
                  (int)s->model.heads, (int)s->train.precision);
     u64 h = hash_text(HASH_START, d->name);
-    const char *parts[] = { d->driver, d->version, d->platform, device, jetcl_git, sizes };
+    const char *parts[] = { d->driver, d->version, d->platform, device, jetcl_git, sizes,
+                            d->floats ? d->floats : "" };
     for (int i = 0; i < countof(parts); i++)
         h = hash_text(hash_text(h, "\n"), parts[i]);
     return arena_printf(a, "%s/checks/%016llx", dev_cache_dir(), (unsigned long long)h);

@@ -39,12 +39,18 @@ def found_tools():
     return tools, {r: ", ".join(hints[t] for t in n if not tools[t]) for r, n in needs.items()}
 
 
-def dump(jetcl, models, fake, folder, batch, precision):
+# What is dumped. Of the second and third what runs on an engine.
+SETTINGS = {"plain": ("train.precision=fp32", "device.matrix=off"), "bf16": ("train.precision=bf16",),
+            "floats": ("train.precision=fp32", "device.matrix=tf32")}
+
+
+def dump(jetcl, models, fake, folder, batch, setting):
     shutil.rmtree(folder, ignore_errors=True)
     for m in models:
         path = m if m.endswith(".yaml") else os.path.join(ROOT, "experiments", "models", m + ".yaml")
+        keys = "train.batch=%d" % batch, *SETTINGS[setting]
         r = subprocess.run([jetcl, "config", path, "--launches", "--device", "null",
-                            "--set", "train.batch=%d" % batch, "--set", "train.precision=" + precision],
+                            *[word for key in keys for word in ("--set", key)]],
                            env=dict(os.environ, JETCL_FAKE=fake, JETCL_DUMP=folder), capture_output=True,
                            text=True)
         if r.returncode:
@@ -71,19 +77,21 @@ def head_of(path):
 
 
 def macros_of(options):
-    return {m[1]: int(m[2]) for m in (re.match(r"-D(\w+)=(\d+)$", o) for o in options) if m}
+    found = {m[1]: int(m[2]) for m in (re.match(r"-D(\w+)=(\d+)$", o) for o in options) if m}
+    return dict(found, **{"ELEMENT": o[10:] for o in options if o.startswith("-DELEMENT=")})
 
 
 # ---- kernels by name -----------------------------------------------------------------------------------------
 
 def variant(kernel, m):
-    """matmul -> matmul_128x64; on a matrix engine matrix_128x128, of rows that begin anywhere .._unaligned,
-    matrix_attention"""
+    """matmul -> matmul_128x64; on a matrix engine matrix_128x128, of floats matrix_tf32_128x128, of rows that
+    begin anywhere .._unaligned, matrix_attention"""
     if "ENGINE" in m and kernel != "matmul":
         return "matrix_" + kernel
     if "ENGINE" in m:
         rows, columns = {1: (16, 8), 2: (16, 16), 3: (16, 16), 4: (8, 8)}[m["ENGINE"]]
-        tile = "matrix_%dx%d" % (m["WY"] * m["BM"] * rows, m["WX"] * m["BN"] * columns)
+        floats = m["ELEMENT"].lower() + "_" if "ELEMENT" in m else ""
+        tile = "matrix_%s%dx%d" % (floats, m["WY"] * m["BM"] * rows, m["WX"] * m["BN"] * columns)
         return tile if m["ALIGNED"] else tile + "_unaligned"
     if kernel == "matmul" and "GX" in m:
         return "matmul_%dx%d" % (m["GY"] * m["RM"], m["GX"] * m["RN"])
@@ -103,7 +111,7 @@ def steps(kernel, m):
     return []
 
 
-def measure(kernel, want, unit, launches):
+def measure(kernel, want, unit, launches, floats):
     """The row of one kernel on one target."""
     inner = kernel.inner()
     row = dict(regs=kernel.regs, spill=kernel.spill, stack=kernel.stack, local=launches.local,
@@ -126,7 +134,7 @@ def measure(kernel, want, unit, launches):
             trips = [(l, max(1, round((sum(want) - outside) / done))) for l in inside]
     best = max(inside, key=lambda l: kernel.count(l)["fmas"])
     a, b = kernel.count(best), kernel.count(step, trips)
-    share, bound = model.peak(unit, kernel, b, launches.items, launches.local)
+    share, bound = model.peak(unit, kernel, b, launches.items, launches.local, floats)
     # Scalar instructions and waits of AMD's are issued beside those of other waves; a packed one counts once.
     own = lambda c: c["fma"] / max(1, c["all"] - (c["salu"] + c["wait"] if unit.reader == "amd" else 0))
     row.update(inner=100 * own(a), step=100 * own(b), peak=100 * share, bound=bound, fmas=b["fmas"],
@@ -224,10 +232,10 @@ def main():
             print("skip %s targets: no %s" % (reader, missing[reader]), file=sys.stderr)
     targets = [t for t in targets if not missing[model.UNITS[t].reader]]
     jobs, where = [], []
-    for fake, precision in sorted({(model.UNITS[t].fake, p) for t in targets for p in ("fp32", "bf16")}):
-        half = precision == "bf16"               # of which only what runs on a matrix engine
-        folder = os.path.join(o.out, fake + ("-bf16" if half else ""))
-        dump(o.jetcl, o.models, fake, folder, o.batch, precision)
+    on = {t: [s for s in SETTINGS if s != "floats" or model.UNITS[t].floats] for t in targets}
+    for fake, setting in sorted({(model.UNITS[t].fake, s) for t in targets for s in on[t]}):
+        folder = os.path.join(o.out, fake + "-" + setting)
+        dump(o.jetcl, o.models, fake, folder, o.batch, setting)
         for program, kernels in sorted(launches_of(folder).items()):
             label, options = head_of(os.path.join(folder, program))
             mine = {k: v for k, v in kernels.items() if o.kernel in variant(k, macros_of(options))}
@@ -236,7 +244,7 @@ def main():
             engine = macros_of(options).get("ENGINE", 0)
             for t in targets:
                 unit = model.UNITS[t]
-                if unit.fake == fake and bool(engine) == half and engine in (0, unit.engine):
+                if unit.fake == fake and setting in on[t] and engine == (setting != "plain" and unit.engine):
                     jobs.append((os.path.join(folder, program), options, t, folder, tools))
                     where.append(mine)
     with concurrent.futures.ThreadPoolExecutor(o.jobs) as pool:
@@ -252,7 +260,7 @@ def main():
                 rows.append((name, target, None, ["does not compile: %s" % result if isinstance(result, str)
                                                   else "not in the output"]))
             else:
-                row = measure(result[kernel], steps(kernel, m), model.UNITS[target], launches)
+                row = measure(result[kernel], steps(kernel, m), model.UNITS[target], launches, "ELEMENT" in m)
                 rows.append((name, target, row, complaints(limits, name, target, row)))
     for target in sorted(skipped):
         print("skip %s: %s does not know it" % (target, tools["ocloc"]), file=sys.stderr)

@@ -106,9 +106,9 @@ def sass(line):
     # not.
     size = 32 if op.startswith("LDSM") else 16 if ".128" in op else 8 if ".64" in op else 4
     target = re.search(r"BRA.*?`\((\.L_x_\d+)\)", text)
-    kinds = (("HMMA.16816", "mma", 64), ("FFMA2", "fma2", 2), ("FFMA", "fma", 1), ("LDS", "lload", 0),
-             ("STS", "lstore", 0), ("LDG", "load", 0), ("STG", "store", 0), ("LDL", "scratch", 0),
-             ("STL", "scratch", 0), ("LD.", "load", 0), ("ST.", "store", 0),
+    kinds = (("HMMA.16816", "mma", 64), ("HMMA.1688", "mma", 32), ("FFMA2", "fma2", 2), ("FFMA", "fma", 1),
+             ("LDS", "lload", 0), ("STS", "lstore", 0), ("LDG", "load", 0), ("STG", "store", 0),
+             ("LDL", "scratch", 0), ("STL", "scratch", 0), ("LD.", "load", 0), ("ST.", "store", 0),
              ("BAR", "barrier", 0), ("MUFU", "special", 0), ("BRA", "branch", 0), ("BSYNC", "branch", 0),
              ("BSSY", "branch", 0), ("DEPBAR", "wait", 0), ("R2UR", "alu", 0), ("U", "salu", 0))
     for start, kind, fmas in kinds:
