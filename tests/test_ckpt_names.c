@@ -329,6 +329,57 @@ static void moco_says_its_heads(void **state)
     }
 }
 
+/* What mmengine's configuration says of mmpretrain's models, read as text. */
+static void mmengine_says_what_is_computed(void **state)
+{
+    (void)state;
+#define MODEL(backbone) "x = dict(a=[1, 2], b='model = dict(')\nmodel = dict(\n    backbone=dict(" backbone \
+                        "),\n    head=dict(type='X'),\n    neck=dict(type='GlobalAveragePooling'))\ny = 1\n"
+    static const struct { const char *text, *key, *want; } row[] = {
+        { MODEL("arch='b', type='VisionTransformer'"), "heads", NULL },
+        { MODEL("arch='small', type='VisionTransformer'"), "heads", "8" },
+        { MODEL("arch='small', type='DeiT3'"), "heads", NULL },
+        { MODEL("arch='mocov3-s', type='MoCoV3ViT'"), "heads", "12" },
+        { MODEL("arch=dict(embed_dims=6,\n        num_heads=3), type='VisionTransformer'"), "heads", "3" },
+        { MODEL("b=dict(norm_cfg=dict(eps=1)), arch='b'"), "norm_eps", NULL },
+        { MODEL("arch='b', norm_cfg=dict(eps=0.01, type='LN')"), "norm_eps", "0.01" },
+        { MODEL("arch='b', norm_cfg=dict(type='LN')"), "norm_eps", "1e-05" },
+        { MODEL("layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))"), "act", "quick_gelu" },
+        { MODEL("act_cfg=dict(approximate='tanh', type='GELU')"), "act", "gelu_tanh" },
+        { MODEL("act_cfg=dict(type='GELU')"), "act", "gelu" },
+        { MODEL("act_cfg=dict(type='ReLU')"), NULL, "another activation" },
+        { MODEL("out_type='featmap'"), "pool", "norm_avg" },
+        { MODEL("out_type='cls_token'"), "pool", NULL },
+        { MODEL("out_type='raw'"), NULL, "reads all tokens" },
+        { MODEL("gap_before_final_norm=True"), "pool", NULL },
+        { MODEL("gap_before_final_norm=False"), NULL, "gap_before_final_norm=False" },
+        { MODEL("patch_cfg=dict(stride=4)"), NULL, "a stride" },
+        { "model = dict(backbone=dict(out_type='featmap'))", NULL, "reads all tokens" },
+        { "model = dict(backbone=dict(out_type='raw", "pool", NULL },
+        { "model = dict(backbone=dict(out_type=", "pool", NULL },
+        { "a model = dict(backbone=dict(out_type='raw'))", "pool", NULL },
+        { "model = dict(backbone=)", "pool", NULL },
+        { "", "pool", NULL } };
+#undef MODEL
+    for (int i = 0; i < countof(row); i++) {
+        ckpt *c = ckpt_new();
+        ckpt_add(c, "backbone.patch_embed.projection.weight", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, (f32[]){ 1 });
+        ckpt_add(c, "backbone.ln1.weight", CKPT_F32, 1, (i64[]){ 1 }, (f32[]){ 1 });
+        ckpt_add(c, "head.fc.weight", CKPT_F32, 2, (i64[]){ 1, 1 }, (f32[]){ 1 });
+        ckpt_set_meta(c, "meta.cfg", row[i].text);
+        fail_clear();
+        c = ckpt_model(c, false);
+        if (!row[i].key)
+            assert_true(!c && fail_fault() == FAULT_DATA && strstr(fail_message(), row[i].want));
+        else {
+            const char *got = c ? ckpt_meta(c, row[i].key) : fail_message();
+            if (row[i].want ? !got || strcmp(got, row[i].want) : got != NULL)
+                fail_msg("%s: %s", row[i].text, got ? got : "nothing");
+        }
+        ckpt_close(c);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +393,7 @@ int main(void)
         cmocka_unit_test(patches_are_resized),
         cmocka_unit_test(google_files_load_as_in_timm),
         cmocka_unit_test(moco_says_its_heads),
+        cmocka_unit_test(mmengine_says_what_is_computed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

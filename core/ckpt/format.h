@@ -2,8 +2,8 @@
  *
  * `make layers` checks that no file calls one that stands after it here:
  * Order: type pickle_stack words entry element archive pickle_call pickle torch safetensors npz
- * Order: torch_zip torch_legacy pickle_numpy onnx_read config ckpt shards scheme view architecture names
- * Order: named cast seal pos_embed load
+ * Order: torch_zip torch_legacy pickle_numpy onnx_read config ckpt shards scheme view architecture mmengine
+ * Order: names named cast seal pos_embed load
  *
  *     ckpt -> entry, entry, ...        names and shapes, found when opening
  *               | data                 NULL until tensor_data asks the format's read()

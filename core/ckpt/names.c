@@ -235,6 +235,8 @@ static int names_translate_all(struct translation *x, ckpt *c, bool ema)
         return fail(FAULT_DATA, "%s with %s, which our models do not have", x->r.scheme->title, foreign);
     if (!ckpt_find(x->view, "head.weight") && !ckpt_find(x->view, "head.fc.weight"))
         ckpt_drop_meta(x->view, "config.num_labels");             // a head that is added has its own
+    if (text_starts(x->r.scheme->id, "mmpretrain") && mmengine_settle(x->view, c))
+        return -1;
     return names_say_eps(x->view, x->r.scheme->eps)
            || names_say_act(x->view, c, &x->r) || names_say_heads(x->view, c, &x->r) ? -1 : 0;
 }

@@ -14,6 +14,12 @@
  * yet. 0, or -1 + fail(FAULT_DATA): it is no model of ours. */
 int architecture_settle(ckpt *view, const ckpt *c);
 
+/* ---- mmengine.c ---------------------------------------------------------------------------------------- */
+
+/* What the configuration in c says of mmpretrain's model in view, into its metadata, where that says nothing
+ * yet. 0, or -1 + fail(FAULT_DATA): it is no model of ours. */
+int mmengine_settle(ckpt *view, const ckpt *c);
+
 /* ---- scheme.c: the tables, and which of them a file follows -------------------------------------------- */
 
 /* How a source becomes (its share of) the target. Kernels of JAX are (in, out), ours (out, in). */

@@ -121,8 +121,12 @@ static int arch_read_image(struct spec *s, const ckpt *c, arena *a)
     const tensor *patch = ckpt_find(c, "patch_embed.proj.weight"), *pos = ckpt_find(c, "pos_embed");
     int grid[2], placed;
     int registers = model_prefix(s, &placed) - placed;
-    if (!patch || patch->nd != 4 || patch->shape[3] < 1 || patch->shape[3] > 1024 || !pos || pos->nd < 2)
-        return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes, or no pos_embed", ckpt_path(c));
+    if (!patch || patch->nd != 4 || patch->shape[3] < 1 || patch->shape[3] > 1024)
+        return fail(FAULT_DATA, "%s: no patch_embed.proj.weight of four axes: its patches are not ours",
+                    ckpt_path(c));
+    if (!pos || pos->nd < 2)
+        return fail(FAULT_DATA, "%s: no pos_embed: its positions are computed, relative or missing",
+                    ckpt_path(c));
     if (patch->shape[2] != patch->shape[3])
         return fail(FAULT_DATA, "%s: patches of %lld x %lld pixels; ours are squares", ckpt_path(c),
                     (long long)patch->shape[2], (long long)patch->shape[3]);

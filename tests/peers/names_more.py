@@ -37,11 +37,11 @@ VIT = dict(embed_dims=48, num_layers=3, num_heads=4, feedforward_channels=192)
 CONVNEXT = dict(depths=[1, 1, 2, 1], channels=[8, 16, 24, 32])
 
 
-def mmpretrain(backbone, head):
+def mmpretrain(backbone, head, neck=None):
     warnings.simplefilter('ignore')
     from mmpretrain.models import build_classifier
     import mmpretrain.models                                         # fills its registry
-    return shake(build_classifier(dict(type='ImageClassifier', backbone=backbone, head=head)))
+    return shake(build_classifier(dict(type='ImageClassifier', backbone=backbone, neck=neck, head=head)))
 
 
 def mm_vit(**options):
@@ -70,6 +70,28 @@ mm_case(' layer scale', layer_scale_init_value=.1)
 mm_case(' pre-norm', pre_norm=True)
 mm_case(' without qkv bias', qkv_bias=False)
 mm_case(' mean', out_type='avg_featmap', final_norm=False)
+
+
+def mm_file(name, neck=None, **options):
+    """As mmengine saves it, with its configuration."""
+    @case('mmpretrain file, ' + name, 32, 0)
+    def _():
+        from mmengine.config import Config
+        kind = dict(type='VisionTransformer', arch=VIT, img_size=32, patch_size=8, **options)
+        head = dict(type='LinearClsHead', num_classes=7, in_channels=48)
+        model = mmpretrain(kind, head, neck)
+        state, forward, _ = simple(model, mm_logits)
+        text = Config(dict(model=dict(type='ImageClassifier', backbone=kind, neck=neck, head=head))).pretty_text
+
+        def write():
+            torch.save({'meta': {'cfg': text, 'epoch': 1}, 'state_dict': state}, tmp('mm.pth'))
+            return tmp('mm.pth')
+        return write, forward, None
+
+
+mm_file('epsilon', norm_cfg=dict(type='LN', eps=.03))
+mm_file('quick gelu', layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')))
+mm_file('pooled after the norm', neck=dict(type='GlobalAveragePooling'), out_type='featmap')
 
 
 def bare(state):
