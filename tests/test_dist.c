@@ -122,6 +122,16 @@ static void test_shares(void **state)
         }
 }
 
+static void test_shares_by_time(void **state)
+{
+    (void)state;
+    f64 shares[3];
+    share_by_time((f64[]){ 1, 2, 4 }, 3, shares);          // as 4 to 2 to 1
+    assert_true(shares[0] == .571 && shares[1] == .286 && shares[2] == .143);
+    share_by_time((f64[]){ 3, 3, 3 }, 1, shares);
+    assert_true(shares[0] == 1);
+}
+
 /* Without others: nothing is changed, nothing waits. */
 static void test_alone(void **state)
 {
@@ -167,7 +177,7 @@ static void test_prints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        T(test_shares_of_batches), T(test_shared_batches), T(test_shares),
+        T(test_shares_of_batches), T(test_shared_batches), T(test_shares), T(test_shares_by_time),
         T(test_alone), T(test_prints),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);

@@ -347,12 +347,41 @@ static void test_needs(void **state)
     }
 }
 
+/* ---- forecasts ----------------------------------------------------------------------------------------- */
+
+/* Ten steps an epoch of two seconds, half a second an image evaluated, a quarter one measured. */
+static void test_costs(void **state)
+{
+    (void)state;
+    static const struct { const char *more; f64 steps, evaluations, measured; } rows[] = {
+        { "train: {epochs: 3, batch: 100}\neval: {every: off}", 30, 1, 0 },
+        { "train: {epochs: 3, batch: 100}\neval: {every: 2}", 30, 2, 0 },
+        { "train: {epochs: 4, batch: 100}\neval: {every: 2}", 40, 2, 0 },
+        { "train: {epochs: 3, batch: 100, steps: 15}\neval: {every: 1}", 15, 2, 0 },
+        { "train: {epochs: 3, batch: 100, steps: 500}\neval: {every: 1}", 30, 3, 0 },
+        { "recycle: {from: {experts: a.pth}, images: 128}\ntrain: {epochs: 3, batch: 100}\n"
+          "eval: {every: off}", 30, 1, 128 },
+        { "recycle: {from: {experts: a.pth}, images: 4096}\ntrain: {epochs: 3, batch: 100}\n"
+          "eval: {every: off}", 30, 1, 1050 } };
+    const struct forecast f = { .step = 2, .image = .5, .activations = .25 };
+    for (int i = 0; i < countof(rows); i++) {
+        struct spec s;
+        assert_int_equal(spec_parse(&s, a, "x.yaml", rows[i].more, NULL, 0), 0);
+        struct cost c = forecast_cost(&s, &f, (struct images){ 1050, 200 });
+        if (c.steps != rows[i].steps || c.evaluations != rows[i].evaluations || c.measured != rows[i].measured)
+            fail_msg("%s: %g steps, %g evaluations, %g measured", rows[i].more, c.steps, c.evaluations,
+                     c.measured);
+        assert_true(c.training == 2 * c.steps && c.evaluating == 100 * c.evaluations
+                    && c.recycling == c.measured / 4 && c.seconds == c.training + c.evaluating + c.recycling);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_grid), cmocka_unit_test(test_prepare),
                                         cmocka_unit_test(test_statistics), cmocka_unit_test(test_budget),
                                         cmocka_unit_test(test_pairs),
                                         cmocka_unit_test(test_refusals), cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_unpaired), cmocka_unit_test(test_needs) };
+        cmocka_unit_test(test_unpaired), cmocka_unit_test(test_needs), cmocka_unit_test(test_costs) };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -346,13 +346,43 @@ static int setup(void **state)
 }
 static int teardown(void **state) { (void)state; dev_close(device); return 0; }
 
+/* More than any disk has: the message says how much. A checkpoint is W, a state 3 W or, with averages, 4 W;
+ * what is replaced is there twice for a moment. */
+static void test_room(void **state)
+{
+    (void)state;
+    static const struct { const char *more; f64 weights; } rows[] = {
+        { "train: {ema: off, epochs: 4}\nkeep: {every: off, best: 0}", 2 * 4 },
+        { "train: {ema: 0.9, epochs: 4}\nkeep: {every: off, best: 0}", 2 * 5 },
+        { "train: {ema: off, epochs: 4}\nkeep: {every: off, best: 1}", 2 * 4 + 2 },
+        { "train: {ema: off, epochs: 9}\nkeep: {every: 2, last: 3, states: off, best: 0}", 2 * 4 + 3 },
+        { "train: {ema: off, epochs: 9}\nkeep: {every: 2, last: 7, states: off, best: 0}", 2 * 4 + 4 },
+        { "train: {ema: 0.9, epochs: 9}\nkeep: {every: 2, last: 3, states: on, best: 1}",
+          2 * 5 + 3 * 5 + 2 } };
+    for (int i = 0; i < countof(rows); i++) {
+        arena *a = arena_open("test");
+        struct session e = { 0 };
+        char need[24];
+        parse(&e.s, a, arena_printf(a, "model: {arch: vit, image: 32, patch: 16, dim: 16384, depth: 1000, "
+                                       "heads: 64, classes: 3}\n%s", rows[i].more));
+        assert_non_null(e.p = model_params(&e.s));
+        text_bytes(need, rows[i].weights * (f64)params_bytes(e.p, PARAMS_FORWARD));
+        assert_int_equal(saver_room(&e, "/tmp"), -1);
+        assert_int_equal(fail_fault(), FAULT_RUN);
+        if (!strstr(fail_message(), arena_printf(a, "the run will keep %s there", need)))
+            fail_msg("%s: '%s', not %s", rows[i].more, fail_message(), need);
+        params_free(e.p);
+        arena_close(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_schedule), cmocka_unit_test(test_groups), cmocka_unit_test(test_golden_groups),
         cmocka_unit_test(test_same_bits), cmocka_unit_test(test_resume), cmocka_unit_test(test_parts),
         cmocka_unit_test(test_learns), cmocka_unit_test(test_late_loss),
-        cmocka_unit_test(test_absurd_states) };
+        cmocka_unit_test(test_absurd_states), cmocka_unit_test(test_room) };
     say_setup((struct say_options){ SAY_QUIET, 0, true });
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -70,6 +70,9 @@ int  dist_share_index(const struct data_options *o);
 
 /* Rank r of n takes [*from, *to) of `all` things, as weights (n of them; NULL: equal ones) say. */
 void share_of(i64 all, int r, int n, const f64 *weights, i64 *from, i64 *to);
+/* Of n ranks that take so long for the same: each one's part of the work, to a thousandth, with which all take
+ * as long. */
+void share_by_time(const f64 *seconds, int n, f64 *shares);
 
 /* ---- mpi.c ----------------------------------------------------------------------------------------------  */
 

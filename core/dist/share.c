@@ -12,3 +12,12 @@ void share_of(i64 all, int r, int n, const f64 *weights, i64 *from, i64 *to)
     *from = (i64)rint((f64)all * before / sum);
     *to = (i64)rint((f64)all * (before + own) / sum);
 }
+
+void share_by_time(const f64 *seconds, int n, f64 *shares)
+{
+    f64 sum = 0;
+    for (int r = 0; r < n; r++)
+        sum += 1 / seconds[r];
+    for (int r = 0; r < n; r++)
+        shares[r] = rint(1000 / seconds[r] / sum) / 1000;
+}

@@ -26,7 +26,7 @@ static i64 distance_scores(const struct spec *s, dev *d, params *p, i64 n, f32 *
 {
     struct scorer x = { 0 };
     struct data_options o = data_options_of(s, true);
-    o.train = o.fast_decode = false;
+    o.train = false;
     o.augment = (struct augment_options){ 0 };
     o.limit = n;
     o.spread = true;

@@ -268,7 +268,7 @@ static int measure_keep(const char *path, bool asked, const struct statistics *s
 static struct data_options measure_images_of(const struct predecessor *p)
 {
     struct data_options o = data_options_of(&p->s, true);
-    o.train = o.fast_decode = false;
+    o.train = false;                              // so that no picture is shrunk while it is decoded
     o.augment = (struct augment_options){ 0 };
     return o;
 }

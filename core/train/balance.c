@@ -46,24 +46,21 @@ static int shares_open(struct session *e, const struct spec *s, int n)
 int shares_measure(struct spec *s, arena *a)
 {
     struct session e;
-    f64 *speed = arena_array(a, f64, dist_size()), seconds = 1, sum = 0;
+    f64 *seconds = arena_array(a, f64, dist_size()), *shares = arena_array(a, f64, dist_size());
     int n = MAX(1, MIN(SHARES_IMAGES, s->train.batch / dist_size()));
     if (!shares_auto(s))
         return 0;
     s->dist.shares = (reals){ 0 };
     if (dist_size() == 1)
         return 0;
-    int rc = dist_agree(shares_open(&e, s, n)) || shares_time(&e, n, &seconds) ? -1 : 0;
+    int rc = dist_agree(shares_open(&e, s, n)) || shares_time(&e, n, &seconds[dist_rank()]) ? -1 : 0;
     session_close(&e);
-    speed[dist_rank()] = n / seconds;
-    if (rc || dist_sum(speed, dist_size()))
+    if (rc || dist_sum(seconds, dist_size()))
         return -1;
+    share_by_time(seconds, dist_size(), shares);
     for (int r = 0; r < dist_size(); r++)
-        sum += speed[r];
-    for (int r = 0; r < dist_size(); r++) {
-        speed[r] = rint(1000 * speed[r] / sum) / 1000;
-        say(SAY_NORMAL, "%s computes %.1f %% of every batch (dist.shares: auto)", dist_name(r), 100 * speed[r]);
-    }
-    s->dist.shares = (reals){ dist_size(), speed };
+        say(SAY_NORMAL, "%s computes %.1f %% of every batch (dist.shares: auto)", dist_name(r),
+            100 * shares[r]);
+    s->dist.shares = (reals){ dist_size(), shares };
     return 0;
 }
