@@ -140,8 +140,8 @@ SEED ?= 1
 mutants:                          ## plant N faults at random, tell which no test notices; SEED=, DIR=core/train
 	@python3 -B tests/mutants.py --count $(N) --seed $(SEED) $(addprefix --dir ,$(DIR))
 
-FUZZ_TARGETS = safetensors archive npy pickle legacy onnx beside numpy index image mat records lists webp bmp \
-               state statistics metrics result tuning experiment table
+FUZZ_TARGETS = safetensors archive npy pickle legacy onnx beside numpy index mmengine image mat records lists \
+               webp bmp state statistics metrics result tuning experiment table
 FUZZ_TIME   ?= 600
 FUZZ_SAN     = address,undefined -fno-sanitize-recover=undefined
 FUZZ_LIMITS  = -max_total_time=$(FUZZ_TIME) -timeout=10 -rss_limit_mb=1024

@@ -131,3 +131,23 @@ save("index", "config",
      b'"id2label": {"0": "cat"}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
 save("index", "outside", b'{"weight_map": {"x": "../a.safetensors"}}')
 save("index", "itself", b'{"weight_map": {"x": "model.safetensors.index.json"}}')
+save("index", "open_clip",
+     b'{"model_cfg": {"quick_gelu": false, "vision_cfg": {"width": 64, "head_width": 16, "pool_type": "avg", '
+     b'"final_ln_after_pool": true, "norm_kwargs": {"eps": 1e-3}, "act_kwargs": {"approximate": "tanh"}}}, '
+     b'"preprocess_cfg": {"mean": [0, 0.5, 1]}, "weight_map": {"%s": "a.safetensors"}}' % name.encode())
+save("mmengine", "whole", b"""x = dict(a=1)
+model = dict(
+    backbone=dict(
+        act_cfg=dict(approximate='tanh', type='GELU'),
+        arch=dict(channels=[8, 16], num_heads=4),
+        gap_before_final_norm=True,
+        norm_cfg=dict(eps=1e-05, type='LN2d'),
+        out_type='featmap',
+        patch_cfg=dict(),
+        type='ConvNeXt'),
+    head=dict(type='LinearClsHead'),
+    neck=dict(type='GlobalAveragePooling'))
+""")
+save("mmengine", "layers", b"model = dict(backbone=dict(arch='small', type='VisionTransformer', "
+     b"layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU'))))")
+save("mmengine", "refused", b"model = dict(backbone=dict(patch_cfg=dict(stride=4), out_type='raw'))")

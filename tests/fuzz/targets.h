@@ -136,12 +136,13 @@ static void fuzz_visit(const char *path)
     ckpt_close(c);
 }
 
-/* An index of shards and a config.json, in a folder with one shard. */
+/* An index of shards, a config.json and open_clip's, in a folder with one shard. */
 static char index_dir[64];
 
 static void fuzz_index_remove(void)
 {
-    static const char *const file[] = { "/model.safetensors.index.json", "/config.json", "/a.safetensors", "" };
+    static const char *const file[] = { "/model.safetensors.index.json", "/config.json",
+                                        "/open_clip_config.json", "/a.safetensors", "" };
     char path[128];
     for (int i = 0; i < countof(file); i++) {
         snprintf(path, sizeof path, "%s%s", index_dir, file[i]);
@@ -151,7 +152,7 @@ static void fuzz_index_remove(void)
 
 static int fuzz_index(const u8 *p, size_t n)
 {
-    static char index[96], config[96], shard[96];
+    static char index[96], config[96], clip[96], shard[96];
     char *dir = index_dir;
     if (!*dir) {
         snprintf(dir, sizeof index_dir, "/tmp/jetcl-fuzz-XXXXXX");
@@ -159,19 +160,41 @@ static int fuzz_index(const u8 *p, size_t n)
         snprintf(shard, sizeof shard, "%s/a.safetensors", dir);
         snprintf(index, sizeof index, "%s/model.safetensors.index.json", dir);
         snprintf(config, sizeof config, "%s/config.json", dir);
+        snprintf(clip, sizeof clip, "%s/open_clip_config.json", dir);
         ckpt *c = ckpt_new();
         ckpt_add(c, "vit.embeddings.cls_token", CKPT_F32, 0, NULL, (f32[]){ 1 });
         ckpt_save(c, shard);
         ckpt_close(c);
     }
-    const char *file[] = { index, config };          // not file_save: its fsync is most of the time
-    for (int i = 0; i < 2; i++) {
+    const char *file[] = { index, config, clip };    // not file_save: its fsync is most of the time
+    for (int i = 0; i < countof(file); i++) {
         FILE *f = fopen(file[i], "wb");
         check(f, "cannot write %s", file[i]);
         fwrite(p, 1, n, f);
         fclose(f);
     }
     fuzz_visit(dir);
+    return 0;
+}
+
+/* The configuration that mmengine keeps beside a ConvNeXt's tensors. */
+static int fuzz_mmengine(const u8 *p, size_t n)
+{
+    static char text[FUZZ_MAX + 1];
+    ckpt *c = ckpt_new();
+    memcpy(text, p, n);
+    text[n] = 0;
+    ckpt_add(c, "backbone.downsample_layers.0.0.weight", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, (f32[]){ 1 });
+    ckpt_add(c, "backbone.norm3.weight", CKPT_F32, 1, (i64[]){ 1 }, (f32[]){ 1 });
+    ckpt_add(c, "head.fc.weight", CKPT_F32, 2, (i64[]){ 1, 1 }, (f32[]){ 1 });
+    ckpt_set_meta(c, "meta.cfg", text);
+    fail_clear();
+    if ((c = ckpt_model(c, false)))
+        visit(c);
+    else
+        check(fail_fault() == FAULT_DATA && !strchr(fail_message(), '\n'), "fault %d, '%s'", fail_fault(),
+              fail_message());
+    ckpt_close(c);
     return 0;
 }
 
@@ -194,7 +217,7 @@ static int fuzz_beside(const u8 *p, size_t n)
 static const struct target { const char *name; int (*run)(const u8 *, size_t); } targets[] = {
     { "safetensors", fuzz_safetensors }, { "archive", fuzz_archive }, { "npy", fuzz_npy },
     { "pickle", fuzz_pickle }, { "legacy", fuzz_legacy }, { "onnx", fuzz_onnx }, { "beside", fuzz_beside },
-    { "numpy", fuzz_numpy }, { "index", fuzz_index },
+    { "numpy", fuzz_numpy }, { "index", fuzz_index }, { "mmengine", fuzz_mmengine },
     { "image", fuzz_image }, { "mat", fuzz_mat }, { "records", fuzz_records }, { "lists", fuzz_lists },
     { "webp", fuzz_image }, { "bmp", fuzz_image }, { "state", fuzz_state }, { "statistics", fuzz_statistics },
     { "metrics", fuzz_metrics }, { "result", fuzz_result }, { "tuning", fuzz_tuning },
