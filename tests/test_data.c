@@ -324,6 +324,11 @@ static void mixes_pixels(void **state)
                        .soft_labels = soft };
     b.recipes = arena_array(mem, struct recipe, 2);
     b.values = arena_bytes(mem, sizeof *b.values, 64);
+    u8 (*noise)[NOISE_DRAWS] = arena_bytes(mem, 3 * NOISE_DRAWS, 1);
+    noise_table(&(struct fill){ { 120, 110, 100 }, { 50, 60, 70 }, { 0 } }, noise);
+    b.noise = (const u8 (*)[NOISE_DRAWS])noise;
+    b.recipes[0].own = (struct erasing){ { 1, 5, 2, 6 }, { 3, 4 } };       // erased before they are mixed
+    b.recipes[1].own = (struct erasing){ { 3, 8, 0, 4 }, { 5, 6 } };
     int seen[2] = { 0 };
     for (int number = 0; number < 20; number++) {
         struct mix m = { .partner = partner };

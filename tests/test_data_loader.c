@@ -346,6 +346,28 @@ static void fast_decoding_is_close(void **state)
 
 /* ---- faults -------------------------------------------------------------------------------------------- */
 
+/* Of two damaged ones the first is named, whichever thread finds its own sooner. */
+static void names_the_first_damaged_file(void **state)
+{
+    (void)state;
+    struct image m = picture(3000, 2000, 1);
+    size_t n;
+    const char *slow = at("two/train/a/1.jpg");
+    write_png(slow, &m, PNG_COLOR_TYPE_RGB, 8, false, false);
+    const char *text = file_text(mem, slow, &n);
+    write_file(slow, text, n - 100);                       // decoded nearly to its end
+    write_text(at("two/train/a/2.jpg"), "\xff\xd8\xff\xe0garbage");
+    struct data_options o = options(at("two"), false);
+    o.batch = 2;
+    dataset *d = data_open(&o);
+    loader *l = loader_open(d, &o);
+    loader_start(l, 0, 0);
+    assert_null(loader_next(l));
+    assert_failed(FAULT_DATA, "train/a/1.jpg: ");
+    loader_close(l);
+    data_close(d);
+}
+
 static void names_a_damaged_file(void **state)
 {
     (void)state;
@@ -419,13 +441,32 @@ static void refuses_odd_folders(void **state)
     o.split = "empty";
     at("odd/empty/x");
     assert_null(data_open(&o));
-    assert_failed(FAULT_DATA, "no class folders");
+    assert_failed(FAULT_DATA, "odd/empty: no class folders with images in it (images belong");
+    write_text(at("odd/empty/x.txt"), "not a picture");
+    assert_null(data_open(&o));
+    assert_failed(FAULT_DATA, "odd/empty: no class folders with images in it (images belong");
+    write_text(at("odd/empty/x.jpg"), "a picture by its name");
+    assert_null(data_open(&o));
+    assert_failed(FAULT_DATA, "no class folders with images in it, but images themselves (images belong");
     o.split = "train";
     at("odd/train/nobody/x");
     dataset *d = data_open(&o);
     assert_int_equal(data_classes(d), 2);
     assert_string_equal(data_passed_over(mem, d), "classes without a file: nobody");
     data_close(d);
+    static const char *const left[] = { "__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found",
+                                        "System Volume Information" };
+    for (int i = 0; i < countof(left); i++)
+        write_text(at("odd/train/%s/x.jpg", left[i]), "not a picture of a class");
+    d = data_open(&o);
+    assert_int_equal(data_classes(d), 2);
+    assert_string_equal(data_passed_over(mem, d),
+                        "6 folders of thumbnails or archivers; classes without a file: nobody");
+    data_close(d);
+    for (int i = 0; i < countof(left); i++) {
+        remove(at("odd/train/%s/x.jpg", left[i]));
+        rmdir(at("odd/train/%s", left[i]));
+    }
     write_text(at("odd/train/nobody/x.tif"), "II*");
     write_text(at("odd/train/nobody/y.TIF"), "II*");
     assert_null(data_open(&o));
@@ -434,6 +475,42 @@ static void refuses_odd_folders(void **state)
     o.set = "foldr";
     assert_null(data_open(&o));
     assert_failed(FAULT_USAGE, "did you mean 'folder'?");
+}
+
+/* A class that data.classes names must be the model's, also where this split has no image of it. */
+static void chosen_classes_must_be_known(void **state)
+{
+    (void)state;
+    static const char *const only[] = { "classa", "classz" }, *const model[] = { "classa", "classb" };
+    struct data_options o = options(folder("chosen", 2, 2), false);
+    dataset *d = data_open(&o);
+    assert_int_equal(data_follow(d, model, 2, "train"), 0);
+    data_close(d);
+    o.only = only;
+    o.n_only = 2;
+    d = data_open(&o);
+    assert_non_null(d);
+    assert_int_equal(data_follow(d, model, 2, "train"), -1);
+    assert_non_null(strstr(fail_message(), "1 of its 2 classes is not among those of train: classz"));
+    data_close(d);
+}
+
+/* Of 32 files every second is looked for, so that a part that is missing shows wherever it is. */
+static void index_of_many(void **state)
+{
+    (void)state;
+    struct data_options o = { .set = "folder", .root = at("many"), .split = "train", .image = 8 };
+    u64 bytes;
+    for (int i = 0; i < 32; i++)
+        write_text(at("many/train/a/%02d.png", i), "opened by none");
+    data_take_index(&o, data_index(mem, &o, &bytes));
+    unlink(at("many/train/a/29.png"));
+    dataset *d = data_open(&o);
+    assert_non_null(d);
+    data_close(d);
+    unlink(at("many/train/a/30.png"));
+    assert_null(data_open(&o));
+    assert_failed(FAULT_DATA, "many/train/a/30.png: No such file or directory, but rank 0 has it");
 }
 
 static void takes_any_name(void **state)
@@ -474,8 +551,9 @@ int main(void)
         TEST(mixes_batches),          TEST(flips_half_of_them),
         TEST(pads_and_crops),         TEST(erases_some_of_them),
         TEST(fast_decoding_is_close), TEST(some_samples_only),
-        TEST(names_a_damaged_file),   TEST(a_file_vanishes),
-        TEST(refuses_odd_folders),    TEST(takes_any_name),
+        TEST(names_the_first_damaged_file), TEST(names_a_damaged_file),   TEST(a_file_vanishes),
+        TEST(index_of_many),
+        TEST(chosen_classes_must_be_known), TEST(refuses_odd_folders),    TEST(takes_any_name),
     };
     return cmocka_run_group_tests(tests, NULL, scratch_close);
 }

@@ -423,12 +423,13 @@ static void pets(void **state)
     struct image m = picture(20, 20, 1);                      // a PNG called .jpg
     write_png(at("pets/oxford-iiit-pet/images/Abyssinian_100.jpg"), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     assert_memory_equal(pixels("pets", root, "trainval", 20, 0), m.rgb, 1200);
-    static const struct { const char *text, *says; } bad[] = {
+    const struct { const char *text, *says; } bad[] = {
         { "Abyssinian_100 38 1 1\n", "entry 1 is not 'name class species breed'" },
         { "Abyssinian_100\n", "entry 1" },
         { "Abyssinian_1 1 1 1\nBengal_1 1 1 1\n", "class 1 is called both Abyssinian and Bengal" },
         { "../../etc/passwd_1 1 1 1\n", "is not an image name" },
         { "/etc/passwd_1 1 1 1\n", "is not an image name" },
+        { arena_printf(mem, "%01025d_1 1 1 1\n", 0), "is not an image name" },
         { "\n", "holds no image" },
     };
     for (int i = 0; i < countof(bad); i++) {
@@ -534,7 +535,8 @@ static void index_of_a_set(void **state)
     write_text(at("index/train/c/notes.txt"), "not a picture");
     at("index/train/nobody/x");
     struct data_options all = { .set = "folder", .root = at("index"), .split = "train", .image = 8 };
-    struct data_options few = all, other = all;
+    struct data_options few = all, other = all, folded = all;
+    folded.fold = 2;
     few.only = chosen;
     few.n_only = countof(chosen);
     other.root = at("index/train");
@@ -545,7 +547,8 @@ static void index_of_a_set(void **state)
     memset(index, 0xff, bytes);
     assert_true(data_is_listed(&all));
     data_take_index(&all, copy);
-    assert_true(!data_is_listed(&all) && !data_is_listed(&few) && data_is_listed(&other));
+    assert_true(!data_is_listed(&all) && !data_is_listed(&few) && data_is_listed(&other)
+                && data_is_listed(&folded));
     write_png(at("index/train/new/1.png"), &m, PNG_COLOR_TYPE_RGB, 8, false, false);
     dataset *c = data_open(&all), *d = data_open(&few);
     assert_non_null(d);

@@ -552,11 +552,39 @@ static int teardown(void **state)
     return system(arena_printf(scratch, "rm -rf %s", folder));
 }
 
+/* Where a driver keeps what it built: its own variable, XDG's folder, the home's. */
+static void test_cache_hints(void **state)
+{
+    (void)state;
+    static const struct { const char *platform, *given, *xdg, *says; } rows[] = {
+        { "rusticl", "/mesa", "/xdg", "remove /mesa and " },
+        { "rusticl", "", "/xdg", "remove /xdg/mesa_shader_cache and " },
+        { "rusticl", "", "", "remove /home/me/.cache/mesa_shader_cache and " },
+        { "NVIDIA CUDA", NULL, "/xdg", "remove /home/me/.nv/ComputeCache and " } };
+    arena *a = arena_open("test");
+    char *home = arena_printf(a, "%s", getenv("HOME") ? getenv("HOME") : "");
+    const char *xdg = getenv("XDG_CACHE_HOME"), *kernels = arena_printf(a, "%s/kernels", dev_cache_dir());
+    xdg = xdg ? arena_printf(a, "%s", xdg) : NULL;
+    setenv("HOME", "/home/me", 1);
+    for (int i = 0; i < countof(rows); i++) {
+        struct dev_info d = { .pci = "" };
+        snprintf(d.platform, sizeof d.platform, "%s", rows[i].platform);
+        setenv("MESA_SHADER_CACHE_DIR", rows[i].given ? rows[i].given : "", 1);
+        setenv("XDG_CACHE_HOME", rows[i].xdg, 1);
+        const char *want = arena_printf(a, "; if it is a damaged cache, %s%s", rows[i].says, kernels);
+        assert_string_equal(dev_cache_hint(a, &d), want);
+    }
+    setenv("HOME", home, 1);
+    unsetenv("MESA_SHADER_CACHE_DIR");
+    xdg ? setenv("XDG_CACHE_HOME", xdg, 1) : unsetenv("XDG_CACHE_HOME");
+    arena_close(a);
+}
+
 int main(void)
 {
     setenv("POCL_DEVICES", "pthread basic", 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_joins), cmocka_unit_test(test_choosing),
+        cmocka_unit_test(test_cache_hints), cmocka_unit_test(test_joins), cmocka_unit_test(test_choosing),
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_pool), cmocka_unit_test(test_launches), cmocka_unit_test(test_arguments),
         cmocka_unit_test(test_classes), cmocka_unit_test(test_build_errors), cmocka_unit_test(test_sharing),

@@ -37,6 +37,11 @@ for wrong in appel local=8 group=32 align=96 lanes=0 units=x; do
     [ $? -eq 2 ] && grep -q JETCL_FAKE "$out/wrong.txt" && echo "ok JETCL_FAKE=$wrong is refused" \
         || echo "not ok JETCL_FAKE=$wrong is refused"
 done
+launches nvidia,local=16,group=64,lanes=32,fp64=0,alloc=4096,align=4096,units=8,joins=0,matrix=0,l1=32,l2=256 \
+    vit-t >"$out/right.txt" 2>&1 && echo "ok limits of every kind" || echo "not ok limits of every kind"
+JETCL_DUMP=$out/avx2 launches avx2 vit-t >/dev/null && ! head -qn 2 "$out"/avx2/*.cl | grep -- '-DSIMD' |
+    grep -qv -e ' -DSIMD=8 -DLOCAL_BYTES=524288' && echo "ok a CPU's local memory is its second cache" \
+    || echo "not ok a CPU's local memory is its second cache"
 launches appel vit-t 2>&1 | grep -q "did you mean 'apple'" && echo "ok a near name is offered" \
     || echo "not ok a near name is offered"
 # engines FAKE MATRIX: how many products of a step in fp32 are on a matrix engine.
