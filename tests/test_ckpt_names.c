@@ -348,6 +348,8 @@ static void mmengine_says_what_is_computed(void **state)
         { MODEL("act_cfg=dict(approximate='tanh', type='GELU')"), "act", "gelu_tanh" },
         { MODEL("act_cfg=dict(type='GELU')"), "act", "gelu" },
         { MODEL("act_cfg=dict(type='ReLU')"), NULL, "another activation" },
+        { MODEL("img_size=(\n        32,\n        48,\n    )"), "grid", "32 48" },
+        { MODEL("img_size=32, patch_size=8"), "grid", NULL },
         { MODEL("out_type='featmap'"), "pool", "norm_avg" },
         { MODEL("out_type='cls_token'"), "pool", NULL },
         { MODEL("out_type='raw'"), NULL, "reads all tokens" },

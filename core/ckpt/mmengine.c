@@ -1,6 +1,6 @@
 /* mmengine.c: the configuration that mmengine keeps beside its tensors, Python text under "meta.cfg", for what
- * no tensor of mmpretrain's ViT or ConvNeXt tells: heads, epsilon, activation, what the head reads. Only
- * literal arguments of dict(...) are looked at; nothing is executed.
+ * no tensor of mmpretrain's ViT or ConvNeXt tells: heads, epsilon, activation, what the head reads, images that
+ * are not squares. Only literal arguments of dict(...) are looked at; nothing is executed.
  *
  *     model = dict(backbone=dict(arch='b', norm_cfg=dict(eps=1e-05, type='LN'), type='VisionTransformer'), ...)
  */
@@ -76,6 +76,16 @@ static const char *mmengine_eps(arena *a, const char *backbone)
     return !norm ? NULL : eps ? eps : "1e-05";
 }
 
+/* Rows and columns of patches of its images, where it says two sides. */
+static const char *mmengine_grid(arena *a, const char *backbone, const tensor *patch)
+{
+    const char *image = mmengine_value(a, backbone, "img_size");
+    int rows, columns, side = patch && patch->nd == 4 && patch->shape[3] > 0 ? (int)patch->shape[3] : 0;
+    if (!image || !side || sscanf(image + strcspn(image, "0123456789"), "%d ,%d", &rows, &columns) != 2)
+        return NULL;
+    return arena_printf(a, "%d %d", rows / side, columns / side);
+}
+
 /* Our word for its activation, "" where it is the usual one; NULL: another. */
 static const char *mmengine_act(arena *a, const char *backbone)
 {
@@ -113,6 +123,7 @@ int mmengine_settle(ckpt *view, const ckpt *c)
     const char *act = mmengine_act(a, backbone), *out = mmengine_word(a, backbone, "out_type");
     const char *late = mmengine_value(a, backbone, "gap_before_final_norm");
     const char *patches = mmengine_dict(a, backbone, "patch_cfg");
+    const char *grid = mmengine_grid(a, backbone, ckpt_find(view, "patch_embed.proj.weight"));
     bool head = ckpt_find(view, "head.weight") || ckpt_find(view, "head.fc.weight");
     bool mean = !strcmp(out, "featmap") && neck && strstr(neck, "GlobalAveragePooling");
     if (!act)
@@ -126,5 +137,6 @@ int mmengine_settle(ckpt *view, const ckpt *c)
     return mmengine_note(view, "heads", mmengine_heads(a, backbone))
            || mmengine_note(view, "norm_eps", mmengine_eps(a, backbone))
            || mmengine_note(view, "act", *act ? act : NULL)
+           || mmengine_note(view, "grid", grid)
            || mmengine_note(view, "pool", mean ? "norm_avg" : NULL) ? -1 : 0;
 }

@@ -72,12 +72,12 @@ mm_case(' without qkv bias', qkv_bias=False)
 mm_case(' mean', out_type='avg_featmap', final_norm=False)
 
 
-def mm_file(name, neck=None, **options):
+def mm_file(name, size=32, neck=None, **options):
     """As mmengine saves it, with its configuration."""
-    @case('mmpretrain file, ' + name, 32, 0)
+    @case('mmpretrain file, ' + name, size, 0)
     def _():
         from mmengine.config import Config
-        kind = dict(type='VisionTransformer', arch=VIT, img_size=32, patch_size=8, **options)
+        kind = dict(type='VisionTransformer', arch=VIT, img_size=size, patch_size=8, **options)
         head = dict(type='LinearClsHead', num_classes=7, in_channels=48)
         model = mmpretrain(kind, head, neck)
         state, forward, _ = simple(model, mm_logits)
@@ -89,6 +89,7 @@ def mm_file(name, neck=None, **options):
         return write, forward, None
 
 
+mm_file('non-square', (32, 48))
 mm_file('epsilon', norm_cfg=dict(type='LN', eps=.03))
 mm_file('quick gelu', layer_cfgs=dict(act_cfg=dict(type='mmpretrain.QuickGELU')))
 mm_file('pooled after the norm', neck=dict(type='GlobalAveragePooling'), out_type='featmap')
