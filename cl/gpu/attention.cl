@@ -199,7 +199,7 @@ GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, gl
         SYNC;                                 // all items are done with k: its memory is the shelf's, then p's
         load_plain(scores_4, v + j0 * (long)row, row, n - j0);
         now = across(now, block_4, 1);
-        const float4 shrink = exp_4(top - now);
+        const float4 shrink = exp_decay_4(top - now);
         top = now;
         total *= shrink;
         EACH(c, QUADS) {
@@ -209,7 +209,7 @@ GROUP kernel void attention(global const TYPE(Tx) *qkv, global TYPE(Ty) *out, gl
             sum[3][c] *= shrink.w;
         }
         EACH(c, 4) {
-            s[c] = exp_4(s[c] - now);
+            s[c] = exp_decay_4(s[c] - now);
             total += s[c];
         }
         put_scores(block_4, s);
@@ -260,7 +260,7 @@ GROUP kernel void attention_dq(global const TYPE(Tx) *qkv, global const TYPE(Tx)
         dots(g, rows, block);
         SYNC;
         load_plain(block_4, k + j0 * (long)row, row, n - j0);
-        EACH(c, 4) s[c] = j0 + 4 * x + c < n ? exp_4(fma(s[c], scale, -logs)) * (g[c] - in) * scale : 0;
+        EACH(c, 4) s[c] = j0 + 4 * x + c < n ? exp_decay_4(fma(s[c], scale, -logs)) * (g[c] - in) * scale : 0;
         put_scores(scores_4, s);
         SYNC;
         add_product(sum, scores_4, block_4);
@@ -294,7 +294,7 @@ GROUP kernel void attention_dkv(global const TYPE(Tx) *qkv, global const float *
         EACH(c, 4) {
             const int j = j0 + 4 * x + c;
             const float log_j = j < n ? log_sum[(long)z * n + j] : 0, in = j < n ? inner[(long)z * n + j] : 0;
-            s[c] = j < n ? exp_4(fma(s[c], scale, -log_j)) : 0;
+            s[c] = j < n ? exp_decay_4(fma(s[c], scale, -log_j)) : 0;
             g[c] = s[c] * (g[c] - in) * scale;
         }
         put_scores(scores_4, s);

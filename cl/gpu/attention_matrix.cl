@@ -172,11 +172,11 @@ GROUP kernel void attention(global const ushort *qkv, global TYPE(Ty) *out, glob
         }
         const float4 tops = of_row(shelf, now);
         now = fmax(fmax(tops.x, tops.y), fmax(tops.z, tops.w));
-        const float shrink = exp_1(top - now);
+        const float shrink = exp_decay_1(top - now);
         top = now;
         total *= shrink;
         EACH(e, 2) {
-            x[e] = exp_4(x[e] - now);
+            x[e] = exp_decay_4(x[e] - now);
             total += (x[e].x + x[e].y) + (x[e].z + x[e].w);
             vstore2(as_uint2(JOIN(narrowed_4_, ELEMENT)(x[e])), 0, p + mine * ALONG + part * 4 + 2 * e);
         }
@@ -239,7 +239,7 @@ GROUP kernel void attention_dq(global const ushort *qkv, global const ushort *ou
         MULTIPLY(g_s, BS, outer, DEEP, values, DEEP, WIDE)
         EACH(g, BS) EACH(i, C_VALUES) {
             const int r = ROW_OF(i), c = COL_OF(BS, g, i);
-            const float prob = j0 + c < n ? exp_1(fma(s[g][i], scale, -logs[r])) : 0;
+            const float prob = j0 + c < n ? exp_decay_1(fma(s[g][i], scale, -logs[r])) : 0;
             put_half(ds, prob * (g_s[g][i] - inners[r]) * scale, r, c);
         }
         SYNC;
@@ -278,7 +278,7 @@ GROUP kernel void attention_dkv(global const ushort *qkv, global const float *lo
         EACH(g, BS) EACH(i, C_VALUES) {
             const int c = COL_OF(BS, g, i), j = j0 + c;
             const long there = (long)z * n + min(j, n - 1);
-            s[g][i] = j < n ? exp_1(fma(s[g][i], scale, -log_sum[there])) : 0;
+            s[g][i] = j < n ? exp_decay_1(fma(s[g][i], scale, -log_sum[there])) : 0;
             g_s[g][i] = s[g][i] * (g_s[g][i] - inner[there]) * scale;
             put_half(p, s[g][i], ROW_OF(i), c);
         }
