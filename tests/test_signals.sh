@@ -38,6 +38,7 @@ ok $? "and predict" "$code: $(cat log)"
 # In an evaluation that is slow, looking for NaN after each node: after its first batches, of one image each.
 # (A shell lets what is in the background ignore SIGINT, and eval leaves it so.)
 for command in "eval exp.yaml done/ckpt/last.safetensors" "run exp.yaml --out long --set train.steps=1"; do
+    : >log                                       # not the lines of the command before, until this one starts
     JETCL_TRACE=data,nan setsid "$jetcl" $command --set eval.batch=1 </dev/null >out 2>log & pid=$!
     until [ "$(grep -c ': 1 images after' log)" -gt 3 ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
     kill -TERM $pid 2>/dev/null; wait $pid; code=$?
