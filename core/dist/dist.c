@@ -12,7 +12,8 @@ struct verdict { i32 fault, flag; char message[1000]; };
 static struct {
     arena *a;
     int rank, size, local;
-    f64 timeout, waited;
+    f64 timeout, waited, moved;                   /* when a message arrived or left last, as far as we know */
+    int left;                                     /* messages that were under way then */
     struct rank_about *about;
     struct dist_pair *pairs;                      /* for the calls below */
     struct verdict *verdicts;
@@ -103,11 +104,20 @@ int dist_start(const struct dist_pair *with)
     return 0;
 }
 
+static bool all_done(int *missing)
+{
+    int left = dist_mpi->left(missing);
+    if (left != job.left)
+        job.moved = clock_now();
+    job.left = left;
+    return !left;
+}
+
 /* Polling interrupts a core that a device of this host may compute on, 15 us each time: it sleeps soon, and
- * ever longer, up to an eighth of what it has waited already. */
+ * ever longer, up to an eighth of the time in which nothing has moved. */
 static void nap_since(f64 start)
 {
-    f64 waited = clock_now() - start;
+    f64 waited = clock_now() - MAX(start, job.moved);
     if (waited > 50e-6)
         dist_nap(MIN(MAX(30e-6, waited / 8), 2e-3));
 }
@@ -116,7 +126,7 @@ static void wait_for_all(f64 patience)
 {
     f64 start = clock_now();
     int missing = 0;
-    while (job.size > 1 && !dist_mpi->done(&missing)) {
+    while (job.size > 1 && !all_done(&missing)) {
         look_for_gone();
         if (clock_now() - start > patience) {
             char why[128];
@@ -137,7 +147,7 @@ void dist_progress(f64 start)
 {
     int missing;
     if (job.size > 1) {
-        dist_mpi->done(&missing);
+        all_done(&missing);
         look_for_gone();
     }
     nap_since(start);
@@ -215,7 +225,7 @@ static bool everybody_ends(struct verdict *own)
     f64 start = clock_now();
     int missing = 0;
     send_all(own, sizeof *own, job.verdicts, END);
-    while (!dist_mpi->done(&missing)) {
+    while (!all_done(&missing)) {
         if (clock_now() - start > (own->fault ? 3 : job.timeout))
             return false;
         look_for_gone();

@@ -81,7 +81,7 @@ struct dist_backend {
     const char *const *launcher;                  /* its mpirun with options, NULL at the end */
     int  (*open)(int *rank, int *size, int *local);
     void (*start)(const struct dist_pair *with, int tag);
-    bool (*done)(int *waiting_for);               /* all of start's? else one that is missing */
+    int  (*left)(int *waiting_for);               /* of start's messages; 0: done, else one that is missing */
     void (*close)(void);
     void (*abort)(int code);                      /* does not return */
 };
