@@ -80,20 +80,21 @@ class Job:
             return " / ".join(f.read().split("\n")[-6:])
 
     def processes(self, out):
-        """Those of the job's ranks that live."""
-        found = []
+        """Those of the job's ranks that live; not the parents that wait for them (MPICH)."""
+        found, parents = [], set()
         for pid in filter(str.isdigit, os.listdir("/proc")):
             try:
                 with open("/proc/%s/environ" % pid, "rb") as f:
                     words = f.read().split(b"\0")
                 with open("/proc/%s/stat" % pid) as f:
-                    dead = ") Z " in f.read()
+                    state, parent = f.read().rpartition(") ")[2].split()[:2]
             except OSError:
                 continue
             numbered = any(w.startswith((b"OMPI_COMM_WORLD_RANK=", b"PMI_RANK=")) for w in words)
-            if not dead and b"JOB=" + out.encode() in words and numbered:
+            if state != "Z" and b"JOB=" + out.encode() in words and numbered:
                 found.append(int(pid))
-        return found
+                parents.add(int(parent))
+        return [pid for pid in found if pid not in parents]
 
     def lines(self, out):
         try:

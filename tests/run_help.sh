@@ -47,7 +47,7 @@ with_ranks() {
 timed() { timeout 600 "$@"; }
 rank() { for p in $(pgrep -f -- "--out $1 "); do  # rank NAME R: the process of rank R of the job --out NAME
     tr '\0' '\n' <"/proc/$p/environ" 2>/dev/null | grep -Eqx "(OMPI_COMM_WORLD|PMI)_RANK=$2" && echo "$p"
-    done | head -n 1; }
+    done | tail -n 1; }                           # with MPICH its parent, which waits for it, is before it
 # drawn_sets WORKERS DEPTH LAST: exp.yaml, two epochs on the demo's images, the last LAST kept.
 drawn_sets() {
     cat >exp.yaml <<END

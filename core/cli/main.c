@@ -66,6 +66,7 @@ static void open_standard(void)
 int main(int argc, char **argv)
 {
     open_standard();
+    dist_guard();
     process_is_program();
     stop_begin();
     crash_catch();

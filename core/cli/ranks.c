@@ -88,12 +88,9 @@ static const char **ranks_command(struct cli *c, const char *number)
 {
     char self[4096];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
-    int n = 0, options = 0;
-    while (dist_mpi->launcher[options])
-        options++;
-    const char **argv = arena_array(c->arena, const char *, options + c->argc + 3);
-    for (; n < options; n++)
-        argv[n] = dist_mpi->launcher[n];
+    int n = 0;
+    const char **argv = arena_array(c->arena, const char *, c->argc + 4);
+    argv[n++] = dist_mpi->launcher;
     argv[n++] = "-n";
     argv[n++] = number;
     argv[n++] = length < 0 ? c->argv[0] : arena_copy(c->arena, self, (size_t)length);

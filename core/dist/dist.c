@@ -70,6 +70,7 @@ static _Noreturn void end_job(int lost, const char *what, int code)
     dist_nap(3.0 * before);                       // what MPI needs to end the others
     say_error("jetcl: %s %s", lost < 0 ? dist_name(job.rank) : dist_name(lost), what);
     end_at_signals();
+    dist_nap(1);                                  // what MPICH's mpirun has not passed on by then is lost
     dist_mpi->abort(code);
     _Exit(code);
 }
@@ -177,6 +178,12 @@ static void send_all(const void *p, u64 bytes, void *into, int tag)
     for (int r = 0; r < job.size; r++)
         job.pairs[r] = (struct dist_pair){ p, bytes, (char *)into + bytes * (u64)r, bytes };
     dist_post(job.pairs, tag);
+}
+
+void dist_guard(void)
+{
+    if (dist_mpi && dist_launched() > 1)
+        dist_mpi->guard();
 }
 
 int dist_open(void)

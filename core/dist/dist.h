@@ -21,6 +21,9 @@
 
 /* ---- dist.c -------------------------------------------------------------------------------------------- */
 
+/* For a rank, first of all, before there are threads: it may become the child of a process that only waits for
+ * it, so that its end is seen before the launcher ends the job. */
+void dist_guard(void);
 /* Joins the job that mpirun or srun started, if one did. 0, or -1 + fail(FAULT_USAGE) when there are other
  * ranks and no MPI was built in. */
 int  dist_open(void);
@@ -78,7 +81,8 @@ void share_by_time(const f64 *seconds, int n, f64 *shares);
 
 /* The few things that need MPI, for dist.c. */
 struct dist_backend {
-    const char *const *launcher;                  /* its mpirun with options, NULL at the end */
+    const char *launcher;                         /* its mpirun */
+    void (*guard)(void);
     int  (*open)(int *rank, int *size, int *local);
     void (*start)(const struct dist_pair *with, int tag);
     int  (*left)(int *waiting_for);               /* of start's messages; 0: done, else one that is missing */

@@ -4,8 +4,12 @@
 
 #ifdef HAVE_MPI
 #include <mpi.h>
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* Bytes, seconds. Where ranks of a host may not read each other's memory (containers), a call of MPI_Test moves
@@ -14,6 +18,35 @@ enum { PIECE = 1 << 20, PATIENCE = 5 };
 static MPI_Request *request;
 static int *from, n_requests, cap_requests, ranks, own;
 static bool broken;                               /* a message failed: its rank stays missing */
+
+/* MPICH's mpirun kills all ranks at once when a process that it started dies, before another rank can name it.
+ * That process is therefore one that only waits for the rank, its child, and outlives it by HELD seconds where
+ * a signal ended it. */
+#ifdef MPICH_VERSION
+enum { HELD = 3 };
+static void mpi_guard(void)
+{
+    sigset_t all, before;
+    int status;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);      // sent to both; the rank answers
+    pid_t parent = getpid(), rank = fork();
+    if (rank <= 0) {
+        sigprocmask(SIG_SETMASK, &before, NULL);
+        if (!rank && (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent))
+            _exit(FAULT_RUN);
+        return;
+    }
+    while (waitpid(rank, &status, 0) < 0 && errno == EINTR)
+        ;
+    if (WIFEXITED(status))
+        _exit(WEXITSTATUS(status));
+    sleep(HELD);
+    _exit(FAULT_RUN);
+}
+#else
+static void mpi_guard(void) { }
+#endif
 
 static int mpi_open(int *rank, int *size, int *local)
 {
@@ -98,13 +131,9 @@ static void mpi_abort(int code)
     _Exit(code);
 }
 
-/* MPICH's would kill all ranks when one dies, before another one can say which. */
-#ifdef MPICH_VERSION
-static const char *const launcher[] = { MPIRUN, "-disable-auto-cleanup", NULL };
-#else
-static const char *const launcher[] = { MPIRUN, NULL };
-#endif
-static const struct dist_backend backend = { launcher, mpi_open, mpi_start, mpi_left, mpi_close, mpi_abort };
+static const struct dist_backend backend = {
+    MPIRUN, mpi_guard, mpi_open, mpi_start, mpi_left, mpi_close, mpi_abort
+};
 const struct dist_backend *const dist_mpi = &backend;
 #else
 const struct dist_backend *const dist_mpi = NULL;
