@@ -107,7 +107,7 @@ int run_dry(const struct spec *given, bool json)
     struct forecast f = { 0 };
     struct needs n = { .a = arena_open("what a run needs") };
     struct spec s = *given;
-    int what = dry_without(&s, &n), rc = run_check_start(&s);
+    int what = dry_without(&s, &n), rc = dist_agree(run_check_start(&s));
     rc = dist_broadcast(&what, sizeof what) || rc ? -1 : 0;
     struct images images = what == SESSION_TRAINS ? forecast_images(&s) : (struct images){ 0 };
     dist_timeout(s.dist.timeout);
