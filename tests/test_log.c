@@ -397,6 +397,51 @@ static void test_line(void **state)
     assert_string_equal(short_real(text, 0), "0.0e0");
 }
 
+/* A run that starts again removes what a run writes, and nothing else. */
+static void test_clear(void **state)
+{
+    (void)state;
+    static const char *const theirs[] = { "result.json", "recycle.json", "log.txt", "ckpt/last.state",
+        "ckpt/last.safetensors", "ckpt/best.safetensors", "ckpt/epoch_0001.state", "ckpt/recycled.safetensors",
+        "tb/events.out.tfevents.1" };
+    static const char *const others[] = { "notes.txt", "ckpt/mine.pth", "tb/notes.txt", "ckpt/my.last.state" };
+    assert_int_equal(file_mkdirs("clear/ckpt") || file_mkdirs("clear/tb"), 0);
+    for (int i = 0; i < countof(theirs); i++)
+        assert_int_equal(file_save(arena_printf(a, "clear/%s", theirs[i]), "x", 1), 0);
+    for (int i = 0; i < countof(others); i++)
+        assert_int_equal(file_save(arena_printf(a, "clear/%s", others[i]), "x", 1), 0);
+    repair_clear("clear");
+    for (int i = 0; i < countof(theirs); i++)
+        assert_false(file_exists(arena_printf(a, "clear/%s", theirs[i])));
+    for (int i = 0; i < countof(others); i++)
+        assert_true(file_exists(arena_printf(a, "clear/%s", others[i])));
+}
+
+/* Numbers that no evaluation has. */
+static void test_past(void **state)
+{
+    (void)state;
+    static const struct { const char *values; int rc; } rows[] = {
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":100,\"top5\":100,\"s\":0", 0 },
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":null,\"top5\":null", 0 },
+        { "\"epoch\":-1,\"step\":2,\"n\":3,\"top1\":1,\"top5\":1", -1 },
+        { "\"epoch\":1,\"step\":-2,\"n\":3,\"top1\":1,\"top5\":1", -1 },
+        { "\"epoch\":1,\"step\":2,\"n\":-3,\"top1\":1,\"top5\":1", -1 },
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":100.1,\"top5\":1", -1 },
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":1,\"top5\":100.1", -1 },
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":1,\"top5\":-1", -1 },
+        { "\"epoch\":1,\"step\":2,\"n\":3,\"top1\":1,\"top5\":1,\"s\":-1", -1 },
+        { "\"epoch\":1,\"step\":2,\"top1\":1,\"top5\":1", -1 } };
+    for (int i = 0; i < countof(rows); i++) {
+        const char *line = arena_printf(a, "{\"split\":\"eval\",%s}\n", rows[i].values);
+        struct past p = { 0 };
+        assert_int_equal(file_save("past.jsonl", line, strlen(line)), 0);
+        if (past_read("past.jsonl", a, &p) != rows[i].rc)
+            fail_msg("%s: not %d", line, rows[i].rc);
+        assert_true(rows[i].rc || (p.n == 1 && p.evals[0].step == 2 && p.evals[0].n == 3));
+    }
+}
+
 /* A process of this number on another machine is about to remove its draft, whose other name is the lock. */
 static void test_same_number(void **state)
 {
@@ -416,6 +461,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_events), cmocka_unit_test(test_metrics), cmocka_unit_test(test_result),
         cmocka_unit_test(test_damaged_result), cmocka_unit_test(test_speed), cmocka_unit_test(test_line),
-        cmocka_unit_test(test_same_number) };
+        cmocka_unit_test(test_same_number), cmocka_unit_test(test_clear), cmocka_unit_test(test_past) };
     return cmocka_run_group_tests(tests, log_begin, log_end);
 }

@@ -28,7 +28,8 @@ cmp -s whole/ckpt/last.safetensors parts/ckpt/last.safetensors; ok $? "a resumed
 grep -q '"event":"resume"' parts/metrics.jsonl; ok $? "the resume is on record"
 try "from a checkpoint" 0 "" run exp.yaml --out child --set model.init=whole/ckpt/last.safetensors \
     --set train.steps=1
-grep -q "$(sha256sum whole/ckpt/last.safetensors | cut -d' ' -f1)" child/env.json; ok $? "its hash is on record"
+grep -q "\"sha256\": \"$(sha256sum whole/ckpt/last.safetensors | cut -d' ' -f1)\"" child/env.json
+ok $? "its hash is on record"
 
 "$jetcl" run exp.yaml --out stopped --set train.epochs=500 -q </dev/null >/dev/null 2>&1 &
 pid=$!
