@@ -368,7 +368,7 @@ static void mmengine_says_what_is_computed(void **state)
         ckpt_add(c, "backbone.patch_embed.projection.weight", CKPT_F32, 4, (i64[]){ 1, 1, 1, 1 }, (f32[]){ 1 });
         ckpt_add(c, "backbone.ln1.weight", CKPT_F32, 1, (i64[]){ 1 }, (f32[]){ 1 });
         ckpt_add(c, "head.fc.weight", CKPT_F32, 2, (i64[]){ 1, 1 }, (f32[]){ 1 });
-        ckpt_set_meta(c, "meta.cfg", row[i].text);
+        ckpt_set_meta(c, i % 2 ? "meta.config" : "meta.cfg", row[i].text);
         fail_clear();
         c = ckpt_model(c, false);
         if (!row[i].key)

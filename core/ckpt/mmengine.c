@@ -110,13 +110,14 @@ static const char *mmengine_model(arena *a, const char *text)
 
 static int mmengine_refuse(const char *what)
 {
-    return fail(FAULT_DATA, "its configuration (meta.cfg) says %s, which our models do not have", what);
+    return fail(FAULT_DATA, "its configuration in meta says %s, which our models do not have", what);
 }
 
 int mmengine_settle(ckpt *view, const ckpt *c)
 {
     arena *a = view->mem;
-    const char *model = mmengine_model(a, ckpt_meta(c, "meta.cfg"));
+    const char *text = ckpt_meta(c, "meta.cfg");     // of mmcls, before 1.0: meta.config
+    const char *model = mmengine_model(a, text ? text : ckpt_meta(c, "meta.config"));
     const char *backbone = mmengine_dict(a, model, "backbone"), *neck = mmengine_value(a, model, "neck");
     if (!backbone)
         return 0;
