@@ -256,6 +256,12 @@ void marks_forget(struct mark *c, int n);
  * later mem_reads_end is reached. */
 int  mem_read_at(dev *d, const struct mark *c, range r, void *dst);
 int  mem_reads_end(dev *d, struct mark *end);
+/* The memory of a device that is a CPU is the host's: r itself, without a copy, as from `end` of a later
+ * mem_reads_end on, to be read, or written as well; c NULL: now, after all that is enqueued. Launches must not
+ * touch r until mem_return(). */
+bool dev_lends(const dev *d);
+int  mem_lend(dev *d, const struct mark *c, range r, bool write, void **p);
+int  mem_return(dev *d, range r, void *p);
 int  mark_reached(dev *d, const struct mark *c, bool *yes);    /* does not wait; -1 + fail when a copy failed */
 /* Blocking, beside the launches that run, which must not touch r. */
 int  mem_write_beside(dev *d, range r, const void *src);

@@ -55,6 +55,37 @@ int mem_write_beside(dev *d, range r, const void *src)
                                                  NULL));
 }
 
+bool dev_lends(const dev *d)
+{
+    return d->queue && d->info.cpu_kind && d->class == DEV_CPU && !trace_on(TRACE_no_lend);
+}
+
+int mem_lend(dev *d, const struct mark *c, range r, bool write, void **p)
+{
+    cl_event event = c ? c->event : NULL;
+    cl_command_queue queue = c ? d->beside : d->queue;
+    cl_int e = 0;
+    mem_check(r);
+    crash_inside("clEnqueueMapBuffer", r.mem->what);
+    *p = !r.bytes ? NULL : clEnqueueMapBuffer(queue, r.mem->cl, c ? CL_FALSE : CL_TRUE,
+                                              write ? CL_MAP_READ | CL_MAP_WRITE : CL_MAP_READ, r.off, r.bytes,
+                                              event != NULL, event ? &event : NULL, NULL, &e);
+    return ocl_check(r.mem->what, e, "clEnqueueMapBuffer");
+}
+
+int mem_return(dev *d, range r, void *p)
+{
+    cl_event event = NULL;
+    if (!p)
+        return 0;
+    int rc = queue_make(d, &d->beside, 0)
+             || OCL(r.mem->what, clEnqueueUnmapMemObject(d->beside, r.mem->cl, p, 0, NULL, &event))
+             || OCL(r.mem->what, clWaitForEvents(1, &event));
+    if (event)
+        clReleaseEvent(event);
+    return rc ? -1 : 0;
+}
+
 int mem_reads_end(dev *d, struct mark *end)
 {
     cl_event event = NULL;

@@ -13,7 +13,6 @@
 #include <math.h>
 
 enum { BLOCK = 1 << 20, SUMMED = 1 << 11 };       /* elements: sent to all, and summed in cache, at a time */
-enum which { VALUES, GRADS, FIRSTS, SECONDS };
 
 void exchange_share(const struct spec *s, int *from, int *to)
 {
@@ -25,51 +24,6 @@ void exchange_share(const struct spec *s, int *from, int *to)
 }
 
 u64 exchange_bytes(u64 weight_bytes, int ranks) { return 2 * weight_bytes / (u64)ranks * (u64)(ranks - 1); }
-
-/* ---- between device and host --------------------------------------------------------------------------- */
-
-/* Elements [at, at + n) of all slabs in a row, from the device or to it. Of moments, and of gradients that are
- * sharded, only what lies here. */
-enum way { READ, WRITE, READ_AT, WRITE_BESIDE };  /* the last two while the graph runs: after its mark */
-
-static int exchange_copy(struct learner *l, range r, f32 *host, enum way way, const struct mark *mark)
-{
-    switch (way) {
-    case READ:  return mem_read(l->d, r, host);
-    case WRITE: return mem_write(l->d, r, host);
-    case READ_AT: return mem_read_at(l->d, mark, r, host);
-    default:    return mem_write_beside(l->d, r, host);
-    }
-}
-
-static range exchange_range(const struct param_slab *b, enum which which)
-{
-    return which == VALUES ? b->value : which == GRADS ? b->grad : which == FIRSTS ? b->m : b->v;
-}
-
-static int exchange_part(struct learner *l, enum which which, i64 at, i64 n, f32 *host, enum way way,
-                         const struct mark *mark)
-{
-    i64 slab = 0;
-    for (int k = 0; k < l->p->n_slabs; slab += l->p->slabs[k++].count) {
-        const struct param_slab *b = &l->p->slabs[k];
-        range whole = exchange_range(b, which);
-        bool owned = which >= FIRSTS || (which == GRADS && l->p->shard_grads);
-        i64 begin = slab + (owned ? b->first : 0), end = begin + (owned ? b->owned : b->count);
-        i64 from = MAX(at, begin), to = MIN(at + n, end);
-        if (from >= to)
-            continue;
-        range r = { whole.mem, whole.off + 4 * (u64)(from - begin), 4 * (u64)(to - from) };
-        if (exchange_copy(l, r, host + (from - at), way, mark))
-            return -1;
-    }
-    return 0;
-}
-
-static int exchange_move(struct learner *l, enum which which, i64 at, i64 n, f32 *host, bool write)
-{
-    return exchange_part(l, which, at, n, host, write ? WRITE : READ, NULL);
-}
 
 /* ---- buckets ------------------------------------------------------------------------------------------- */
 
@@ -99,8 +53,18 @@ static i64 bucket_count(const struct learner *l)
     return most;
 }
 
-/* Host memory of a bucket of every rank, two of them going out and one coming in. */
-struct buckets { arena *a; f32 *out[2], *in; struct dist_pair *with; i64 size; struct mark read; };
+/* Host memory of a bucket of every rank, two of them going out and one coming in, for a device with memory of
+ * its own. `part` says where the ranks' parts of the two lie: here, or in memory that the device has lent. */
+struct lent { range r; void *p; };
+struct buckets {
+    arena *a;
+    f32 *out[2], *in, **part[2];
+    struct dist_pair *with;
+    i64 size;
+    struct mark read;
+    struct lent *lent;
+    size_t n_lent, cap_lent;
+};
 
 static struct buckets buckets_open(const struct learner *l)
 {
@@ -110,22 +74,61 @@ static struct buckets buckets_open(const struct learner *l)
         bucket_of(l, r, 0, &at, &n);
         b.size = MAX(b.size, n);
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         b.out[i] = arena_array(b.a, f32, b.size * dist_size());
+        b.part[i] = arena_array(b.a, f32 *, dist_size());
+    }
     b.in = arena_array(b.a, f32, b.size * dist_size());
     b.with = arena_array(b.a, struct dist_pair, dist_size());
     return b;
 }
 
+/* What was lent, back to the device. */
+static int buckets_return(struct learner *l, struct buckets *b)
+{
+    int rc = 0;
+    while (b->n_lent) {
+        struct lent *x = &b->lent[--b->n_lent];
+        rc = mem_return(l->d, x->r, x->p) || rc ? -1 : 0;
+    }
+    return rc;
+}
+
+static int buckets_close(struct learner *l, struct buckets *b, int rc)
+{
+    rc = buckets_return(l, b) || rc ? -1 : 0;
+    arena_close(b->a);
+    return rc;
+}
+
+/* *p becomes the device's own memory of these elements, where it is the host's and they lie in one slab, until
+ * buckets_return(); else it stays. */
+static int bucket_lend(struct learner *l, struct buckets *b, enum slab_row row, i64 at, i64 n, bool write,
+                       const struct mark *mark, f32 **p)
+{
+    range r = slabs_range(l, row, at, n);
+    void *lent;
+    if (!dev_lends(l->d) || !r.bytes)
+        return 0;
+    if (mem_lend(l->d, mark, r, write, &lent))
+        return -1;
+    *arena_push(b->a, b->lent, b->n_lent, b->cap_lent) = (struct lent){ r, lent };
+    *p = lent;
+    return 0;
+}
+
 /* Each rank's part of a bucket, from the device, as soon as it is computed. */
 static int read_bucket(struct learner *l, struct buckets *b, i64 number)
 {
+    const struct mark *mark = &l->marks[number];
     for (int r = 0; r < dist_size(); r++) {
         i64 at, n;
         bucket_of(l, r, number, &at, &n);
-        f32 *to = b->out[number % 2] + r * b->size;
-        if (exchange_part(l, GRADS, at, n, to, READ_AT, &l->marks[number]))
+        f32 *copy = b->out[number % 2] + r * b->size, *to = copy;
+        if (bucket_lend(l, b, SLAB_GRADS, at, n, r == dist_rank(), mark, &to) ||
+            (to == copy && slabs_copy(l, SLAB_GRADS, at, n, to, SLAB_READ_AT, mark)))
             return -1;
+        b->part[number % 2][r] = to;
     }
     return mem_reads_end(l->d, &b->read);
 }
@@ -150,10 +153,21 @@ static void send_bucket(struct learner *l, struct buckets *b, i64 number)
     for (int r = 0; r < dist_size(); r++) {
         i64 n;
         bucket_of(l, r, number, &at, &n);
-        b->with[r] = (struct dist_pair){ b->out[number % 2] + r * b->size, 4 * (u64)n, b->in + r * b->size,
+        b->with[r] = (struct dist_pair){ b->part[number % 2][r], 4 * (u64)n, b->in + r * b->size,
                                          4 * (u64)own };
     }
     dist_start(b->with);
+}
+
+/* The length of whole blocks is known, so that compilers take vectors. */
+static void bucket_add(f32 *restrict sum, const f32 *restrict x, i64 n)
+{
+    if (n == SUMMED)
+        for (int i = 0; i < SUMMED; i++)
+            sum[i] += x[i];
+    else
+        for (i64 i = 0; i < n; i++)
+            sum[i] += x[i];
 }
 
 /* This rank's part of a bucket: the sum, in the order of the ranks. */
@@ -161,39 +175,57 @@ static int sum_bucket(struct learner *l, struct buckets *b, i64 number)
 {
     i64 at, n;
     bucket_of(l, dist_rank(), number, &at, &n);
-    f32 *sum = b->in, *own = b->out[number % 2] + dist_rank() * b->size;
-    for (i64 from = 0; from < n; from += SUMMED)
+    f32 *own = b->part[number % 2][dist_rank()];
+    bool copied = own == b->out[number % 2] + dist_rank() * b->size;
+    for (i64 from = 0; from < n; from += SUMMED) {
+        f32 sum[SUMMED];
+        i64 part = MIN(n - from, SUMMED);
         for (int r = 0; r < dist_size(); r++) {
-            const f32 *x = r == dist_rank() ? own : b->in + r * b->size;
-            for (i64 i = from; i < MIN(n, from + SUMMED); i++)
-                sum[i] = r ? sum[i] + x[i] : x[i];
+            const f32 *x = (r == dist_rank() ? own : b->in + r * b->size) + from;
+            if (r)
+                bucket_add(sum, x, part);
+            else
+                memcpy(sum, x, sizeof *sum * (size_t)part);
         }
-    return exchange_part(l, GRADS, at, n, sum, WRITE_BESIDE, NULL);
+        memcpy(own + from, sum, sizeof *sum * (size_t)part);
+    }
+    return copied ? slabs_copy(l, SLAB_GRADS, at, n, own, SLAB_WRITE_BESIDE, NULL) : 0;
 }
 
-/* What each rank has of its shard, to all. */
-static int exchange_spread(struct learner *l, struct buckets *b, enum which which)
+/* Bucket k of what each rank has of its shard, to all. */
+static int spread_bucket(struct learner *l, struct buckets *b, enum slab_row row, i64 k)
 {
-    for (i64 k = 0, of = bucket_count(l); k < of; k++) {
-        i64 at, own;
-        bucket_of(l, dist_rank(), k, &at, &own);
-        if (exchange_move(l, which, at, own, b->out[0], false))
+    i64 at, own, n;
+    f32 *out = b->out[0];
+    bucket_of(l, dist_rank(), k, &at, &own);
+    if (bucket_lend(l, b, row, at, own, false, NULL, &out) ||
+        (out == b->out[0] && slabs_copy(l, row, at, own, out, SLAB_READ, NULL)))
+        return -1;
+    for (int r = 0; r < dist_size(); r++) {
+        f32 **in = &b->part[0][r];
+        bucket_of(l, r, k, &at, &n);
+        *in = b->in + r * b->size;
+        if (r != dist_rank() && bucket_lend(l, b, row, at, n, true, NULL, in))
             return -1;
-        for (int r = 0; r < dist_size(); r++) {
-            i64 n;
-            bucket_of(l, r, k, &at, &n);
-            b->with[r] = (struct dist_pair){ b->out[0], 4 * (u64)own, b->in + r * b->size, 4 * (u64)n };
-        }
-        if (dist_start(b->with) || dist_finish())
+        b->with[r] = (struct dist_pair){ out, 4 * (u64)own, *in, 4 * (u64)n };
+    }
+    if (dist_start(b->with) || dist_finish())
+        return -1;
+    for (int r = 0; r < dist_size(); r++) {
+        bucket_of(l, r, k, &at, &n);
+        f32 *copy = b->in + r * b->size;
+        if (r != dist_rank() && b->part[0][r] == copy && slabs_copy(l, row, at, n, copy, SLAB_WRITE, NULL))
             return -1;
-        for (int r = 0; r < dist_size(); r++) {
-            i64 n;
-            bucket_of(l, r, k, &at, &n);
-            if (r != dist_rank() && exchange_move(l, which, at, n, b->in + r * b->size, true))
-                return -1;
-        }
     }
     return 0;
+}
+
+static int exchange_spread(struct learner *l, struct buckets *b, enum slab_row row)
+{
+    int rc = 0;
+    for (i64 k = 0, of = bucket_count(l); k < of && !rc; k++)
+        rc = spread_bucket(l, b, row, k);
+    return rc;
 }
 
 /* ---- a step -------------------------------------------------------------------------------------------- */
@@ -202,7 +234,7 @@ static bool exchange_sharded(const struct learner *l) { return l->p->shards > 1;
 
 int exchange_put_gradients(struct learner *l, i64 at, i64 n, f32 *values)
 {
-    return exchange_move(l, GRADS, at, n, values, true);
+    return slabs_copy(l, SLAB_GRADS, at, n, values, SLAB_WRITE, NULL);
 }
 
 /* Launches that must be done before rank r's part of a bucket is there. */
@@ -259,9 +291,8 @@ int exchange_gradients(struct learner *l)
         rc = dist_finish() || rc || sum_bucket(l, &b, k) ? -1 : 0;
     }
     marks_forget(l->marks, l->n_marks);
-    rc = rc || (!exchange_sharded(l) && exchange_spread(l, &b, GRADS)) ? -1 : 0;
-    arena_close(b.a);
-    return rc;
+    rc = rc || buckets_return(l, &b) || (!exchange_sharded(l) && exchange_spread(l, &b, SLAB_GRADS)) ? -1 : 0;
+    return buckets_close(l, &b, rc);
 }
 
 int exchange_norm(struct learner *l)
@@ -283,14 +314,12 @@ int exchange_values(struct learner *l)
     if (dist_size() == 1 || !exchange_sharded(l))
         return 0;
     struct buckets b = buckets_open(l);
-    int rc = exchange_spread(l, &b, VALUES);
-    arena_close(b.a);
-    return rc;
+    return buckets_close(l, &b, exchange_spread(l, &b, SLAB_VALUES));
 }
 
 int exchange_put(struct learner *l, bool second, i64 at, i64 n, f32 *values)
 {
-    return exchange_move(l, second ? SECONDS : FIRSTS, at, n, values, true);
+    return slabs_copy(l, second ? SLAB_SECONDS : SLAB_FIRSTS, at, n, values, SLAB_WRITE, NULL);
 }
 
 int exchange_start(params *p)
@@ -304,8 +333,9 @@ int exchange_start(params *p)
         all += p->slabs[k].count;
     for (i64 at = 0; at < all && dist_size() > 1 && !rc; at += n) {
         n = MIN(BLOCK, all - at);
-        rc = (!dist_rank() && exchange_move(&l, VALUES, at, n, v, false)) || dist_broadcast(v, 4 * (u64)n)
-             || (dist_rank() && exchange_move(&l, VALUES, at, n, v, true)) ? -1 : 0;
+        rc = (!dist_rank() && slabs_copy(&l, SLAB_VALUES, at, n, v, SLAB_READ, NULL))
+             || dist_broadcast(v, 4 * (u64)n)
+             || (dist_rank() && slabs_copy(&l, SLAB_VALUES, at, n, v, SLAB_WRITE, NULL)) ? -1 : 0;
     }
     arena_close(a);
     return rc;
@@ -313,9 +343,9 @@ int exchange_start(params *p)
 
 int exchange_gather(struct learner *l, bool second, i64 at, i64 n, f32 *out)
 {
-    enum which which = second ? SECONDS : FIRSTS;
+    enum slab_row row = second ? SLAB_SECONDS : SLAB_FIRSTS;
     if (dist_size() == 1 || !exchange_sharded(l))
-        return dist_rank() ? 0 : exchange_move(l, which, at, n, out, false);
+        return dist_rank() ? 0 : slabs_copy(l, row, at, n, out, SLAB_READ, NULL);
     arena *a = arena_open("moment");
     f32 *own = arena_array(a, f32, MAX(1, n));
     void **into = arena_array(a, void *, dist_size());
@@ -330,7 +360,7 @@ int exchange_gather(struct learner *l, bool second, i64 at, i64 n, f32 *out)
         if (r == dist_rank())
             mine = from, length = to - from;
     }
-    int rc = exchange_move(l, which, mine, length, own, false) || dist_gather(own, into, bytes) ? -1 : 0;
+    int rc = slabs_copy(l, row, mine, length, own, SLAB_READ, NULL) || dist_gather(own, into, bytes) ? -1 : 0;
     arena_close(a);
     return rc;
 }

@@ -37,9 +37,20 @@ struct optim {
 int  optim_open(struct optim *o, const struct spec *s, params *p);       /* after params_open(PARAMS_TRAIN) */
 void optim_close(struct optim *o);
 
-/* ---- exchange.c: a step over several ranks ------------------------------------------------------------- */
+/* ---- slabs.c: between device and host ------------------------------------------------------------------- */
 
 struct learner;
+enum slab_row { SLAB_VALUES, SLAB_GRADS, SLAB_FIRSTS, SLAB_SECONDS };
+enum slab_way { SLAB_READ, SLAB_WRITE, SLAB_READ_AT, SLAB_WRITE_BESIDE };  /* as dev.h's mem_ functions */
+/* Elements [at, at + n) of all slabs in a row. Of moments, and of gradients that are sharded, only what lies
+ * here: host[0] is element `at`. mark: for SLAB_READ_AT. 0, or -1 + fail. */
+int   slabs_copy(struct learner *l, enum slab_row row, i64 at, i64 n, f32 *host, enum slab_way way,
+                 const struct mark *mark);
+/* Where they are, if all of them lie in one slab; else RANGE_NONE. */
+range slabs_range(const struct learner *l, enum slab_row row, i64 at, i64 n);
+
+/* ---- exchange.c: a step over several ranks ------------------------------------------------------------- */
+
 /* Which of the graph's launches each bucket of gradients waits for; before the first step. */
 int  exchange_plan(struct learner *l);
 /* Together: sums the gradients over ranks, in their order, into what each rank updates (dist.shard: off: into
