@@ -52,7 +52,8 @@ alike one overlap_on; ok $? "small buckets: the losses of one rank"
 export JETCL_TRACE=no_lend                        # as a device does whose memory is not the host's
 try "copies of what ranks send" 0 "" ranks 3 --out copied --set dist.bucket=0.004
 unset JETCL_TRACE
-cmp -s overlap_on/ckpt/last.state copied/ckpt/last.state; ok $? "and of what a CPU's buffers hold: the same bits"
+cmp -s overlap_on/ckpt/last.state copied/ckpt/last.state
+ok $? "and without copies, out of a CPU device's memory: the same bits"
 # Messages of several megabytes, too, in pieces; and where ranks may not read each other's memory.
 wide="--set model.dim=256 --set model.moe.layers=[] --set train.steps=2 --set eval.every=off"
 try "a wide model" 0 "" "$jetcl" run exp.yaml --out wide $wide
