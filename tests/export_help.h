@@ -28,6 +28,20 @@ static const struct { const char *model; int softmax, topk, conv, erf, expand; }
 };
 
 static char file[] = "/tmp/jetcl_export_XXXXXX";
+
+/* Before a group of tests, and after it. */
+static int make_file(void **state)
+{
+    (void)state;
+    int fd = mkstemp(file);
+    return fd < 0 ? -1 : close(fd);
+}
+
+static int remove_file(void **state)
+{
+    (void)state;
+    return unlink(file);
+}
 static const char *const classes[] = { "cat", "dog \"x\"", "\xc3\xa9lan" };
 static const f64 mean[3] = { 120, 110, 100 };
 

@@ -106,12 +106,7 @@ static void files_compute_the_network(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(files_compute_the_network) };
-    int fd = mkstemp(file);
-    if (fd >= 0)
-        close(fd);
-    int rc = cmocka_run_group_tests(tests, NULL, NULL);
-    unlink(file);
-    return rc;
+    return cmocka_run_group_tests(tests, make_file, remove_file);
 }
 #else
 NO_EXPORTS

@@ -305,6 +305,25 @@ static void another_image_size_resizes_the_grid(void **state)
     refused(experiment(fine, root, "strategy: random", ""), FAULT_DATA, "patch_embed.proj.weight");
 }
 
+/* The values of `from` but for some of the tensor `name`: its `count` (at most) from `first` on are `value`. */
+static const char *spoilt(const char *from, const char *name, u64 first, u64 count, f32 value, const char *to)
+{
+    ckpt *c = ckpt_open(from), *bad = ckpt_new();
+    for (int i = 0; i < ckpt_count(c); i++) {
+        const tensor *t = ckpt_at(c, i);
+        f32 *v = arena_array(room, f32, t->count);
+        tensor_to_f32(t, v);
+        for (u64 k = first; k < t->count && k < first + count && !strcmp(t->name, name); k++)
+            v[k] = value;
+        ckpt_add(bad, t->name, CKPT_F32, t->nd, t->shape, v);
+    }
+    ckpt_set_meta(bad, "heads", "6");
+    assert_int_equal(ckpt_save(bad, at(to)), 0);
+    ckpt_close(bad);
+    ckpt_close(c);
+    return at(to);
+}
+
 static void bad_input_is_refused(void **state)
 {
     (void)state;
@@ -325,21 +344,9 @@ static void bad_input_is_refused(void **state)
     remove(at("set12/train/fox/zz.png"));
 
     // weights that give NaN, and an activation that is never there
-    ckpt *c = ckpt_open(wide), *bad = ckpt_new();
-    for (int i = 0; i < ckpt_count(c); i++) {
-        const tensor *t = ckpt_at(c, i);
-        f32 *v = arena_array(room, f32, t->count);
-        tensor_to_f32(t, v);
-        if (!strcmp(t->name, "blocks.1.mlp.fc1.weight"))
-            v[3] = NAN;
-        ckpt_add(bad, t->name, CKPT_F32, t->nd, t->shape, v);
-    }
-    ckpt_set_meta(bad, "heads", "6");
-    assert_int_equal(ckpt_save(bad, at("nan.safetensors")), 0);
-    refused(experiment(at("nan.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS,
+    const char *bad = spoilt(wide, "blocks.1.mlp.fc1.weight", 3, 1, NAN, "nan.safetensors");
+    refused(experiment(bad, root, "metric: l1", ""), FAULT_NUMBERS,
             "blocks.1.mlp.fc1.weight holds a value that is not a number");
-    ckpt_close(bad);
-    ckpt_close(c);
 }
 
 /* Of finite activations the squares may not be: the layer where that happens first is named. */
@@ -347,21 +354,9 @@ static void an_overflow_is_named(void **state)
 {
     (void)state;
     const char *root = make_images(12), *wide = make_dense("wide", SMALL ", dim: 24, heads: 6, classes: 7");
-    ckpt *c = ckpt_open(wide), *bad = ckpt_new();
-    for (int i = 0; i < ckpt_count(c); i++) {
-        const tensor *t = ckpt_at(c, i);
-        f32 *v = arena_array(room, f32, t->count);
-        tensor_to_f32(t, v);
-        for (u64 k = 0; k < t->count && !strcmp(t->name, "blocks.1.mlp.fc1.bias"); k++)
-            v[k] = 1e25f;
-        ckpt_add(bad, t->name, CKPT_F32, t->nd, t->shape, v);
-    }
-    ckpt_set_meta(bad, "heads", "6");
-    assert_int_equal(ckpt_save(bad, at("large.safetensors")), 0);
-    refused(experiment(at("large.safetensors"), root, "metric: l1", ""), FAULT_NUMBERS,
+    const char *bad = spoilt(wide, "blocks.1.mlp.fc1.bias", 0, UINT32_MAX, 1e25f, "large.safetensors");
+    refused(experiment(bad, root, "metric: l1", ""), FAULT_NUMBERS,
             "NaN or infinity at mlp.act of block 1");
-    ckpt_close(bad);
-    ckpt_close(c);
 }
 
 /* A limit that everything is below: nothing ever fires. */
